@@ -1,0 +1,44 @@
+"""What runs inside a TorchServe worker: bundle, corrections, hooks, and the handler itself.
+
+The folder is packed whole into every archive, under the name `torchserve_fire`; it imports nothing
+of this project outside itself, and nothing here but `fire_handler` needs TorchServe.
+"""
+
+from .attach import RepairHandle, Verdict, attach
+from .bundle import Bundle, InputDescription, Layer, Repairing, Telling, load_bundle
+from .config import HandlerConfig, load_config
+from .errors import (
+    AttachError,
+    BundleError,
+    ConfigError,
+    FireError,
+    InputError,
+    ModelError,
+    RepairError,
+)
+from .load_model import LoadedModel, load_model
+from .preprocess import read_body
+
+__all__ = [
+    "AttachError",
+    "Bundle",
+    "BundleError",
+    "ConfigError",
+    "FireError",
+    "HandlerConfig",
+    "InputDescription",
+    "InputError",
+    "Layer",
+    "LoadedModel",
+    "ModelError",
+    "RepairError",
+    "RepairHandle",
+    "Repairing",
+    "Telling",
+    "Verdict",
+    "attach",
+    "load_bundle",
+    "load_config",
+    "load_model",
+    "read_body",
+]

@@ -1,0 +1,351 @@
+"""The direction bundle: what a repair needs, in one `.safetensors` file.
+
+All metadata is one JSON text under the key `fire`: several keys would not save byte-identically.
+Nothing in a bundle is unpickled or imported. A bundle is known by its digest, never by its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import BundleError
+from .fields import Fields
+from .safetensors_file import parse_json_object, parse_safetensors
+
+FORMAT_VERSION = 1
+METADATA_KEY = "fire"
+BUNDLE_FILE = "direction_bundle.safetensors"
+"""The name under which an archive holds its bundle."""
+
+FORMS = ("shift", "clamp")
+ROLES = ("tells", "repairs", "both")
+STORED_DTYPES = (torch.float32, torch.float16)
+
+
+@dataclass(frozen=True)
+class Telling:
+    """How a layer tells triggered samples from clean ones.
+
+    Attributes:
+        weight: direction to project on, broadcastable to the feature shape.
+        threshold: a projection above it is flagged.
+        only_target: whether a sample must also be predicted as the target to be flagged.
+    """
+
+    weight: Tensor
+    threshold: float
+    only_target: bool = False
+
+
+@dataclass(frozen=True)
+class Repairing:
+    """How a layer moves samples back.
+
+    Attributes:
+        form: "shift" (mean shift) or "clamp" (one-sided clamp of the projection).
+        direction: mean of triggered minus clean features, broadcastable to the feature shape.
+        strength: how far to move; 1 is the whole way.
+        threshold: of the clamp: the upper end of the clean range of the projection.
+        anchor: of the clamp: the clean median of the projection.
+    """
+
+    form: str
+    direction: Tensor
+    strength: float
+    threshold: float | None = None
+    anchor: float | None = None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer that the bundle acts on.
+
+    Attributes:
+        name: the module's name in the model.
+        feature_shape: shape of one sample's features there, without the batch dimension.
+        telling: how it tells, where it does.
+        repairing: how it repairs, where it does.
+    """
+
+    name: str
+    feature_shape: tuple[int, ...]
+    telling: Telling | None = None
+    repairing: Repairing | None = None
+
+    @property
+    def role(self) -> str:
+        """One of "tells", "repairs", "both"."""
+        if self.telling is not None and self.repairing is not None:
+            return "both"
+        return "tells" if self.telling is not None else "repairs"
+
+
+@dataclass(frozen=True)
+class InputDescription:
+    """What the model takes, as calibration saw it.
+
+    Attributes:
+        kind: "image" or "tensor".
+        shape: of one sample, without the batch dimension; (C, H, W) for images.
+        mean: per channel, for images.
+        std: per channel, for images.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A direction bundle.
+
+    Attributes:
+        layers: what to do where; at most one of them tells, at least one repairs.
+        model_class: name of the class it was built for.
+        weights_sha256: SHA-256 of the weights' file it was built for.
+        input: what the model takes.
+        target: the class that the trigger leads to.
+        evidence: what it was estimated from (counts, paired or not).
+        held_out: what was measured on the held-out calibration samples.
+        seed: of the build.
+        versions: of the software that built it.
+        digest: SHA-256 of the file; empty for a bundle that is not saved.
+    """
+
+    layers: tuple[Layer, ...]
+    model_class: str
+    weights_sha256: str
+    input: InputDescription
+    target: int
+    evidence: Mapping[str, Any]
+    held_out: Mapping[str, Any]
+    seed: int
+    versions: Mapping[str, str]
+    digest: str = ""
+
+    @property
+    def telling_layer(self) -> Layer | None:
+        """The layer that judges, or None where every input is corrected."""
+        return next((layer for layer in self.layers if layer.telling is not None), None)
+
+    @property
+    def repairing_layers(self) -> tuple[Layer, ...]:
+        """The layers that repair."""
+        return tuple(layer for layer in self.layers if layer.repairing is not None)
+
+
+def bundle_to_parts(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata that a bundle's file holds (the inverse of reading)."""
+    tensors: dict[str, Tensor] = {}
+    layers = []
+    for i, layer in enumerate(bundle.layers):
+        entry: dict[str, Any] = {
+            "name": layer.name,
+            "feature_shape": list(layer.feature_shape),
+            "role": layer.role,
+            "telling": None,
+            "repairing": None,
+        }
+        if layer.telling is not None:
+            tensors[f"layers.{i}.telling"] = layer.telling.weight
+            entry["telling"] = {
+                "threshold": layer.telling.threshold,
+                "only_target": layer.telling.only_target,
+            }
+        if layer.repairing is not None:
+            tensors[f"layers.{i}.repairing"] = layer.repairing.direction
+            entry["repairing"] = {
+                "form": layer.repairing.form,
+                "strength": layer.repairing.strength,
+                "threshold": layer.repairing.threshold,
+                "anchor": layer.repairing.anchor,
+            }
+        layers.append(entry)
+    tensors = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "model_class": bundle.model_class,
+        "weights_sha256": bundle.weights_sha256,
+        "input": {
+            "kind": bundle.input.kind,
+            "shape": list(bundle.input.shape),
+            "mean": list(bundle.input.mean),
+            "std": list(bundle.input.std),
+        },
+        "target": bundle.target,
+        "layers": layers,
+        "tensors": {key: tensor_sha256(tensor) for key, tensor in tensors.items()},
+        "evidence": dict(bundle.evidence),
+        "held_out": dict(bundle.held_out),
+        "seed": bundle.seed,
+        "versions": dict(bundle.versions),
+    }
+    text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return tensors, {METADATA_KEY: text}
+
+
+def load_bundle(path: Path | str) -> Bundle:
+    """Read and check a bundle's file.
+
+    Raises:
+        BundleError: the file cannot be read, is damaged, of an unknown format version, has an
+            unknown or missing field, or a tensor of the wrong shape, dtype or content.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot read the bundle: {error.strerror}") from None
+    return parse_bundle(data, path.name)
+
+
+def parse_bundle(data: bytes, source: str) -> Bundle:
+    """Read and check the bytes of a bundle's file; `source` names it in messages.
+
+    Raises:
+        BundleError: as `load_bundle`.
+    """
+    file = parse_safetensors(data, source)
+    if set(file.metadata) != {METADATA_KEY}:
+        found = ", ".join(sorted(file.metadata)) or "none"
+        raise BundleError(
+            f"{source}: metadata: expected the one key {METADATA_KEY!r} of a direction bundle, "
+            f"found {found}"
+        )
+    text = file.metadata[METADATA_KEY].encode("utf-8", "surrogatepass")
+    root = Fields(parse_json_object(text, f"{source}: metadata"), source, BundleError)
+    version = root.integer("format_version")
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{source}: format_version: {version}, expected {FORMAT_VERSION}; "
+            "build the bundle again with this version of torchserve-fire"
+        )
+    _check_digests(root.fields("tensors"), file.tensors, source)
+    tensors = dict(file.tensors)
+    layers = tuple(
+        _parse_layer(fields, i, tensors) for i, fields in enumerate(root.list_of_fields("layers"))
+    )
+    if tensors:
+        raise BundleError(f"{source}: tensor {next(iter(tensors))!r}: no layer uses it")
+    _check_layers(layers, source)
+    bundle = Bundle(
+        layers=layers,
+        model_class=root.text("model_class"),
+        weights_sha256=root.sha256("weights_sha256"),
+        input=_parse_input(root.fields("input")),
+        target=root.integer("target", minimum=0),
+        evidence=root.mapping("evidence"),
+        held_out=root.mapping("held_out"),
+        seed=root.integer("seed"),
+        versions=root.mapping("versions"),
+        digest=hashlib.sha256(data).hexdigest(),
+    )
+    root.finish()
+    return bundle
+
+
+def tensor_sha256(tensor: Tensor) -> str:
+    """Return the SHA-256 of a tensor's bytes, as hexadecimal digits."""
+    data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+    return hashlib.sha256(data.numpy().tobytes()).hexdigest()
+
+
+def _check_digests(digests: Fields, tensors: Mapping[str, Tensor], source: str) -> None:
+    for key, tensor in tensors.items():
+        if digests.sha256(key) != tensor_sha256(tensor):
+            raise BundleError(f"{source}: tensor {key!r}: its bytes do not match their SHA-256")
+        if tensor.dtype not in STORED_DTYPES:
+            raise BundleError(
+                f"{source}: tensor {key!r}: dtype {tensor.dtype}, expected float32 or float16"
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise BundleError(f"{source}: tensor {key!r}: holds values that are not finite")
+    digests.finish()
+
+
+def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
+    shape = fields.sizes("feature_shape")
+
+    def take(part: str) -> Tensor:
+        key = f"layers.{i}.{part}"
+        if key not in tensors:
+            raise BundleError(f"{fields.where(part)}: the tensor {key!r} is missing")
+        tensor = tensors.pop(key)
+        if len(tensor.shape) != len(shape) or any(
+            size not in (1, of) for size, of in zip(tensor.shape, shape, strict=True)
+        ):
+            raise BundleError(
+                f"{fields.where(part)}: tensor {key!r} of shape {tuple(tensor.shape)}, expected "
+                f"{shape} or the same with sizes of 1"
+            )
+        if not bool(tensor.any()):
+            raise BundleError(f"{fields.where(part)}: tensor {key!r} is all zero: no direction")
+        return tensor.float()
+
+    telling = repairing = None
+    if (part := fields.optional_fields("telling")) is not None:
+        telling = Telling(
+            take("telling"), part.number("threshold"), only_target=part.boolean("only_target")
+        )
+        part.finish()
+    if (part := fields.optional_fields("repairing")) is not None:
+        form = part.choice("form", FORMS)
+        clamps = form == "clamp"
+        repairing = Repairing(
+            form,
+            take("repairing"),
+            part.number("strength"),
+            part.optional_number("threshold", given=clamps),
+            part.optional_number("anchor", given=clamps),
+        )
+        part.finish()
+    layer = Layer(fields.text("name"), shape, telling, repairing)
+    role = fields.choice("role", ROLES)
+    if (telling is None and repairing is None) or role != layer.role:
+        raise BundleError(
+            f"{fields.where('role')}: {role!r}, expected it to say which of telling and repairing "
+            "the layer has"
+        )
+    fields.finish()
+    return layer
+
+
+def _check_layers(layers: tuple[Layer, ...], source: str) -> None:
+    if not any(layer.repairing for layer in layers):
+        raise BundleError(f"{source}: layers: none repairs, expected at least one")
+    if sum(layer.telling is not None for layer in layers) > 1:
+        raise BundleError(f"{source}: layers: several tell, expected at most one")
+    names = [layer.name for layer in layers]
+    if len(set(names)) != len(names):
+        raise BundleError(f"{source}: layers: a layer stands there twice")
+
+
+def _parse_input(fields: Fields) -> InputDescription:
+    kind = fields.choice("kind", ("image", "tensor"))
+    described = InputDescription(
+        kind,
+        fields.sizes("shape"),
+        tuple(fields.numbers("mean")),
+        tuple(fields.numbers("std")),
+    )
+    if kind == "image":
+        channels = described.shape[0]
+        if len(described.shape) != 3 or channels not in (1, 3):
+            raise BundleError(f"{fields.where('shape')}: expected (1 or 3 channels, height, width)")
+        if len(described.mean) != channels or len(described.std) != channels:
+            raise BundleError(f"{fields.where('mean')}: mean and std: expected {channels} each")
+    if math.prod(described.shape) > 2**31:
+        raise BundleError(f"{fields.where('shape')}: {described.shape} is too large for an input")
+    fields.finish()
+    return described

@@ -1,0 +1,132 @@
+"""The settings under `handler:` in TorchServe's `model-config.yaml`.
+
+The calibration commands and the server read them through this module, so that calibration sees
+what the server will see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .bundle import InputDescription
+from .errors import ConfigError
+from .fields import Fields
+
+INPUTS = ("image", "tensor")
+MODES = ("repair", "observe", "reject", "off")
+MAX_IMAGE_SIDE = 16384
+
+
+@dataclass(frozen=True)
+class HandlerConfig:
+    """The settings under `handler:`.
+
+    Attributes:
+        input: "image" or "tensor".
+        image_size: (height, width) that images are resized to; (0, 0) for tensors.
+        mean: subtracted per channel from images in [0, 1]; one value for a greyscale model.
+        std: divided by per channel, after the mean was subtracted.
+        topk: number of classes in an answer.
+        model_class: name of the class in the model file, where it cannot be told otherwise.
+        mode: "repair"; "observe" judges and changes nothing; "reject" refuses flagged inputs;
+            "off" serves the model as it is.
+        allow_other_weights: whether a bundle built for other weights may be used.
+        flag_in_body: whether the answer's body says what was flagged.
+    """
+
+    input: str
+    image_size: tuple[int, int] = (0, 0)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    topk: int = 5
+    model_class: str | None = None
+    mode: str = "repair"
+    allow_other_weights: bool = False
+    flag_in_body: bool = False
+
+    def describe_input(self, tensor_shape: tuple[int, ...] | None = None) -> InputDescription:
+        """Return what the model takes.
+
+        Args:
+            tensor_shape: shape of one sample of a model whose input is a tensor; calibration
+                reads it from the samples, the server from the bundle.
+
+        Raises:
+            ConfigError: the input is a tensor and no shape is given.
+        """
+        if self.input == "image":
+            shape = (len(self.mean), *self.image_size)
+            return InputDescription("image", shape, self.mean, self.std)
+        if tensor_shape is None:
+            raise ConfigError("handler: input: tensor: the shape of a sample is not known")
+        return InputDescription("tensor", tensor_shape)
+
+
+def load_config(path: Path | str) -> HandlerConfig:
+    """Read the settings from a `model-config.yaml`.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or holds an unknown or wrong setting.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not a YAML file: {reason}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a map with a 'handler' section")
+    return parse_config(values, str(path))
+
+
+def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -> HandlerConfig:
+    """Check the settings in the contents of a `model-config.yaml`.
+
+    Args:
+        values: the whole file; everything outside `handler` is TorchServe's own.
+        source: the file's name, for messages.
+
+    Raises:
+        ConfigError: a setting is unknown, missing, or has a wrong value.
+    """
+    fields = Fields(values, source, ConfigError).fields("handler")
+    kind = fields.choice("input", INPUTS)
+    settings: dict[str, Any] = {"input": kind}
+    if kind == "image":
+        size = fields.sizes("image_size")
+        if len(size) != 2 or max(size) > MAX_IMAGE_SIDE:
+            raise ConfigError(
+                f"{fields.where('image_size')}: {list(size)}, expected [height, width] of at most "
+                f"{MAX_IMAGE_SIDE} each"
+            )
+        mean, std = fields.numbers("mean"), fields.numbers("std")
+        if len(mean) not in (1, 3) or len(std) != len(mean):
+            raise ConfigError(
+                f"{fields.where('mean')}: {len(mean)} values and {len(std)} of std, expected 3 of "
+                "each (RGB) or 1 of each (greyscale)"
+            )
+        if min(std) <= 0:
+            raise ConfigError(f"{fields.where('std')}: {std}, expected values above 0")
+        settings |= {"image_size": size, "mean": tuple(mean), "std": tuple(std)}
+    if fields.has("topk"):
+        settings["topk"] = fields.integer("topk", minimum=1)
+    if fields.has("model_class"):
+        settings["model_class"] = fields.text("model_class")
+    if fields.has("mode"):
+        if fields.peek("mode") is False:  # YAML reads a bare `off` as false.
+            fields.raw("mode")
+            settings["mode"] = "off"
+        else:
+            settings["mode"] = fields.choice("mode", MODES)
+    for name in ("allow_other_weights", "flag_in_body"):
+        if fields.has(name):
+            settings[name] = fields.boolean(name)
+    fields.finish()
+    return HandlerConfig(**settings)

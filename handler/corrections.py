@@ -1,0 +1,111 @@
+"""The corrections: modules with buffers that judge or move a layer's features.
+
+A direction is a tensor of the feature's own number of dimensions in which each size is the
+feature's or 1, so that it broadcasts: (C, H, W) for a whole conv map, (C, 1, 1) for a channel
+vector, (T, D) or (1, D) for tokens, (D,) for vectors.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def project(feature: Tensor, weight: Tensor) -> Tensor:
+    """Return the inner product of each sample's features with `weight`.
+
+    Args:
+        feature: (N, *S), any floating dtype.
+        weight: (*S) or broadcastable to it, float32.
+
+    Returns:
+        (N,), float32.
+    """
+    if weight.shape == feature.shape[1:]:
+        # Accumulating in float32 keeps a half-precision model's scores usable.
+        return torch.mv(feature.flatten(1).float(), weight.flatten())
+    return (feature.float() * weight).flatten(1).sum(1)
+
+
+class Projection(nn.Module):
+    """Judges samples by their projection onto a direction (FIRE, arXiv 2602.10780).
+
+    Args:
+        weight: direction to project on, (*S) or broadcastable to it, float32.
+        threshold: a sample whose projection is above it is flagged.
+    """
+
+    weight: Tensor
+    threshold: Tensor
+
+    def __init__(self, weight: Tensor, threshold: float) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.float())
+        self.register_buffer("threshold", torch.tensor(threshold))
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Return the projections, (N,), float32, of features (N, *S)."""
+        return project(feature, self.weight)
+
+    def flags(self, scores: Tensor) -> Tensor:
+        """Return which of the scores (N,) are flagged, (N,) bool.
+
+        A score that is not a number is flagged: what cannot be judged is not called clean.
+        """
+        return ~(scores <= self.threshold)
+
+
+class MeanShift(nn.Module):
+    """h' = h - strength * d: the plain correction, the trigger's mean shift taken back.
+
+    Args:
+        direction: d, the mean of triggered minus clean features, (*S) or broadcastable to it.
+        strength: multiple of d that is subtracted; 0 changes nothing.
+    """
+
+    offset: Tensor
+
+    def __init__(self, direction: Tensor, strength: float) -> None:
+        super().__init__()
+        self.register_buffer("offset", direction.float() * strength)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Return the moved features, of the shape (N, *S) and dtype of `feature`."""
+        return feature - self.offset.to(feature.dtype)
+
+
+class OneSidedClamp(nn.Module):
+    """Moves samples that project too far along d back to where clean ones lie.
+
+    With u = d/|d| and s = <h, u>: where s exceeds the threshold,
+    h' = h - strength * (s - anchor) u; elsewhere h' = h exactly. One-sided clipping as in activation clipping (arXiv 2308.04617), on a
+    direction in place of single activations.
+
+    Args:
+        direction: d, (*S) or broadcastable to it; not all zero.
+        strength: share of the way back to the anchor; 0 changes nothing.
+        threshold: upper end of the clean range of s.
+        anchor: the clean median of s.
+    """
+
+    unit: Tensor
+    threshold: Tensor
+    anchor: Tensor
+    strength: Tensor
+
+    def __init__(self, direction: Tensor, strength: float, threshold: float, anchor: float) -> None:
+        super().__init__()
+        self.register_buffer("unit", direction.float())
+        self.register_buffer("threshold", torch.tensor(threshold))
+        self.register_buffer("anchor", torch.tensor(anchor))
+        self.register_buffer("strength", torch.tensor(strength))
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Return the moved features, of the shape (N, *S) and dtype of `feature`."""
+        spread = self.unit.expand(feature.shape[1:])
+        unit = spread / torch.linalg.vector_norm(spread)
+        score = project(feature, unit)
+        excess = self.strength * (score - self.anchor)
+        shape = (-1,) + (1,) * (feature.dim() - 1)
+        moved = feature - (excess.view(shape) * unit).to(feature.dtype)
+        return torch.where((score > self.threshold).view(shape), moved, feature)

@@ -1,0 +1,43 @@
+"""The exceptions of this project; each message says what is wrong, where, and what was expected.
+
+They derive from ValueError because TorchServe rolls a failed registration back cleanly on a
+ValueError, while a RuntimeError from a handler's `initialize` leaves a version without workers.
+"""
+
+from __future__ import annotations
+
+
+class FireError(ValueError):
+    """Base of every error that this project raises on purpose."""
+
+
+class BundleError(FireError):
+    """A direction bundle is damaged, of an unknown format, or does not fit the model."""
+
+
+class ConfigError(FireError):
+    """`model-config.yaml` holds a value, or a key, that is not understood."""
+
+
+class ModelError(FireError):
+    """The model's file, class or weights could not be loaded."""
+
+
+class AttachError(FireError):
+    """The corrections cannot be attached to this model, so it must not serve."""
+
+
+class RepairError(FireError):
+    """A forward pass went by without the corrections that should have judged or repaired it."""
+
+
+class InputError(FireError):
+    """One request's input is unusable; the client is told so.
+
+    Attributes:
+        status: HTTP status code of the answer.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
