@@ -1,0 +1,9 @@
+"""The command `torchserve-fire`: one file per subcommand.
+
+Each file has `add_parser(subparsers)`, which calls `parser.set_defaults(run=run)`, and
+`run(args) -> exit status`. Heavy imports (torch) stand inside `run`, so that help is instant.
+"""
+
+from types import ModuleType
+
+COMMANDS: tuple[ModuleType, ...] = ()

@@ -1,0 +1,48 @@
+"""Entry point of the command `torchserve-fire`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from handler.errors import FireError
+
+from . import COMMANDS
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with one subparser for each command."""
+    parser = argparse.ArgumentParser(
+        prog="torchserve-fire",
+        description="Repair backdoored image classifiers at inference time, inside TorchServe.",
+        allow_abbrev=False,
+    )
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit status.
+
+    0: done; 1: what the command's help says; 2: bad input, told in one line; 130: interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    # A service manager stops us with SIGTERM: clean up exactly as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        status: int = args.run(args)
+    except FireError as error:
+        print(f"torchserve-fire {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"torchserve-fire {args.command}: interrupted", file=sys.stderr)
+        return 130
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

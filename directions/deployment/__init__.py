@@ -1,0 +1,1 @@
+"""From a bundle to a running server: archives, TorchServe itself, and swaps."""
