@@ -1,0 +1,13 @@
+"""The exceptions of what runs beforehand; each message says what, where, and what was expected."""
+
+from __future__ import annotations
+
+from handler.errors import FireError
+
+
+class SamplesError(FireError):
+    """A folder or file of calibration or evaluation samples cannot be used."""
+
+
+class CalibrationError(FireError):
+    """No bundle can be built from the samples that were given."""
