@@ -84,6 +84,11 @@ class RepairHandle:
             raise RepairError("no forward pass was made since the corrections were attached")
         return self._state.verdict
 
+    @property
+    def passes_made(self) -> int:
+        """How many forward passes this thread made; a repetition for flagged samples is none."""
+        return self._state.passes_made
+
     def detach(self) -> None:
         """Remove the hooks, and only these; a second call does nothing."""
         for removable in self._removables:
@@ -197,6 +202,7 @@ class RepairHandle:
         state.order = fired
         if state.repeating:
             return None
+        state.passes_made += 1
         size = batch_size((*args, *kwargs.values()))
         if self._telling is None:
             state.verdict = Verdict(None, torch.ones(size or 0, dtype=torch.bool))
@@ -232,6 +238,7 @@ class _State(threading.local):
     fired: list[str] | None = None
     order: Sequence[str] = ()
     repeating: bool = False
+    passes_made: int = 0
     scores: Tensor | None = None
     verdict: Verdict | None = None
 
