@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import json
 import warnings
 from typing import Any
 
@@ -27,7 +28,8 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
     Args:
         body: what TorchServe hands over: raw bytes (an image), text (an image in base64), or
             decoded JSON: a nested list (one sample as the model takes it, already normalised),
-            or an object whose `data` holds a list or base64 text.
+            or an object whose `data` holds a list or base64 text. Where the model takes a tensor,
+            bytes and text are read as JSON: gRPC has no content type to decode by.
         description: what the model takes.
 
     Returns:
@@ -36,6 +38,8 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
     Raises:
         InputError: the body is none of these, cannot be decoded, or has another shape.
     """
+    if description.kind == "tensor" and isinstance(body, (bytes, bytearray, str)):
+        body = _decode_json(body)
     if isinstance(body, dict):
         if set(body) != {"data"}:
             raise InputError("JSON object: expected one key, 'data', with a list or base64 text")
@@ -109,6 +113,13 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
         values = np.asarray(image).astype(np.float32).clip(0, 65535) / 257
         image = Image.fromarray(values.round().astype(np.uint8))
     return image if image.mode == mode else image.convert(mode)
+
+
+def _decode_json(text: bytes | bytearray | str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError("expected a list of numbers in JSON") from None
 
 
 def _decode_base64(text: str) -> bytes:
