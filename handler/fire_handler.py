@@ -1,0 +1,109 @@
+"""The handler of an image classifier, or of one that takes a tensor, served with repair.
+
+It derives from TorchServe's BaseHandler; VisionHandler would ask for captum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+from ts.torch_handler.base_handler import BaseHandler
+
+from .errors import InputError, ModelError
+from .layers import feature_of
+from .load_model import load_model
+from .preprocess import read_body
+from .repair_mixin import RepairMixin
+
+Item = Tensor | InputError
+"""What became of one request: its sample, then its logits, or why it gets none."""
+
+
+class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
+    """Serves a classifier with repair; a bad request is refused alone, not with its batch."""
+
+    _predicted: Sequence[int] = ()
+
+    def preprocess(self, data: list[dict[str, Any]]) -> list[Item]:
+        """Decode each request's body into a sample of the model's input."""
+        return [self._read(row) for row in data]
+
+    def inference(self, data: list[Item], *args: Any, **kwargs: Any) -> list[Item]:
+        """Predict the readable samples in one forward pass.
+
+        Returns:
+            Per request its logits, (classes,) float32 on the CPU, or why there are none.
+        """
+        self._predicted = [i for i, item in enumerate(data) if isinstance(item, Tensor)]
+        items = list(data)
+        if not self._predicted:
+            return items
+        batch = torch.stack([item for item in data if isinstance(item, Tensor)])
+        with torch.inference_mode():
+            logits = feature_of(self.model(batch.to(self.device)))
+            if logits is None or logits.dim() != 2 or len(logits) != len(batch):
+                raise ModelError("the model's output is not a (N, classes) tensor of logits")
+            logits = logits.float().cpu()
+            finite = torch.isfinite(logits).all(1).tolist()
+        for position, row, usable in zip(self._predicted, logits, finite, strict=True):
+            items[position] = (
+                row
+                if usable
+                else InputError("the model has no finite answer to this input", status=422)
+            )
+        return items
+
+    def postprocess(self, data: list[Item]) -> list[Any]:
+        """Answer each request: the likeliest classes with their probabilities, or the reason."""
+        return [
+            self.refuse(self.context, i, item.status, "InputError", str(item))
+            if isinstance(item, InputError)
+            else self._answer(item)
+            for i, item in enumerate(data)
+        ]
+
+    def requests_predicted(self, size: int) -> Sequence[int]:
+        """Return the requests whose bodies could be read."""
+        return self._predicted
+
+    def _read(self, row: dict[str, Any]) -> Item:
+        name = next((name for name in ("data", "body") if name in row), None)
+        try:
+            if name is None:
+                raise InputError("no body: send the input as the body, or as the field 'data'")
+            return read_body(row[name], self.fire_input)
+        except InputError as error:
+            return error
+
+    def _answer(self, logits: Tensor) -> dict[str, float]:
+        topk = min(self.fire_config.topk, len(logits))
+        probabilities, classes = logits.softmax(0).topk(topk)
+        answer: dict[str, float] = {}
+        for index, probability in zip(classes.tolist(), probabilities.tolist(), strict=True):
+            # Of classes that share a name, the likeliest is told.
+            answer.setdefault((self.mapping or {}).get(str(index), str(index)), probability)
+        return answer
+
+    def _is_explain(self) -> bool:
+        # There are no explanations, and a client's header must not fail a batch.
+        return False
+
+    def _load_pickled_model(
+        self, model_dir: str, model_file: str, model_pt_path: str | None
+    ) -> nn.Module:
+        # TorchServe's own loader refuses files with several classes, and unpickles on old torch.
+        if model_pt_path is None:
+            raise ModelError("the archive names no weights: package it with --serialized-file")
+        path = Path(model_dir) / model_file
+        return load_model(path, model_pt_path, self.fire_config.model_class).model
+
+    def _load_torchscript_model(self, model_pt_path: str) -> NoReturn:
+        raise ModelError(
+            f"{Path(model_pt_path).name}: without a model file it would be loaded as TorchScript, "
+            "on whose layers no hook runs: bring the Python model file and its state_dict instead "
+            "(package --model-file net.py --serialized-file w.pth)"
+        )

@@ -1,0 +1,315 @@
+"""The repair as a mixin for any handler that derives from TorchServe's BaseHandler.
+
+It attaches the archive's direction bundle when the worker starts, and tells each request what was
+found; decoding, predicting and answering stay the handler's. A worker that cannot repair does not
+start, and an answer that went by the corrections is not given.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .attach import RepairHandle, attach
+from .bundle import BUNDLE_FILE, Bundle, InputDescription, Layer, load_bundle
+from .config import HandlerConfig, parse_config
+from .errors import BundleError, ConfigError, FireError, ModelError
+from .load_model import file_sha256
+
+logger = logging.getLogger(__name__)
+
+
+class RepairMixin:
+    """Adds the repair to a handler: `class Repaired(RepairMixin, TheirHandler)`.
+
+    The handler must leave its model in `self.model`, and answer a batch with one forward pass of
+    it, one sample per request in their order; where it does not, `requests_predicted` says which
+    requests the samples stand for, else nothing is said about single requests (mode `reject`
+    then refuses them all).
+
+    Attributes:
+        fire_config: the settings under `handler:` in `model-config.yaml`.
+        fire_bundle: the direction bundle, or None in mode `off`.
+        fire_input: what the model takes.
+    """
+
+    model: Any
+    fire_config: HandlerConfig
+    fire_bundle: Bundle | None = None
+    fire_input: InputDescription
+    _corrections: RepairHandle | None = None
+    _served_as: tuple[str, str] = ("", "")
+    _warned = False
+
+    def initialize(self, context: Any) -> None:
+        """Load the model with the handler's own `initialize`, and attach the bundle to it.
+
+        Args:
+            context: TorchServe's context of the worker.
+
+        Raises:
+            FireError: the model cannot be served as the configuration asks. Never a RuntimeError,
+                on which TorchServe would keep a version without workers.
+        """
+        manifest = context.manifest["model"]
+        self._served_as = (str(context.model_name), str(manifest.get("modelVersion", "")))
+        name = " ".join(self._served_as)
+        try:
+            self._start(context, manifest)
+        except Exception as error:
+            # The client of a failed registration only reads 'Failed to start workers'.
+            reason = _one_line(error)
+            logger.error("torchserve-fire does not serve model %s: %s", name, reason)
+            if isinstance(error, FireError):
+                raise
+            raise ModelError(f"the model cannot be loaded: {reason}") from error
+        if self.fire_bundle is None:
+            logger.warning("torchserve-fire serves model %s WITHOUT repair: mode is off", name)
+            return
+        logger.info(
+            "torchserve-fire serves model %s in mode %s with bundle %s, layers %s",
+            name,
+            self.fire_config.mode,
+            self.fire_bundle.digest,
+            ", ".join(f"{layer.name} ({layer.role})" for layer in self.fire_bundle.layers),
+        )
+
+    def handle(self, data: list[Any], context: Any) -> list[Any]:
+        """Answer a batch with the handler's own `handle`, and tell each request what was found.
+
+        Args:
+            data: one row per request.
+            context: TorchServe's context, with the headers of the requests.
+
+        Returns:
+            One answer per request.
+        """
+        if _asks_description(data, context):
+            return [self.describe_handle()]
+        before = self._corrections.passes_made if self._corrections else 0
+        answers: list[Any] = super().handle(data, context)  # type: ignore[misc]
+        if not isinstance(answers, list) or len(answers) != len(data):
+            return answers  # TorchServe answers the whole batch with an error.
+        passes = self._corrections.passes_made - before if self._corrections else 0
+        flags = self._flags(len(data), passes)
+        for i, answer in enumerate(answers):
+            if context.get_response_status(i)[0] == HTTPStatus.OK:
+                flag = None if flags is None else flags[i]
+                answers[i] = self._judged(answer, flag, passes, i, context)
+        return answers
+
+    def describe_handle(self) -> dict[str, Any]:
+        """Return what is served, for the management API's `?customized=true`."""
+        own = super().describe_handle()  # type: ignore[misc]
+        described: dict[str, Any] = dict(own) if isinstance(own, dict) else {}
+        bundle = self.fire_bundle
+        name, version = self._served_as
+        return described | {
+            "model_name": name,
+            "model_version": version,
+            "mode": self.fire_config.mode,
+            "bundle": bundle.digest if bundle else None,
+            "target": bundle.target if bundle else None,
+            "layers": [_describe_layer(layer) for layer in bundle.layers] if bundle else [],
+            "held_out": dict(bundle.held_out) if bundle else {},
+        }
+
+    def requests_predicted(self, size: int) -> Sequence[int]:
+        """Return which requests of the latest batch the samples of its forward pass stand for.
+
+        Args:
+            size: number of requests in the batch.
+
+        Returns:
+            Indices of requests, in the order of the samples; all of them, unless overridden.
+        """
+        return range(size)
+
+    def refuse(
+        self, context: Any, index: int, status: int, kind: str, message: str
+    ) -> dict[str, Any]:
+        """Set one request's status and return its error body, which says the same over gRPC."""
+        context.set_response_status(status, HTTPStatus(status).phrase, index)
+        return {"code": status, "type": kind, "message": message}
+
+    def _is_describe(self) -> bool:
+        # BaseHandler would answer a whole batch with one description; `handle` decides instead.
+        return False
+
+    def _start(self, context: Any, manifest: dict[str, Any]) -> None:
+        values = context.model_yaml_config
+        source = manifest.get("configFile", "model-config.yaml")
+        config = parse_config(values if isinstance(values, dict) else {}, source)
+        self.fire_config = config
+        super().initialize(context)  # type: ignore[misc]
+        path = Path(context.system_properties["model_dir"])
+        if config.mode == "off":
+            self.fire_input = _describe_unrepaired(config, path / BUNDLE_FILE)
+            return
+        model = _eager_model(self.model)
+        bundle = load_bundle(path / BUNDLE_FILE)
+        self.fire_input = _matching_input(config, bundle)
+        if type(model).__name__ != bundle.model_class:
+            raise BundleError(
+                f"{BUNDLE_FILE}: model_class: built for {bundle.model_class}, the model is "
+                f"{type(model).__name__}"
+            )
+        _check_weights(bundle, path, manifest.get("serializedFile"), config.allow_other_weights)
+        if config.mode != "repair" and bundle.telling_layer is None:
+            raise ConfigError(
+                f"{source}: handler: mode: {config.mode!r} needs a bundle with a layer that tells; "
+                "this one corrects every input"
+            )
+        self._corrections = attach(
+            self.model,
+            bundle.layers,
+            torch.zeros(1, *self.fire_input.shape, device=_device_of(model)),
+            target=bundle.target,
+            mode="repair" if config.mode == "repair" else "observe",
+        )
+        self.fire_bundle = bundle
+
+    def _flags(self, size: int, passes: int) -> list[bool | None] | None:
+        """Return per request whether it was flagged (None: not predicted), None if not known."""
+        positions = self.requests_predicted(size)
+        if not positions:
+            return [None] * size
+        if passes != 1 or self._corrections is None:
+            return None
+        flagged = self._corrections.verdict.flagged.tolist()
+        if len(flagged) != len(positions):
+            return None
+        flags: list[bool | None] = [None] * size
+        for position, flag in zip(positions, flagged, strict=True):
+            flags[position] = flag
+        return flags
+
+    def _judged(self, answer: Any, flag: bool | None, passes: int, index: int, context: Any) -> Any:
+        """Return one request's answer as the mode wants it, and set its headers."""
+        if self.fire_bundle is None:
+            return self._with_verdict(answer, None)
+        mode = self.fire_config.mode
+        context.set_response_header(index, "x-fire-bundle", self.fire_bundle.digest)
+        if flag is None and (mode == "reject" or (mode == "repair" and not passes)):
+            return self.refuse(
+                context,
+                index,
+                500,
+                "RepairError",
+                "the answer cannot be told to have gone through the corrections: the handler must "
+                "answer a batch with one forward pass of self.model, one sample per request",
+            )
+        if flag is None:
+            if not self._warned:
+                logger.warning(
+                    "torchserve-fire: a batch was not answered with one forward pass and one "
+                    "sample per request: no flags are given"
+                )
+                self._warned = True
+            return self._with_verdict(answer, None)
+        context.set_response_header(index, "x-fire-flagged", str(flag).lower())
+        repaired = flag and mode == "repair"
+        context.set_response_header(index, "x-fire-repaired", str(repaired).lower())
+        if flag and mode == "reject":
+            return self.refuse(
+                context, index, 422, "FlaggedInput", "the input was judged to hold a trigger"
+            )
+        return self._with_verdict(answer, flag)
+
+    def _with_verdict(self, answer: Any, flag: bool | None) -> Any:
+        """Return an answer with the verdict beside it, where the configuration asks for that."""
+        if not self.fire_config.flag_in_body or isinstance(answer, (bytes, bytearray)):
+            return answer
+        repaired = None if flag is None else flag and self.fire_config.mode == "repair"
+        digest = self.fire_bundle.digest if self.fire_bundle else None
+        verdict = {"flagged": flag, "repaired": repaired, "bundle": digest}
+        return {"predictions": answer, "fire": verdict}
+
+
+def _asks_description(data: Sequence[Any], context: Any) -> bool:
+    # The management API sends a batch of one without a body; a client's header on a prediction
+    # must not turn its batch into a description.
+    return len(data) == 1 and not data[0] and context.get_request_header(0, "describe") == "True"
+
+
+def _describe_layer(layer: Layer) -> dict[str, Any]:
+    repairing = layer.repairing
+    return {
+        "name": layer.name,
+        "role": layer.role,
+        "form": repairing.form if repairing else None,
+        "strength": repairing.strength if repairing else None,
+    }
+
+
+def _describe_unrepaired(config: HandlerConfig, path: Path) -> InputDescription:
+    if config.input == "image":
+        return config.describe_input()
+    if not path.is_file():
+        raise ConfigError(
+            f"handler: mode: off with input: tensor: the shape of a sample is read from "
+            f"{BUNDLE_FILE}, which the archive lacks"
+        )
+    return _matching_input(config, load_bundle(path))
+
+
+def _eager_model(model: Any) -> nn.Module:
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            "the model is a ScriptModule, whose layers run no hooks: bring the Python model file "
+            "and its state_dict instead (package --model-file net.py --serialized-file w.pth)"
+        )
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"the handler's initialize left {type(model).__name__} in self.model, expected a "
+            "torch.nn.Module"
+        )
+    inner = getattr(model, "_orig_mod", model)  # What torch.compile wraps.
+    return inner if isinstance(inner, nn.Module) else model
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    tensors = (*model.parameters(), *model.buffers())
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+def _matching_input(config: HandlerConfig, bundle: Bundle) -> InputDescription:
+    built = bundle.input
+    if config.input != built.kind:
+        raise ConfigError(
+            f"handler: input: {config.input}, the bundle was built for {built.kind} input"
+        )
+    described = config.describe_input(built.shape if built.kind == "tensor" else None)
+    for name, found, expected in (
+        ("mean", described.mean, built.mean),
+        ("std", described.std, built.std),
+        ("image_size", described.shape[1:], built.shape[1:]),
+    ):
+        if found != expected:
+            raise ConfigError(
+                f"handler: {name}: {list(found)}, the bundle was built for {list(expected)}"
+            )
+    return described
+
+
+def _check_weights(bundle: Bundle, path: Path, file: str | None, allow_other: bool) -> None:
+    found = file_sha256(path / file) if file else None
+    if found == bundle.weights_sha256:
+        return
+    message = (
+        f"{BUNDLE_FILE}: weights_sha256: built for the weights {bundle.weights_sha256}, the "
+        f"archive's {file or 'manifest names none'}{f' is {found}' if found else ''}"
+    )
+    if not allow_other:
+        raise BundleError(message)
+    logger.warning("torchserve-fire: %s; ALLOWED by handler: allow_other_weights", message)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__
