@@ -21,7 +21,7 @@ from .batch import batch_size, replace_samples, select_samples
 from .bundle import Layer, Repairing
 from .corrections import MeanShift, OneSidedClamp, Projection
 from .errors import AttachError, RepairError
-from .layers import feature_of, find_layer, with_feature
+from .layers import feature_of, find_layer, is_compiled, with_feature
 
 MODES = ("repair", "observe")
 
@@ -117,7 +117,11 @@ class RepairHandle:
                 self._telling, self._only_target = telling, layer.telling.only_target
             if layer.repairing is not None and self._mode == "repair":
                 correction = build_correction(layer.repairing).to(device)
-            add(module.register_forward_hook(self._layer_hook(layer, telling, correction)))
+            hook = self._layer_hook(layer, telling, correction)
+            if is_compiled(self._model):
+                # Traced into the graph, a hook would not write down what it found.
+                hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+            add(module.register_forward_hook(hook))
         add(self._model.register_forward_hook(self._end, with_kwargs=True))
 
     def _prove(self, example: Tensor) -> None:

@@ -10,12 +10,24 @@ from torch import Tensor, nn
 from .errors import AttachError
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """Whether the module is what `torch.compile` returned for a module."""
+    return hasattr(model, "_orig_mod")
+
+
+def eager_model(model: nn.Module) -> nn.Module:
+    """Return the module that was compiled, or the module itself where it was not."""
+    eager: nn.Module = getattr(model, "_orig_mod", model)
+    return eager
+
+
 def find_layer(model: nn.Module, name: str) -> nn.Module:
-    """Return the submodule called `name` (as in `model.named_modules()`).
+    """Return the submodule called `name` (as in `model.named_modules()`, before `torch.compile`).
 
     Raises:
         AttachError: the model has no such layer; the message names the nearest ones.
     """
+    model = eager_model(model)
     modules: dict[str, nn.Module] = dict(model.named_modules())
     if name and name in modules:
         return modules[name]

@@ -20,6 +20,7 @@ from .attach import RepairHandle, attach
 from .bundle import BUNDLE_FILE, Bundle, InputDescription, Layer, load_bundle
 from .config import HandlerConfig, parse_config
 from .errors import BundleError, ConfigError, FireError, ModelError
+from .layers import eager_model
 from .load_model import file_sha256
 
 logger = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ class RepairMixin:
         if config.mode == "off":
             self.fire_input = _describe_unrepaired(config, path / BUNDLE_FILE)
             return
-        model = _eager_model(self.model)
+        model = _checked_model(self.model)
         bundle = load_bundle(path / BUNDLE_FILE)
         self.fire_input = _matching_input(config, bundle)
         if type(model).__name__ != bundle.model_class:
@@ -259,7 +260,7 @@ def _describe_unrepaired(config: HandlerConfig, path: Path) -> InputDescription:
     return _matching_input(config, load_bundle(path))
 
 
-def _eager_model(model: Any) -> nn.Module:
+def _checked_model(model: Any) -> nn.Module:
     if isinstance(model, torch.jit.ScriptModule):
         raise ModelError(
             "the model is a ScriptModule, whose layers run no hooks: bring the Python model file "
@@ -270,8 +271,7 @@ def _eager_model(model: Any) -> nn.Module:
             f"the handler's initialize left {type(model).__name__} in self.model, expected a "
             "torch.nn.Module"
         )
-    inner = getattr(model, "_orig_mod", model)  # What torch.compile wraps.
-    return inner if isinstance(inner, nn.Module) else model
+    return eager_model(model)
 
 
 def _device_of(model: nn.Module) -> torch.device:
