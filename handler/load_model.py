@@ -142,13 +142,15 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def _model_classes(module: ModuleType, path: Path, wanted: str | None) -> list[type[nn.Module]]:
-    classes = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, nn.Module)
-        and value.__module__ == module.__name__
-    ]
+    classes = list(
+        dict.fromkeys(  # A class may stand there under a second name.
+            value
+            for value in vars(module).values()
+            if isinstance(value, type)
+            and issubclass(value, nn.Module)
+            and value.__module__ == module.__name__
+        )
+    )
     names = ", ".join(c.__name__ for c in classes) or "none"
     if wanted is not None:
         classes = [c for c in classes if c.__name__ == wanted]

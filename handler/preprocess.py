@@ -108,6 +108,8 @@ def image_to_tensor(data: bytes, description: InputDescription) -> Tensor:
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode == "F":
+        raise InputError("image of floating point pixels: their range is not known")
     if image.mode == "I" or image.mode.startswith("I;16"):
         # Pillow clips 16 bits to 8 instead of scaling them.
         values = np.asarray(image).astype(np.float32).clip(0, 65535) / 257
@@ -141,7 +143,8 @@ def _tensor_from_list(values: list[Any], description: InputDescription) -> Tenso
         raise InputError(f"JSON list: expected numbers only, of shape {expected}")
     if array.shape != description.shape:
         raise InputError(f"JSON list of shape {list(array.shape)}, expected {expected}")
-    tensor = torch.from_numpy(array.astype(np.float32))
+    with np.errstate(over="ignore"):
+        tensor = torch.from_numpy(array.astype(np.float32))
     if not bool(torch.isfinite(tensor).all()):
         raise InputError("JSON list: expected finite numbers that float32 can hold")
     return tensor
