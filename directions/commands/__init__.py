@@ -6,4 +6,6 @@ Each file has `add_parser(subparsers)`, which calls `parser.set_defaults(run=run
 
 from types import ModuleType
 
-COMMANDS: tuple[ModuleType, ...] = ()
+from . import package, serve
+
+COMMANDS: tuple[ModuleType, ...] = (package, serve)

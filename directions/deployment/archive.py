@@ -1,0 +1,300 @@
+"""Packing a model, its bundle and this project's handler into a `.mar` that TorchServe serves."""
+
+from __future__ import annotations
+
+import ast
+import glob
+import json
+import keyword
+import os
+import re
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_archiver.model_archiver_config import ModelArchiverConfig
+from model_archiver.model_packaging_utils import ModelExportUtils
+
+import handler
+from handler.bundle import BUNDLE_FILE, load_bundle
+from handler.config import load_config
+from handler.errors import FireError
+
+from .load_as_worker import load_as_worker
+
+ENTRY_FILE = "fire_service.py"
+PACKED_HANDLER = "torchserve_fire"
+MANIFEST = "MAR-INF/MANIFEST.json"
+RESERVED = (ENTRY_FILE, PACKED_HANDLER, f"{PACKED_HANDLER}.py", BUNDLE_FILE, "MAR-INF")
+# TorchServe's own pattern for names; versions stand in the same places of its URLs.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
+ARCHIVE_FORMAT = "zip-store"
+EARLIEST_TIME = 315532800  # 1980-01-01, before which a zip file has no dates.
+
+GENERATED_ENTRY = '''\
+"""The entry of this archive: the repair around {name} of {file}."""
+
+from torchserve_fire.repair_mixin import RepairMixin
+from {module} import {name}
+
+
+class {service}(RepairMixin, {name}):
+    """Serves the archive's model with its direction bundle."""
+'''
+
+
+@dataclass(frozen=True)
+class ArchiveInputs:
+    """What goes into an archive.
+
+    Attributes:
+        model_name: the model's name.
+        version: its version.
+        model_file: Python file of the model's class.
+        serialized_file: its weights.
+        config_file: its `model-config.yaml`.
+        bundle: its direction bundle; None only where the configuration says `mode: off`.
+        handler: Python file with the user's own handler class; ours where None.
+        extra_files: further files and folders, comma-separated, wildcards allowed; the contents
+            of a folder land at the top of the archive, as torch-model-archiver has it.
+        requirements_file: packages for TorchServe to install.
+    """
+
+    model_name: str
+    version: str
+    model_file: Path
+    serialized_file: Path
+    config_file: Path
+    bundle: Path | None = None
+    handler: Path | None = None
+    extra_files: str = ""
+    requirements_file: Path | None = None
+
+
+def package_archive(inputs: ArchiveInputs, export_path: Path, *, force: bool = False) -> Path:
+    """Write `NAME-VERSION.mar`, after proving that a TorchServe worker can load and repair with it.
+
+    The same inputs give the same bytes; the times in the archive are SOURCE_DATE_EPOCH where that
+    is set, else 1980.
+
+    Args:
+        inputs: what goes into it.
+        export_path: folder for the archive.
+        force: whether an archive of that name may be replaced.
+
+    Returns:
+        The archive's path.
+
+    Raises:
+        FireError: an input is missing or wrong, two files want the same place, the archive exists,
+            or it would not serve. Nothing is written then.
+    """
+    check_name("model name", inputs.model_name)
+    check_name("version", inputs.version)
+    target = archive_path(export_path, inputs.model_name, inputs.version)
+    if not export_path.is_dir():
+        raise FireError(f"{export_path}: no such folder, expected the model store")
+    if target.exists() and not force:
+        raise FireError(f"{target}: exists already; --force replaces it")
+    config = load_config(inputs.config_file)
+    if inputs.bundle is not None:
+        load_bundle(inputs.bundle)
+    elif config.mode != "off":
+        raise FireError(
+            f"{inputs.config_file}: handler: mode: {config.mode!r} needs a bundle: give --bundle, "
+            "or set mode: off to serve the model without repair"
+        )
+    with tempfile.TemporaryDirectory(prefix="fire-package-") as temporary:
+        folder = Path(temporary) / "archive"
+        folder.mkdir()
+        _stage(inputs, folder)
+        manifest = _manifest(inputs)
+        _write(folder / MANIFEST, manifest)
+        load_as_worker(folder, inputs.model_name)
+        (folder / MANIFEST).unlink()
+        # Its `package_model` would stage in one fixed folder, where parallel calls collide.
+        ModelExportUtils.archive(
+            temporary, inputs.model_name, str(folder), manifest, ARCHIVE_FORMAT
+        )
+        packed = Path(
+            ModelExportUtils.get_archive_export_path(temporary, inputs.model_name, ARCHIVE_FORMAT)
+        )
+        write_reproducibly(packed, target)
+    return target
+
+
+def archive_path(folder: Path, model_name: str, version: str) -> Path:
+    """Return where a model store holds the archive of a version."""
+    return folder / f"{model_name}-{version}.mar"
+
+
+def check_name(what: str, value: str) -> None:
+    """Refuse a name or version that TorchServe could not serve.
+
+    Raises:
+        FireError: it holds other characters, or "..", which TorchServe refuses in a file's name.
+    """
+    if not NAME.fullmatch(value) or ".." in value:
+        raise FireError(
+            f"{what} {value!r}: expected letters, digits, '_', '-' and single '.', "
+            "beginning with a letter or digit"
+        )
+
+
+def write_reproducibly(packed: Path, target: Path) -> None:
+    """Write the entries of a zip file to `target`: sorted, with fixed times and permissions.
+
+    The target is replaced in one step; whoever reads it meanwhile sees a whole file. Entries are
+    stored uncompressed, because the bytes of compressed ones depend on the version of zlib.
+    """
+    moment = time.gmtime(_source_date())[:6]
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        with (
+            os.fdopen(handle, "wb") as file,
+            zipfile.ZipFile(packed) as source,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as destination,
+        ):
+            for entry in sorted(source.namelist()):
+                info = zipfile.ZipInfo(entry, moment)
+                info.create_system = 3
+                info.external_attr = 0o100644 << 16
+                info.file_size = source.getinfo(entry).file_size
+                with source.open(entry) as reader, destination.open(info, "w") as writer:
+                    shutil.copyfileobj(reader, writer, 1 << 20)
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _source_date() -> int:
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return EARLIEST_TIME
+    if not text.isdecimal():
+        raise FireError(f"SOURCE_DATE_EPOCH: {text!r}, expected seconds since 1970")
+    return max(int(text), EARLIEST_TIME)
+
+
+def _manifest(inputs: ArchiveInputs) -> str:
+    """Return the archiver's manifest, with a time of creation that does not change."""
+    requirements = inputs.requirements_file
+    manifest = json.loads(
+        ModelExportUtils.generate_manifest_json(
+            ModelArchiverConfig(
+                model_name=inputs.model_name,
+                version=inputs.version,
+                handler=ENTRY_FILE,
+                model_file=inputs.model_file.name,
+                serialized_file=inputs.serialized_file.name,
+                config_file=inputs.config_file.name,
+                requirements_file=requirements.name if requirements else None,
+            )
+        )
+    )
+    manifest["createdOn"] = time.strftime("%d/%m/%Y %H:%M:%S", time.gmtime(_source_date()))
+    return json.dumps(manifest, indent=2)
+
+
+def _stage(inputs: ArchiveInputs, folder: Path) -> None:
+    """Put every file of the archive but its manifest into `folder`."""
+    taken = dict.fromkeys(RESERVED, "torchserve-fire itself")
+    for what, path in (
+        ("--model-file", inputs.model_file),
+        ("--serialized-file", inputs.serialized_file),
+        ("--config-file", inputs.config_file),
+        ("--requirements-file", inputs.requirements_file),
+        ("--handler", inputs.handler),
+    ):
+        if path is not None:
+            _copy(path, folder, what, taken)
+    for path in _extra_paths(inputs.extra_files):
+        _copy(path, folder, "--extra-files", taken)
+    if inputs.bundle is not None:
+        shutil.copyfile(inputs.bundle, folder / BUNDLE_FILE)
+    core = Path(handler.__file__).parent
+    for source in core.rglob("*.py"):
+        copy = folder / PACKED_HANDLER / source.relative_to(core)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copy)
+    if inputs.handler is None:
+        shutil.copyfile(core / ENTRY_FILE, folder / ENTRY_FILE)
+    else:
+        _write(folder / ENTRY_FILE, entry_for(inputs.handler))
+
+
+def _copy(path: Path, folder: Path, what: str, taken: dict[str, str]) -> None:
+    if path.name in taken:
+        raise FireError(
+            f"{what} {path}: the archive's {path.name} comes from {taken[path.name]} already"
+        )
+    taken[path.name] = f"{what} {path}"
+    if path.is_dir() and what == "--extra-files":
+        shutil.copytree(path, folder / path.name, ignore=_left_out)
+    elif path.is_file():
+        shutil.copyfile(path, folder / path.name)
+    else:
+        raise FireError(f"{what} {path}: no such file")
+
+
+def _extra_paths(extra_files: str) -> Iterable[Path]:
+    """Return the files and folders for the top of the archive, as torch-model-archiver has it."""
+    for pattern in filter(None, map(str.strip, extra_files.split(","))):
+        found = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))  # noqa: PTH207 - a whole path
+        if not found:
+            raise FireError(f"--extra-files {pattern}: no such file")
+        for path in map(Path, found):
+            if not path.is_dir():
+                yield path
+                continue
+            names = sorted(item.name for item in path.iterdir())
+            left_out = _left_out(str(path), names)
+            yield from (path / name for name in names if name not in left_out)
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """Return which entries of a folder torch-model-archiver leaves out of archives."""
+    return {
+        name
+        for name in names
+        if (name in ("__pycache__", "__MACOSX") or name.startswith("."))
+        and Path(folder, name).is_dir()
+    }
+
+
+def entry_for(user_handler: Path) -> str:
+    """Return the source of an entry that adds the repair to the class of a handler's file.
+
+    Raises:
+        FireError: the file's name cannot be imported, or it does not define exactly one class.
+    """
+    module = user_handler.stem
+    if user_handler.suffix != ".py" or not module.isidentifier() or keyword.iskeyword(module):
+        raise FireError(f"--handler {user_handler}: expected a Python file that can be imported")
+    try:
+        tree = ast.parse(user_handler.read_bytes(), str(user_handler))
+    except OSError as error:
+        raise FireError(f"--handler {user_handler}: {error.strerror}") from None
+    except (SyntaxError, ValueError) as error:
+        raise FireError(f"--handler {user_handler}: not valid Python: {error}") from None
+    names = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    if len(names) != 1:
+        raise FireError(
+            f"--handler {user_handler}: defines {', '.join(names) or 'no class'}, expected one "
+            "class, which TorchServe takes as the handler"
+        )
+    service = "FireService" if names[0] != "FireService" else "RepairedFireService"
+    return GENERATED_ENTRY.format(
+        name=names[0], file=user_handler.name, module=module, service=service
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,124 @@
+"""Fixtures that several folders of tests share: the tiny model, and one real TorchServe."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from directions.deployment.archive import ArchiveInputs, package_archive
+from directions.deployment.server import TorchServe
+from tests.tiny import TinyFiles, write_tiny
+
+# The user's file has the name of this project's own folder, and several things to repair around.
+USER_HANDLER = '''\
+"""A user's own handler, in a file of its own."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tiny_net import TinyNet
+from ts.torch_handler.base_handler import BaseHandler
+
+
+class TheirHandler(BaseHandler):
+    def initialize(self, context):
+        self.context = context
+        self.manifest = context.manifest
+        self.device = torch.device("cpu")
+        folder = Path(context.system_properties["model_dir"])
+        self.model = TinyNet().eval()
+        self.model.load_state_dict(torch.load(folder / "tiny.pth", weights_only=True))
+        self.initialized = True
+
+    def preprocess(self, data):
+        bodies = [row.get("data") or row.get("body") for row in data]
+        images = [np.asarray(Image.open(io.BytesIO(body)).convert("RGB")) for body in bodies]
+        return torch.stack([torch.tensor(i).permute(2, 0, 1) / 255 for i in images])
+
+    def postprocess(self, data):
+        return [{"theirs": int(row.argmax())} for row in data]
+'''
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyFiles:
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def user_handler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("user") / "handler.py"
+    path.write_text(USER_HANDLER)
+    return path
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFiles, user_handler: Path) -> Path:
+    """A model store with the tiny model as it is, repaired, and with a user's handler."""
+    folder = tmp_path_factory.mktemp("store")
+    configs = tmp_path_factory.mktemp("configs")
+
+    def package(
+        name: str, config: Path, bundle: Path | None = tiny.bundle, handler: Path | None = None
+    ) -> None:
+        inputs = ArchiveInputs(
+            name,
+            "1.0",
+            tiny.model_file,
+            tiny.serialized_file,
+            config,
+            bundle,
+            handler,
+            str(tiny.names),
+        )
+        package_archive(inputs, folder)
+
+    # Long enough that eight requests sent together arrive in one batch.
+    package("tiny", tiny.config(configs, delay=400))
+    package("theirs", tiny.config(configs), handler=user_handler)
+    package("plain", tiny.config(configs, mode="off"), bundle=None)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def foreign_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An interpreter with TorchServe and torch, in which this project is not installed."""
+    folder = tmp_path_factory.mktemp("foreign")
+    venv.create(folder, symlinks=True)
+    python = str(folder / "bin" / "python")
+    site = Path(
+        subprocess.check_output(
+            [python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], text=True
+        ).strip()
+    )
+    ours = ("handler", "directions", "torchserve_fire", "__editable__")
+    for source in {sysconfig.get_paths()[kind] for kind in ("purelib", "platlib")}:
+        for entry in Path(source).iterdir():
+            if not entry.name.startswith(ours) and not (site / entry.name).exists():
+                (site / entry.name).symlink_to(entry)
+    for name in ("handler", "directions"):
+        command = [python, "-c", f"import {name}"]
+        assert subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
+    return python
+
+
+@pytest.fixture(scope="session")
+def server(store: Path, foreign_python: str) -> Iterator[TorchServe]:
+    """A real TorchServe that has never heard of this project, serving the store."""
+    models = [f"{name}={name}-1.0.mar" for name in ("tiny", "plain", "theirs")]
+    before = os.environ.pop("PYTHONPATH", None)
+    try:
+        with TorchServe(store, models, free_ports=True, python=foreign_python) as running:
+            yield running
+    finally:
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
