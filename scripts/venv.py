@@ -1,0 +1,190 @@
+"""Make or refresh the checkout's .venv, with this project installed in editable mode.
+
+Run by scripts/demo and scripts/test: `python3 scripts/venv.py [EXTRA]`. Writes nothing outside the
+checkout. A .venv that is already right costs a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+LOG = VENV / "install.log"
+# Stands there while pip works: found by the next run, it tells of an installation cut short.
+UNFINISHED = VENV / ".unfinished"
+
+
+def main() -> int:
+    """Bring .venv up to date; return the exit status."""
+    extra = sys.argv[1] if len(sys.argv) > 1 else ""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _Lock(ROOT / ".venv-lock"):
+            return _refresh(extra)
+    except KeyboardInterrupt:
+        print("interrupted; the next run begins anew", file=sys.stderr)
+        return 130
+    except OSError as error:
+        print(f"cannot make {VENV}: {error}", file=sys.stderr)
+        return 1
+
+
+def _refresh(extra: str) -> int:
+    stamp, wanted = VENV / f".installed-{extra or 'base'}", _wanted()
+    if (
+        stamp.is_file()
+        and stamp.read_text() == wanted
+        and _venv_version() == _version()
+        and not UNFINISHED.exists()
+    ):
+        return 0
+    # With no reason against it, a .venv that somebody made by hand is kept and added to.
+    if reason := _unusable():
+        print(f"making {VENV} anew: {reason}", flush=True)
+        shutil.rmtree(VENV)
+    if not VENV.exists():
+        print(f"making {VENV} with Python {_version()}", flush=True)
+        made = subprocess.run(  # noqa: S603 - our own interpreter.
+            [sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False
+        )
+        if made.returncode != 0:
+            print(f"cannot make {VENV}: {made.stdout}{made.stderr}", file=sys.stderr)
+            return 1
+    UNFINISHED.touch()
+    status = _install(f"{ROOT}[{extra}]" if extra else str(ROOT))
+    if status == 0:
+        (VENV / ".python").write_text(_origin())
+        stamp.write_text(wanted)
+        UNFINISHED.unlink()
+    return status
+
+
+def _unusable() -> str:
+    """Return why an existing .venv cannot be kept; nothing where it can, or where there is none."""
+    origin, version = VENV / ".python", _venv_version()
+    if not VENV.exists():
+        return ""
+    if version is None:
+        return "it is broken"
+    if UNFINISHED.exists():
+        return "its installation was cut short"
+    if version != _version():
+        return f"it has Python {version}"
+    if origin.is_file() and origin.read_text() != _origin():
+        return "it was made in another folder"
+    return ""
+
+
+def _venv_version() -> str | None:
+    """Return the version of .venv's Python, or None where that, or its pip, does not work."""
+    check = "import pip, sys; print(*sys.version_info[:2], sep='.')"
+    try:
+        answer = subprocess.run(  # noqa: S603 - the checkout's own interpreter.
+            [PYTHON, "-c", check], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _install(project: str) -> int:
+    temporary = VENV / "tmp"
+    temporary.mkdir(exist_ok=True)
+    # pip unpacks gigabytes: in the checkout, where there must be room for them anyway.
+    environment = dict(os.environ, TMPDIR=str(temporary))
+    command = [str(PYTHON), "-m", "pip", "install", "--progress-bar", "off", "-e", project]
+    try:
+        with LOG.open("w") as log:
+            pip = subprocess.Popen(  # noqa: S603 - the checkout's own interpreter.
+                command, stdout=log, stderr=log, env=environment, cwd=ROOT
+            )
+            try:
+                _follow(pip)
+            finally:
+                pip.terminate()
+                pip.wait()
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    if pip.returncode != 0:
+        lines = LOG.read_text(errors="replace").splitlines()
+        print("\n".join(lines[-15:]), file=sys.stderr)
+        print(f"pip could not install {project}; all it said is in {LOG}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _follow(pip: subprocess.Popen[bytes]) -> None:
+    """Show how far pip is: one line kept up to date on a terminal, else a line now and then."""
+    terminal = sys.stdout.isatty()
+    parent, start, shown = os.getppid(), time.monotonic(), 0.0
+    print("installing torch, TorchServe and the rest: about 5 GB, a few minutes", flush=True)
+    while pip.poll() is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            pip.wait(1)
+        if os.getppid() != parent:  # The script that called was killed.
+            raise KeyboardInterrupt
+        seconds = time.monotonic() - start
+        text = f"  {seconds:4.0f} s  {_last_line()}"
+        if terminal:
+            print(f"\r{text[:78]:78}", end="", flush=True)
+        elif seconds - shown >= 20:
+            print(text[:100], flush=True)
+            shown = seconds
+    text = f"  {time.monotonic() - start:4.0f} s  pip ended"
+    print(f"\r{text:78}" if terminal else text, flush=True)
+
+
+def _last_line() -> str:
+    lines = LOG.read_text(errors="replace").splitlines()
+    return lines[-1].strip() if lines else ""
+
+
+def _wanted() -> str:
+    """Return what an installation depends on: a digest of its description, Python, and place."""
+    digest = hashlib.sha256()
+    for name in ("setup.cfg", "pyproject.toml"):
+        digest.update((ROOT / name).read_bytes())
+    return f"{digest.hexdigest()} {_origin()}"
+
+
+def _origin() -> str:
+    # The commands in .venv/bin name their Python by its full path.
+    return f"{_version()} {VENV}"
+
+
+def _version() -> str:
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+class _Lock:
+    """Held by one run at a time, so that two of them do not install into each other."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        import fcntl
+
+        self._file = self._path.open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another run that is making .venv", flush=True)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
