@@ -8,6 +8,7 @@ start, and an answer that went by the corrections is not given.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -119,6 +120,8 @@ class RepairMixin:
             "target": bundle.target if bundle else None,
             "layers": [_describe_layer(layer) for layer in bundle.layers] if bundle else [],
             "held_out": dict(bundle.held_out) if bundle else {},
+            # Who has answered has nothing left from before: so a swap knows when all have.
+            "worker_pid": os.getpid(),
         }
 
     def requests_predicted(self, size: int) -> Sequence[int]:
