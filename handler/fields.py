@@ -26,7 +26,7 @@ class Fields:
 
     def where(self, name: str) -> str:
         """Return how messages name a field."""
-        return f"{self._path}: {name}"
+        return f"{self._path}: {name if name.isprintable() and len(name) <= 60 else shown(name)}"
 
     def has(self, name: str) -> bool:
         """Whether the field is there and not taken yet."""
@@ -35,6 +35,10 @@ class Fields:
     def peek(self, name: str) -> Any:
         """Look at a field without taking it."""
         return self._values.get(name)
+
+    def names(self) -> list[str]:
+        """Return the names of the fields that are not taken yet."""
+        return list(self._values)
 
     def finish(self) -> None:
         """Refuse the fields that nothing took."""
@@ -48,10 +52,10 @@ class Fields:
         return self._values.pop(name)
 
     def text(self, name: str) -> str:
-        """Take a text that is not empty."""
+        """Take a text that is not empty and can be printed as it is."""
         value = self.raw(name)
-        if not isinstance(value, str) or not value:
-            self._refuse(name, value, "a text")
+        if not isinstance(value, str) or not value or not value.isprintable():
+            self._refuse(name, value, "a text of printable characters")
         return str(value)
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
@@ -123,6 +127,11 @@ class Fields:
             self._refuse(name, value, "a map")
         return dict(value)
 
+    def texts(self, name: str) -> dict[str, str]:
+        """Take a mapping of texts."""
+        fields = self.fields(name)
+        return {key: fields.text(key) for key in fields.names()}
+
     def fields(self, name: str) -> Fields:
         """Take a mapping whose fields are checked in turn."""
         return Fields(self.mapping(name), self.where(name), self._error)
@@ -142,10 +151,16 @@ class Fields:
         return [Fields(v, f"{self.where(name)}[{i}]", self._error) for i, v in enumerate(value)]
 
     def _refuse(self, name: str, value: Any, expected: str) -> None:
-        shown = repr(value)
-        if len(shown) > 60:
-            shown = shown[:57] + "..."
-        raise self._error(f"{self.where(name)}: {shown}, expected {expected}")
+        raise self._error(f"{self.where(name)}: {shown(value)}, expected {expected}")
+
+
+def shown(value: Any) -> str:
+    """Return how messages show a value: on one line, and short however large it is."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes no integer of more than 4300 digits.
+        text = f"a very large {type(value).__name__}"
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _is_number(value: Any) -> bool:

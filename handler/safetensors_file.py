@@ -18,8 +18,11 @@ import torch
 from torch import Tensor
 
 from .errors import BundleError
+from .fields import shown
 
 MAX_HEADER_BYTES = 100_000_000
+MAX_DEPTH = 32
+MAX_DIMENSIONS = 64
 
 DTYPES = {
     "F64": torch.float64,
@@ -82,7 +85,7 @@ def parse_safetensors(data: bytes, source: str) -> SafetensorsFile:
     for entry in entries:
         if entry.begin != position:
             raise BundleError(
-                f"{source}: tensor {entry.name!r}: begins at byte {entry.begin}, "
+                f"{source}: tensor {shown(entry.name)}: begins at byte {entry.begin}, "
                 f"expected {position}"
             )
         position = entry.end
@@ -91,14 +94,15 @@ def parse_safetensors(data: bytes, source: str) -> SafetensorsFile:
             f"{source}: the tensors take {position} bytes, the file holds {len(body)}: "
             "truncated, or something was appended"
         )
-    return SafetensorsFile({entry.name: entry.read(body) for entry in entries}, metadata)
+    return SafetensorsFile({entry.name: entry.read(body, source) for entry in entries}, metadata)
 
 
 def parse_json_object(data: bytes, where: str) -> dict[str, Any]:
     """Parse a JSON object, refusing what Python's parser would let pass.
 
     Raises:
-        BundleError: not UTF-8, not JSON, not an object, a repeated key, or NaN and infinity.
+        BundleError: not UTF-8, not JSON, not an object, a repeated key, NaN and infinity, half a
+            surrogate pair in a text, or nested more than `MAX_DEPTH` deep.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -114,6 +118,9 @@ def parse_json_object(data: bytes, where: str) -> dict[str, Any]:
         value = json.loads(
             data.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse_constant
         )
+        _check_depth(value)
+        # 1e999 and a lone surrogate parse, and would fail wherever they are written again.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except BundleError:
         raise
     except (ValueError, RecursionError) as error:
@@ -134,33 +141,47 @@ class _Entry:
 
     @classmethod
     def parse(cls, name: str, entry: Any, source: str) -> _Entry:
-        where = f"{source}: tensor {name!r}"
+        where = f"{source}: tensor {shown(name)}"
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
             raise BundleError(f"{where}: expected dtype, shape and data_offsets")
         if not isinstance(entry["dtype"], str) or entry["dtype"] not in DTYPES:
             raise BundleError(
-                f"{where}: dtype {entry['dtype']!r}, expected one of {', '.join(DTYPES)}"
+                f"{where}: dtype {shown(entry['dtype'])}, expected one of {', '.join(DTYPES)}"
             )
         dtype = DTYPES[entry["dtype"]]
         shape, offsets = entry["shape"], entry["data_offsets"]
-        if not _are_sizes(shape):
-            raise BundleError(f"{where}: shape {shape!r}, expected a list of sizes")
+        if not _are_sizes(shape) or len(shape) > MAX_DIMENSIONS:
+            raise BundleError(
+                f"{where}: shape {shown(shape)}, expected a list of at most {MAX_DIMENSIONS} sizes"
+            )
         if not _are_sizes(offsets) or len(offsets) != 2:
-            raise BundleError(f"{where}: data_offsets {offsets!r}, expected two positions")
+            raise BundleError(f"{where}: data_offsets {shown(offsets)}, expected two positions")
         begin, end = offsets
         size = math.prod(shape) * dtype.itemsize
         if end - begin != size:
             raise BundleError(
-                f"{where}: {end - begin} bytes, expected {size} for shape {shape} "
+                f"{where}: {end - begin} bytes, expected {shown(size)} for shape {shown(shape)} "
                 f"of {entry['dtype']}"
             )
         return cls(name, dtype, tuple(shape), begin, end)
 
-    def read(self, body: memoryview) -> Tensor:
+    def read(self, body: memoryview, source: str) -> Tensor:
         if self.begin == self.end:
-            return torch.empty(self.shape, dtype=self.dtype)
+            try:
+                return torch.empty(self.shape, dtype=self.dtype)
+            except RuntimeError:  # Sizes whose strides overflow, beside a size of 0.
+                where = f"{source}: tensor {shown(self.name)}"
+                raise BundleError(f"{where}: shape {shown(list(self.shape))}, too large") from None
         data = bytearray(body[self.begin : self.end])
         return torch.frombuffer(data, dtype=self.dtype).reshape(self.shape)
+
+
+def _check_depth(value: Any, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, depth + 1)
 
 
 def _are_sizes(value: Any) -> bool:
