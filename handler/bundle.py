@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .errors import BundleError
-from .fields import Fields
+from .fields import Fields, shown
 from .safetensors_file import parse_json_object, parse_safetensors
 
 FORMAT_VERSION = 1
@@ -218,7 +218,7 @@ def parse_bundle(data: bytes, source: str) -> Bundle:
     """
     file = parse_safetensors(data, source)
     if set(file.metadata) != {METADATA_KEY}:
-        found = ", ".join(sorted(file.metadata)) or "none"
+        found = shown(sorted(file.metadata))
         raise BundleError(
             f"{source}: metadata: expected the one key {METADATA_KEY!r} of a direction bundle, "
             f"found {found}"
@@ -231,13 +231,13 @@ def parse_bundle(data: bytes, source: str) -> Bundle:
             f"{source}: format_version: {version}, expected {FORMAT_VERSION}; "
             "build the bundle again with this version of torchserve-fire"
         )
-    _check_digests(root.fields("tensors"), file.tensors, source)
+    _check_tensors(root.fields("tensors"), file.tensors, source)
     tensors = dict(file.tensors)
     layers = tuple(
         _parse_layer(fields, i, tensors) for i, fields in enumerate(root.list_of_fields("layers"))
     )
     if tensors:
-        raise BundleError(f"{source}: tensor {next(iter(tensors))!r}: no layer uses it")
+        raise BundleError(f"{source}: tensor {shown(next(iter(tensors)))}: no layer uses it")
     _check_layers(layers, source)
     bundle = Bundle(
         layers=layers,
@@ -248,7 +248,7 @@ def parse_bundle(data: bytes, source: str) -> Bundle:
         evidence=root.mapping("evidence"),
         held_out=root.mapping("held_out"),
         seed=root.integer("seed"),
-        versions=root.mapping("versions"),
+        versions=root.texts("versions"),
         digest=hashlib.sha256(data).hexdigest(),
     )
     root.finish()
@@ -261,17 +261,23 @@ def tensor_sha256(tensor: Tensor) -> str:
     return hashlib.sha256(data.numpy().tobytes()).hexdigest()
 
 
-def _check_digests(digests: Fields, tensors: Mapping[str, Tensor], source: str) -> None:
+def _check_tensors(digests: Fields, tensors: Mapping[str, Tensor], source: str) -> None:
     for key, tensor in tensors.items():
         if digests.sha256(key) != tensor_sha256(tensor):
-            raise BundleError(f"{source}: tensor {key!r}: its bytes do not match their SHA-256")
+            raise BundleError(
+                f"{digests.where(key)}: the tensor's bytes do not have the expected SHA-256"
+            )
         if tensor.dtype not in STORED_DTYPES:
             raise BundleError(
-                f"{source}: tensor {key!r}: dtype {tensor.dtype}, expected float32 or float16"
+                f"{source}: tensor {shown(key)}: dtype {tensor.dtype}, expected float32 or float16"
             )
         if not bool(torch.isfinite(tensor).all()):
-            raise BundleError(f"{source}: tensor {key!r}: holds values that are not finite")
-    digests.finish()
+            raise BundleError(
+                f"{source}: tensor {shown(key)}: holds values that are not finite, expected "
+                "finite ones"
+            )
+    for key in digests.names():
+        raise BundleError(f"{digests.where(key)}: the file holds no such tensor")
 
 
 def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
@@ -287,7 +293,7 @@ def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
         ):
             raise BundleError(
                 f"{fields.where(part)}: tensor {key!r} of shape {tuple(tensor.shape)}, expected "
-                f"{shape} or the same with sizes of 1"
+                f"{shown(shape)} or the same with sizes of 1"
             )
         if not bool(tensor.any()):
             raise BundleError(f"{fields.where(part)}: tensor {key!r} is all zero: no direction")
@@ -310,6 +316,8 @@ def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
             part.optional_number("anchor", given=clamps),
         )
         part.finish()
+        if repairing.strength <= 0:
+            raise BundleError(f"{part.where('strength')}: {repairing.strength}, expected above 0")
     layer = Layer(fields.text("name"), shape, telling, repairing)
     role = fields.choice("role", ROLES)
     if (telling is None and repairing is None) or role != layer.role:
@@ -345,7 +353,11 @@ def _parse_input(fields: Fields) -> InputDescription:
             raise BundleError(f"{fields.where('shape')}: expected (1 or 3 channels, height, width)")
         if len(described.mean) != channels or len(described.std) != channels:
             raise BundleError(f"{fields.where('mean')}: mean and std: expected {channels} each")
+        if min(described.std) <= 0:
+            raise BundleError(f"{fields.where('std')}: expected values above 0")
     if math.prod(described.shape) > 2**31:
-        raise BundleError(f"{fields.where('shape')}: {described.shape} is too large for an input")
+        raise BundleError(
+            f"{fields.where('shape')}: {shown(described.shape)} is too large for an input"
+        )
     fields.finish()
     return described
