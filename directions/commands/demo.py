@@ -1,0 +1,38 @@
+"""`torchserve-fire demo`: the whole way once, on real handwritten digits."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="train, attack, repair and serve a classifier of digits, in about a minute",
+        description="Train a small classifier of handwritten digits with a BadNets trigger in its "
+        "training data, build a bundle, pack a plain and a repaired archive, serve both with "
+        "TorchServe on free loopback ports, and measure with real requests.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("demo-output"),
+        metavar="DIR",
+        help="folder for all that it writes, replaced by each demo (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the server up until Ctrl-C, to try it by hand"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from ..demo.run_demo import run_demo
+
+    run_demo(args.output, seed=args.seed, keep=args.keep)
+    return 0

@@ -1,0 +1,1 @@
+"""The demo: handwritten digits, a backdoored classifier, and its repair on a real TorchServe."""
