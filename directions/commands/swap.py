@@ -1,0 +1,68 @@
+"""`torchserve-fire swap`: another bundle for a model that is being served."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "swap",
+        help="give a served model another bundle, without losing a request",
+        description="Register the model's archive with another bundle as the next version, see it "
+        "answer, make it the default, and unregister the old version when it has answered what it "
+        "received. On any failure the old version serves on.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model-name", required=True, help="name that the model is served under")
+    parser.add_argument("--bundle", required=True, type=Path, help="the new direction bundle")
+    parser.add_argument(
+        "--model-store", required=True, type=Path, help="the server's folder with the archives"
+    )
+    parser.add_argument(
+        "--version", help="the new version; default: the last number of the old one plus 1"
+    )
+    parser.add_argument(
+        "--management",
+        default="http://127.0.0.1:8081",
+        metavar="URL",
+        help="management address (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--inference",
+        default="http://127.0.0.1:8080",
+        metavar="URL",
+        help="inference address (default: %(default)s)",
+    )
+    parser.add_argument("--token", help="management token")
+    parser.add_argument("--inference-token", help="inference token")
+    parser.add_argument(
+        "--key-file", type=Path, help="the server's key_file.json, in place of the two tokens"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from ..deployment.management import Management
+    from ..deployment.server import read_tokens
+    from ..deployment.swap import Target, swap_bundle
+
+    token, inference_token = args.token, args.inference_token
+    if args.key_file is not None:
+        tokens = read_tokens(args.key_file)
+        token = token or tokens.management
+        inference_token = inference_token or tokens.inference
+    target = Target(
+        Management(args.management, token), args.inference, inference_token, args.model_store
+    )
+    swap_bundle(
+        target,
+        args.model_name,
+        args.bundle,
+        args.version,
+        report=lambda line: print(line, flush=True),
+    )
+    return 0
