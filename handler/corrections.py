@@ -21,10 +21,11 @@ def project(feature: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (N,), float32.
     """
-    if weight.shape == feature.shape[1:]:
-        # Accumulating in float32 keeps a half-precision model's scores usable.
-        return torch.mv(feature.flatten(1).float(), weight.flatten())
-    return (feature.float() * weight).flatten(1).sum(1)
+    # Accumulating in float32 keeps a half-precision model's scores usable, under autocast too.
+    with torch.autocast(feature.device.type, enabled=False):
+        if weight.shape == feature.shape[1:]:
+            return torch.mv(feature.flatten(1).float(), weight.flatten())
+        return (feature.float() * weight).flatten(1).sum(1)
 
 
 class Projection(nn.Module):
@@ -50,9 +51,9 @@ class Projection(nn.Module):
     def flags(self, scores: Tensor) -> Tensor:
         """Return which of the scores (N,) are flagged, (N,) bool.
 
-        A score that is not a number is flagged: what cannot be judged is not called clean.
+        A score that is not finite is flagged: what cannot be judged is not called clean.
         """
-        return ~(scores <= self.threshold)
+        return (scores > self.threshold) | ~scores.isfinite()
 
 
 class MeanShift(nn.Module):
@@ -78,8 +79,8 @@ class OneSidedClamp(nn.Module):
     """Moves samples that project too far along d back to where clean ones lie.
 
     With u = d/|d| and s = <h, u>: where s exceeds the threshold,
-    h' = h - strength * (s - anchor) u; elsewhere h' = h exactly. One-sided clipping as in activation clipping (arXiv 2308.04617), on a
-    direction in place of single activations.
+    h' = h - strength * (s - anchor) u; elsewhere h' = h exactly. One-sided clipping as in
+    activation clipping (arXiv 2308.04617), on a direction in place of single activations.
 
     Args:
         direction: d, (*S) or broadcastable to it; not all zero.
@@ -88,21 +89,22 @@ class OneSidedClamp(nn.Module):
         anchor: the clean median of s.
     """
 
-    unit: Tensor
+    direction: Tensor
     threshold: Tensor
     anchor: Tensor
     strength: Tensor
 
     def __init__(self, direction: Tensor, strength: float, threshold: float, anchor: float) -> None:
         super().__init__()
-        self.register_buffer("unit", direction.float())
+        # Scaled, because the squares of very small or large values leave float32: no norm then.
+        self.register_buffer("direction", direction.float() / direction.float().abs().max())
         self.register_buffer("threshold", torch.tensor(threshold))
         self.register_buffer("anchor", torch.tensor(anchor))
         self.register_buffer("strength", torch.tensor(strength))
 
     def forward(self, feature: Tensor) -> Tensor:
         """Return the moved features, of the shape (N, *S) and dtype of `feature`."""
-        spread = self.unit.expand(feature.shape[1:])
+        spread = self.direction.expand(feature.shape[1:])
         unit = spread / torch.linalg.vector_norm(spread)
         score = project(feature, unit)
         excess = self.strength * (score - self.anchor)
