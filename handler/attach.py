@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from .batch import batch_size, replace_samples, select_samples
+from .batch import batch_size, holds_samples, replace_samples, select_samples
 from .bundle import Layer, Repairing
 from .corrections import MeanShift, OneSidedClamp, Projection
 from .errors import AttachError, RepairError
@@ -57,7 +57,7 @@ class RepairHandle:
     Calls of the model by several threads at once do not disturb each other. Made by `attach`.
 
     Attributes:
-        passes: forward passes that a flagged sample costs, 1 or 2.
+        passes: forward passes that a flagged sample costs, 1 or 2; 0 until that is known.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RepairHandle:
         self._state = _State()
         self._telling: Projection | None = None
         self._only_target = False
-        self.passes = 1
+        self.passes = 0
 
     @property
     def verdict(self) -> Verdict:
@@ -122,27 +122,30 @@ class RepairHandle:
                 # Traced into the graph, a hook would not write down what it found.
                 hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
             add(module.register_forward_hook(hook))
-        add(self._model.register_forward_hook(self._end, with_kwargs=True))
+        # First of the model's own hooks: what others have attached there sees the repaired output.
+        add(self._model.register_forward_hook(self._end, with_kwargs=True, prepend=True))
 
     def _prove(self, example: Tensor) -> None:
         """Run `example` once to see every hook fire, and once more through every correction."""
         with torch.no_grad():
             self._model(example)
             self.passes = self._count_passes()
-            self._state.repeating = True
+            self._state.forced = True
             try:
                 self._model(example)
             finally:
-                self._state.repeating = False
+                self._state.forced = False
         self._state.verdict = None
 
     def _count_passes(self) -> int:
         """Return 1 where, in the order just seen, telling comes before all repairing, else 2."""
-        position = {name: i for i, name in enumerate(self._state.order)}
-        tells = [position[layer.name] for layer in self._layers if layer.telling]
-        repairs = [position[layer.name] for layer in self._layers if layer.repairing]
+        if self._telling is None or self._mode == "observe":
+            return 1
+        order = self._state.order
+        tells = [order.index(layer.name) for layer in self._layers if layer.telling]
+        repairs = [order.index(layer.name) for layer in self._layers if layer.repairing]
         # The prediction that `only_target` asks for is known at the end of a pass only.
-        return 2 if tells and (self._only_target or min(repairs) < tells[0]) else 1
+        return 2 if self._only_target or min(repairs) < tells[0] else 1
 
     def _layer_hook(
         self, layer: Layer, telling: Projection | None, correction: nn.Module | None
@@ -172,76 +175,126 @@ class RepairHandle:
                 state.scores = telling(feature)
             if correction is None:
                 return None
-            moved = self._correct(feature, correction)
+            moved = self._correct(layer.name, feature, correction)
             return None if moved is None else with_feature(output, moved)
 
         return hook
 
-    def _correct(self, feature: Tensor, correction: nn.Module) -> Tensor | None:
+    def _correct(self, name: str, feature: Tensor, correction: nn.Module) -> Tensor | None:
         """Return the features with the flagged samples moved, None where nothing moves yet."""
-        if self._telling is None or self._state.repeating:
-            moved: Tensor = correction(feature)
-            return moved
-        if self.passes == 2 or self._state.scores is None:
+        state = self._state
+        if self._telling is None or state.repeating:
+            return self._move(name, feature, correction)
+        if self.passes != 1:
             return None
-        flagged = self._telling.flags(self._state.scores)
+        if state.scores is None or len(state.scores) != len(feature):
+            raise RepairError(
+                f"layer {name!r}: there is not one score per sample to repair by: the telling "
+                "layer did not run before it, or one of the two has several features per sample"
+            )
+        flagged = self._flags(state.scores)
         if not bool(flagged.any()):
             return None
         mask = flagged.view((-1,) + (1,) * (feature.dim() - 1))
-        return torch.where(mask, correction(feature), feature)
+        return torch.where(mask, self._move(name, feature, correction), feature)
+
+    def _move(self, name: str, feature: Tensor, correction: nn.Module) -> Tensor:
+        moved: Tensor = correction(feature)
+        if (
+            self._state.forced
+            and bool(feature.isfinite().all())
+            and not bool(moved.isfinite().all())
+        ):
+            raise RepairError(f"layer {name!r}: the correction leaves the range of {feature.dtype}")
+        return moved
+
+    def _flags(self, scores: Tensor) -> Tensor:
+        if self._telling is None or self._state.forced:
+            return torch.ones(len(scores), dtype=torch.bool, device=scores.device)
+        return self._telling.flags(scores)
 
     def _begin(self, module: nn.Module, args: Any) -> None:
         self._state.fired = []
-        if not self._state.repeating:
-            self._state.scores = self._state.verdict = None
+        self._state.scores = self._state.verdict = None
 
     def _end(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
         state = self._state
-        fired, state.fired = state.fired or [], None
+        state.order = self._close_pass()
+        size = batch_size((*args, *kwargs.values()))
+        if size is None:
+            raise RepairError("the model's input holds no tensor (N, ...)")
+        result = None
+        if self._telling is None:
+            verdict = Verdict(None, torch.ones(size, dtype=torch.bool))
+        else:
+            if state.scores is None or size != len(state.scores):
+                raise RepairError("the telling layer does not have one feature per input sample")
+            flagged = self._flags(state.scores)
+            if self._only_target:
+                flagged = flagged & self._predicted_target(output, state.scores)
+            if self.passes == 2 and bool(flagged.any()):
+                result = self._repeat(args, kwargs, output, flagged.nonzero().flatten(), size)
+            verdict = Verdict(state.scores, flagged)
+        state.verdict = verdict
+        state.passes_made += 1
+        return result
+
+    def _close_pass(self) -> list[str]:
+        """Return the layers in the order in which they ran; refuse that one did not."""
+        fired, self._state.fired = self._state.fired or [], None
         if missing := sorted({layer.name for layer in self._layers} - set(fired)):
             raise RepairError(
                 f"layer {missing[0]!r} did not run, or its hook did not fire, in a forward pass: "
                 "the input would be answered without repair"
             )
-        state.order = fired
-        if state.repeating:
-            return None
-        state.passes_made += 1
-        size = batch_size((*args, *kwargs.values()))
-        if self._telling is None:
-            state.verdict = Verdict(None, torch.ones(size or 0, dtype=torch.bool))
-            return None
-        if state.scores is None or size != len(state.scores):
-            raise RepairError("the telling layer does not have one feature per input sample")
-        flagged = self._telling.flags(state.scores)
-        if self._only_target:
-            flagged = flagged & (_logits(output).argmax(1) == self._target)
-        result = None
-        if self.passes == 2 and self._mode == "repair" and bool(flagged.any()):
-            result = self._repeat(args, kwargs, output, flagged.nonzero().flatten(), len(flagged))
-        state.verdict = Verdict(state.scores, flagged)
-        return result
+        return fired
+
+    def _predicted_target(self, output: Any, scores: Tensor) -> Tensor:
+        """Return which samples are predicted as the target, or cannot be judged; (N,) bool."""
+        logits = feature_of(output)
+        if logits is None or logits.dim() != 2 or len(logits) != len(scores):
+            raise RepairError("the model's output is not a (N, classes) tensor of logits")
+        if self._target is None or not self._target < logits.shape[1]:
+            raise RepairError(f"target {self._target}: the model has {logits.shape[1]} classes")
+        target = logits.argmax(1) == self._target
+        return target | ~scores.isfinite() | torch.tensor(self._state.forced, device=target.device)
 
     def _repeat(
         self, args: Any, kwargs: dict[str, Any], output: Any, index: Tensor, size: int
     ) -> Any:
         """Run the flagged samples once more, corrected, and put them in their places."""
-        self._state.repeating = True
+        if not holds_samples(output, size):
+            raise RepairError("the model's output holds no tensor with one row per input sample")
+        state = self._state
+        state.repeating, state.fired = True, []
         try:
-            repaired = self._model(
+            # Not the model's call: the hooks of others on it ran, or will run, on the whole batch.
+            repaired = self._model.forward(
                 *select_samples(args, index, size), **select_samples(kwargs, index, size)
             )
+            self._close_pass()
         finally:
-            self._state.repeating = False
+            state.repeating, state.fired = False, None
         return replace_samples(output, repaired, index, size)
 
 
 class _State(threading.local):
-    """What one thread's current forward pass has seen."""
+    """What one thread's current forward pass has seen.
+
+    Attributes:
+        fired: layers that ran, in their order; None outside a forward pass.
+        order: `fired` of the latest whole pass.
+        repeating: whether the pass is the second one, of flagged samples only.
+        forced: whether every sample counts as flagged, to prove the corrections.
+        passes_made: see `RepairHandle.passes_made`.
+        scores: projections at the telling layer.
+        verdict: of the latest whole pass.
+    """
 
     fired: list[str] | None = None
     order: Sequence[str] = ()
     repeating: bool = False
+    forced: bool = False
     passes_made: int = 0
     scores: Tensor | None = None
     verdict: Verdict | None = None
@@ -268,25 +321,17 @@ def attach(
         The handle; also a context manager.
 
     Raises:
-        AttachError: the model is a ScriptModule or in training mode, a layer does not exist, does
-            not run exactly once, or its features have another shape. Nothing stays attached.
+        AttachError: the model is a ScriptModule, in training mode, or has corrections already; a
+            layer does not exist, does not run exactly once, or its features have another shape; a
+            flagged sample could not be repaired. Nothing stays attached.
 
     Example:
         >>> with attach(model, bundle.layers, torch.zeros(1, 3, 32, 32), target=0) as handle:
         ...     logits = model(images)
         ...     flagged = handle.verdict.flagged
     """
-    if any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):
-        raise AttachError(
-            "the model is a ScriptModule, whose layers run no hooks: bring the Python model file "
-            "and its state_dict instead (package --model-file net.py --serialized-file w.pth)"
-        )
-    if model.training:
-        raise AttachError("the model is in training mode: call model.eval() first")
-    if mode not in MODES:
-        raise AttachError(f"mode {mode!r}, expected one of {', '.join(MODES)}")
-    if mode == "observe" and not any(layer.telling for layer in layers):
-        raise AttachError("mode 'observe' needs a layer that tells, and the bundle has none")
+    _check_model(model)
+    _check_layers(layers, target, mode)
     handle = RepairHandle(model, layers, target, mode)
     try:
         handle._attach(example.device)
@@ -300,11 +345,39 @@ def attach(
     return handle
 
 
-def _logits(output: Any) -> Tensor:
-    feature = feature_of(output)
-    if feature is None or feature.dim() != 2:
-        raise RepairError("the model's output is not a (N, classes) tensor of logits")
-    return feature
+def _check_model(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise AttachError(
+                f"{f'layer {name!r}' if name else 'the model'} is a ScriptModule, whose layers run "
+                "no hooks: bring the Python model file and its state_dict instead (package "
+                "--model-file net.py --serialized-file w.pth)"
+            )
+        if module.training:
+            raise AttachError(
+                f"{f'layer {name!r}' if name else 'the model'} is in training mode: call "
+                "model.eval() first"
+            )
+        hooks = module._forward_pre_hooks.values()
+        if any(isinstance(getattr(hook, "__self__", None), RepairHandle) for hook in hooks):
+            raise AttachError(
+                "the model has corrections attached already: detach them first, or put all layers "
+                "into one bundle"
+            )
+
+
+def _check_layers(layers: Sequence[Layer], target: int | None, mode: str) -> None:
+    if mode not in MODES:
+        raise AttachError(f"mode {mode!r}, expected one of {', '.join(MODES)}")
+    telling = [layer.telling for layer in layers if layer.telling]
+    if len(telling) > 1:
+        raise AttachError("several layers tell, expected at most one")
+    if mode == "observe" and not telling:
+        raise AttachError("mode 'observe' needs a layer that tells, and the bundle has none")
+    if mode == "repair" and not any(layer.repairing for layer in layers):
+        raise AttachError("mode 'repair' needs a layer that repairs, and the bundle has none")
+    if target is None and any(t.only_target for t in telling):
+        raise AttachError("a layer flags only what is predicted as the target: give the target")
 
 
 def _given(value: float | None, name: str) -> float:

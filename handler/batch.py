@@ -15,6 +15,15 @@ def batch_size(values: Iterable[Any]) -> int | None:
     return next((len(v) for v in values if isinstance(v, Tensor) and v.dim() > 0), None)
 
 
+def holds_samples(value: Any, size: int) -> bool:
+    """Whether some tensor in `value` is (size, ...): has one row per sample."""
+    if isinstance(value, Tensor):
+        return value.dim() > 0 and len(value) == size
+    if isinstance(value, dict):
+        return any(holds_samples(v, size) for v in value.values())
+    return isinstance(value, (tuple, list)) and any(holds_samples(v, size) for v in value)
+
+
 def select_samples(value: Any, index: Tensor, size: int) -> Any:
     """Pick the samples `index` (int64, (M,)) out of every tensor (size, ...) in `value`."""
     if isinstance(value, Tensor):
@@ -32,21 +41,26 @@ def replace_samples(whole: Any, part: Any, index: Tensor, size: int) -> Any:
     """Return `whole` with the samples `index` of every tensor (size, ...) taken from `part`.
 
     Raises:
-        RepairError: the two do not have the same structure.
+        RepairError: the two do not have the same structure, or the wrong number of samples.
     """
     if isinstance(whole, Tensor) and isinstance(part, Tensor):
-        if whole.dim() == 0 or len(whole) != size:
+        if not holds_samples(whole, size):
             return whole
+        if part.shape != (len(index), *whole.shape[1:]):
+            raise RepairError(
+                f"the model returned a tensor {tuple(whole.shape)} for the batch and "
+                f"{tuple(part.shape)} for its {len(index)} flagged samples: they cannot be merged"
+            )
         result = whole.clone()
         result[index] = part.to(whole.dtype)
         return result
-    if isinstance(whole, (tuple, list)) and isinstance(part, type(whole)):
+    if type(whole) is type(part) and whole is None:
+        return None
+    if type(whole) is type(part) and isinstance(whole, (tuple, list)) and len(whole) == len(part):
         items = [replace_samples(w, p, index, size) for w, p in zip(whole, part, strict=True)]
         return type(whole)(*items) if hasattr(whole, "_fields") else type(whole)(items)
-    if isinstance(whole, dict) and isinstance(part, dict):
+    if type(whole) is type(part) and isinstance(whole, dict) and whole.keys() == part.keys():
         return type(whole)({k: replace_samples(v, part[k], index, size) for k, v in whole.items()})
-    if whole is None and part is None:
-        return whole
     raise RepairError(
         f"the model returned {type(whole).__name__} for the batch and {type(part).__name__} for "
         "its flagged samples: they cannot be merged"
