@@ -265,7 +265,7 @@ def _check_tensors(digests: Fields, tensors: Mapping[str, Tensor], source: str) 
     for key, tensor in tensors.items():
         if digests.sha256(key) != tensor_sha256(tensor):
             raise BundleError(
-                f"{digests.where(key)}: the tensor's bytes do not have the expected SHA-256"
+                f"{source}: tensor {shown(key)}: its bytes do not match their SHA-256"
             )
         if tensor.dtype not in STORED_DTYPES:
             raise BundleError(
