@@ -59,10 +59,12 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
 
     def postprocess(self, data: list[Item]) -> list[Any]:
         """Answer each request: the likeliest classes with their probabilities, or the reason."""
+        logits = [item for item in data if isinstance(item, Tensor)]
+        answers = iter(self._answers(torch.stack(logits)) if logits else ())
         return [
             self.refuse(self.context, i, item.status, "InputError", str(item))
             if isinstance(item, InputError)
-            else self._answer(item)
+            else next(answers)
             for i, item in enumerate(data)
         ]
 
@@ -79,14 +81,19 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         except InputError as error:
             return error
 
-    def _answer(self, logits: Tensor) -> dict[str, float]:
-        topk = min(self.fire_config.topk, len(logits))
-        probabilities, classes = logits.softmax(0).topk(topk)
-        answer: dict[str, float] = {}
-        for index, probability in zip(classes.tolist(), probabilities.tolist(), strict=True):
-            # Of classes that share a name, the likeliest is told.
-            answer.setdefault((self.mapping or {}).get(str(index), str(index)), probability)
-        return answer
+    def _answers(self, logits: Tensor) -> list[dict[str, float]]:
+        """Return the likeliest classes of each row of logits, (N, classes)."""
+        topk = min(self.fire_config.topk, logits.shape[1])
+        probabilities, classes = logits.softmax(1).topk(topk)
+        names = self.mapping or {}
+        answers = []
+        for indices, values in zip(classes.tolist(), probabilities.tolist(), strict=True):
+            answer: dict[str, float] = {}
+            for index, value in zip(indices, values, strict=True):
+                # Of classes that share a name, the likeliest is told.
+                answer.setdefault(names.get(str(index), str(index)), value)
+            answers.append(answer)
+        return answers
 
     def _is_explain(self) -> bool:
         # There are no explanations, and a client's header must not fail a batch.

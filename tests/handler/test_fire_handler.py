@@ -309,7 +309,7 @@ def test_a_tampered_bundle(context, tmp_path, caplog):
     data = bytearray((tmp_path / BUNDLE_FILE).read_bytes())
     data[-1] ^= 1
     (tmp_path / BUNDLE_FILE).write_bytes(data)
-    assert "do not match their SHA-256" in refused(context, caplog)
+    assert "SHA-256" in refused(context, caplog)
 
 
 def test_other_weights(tmp_path, caplog):
