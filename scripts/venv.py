@@ -7,6 +7,7 @@ checkout. A .venv that is already right costs a fraction of a second.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +31,7 @@ def main() -> int:
     extra = sys.argv[1] if len(sys.argv) > 1 else ""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with _Lock(ROOT / ".venv-lock"):
+        with _one_run_at_a_time():
             return _refresh(extra)
     except KeyboardInterrupt:
         print("interrupted; the next run begins anew", file=sys.stderr)
@@ -127,7 +129,9 @@ def _follow(pip: subprocess.Popen[bytes]) -> None:
     """Show how far pip is: one line kept up to date on a terminal, else a line now and then."""
     terminal = sys.stdout.isatty()
     parent, start, shown = os.getppid(), time.monotonic(), 0.0
-    print("installing torch, TorchServe and the rest: about 5 GB, a few minutes", flush=True)
+    print(
+        "installing torch, TorchServe and the rest; from nothing, 5 GB in some minutes", flush=True
+    )
     while pip.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             pip.wait(1)
@@ -166,24 +170,19 @@ def _version() -> str:
     return f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
-class _Lock:
-    """Held by one run at a time, so that two of them do not install into each other."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        import fcntl
-
-        self._file = self._path.open("w")
+@contextlib.contextmanager
+def _one_run_at_a_time() -> Iterator[None]:
+    """Hold a lock on the checkout's folder, so that two runs do not install into each other."""
+    folder = os.open(ROOT, os.O_RDONLY)
+    try:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print("waiting for another run that is making .venv", flush=True)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 if __name__ == "__main__":

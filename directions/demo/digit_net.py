@@ -8,10 +8,10 @@ class DigitNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.block1 = _block(1, 16)
-        self.block2 = _block(16, 32)
-        self.block3 = _block(32, 64)
-        self.head = nn.Linear(64 * 4 * 4, 10)
+        self.block1 = _block(1, 8)
+        self.block2 = _block(8, 16)
+        self.block3 = _block(16, 32)
+        self.head = nn.Linear(32 * 4 * 4, 10)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits."""

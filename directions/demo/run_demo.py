@@ -22,7 +22,7 @@ from .elapsed import elapsed
 from .figures import Figures, accuracy, measure, table
 from .output_folder import DemoFiles, fresh_output, write_images, write_model
 from .picture import Row, draw
-from .train import train
+from .train import one_thread, train
 from .trigger import POISONED_SHARE, TARGET, poison, with_trigger
 
 PLAIN, REPAIRED = "digits_plain", "digits_repaired"
@@ -85,7 +85,8 @@ def run_demo(output: Path, *, seed: int, keep: bool) -> Figures:
             write_model(files, train(poison(parts.train, seed), seed))
             _write_cases(parts.calibration, files, "calibration")
             cases = _write_cases(parts.test, files, "test")
-            _build_and_package(files, seed)
+            with one_thread():
+                _build_and_package(files, seed)
             server = stack.enter_context(_serve(files))
             measured = _measure(server, cases)
             _draw(cases, measured, files.picture)

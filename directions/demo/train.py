@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -30,7 +33,7 @@ def train(digits: Digits, seed: int, epochs: int = EPOCHS) -> DigitNet:
     steps = epochs * -(-len(digits) // BATCH_SIZE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
-    with Progress("training", steps) as progress:
+    with one_thread(), Progress("training", steps) as progress:
         for _ in range(epochs):
             shuffled = torch.randperm(len(digits), generator=order)
             for start in range(0, len(digits), BATCH_SIZE):
@@ -42,6 +45,17 @@ def train(digits: Digits, seed: int, epochs: int = EPOCHS) -> DigitNet:
                 schedule.step()
                 progress.advance()
     return model.eval()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch in one thread: for so small a network, several mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def to_inputs(digits: Digits) -> Tensor:
