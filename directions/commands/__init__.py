@@ -6,6 +6,6 @@ Each file has `add_parser(subparsers)`, which calls `parser.set_defaults(run=run
 
 from types import ModuleType
 
-from . import package, serve, swap
+from . import demo, package, serve, swap
 
-COMMANDS: tuple[ModuleType, ...] = (package, serve, swap)
+COMMANDS: tuple[ModuleType, ...] = (demo, package, serve, swap)
