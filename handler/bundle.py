@@ -160,16 +160,16 @@ def bundle_to_parts(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, str]]:
         if layer.telling is not None:
             tensors[f"layers.{i}.telling"] = layer.telling.weight
             entry["telling"] = {
-                "threshold": layer.telling.threshold,
+                "threshold": float(layer.telling.threshold),
                 "only_target": layer.telling.only_target,
             }
         if layer.repairing is not None:
             tensors[f"layers.{i}.repairing"] = layer.repairing.direction
             entry["repairing"] = {
                 "form": layer.repairing.form,
-                "strength": layer.repairing.strength,
-                "threshold": layer.repairing.threshold,
-                "anchor": layer.repairing.anchor,
+                "strength": float(layer.repairing.strength),
+                "threshold": _optional_float(layer.repairing.threshold),
+                "anchor": _optional_float(layer.repairing.anchor),
             }
         layers.append(entry)
     tensors = {key: tensor.contiguous() for key, tensor in tensors.items()}
@@ -180,8 +180,8 @@ def bundle_to_parts(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, str]]:
         "input": {
             "kind": bundle.input.kind,
             "shape": list(bundle.input.shape),
-            "mean": list(bundle.input.mean),
-            "std": list(bundle.input.std),
+            "mean": [float(value) for value in bundle.input.mean],
+            "std": [float(value) for value in bundle.input.std],
         },
         "target": bundle.target,
         "layers": layers,
@@ -259,6 +259,10 @@ def tensor_sha256(tensor: Tensor) -> str:
     """Return the SHA-256 of a tensor's bytes, as hexadecimal digits."""
     data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
     return hashlib.sha256(data.numpy().tobytes()).hexdigest()
+
+
+def _optional_float(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _check_tensors(digests: Fields, tensors: Mapping[str, Tensor], source: str) -> None:
