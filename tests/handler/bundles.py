@@ -1,0 +1,96 @@
+"""A small bundle for tests, and its file with any part of it changed."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from handler.bundle import (
+    METADATA_KEY,
+    Bundle,
+    InputDescription,
+    Layer,
+    Repairing,
+    Telling,
+    bundle_to_parts,
+    tensor_sha256,
+)
+
+
+def small_bundle() -> Bundle:
+    generator = torch.Generator().manual_seed(0)
+
+    def direction(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    return Bundle(
+        layers=(
+            Layer("late", (3,), telling=Telling(direction(3), 1.5, only_target=True)),
+            Layer("early", (2, 4, 4), repairing=Repairing("shift", direction(2, 1, 1), 1.0)),
+            Layer(
+                "middle",
+                (5, 2),
+                repairing=Repairing("clamp", direction(5, 2), 0.5, threshold=2, anchor=-0.25),
+            ),
+        ),
+        model_class="Net",
+        weights_sha256="0" * 64,
+        input=InputDescription("image", (3, 8, 8), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+        target=2,
+        evidence={"kind": "paired", "clean": 10, "triggered": 10},
+        held_out={"clean_accuracy": 0.75},
+        seed=7,
+        versions={"torch": "2"},
+    )
+
+
+def raw_file(header: bytes | dict[str, Any], body: bytes = b"") -> bytes:
+    """The bytes of a safetensors file with any header."""
+    data = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(data).to_bytes(8, "little") + data + body
+
+
+def header_of(data: bytes) -> dict[str, Any]:
+    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+
+
+def body_of(data: bytes) -> bytes:
+    return data[8 + int.from_bytes(data[:8], "little") :]
+
+
+def bundle_file(bundle: Bundle | None = None) -> bytes:
+    return save(*bundle_to_parts(bundle or small_bundle()))
+
+
+def with_metadata(change: Callable[[dict[str, Any]], Any] | str) -> bytes:
+    """A valid file with its metadata changed, or replaced by a text of any content."""
+    tensors, metadata = bundle_to_parts(small_bundle())
+    if isinstance(change, str):
+        return save(tensors, {METADATA_KEY: change})
+    root = json.loads(metadata[METADATA_KEY])
+    change(root)
+    return save(tensors, {METADATA_KEY: json.dumps(root)})
+
+
+def with_tensors(change: Callable[[dict[str, Tensor]], Any]) -> bytes:
+    """A valid file with its tensors changed, and their SHA-256 computed again."""
+    tensors, metadata = bundle_to_parts(small_bundle())
+    root = json.loads(metadata[METADATA_KEY])
+    change(tensors)
+    root["tensors"] = {key: tensor_sha256(tensor) for key, tensor in tensors.items()}
+    return save(tensors, {METADATA_KEY: json.dumps(root)})
+
+
+def content_of(bundle: Bundle) -> tuple[Any, ...]:
+    """What a bundle says, comparable: two of equal content act alike."""
+    tensors, metadata = bundle_to_parts(copy.copy(bundle))
+    return json.loads(metadata[METADATA_KEY]), {k: t.tolist() for k, t in tensors.items()}
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
