@@ -12,9 +12,9 @@ import pytest
 import requests
 
 from directions.commands.main import main
-from directions.deployment.archive import ArchiveInputs, package_archive
+from directions.deployment.archive import MANIFEST, ArchiveInputs, package_archive
 from directions.deployment.management import ServerError
-from directions.deployment.next_archive import unpacked_with
+from directions.deployment.next_archive import next_version, unpacked_with
 from directions.deployment.server import TorchServe
 from directions.deployment.swap import Target, swap_bundle
 from handler.bundle import BUNDLE_FILE, load_bundle
@@ -32,22 +32,24 @@ BOUNDS = {
 }
 
 
-@pytest.fixture
-def model(server: TorchServe, tiny: TinyFiles, tmp_path: Path) -> Iterator[str]:
-    """A model with one version, 1.0, of two workers; taken away with its archives afterwards."""
+@pytest.fixture(scope="module")
+def model(
+    server: TorchServe, tiny: TinyFiles, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A model with one version of one worker; each test leaves one, of whatever number."""
     archive = package_archive(
         ArchiveInputs(
             NAME,
             "1.0",
             tiny.model_file,
             tiny.serialized_file,
-            tiny.config(tmp_path, workers=2),
+            tiny.config(tmp_path_factory.mktemp("config")),
             tiny.bundle,
             extra_files=str(tiny.names),
         ),
         server.model_store,
     )
-    server.management.register(archive.name, NAME, workers=2, **BOUNDS)
+    server.management.register(archive.name, NAME, workers=1, **BOUNDS)
     yield NAME
     default = server.management.describe(NAME).version
     for version in [v.version for v in server.management.describe_all(NAME)]:
@@ -56,6 +58,19 @@ def model(server: TorchServe, tiny: TinyFiles, tmp_path: Path) -> Iterator[str]:
     server.management.unregister(NAME, default)
     for path in server.model_store.glob(f"{NAME}-*"):
         path.unlink()
+
+
+@pytest.fixture
+def current(server: TorchServe, model: str) -> str:
+    """The version that serves before the test."""
+    return server.management.describe(model).version
+
+
+@pytest.fixture
+def bundle(server: TorchServe, tiny: TinyFiles, model: str) -> Path:
+    """The one of the two bundles that does not serve before the test."""
+    serves = predict(server, server.tokens.inference, 0).headers["x-fire-bundle"]
+    return tiny.other_bundle if serves == load_bundle(tiny.bundle).digest else tiny.bundle
 
 
 def target(server: TorchServe, inference_token: str | None = None) -> Target:
@@ -110,26 +125,33 @@ def steady_requests(server: TorchServe) -> Iterator[list[tuple[int, str, bool]]]
             thread.join()
 
 
-def test_no_request_is_lost_during_a_swap(server: TorchServe, tiny: TinyFiles, model: str) -> None:
+def test_no_request_is_lost_during_a_swap(
+    server: TorchServe, model: str, current: str, bundle: Path
+) -> None:
+    server.management.scale(model, current, 2, 2, timeout=60)
     before = server.management.describe(model)
-    old, new = load_bundle(tiny.bundle).digest, load_bundle(tiny.other_bundle).digest
+    old = predict(server, server.tokens.inference, 0).headers["x-fire-bundle"]
+    new = load_bundle(bundle).digest
     with steady_requests(server) as answers:
         while len(answers) < 20:
             threading.Event().wait(0.02)
-        assert swap_bundle(target(server), model, tiny.other_bundle) == "1.1"
+        version = swap_bundle(target(server), model, bundle)
         done = len(answers)
         while len(answers) < done + 20:
             threading.Event().wait(0.02)
+    assert version == next_version(current)
     assert {status for status, _, _ in answers} == {200}
     assert all(right for _, _, right in answers)
     assert {digest for _, digest, _ in answers} == {old, new}
     assert {digest for _, digest, _ in answers[-10:]} == {new}
+    assert versions(server) == {version: True}
+    assert archives(server) >= {f"{NAME}-{current}.mar", f"{NAME}-{version}.mar"}
     after = server.management.describe(model)
-    assert versions(server) == {"1.1": True}
-    assert archives(server) == {f"{NAME}-1.0.mar", f"{NAME}-1.1.mar"}
+    assert len(after.workers) == 2
     for field in ("min_workers", "max_workers", *BOUNDS):
         assert getattr(after, field) == getattr(before, field)
     assert before.batch_size == 4  # As it was registered, not as its configuration says.
+    server.management.scale(model, version, 1, 1, timeout=60)
 
 
 @pytest.mark.parametrize("which", ["foreign", "tampered"])
@@ -137,83 +159,90 @@ def test_a_bundle_that_does_not_fit_leaves_the_old_one_serving(
     server: TorchServe,
     tiny: TinyFiles,
     model: str,
+    current: str,
     tmp_path: Path,
     which: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    bundle = tiny.foreign_bundle
+    wrong = tiny.foreign_bundle
     if which == "tampered":
-        bundle = tmp_path / "tampered.safetensors"
+        wrong = tmp_path / "tampered.safetensors"
         data = bytearray(tiny.other_bundle.read_bytes())
         data[-1] ^= 1
-        bundle.write_bytes(data)
-    command = ["swap", "--model-name", model, "--bundle", str(bundle)]
+        wrong.write_bytes(data)
+    before = archives(server)
+    command = ["swap", "--model-name", model, "--bundle", str(wrong)]
     command += ["--management", server.addresses.management]
     command += ["--inference", server.addresses.inference, "--key-file", str(server.key_file)]
     assert main([*command, "--model-store", str(server.model_store)]) == 2
     said = capsys.readouterr().err.strip()
     assert len(said.splitlines()) == 1
     assert ("weights_sha256" if which == "foreign" else "SHA-256") in said
-    assert versions(server) == {"1.0": True}
-    assert archives(server) == {f"{NAME}-1.0.mar"}
-    answer = predict(server, server.tokens.inference, 3)
-    assert answer.headers["x-fire-bundle"] == load_bundle(tiny.bundle).digest
+    assert versions(server) == {current: True}
+    assert archives(server) == before
+    assert predict(server, server.tokens.inference, 3).status_code == 200
 
 
 def test_a_new_version_that_does_not_answer_is_taken_away_again(
-    server: TorchServe, tiny: TinyFiles, model: str
+    server: TorchServe, model: str, current: str, bundle: Path
 ) -> None:
-    with pytest.raises(FireError, match=r"status 400, expected 200.*1\.0 serves on"):
-        swap_bundle(target(server, "wrong"), model, tiny.other_bundle)
-    assert versions(server) == {"1.0": True}
-    assert archives(server) == {f"{NAME}-1.0.mar"}
+    before = archives(server)
+    with pytest.raises(FireError, match=f"status 400, expected 200.*{current} serves on"):
+        swap_bundle(target(server, "wrong"), model, bundle)
+    assert versions(server) == {current: True}
+    assert archives(server) == before
 
 
 def test_a_swap_that_was_cut_off_can_be_run_again(
-    server: TorchServe, tiny: TinyFiles, model: str, capsys: pytest.CaptureFixture[str]
+    server: TorchServe,
+    model: str,
+    current: str,
+    bundle: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    store = server.model_store
+    store, following = server.model_store, next_version(current)
     # Cut off after the new version was registered ...
-    with unpacked_with(store / f"{NAME}-1.0.mar", tiny.other_bundle) as unpacked:
-        unpacked.write("1.1", store / f"{NAME}-1.1.mar")
-    server.management.register(f"{NAME}-1.1.mar", NAME, workers=2, **BOUNDS)
-    assert swap_bundle(target(server), model, tiny.other_bundle) == "1.1"
-    assert versions(server) == {"1.1": True}
-    # ... and after the new version became the default.
-    server.management.register(f"{NAME}-1.0.mar", NAME, workers=2, **BOUNDS)
-    assert swap_bundle(target(server), model, tiny.other_bundle) == "1.1"
-    assert versions(server) == {"1.1": True}
+    with unpacked_with(store / f"{NAME}-{current}.mar", bundle) as unpacked:
+        unpacked.write(following, store / f"{NAME}-{following}.mar")
+    server.management.register(f"{NAME}-{following}.mar", NAME, workers=1, **BOUNDS)
+    assert swap_bundle(target(server), model, bundle) == following
+    assert versions(server) == {following: True}
+    # ... and after it became the default.
+    server.management.register(f"{NAME}-{current}.mar", NAME, workers=1, **BOUNDS)
+    assert swap_bundle(target(server), model, bundle) == following
+    assert versions(server) == {following: True}
     assert "already" in capsys.readouterr().out
 
 
 def test_a_taken_version_is_passed_over_but_not_where_it_was_asked_for(
-    server: TorchServe, tiny: TinyFiles, model: str
+    server: TorchServe, model: str, current: str, bundle: Path
 ) -> None:
-    other = server.model_store / f"{NAME}-1.1.mar"
+    taken = next_version(current)
+    other = server.model_store / f"{NAME}-{taken}.mar"
     other.write_bytes(b"somebody's")
     with pytest.raises(FireError, match="exists already"):
-        swap_bundle(target(server), model, tiny.other_bundle, "1.1")
-    assert swap_bundle(target(server), model, tiny.other_bundle) == "1.2"
+        swap_bundle(target(server), model, bundle, taken)
+    assert swap_bundle(target(server), model, bundle) == next_version(taken)
     assert other.read_bytes() == b"somebody's"
 
 
 def test_a_tampered_bundle_is_refused_at_registration_and_leaves_no_version(
-    server: TorchServe, model: str
+    server: TorchServe, model: str, current: str
 ) -> None:
-    good, bad = (server.model_store / f"{NAME}-{v}.mar" for v in ("1.0", "9.9"))
+    good, bad = (server.model_store / f"{NAME}-{v}.mar" for v in (current, "9.9"))
     with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as destination:
         for entry in source.namelist():
             data = bytearray(source.read(entry))
             if entry == BUNDLE_FILE:
                 data[-1] ^= 1
-            if entry.endswith("MANIFEST.json"):
-                data = bytearray(bytes(data).replace(b'"1.0"', b'"9.9"', 1))
+            if entry == MANIFEST:
+                data = bytearray(bytes(data).replace(f'"{current}"'.encode(), b'"9.9"'))
             destination.writestr(entry, bytes(data))
     for _ in range(2):  # A version left behind would make the second a 409.
         with pytest.raises(ServerError) as caught:
             server.management.register(bad.name, NAME, workers=1, **BOUNDS)
         assert caught.value.status == 500
-        assert versions(server) == {"1.0": True}
+        assert versions(server) == {current: True}
     assert "its bytes do not match their SHA-256" in server.console.read_text()
 
 
