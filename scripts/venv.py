@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = VENV / "install.log"
+PARENT = os.getppid()
 # Stands there while pip works: found by the next run, it tells of an installation cut short.
 UNFINISHED = VENV / ".unfinished"
 
@@ -128,14 +129,14 @@ def _install(project: str) -> int:
 def _follow(pip: subprocess.Popen[bytes]) -> None:
     """Show how far pip is: one line kept up to date on a terminal, else a line now and then."""
     terminal = sys.stdout.isatty()
-    parent, start, shown = os.getppid(), time.monotonic(), 0.0
+    start, shown = time.monotonic(), 0.0
     print(
         "installing torch, TorchServe and the rest; from nothing, 5 GB in some minutes", flush=True
     )
     while pip.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             pip.wait(1)
-        if os.getppid() != parent:  # The script that called was killed.
+        if os.getppid() != PARENT:  # The script that called was killed.
             raise KeyboardInterrupt
         seconds = time.monotonic() - start
         text = f"  {seconds:4.0f} s  {_last_line()}"
