@@ -1,4 +1,4 @@
-"""Evidence of a trigger: clean and triggered samples, paired or not, and the part held out."""
+"""Evidence of a trigger: clean and triggered samples, paired or not."""
 
 from __future__ import annotations
 
@@ -9,23 +9,6 @@ import torch
 
 from .errors import SamplesError
 from .samples import Samples, TensorFileSamples
-
-HELD_OUT_SHARE = 0.4
-
-
-@dataclass(frozen=True)
-class Part:
-    """Indices into the clean and the triggered samples.
-
-    Attributes:
-        clean: all clean samples of the part, those of the pairs included.
-        triggered: the triggered samples of the part.
-        partners: for paired evidence, the clean sample of each triggered one; else empty.
-    """
-
-    clean: Sequence[int]
-    triggered: Sequence[int]
-    partners: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -54,42 +37,6 @@ class Evidence:
         if self.paired:
             return f"paired: {triggered} triggered samples with their clean partners, {clean} clean"
         return f"unpaired: {triggered} triggered samples, {clean} clean ones of other content"
-
-    def whole(self) -> Part:
-        """Return all of it as one part."""
-        return Part(range(len(self.clean)), range(len(self.triggered)), self.partners)
-
-    def split(self, generator: torch.Generator, share: float = HELD_OUT_SHARE) -> tuple[Part, Part]:
-        """Split at random into a part to estimate on and a part held out to choose on.
-
-        A pair is never torn apart, so that nothing held out was seen in estimating.
-
-        Args:
-            generator: source of the random order.
-            share: of the triggered, and of the clean samples, that is held out.
-
-        Raises:
-            SamplesError: there are too few samples to hold any out.
-        """
-        for samples, name in ((self.clean, "clean"), (self.triggered, "triggered")):
-            if len(samples) < 4:
-                raise SamplesError(
-                    f"{samples.source}: {len(samples)} {name} samples, expected at least 4"
-                )
-        order = torch.randperm(len(self.triggered), generator=generator).tolist()
-        held = round(len(order) * share)
-        triggered = sorted(order[held:]), sorted(order[:held])
-        bound = [{self.partners[i] for i in part} if self.paired else set() for part in triggered]
-        taken = bound[0] | bound[1]
-        free = [i for i in range(len(self.clean)) if i not in taken]
-        order = [free[i] for i in torch.randperm(len(free), generator=generator).tolist()]
-        held = max(0, min(len(free), round(len(self.clean) * share) - len(bound[1])))
-        clean = bound[0] | set(order[held:]), bound[1] | set(order[:held])
-        parts = [
-            Part(sorted(c), t, [self.partners[i] for i in t] if self.paired else [])
-            for c, t in zip(clean, triggered, strict=True)
-        ]
-        return parts[0], parts[1]
 
 
 def gather_evidence(clean: Samples, triggered: Samples) -> Evidence:
@@ -128,11 +75,11 @@ def _rows_are_pairs(clean: Samples, triggered: Samples) -> bool:
     count = len(triggered)
     if len(clean) != count or count < 2:
         return False
-    labels = clean.labels, triggered.labels
-    if labels[0] is not None and labels[1] is not None and not torch.equal(*labels):
+    ours, theirs = clean.labels, triggered.labels
+    if ours is not None and theirs is not None and not torch.equal(ours, theirs):
         return False
     rows = range(min(count, 256))
-    ours, theirs = clean.load(rows).flatten(1), triggered.load(rows).flatten(1)
-    to_partner = (theirs - ours).norm(dim=1)
-    to_other = (theirs - ours.roll(1, 0)).norm(dim=1)
+    partners, inputs = clean.load(rows).flatten(1), triggered.load(rows).flatten(1)
+    to_partner = (inputs - partners).norm(dim=1)
+    to_other = (inputs - partners.roll(1, 0)).norm(dim=1)
     return bool((to_partner < to_other).float().mean() > 0.95)

@@ -1,0 +1,210 @@
+"""Building a direction bundle: from a model and samples to what repairs it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from handler.bundle import Bundle
+from handler.config import HandlerConfig
+from handler.layers import find_layer
+from handler.load_model import LoadedModel
+
+from .candidates import candidate_layers
+from .class_index import ClassIndex
+from .errors import CalibrationError
+from .evidence import Evidence, gather_evidence
+from .folds import FOLDS, assign_folds
+from .held_out import HeldOut, hold_out
+from .metrics import Figures, Observed, measure
+from .predict import predict_logits
+from .progress import Progress
+from .samples import Samples
+from .search import Choice, Search
+from .statistics import collect_statistics
+from .target import TargetFinding, find_target
+
+MIN_TRIGGERED = 2 * FOLDS
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What a person may decide; the rest is chosen on held-out samples.
+
+    Attributes:
+        layers: candidate layers, or None to find them.
+        target: the class that the trigger leads to, or None to find it.
+        form: one of `directions.search.FORMS`.
+        seed: of the random numbers.
+    """
+
+    layers: list[str] | None = None
+    target: int | None = None
+    form: str = "gated"
+    seed: int = 0
+
+
+def build_bundle(
+    loaded: LoadedModel,
+    config: HandlerConfig,
+    clean: Samples,
+    triggered: Samples,
+    *,
+    options: BuildOptions,
+    names_file: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Bundle:
+    """Estimate, choose and assemble a direction bundle.
+
+    Args:
+        loaded: the model.
+        config: its input.
+        clean: clean calibration samples.
+        triggered: triggered ones, paired with the clean ones or not.
+        options: what is given.
+        names_file: TorchServe's `index_to_name.json`, if there is one.
+        tell: called with each thing that was found, as a line for a person.
+
+    Returns:
+        The bundle; it is not saved yet.
+
+    Raises:
+        SamplesError: the samples cannot be used.
+        CalibrationError: they do not show a trigger, or no layer repairs it.
+        AttachError: a layer given in the options does not exist.
+    """
+    model = loaded.model
+    generator = torch.Generator().manual_seed(options.seed)
+    evidence = gather_evidence(clean, triggered)
+    tell(evidence.describe())
+    described = clean.describe_input(config)
+    example = torch.zeros(1, *described.shape)
+
+    with Progress("predicting", len(clean) + len(triggered)) as progress:
+        clean_logits = predict_logits(model, clean, range(len(clean)), progress)
+        triggered_logits = predict_logits(model, triggered, range(len(triggered)), progress)
+    classes = clean_logits.shape[1]
+    finding = _find_target(evidence, clean_logits, triggered_logits, options.target)
+    tell(f"target: class {finding.target}" + ("" if finding.single else ", and others"))
+    index = ClassIndex.find([clean, triggered], classes, names_file)
+    labels = [None if index is None else index.labels(s) for s in (clean, triggered)]
+    if index is None:
+        tell(f"labels: not used: the folders do not say which of {classes} classes they are")
+
+    use = torch.ones(len(triggered), dtype=torch.bool)
+    if finding.single:
+        use = triggered_logits.argmax(1) == finding.target
+        if int(use.sum()) < MIN_TRIGGERED:
+            raise CalibrationError(
+                f"{triggered.source}: {int(use.sum())} of {len(use)} triggered samples are "
+                f"predicted as class {finding.target}, expected at least {MIN_TRIGGERED}"
+            )
+        tell(f"triggered samples predicted as the target: {int(use.sum())} of {len(use)}")
+
+    layers = _layers(loaded, options, example)
+    folds = assign_folds(evidence, generator)
+    with Progress("collecting statistics", len(clean) + int(use.sum())) as progress:
+        statistics = collect_statistics(
+            model,
+            layers,
+            evidence,
+            folds,
+            clean_target=clean_logits.argmax(1) == finding.target,
+            use=use,
+            progress=progress,
+        )
+    held_out = hold_out(
+        evidence,
+        folds,
+        clean_logits=clean_logits,
+        triggered_logits=triggered_logits,
+        clean_labels=labels[0],
+        triggered_labels=labels[1],
+        generator=generator,
+    )
+    choice = Search(model, statistics, layers, held_out, finding, options.form).run()
+    chosen = choice.layers(statistics)
+    figures = _figures(held_out, choice, finding.target)
+    for line in _describe(choice, figures):
+        tell(line)
+    return Bundle(
+        layers=chosen,
+        model_class=loaded.class_name,
+        weights_sha256=loaded.weights_sha256,
+        input=described,
+        target=finding.target,
+        evidence={
+            "clean": len(clean),
+            "triggered": len(triggered),
+            "triggered_as_target": int(use.sum()) if finding.single else None,
+            "paired": evidence.paired,
+            "labels": labels[1] is not None,
+            "estimator": choice.repair.estimator,
+            "teller": None if choice.teller is None else choice.teller[0],
+        },
+        held_out={"folds": FOLDS, **figures.to_json()},
+        seed=options.seed,
+        versions=_versions(),
+    )
+
+
+def _find_target(
+    evidence: Evidence, clean_logits: Tensor, triggered_logits: Tensor, given: int | None
+) -> TargetFinding:
+    classes = clean_logits.shape[1]
+    if given is not None and not 0 <= given < classes:
+        raise CalibrationError(f"target {given}: the model has the classes 0 to {classes - 1}")
+    before = clean_logits.argmax(1)
+    if evidence.paired:
+        before = before[list(evidence.partners)]
+    found = find_target(before, triggered_logits.argmax(1), classes)
+    if given is not None:
+        return TargetFinding(given, single=found is None or found.single)
+    if found is None:
+        raise CalibrationError(
+            f"{evidence.triggered.source}: the model predicts these samples as it predicts clean "
+            "ones, so they show no trigger of this model; if they do, name the --target"
+        )
+    return found
+
+
+def _layers(loaded: LoadedModel, options: BuildOptions, example: Tensor) -> list[str]:
+    if options.layers is None:
+        return candidate_layers(loaded.model, example)
+    for name in options.layers:
+        find_layer(loaded.model, name)
+    return options.layers
+
+
+def _figures(held_out: HeldOut, choice: Choice, target: int) -> Figures:
+    clean, triggered, outcome = held_out.clean, held_out.triggered, choice.outcome
+    return measure(
+        Observed(clean.predictions, outcome.clean_predictions, choice.flagged[0], clean.reference),
+        Observed(
+            triggered.predictions,
+            outcome.triggered_predictions,
+            choice.flagged[1],
+            triggered.reference,
+        ),
+        target,
+    )
+
+
+def _describe(choice: Choice, figures: Figures) -> list[str]:
+    repair = choice.repair
+    lines = []
+    if choice.teller is not None:
+        lines.append(f"tells: {choice.teller[1]} ({choice.teller[0]})")
+    lines.append(f"repairs: {repair.layer} ({repair.estimator}, strength {repair.strength:g})")
+    return [*lines, "on held-out calibration samples, in percent:", *figures.table()]
+
+
+def _versions() -> dict[str, str]:
+    names = ("torchserve-fire", "torch", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}

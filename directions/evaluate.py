@@ -1,0 +1,95 @@
+"""Evaluating a bundle on samples that its build never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from handler.attach import RepairHandle, attach
+from handler.bundle import Bundle
+from handler.config import HandlerConfig
+from handler.load_model import LoadedModel
+
+from .class_index import ClassIndex
+from .errors import SamplesError
+from .evidence import gather_evidence
+from .metrics import Figures, Observed, measure
+from .predict import device_of, logits_of
+from .progress import Progress
+from .samples import Samples, iterate
+
+
+def evaluate_bundle(
+    loaded: LoadedModel,
+    bundle: Bundle,
+    config: HandlerConfig,
+    clean: Samples,
+    triggered: Samples,
+    *,
+    names_file: Path | None = None,
+) -> Figures:
+    """Predict clean and triggered samples with and without the bundle's corrections.
+
+    Args:
+        loaded: the model.
+        bundle: built for it.
+        config: its input.
+        clean: clean samples with labels.
+        triggered: triggered samples with labels; paired with the clean ones or not.
+        names_file: TorchServe's `index_to_name.json`, if there is one.
+
+    Raises:
+        SamplesError: the samples have no labels, or do not fit each other.
+        AttachError: the bundle does not fit the model.
+    """
+    evidence = gather_evidence(clean, triggered)
+    example = torch.zeros(1, *clean.describe_input(config).shape)
+    classes = logits_of(loaded.model, example).shape[1]
+    labels = _labels(clean, triggered, classes, names_file)
+    with Progress("evaluating", 2 * (len(clean) + len(triggered))) as progress:
+        before = [_predict(loaded, s, None, progress)[0] for s in (clean, triggered)]
+        example = example.to(device_of(loaded.model))
+        with attach(loaded.model, bundle.layers, example, target=bundle.target) as handle:
+            after = [_predict(loaded, s, handle, progress) for s in (clean, triggered)]
+    observed = [Observed(b, *a, label) for b, a, label in zip(before, after, labels, strict=True)]
+    partners = None
+    if evidence.paired:
+        partners = (before[0] == labels[0])[list(evidence.partners)]
+    return measure(observed[0], observed[1], bundle.target, partners)
+
+
+def _labels(
+    clean: Samples, triggered: Samples, classes: int, names_file: Path | None
+) -> list[Tensor]:
+    index = ClassIndex.find([clean, triggered], classes, names_file)
+    if index is None:
+        raise SamplesError(
+            f"{clean.source}: the folders do not say which of the model's {classes} classes they "
+            f"are: expected one folder per class (an empty one will do), {classes} in all, or "
+            "index_to_name.json beside the configuration"
+        )
+    labels = []
+    for samples in (clean, triggered):
+        label = index.labels(samples)
+        if label is None:
+            raise SamplesError(f"{samples.source}: expected labels: one subfolder per class")
+        if int(label.max()) >= classes or int(label.min()) < 0:
+            raise SamplesError(
+                f"{samples.source}: a label is not a class of the model, 0 to {classes - 1}"
+            )
+        labels.append(label)
+    return labels
+
+
+def _predict(
+    loaded: LoadedModel, samples: Samples, handle: RepairHandle | None, progress: Progress
+) -> tuple[Tensor, Tensor]:
+    predictions, flagged = [], []
+    for indices, batch in iterate(samples, range(len(samples))):
+        predictions.append(logits_of(loaded.model, batch).argmax(1))
+        if handle is not None:
+            flagged.append(handle.verdict.flagged.cpu())
+        progress.advance(len(indices))
+    return torch.cat(predictions), torch.cat(flagged) if flagged else torch.empty(0)

@@ -1,0 +1,49 @@
+"""Folds: every sample is held out once from the estimates that it is judged with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import SamplesError
+from .evidence import Evidence
+
+FOLDS = 4
+MIN_SAMPLES = 2 * FOLDS
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The fold of each sample.
+
+    Attributes:
+        clean: (N,) int64, values below `FOLDS`.
+        triggered: (M,) int64; a triggered sample is in the fold of its clean partner.
+    """
+
+    clean: Tensor
+    triggered: Tensor
+
+
+def assign_folds(evidence: Evidence, generator: torch.Generator) -> Folds:
+    """Deal the samples out to the folds at random, evenly.
+
+    Raises:
+        SamplesError: there are too few samples to hold any out.
+    """
+    for samples, name in ((evidence.clean, "clean"), (evidence.triggered, "triggered")):
+        if len(samples) < MIN_SAMPLES:
+            raise SamplesError(
+                f"{samples.source}: {len(samples)} {name} samples, expected at least {MIN_SAMPLES}"
+            )
+    triggered = _deal(len(evidence.triggered), generator)
+    clean = _deal(len(evidence.clean), generator)
+    if evidence.paired:
+        clean[torch.tensor(list(evidence.partners))] = triggered
+    return Folds(clean, triggered)
+
+
+def _deal(count: int, generator: torch.Generator) -> Tensor:
+    return torch.randperm(count, generator=generator) % FOLDS

@@ -1,0 +1,128 @@
+"""The figures of the field: clean accuracy, attack success rate, recovered accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Predictions on clean or triggered samples, before and after repair.
+
+    Attributes:
+        before: predicted classes, (N,) int64.
+        after: predicted classes, (N,) int64.
+        flagged: which samples were flagged, (N,) bool.
+        reference: the class that each should be predicted as, (N,) int64; None where nobody knows
+            it: of clean samples, what they were predicted as before then counts.
+    """
+
+    before: Tensor
+    after: Tensor
+    flagged: Tensor
+    reference: Tensor | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Shares in [0, 1], as pairs of (before, after) repair; None where no reference is known.
+
+    Attributes:
+        clean_accuracy: accuracy on clean inputs (BA).
+        attack_success_rate: share of triggered inputs of other classes predicted as the target.
+        recovered_accuracy: accuracy of those inputs on their true classes (RA).
+        ceiling: the unrepaired model's accuracy on their clean partners, where there are pairs.
+        flagged: share flagged of the clean, and of those triggered, inputs.
+        target: the class that the trigger leads to.
+        counts: number of clean inputs, and of triggered inputs of other classes.
+    """
+
+    clean_accuracy: tuple[float, float]
+    attack_success_rate: tuple[float, float]
+    recovered_accuracy: tuple[float, float] | None
+    ceiling: float | None
+    flagged: tuple[float, float]
+    target: int
+    counts: tuple[int, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as `evaluate --json` writes them."""
+
+        def pair(values: tuple[float, float] | None) -> dict[str, float | None]:
+            before, after = values if values is not None else (None, None)
+            return {"before": before, "after": after}
+
+        return {
+            "clean_accuracy": pair(self.clean_accuracy),
+            "attack_success_rate": pair(self.attack_success_rate),
+            "recovered_accuracy": pair(self.recovered_accuracy) | {"ceiling": self.ceiling},
+            "flagged": {"clean": self.flagged[0], "triggered": self.flagged[1]},
+            "target": self.target,
+            "counts": {"clean": self.counts[0], "triggered": self.counts[1]},
+        }
+
+    def table(self) -> list[str]:
+        """Return the figures as the lines of a table, in percent."""
+        rows: list[tuple[str, tuple[float, float] | None]] = [
+            ("clean accuracy", self.clean_accuracy),
+            ("attack success rate", self.attack_success_rate),
+            ("recovered accuracy", self.recovered_accuracy),
+        ]
+        lines = [f"{'':22}{'before':>8}{'after':>8}"]
+        for name, values in rows:
+            cells = ["?", "?"] if values is None else [f"{100 * v:.2f}" for v in values]
+            lines.append(f"{name:22}{cells[0]:>8}{cells[1]:>8}")
+        if self.ceiling is not None:
+            lines[-1] += f"   of {100 * self.ceiling:.2f}, the accuracy on the clean partners"
+        lines.append(
+            f"flagged: {100 * self.flagged[0]:.2f} % of {self.counts[0]} clean inputs, "
+            f"{100 * self.flagged[1]:.2f} % of {self.counts[1]} triggered ones of other classes "
+            f"than the target, {self.target}"
+        )
+        return lines
+
+
+def measure(
+    clean: Observed, triggered: Observed, target: int, partners: Tensor | None = None
+) -> Figures:
+    """Work the figures out.
+
+    Args:
+        clean: clean inputs.
+        triggered: triggered inputs; those whose reference is the target do not count.
+        target: the class that the trigger leads to.
+        partners: whether the unrepaired model is right on the clean partner of each triggered
+            input, (M,) bool; None without pairs.
+    """
+    reference = triggered.reference
+    counts = torch.ones_like(triggered.flagged) if reference is None else reference != target
+
+    truth = clean.before if clean.reference is None else clean.reference
+
+    def share(values: Tensor) -> float:
+        return float(values.double().mean()) if len(values) else 0.0
+
+    return Figures(
+        clean_accuracy=(
+            share(clean.before == truth),
+            share(clean.after == truth),
+        ),
+        attack_success_rate=(
+            share((triggered.before == target)[counts]),
+            share((triggered.after == target)[counts]),
+        ),
+        recovered_accuracy=None
+        if reference is None
+        else (
+            share((triggered.before == reference)[counts]),
+            share((triggered.after == reference)[counts]),
+        ),
+        ceiling=None if partners is None else share(partners[counts]),
+        flagged=(share(clean.flagged), share(triggered.flagged[counts])),
+        target=target,
+        counts=(len(clean.before), int(counts.sum())),
+    )

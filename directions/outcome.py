@@ -1,0 +1,139 @@
+"""What becomes of the held-out samples under a candidate repair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from handler.attach import attach
+from handler.bundle import Layer
+from handler.corrections import project
+
+from .held_out import Group, HeldOut
+from .predict import device_of, logits_of
+from .record import record_features
+from .statistics import Statistics
+from .tellers import TELLERS, Teller
+
+CONFIDENCE_SHARE = 0.1
+"""Share of the probability of the right class in a sample's value, to break ties of accuracy."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How right the held-out samples are, each from 0 (wrong) to 1.
+
+    Attributes:
+        clean: (N,) float32.
+        triggered: (M,) float32.
+        clean_predictions: (N,) int64.
+        triggered_predictions: (M,) int64.
+    """
+
+    clean: Tensor
+    triggered: Tensor
+    clean_predictions: Tensor
+    triggered_predictions: Tensor
+
+
+def outcome_of(held_out: HeldOut, clean: Tensor, triggered: Tensor, target: int) -> Outcome:
+    """Judge logits of the held-out clean (N, classes) and triggered (M, classes) samples."""
+    return Outcome(
+        _value(clean, held_out.clean, target),
+        _value(triggered, held_out.triggered, target),
+        clean.argmax(1),
+        triggered.argmax(1),
+    )
+
+
+def _value(logits: Tensor, group: Group, target: int) -> Tensor:
+    probabilities = logits.softmax(1)
+    if group.reference is None:
+        # Nobody knows the true class: how sure the model is that it is not the target.
+        confidence, predicted = probabilities.max(1)
+        return confidence * (predicted != target)
+    right = probabilities.argmax(1) == group.reference
+    sure = probabilities.gather(1, group.reference[:, None]).flatten()
+    return (1 - CONFIDENCE_SHARE) * right + CONFIDENCE_SHARE * sure
+
+
+def run_repair(
+    model: nn.Module,
+    held_out: HeldOut,
+    layer_of_fold: Callable[[int], Layer],
+    *,
+    clean: Tensor,
+    triggered: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Run held-out samples with a correction on every one of them.
+
+    Args:
+        model: in evaluation mode.
+        held_out: the samples.
+        layer_of_fold: gives the repairing layer that was estimated without a fold's samples.
+        clean: which clean samples to run, (N,) bool; the others keep their logits.
+        triggered: which triggered samples to run, (M,) bool.
+
+    Returns:
+        The logits of the clean (N, classes) and of the triggered samples (M, classes).
+    """
+    layers: dict[int, Layer] = {}
+    results = []
+    for group, which in ((held_out.clean, clean), (held_out.triggered, triggered)):
+        logits = group.logits.clone()
+        for fold, indices in group.by_fold(which):
+            if fold not in layers:
+                layers[fold] = layer_of_fold(fold)
+            inputs = group.inputs[indices].to(device_of(model))
+            with attach(model, [layers[fold]], inputs[:1]):
+                logits[indices] = logits_of(model, inputs)
+        results.append(logits)
+    return results[0], results[1]
+
+
+def score_tellers(
+    model: nn.Module, statistics: Statistics, layers: list[str], held_out: HeldOut
+) -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
+    """Score the held-out samples with every teller at every layer, in one pass over them.
+
+    Returns:
+        (teller, layer) to the scores of the clean (N,) and of the triggered samples (M,); a teller
+        that cannot be estimated on every fold is left out.
+    """
+    groups = (held_out.clean, held_out.triggered)
+    scores: dict[tuple[str, str], tuple[Tensor, Tensor]] = {
+        (teller, layer): (torch.zeros(len(groups[0].folds)), torch.zeros(len(groups[1].folds)))
+        for teller in TELLERS
+        for layer in layers
+    }
+    for fold in range(int(max(group.folds.max() for group in groups)) + 1):
+        tellers: dict[str, dict[str, Teller]] = {layer: {} for layer in layers}
+        for layer in layers:
+            statistics_of_layer = statistics.without(fold, layer)
+            for name, estimate in TELLERS.items():
+                teller = estimate(statistics_of_layer)
+                if teller is None:
+                    scores.pop((name, layer), None)
+                else:
+                    tellers[layer][name] = teller
+        for g, group in enumerate(groups):
+            for _, indices in group.by_fold(group.folds == fold):
+
+                def take(
+                    layer: str,
+                    feature: Tensor,
+                    g: int = g,
+                    indices: Tensor = indices,
+                    tellers: dict[str, dict[str, Teller]] = tellers,
+                ) -> None:
+                    for name, teller in tellers[layer].items():
+                        if (name, layer) in scores:
+                            projection = project(feature, teller.weight.to(feature.device))
+                            scores[name, layer][g][indices] = projection.cpu() - teller.offset
+
+                with record_features(model, layers, take):
+                    logits_of(model, group.inputs[indices])
+    return scores

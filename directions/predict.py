@@ -1,0 +1,46 @@
+"""What the model says of samples, before any repair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from handler.layers import feature_of
+
+from .errors import CalibrationError
+from .progress import Progress
+from .samples import Samples, iterate
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device that the model's parameters are on."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Run the model on inputs (N, ...) and return its logits, (N, classes) float32, on the CPU.
+
+    Raises:
+        CalibrationError: the output is not one row of logits for each input.
+    """
+    with torch.no_grad():
+        output = feature_of(model(inputs.to(device_of(model))))
+    if output is None or output.dim() != 2 or len(output) != len(inputs) or output.shape[1] < 2:
+        raise CalibrationError(
+            f"{type(model).__name__}: expected an output of (N, classes) logits with at least two "
+            "classes"
+        )
+    return output.float().cpu()
+
+
+def predict_logits(
+    model: nn.Module, samples: Samples, indices: Sequence[int], progress: Progress
+) -> Tensor:
+    """Return the logits of the samples at `indices`, (len(indices), classes) float32."""
+    logits = []
+    for part, batch in iterate(samples, indices):
+        logits.append(logits_of(model, batch))
+        progress.advance(len(part))
+    return torch.cat(logits)

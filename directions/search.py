@@ -1,0 +1,268 @@
+"""The choice of telling layer, repairing layer, estimators, strength and threshold.
+
+Telling and repairing are chosen together, since a repair that harms clean samples needs a telling
+layer that hardly ever flags one, and a harmless one does not. All of it is compared on held-out
+samples alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from handler.bundle import Layer, Repairing, Telling
+
+from .errors import CalibrationError
+from .estimators import ESTIMATORS
+from .held_out import HeldOut
+from .outcome import Outcome, outcome_of, run_repair, score_tellers
+from .progress import Progress
+from .statistics import LayerStatistics, Statistics
+from .target import TargetFinding
+from .tellers import TELLERS, mean_projection
+from .threshold import CLEAN_WEIGHT, Judged, choose_threshold
+
+FORMS = ("gated", "shift", "clamp")
+FIRST_ESTIMATORS = ("mean_difference", "channel_mean")
+LAYERS_TO_REFINE = 4
+STRENGTHS = (0.75, 1.25, 1.5)
+CLAMP_QUANTILE = 0.99
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A repair to try: where, along which direction, how far."""
+
+    layer: str
+    estimator: str
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the search settled on.
+
+    Attributes:
+        form: "gated" moves flagged samples back by the mean shift; "shift" moves every sample;
+            "clamp" moves every sample whose projection exceeds its clean range.
+        repair: the repair.
+        clean_range: of the clamp, the upper end and the median of the clean scores; else None.
+        teller: (teller, layer) that judges; None where every sample is moved.
+        threshold: of the teller's score; of no meaning without a teller.
+        only_target: whether a sample must also be predicted as the target to be flagged.
+        outcome: what becomes of the held-out samples.
+        flagged: which held-out clean (N,) and triggered samples (M,) are flagged.
+        worth: by which the choice was made.
+    """
+
+    form: str
+    repair: Candidate
+    clean_range: tuple[float, float] | None
+    teller: tuple[str, str] | None
+    threshold: float
+    only_target: bool
+    outcome: Outcome
+    flagged: tuple[Tensor, Tensor]
+    worth: float
+
+    def layers(self, statistics: Statistics) -> tuple[Layer, ...]:
+        """Return the bundle's layers, estimated from all samples."""
+        of_repair = statistics.whole(self.repair.layer)
+        repairing = build_repairing_layer(self.repair, of_repair, self.clean_range)
+        if self.teller is None:
+            return (repairing,)
+        name, layer = self.teller
+        estimated = TELLERS[name](statistics.whole(layer))
+        if estimated is None:
+            raise CalibrationError(f"layer {layer!r}: {name} cannot be estimated from all samples")
+        telling = Telling(
+            estimated.weight, self.threshold + estimated.offset, only_target=self.only_target
+        )
+        if layer == self.repair.layer:
+            return (replace(repairing, telling=telling),)
+        return (Layer(layer, tuple(estimated.weight.shape), telling=telling), repairing)
+
+
+def build_repairing_layer(
+    repair: Candidate, statistics: LayerStatistics, clean_range: tuple[float, float] | None
+) -> Layer:
+    """Return the repairing layer of a candidate, estimated from a layer's statistics.
+
+    Args:
+        repair: the candidate.
+        statistics: of its layer.
+        clean_range: for the clamp, the upper end and the median of the clean samples' scores by
+            the teller `mean_projection`; None for a mean shift.
+    """
+    shape = tuple(statistics.clean.mean.shape)
+    if clean_range is None:
+        direction = ESTIMATORS[repair.estimator](statistics)
+        return Layer(repair.layer, shape, repairing=Repairing("shift", direction, repair.strength))
+    teller = mean_projection(statistics)
+    if teller is None:
+        raise CalibrationError(f"layer {repair.layer!r}: clean and triggered means are equal")
+    # With w = d/|d|^2 and u = d/|d|: <h, u> = <h, w> |d|, and a score is <h, w> less its offset.
+    length = 1 / float(torch.linalg.vector_norm(teller.weight))
+    threshold, anchor = ((score + teller.offset) * length for score in clean_range)
+    direction = teller.weight * length**2
+    clamp = Repairing("clamp", direction, repair.strength, threshold, anchor)
+    return Layer(repair.layer, shape, repairing=clamp)
+
+
+class Search:
+    """A search over telling layers, repairing layers, estimators and strengths.
+
+    Args:
+        model: in evaluation mode.
+        statistics: of the candidate layers, fold by fold.
+        layers: names of the candidate layers.
+        held_out: what to compare candidates on.
+        finding: where the trigger leads.
+        form: one of `FORMS`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        statistics: Statistics,
+        layers: list[str],
+        held_out: HeldOut,
+        finding: TargetFinding,
+        form: str,
+    ) -> None:
+        self._model = model
+        self._statistics = statistics
+        self._layers = layers
+        self._held_out = held_out
+        self._finding = finding
+        self._form = form
+        clean, triggered = held_out.clean, held_out.triggered
+        self._before = outcome_of(held_out, clean.logits, triggered.logits, finding.target)
+        only_target = form == "gated" and finding.single
+        self._eligible = (
+            (clean.predictions == finding.target) | (not only_target),
+            (triggered.predictions == finding.target) | (not only_target),
+        )
+        self._only_target = only_target
+        self._scores = score_tellers(model, statistics, layers, held_out)
+
+    def run(self) -> Choice:
+        """Try the candidates and return the best.
+
+        Every layer is tried with the first estimators; the others, and other strengths, only
+        where these did best.
+
+        Raises:
+            CalibrationError: no candidate recovers any of the held-out triggered samples.
+        """
+        estimators = ("mean_difference",) if self._form == "clamp" else FIRST_ESTIMATORS
+        others = () if self._form == "clamp" else set(ESTIMATORS) - set(estimators)
+        total = len(self._layers) * len(estimators) + LAYERS_TO_REFINE * len(others)
+        with Progress("choosing layers", total + len(STRENGTHS)) as progress:
+            first = [Candidate(layer, e) for layer in self._layers for e in estimators]
+            choices = self._try(first, progress)
+            best_layers = list(dict.fromkeys(choice.repair.layer for choice in choices))
+            second = [
+                Candidate(layer, e)
+                for layer in best_layers[:LAYERS_TO_REFINE]
+                for e in sorted(others)
+            ]
+            choices = sorted(choices + self._try(second, progress), key=lambda c: -c.worth)
+            third = [replace(choices[0].repair, strength=s) for s in STRENGTHS]
+            choices = sorted(choices + self._try(third, progress), key=lambda c: -c.worth)
+        best = choices[0]
+        gain = float((best.outcome.triggered - self._before.triggered).mean())
+        if gain <= 0:
+            raise CalibrationError(
+                "no layer was found at which moving triggered samples back recovers them: are the "
+                "triggered samples triggered, and is this the model that they trigger?"
+            )
+        return best
+
+    def _try(self, candidates: Iterable[Candidate], progress: Progress) -> list[Choice]:
+        choices = []
+        for candidate in candidates:
+            if (choice := self._try_one(candidate)) is not None:
+                choices.append(choice)
+            progress.advance()
+        return sorted(choices, key=lambda c: -c.worth)
+
+    def _try_one(self, repair: Candidate) -> Choice | None:
+        clean_range = self._clean_range(repair)
+        if self._form == "clamp" and clean_range is None:
+            return None
+        per_fold = {
+            fold: build_repairing_layer(
+                repair, self._statistics.without(fold, repair.layer), clean_range
+            )
+            for fold in range(len(self._statistics.folds))
+        }
+        if any(not bool(of.repairing.direction.any()) for of in per_fold.values() if of.repairing):
+            return None  # Nothing was significant: there is no direction.
+        logits = run_repair(
+            self._model,
+            self._held_out,
+            per_fold.__getitem__,
+            clean=self._eligible[0],
+            triggered=self._eligible[1],
+        )
+        repaired = outcome_of(self._held_out, *logits, self._finding.target)
+        if self._form != "gated":
+            return self._ungated(repair, repaired)
+        choices = [self._gated(repair, repaired, teller) for teller in self._scores]
+        return max(choices, key=lambda c: c.worth, default=None)
+
+    def _ungated(self, repair: Candidate, repaired: Outcome) -> Choice:
+        before = self._before
+        worth = CLEAN_WEIGHT * float((repaired.clean - before.clean).mean())
+        worth += float((repaired.triggered - before.triggered).mean())
+        flagged = (torch.ones_like(e) for e in self._eligible)
+        return Choice(
+            self._form,
+            repair,
+            self._clean_range(repair),
+            None,
+            0.0,
+            False,
+            repaired,
+            (next(flagged), next(flagged)),
+            worth,
+        )
+
+    def _gated(self, repair: Candidate, repaired: Outcome, teller: tuple[str, str]) -> Choice:
+        before, scores = self._before, self._scores[teller]
+        threshold = choose_threshold(
+            Judged(scores[0], self._eligible[0], repaired.clean - before.clean),
+            Judged(scores[1], self._eligible[1], repaired.triggered - before.triggered),
+        )
+        flagged = (
+            self._eligible[0] & (scores[0] > threshold.value),
+            self._eligible[1] & (scores[1] > threshold.value),
+        )
+        outcome = Outcome(
+            torch.where(flagged[0], repaired.clean, before.clean),
+            torch.where(flagged[1], repaired.triggered, before.triggered),
+            torch.where(flagged[0], repaired.clean_predictions, before.clean_predictions),
+            torch.where(flagged[1], repaired.triggered_predictions, before.triggered_predictions),
+        )
+        return Choice(
+            "gated",
+            repair,
+            None,
+            teller,
+            threshold.value,
+            self._only_target,
+            outcome,
+            flagged,
+            threshold.worth,
+        )
+
+    def _clean_range(self, repair: Candidate) -> tuple[float, float] | None:
+        """Return the upper end and the median of the clean scores where the form is the clamp."""
+        scores = self._scores.get(("mean_projection", repair.layer))
+        if self._form != "clamp" or scores is None:
+            return None
+        return float(scores[0].quantile(CLAMP_QUANTILE)), float(scores[0].median())

@@ -1,0 +1,158 @@
+"""What calibration knows of each layer: moments of clean and of triggered features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from .evidence import Evidence
+from .folds import FOLDS, Folds
+from .moments import Moments
+from .predict import device_of
+from .progress import Progress
+from .record import record_features
+from .samples import iterate
+
+
+@dataclass
+class LayerStatistics:
+    """Moments of one layer's features, (*S).
+
+    Attributes:
+        clean_other: of clean samples that the model does not predict as the target.
+        clean_target: of clean samples that it does.
+        triggered: of triggered samples.
+        difference: of triggered minus clean within pairs; empty for unpaired evidence.
+    """
+
+    clean_other: Moments = field(default_factory=Moments)
+    clean_target: Moments = field(default_factory=Moments)
+    triggered: Moments = field(default_factory=Moments)
+    difference: Moments = field(default_factory=Moments)
+
+    @classmethod
+    def merged(cls, parts: Iterable[LayerStatistics]) -> LayerStatistics:
+        """Return the statistics of several sets of samples together."""
+        parts = list(parts)
+        return cls(
+            Moments.merged(part.clean_other for part in parts),
+            Moments.merged(part.clean_target for part in parts),
+            Moments.merged(part.triggered for part in parts),
+            Moments.merged(part.difference for part in parts),
+        )
+
+    @property
+    def clean(self) -> Moments:
+        """Moments of all clean samples."""
+        return Moments.merged([self.clean_other, self.clean_target])
+
+    @property
+    def mean_difference(self) -> Tensor:
+        """Mean of triggered minus clean features, (*S)."""
+        if self.difference.count:
+            return self.difference.mean
+        return self.triggered.mean - self.clean.mean
+
+    @property
+    def standard_error(self) -> Tensor:
+        """Standard error of each coordinate of the mean difference, (*S)."""
+        if self.difference.count:
+            return (self.difference.variance / self.difference.count).sqrt()
+        clean = self.clean.variance / max(self.clean.count, 1)
+        return (clean + self.triggered.variance / max(self.triggered.count, 1)).sqrt()
+
+    @property
+    def pooled_variance(self) -> Tensor:
+        """Variance within the clean and within the triggered samples, pooled, (*S)."""
+        clean, triggered = self.clean, self.triggered
+        total = clean.variance * clean.count + triggered.variance * triggered.count
+        return total / max(clean.count + triggered.count, 1)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Statistics of all candidate layers, one set for each fold.
+
+    Attributes:
+        folds: for each fold, layer name to the statistics of that fold's samples.
+    """
+
+    folds: Sequence[dict[str, LayerStatistics]]
+
+    def without(self, fold: int, layer: str) -> LayerStatistics:
+        """Return a layer's statistics over all samples but those of one fold."""
+        return LayerStatistics.merged(part[layer] for i, part in enumerate(self.folds) if i != fold)
+
+    def whole(self, layer: str) -> LayerStatistics:
+        """Return a layer's statistics over all samples."""
+        return LayerStatistics.merged(part[layer] for part in self.folds)
+
+
+def collect_statistics(
+    model: nn.Module,
+    layers: Sequence[str],
+    evidence: Evidence,
+    folds: Folds,
+    *,
+    clean_target: Tensor,
+    use: Tensor,
+    progress: Progress,
+) -> Statistics:
+    """Run the samples through the model once and accumulate each layer's moments.
+
+    Args:
+        model: in evaluation mode.
+        layers: module names.
+        evidence: the samples.
+        folds: the fold of each sample.
+        clean_target: which clean samples the model predicts as the target, (N,) bool.
+        use: which triggered samples count, (M,) bool; a sample on which the trigger fails says
+            nothing about what the trigger does in late layers.
+        progress: told how many samples were done.
+
+    Returns:
+        Statistics in memory that does not depend on the number of samples.
+    """
+    parts = [{name: LayerStatistics() for name in layers} for _ in range(FOLDS)]
+    device = device_of(model)
+    partner = dict(enumerate(evidence.partners))
+    in_pairs = torch.zeros(len(evidence.clean), dtype=torch.bool)
+    in_pairs[[partner[i] for i in use.nonzero().flatten().tolist() if partner]] = True
+
+    for fold in range(FOLDS):
+        triggered = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
+        clean = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
+        for rows, batch in iterate(evidence.triggered, triggered):
+            beside = [partner[i] for i in rows] if partner else []
+            if beside:
+                batch = torch.cat([batch, evidence.clean.load(beside)])
+            take = _receiver(parts[fold], len(rows), clean_target[beside], paired=bool(beside))
+            with torch.no_grad(), record_features(model, layers, take):
+                model(batch.to(device))
+            progress.advance(len(batch))
+        for rows, batch in iterate(evidence.clean, clean):
+            take = _receiver(parts[fold], 0, clean_target[list(rows)], paired=False)
+            with torch.no_grad(), record_features(model, layers, take):
+                model(batch.to(device))
+            progress.advance(len(batch))
+    return Statistics(parts)
+
+
+def _receiver(
+    part: dict[str, LayerStatistics], triggered: int, clean_target: Tensor, *, paired: bool
+) -> Callable[[str, Tensor], None]:
+    """Return what takes in the features of a batch: triggered samples first, then clean ones."""
+
+    def take(name: str, feature: Tensor) -> None:
+        layer, feature = part[name], feature.float().cpu()
+        clean = feature[triggered:]
+        layer.triggered.add(feature[:triggered])
+        layer.clean_target.add(clean[clean_target])
+        layer.clean_other.add(clean[~clean_target])
+        if paired:
+            layer.difference.add(feature[:triggered] - clean)
+
+    return take

@@ -1,0 +1,70 @@
+"""Where to put the threshold of a telling layer, given what a repair does to whom it flags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+CLEAN_WEIGHT = 4.0
+"""What a lost clean sample counts against a triggered one that is not recovered: most traffic is
+clean."""
+
+FLAG_COST = 0.1
+"""What flagging a clean sample counts, even where its repair does no harm: it takes time, raises a
+false alarm, and is refused in mode `reject`."""
+
+GRID = 200
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold and what it is worth.
+
+    Attributes:
+        value: a score above it is flagged.
+        worth: expected accuracy of triggered samples plus `CLEAN_WEIGHT` times that of clean ones.
+    """
+
+    value: float
+    worth: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Held-out samples of one kind as a telling layer and a repair see them.
+
+    Attributes:
+        scores: (N,).
+        eligible: which may be flagged at all, (N,) bool.
+        gain: accuracy after the repair minus accuracy before it, (N,) in [-1, 1].
+    """
+
+    scores: Tensor
+    eligible: Tensor
+    gain: Tensor
+
+
+def choose_threshold(clean: Judged, triggered: Judged) -> Threshold:
+    """Choose the threshold with the highest expected gain.
+
+    A score stands for a neighbourhood of scores (a normal kernel of Silverman's width), since the
+    samples to come do not have exactly these; so a wide gap between clean and triggered scores is
+    worth more than a narrow one, and the threshold comes to lie away from both.
+    """
+    groups = (clean, clean.gain - FLAG_COST, CLEAN_WEIGHT), (triggered, triggered.gain, 1.0)
+    seen = torch.cat([clean.scores[clean.eligible], triggered.scores[triggered.eligible]])
+    grid = torch.linspace(float(seen.min()), float(seen.max()), GRID)
+    worth = torch.zeros(GRID)
+    for group, gain, weight in groups:
+        scores = group.scores[group.eligible]
+        if len(scores) == 0:
+            continue
+        # A width of 0 (all scores equal) would divide by it.
+        width = max(1.06 * float(scores.std(correction=0)) * len(scores) ** -0.2, 1e-6)
+        flagged = torch.special.ndtr((scores[None] - grid[:, None]) / width)
+        worth += weight * (flagged * gain[group.eligible]).sum(1) / len(gain)
+    best = worth >= worth.max() - 1e-6
+    # Thresholds of equal worth lie in a gap: its middle is the safest place.
+    return Threshold(float(grid[best].mean()), float(worth.max()))
