@@ -1,0 +1,105 @@
+"""What a real TorchServe answers over gRPC; the stubs come from its own protocol files."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+import ts
+from grpc_tools import protoc
+
+from directions.deployment.server import TorchServe
+from handler.bundle import load_bundle
+from tests.tiny import CLASSES, TinyFiles, image
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="session")
+def stubs(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    folder = tmp_path_factory.mktemp("stubs")
+    sources = ["inference.proto", "management.proto", "google/rpc/status.proto"]
+    with zipfile.ZipFile(Path(ts.__file__).parent / "frontend" / "model-server.jar") as jar:
+        for source in sources:
+            jar.extract(source, folder)
+    common = Path(protoc.__file__).parent / "_proto"
+    options = [
+        f"-I{folder}",
+        f"-I{common}",
+        f"--python_out={folder}",
+        f"--grpc_python_out={folder}",
+    ]
+    assert protoc.main(["protoc", *options, *sources]) == 0
+    sys.path.insert(0, str(folder))
+    try:
+        names = ("inference_pb2", "inference_pb2_grpc", "management_pb2", "management_pb2_grpc")
+        return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+    finally:
+        sys.path.remove(str(folder))
+
+
+def predict(
+    server: TorchServe, stubs: Any, model: str, body: bytes, token: str | None
+) -> dict[str, Any]:
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    with grpc.insecure_channel(server.addresses.grpc_inference) as channel:
+        stub = stubs.inference_pb2_grpc.InferenceAPIsServiceStub(channel)
+        request = stubs.inference_pb2.PredictionsRequest(model_name=model, input={"data": body})
+        answer = stub.Predictions(request, metadata=metadata, timeout=60)
+    decoded: dict[str, Any] = json.loads(answer.prediction)
+    return decoded
+
+
+def top(answer: dict[str, float]) -> str:
+    return max(answer, key=answer.__getitem__)
+
+
+def test_answers_before_and_after_repair(server: TorchServe, stubs: Any) -> None:
+    token = server.tokens.inference
+    for quadrant in range(4):
+        clean, triggered = image(quadrant), image(quadrant, triggered=True)
+        assert top(predict(server, stubs, "plain", clean, token)) == CLASSES[quadrant]
+        assert top(predict(server, stubs, "plain", triggered, token)) == CLASSES[0]
+        assert top(predict(server, stubs, "tiny", clean, token)) == CLASSES[quadrant]
+        assert top(predict(server, stubs, "tiny", triggered, token)) == CLASSES[quadrant]
+
+
+def test_the_body_tells_a_bad_image_in_a_batch(server: TorchServe, stubs: Any) -> None:
+    bodies = [image(k % 4, triggered=True) for k in range(8)]
+    bodies[5] = b"not an image"
+    token = server.tokens.inference
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda b: predict(server, stubs, "tiny", b, token), bodies))
+    # TorchServe drops the status over gRPC.
+    assert answers[5]["code"] == 400
+    assert answers[5]["type"] == "InputError"
+    for k, answer in enumerate(answers):
+        if k != 5:
+            assert top(answer) == CLASSES[k % 4]
+
+
+def test_describe(server: TorchServe, stubs: Any, tiny: TinyFiles) -> None:
+    with grpc.insecure_channel(server.addresses.grpc_management) as channel:
+        stub = stubs.management_pb2_grpc.ManagementAPIsServiceStub(channel)
+        answer = stub.DescribeModel(
+            stubs.management_pb2.DescribeModelRequest(model_name="tiny", customized=True),
+            metadata=(("authorization", f"Bearer {server.tokens.management}"),),
+            timeout=60,
+        )
+    described = json.loads(answer.msg)[0]["customizedMetadata"]
+    assert described["bundle"] == load_bundle(tiny.bundle).digest
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_a_token_is_required(server: TorchServe, stubs: Any, token: str | None) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        predict(server, stubs, "tiny", image(0), token)
+    assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED  # type: ignore[attr-defined]
