@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+DELETED = ROOT / ".venv-deleted"
 LOG = VENV / "install.log"
 PARENT = os.getppid()
 # Stands there while pip works: found by the next run, it tells of an installation cut short.
@@ -51,24 +52,31 @@ def _refresh(extra: str) -> int:
         and not UNFINISHED.exists()
     ):
         return 0
+    if DELETED.exists():
+        shutil.rmtree(DELETED)
     # With no reason against it, a .venv that somebody made by hand is kept and added to.
     if reason := _unusable():
         print(f"making {VENV} anew: {reason}", flush=True)
-        shutil.rmtree(VENV)
-    if not VENV.exists():
-        print(f"making {VENV} with Python {_version()}", flush=True)
-        made = subprocess.run(  # noqa: S603 - our own interpreter.
-            [sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False
-        )
-        if made.returncode != 0:
-            print(f"cannot make {VENV}: {made.stdout}{made.stderr}", file=sys.stderr)
-            return 1
+        # Under its name, one that is deleted by half would be taken for a whole one.
+        VENV.rename(DELETED)
+    if DELETED.exists():
+        shutil.rmtree(DELETED)
+    new = not VENV.exists()
+    VENV.mkdir(exist_ok=True)
     UNFINISHED.touch()
-    status = _install(f"{ROOT}[{extra}]" if extra else str(ROOT))
+    if new:
+        print(f"making {VENV} with Python {_version()}", flush=True)
+        status = _run_to_end([sys.executable, "-m", "venv", str(VENV)])
+    if not new or status == 0:
+        print("installing torch, TorchServe and the rest; from nothing, 5 GB in some minutes")
+        project = f"{ROOT}[{extra}]" if extra else str(ROOT)
+        install = ["-m", "pip", "install", "--progress-bar", "off", "-e", project]
+        status = _run_to_end([str(PYTHON), *install])
     if status == 0:
         (VENV / ".python").write_text(_origin())
         stamp.write_text(wanted)
-        UNFINISHED.unlink()
+    # A command that failed by itself, as without a network, has left nothing half-done.
+    UNFINISHED.unlink()
     return status
 
 
@@ -100,53 +108,55 @@ def _venv_version() -> str | None:
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 
-def _install(project: str) -> int:
+def _run_to_end(command: list[str]) -> int:
+    """Run a command with its output in the log; end all that it started where we are interrupted.
+
+    Returns:
+        0, or 1 where it failed; the end of what it said is printed then.
+    """
     temporary = VENV / "tmp"
     temporary.mkdir(exist_ok=True)
     # pip unpacks gigabytes: in the checkout, where there must be room for them anyway.
     environment = dict(os.environ, TMPDIR=str(temporary))
-    command = [str(PYTHON), "-m", "pip", "install", "--progress-bar", "off", "-e", project]
     try:
         with LOG.open("w") as log:
-            pip = subprocess.Popen(  # noqa: S603 - the checkout's own interpreter.
-                command, stdout=log, stderr=log, env=environment, cwd=ROOT
+            process = subprocess.Popen(  # noqa: S603 - our own interpreters.
+                command, stdout=log, stderr=log, env=environment, cwd=ROOT, start_new_session=True
             )
             try:
-                _follow(pip)
-            finally:
-                pip.terminate()
-                pip.wait()
+                _follow(process)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    if pip.returncode != 0:
-        lines = LOG.read_text(errors="replace").splitlines()
-        print("\n".join(lines[-15:]), file=sys.stderr)
-        print(f"pip could not install {project}; all it said is in {LOG}", file=sys.stderr)
-        return 1
-    return 0
+    if process.returncode == 0:
+        return 0
+    lines = LOG.read_text(errors="replace").splitlines()
+    print("\n".join(lines[-15:]), file=sys.stderr)
+    print(f"failed: {' '.join(command)}; all it said is in {LOG}", file=sys.stderr)
+    return 1
 
 
-def _follow(pip: subprocess.Popen[bytes]) -> None:
-    """Show how far pip is: one line kept up to date on a terminal, else a line now and then."""
+def _follow(process: subprocess.Popen[bytes]) -> None:
+    """Show how far it is: one line kept up to date on a terminal, else a line now and then."""
     terminal = sys.stdout.isatty()
-    start, shown = time.monotonic(), 0.0
-    print(
-        "installing torch, TorchServe and the rest; from nothing, 5 GB in some minutes", flush=True
-    )
-    while pip.poll() is None:
+    start = shown = time.monotonic()
+    while process.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            pip.wait(1)
+            process.wait(1)
         if os.getppid() != PARENT:  # The script that called was killed.
             raise KeyboardInterrupt
-        seconds = time.monotonic() - start
-        text = f"  {seconds:4.0f} s  {_last_line()}"
+        now = time.monotonic()
+        text = f"  {now - start:4.0f} s  {_last_line()}"
         if terminal:
             print(f"\r{text[:78]:78}", end="", flush=True)
-        elif seconds - shown >= 20:
+        elif now - shown >= 20:
             print(text[:100], flush=True)
-            shown = seconds
-    text = f"  {time.monotonic() - start:4.0f} s  pip ended"
-    print(f"\r{text:78}" if terminal else text, flush=True)
+            shown = now
+    if terminal:
+        print(f"\r{'':78}\r", end="", flush=True)
 
 
 def _last_line() -> str:
