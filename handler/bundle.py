@@ -173,7 +173,7 @@ def bundle_to_parts(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, str]]:
             }
         layers.append(entry)
     tensors = {key: tensor.contiguous() for key, tensor in tensors.items()}
-    metadata = {
+    metadata: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "model_class": bundle.model_class,
         "weights_sha256": bundle.weights_sha256,
@@ -191,8 +191,8 @@ def bundle_to_parts(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, str]]:
         "seed": bundle.seed,
         "versions": dict(bundle.versions),
     }
-    text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return tensors, {METADATA_KEY: text}
+    metadata["metadata_sha256"] = metadata_sha256(json.loads(_to_json(metadata)))
+    return tensors, {METADATA_KEY: _to_json(metadata)}
 
 
 def load_bundle(path: Path | str) -> Bundle:
@@ -224,12 +224,17 @@ def parse_bundle(data: bytes, source: str) -> Bundle:
             f"found {found}"
         )
     text = file.metadata[METADATA_KEY].encode("utf-8", "surrogatepass")
-    root = Fields(parse_json_object(text, f"{source}: metadata"), source, BundleError)
+    values = parse_json_object(text, f"{source}: metadata")
+    root = Fields(values, source, BundleError)
     version = root.integer("format_version")
     if version != FORMAT_VERSION:
         raise BundleError(
             f"{source}: format_version: {version}, expected {FORMAT_VERSION}; "
             "build the bundle again with this version of torchserve-fire"
+        )
+    if root.sha256("metadata_sha256") != metadata_sha256(values):
+        raise BundleError(
+            f"{source}: metadata: damaged or changed by hand: it does not match metadata_sha256"
         )
     _check_tensors(root.fields("tensors"), file.tensors, source)
     tensors = dict(file.tensors)
@@ -253,6 +258,20 @@ def parse_bundle(data: bytes, source: str) -> Bundle:
     )
     root.finish()
     return bundle
+
+
+def metadata_sha256(metadata: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of parsed metadata without its field `metadata_sha256`.
+
+    It tells damage, as the tensors' own do; whoever changes a file on purpose can compute it
+    again, and only the digest of the file tells that.
+    """
+    rest = {key: value for key, value in metadata.items() if key != "metadata_sha256"}
+    return hashlib.sha256(_to_json(rest).encode()).hexdigest()
+
+
+def _to_json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def tensor_sha256(tensor: Tensor) -> str:
