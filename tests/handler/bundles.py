@@ -18,6 +18,7 @@ from handler.bundle import (
     Repairing,
     Telling,
     bundle_to_parts,
+    metadata_sha256,
     tensor_sha256,
 )
 
@@ -67,6 +68,14 @@ def bundle_file(bundle: Bundle | None = None) -> bytes:
     return save(*bundle_to_parts(bundle or small_bundle()))
 
 
+def forged(root: Any, tensors: dict[str, Tensor] | None = None) -> bytes:
+    """A file with any metadata, its own SHA-256 computed again; `tensors` are the bundle's."""
+    if isinstance(root, dict) and "metadata_sha256" in root:
+        root = {**root, "metadata_sha256": metadata_sha256(root)}
+    held = bundle_to_parts(small_bundle())[0] if tensors is None else tensors
+    return save(held, {METADATA_KEY: json.dumps(root)})
+
+
 def with_metadata(change: Callable[[dict[str, Any]], Any] | str) -> bytes:
     """A valid file with its metadata changed, or replaced by a text of any content."""
     tensors, metadata = bundle_to_parts(small_bundle())
@@ -74,7 +83,7 @@ def with_metadata(change: Callable[[dict[str, Any]], Any] | str) -> bytes:
         return save(tensors, {METADATA_KEY: change})
     root = json.loads(metadata[METADATA_KEY])
     change(root)
-    return save(tensors, {METADATA_KEY: json.dumps(root)})
+    return forged(root, tensors)
 
 
 def with_tensors(change: Callable[[dict[str, Tensor]], Any]) -> bytes:
@@ -83,7 +92,7 @@ def with_tensors(change: Callable[[dict[str, Tensor]], Any]) -> bytes:
     root = json.loads(metadata[METADATA_KEY])
     change(tensors)
     root["tensors"] = {key: tensor_sha256(tensor) for key, tensor in tensors.items()}
-    return save(tensors, {METADATA_KEY: json.dumps(root)})
+    return forged(root, tensors)
 
 
 def content_of(bundle: Bundle) -> tuple[Any, ...]:
