@@ -11,3 +11,7 @@ class SamplesError(FireError):
 
 class CalibrationError(FireError):
     """No bundle can be built from the samples that were given."""
+
+
+class OutputError(FireError):
+    """A result cannot be written where it was asked for."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from safetensors.torch import save
 
 from handler.bundle import Bundle, bundle_to_parts, parse_bundle
 from handler.errors import BundleError
+
+from .write_file import write_file
 
 
 def save_bundle(bundle: Bundle, path: Path | str) -> Bundle:
@@ -26,12 +26,13 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Bundle:
         The bundle as read back: its digest is that of the file, its tensors are on the CPU.
 
     Raises:
-        BundleError: the bundle would not load, or the file cannot be written.
+        BundleError: the bundle would not load.
+        OutputError: the file cannot be written.
     """
     path = Path(path)
     data = _bundle_to_bytes(bundle, path.name)
     saved = parse_bundle(data, path.name)
-    _write(data, path)
+    write_file(data, path)
     return saved
 
 
@@ -43,23 +44,3 @@ def _bundle_to_bytes(bundle: Bundle, source: str) -> bytes:
     # Copies, because the format refuses tensors that share memory, as one layer's two may.
     data: bytes = save({key: tensor.cpu().clone() for key, tensor in tensors.items()}, metadata)
     return data
-
-
-def _write(data: bytes, path: Path) -> None:
-    temporary = None
-    try:
-        if not path.parent.is_dir():
-            raise BundleError(f"{path}: cannot write the bundle: no folder {path.parent}")
-        if path.is_dir():
-            raise BundleError(f"{path}: cannot write the bundle: it is a folder, expected a file")
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        temporary.chmod(0o644)  # Made for this user alone; a bundle is no secret.
-        temporary.replace(path)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot write the bundle: {error.strerror}") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

@@ -20,7 +20,8 @@ from torch import nn
 from .attach import RepairHandle, attach
 from .bundle import BUNDLE_FILE, Bundle, InputDescription, Layer, load_bundle
 from .config import HandlerConfig, parse_config
-from .errors import BundleError, ConfigError, FireError, ModelError
+from .errors import ConfigError, FireError, ModelError
+from .fit import check_model_fits, matching_input
 from .layers import eager_model
 from .load_model import file_sha256
 
@@ -158,13 +159,14 @@ class RepairMixin:
             return
         model = _checked_model(self.model)
         bundle = load_bundle(path / BUNDLE_FILE)
-        self.fire_input = _matching_input(config, bundle)
-        if type(model).__name__ != bundle.model_class:
-            raise BundleError(
-                f"{BUNDLE_FILE}: model_class: built for {bundle.model_class}, the model is "
-                f"{type(model).__name__}"
-            )
-        _check_weights(bundle, path, manifest.get("serializedFile"), config.allow_other_weights)
+        self.fire_input = matching_input(config, bundle)
+        weights = manifest.get("serializedFile")
+        check_model_fits(
+            bundle,
+            type(model).__name__,
+            file_sha256(path / weights) if weights else None,
+            allow_other_weights=config.allow_other_weights,
+        )
         if config.mode != "repair" and bundle.telling_layer is None:
             raise ConfigError(
                 f"{source}: handler: mode: {config.mode!r} needs a bundle with a layer that tells; "
@@ -260,7 +262,7 @@ def _describe_unrepaired(config: HandlerConfig, path: Path) -> InputDescription:
             f"handler: mode: off with input: tensor: the shape of a sample is read from "
             f"{BUNDLE_FILE}, which the archive lacks"
         )
-    return _matching_input(config, load_bundle(path))
+    return matching_input(config, load_bundle(path))
 
 
 def _checked_model(model: Any) -> nn.Module:
@@ -280,38 +282,6 @@ def _checked_model(model: Any) -> nn.Module:
 def _device_of(model: nn.Module) -> torch.device:
     tensors = (*model.parameters(), *model.buffers())
     return tensors[0].device if tensors else torch.device("cpu")
-
-
-def _matching_input(config: HandlerConfig, bundle: Bundle) -> InputDescription:
-    built = bundle.input
-    if config.input != built.kind:
-        raise ConfigError(
-            f"handler: input: {config.input}, the bundle was built for {built.kind} input"
-        )
-    described = config.describe_input(built.shape if built.kind == "tensor" else None)
-    for name, found, expected in (
-        ("mean", described.mean, built.mean),
-        ("std", described.std, built.std),
-        ("image_size", described.shape[1:], built.shape[1:]),
-    ):
-        if found != expected:
-            raise ConfigError(
-                f"handler: {name}: {list(found)}, the bundle was built for {list(expected)}"
-            )
-    return described
-
-
-def _check_weights(bundle: Bundle, path: Path, file: str | None, allow_other: bool) -> None:
-    found = file_sha256(path / file) if file else None
-    if found == bundle.weights_sha256:
-        return
-    message = (
-        f"{BUNDLE_FILE}: weights_sha256: built for the weights {bundle.weights_sha256}, the "
-        f"archive's {file or 'manifest names none'}{f' is {found}' if found else ''}"
-    )
-    if not allow_other:
-        raise BundleError(message)
-    logger.warning("torchserve-fire: %s; ALLOWED by handler: allow_other_weights", message)
 
 
 def _one_line(error: Exception) -> str:

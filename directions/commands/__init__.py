@@ -6,6 +6,6 @@ Each file has `add_parser(subparsers)`, which calls `parser.set_defaults(run=run
 
 from types import ModuleType
 
-from . import demo, package, serve, swap
+from . import build, demo, evaluate, package, serve, show, swap
 
-COMMANDS: tuple[ModuleType, ...] = (demo, package, serve, swap)
+COMMANDS: tuple[ModuleType, ...] = (build, evaluate, package, show, serve, swap, demo)

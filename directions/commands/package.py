@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .model_arguments import add_model_arguments
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
@@ -18,13 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--model-name", required=True, help="name to serve it under")
     parser.add_argument("--version", required=True, help="version, such as 1.0")
-    parser.add_argument(
-        "--model-file", required=True, type=Path, help="Python file with the model's class"
-    )
-    parser.add_argument(
-        "--serialized-file", required=True, type=Path, help="its state_dict, .pth or .safetensors"
-    )
-    parser.add_argument("--config-file", required=True, type=Path, help="its model-config.yaml")
+    add_model_arguments(parser)
     parser.add_argument(
         "--bundle", type=Path, help="direction bundle; left out only where the mode is off"
     )

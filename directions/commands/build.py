@@ -1,0 +1,78 @@
+"""`torchserve-fire build`: from calibration samples to a direction bundle."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .model_arguments import add_model_arguments, add_sample_arguments, names_file
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "build",
+        help="build a direction bundle from calibration samples",
+        description="Estimate the directions along which a trigger moves a model's features, "
+        "choose on held-out samples where to tell and where to repair, and write the bundle.",
+        allow_abbrev=False,
+    )
+    add_model_arguments(parser)
+    add_sample_arguments(parser)
+    parser.add_argument(
+        "--layers",
+        default="auto",
+        help="candidate layers, comma-separated module names (default: auto)",
+    )
+    parser.add_argument(
+        "--target", default="auto", help="class that the trigger leads to (default: auto)"
+    )
+    parser.add_argument(
+        "--form",
+        choices=("gated", "shift", "clamp"),
+        default="gated",
+        help="gated: judge each input and move the flagged ones (default); shift: move every "
+        "input; clamp: move every input whose projection exceeds its clean range",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
+    parser.add_argument("--output", required=True, type=Path, help="the bundle, .safetensors")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from handler.config import load_config
+    from handler.load_model import load_model
+
+    from ..build import BuildOptions, build_bundle
+    from ..environment import check_environment
+    from ..errors import CalibrationError
+    from ..samples import open_samples
+    from ..save_bundle import save_bundle
+    from ..write_file import check_writable
+
+    check_environment()
+    if args.target != "auto" and not args.target.isdecimal():
+        raise CalibrationError(f"--target {args.target}: expected auto or a class index")
+    if args.output.suffix != ".safetensors":
+        raise CalibrationError(f"--output {args.output}: expected a name ending in .safetensors")
+    check_writable(args.output)
+    config = load_config(args.config_file)
+    loaded = load_model(args.model_file, args.serialized_file, config.model_class)
+    bundle = build_bundle(
+        loaded,
+        config,
+        open_samples(args.clean, config),
+        open_samples(args.triggered, config),
+        options=BuildOptions(
+            layers=None if args.layers == "auto" else args.layers.split(","),
+            target=None if args.target == "auto" else int(args.target),
+            form=args.form,
+            seed=args.seed,
+        ),
+        names_file=names_file(args),
+        tell=print,
+    )
+    saved = save_bundle(bundle, args.output)
+    print(f"{args.output}: sha256 {saved.digest}")
+    return 0

@@ -1,0 +1,65 @@
+"""`torchserve-fire evaluate`: what a bundle does on samples that its build never saw."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from .model_arguments import add_model_arguments, add_sample_arguments, names_file
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="measure a bundle on labelled clean and triggered samples",
+        description="Print clean accuracy, attack success rate and recovered accuracy before and "
+        "after repair. Use samples that the build did not see.",
+        allow_abbrev=False,
+    )
+    add_model_arguments(parser)
+    parser.add_argument("--bundle", required=True, type=Path, help="the direction bundle")
+    add_sample_arguments(parser)
+    parser.add_argument("--json", type=Path, help="file to write the figures to, as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from handler.bundle import load_bundle
+    from handler.config import load_config
+    from handler.fit import check_model_fits, matching_input
+    from handler.load_model import load_model
+
+    from ..environment import check_environment
+    from ..evaluate import evaluate_bundle
+    from ..samples import open_samples
+    from ..write_file import check_writable, write_file
+
+    check_environment()
+    if args.json is not None:
+        check_writable(args.json)
+    config = load_config(args.config_file)
+    bundle = load_bundle(args.bundle)
+    matching_input(config, bundle)
+    loaded = load_model(args.model_file, args.serialized_file, config.model_class)
+    check_model_fits(
+        bundle,
+        loaded.class_name,
+        loaded.weights_sha256,
+        allow_other_weights=config.allow_other_weights,
+    )
+    figures = evaluate_bundle(
+        loaded,
+        bundle,
+        config,
+        open_samples(args.clean, config),
+        open_samples(args.triggered, config),
+        names_file=names_file(args),
+    )
+    print("\n".join(figures.table()))
+    if args.json is not None:
+        text = json.dumps(figures.to_json(), indent=2, sort_keys=True) + "\n"
+        write_file(text.encode(), args.json)
+    return 0

@@ -1,0 +1,43 @@
+"""The arguments by which every command is told of a model and of samples."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+NAMES_FILE = "index_to_name.json"
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that describe a model, called as torch-model-archiver calls them."""
+    parser.add_argument(
+        "--model-file", required=True, type=Path, help="Python file with the model's class"
+    )
+    parser.add_argument(
+        "--serialized-file", required=True, type=Path, help="its state_dict, .pth or .safetensors"
+    )
+    parser.add_argument("--config-file", required=True, type=Path, help="its model-config.yaml")
+
+
+def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that name clean and triggered samples."""
+    parser.add_argument(
+        "--clean",
+        required=True,
+        type=Path,
+        help="clean samples: a folder of images with one subfolder per class, or a .npz or "
+        ".safetensors file with inputs and labels",
+    )
+    parser.add_argument(
+        "--triggered",
+        required=True,
+        type=Path,
+        help="triggered samples, likewise; a file with a clean file at the same relative path "
+        "makes a pair with it",
+    )
+
+
+def names_file(args: argparse.Namespace) -> Path:
+    """Return where TorchServe's class names stand, if they are there: beside the configuration."""
+    config: Path = args.config_file
+    return config.parent / NAMES_FILE

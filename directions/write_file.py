@@ -1,0 +1,46 @@
+"""Writing a file whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from .errors import OutputError
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that could not be written, before the work for it begins.
+
+    Raises:
+        OutputError: its folder does not exist or takes no files, or it is a folder itself.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"{path}: cannot be written: no folder {folder}")
+    if path.is_dir():
+        raise OutputError(f"{path}: cannot be written: it is a folder, expected a file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: cannot be written: no permission to write to {folder}")
+
+
+def write_file(data: bytes, path: Path) -> None:
+    """Write a file in one step: an interruption leaves what was there before.
+
+    Raises:
+        OutputError: as `check_writable`, or the disk is full.
+    """
+    check_writable(path)
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        temporary.chmod(0o644)  # Made for this user alone; what is written here is no secret.
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
