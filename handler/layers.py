@@ -28,8 +28,9 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
         AttachError: the model has no such layer; the message names the nearest ones.
     """
     model = eager_model(model)
-    modules: dict[str, nn.Module] = dict(model.named_modules())
-    if name and name in modules:
+    # Without the model itself, whose name is empty.
+    modules: dict[str, nn.Module] = {key: m for key, m in model.named_modules() if key}
+    if name in modules:
         return modules[name]
     near = difflib.get_close_matches(name, list(modules), n=3, cutoff=0.3)
     hint = f"; the nearest are {', '.join(near)}" if near else ""
