@@ -8,6 +8,9 @@ from pathlib import Path
 
 from .errors import OutputError
 
+MAX_NAME_BYTES = 230
+"""What file systems take, less what the name of the temporary file adds."""
+
 
 def check_writable(path: Path) -> None:
     """Refuse a file that could not be written, before the work for it begins.
@@ -16,6 +19,8 @@ def check_writable(path: Path) -> None:
         OutputError: its folder does not exist or takes no files, or it is a folder itself.
     """
     folder = path.parent
+    if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
+        raise OutputError(f"{path.name[:40]}...: cannot be written: the file name is too long")
     if not folder.is_dir():
         raise OutputError(f"{path}: cannot be written: no folder {folder}")
     if path.is_dir():

@@ -318,7 +318,7 @@ def test_other_weights(tmp_path, caplog):
     caplog.clear()
     context = make_archive(tmp_path, IMAGE | {"allow_other_weights": True}, weights_sha256="0" * 64)
     service = start(context)
-    (line,) = [r.message for r in caplog.records if r.name == "handler.repair_mixin"]
+    (line,) = [r.message for r in caplog.records if r.name == "handler.fit"]
     assert "ALLOWED" in line
     assert ask(service, context, [{"body": grey(255)}])[0][1]["1"] > 0.9
 

@@ -238,7 +238,7 @@ def test_what_cannot_repair_does_not_start(tmp_path, caplog, base, reason):
 def test_weights_that_the_manifest_does_not_name(tmp_path, caplog):
     make_archive(tmp_path, TENSOR)
     context = make_context(tmp_path, {"handler": TENSOR}, serializedFile=None)
-    with pytest.raises(handler.BundleError, match="manifest names none"):
+    with pytest.raises(handler.BundleError, match="the model's are not known"):
         start(Theirs, context)
     allowed = {"handler": TENSOR | {"allow_other_weights": True}}
     start(Theirs, make_context(tmp_path, allowed, serializedFile=None))
