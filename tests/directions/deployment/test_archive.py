@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import handler
+from directions.commands.main import main
+from directions.deployment.archive import (
+    MANIFEST,
+    ArchiveInputs,
+    entry_for,
+    package_archive,
+    write_reproducibly,
+)
+from directions.deployment.next_archive import unpacked_with
+from handler.bundle import BUNDLE_FILE
+from handler.errors import FireError
+from tests.tiny import TinyFiles
+
+
+@pytest.fixture
+def inputs(tiny: TinyFiles, tmp_path: Path) -> ArchiveInputs:
+    return ArchiveInputs(
+        "tiny",
+        "1.0",
+        tiny.model_file,
+        tiny.serialized_file,
+        tiny.config(tmp_path, delay=400),
+        tiny.bundle,
+        extra_files=str(tiny.names),
+    )
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def contents(archive: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(archive) as packed:
+        return {name: packed.read(name) for name in packed.namelist()}
+
+
+def refused(inputs: ArchiveInputs, out: Path, match: str, **changes: Any) -> None:
+    with pytest.raises(FireError, match=match):
+        package_archive(replace(inputs, **changes), out)
+    assert list(out.iterdir()) == []
+
+
+def test_the_same_inputs_give_the_same_bytes_also_in_parallel(
+    inputs: ArchiveInputs, store: Path, tmp_path: Path
+) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor(2) as pool:
+        archives = list(pool.map(lambda folder: package_archive(inputs, folder), folders))
+    for archive in archives:
+        assert archive.name == "tiny-1.0.mar"
+        assert archive.read_bytes() == (store / "tiny-1.0.mar").read_bytes()
+        assert list(archive.parent.iterdir()) == [archive]
+
+
+def test_what_is_in_an_archive(store: Path, tiny: TinyFiles) -> None:
+    packed = contents(store / "tiny-1.0.mar")
+    assert packed[BUNDLE_FILE] == tiny.bundle.read_bytes()
+    assert packed["tiny.pth"] == tiny.serialized_file.read_bytes()
+    core = Path(handler.__file__).parent
+    ours = {f"torchserve_fire/{path.relative_to(core)}" for path in core.rglob("*.py")}
+    assert ours < set(packed)
+    assert set(packed) - ours == {
+        MANIFEST,
+        BUNDLE_FILE,
+        "fire_service.py",
+        "index_to_name.json",
+        "model-config.yaml",
+        "tiny.pth",
+        "tiny_net.py",
+    }
+    model = json.loads(packed[MANIFEST])["model"]
+    assert (model["modelName"], model["modelVersion"]) == ("tiny", "1.0")
+
+
+def test_the_stock_archiver_makes_the_same_archive(
+    store: Path, inputs: ArchiveInputs, tiny: TinyFiles, tmp_path: Path
+) -> None:
+    core = Path(handler.__file__).parent
+    staged = tmp_path / "staged"
+    (staged / "torchserve_fire").mkdir(parents=True)
+    for source in core.glob("*.py"):
+        (staged / "torchserve_fire" / source.name).write_bytes(source.read_bytes())
+    (staged / BUNDLE_FILE).write_bytes(tiny.bundle.read_bytes())
+    command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", "stock_tiny"]
+    command += ["--version", "1.0", "--model-file", str(inputs.model_file)]
+    command += ["--serialized-file", str(inputs.serialized_file)]
+    command += ["--config-file", str(inputs.config_file)]
+    command += ["--handler", str(core / "fire_service.py")]
+    command += ["--extra-files", f"{staged},{tiny.names}", "--export-path", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True)
+    stock, ours = contents(tmp_path / "stock_tiny.mar"), contents(store / "tiny-1.0.mar")
+    theirs, own = (json.loads(each.pop(MANIFEST)) for each in (stock, ours))
+    assert stock == ours
+    del theirs["createdOn"], own["createdOn"]
+    assert theirs["model"].pop("modelName") == "stock_tiny"
+    assert own["model"].pop("modelName") == "tiny"
+    assert theirs == own
+
+
+def test_another_bundle_in_an_archive_makes_the_archive_packed_with_it(
+    store: Path, inputs: ArchiveInputs, tiny: TinyFiles, out: Path, tmp_path: Path
+) -> None:
+    packed = package_archive(replace(inputs, version="1.1", bundle=tiny.other_bundle), out)
+    with unpacked_with(store / "tiny-1.0.mar", tiny.other_bundle) as unpacked:
+        unpacked.write("1.1", tmp_path / "swapped.mar")
+    assert (tmp_path / "swapped.mar").read_bytes() == packed.read_bytes()
+
+
+def test_an_archive_is_not_replaced_unless_asked(
+    inputs: ArchiveInputs, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    existing = out / "tiny-1.0.mar"
+    existing.write_bytes(b"good")
+    with pytest.raises(FireError, match="exists already"):
+        package_archive(inputs, out)
+    assert existing.read_bytes() == b"good"
+    command = ["package", "--model-name", "tiny", "--version", "1.0", "--force"]
+    command += ["--model-file", str(inputs.model_file), "--export-path", str(out)]
+    command += ["--serialized-file", str(inputs.serialized_file)]
+    command += ["--config-file", str(inputs.config_file), "--bundle", str(inputs.bundle)]
+    assert main(command) == 0
+    assert capsys.readouterr().out.strip() == str(existing)
+    assert BUNDLE_FILE in contents(existing)
+
+
+def test_what_would_not_serve_is_not_written(
+    inputs: ArchiveInputs, tiny: TinyFiles, out: Path, tmp_path: Path
+) -> None:
+    refused(inputs, out, "weights_sha256", bundle=tiny.foreign_bundle)
+    shadow = tmp_path / "shadow" / "torch.py"
+    shadow.parent.mkdir()
+    shadow.write_text("raise ImportError('not the real one')\n")
+    refused(inputs, out, "not the real one", extra_files=str(shadow))
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b", "a..b", "ü"])
+def test_names_that_torchserve_could_not_serve(inputs: ArchiveInputs, out: Path, name: str) -> None:
+    refused(inputs, out, "model name", model_name=name)
+    refused(inputs, out, "version", version=name)
+
+
+def test_a_bundle_is_needed_unless_the_mode_is_off(inputs: ArchiveInputs, out: Path) -> None:
+    refused(inputs, out, r"mode: 'repair' needs a bundle", bundle=None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fire_service.py", "torchserve_fire.py", BUNDLE_FILE, "tiny_net.py", "model-config.yaml"],
+)
+def test_extra_files_take_nobodys_place(
+    inputs: ArchiveInputs, out: Path, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "extra"
+    folder.mkdir()
+    (folder / name).write_text("")
+    refused(inputs, out, f"the archive's {name} comes from", extra_files=str(folder / name))
+    refused(inputs, out, f"the archive's {name} comes from", extra_files=str(folder))
+
+
+def test_extra_files_do_not_overwrite_each_other(
+    inputs: ArchiveInputs, out: Path, tmp_path: Path
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder / "sub").mkdir(parents=True)
+    refused(inputs, out, "sub comes from", extra_files=f"{tmp_path / 'a'},{tmp_path / 'b'}")
+    refused(inputs, out, "no such file", extra_files=f"{tmp_path / 'a'}, {tmp_path / 'none*'}")
+
+
+def test_missing_files_are_named(inputs: ArchiveInputs, out: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    refused(inputs, out, "--model-file .*missing", model_file=missing)
+    refused(inputs, out, "--serialized-file .*missing", serialized_file=missing)
+    refused(inputs, out, "missing", config_file=missing)
+    refused(inputs, out, "missing", bundle=missing)
+    refused(inputs, out, "--handler .*", handler=missing.with_suffix(".py"))
+    with pytest.raises(FireError, match="expected the model store"):
+        package_archive(inputs, missing)
+
+
+def test_the_entry_around_a_users_handler(user_handler: Path, tmp_path: Path) -> None:
+    source = entry_for(user_handler)
+    assert "from handler import TheirHandler" in source
+    assert "class FireService(RepairMixin, TheirHandler):" in source
+    two = tmp_path / "two.py"
+    two.write_text("class A: pass\nclass B: pass\n")
+    with pytest.raises(FireError, match="defines A, B, expected one class"):
+        entry_for(two)
+    two.write_text("def handle(data, context): ...\n")
+    with pytest.raises(FireError, match="defines no class"):
+        entry_for(two)
+    two.write_text("class A(:\n")
+    with pytest.raises(FireError, match="not valid Python"):
+        entry_for(two)
+    with pytest.raises(FireError, match="can be imported"):
+        entry_for(tmp_path / "my-handler.py")
+
+
+def test_times_in_an_archive_are_those_of_source_date_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed, target = tmp_path / "packed.zip", tmp_path / "target.mar"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("b", "2")
+        archive.writestr("a", "1")
+    write_reproducibly(packed, target)
+    with zipfile.ZipFile(target) as archive:
+        entries = [(e.filename, e.date_time) for e in archive.infolist()]
+    assert entries == [("a", (1980, 1, 1, 0, 0, 0)), ("b", (1980, 1, 1, 0, 0, 0))]
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    write_reproducibly(packed, target)
+    with zipfile.ZipFile(target) as archive:
+        assert archive.infolist()[0].date_time == (2023, 11, 14, 22, 13, 20)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(FireError, match="SOURCE_DATE_EPOCH"):
+        write_reproducibly(packed, target)
+    assert {path.name for path in tmp_path.iterdir()} == {"packed.zip", "target.mar"}

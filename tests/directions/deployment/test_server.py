@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from directions.deployment.server import TorchServe, Tokens, read_tokens
+from handler.errors import FireError
+
+
+def test_a_taken_port_is_told_and_nothing_is_started(tmp_path: Path) -> None:
+    server = TorchServe(tmp_path, free_ports=True, folder=tmp_path / "work")
+    port = int(server.addresses.metrics.rpartition(":")[2])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        with pytest.raises(FireError, match=f"cannot listen on 127.0.0.1:{port}"), server:
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_store_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(FireError, match="expected the model store"):
+        TorchServe(tmp_path / "missing", free_ports=True).start()
+
+
+def test_an_interpreter_without_torchserve_is_told(tmp_path: Path) -> None:
+    server = TorchServe(tmp_path, free_ports=True, python="/bin/false")
+    with pytest.raises(FireError, match="TorchServe ended before it was ready"), server:
+        pass
+
+
+def test_tokens_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "key_file.json"
+    keys = {"management": {"key": "m"}, "inference": {"key": "i"}, "API": {"key": "a"}}
+    path.write_text(json.dumps(keys))
+    assert read_tokens(path) == Tokens("i", "m", "a")
+    path.write_text("{}")
+    with pytest.raises(FireError, match="expected the key_file"):
+        read_tokens(path)
+    path.unlink()
+    with pytest.raises(FireError, match="cannot read"):
+        read_tokens(path)

@@ -1,0 +1,106 @@
+"""The `serve` command, as a person or a service manager runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from directions.deployment.properties import find_config, read_properties, with_free_ports
+from handler.bundle import BUNDLE_FILE
+
+pytestmark = pytest.mark.server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "own.properties"
+    settings = with_free_ports(read_properties(find_config()))
+    path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+    return path
+
+
+def serve(folder: Path, config: Path, store: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "directions.commands.main", "serve"]
+    command += ["--ts-config", str(config), "--model-store", str(store), *more]
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_it_serves_until_it_is_stopped_and_leaves_no_process(
+    tmp_path: Path, config: Path, store: Path
+) -> None:
+    process = serve(tmp_path, config, store)
+    try:
+        assert process.stdout is not None
+        lines = list(iter(process.stdout.readline, "Ctrl-C stops it.\n"))
+        assert process.poll() is None, process.communicate()
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert any("java" in each.name() for each in family)
+        inference = next(line.split()[1] for line in lines if line.startswith("inference:"))
+        key_file = Path(next(line.split()[1] for line in lines if line.startswith("tokens:")))
+        assert key_file == tmp_path / "key_file.json"
+        assert key_file.stat().st_mode & 0o077 == 0
+        token = json.loads(key_file.read_text())["inference"]["key"]
+        answer = requests.get(
+            f"{inference}/ping", headers={"Authorization": f"Bearer {token}"}, timeout=30
+        )
+        assert answer.status_code == 200
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "torchserve-fire serve: interrupted\n"
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert not key_file.exists()
+
+
+def test_a_model_that_cannot_repair_ends_it_with_the_reason(
+    tmp_path: Path, config: Path, store: Path
+) -> None:
+    broken = tmp_path / "store"
+    broken.mkdir()
+    with (
+        zipfile.ZipFile(store / "tiny-1.0.mar") as source,
+        zipfile.ZipFile(broken / "tiny-1.0.mar", "w") as destination,
+    ):
+        for name in source.namelist():
+            if name != BUNDLE_FILE:
+                destination.writestr(name, source.read(name))
+    process = serve(tmp_path, config, broken, "--models", "tiny=tiny-1.0.mar")
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert len(said.splitlines()) == 1
+    assert "did not load its model: BundleError: " in said
+    assert BUNDLE_FILE in said
+
+
+def test_interrupted_while_it_starts_it_leaves_no_process(
+    tmp_path: Path, config: Path, store: Path
+) -> None:
+    process = serve(tmp_path, config, store, "--models", "tiny=tiny-1.0.mar")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "starting TorchServe ...\n"
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert family
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert psutil.wait_procs(family, timeout=10)[1] == []
