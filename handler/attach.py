@@ -127,6 +127,7 @@ class RepairHandle:
 
     def _prove(self, example: Tensor) -> None:
         """Run `example` once to see every hook fire, and once more through every correction."""
+        made = self._state.passes_made
         with torch.no_grad():
             self._model(example)
             self.passes = self._count_passes()
@@ -135,6 +136,8 @@ class RepairHandle:
                 self._model(example)
             finally:
                 self._state.forced = False
+        if self._state.passes_made != made + 2:
+            raise RepairError("the model runs without its hooks")
         self._state.verdict = None
 
     def _count_passes(self) -> int:
@@ -172,7 +175,7 @@ class RepairHandle:
                     f"expected {layer.feature_shape}"
                 )
             if telling is not None and not state.repeating:
-                state.scores = telling(feature)
+                state.scores = telling(feature.detach())
             if correction is None:
                 return None
             moved = self._correct(layer.name, feature, correction)
@@ -369,6 +372,9 @@ def _check_model(model: nn.Module) -> None:
 def _check_layers(layers: Sequence[Layer], target: int | None, mode: str) -> None:
     if mode not in MODES:
         raise AttachError(f"mode {mode!r}, expected one of {', '.join(MODES)}")
+    names = [layer.name for layer in layers]
+    if len(set(names)) != len(names):
+        raise AttachError(f"layers {', '.join(names)}: one of them stands there twice")
     telling = [layer.telling for layer in layers if layer.telling]
     if len(telling) > 1:
         raise AttachError("several layers tell, expected at most one")
@@ -382,5 +388,5 @@ def _check_layers(layers: Sequence[Layer], target: int | None, mode: str) -> Non
 
 def _given(value: float | None, name: str) -> float:
     if value is None:
-        raise AttachError(f"form 'clamp' needs a {name}")
+        raise AttachError(f"form 'clamp': {name} is missing")
     return value
