@@ -13,6 +13,7 @@ from PIL import Image
 
 from handler.errors import FireError
 
+from ..deployment.process_group import interrupts_deferred
 from . import digit_net
 from .digit_net import DigitNet
 from .digits import IMAGE_SIDE, Digits
@@ -110,9 +111,10 @@ def fresh_output(root: Path) -> Iterator[DemoFiles]:
     try:
         yield files
     except BaseException:
-        _empty(root)
-        if not existed:
-            root.rmdir()
+        with interrupts_deferred():
+            _empty(root)
+            if not existed:
+                root.rmdir()
         raise
 
 
