@@ -24,6 +24,7 @@ from handler.bundle import BUNDLE_FILE, load_bundle
 from handler.config import load_config
 from handler.errors import FireError
 
+from ..write_file import check_writable
 from .load_as_worker import load_as_worker
 
 ENTRY_FILE = "fire_service.py"
@@ -98,6 +99,7 @@ def package_archive(inputs: ArchiveInputs, export_path: Path, *, force: bool = F
     target = archive_path(export_path, inputs.model_name, inputs.version)
     if not export_path.is_dir():
         raise FireError(f"{export_path}: no such folder, expected the model store")
+    check_writable(target)
     if target.exists() and not force:
         raise FireError(f"{target}: exists already; --force replaces it")
     config = load_config(inputs.config_file)
@@ -150,8 +152,12 @@ def write_reproducibly(packed: Path, target: Path) -> None:
 
     The target is replaced in one step; whoever reads it meanwhile sees a whole file. Entries are
     stored uncompressed, because the bytes of compressed ones depend on the version of zlib.
+
+    Raises:
+        FireError: it cannot be written; what was there stays.
     """
     moment = time.gmtime(_source_date())[:6]
+    check_writable(target)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     try:
         with (
@@ -168,9 +174,10 @@ def write_reproducibly(packed: Path, target: Path) -> None:
                     shutil.copyfileobj(reader, writer, 1 << 20)
         Path(name).chmod(0o644)
         Path(name).replace(target)
-    except BaseException:
+    except OSError as error:
+        raise FireError(f"{target}: cannot be written: {error.strerror}") from None
+    finally:
         Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _source_date() -> int:
@@ -235,12 +242,14 @@ def _copy(path: Path, folder: Path, what: str, taken: dict[str, str]) -> None:
             f"{what} {path}: the archive's {path.name} comes from {taken[path.name]} already"
         )
     taken[path.name] = f"{what} {path}"
-    if path.is_dir() and what == "--extra-files":
-        shutil.copytree(path, folder / path.name, ignore=_left_out)
-    elif path.is_file():
-        shutil.copyfile(path, folder / path.name)
-    else:
-        raise FireError(f"{what} {path}: no such file")
+    try:
+        if path.is_dir() and what == "--extra-files":
+            shutil.copytree(path, folder / path.name, ignore=_left_out)
+        else:
+            shutil.copyfile(path, folder / path.name)
+    except (OSError, shutil.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise FireError(f"{what} {path}: cannot be copied: {reason}") from None
 
 
 def _extra_paths(extra_files: str) -> Iterable[Path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from directions.deployment.server import TorchServe, Tokens, read_tokens
+from directions.deployment.server import Tokens, TorchServe, read_tokens
 from handler.errors import FireError
 
 
