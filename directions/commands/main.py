@@ -7,8 +7,6 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from handler.errors import FireError
-
 from . import COMMANDS
 
 
@@ -34,10 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A service manager stops us with SIGTERM: clean up exactly as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        status: int = args.run(args)
-    except FireError as error:
-        print(f"torchserve-fire {args.command}: {error}", file=sys.stderr)
-        return 2
+        # Not before: importing `handler` imports torch, and help should not wait for that.
+        from handler.errors import FireError
+
+        try:
+            status: int = args.run(args)
+        except FireError as error:
+            print(f"torchserve-fire {args.command}: {error}", file=sys.stderr)
+            return 2
     except KeyboardInterrupt:
         print(f"torchserve-fire {args.command}: interrupted", file=sys.stderr)
         return 130
