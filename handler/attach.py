@@ -356,6 +356,12 @@ def _check_model(model: nn.Module) -> None:
                 "no hooks: bring the Python model file and its state_dict instead (package "
                 "--model-file net.py --serialized-file w.pth)"
             )
+        if module._compiled_call_impl is not None or (name and is_compiled(module)):
+            # Traced into a part's graph, hooks do not write down what they found.
+            raise AttachError(
+                f"{f'layer {name!r}' if name else 'the model'} was compiled in place or by itself: "
+                "attach to torch.compile(model) of the whole model, or to one that is not compiled"
+            )
         if module.training:
             raise AttachError(
                 f"{f'layer {name!r}' if name else 'the model'} is in training mode: call "

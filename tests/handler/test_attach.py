@@ -878,6 +878,16 @@ def test_a_compiled_model():
     assert not any(hooks_of(model))
 
 
+def test_a_model_compiled_in_place_or_in_part_is_refused():
+    layers = [shifts("first", (8,), torch.ones(8))]
+    model = built(Vectors)
+    model.compile(backend="eager")
+    refused(model, layers, "the model was compiled in place or by itself", torch.zeros(1, 6))
+    part = nn.Sequential(OrderedDict(body=torch.compile(built(Vectors), backend="eager"))).eval()
+    layers = [shifts("body._orig_mod.first", (8,), torch.ones(8))]
+    refused(part, layers, "layer 'body' was compiled in place or by itself", torch.zeros(1, 6))
+
+
 def test_a_transformer_layer_of_torch():
     # With hooks inside it, torch leaves its fused path: equal but for the last digits.
     class Net(nn.Module):
