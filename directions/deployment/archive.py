@@ -247,8 +247,8 @@ def _copy(path: Path, folder: Path, what: str, taken: dict[str, str]) -> None:
             shutil.copytree(path, folder / path.name, ignore=_left_out)
         else:
             shutil.copyfile(path, folder / path.name)
-    except (OSError, shutil.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise FireError(f"{what} {path}: cannot be copied: {reason}") from None
 
 
