@@ -11,7 +11,7 @@ CLEAN_WEIGHT = 4.0
 """What a lost clean sample counts against a triggered one that is not recovered: most traffic is
 clean."""
 
-FLAG_COST = 0.02
+FLAG_COST = 0.05
 """What flagging a clean sample counts, even where its repair does no harm: it takes time, raises a
 false alarm, and is refused in mode `reject`."""
 
