@@ -59,7 +59,7 @@ class Measured:
     ceiling: float
 
 
-def run_demo(output: Path, *, seed: int, keep: bool) -> Figures:
+def run_demo(output: Path, *, seed: int, keep: bool) -> Measured:
     """Run the whole demo and print what happened.
 
     Args:
@@ -68,7 +68,7 @@ def run_demo(output: Path, *, seed: int, keep: bool) -> Figures:
         keep: whether the server stays up until an interrupt.
 
     Returns:
-        The figures of the repaired archive.
+        What the server answered.
 
     Raises:
         FireError: the folder holds something else, or a step failed.
@@ -103,7 +103,7 @@ def run_demo(output: Path, *, seed: int, keep: bool) -> Figures:
             print("\nTo try it by hand, run the demo with --keep, or serve the archives:\n")
             print(f"  {serve_line(files.model_store, _models())}")
             print(f"  {curl_line(READ_KEY_FILE, example, f'{URL_OF_SERVE}/{REPAIRED}')}")
-    return measured.after
+    return measured
 
 
 def _write_cases(digits: Digits, files: DemoFiles, part: str) -> dict[str, Case]:
