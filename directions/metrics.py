@@ -78,10 +78,10 @@ class Figures:
             lines.append(f"{name:22}{cells[0]:>8}{cells[1]:>8}")
         if self.ceiling is not None:
             lines[-1] += f"   of {100 * self.ceiling:.2f}, the accuracy on the clean partners"
+        which = "" if self.recovered_accuracy is None else " of other classes than the target"
         lines.append(
             f"flagged: {100 * self.flagged[0]:.2f} % of {self.counts[0]} clean inputs, "
-            f"{100 * self.flagged[1]:.2f} % of {self.counts[1]} triggered ones of other classes "
-            f"than the target, {self.target}"
+            f"{100 * self.flagged[1]:.2f} % of {self.counts[1]} triggered ones{which}"
         )
         return lines
 

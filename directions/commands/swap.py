@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+KEY_FILE = Path("key_file.json")
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
@@ -19,7 +21,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--model-name", required=True, help="name that the model is served under")
     parser.add_argument("--bundle", required=True, type=Path, help="the new direction bundle")
     parser.add_argument(
-        "--model-store", required=True, type=Path, help="the server's folder with the archives"
+        "--model-store",
+        type=Path,
+        default=Path("model_store"),
+        metavar="DIR",
+        help="the server's folder with the archives (default: %(default)s)",
     )
     parser.add_argument(
         "--version", help="the new version; default: the last number of the old one plus 1"
@@ -39,7 +45,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--token", help="management token")
     parser.add_argument("--inference-token", help="inference token")
     parser.add_argument(
-        "--key-file", type=Path, help="the server's key_file.json, in place of the two tokens"
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="the server's key_file.json, for the tokens that are not given (default: the one in "
+        "the current folder, where there is one)",
     )
     parser.set_defaults(run=run)
 
@@ -50,9 +60,11 @@ def run(args: argparse.Namespace) -> int:
     from ..deployment.server import read_tokens
     from ..deployment.swap import Target, swap_bundle
 
-    token, inference_token = args.token, args.inference_token
-    if args.key_file is not None:
-        tokens = read_tokens(args.key_file)
+    token, inference_token, key_file = args.token, args.inference_token, args.key_file
+    if key_file is None and not (token and inference_token) and KEY_FILE.is_file():
+        key_file = KEY_FILE
+    if key_file is not None:
+        tokens = read_tokens(key_file)
         token = token or tokens.management
         inference_token = inference_token or tokens.inference
     target = Target(
