@@ -20,9 +20,11 @@ class ClassIndex:
 
     Attributes:
         index: name to class index.
+        classes: number of classes of the model.
     """
 
     index: dict[str, int]
+    classes: int
 
     @classmethod
     def find(
@@ -43,45 +45,73 @@ class ClassIndex:
             None where the folders do not say it.
 
         Raises:
-            SamplesError: `index_to_name.json` does not name a class that a folder is called by.
+            SamplesError: `index_to_name.json` does not say which class a folder is.
         """
         names = sorted({name for group in groups for name in group.class_names or ()})
         if not names:
-            return cls({})
+            return cls({}, classes)
         if names_file is not None and names_file.is_file():
-            index = _read_class_names(names_file)
-            if missing := [name for name in names if name not in index]:
-                raise SamplesError(
-                    f"{names_file}: names no class {missing[0]!r}, as a folder of samples is called"
-                )
-            return cls({name: index[name] for name in names})
+            known = _read_class_names(names_file)
+            return cls({name: _only_index(name, known, names_file) for name in names}, classes)
         # ImageFolder counts empty class folders too.
         folders = sorted(
             {f.name for g in groups if g.class_names for f in g.source.iterdir() if f.is_dir()}
         )
         if len(folders) == classes:
-            return cls({name: i for i, name in enumerate(folders)})
-        if all(name.isdecimal() and int(name) < classes for name in names):
-            return cls({name: int(name) for name in names})
+            return cls({name: i for i, name in enumerate(folders)}, classes)
+        # Without leading zeros, "10" may be class 10, or class 2 as ImageFolder sorts a full set.
+        sorted_alike = classes <= 10 or any(len(n) > 1 and n.startswith("0") for n in names)
+        if sorted_alike and all(name.isdecimal() and int(name) < classes for name in names):
+            return cls({name: int(name) for name in names}, classes)
         return None
 
     def labels(self, samples: Samples) -> Tensor | None:
-        """Return the samples' class indices, (N,) int64, or None where they have none."""
+        """Return the samples' class indices, (N,) int64, or None where they have none.
+
+        Raises:
+            SamplesError: one of them is not a class of the model.
+        """
         if samples.class_names is None:
-            return samples.labels
-        return torch.tensor([self.index[name] for name in samples.class_names])
+            labels = samples.labels
+        else:
+            labels = torch.tensor([self.index[name] for name in samples.class_names])
+        if labels is None:
+            return None
+        wrong = labels[(labels < 0) | (labels >= self.classes)].tolist()
+        if wrong:
+            raise SamplesError(
+                f"{samples.source}: label {wrong[0]}, expected a class of the model, "
+                f"0 to {self.classes - 1}"
+            )
+        return labels
 
 
-def _read_class_names(path: Path) -> dict[str, int]:
+def _only_index(name: str, known: dict[str, list[int]], names_file: Path) -> int:
+    indices = known.get(name, [])
+    if len(indices) != 1:
+        found = " and ".join(map(str, indices[:2])) or "no class"
+        raise SamplesError(
+            f"{names_file}: {name!r}, as a folder of samples is called, is the name of {found}"
+        )
+    return indices[0]
+
+
+def _read_class_names(path: Path) -> dict[str, list[int]]:
+    indices: dict[str, list[int]] = {}
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         names = values.get("object_type_names")
         if isinstance(names, list):
             values = dict(enumerate(names))
-        # TorchServe takes the last of a list of names.
-        pairs = {(v[-1] if isinstance(v, list) else v): int(k) for k, v in values.items()}
-    except (OSError, ValueError, AttributeError, IndexError, TypeError):
+        for index, entry in values.items():
+            # Of a list, as ImageNet's synset and name, folders may be called by any.
+            entries = entry if isinstance(entry, list) and entry else [entry]
+            if not all(isinstance(name, str) for name in entries):
+                raise TypeError
+            for name in dict.fromkeys(entries):
+                indices.setdefault(name, []).append(int(index))
+    except (OSError, ValueError, AttributeError, TypeError):
         raise SamplesError(
             f'{path}: expected a JSON object of class index to name, as {{"0": "cat"}}'
         ) from None
-    return pairs
+    return indices

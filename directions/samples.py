@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -101,7 +102,9 @@ class ImageFolderSamples:
         self._description = description
         files = sorted(
             file.relative_to(folder)
-            for file in folder.rglob("*")
+            # Through links to folders too, as ImageFolder goes.
+            for place, _, names in os.walk(folder, followlinks=True)
+            for file in (Path(place, name) for name in names)
             if file.suffix.lower() in EXTENSIONS and file.is_file()
         )
         if not files:
@@ -160,14 +163,16 @@ class TensorFileSamples:
             )
         self._inputs = arrays["inputs"]
         self.labels: Tensor | None = arrays.get("labels")
-        if self._inputs.dim() < 2 or len(self._inputs) == 0:
+        if self._inputs.dim() < 2 or self._inputs.numel() == 0:
             raise SamplesError(
                 f"{path}: inputs of shape {tuple(self._inputs.shape)}, expected (N, ...) with N > 0"
             )
-        if self._inputs.dtype == torch.bool or not bool(torch.isfinite(self._inputs).all()):
-            raise SamplesError(f"{path}: inputs: expected finite numbers")
+        if self._inputs.dtype == torch.bool or self._inputs.is_complex():
+            raise SamplesError(f"{path}: inputs of {self._inputs.dtype}, expected finite numbers")
+        if not bool(torch.isfinite(self._inputs.float()).all()):
+            raise SamplesError(f"{path}: inputs: expected finite numbers that float32 can hold")
         if self.labels is not None:
-            if self.labels.shape != (len(self._inputs),) or self.labels.is_floating_point():
+            if self.labels.shape != (len(self._inputs),) or not _are_integers(self.labels):
                 raise SamplesError(
                     f"{path}: labels: expected {len(self._inputs)} integers, found "
                     f"{self.labels.dtype} of shape {tuple(self.labels.shape)}"
@@ -187,14 +192,23 @@ class TensorFileSamples:
         return config.describe_input(tuple(self._inputs.shape[1:]))
 
 
+def _are_integers(values: Tensor) -> bool:
+    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
+
+
 def _read_arrays(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return parse_safetensors(path.read_bytes(), str(path)).tensors
         with np.load(path, allow_pickle=False) as file:
-            return {name: torch.from_numpy(np.ascontiguousarray(file[name])) for name in file.files}
+            return {name: _to_tensor(file[name]) for name in file.files}
     except FireError as error:
         raise SamplesError(str(error)) from None
     except Exception as error:  # numpy raises whatever its zip and header readers raise.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise SamplesError(f"{path}: not a readable .npz file of arrays: {reason}") from None
+
+
+def _to_tensor(array: np.ndarray[Any, Any]) -> Tensor:
+    # torch takes this machine's byte order only.
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
