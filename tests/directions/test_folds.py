@@ -1,0 +1,75 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from directions.errors import SamplesError
+from directions.evidence import Evidence, gather_evidence
+from directions.folds import FOLDS, MIN_SAMPLES, assign_folds
+from directions.samples import TensorFileSamples, open_samples
+from tests.directions.backdoored import TENSOR, tensor_sets, write_tensors
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory) -> TensorFileSamples:
+    folder = tmp_path_factory.mktemp("samples")
+
+    def of_size(count):
+        path = folder / f"{count}.npz"
+        if not path.exists():
+            write_tensors(path, torch.zeros(count, 1))
+        return open_samples(path, TENSOR)
+
+    return of_size
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@settings(max_examples=40, deadline=None)
+@given(clean=st.integers(8, 60), triggered=st.integers(8, 60), seed=st.integers(0, 1000))
+def test_every_sample_is_in_one_fold_and_the_folds_are_even(samples, clean, triggered, seed):
+    folds = assign_folds(Evidence(samples(clean), samples(triggered), []), generator(seed))
+    for part, count in ((folds.clean, clean), (folds.triggered, triggered)):
+        assert part.shape == (count,)
+        sizes = torch.bincount(part, minlength=FOLDS)
+        assert len(sizes) == FOLDS
+        assert int(sizes.max() - sizes.min()) <= 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_pair_is_never_torn_apart(samples, data):
+    clean = data.draw(st.integers(8, 60))
+    partners = data.draw(st.permutations(range(clean)))[: data.draw(st.integers(8, clean))]
+    evidence = Evidence(samples(clean), samples(len(partners)), partners)
+    folds = assign_folds(evidence, generator(data.draw(st.integers(0, 1000))))
+    assert torch.equal(folds.clean[list(partners)], folds.triggered)
+    sizes = torch.bincount(folds.triggered, minlength=FOLDS)
+    assert int(sizes.max() - sizes.min()) <= 1
+    assert set(folds.clean.tolist()) <= set(range(FOLDS))
+
+
+def test_the_seed_decides(samples):
+    evidence = Evidence(samples(40), samples(40), [])
+    first, again, other = (assign_folds(evidence, generator(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first.clean, again.clean)
+    assert torch.equal(first.triggered, again.triggered)
+    assert not torch.equal(first.clean, other.clean)
+
+
+def test_rows_of_files_stay_together(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    evidence = gather_evidence(*(open_samples(p, TENSOR) for p in (sets.clean, sets.triggered)))
+    folds = assign_folds(evidence, generator())
+    assert torch.equal(folds.clean, folds.triggered)
+
+
+@pytest.mark.parametrize(("clean", "triggered", "named"), [(7, 9, "7 clean"), (9, 7, "7 trigg")])
+def test_too_few_samples(samples, clean, triggered, named):
+    with pytest.raises(SamplesError) as caught:
+        assign_folds(Evidence(samples(clean), samples(triggered), []), generator())
+    assert named in str(caught.value)
+    assert str(MIN_SAMPLES) in str(caught.value)
+    assert "7.npz" in str(caught.value)

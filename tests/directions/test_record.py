@@ -1,0 +1,87 @@
+import pytest
+import torch
+from torch import nn
+
+from directions.record import record_features
+from handler.errors import AttachError
+
+
+class InPlace(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(2, 2, bias=False)
+        self.relu = nn.ReLU(inplace=True)
+        nn.init.eye_(self.linear.weight)
+
+    def forward(self, x):
+        return self.relu(self.linear(x))
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x + 1, "aside"
+
+
+class Words(nn.Module):
+    def forward(self, x):
+        return "no tensor"
+
+
+def hooks_of(model):
+    return sum(len(m._forward_hooks) for m in model.modules())
+
+
+def recorded(model, layers, x):
+    seen = []
+    with record_features(model, layers, lambda name, f: seen.append((name, f.clone()))):
+        model(x)
+    return seen
+
+
+def test_features_are_seen_before_a_layer_overwrites_them():
+    x = torch.tensor([[1.0, -1.0]])
+    seen = recorded(InPlace(), ["relu", "linear"], x)
+    assert [(name, f.tolist()) for name, f in seen] == [("linear", [[1, -1]]), ("relu", [[1, 0]])]
+    assert not any(f.requires_grad for _, f in seen)
+
+
+def test_the_first_of_a_tuple_is_the_feature():
+    model = nn.Sequential(nn.Identity(), Pair())
+    assert recorded(model, ["1"], torch.zeros(1, 2))[0][1].tolist() == [[1, 1]]
+
+
+def test_no_such_layer_leaves_no_hook():
+    model = InPlace()
+    with (
+        pytest.raises(AttachError, match=r"'liner'.*linear"),
+        record_features(model, ["relu", "liner"], lambda *_: None),
+    ):
+        pass
+    assert hooks_of(model) == 0
+
+
+def test_a_layer_without_a_tensor():
+    model = nn.Sequential(Words())
+    with (
+        pytest.raises(AttachError, match="'0' returns no tensor"),
+        record_features(model, ["0"], lambda *_: None),
+    ):
+        model(torch.zeros(1, 2))
+    assert hooks_of(model) == 0
+
+
+def test_only_its_own_hooks_are_removed():
+    model = InPlace()
+    calls = []
+    model.relu.register_forward_hook(lambda *_: calls.append(1))
+    recorded(model, ["relu"], torch.zeros(1, 2))
+    model(torch.zeros(1, 2))
+    assert calls == [1, 1]
+    assert hooks_of(model) == 1
+
+
+def test_the_outputs_are_not_changed():
+    model, x = InPlace(), torch.tensor([[1.0, -1.0]])
+    before = model(x)
+    with record_features(model, ["linear"], lambda *_: None):
+        assert torch.equal(model(x), before)
