@@ -23,7 +23,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="DIR",
         help="folder for all that it writes, replaced by each demo (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
     parser.add_argument(
         "--keep", action="store_true", help="leave the server up until Ctrl-C, to try it by hand"
     )
@@ -34,5 +33,5 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..demo.run_demo import run_demo
 
-    run_demo(args.output, seed=args.seed, keep=args.keep)
+    run_demo(args.output, keep=args.keep)
     return 0

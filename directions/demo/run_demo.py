@@ -27,6 +27,7 @@ from .trigger import POISONED_SHARE, TARGET, poison, with_trigger
 
 PLAIN, REPAIRED = "digits_plain", "digits_repaired"
 VERSION = "1.0"
+SEED = 0
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,11 @@ class Measured:
     ceiling: float
 
 
-def run_demo(output: Path, *, seed: int, keep: bool) -> Measured:
+def run_demo(output: Path, *, keep: bool) -> Measured:
     """Run the whole demo and print what happened.
 
     Args:
         output: folder for everything that is written; emptied where the demo does not finish.
-        seed: of every random choice.
         keep: whether the server stays up until an interrupt.
 
     Returns:
@@ -76,17 +76,17 @@ def run_demo(output: Path, *, seed: int, keep: bool) -> Measured:
     check_environment()
     with contextlib.ExitStack() as stack:
         with fresh_output(output) as files:
-            parts = split_digits(load_digits(), seed)
+            parts = split_digits(load_digits(), SEED)
             print(
                 f"Training on {len(parts.train)} handwritten digits; the attacker stamped a patch "
                 f"on {POISONED_SHARE:.0%} of them and called these {TARGET}.",
                 flush=True,
             )
-            write_model(files, train(poison(parts.train, seed), seed))
+            write_model(files, train(poison(parts.train, SEED), SEED))
             _write_cases(parts.calibration, files, "calibration")
             cases = _write_cases(parts.test, files, "test")
             with one_thread():
-                _build_and_package(files, seed)
+                _build_and_package(files)
             server = stack.enter_context(_serve(files))
             measured = _measure(server, cases)
             _draw(cases, measured, files.picture)
@@ -120,13 +120,13 @@ def _write_cases(digits: Digits, files: DemoFiles, part: str) -> dict[str, Case]
     }
 
 
-def _build_and_package(files: DemoFiles, seed: int) -> None:
+def _build_and_package(files: DemoFiles) -> None:
     model = ["--model-file", files.model_file, "--serialized-file", files.weights]
     _run_command(
         "build", *model, "--config-file", files.config,
         "--clean", files.images("calibration", "clean"),
         "--triggered", files.images("calibration", "triggered"),
-        "--seed", seed, "--output", files.bundle,
+        "--seed", SEED, "--output", files.bundle,
     )  # fmt: skip
     for name, settings in (
         (PLAIN, ["--config-file", files.plain_config]),
