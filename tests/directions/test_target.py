@@ -1,0 +1,72 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from directions.target import find_target
+
+
+def of(*counts):
+    """Predictions with so many of each class."""
+    return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+
+
+def test_all_to_one():
+    found = find_target(of(10, 10, 10, 10), of(0, 0, 40, 0), 4)
+    assert found.target == 2
+    assert found.single
+
+
+def test_all_to_one_on_samples_of_other_classes_alone():
+    found = find_target(of(0, 20, 20, 0), of(38, 1, 1, 0), 4)
+    assert (found.target, found.single) == (0, True)
+
+
+def test_one_class_led_to_another():
+    found = find_target(of(0, 40, 0, 0), of(0, 0, 0, 40), 4)
+    assert (found.target, found.single) == (3, True)
+
+
+def test_an_attack_that_often_fails():
+    found = find_target(of(10, 10, 10, 10), of(16, 8, 8, 8), 4)
+    assert (found.target, found.single) == (0, True)
+    assert find_target(of(10, 10, 10, 10), of(15, 9, 8, 8), 4) is None
+
+
+def test_two_targets():
+    found = find_target(of(20, 20, 0, 0), of(0, 0, 24, 16), 4)
+    assert found.target == 2
+    assert not found.single
+
+
+def test_all_to_all_on_one_class_after_another_is_not_single():
+    # Each class goes to the next: 0 and 1 become 1 and 2.
+    found = find_target(of(30, 10, 0, 0), of(0, 30, 10, 0), 4)
+    assert found.target == 1
+    assert not found.single
+
+
+@pytest.mark.parametrize("classes", [2, 4, 10])
+def test_benign(classes):
+    predictions = torch.arange(100) % classes
+    assert find_target(predictions, predictions.roll(1), classes) is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 9999),
+    classes=st.integers(2, 8),
+    share=st.floats(0.3, 1),
+    count=st.integers(40, 80),
+)
+def test_whatever_gains_most_is_the_target(seed, classes, share, count):
+    generator = torch.Generator().manual_seed(seed)
+    clean = 1 + torch.arange(count) % (classes - 1)
+    led = torch.randperm(count, generator=generator)[: round(share * count)]
+    triggered = clean.clone()
+    triggered[led] = 0
+    found = find_target(clean, triggered, classes)
+    assert found is not None
+    assert found.target == 0
+    assert found.single
+    assert find_target(clean, clean[torch.randperm(count, generator=generator)], classes) is None
