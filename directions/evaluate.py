@@ -45,7 +45,13 @@ def evaluate_bundle(
         AttachError: the bundle does not fit the model.
     """
     evidence = gather_evidence(clean, triggered)
-    example = torch.zeros(1, *clean.describe_input(config).shape)
+    shape = clean.describe_input(config).shape
+    if shape != bundle.input.shape:
+        raise SamplesError(
+            f"{clean.source}: inputs of shape {shape}, the bundle was built for "
+            f"{bundle.input.shape}"
+        )
+    example = torch.zeros(1, *shape)
     classes = logits_of(loaded.model, example).shape[1]
     labels = _labels(clean, triggered, classes, names_file)
     with Progress("evaluating", 2 * (len(clean) + len(triggered))) as progress:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from handler.errors import FireError
 from handler.layers import feature_of
 
 from .errors import CalibrationError
@@ -23,10 +24,19 @@ def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
     """Run the model on inputs (N, ...) and return its logits, (N, classes) float32, on the CPU.
 
     Raises:
-        CalibrationError: the output is not one row of logits for each input.
+        CalibrationError: the model fails on these inputs, or its output is not one row of logits
+            for each.
     """
-    with torch.no_grad():
-        output = feature_of(model(inputs.to(device_of(model))))
+    try:
+        with torch.no_grad():
+            output = feature_of(model(inputs.to(device_of(model))))
+    except FireError:
+        raise
+    except Exception as error:  # Whatever a model raises on inputs that it was not made for.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CalibrationError(
+            f"{type(model).__name__}: fails on inputs of shape {tuple(inputs.shape[1:])}: {reason}"
+        ) from error
     if output is None or output.dim() != 2 or len(output) != len(inputs) or output.shape[1] < 2:
         raise CalibrationError(
             f"{type(model).__name__}: expected an output of (N, classes) logits with at least two "
