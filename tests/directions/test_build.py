@@ -1,0 +1,342 @@
+import json
+
+import pytest
+import torch
+
+from directions.build import BuildOptions, build_bundle
+from directions.errors import CalibrationError, SamplesError
+from directions.evaluate import evaluate_bundle
+from directions.samples import open_samples
+from directions.save_bundle import save_bundle
+from handler.errors import AttachError, FireError
+from tests.directions.backdoored import (
+    TENSOR,
+    Sets,
+    clean_inputs,
+    labels_of,
+    loaded,
+    stamp,
+    tensor_sets,
+    write_tensors,
+)
+
+
+def build(sets, kind, *, drive=50.0, tell=lambda line: None, **options):
+    return build_bundle(
+        loaded(kind, drive=drive),
+        TENSOR,
+        open_samples(sets.clean, TENSOR),
+        open_samples(sets.triggered, TENSOR),
+        options=BuildOptions(**options),
+        tell=tell,
+    )
+
+
+def evaluate(bundle, sets, kind):
+    return evaluate_bundle(
+        loaded(kind),
+        bundle,
+        TENSOR,
+        open_samples(sets.clean, TENSOR),
+        open_samples(sets.triggered, TENSOR),
+    )
+
+
+def assert_repaired(figures):
+    """What a repair of these nets must reach on samples that its build never saw."""
+    assert figures.target == 0
+    assert figures.clean_accuracy[0] == 1
+    assert figures.attack_success_rate[0] == 1
+    assert figures.recovered_accuracy[0] == 0
+    assert figures.clean_accuracy[1] >= 0.99
+    assert figures.attack_success_rate[1] <= 0.02
+    assert figures.recovered_accuracy[1] >= 0.98
+
+
+@pytest.mark.parametrize("form", ["gated", "shift", "clamp"])
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+def test_a_backdoor_is_repaired(tmp_path, kind, paired, form):
+    bundle = build(tensor_sets(tmp_path / "c", kind, paired=paired), kind, form=form)
+    assert bundle.evidence["paired"] == paired
+    assert bundle.evidence["labels"]
+    held_out = bundle.held_out
+    assert held_out["attack_success_rate"]["before"] == 1
+    assert held_out["attack_success_rate"]["after"] <= 0.05
+    assert held_out["recovered_accuracy"]["after"] >= 0.95
+    assert held_out["clean_accuracy"]["after"] == 1
+    assert (bundle.telling_layer is not None) == (form == "gated")
+    assert {layer.repairing.form for layer in bundle.repairing_layers} == {
+        "clamp" if form == "clamp" else "shift"
+    }
+    figures = evaluate(bundle, tensor_sets(tmp_path / "e", kind, seed=5, count=200), kind)
+    assert_repaired(figures)
+    assert figures.ceiling == 1
+    if form == "gated":
+        assert figures.flagged[0] <= 0.02
+        assert figures.flagged[1] >= 0.98
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+def test_without_labels(tmp_path, kind, paired):
+    sets = tensor_sets(tmp_path / "c", kind, paired=paired, labelled=False, suffix=".safetensors")
+    bundle = build(sets, kind)
+    assert not bundle.evidence["labels"]
+    recovered = bundle.held_out["recovered_accuracy"]
+    if paired:
+        assert recovered["after"] >= 0.95  # By what the model says of the partners.
+    else:
+        assert recovered == {"before": None, "after": None, "ceiling": None}
+    assert bundle.held_out["attack_success_rate"]["after"] <= 0.05
+    assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", kind, seed=5, count=200), kind))
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_trigger_that_moves_about(tmp_path, paired):
+    labels = labels_of(60)
+    clean = clean_inputs("map", labels, 0)
+    other = clean if paired else clean_inputs("map", labels.flip(0), 1)
+    sets = Sets(
+        write_tensors(tmp_path / "c.npz", clean, labels),
+        write_tensors(
+            tmp_path / "t.npz",
+            stamp("map", other, moving=True),
+            labels if paired else labels.flip(0),
+        ),
+    )
+    bundle = build(sets, "map")
+    assert_repaired(evaluate(bundle, sets, "map"))
+
+
+def test_few_samples_of_other_classes_only(tmp_path):
+    # What somebody has who collected flagged requests: none of the target's own class.
+    labels = 1 + torch.arange(12) % 3
+    sets = tensor_sets(tmp_path / "c", "token", count=60)
+    other = stamp("token", clean_inputs("token", labels, 7))
+    few = Sets(sets.clean, write_tensors(tmp_path / "few.npz", other, labels))
+    bundle = build(few, "token")
+    assert bundle.evidence["triggered"] == 12
+    assert not bundle.evidence["paired"]
+    assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "token", seed=5), "token"))
+
+
+def test_what_is_found_is_told(tmp_path):
+    lines = []
+    build(tensor_sets(tmp_path, "vector"), "vector", tell=lines.append)
+    text = "\n".join(lines)
+    assert lines[0] == "paired: 40 triggered samples with their clean partners, 40 clean"
+    assert "target: class 0" in lines
+    assert "triggered samples predicted as the target: 40 of 40" in lines
+    assert "repairs: " in text
+    assert "recovered accuracy" in text
+
+
+# What is given.
+
+
+def test_layers_that_are_given(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    for layers in (["relu"], ["mix", "relu"]):
+        bundle = build(sets, "vector", layers=layers)
+        assert {layer.name for layer in bundle.layers} <= set(layers)
+        assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "vector", seed=5), "vector"))
+
+
+def test_a_layer_that_is_not_there(tmp_path):
+    with pytest.raises(AttachError, match=r"'rule'.*relu"):
+        build(tensor_sets(tmp_path, "vector"), "vector", layers=["rule"])
+
+
+def test_a_layer_that_is_given_twice_counts_once(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    assert {layer.name for layer in build(sets, "vector", layers=["relu", "relu"]).layers} == {
+        "relu"
+    }
+
+
+def test_a_target_that_is_given(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    bundle = build(sets, "vector", target=0)
+    assert bundle.target == 0
+    assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "vector", seed=5), "vector"))
+
+
+def test_a_wrong_target_is_not_built_for(tmp_path):
+    with pytest.raises(CalibrationError, match="predicted as class 2"):
+        build(tensor_sets(tmp_path, "vector"), "vector", target=2)
+
+
+@pytest.mark.parametrize("target", [4, -1])
+def test_a_target_that_the_model_does_not_have(tmp_path, target):
+    with pytest.raises(CalibrationError, match="the classes 0 to 3"):
+        build(tensor_sets(tmp_path, "vector"), "vector", target=target)
+
+
+# What shows no trigger.
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_benign_model_gets_no_bundle(tmp_path, paired, labelled):
+    sets = tensor_sets(tmp_path, "vector", paired=paired, labelled=labelled)
+    with pytest.raises(CalibrationError) as caught:
+        build(sets, "vector", drive=0)
+    assert "\n" not in str(caught.value)
+    assert "trigger" in str(caught.value)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("form", ["gated", "shift", "clamp"])
+def test_samples_without_a_trigger_give_no_bundle(tmp_path, paired, labelled, form):
+    sets = tensor_sets(tmp_path, "map", paired=paired, labelled=labelled, triggered=False)
+    with pytest.raises(CalibrationError):
+        build(sets, "map", form=form)
+
+
+def clean_of_class_1(folder, kind, *, labelled):
+    """Clean samples and, as if triggered, other clean ones of class 1: predictions lead there."""
+    sets = tensor_sets(folder, kind, labelled=labelled)
+    labels = torch.ones(30, dtype=torch.int64)
+    other = clean_inputs(kind, labels, 8)
+    path = write_tensors(folder / "one.npz", other, labels if labelled else None)
+    return Sets(sets.clean, path)
+
+
+@pytest.mark.parametrize("target", [None, 1])
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+def test_clean_samples_of_one_class_are_no_trigger(tmp_path, kind, target):
+    with pytest.raises(CalibrationError):
+        build(clean_of_class_1(tmp_path, kind, labelled=True), kind, target=target)
+
+
+@pytest.mark.xfail(reason="a teller that fits the noise passes for one that tells something")
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+def test_clean_samples_of_one_class_without_labels_do_no_harm(tmp_path, kind):
+    # Nobody can know here that they are no trigger, but there is nothing to tell them by.
+    try:
+        bundle = build(clean_of_class_1(tmp_path, kind, labelled=False), kind)
+    except CalibrationError:
+        return
+    figures = evaluate(bundle, tensor_sets(tmp_path / "e", kind, seed=5, count=200), kind)
+    assert figures.clean_accuracy[1] >= 0.97
+
+
+# What cannot be used.
+
+
+def test_too_few_samples(tmp_path):
+    with pytest.raises(FireError, match=r"7\b.*at least 8"):
+        build(tensor_sets(tmp_path, "vector", count=7), "vector")
+
+
+def test_samples_that_the_model_does_not_take(tmp_path):
+    labels = labels_of(12)
+    inputs = torch.rand(12, 5)
+    sets = Sets(
+        write_tensors(tmp_path / "c.npz", inputs, labels),
+        write_tensors(tmp_path / "t.npz", inputs + 1, labels),
+    )
+    with pytest.raises(FireError) as caught:
+        build(sets, "vector")
+    assert "\n" not in str(caught.value)
+    assert "VectorNet" in str(caught.value)
+
+
+@pytest.mark.parametrize("label", [4, -1])
+def test_labels_that_the_model_does_not_have(tmp_path, label):
+    sets = tensor_sets(tmp_path, "vector")
+    labels = labels_of(40)
+    labels[3] = label
+    path = write_tensors(
+        tmp_path / "wrong.npz", open_samples(sets.triggered, TENSOR).load(range(40)), labels
+    )
+    with pytest.raises(SamplesError, match=f"label {label}"):
+        build(Sets(sets.clean, path), "vector")
+
+
+def test_a_model_without_rows_of_logits(tmp_path):
+    model = loaded("map")
+    model.model.head = torch.nn.Identity()
+    model.model.flat = torch.nn.Identity()
+    sets = tensor_sets(tmp_path, "map")
+    with pytest.raises(CalibrationError, match="logits"):
+        build_bundle(
+            model,
+            TENSOR,
+            open_samples(sets.clean, TENSOR),
+            open_samples(sets.triggered, TENSOR),
+            options=BuildOptions(),
+        )
+
+
+# The same again.
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_same_samples_and_seed_give_the_same_bytes(tmp_path, paired):
+    files = []
+    for i, folder in enumerate(("one", "another place")):
+        sets = tensor_sets(tmp_path / folder, "token", paired=paired)
+        path = tmp_path / f"{i}.safetensors"
+        save_bundle(build(sets, "token", seed=3), path)
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
+    assert str(tmp_path).encode() not in files[0]
+    assert b"another place" not in files[1]
+    assert b"npz" not in files[0]
+
+
+def test_the_global_generator_is_neither_used_nor_touched(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    model = loaded("vector")
+    digests = set()
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        bundle = build_bundle(
+            model,
+            TENSOR,
+            open_samples(sets.clean, TENSOR),
+            open_samples(sets.triggered, TENSOR),
+            options=BuildOptions(),
+        )
+        assert torch.equal(torch.get_rng_state(), state)
+        digests.add(save_bundle(bundle, tmp_path / "b.safetensors").digest)
+    assert len(digests) == 1
+
+
+def test_the_seed_is_kept_and_may_change_what_is_held_out(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    bundles = [build(sets, "vector", seed=seed) for seed in (0, 9)]
+    assert [bundle.seed for bundle in bundles] == [0, 9]
+    for bundle in bundles:
+        assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "vector", seed=5), "vector"))
+
+
+def test_what_the_bundle_says_of_its_making(tmp_path):
+    bundle = build(tensor_sets(tmp_path, "vector", count=44), "vector", seed=5)
+    assert bundle.model_class == "VectorNet"
+    assert bundle.weights_sha256 == "0" * 64
+    assert (bundle.input.kind, bundle.input.shape) == ("tensor", (6,))
+    evidence = dict(bundle.evidence)
+    assert evidence["clean"] == evidence["triggered"] == evidence["triggered_as_target"] == 44
+    assert set(bundle.versions) == {"python", "torchserve-fire", "torch", "numpy"}
+    json.dumps({**bundle.held_out}, allow_nan=False)
+
+
+def test_the_model_is_left_as_it_was(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    model = loaded("vector")
+    before = {name: value.clone() for name, value in model.model.state_dict().items()}
+    build_bundle(
+        model,
+        TENSOR,
+        open_samples(sets.clean, TENSOR),
+        open_samples(sets.triggered, TENSOR),
+        options=BuildOptions(),
+    )
+    after = model.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())
