@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     check_environment()
     if args.target != "auto" and not args.target.isdecimal():
         raise CalibrationError(f"--target {args.target}: expected auto or a class index")
+    if not 0 <= args.seed < 2**63:
+        raise CalibrationError(f"--seed {args.seed}: expected 0 to 2**63 - 1")
     if args.output.suffix != ".safetensors":
         raise CalibrationError(f"--output {args.output}: expected a name ending in .safetensors")
     check_writable(args.output)
