@@ -1,0 +1,221 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from directions.commands.main import main
+from handler.bundle import load_bundle
+from handler.load_model import file_sha256
+from tests.directions.backdoored import tensor_sets, write_images
+from tests.directions.backdoored_nets import backdoored
+from tests.tiny import TinyFiles
+
+LABELS = [0, 1, 2, 3] * 10
+
+
+@pytest.fixture
+def tiny_model(tmp_path, tiny: TinyFiles):
+    """The flags of the tiny image model; its class names stand beside the configuration."""
+    (tmp_path / "model").mkdir()
+    config = tiny.config(tmp_path / "model")
+    config.with_name("index_to_name.json").write_text(tiny.names.read_text())
+    return [
+        "--model-file",
+        str(tiny.model_file),
+        "--serialized-file",
+        str(tiny.serialized_file),
+        "--config-file",
+        str(config),
+    ]
+
+
+@pytest.fixture
+def vector_model(tmp_path):
+    """The flags of a model of tensors whose file holds several classes."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    source = Path(__file__).parents[1] / "backdoored_nets.py"
+    (folder / "net.py").write_text(source.read_text())
+    torch.save(backdoored("vector").state_dict(), folder / "net.pth")
+    config = folder / "model-config.yaml"
+    config.write_text("handler:\n  input: tensor\n  model_class: VectorNet\n")
+    flags = ("--model-file", "--serialized-file", "--config-file")
+    files = ("net.py", "net.pth", "model-config.yaml")
+    return [x for flag, file in zip(flags, files, strict=True) for x in (flag, str(folder / file))]
+
+
+def run(capsys, *arguments):
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def refused(capsys, *arguments):
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert err.startswith(f"torchserve-fire {arguments[0]}: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def samples(sets):
+    return ["--clean", str(sets.clean), "--triggered", str(sets.triggered)]
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("paired", [True, False])
+def test_images_from_build_to_evaluate(tmp_path, capsys, tiny, tiny_model, paired, labelled):
+    clean = write_images(tmp_path / "clean", LABELS, flat=not labelled)
+    # The folder of triggered samples lacks the target's own.
+    others = {} if paired else {"seed": 1, "prefix": "seen-"}
+    triggered = write_images(
+        tmp_path / "triggered", LABELS, triggered=True, flat=not labelled, **others
+    )
+    for path in triggered.glob("north-west/*" if labelled else "*.png"):
+        if labelled or LABELS[int(path.stem[-3:])] == 0:
+            path.unlink()
+    if labelled:
+        (triggered / "north-west").rmdir()
+    output = tmp_path / "b.safetensors"
+    command = ["build", *tiny_model, "--clean", clean, "--triggered", triggered]
+    status, out, err = run(capsys, *command, "--output", output)
+    assert (status, err) == (0, "")
+    assert ("unpaired" not in out) == paired
+    assert "30 triggered" in out
+    assert f"{output}: sha256 {file_sha256(output)}" in out
+    bundle = load_bundle(output)
+    assert bundle.model_class == "TinyNet"
+    assert bundle.weights_sha256 == file_sha256(tiny.serialized_file)
+    assert bundle.evidence["labels"] == labelled
+    assert str(tmp_path).encode() not in output.read_bytes()
+
+    figures = tmp_path / "figures.json"
+    clean = write_images(tmp_path / "more clean", LABELS, seed=7)
+    triggered = write_images(tmp_path / "more triggered", LABELS, seed=7, triggered=True)
+    status, out, err = run(
+        capsys,
+        "evaluate",
+        *tiny_model,
+        *("--bundle", output, "--clean", clean, "--triggered", triggered, "--json", figures),
+    )
+    assert (status, err) == (0, "")
+    assert "recovered accuracy" in out
+    values = json.loads(figures.read_text())
+    assert values["clean_accuracy"] == {"before": 1, "after": 1}
+    assert values["attack_success_rate"] == {"before": 1, "after": 0}
+    assert values["recovered_accuracy"] == {"before": 0, "after": 1, "ceiling": 1}
+    assert values["flagged"]["clean"] == 0
+    assert values["flagged"]["triggered"] == 1
+    assert (values["target"], values["counts"]) == (0, {"clean": 40, "triggered": 30})
+
+
+@pytest.mark.parametrize("form", ["gated", "shift", "clamp"])
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_tensors_and_forms(tmp_path, capsys, vector_model, suffix, form):
+    sets = tensor_sets(tmp_path / "s", "vector", suffix=suffix)
+    output = tmp_path / "b.safetensors"
+    command = ["build", *vector_model, *samples(sets), "--form", form, "--target", "0"]
+    status, out, err = run(capsys, *command, "--layers", "mix,relu", "--output", output)
+    assert (status, err) == (0, "")
+    assert ("tells: " in out) == (form == "gated")
+    assert load_bundle(output).model_class == "VectorNet"
+
+
+def test_the_same_again_gives_the_same_bytes(tmp_path, capsys, vector_model):
+    digests = set()
+    for name in ("one", "two"):
+        sets = tensor_sets(tmp_path / name, "vector")
+        output = tmp_path / f"{name}.safetensors"
+        command = ["build", *vector_model, *samples(sets), "--seed", "4", "--output", output]
+        assert run(capsys, *command)[0] == 0
+        digests.add(file_sha256(output))
+    assert len(digests) == 1
+
+
+def test_what_fails_writes_nothing_and_keeps_the_old_file(tmp_path, capsys, vector_model):
+    sets = tensor_sets(tmp_path / "s", "vector", triggered=False)
+    output = tmp_path / "out" / "b.safetensors"
+    output.parent.mkdir()
+    command = ["build", *vector_model, *samples(sets), "--output", output]
+    assert "trigger" in refused(capsys, *command)
+    assert not list(output.parent.iterdir())
+    output.write_bytes(b"old")
+    refused(capsys, *command)
+    assert output.read_bytes() == b"old"
+    assert [path.name for path in output.parent.iterdir()] == ["b.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--target", "one"], "--target one: expected auto or a class index"),
+        (["--target", "-1"], "--target -1"),
+        (["--target", "4"], "classes 0 to 3"),
+        (["--layers", "rule"], "'rule'"),
+        (["--layers", ""], "layer ''"),
+        (["--seed", "99999999999999999999999"], "seed"),
+        (["--seed", "-1"], "seed"),
+        (["--output", "b.pt"], ".safetensors"),
+        (["--output", "nowhere/b.safetensors"], "no folder"),
+        (["--model-file", "no.py"], "no.py"),
+        (["--serialized-file", "no.pth"], "no.pth"),
+        (["--config-file", "no.yaml"], "no.yaml"),
+        (["--clean", "no.npz"], "no.npz"),
+    ],
+)
+def test_wrong_arguments(tmp_path, capsys, monkeypatch, vector_model, arguments, named):
+    monkeypatch.chdir(tmp_path)
+    command = ["build", *vector_model, *samples(tensor_sets(tmp_path / "s", "vector"))]
+    before = sorted(tmp_path.rglob("*"))
+    assert named in refused(capsys, *command, "--output", "b.safetensors", *arguments)
+    assert [p for p in sorted(tmp_path.rglob("*")) if "__pycache__" not in str(p)] == before
+
+
+def test_an_unknown_form(tmp_path, capsys, vector_model):
+    with pytest.raises(SystemExit) as caught:
+        main(["build", *vector_model, "--clean", "a", "--triggered", "b", "--form", "x"])
+    assert caught.value.code == 2
+
+
+def test_an_unknown_setting_is_named(tmp_path, capsys, vector_model):
+    sets = tensor_sets(tmp_path / "s", "vector")
+    config = tmp_path / "model" / "model-config.yaml"
+    config.write_text(config.read_text() + "  imagesize: [1, 1]\n")
+    command = ["build", *vector_model, *samples(sets), "--output", tmp_path / "b.safetensors"]
+    assert "imagesize: unknown field" in refused(capsys, *command)
+
+
+def test_weights_that_hold_objects_are_not_unpickled(tmp_path, capsys, vector_model):
+    sets = tensor_sets(tmp_path / "s", "vector")
+    torch.save({"model": Path("x")}, tmp_path / "model" / "net.pth")
+    command = ["build", *vector_model, *samples(sets), "--output", tmp_path / "b.safetensors"]
+    assert "state_dict" in refused(capsys, *command)
+
+
+def test_images_that_cannot_be_used(tmp_path, capsys, tiny_model):
+    clean = write_images(tmp_path / "clean", LABELS)
+    triggered = write_images(tmp_path / "triggered", LABELS, triggered=True)
+    output = tmp_path / "b.safetensors"
+    command = ["build", *tiny_model, "--clean", clean, "--triggered", triggered, "--output", output]
+
+    broken = triggered / "south-east" / "003.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:40])
+    assert f"{broken}: not a readable image" in refused(capsys, *command)
+    broken.rename(broken.with_name("extra.png"))
+    message = refused(capsys, *command)
+    assert "south-east/extra.png" in message
+    assert "expected pairs" in message
+    (triggered / "flat.png").write_bytes(whole)
+    assert "flat.png" in refused(capsys, *command)
+    assert not output.exists()
+
+
+def test_a_folder_that_the_class_names_do_not_know(tmp_path, capsys, tiny_model):
+    clean = write_images(tmp_path / "clean", LABELS)
+    triggered = write_images(tmp_path / "triggered", LABELS, triggered=True)
+    for folder in (clean, triggered):
+        (folder / "south-east").rename(folder / "sout-heast")
+    command = ["build", *tiny_model, "--clean", clean, "--triggered", triggered]
+    assert "'sout-heast'" in refused(capsys, *command, "--output", tmp_path / "b.safetensors")

@@ -1,0 +1,108 @@
+import subprocess
+import sys
+
+import pytest
+
+from directions.commands import COMMANDS
+from directions.commands.main import build_parser, main
+
+NAMES = ("build", "evaluate", "package", "show", "serve", "swap", "demo")
+
+
+def helped(capsys, *arguments):
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--help"])
+    assert caught.value.code == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def test_help_names_every_command(capsys):
+    text = helped(capsys)
+    assert "torchserve-fire" in text
+    for name in NAMES:
+        assert f"\n    {name} " in text
+    assert len(COMMANDS) == len(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_of_each_command(capsys, name):
+    text = helped(capsys, name)
+    assert f"usage: torchserve-fire {name}" in text
+    # A description, not the flags alone.
+    assert len(text.split("\n\n")) >= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        (
+            "build",
+            "--model-file --serialized-file --config-file --clean --triggered --layers --target "
+            "--seed --output",
+        ),
+        (
+            "evaluate",
+            "--model-file --serialized-file --config-file --bundle --clean --triggered --json",
+        ),
+        (
+            "package",
+            "--model-name --version --model-file --serialized-file --config-file --bundle "
+            "--handler --extra-files --requirements-file --export-path --force",
+        ),
+        ("show", "--json"),
+        ("serve", "--model-store --models"),
+        ("swap", "--model-name --bundle --management --token"),
+    ],
+)
+def test_the_flags_that_were_promised(capsys, name, flags):
+    text = helped(capsys, name)
+    for flag in flags.split():
+        assert flag in text
+
+
+def test_help_does_not_load_torch():
+    program = (
+        "import sys; from directions.commands.main import main\n"
+        "try: main(['build', '--help'])\n"
+        "except SystemExit: sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["bild"], ["build"], ["show"], ["show", "--js", "b.safetensors"], ["--vers"]]
+)
+def test_wrong_usage_is_2(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "usage: torchserve-fire" in err
+
+
+def test_flags_are_not_abbreviated():
+    parser = build_parser()
+    with pytest.raises(SystemExit):
+        parser.parse_args(["show", "b", "--jso"])
+    assert parser.parse_args(["show", "b", "--json"]).json
+
+
+def test_bad_input_is_one_line_and_2(tmp_path, capsys):
+    assert main(["show", str(tmp_path / "no.safetensors")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("torchserve-fire show: ")
+    assert err.count("\n") == 1
+    assert "no.safetensors" in err
+
+
+def test_an_interruption_is_130(capsys, monkeypatch):
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("directions.commands.show.run", interrupted)
+    assert main(["show", "b.safetensors"]) == 130
+    assert capsys.readouterr().err == "torchserve-fire show: interrupted\n"
