@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from .channels import channel_means, spread_over
 from .statistics import LayerStatistics
 
 Estimator = Callable[[LayerStatistics], Tensor]
@@ -24,15 +25,9 @@ def mean_difference(statistics: LayerStatistics) -> Tensor:
 
 
 def channel_mean(statistics: LayerStatistics) -> Tensor:
-    """Mean difference of each channel, (C, 1, 1) or (1, D): for triggers that move about.
-
-    Convolutional maps (C, H, W) have their channels first, tokens (T, D) last; a vector (D,) is
-    its own channel mean.
-    """
+    """Mean difference of each channel, (C, 1, 1) or (1, D): for triggers that move about."""
     difference = statistics.mean_difference
-    if difference.dim() == 3:
-        return difference.mean((1, 2), keepdim=True)
-    return difference.mean(0, keepdim=True) if difference.dim() == 2 else difference
+    return spread_over(channel_means(difference[None])[0], tuple(difference.shape))
 
 
 def significant_2(statistics: LayerStatistics) -> Tensor:

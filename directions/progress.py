@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 
 class Progress:
-    """A progress bar on standard error that shows itself only after a second.
+    """A progress bar on a terminal's standard error that shows itself only after a second.
 
     Args:
         title: what is being done.
@@ -17,7 +17,7 @@ class Progress:
     """
 
     def __init__(self, title: str, total: int) -> None:
-        self._bar: tqdm[Any] = tqdm(desc=title, total=total, delay=1, leave=False)
+        self._bar: tqdm[Any] = tqdm(desc=title, total=total, delay=1, leave=False, disable=None)
 
     def advance(self, steps: int = 1) -> None:
         """Count some steps as done."""

@@ -83,7 +83,8 @@ class Choice:
         )
         if layer == self.repair.layer:
             return (replace(repairing, telling=telling),)
-        return (Layer(layer, tuple(estimated.weight.shape), telling=telling), repairing)
+        shape = tuple(statistics.whole(layer).clean.mean.shape)
+        return (Layer(layer, shape, telling=telling), repairing)
 
 
 def build_repairing_layer(
@@ -234,8 +235,11 @@ class Search:
 
     def _gated(self, repair: Candidate, repaired: Outcome, teller: tuple[str, str]) -> Choice:
         before, scores = self._before, self._scores[teller]
+        # Clean samples are to be left alone: one that the repair happens to correct is no reason
+        # to flag its like.
+        clean_gain = (repaired.clean - before.clean).clamp(max=0)
         threshold = choose_threshold(
-            Judged(scores[0], self._eligible[0], repaired.clean - before.clean),
+            Judged(scores[0], self._eligible[0], clean_gain),
             Judged(scores[1], self._eligible[1], repaired.triggered - before.triggered),
         )
         flagged = (

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from .channels import channel_means
+from .covariance import Covariance
 from .evidence import Evidence
 from .folds import FOLDS, Folds
 from .moments import Moments
@@ -15,6 +17,9 @@ from .predict import device_of
 from .progress import Progress
 from .record import record_features
 from .samples import iterate
+
+MAX_CHANNELS = 1024
+"""A covariance of more channels than that would take more memory than it is worth."""
 
 
 @dataclass
@@ -26,12 +31,16 @@ class LayerStatistics:
         clean_target: of clean samples that it does.
         triggered: of triggered samples.
         difference: of triggered minus clean within pairs; empty for unpaired evidence.
+        clean_channels: of the channel means of clean samples; empty for very many channels.
+        triggered_channels: of the channel means of triggered samples, likewise.
     """
 
     clean_other: Moments = field(default_factory=Moments)
     clean_target: Moments = field(default_factory=Moments)
     triggered: Moments = field(default_factory=Moments)
     difference: Moments = field(default_factory=Moments)
+    clean_channels: Covariance = field(default_factory=Covariance)
+    triggered_channels: Covariance = field(default_factory=Covariance)
 
     @classmethod
     def merged(cls, parts: Iterable[LayerStatistics]) -> LayerStatistics:
@@ -42,6 +51,8 @@ class LayerStatistics:
             Moments.merged(part.clean_target for part in parts),
             Moments.merged(part.triggered for part in parts),
             Moments.merged(part.difference for part in parts),
+            Covariance.merged(part.clean_channels for part in parts),
+            Covariance.merged(part.triggered_channels for part in parts),
         )
 
     @property
@@ -150,6 +161,10 @@ def _receiver(
         layer, feature = part[name], feature.float().cpu()
         clean = feature[triggered:]
         layer.triggered.add(feature[:triggered])
+        channels = channel_means(feature)
+        if channels.shape[1] <= MAX_CHANNELS:
+            layer.clean_channels.add(channels[triggered:])
+            layer.triggered_channels.add(channels[:triggered])
         layer.clean_target.add(clean[clean_target])
         layer.clean_other.add(clean[~clean_target])
         if paired:

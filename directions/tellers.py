@@ -10,13 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from .channels import channel_means, spread_over
 from .statistics import LayerStatistics
 
 MIN_TARGET_SAMPLES = 5
 RIDGE = 0.1
 """Share of the mean variance that is added to each coordinate's before dividing by it."""
+
+CHANNEL_RIDGE = 0.3
+"""The same for the covariance of channel means, which is known less well."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Teller:
     """A direction to project on.
 
     Attributes:
-        weight: (*S) float32, with <weight, triggered mean - clean mean> = 1.
+        weight: (*S) or broadcastable to it, float32; <weight, triggered - clean mean> is 1.
         offset: <weight, clean mean>.
     """
 
@@ -61,10 +66,34 @@ def whitened_from_target(statistics: LayerStatistics) -> Teller | None:
     return _teller(_whiten(difference, statistics), difference, statistics.clean_target.mean)
 
 
+def channel_discriminant(statistics: LayerStatistics) -> Teller | None:
+    """Fisher's discriminant on the channel means, with their full covariance, ridged.
+
+    It is taken against the clean samples that are predicted as the target, where there are enough
+    of them to know their mean.
+    """
+    clean, triggered = statistics.clean_channels, statistics.triggered_channels
+    if clean.count == 0 or triggered.count == 0:
+        return None
+    covariance = (clean.scatter + triggered.scatter) / (clean.count + triggered.count)
+    ridge = CHANNEL_RIDGE * covariance.diagonal().mean()
+    center = statistics.clean.mean
+    if statistics.clean_target.count >= MIN_TARGET_SAMPLES:
+        center = statistics.clean_target.mean
+    difference = channel_means((statistics.triggered.mean - center)[None])[0]
+    if not float(ridge) > 0:
+        return None
+    ridged = covariance + ridge * torch.eye(len(covariance))
+    shape = tuple(center.shape)
+    weight = spread_over(torch.linalg.solve(ridged, difference), shape)
+    return _teller(weight, statistics.triggered.mean - center, center)
+
+
 TELLERS: Mapping[str, Estimator] = {
     "mean_projection": mean_projection,
     "whitened": whitened,
     "whitened_from_target": whitened_from_target,
+    "channel_discriminant": channel_discriminant,
 }
 
 
