@@ -21,7 +21,7 @@ def candidate_layers(model: nn.Module, example: Tensor) -> list[str]:
     """Find the layers at which a correction sees everything that reaches the output.
 
     A layer beside a shortcut sees only part of a trigger, so the candidates are the modules that
-    run once, return a tensor, and without which, in autograd's graph, the output would not be
+    run once, return a tensor with one row per input, and without which, in autograd's graph, the output would not be
     connected to the input. Of modules that return the very same value (a container and its last
     child) the innermost counts.
 
@@ -69,7 +69,9 @@ def _cut_points(model: nn.Module, example: Tensor, names: set[str]) -> list[str]
     def watch(name: str) -> Any:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             feature = feature_of(output)
-            node = None if feature is None else feature.grad_fn
+            # Layers that see each token, or the batch second, have other rows.
+            by_sample = feature is not None and len(feature) == len(example)
+            node = feature.grad_fn if feature is not None and by_sample else None
             if node is not None and node not in node_of.values():
                 node_of[name] = node
 

@@ -140,6 +140,26 @@ def test_tokens():
     assert find(Attention(), 1, 4, 4) == ["patches", "after", "final"]
 
 
+class Rows(nn.Module):
+    """Each token is a row of its own to the layer in the middle; the batch comes second after."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+        self.each = nn.Linear(4, 4)
+        self.second = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        count, tokens, size = x.shape
+        x = self.each(self.first(x).flatten(0, 1)).view(count, tokens, size)
+        return self.head(self.second(x.transpose(0, 1)).mean(0))
+
+
+def test_layers_whose_rows_are_not_the_samples_are_left_out():
+    assert find(Rows(), 3, 4) == ["first"]
+
+
 def test_nothing_carries_everything():
     with pytest.raises(CalibrationError) as caught:
         find(Beside(), 4)
