@@ -21,9 +21,9 @@ def candidate_layers(model: nn.Module, example: Tensor) -> list[str]:
     """Find the layers at which a correction sees everything that reaches the output.
 
     A layer beside a shortcut sees only part of a trigger, so the candidates are the modules that
-    run once, return a tensor with one row per input, and without which, in autograd's graph, the output would not be
-    connected to the input. Of modules that return the very same value (a container and its last
-    child) the innermost counts.
+    run once, return a tensor with one row per input, and without which, in autograd's graph, the
+    output would not be connected to the input. Of modules that return the very same value (a
+    container and its last child) the innermost counts.
 
     Args:
         model: in evaluation mode.
