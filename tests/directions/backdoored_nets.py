@@ -30,17 +30,22 @@ class TokenNet(VectorNet):
 
 
 class MapNet(nn.Module):
-    """Maps (N, 1, 6, 6): one channel hands the pixels on, the other those beyond 2."""
+    """Maps (N, 1, 6, 6): one channel hands the pixels on, the other those beyond 2.
+
+    A layer beside them has the same features for every input.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(1, 2, 1)
         self.relu = nn.ReLU()
         self.flat = nn.Flatten()
+        self.still = nn.Identity()
         self.head = nn.Linear(72, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.flat(self.relu(self.stem(x))))
+        offset = self.still(torch.zeros(len(x), 72))
+        return self.head(self.flat(self.relu(self.stem(x))) + offset)
 
 
 @torch.no_grad()

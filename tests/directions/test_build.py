@@ -9,6 +9,7 @@ from directions.evaluate import evaluate_bundle
 from directions.samples import open_samples
 from directions.save_bundle import save_bundle
 from handler.errors import AttachError, FireError
+from handler.load_model import LoadedModel
 from tests.directions.backdoored import (
     TENSOR,
     Sets,
@@ -19,6 +20,7 @@ from tests.directions.backdoored import (
     tensor_sets,
     write_tensors,
 )
+from tests.directions.backdoored_nets import TokenNet, backdoored
 
 
 def build(sets, kind, *, drive=50.0, tell=lambda line: None, **options):
@@ -148,6 +150,37 @@ def test_a_layer_that_is_not_there(tmp_path):
         build(tensor_sets(tmp_path, "vector"), "vector", layers=["rule"])
 
 
+class Rows(TokenNet):
+    """Each token is a row of its own to the first layer."""
+
+    def forward(self, x):
+        return self.head(self.relu(self.mix(x.flatten(0, 1))).view(x.shape).mean(1))
+
+
+def build_rows(folder, layers):
+    model = backdoored("token")
+    model.__class__ = Rows
+    sets = tensor_sets(folder, "token")
+    return build_bundle(
+        LoadedModel(model, "Rows", "0" * 64),
+        TENSOR,
+        open_samples(sets.clean, TENSOR),
+        open_samples(sets.triggered, TENSOR),
+        options=BuildOptions(layers=layers),
+    )
+
+
+def test_no_layer_has_one_row_per_sample(tmp_path):
+    with pytest.raises(CalibrationError, match="Rows: no layer"):
+        build_rows(tmp_path, None)
+
+
+@pytest.mark.xfail(reason="the rows of a given layer are not counted", raises=IndexError)
+def test_a_given_layer_has_other_rows_than_the_samples(tmp_path):
+    with pytest.raises(FireError, match="'mix'"):
+        build_rows(tmp_path, ["mix"])
+
+
 def test_a_layer_that_is_given_twice_counts_once(tmp_path):
     sets = tensor_sets(tmp_path, "vector")
     assert {layer.name for layer in build(sets, "vector", layers=["relu", "relu"]).layers} == {
@@ -258,8 +291,7 @@ def test_labels_that_the_model_does_not_have(tmp_path, label):
 
 def test_a_model_without_rows_of_logits(tmp_path):
     model = loaded("map")
-    model.model.head = torch.nn.Identity()
-    model.model.flat = torch.nn.Identity()
+    model.model.head = torch.nn.Unflatten(1, (2, 36))
     sets = tensor_sets(tmp_path, "map")
     with pytest.raises(CalibrationError, match="logits"):
         build_bundle(

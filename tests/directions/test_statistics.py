@@ -136,8 +136,7 @@ def test_memory_does_not_grow_with_the_samples(tmp_path):
         target = torch.arange(count) % 2 == 0
         statistics = collected(evidence, folds, target, torch.ones(count, dtype=torch.bool))
         held.append(numbers_held(statistics))
-    # Per fold and layer: mean and squares of four sets, of six features each.
-    assert held[0] == held[1] == FOLDS * 2 * 4 * 2 * 6
+    assert held[0] == held[1]
 
 
 def test_a_module_works_on_the_partners_of_what_is_used(tmp_path):

@@ -3,6 +3,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from directions.channels import channel_means
+from directions.covariance import Covariance
 from directions.moments import Moments
 from directions.statistics import LayerStatistics
 from directions.tellers import TELLERS
@@ -15,9 +17,20 @@ def moments_of(values):
     return moments
 
 
+def channels_of(values):
+    covariance = Covariance()
+    covariance.add(channel_means(values))
+    return covariance
+
+
 def statistics_of(clean_other, clean_target, triggered):
     return LayerStatistics(
-        moments_of(clean_other), moments_of(clean_target), moments_of(triggered), Moments()
+        moments_of(clean_other),
+        moments_of(clean_target),
+        moments_of(triggered),
+        Moments(),
+        channels_of(torch.cat([clean_other, clean_target])),
+        channels_of(triggered),
     )
 
 
@@ -39,9 +52,10 @@ def test_the_mean_clean_sample_scores_0_and_the_mean_triggered_one_1(name, seed,
     )
     teller = TELLERS[name](statistics_of(other, target, triggered))
     assert teller is not None
-    assert teller.weight.shape == shape
+    assert teller.weight.expand(shape).shape == shape
     assert teller.weight.dtype == torch.float32
-    clean = target if name == "whitened_from_target" else torch.cat([other, target])
+    from_target = name in ("whitened_from_target", "channel_discriminant")
+    clean = target if from_target else torch.cat([other, target])
     assert score(teller, clean).mean().item() == pytest.approx(0, abs=1e-3)
     assert score(teller, triggered).mean().item() == pytest.approx(1, abs=1e-3)
 
@@ -66,6 +80,25 @@ def test_whitening_listens_to_what_varies_little():
     assert float(plain.weight[0] / plain.weight[1]) == pytest.approx(1, abs=0.3)
     # The variances are 25 and .25; a tenth of their mean is added to both.
     assert float(white.weight[0] / white.weight[1]) == pytest.approx((0.25 + 1.26) / 26.3, abs=0.03)
+
+
+def test_the_channel_discriminant_undoes_what_channels_share():
+    # Both channels move together from sample to sample; the trigger moves only the first.
+    generator = torch.Generator().manual_seed(0)
+    shared = 3 * torch.randn(400, 1, 1, 1, generator=generator)
+    own = 0.1 * torch.randn(400, 2, 4, 4, generator=generator)
+    features = (shared + own).expand(400, 2, 4, 4).clone()
+    features[200:, 0] += 1
+    statistics = statistics_of(features[:100], features[100:200], features[200:])
+    scores = {}
+    for name in ("mean_projection", "channel_discriminant"):
+        teller = TELLERS[name](statistics)
+        clean, triggered = score(teller, features[100:200]), score(teller, features[200:])
+        scores[name] = float((clean[:, None] < triggered).float().mean())
+    teller = TELLERS["channel_discriminant"](statistics)
+    assert teller.weight.shape == (2, 1, 1)
+    assert float(teller.weight[1]) < 0 < float(teller.weight[0])
+    assert scores["channel_discriminant"] > scores["mean_projection"]
 
 
 def test_too_few_clean_samples_of_the_target_class():
