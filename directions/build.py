@@ -13,7 +13,6 @@ from torch import Tensor
 
 from handler.bundle import Bundle
 from handler.config import HandlerConfig
-from handler.layers import find_layer
 from handler.load_model import LoadedModel
 
 from .candidates import candidate_layers
@@ -23,8 +22,9 @@ from .evidence import Evidence, gather_evidence
 from .folds import FOLDS, assign_folds
 from .held_out import HeldOut, hold_out
 from .metrics import Figures, Observed, measure
-from .predict import predict_logits
+from .predict import logits_of, predict_logits
 from .progress import Progress
+from .record import record_features
 from .samples import Samples
 from .search import Choice, Search
 from .statistics import collect_statistics
@@ -177,9 +177,16 @@ def _find_target(
 def _layers(loaded: LoadedModel, options: BuildOptions, example: Tensor) -> list[str]:
     if options.layers is None:
         return candidate_layers(loaded.model, example)
-    for name in options.layers:
-        find_layer(loaded.model, name)
-    return options.layers
+    rows: dict[str, list[int]] = {name: [] for name in options.layers}
+    two = torch.cat([example, example])
+    with record_features(loaded.model, list(rows), lambda n, f: rows[n].append(len(f))):
+        logits_of(loaded.model, two)
+    for name, seen in rows.items():
+        if seen != [len(two)]:
+            raise CalibrationError(
+                f"--layers: layer {name!r} does not run once with one row of features per sample"
+            )
+    return list(rows)
 
 
 def _figures(held_out: HeldOut, choice: Choice, target: int) -> Figures:

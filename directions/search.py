@@ -30,6 +30,16 @@ FIRST_ESTIMATORS = ("mean_difference", "channel_mean")
 LAYERS_TO_REFINE = 4
 STRENGTHS = (0.75, 1.25, 1.5)
 CLAMP_QUANTILE = 0.99
+MIN_AUC = 0.75
+"""Of a teller among the samples that may be flagged."""
+
+SURE_AUC = 0.97
+"""Enough however few the samples are."""
+
+MIN_DEVIATIONS = 3.5
+"""By which the AUC must exceed that of a teller that tells nothing."""
+
+MIN_CLEAN = 5
 
 
 @dataclass(frozen=True)
@@ -149,6 +159,7 @@ class Search:
         )
         self._only_target = only_target
         self._scores = score_tellers(model, statistics, layers, held_out)
+        self._telling = [key for key, scores in self._scores.items() if self._tells(*scores)]
 
     def run(self) -> Choice:
         """Try the candidates and return the best.
@@ -157,8 +168,14 @@ class Search:
         where these did best.
 
         Raises:
-            CalibrationError: no candidate recovers any of the held-out triggered samples.
+            CalibrationError: no layer tells triggered samples from clean ones, or no candidate
+                recovers any of the held-out triggered samples.
         """
+        if self._form == "gated" and not self._telling:
+            raise CalibrationError(
+                "no layer tells the triggered samples from clean ones that the model predicts "
+                "alike: are they triggered, and is this the model that they trigger?"
+            )
         estimators = ("mean_difference",) if self._form == "clamp" else FIRST_ESTIMATORS
         others = () if self._form == "clamp" else set(ESTIMATORS) - set(estimators)
         total = len(self._layers) * len(estimators) + LAYERS_TO_REFINE * len(others)
@@ -172,16 +189,27 @@ class Search:
                 for e in sorted(others)
             ]
             choices = sorted(choices + self._try(second, progress), key=lambda c: -c.worth)
-            third = [replace(choices[0].repair, strength=s) for s in STRENGTHS]
+            third = [replace(c.repair, strength=s) for c in choices[:1] for s in STRENGTHS]
             choices = sorted(choices + self._try(third, progress), key=lambda c: -c.worth)
-        best = choices[0]
-        gain = float((best.outcome.triggered - self._before.triggered).mean())
-        if gain <= 0:
+        if not _recovers(choices, self._before):
             raise CalibrationError(
                 "no layer was found at which moving triggered samples back recovers them: are the "
                 "triggered samples triggered, and is this the model that they trigger?"
             )
-        return best
+        return choices[0]
+
+    def _tells(self, clean: Tensor, triggered: Tensor) -> bool:
+        """Whether scores of clean (N,) and triggered samples (M,) tell the one from the other."""
+        eligible = clean[self._eligible[0]]
+        # Hardly any clean sample is predicted as the target: then all have to stand for them.
+        clean = eligible if len(eligible) >= MIN_CLEAN else clean
+        triggered = triggered[self._eligible[1]]
+        auc = float((triggered[:, None] > clean[None]).float().mean())
+        # Of the Mann-Whitney statistic where the two do not differ; there are many tellers to try,
+        # so that some do well by luck.
+        n, m = len(clean), len(triggered)
+        deviation = ((n + m + 1) / (12 * n * m)) ** 0.5 if n and m else 1.0
+        return auc >= min(SURE_AUC, max(MIN_AUC, 0.5 + MIN_DEVIATIONS * deviation))
 
     def _try(self, candidates: Iterable[Candidate], progress: Progress) -> list[Choice]:
         choices = []
@@ -213,7 +241,7 @@ class Search:
         repaired = outcome_of(self._held_out, *logits, self._finding.target)
         if self._form != "gated":
             return self._ungated(repair, repaired)
-        choices = [self._gated(repair, repaired, teller) for teller in self._scores]
+        choices = [self._gated(repair, repaired, teller) for teller in self._telling]
         return max(choices, key=lambda c: c.worth, default=None)
 
     def _ungated(self, repair: Candidate, repaired: Outcome) -> Choice:
@@ -270,3 +298,8 @@ class Search:
         if self._form != "clamp" or scores is None:
             return None
         return float(scores[0].quantile(CLAMP_QUANTILE)), float(scores[0].median())
+
+
+def _recovers(choices: list[Choice], before: Outcome) -> bool:
+    """Whether the best choice recovers triggered samples."""
+    return bool(choices) and float((choices[0].outcome.triggered - before.triggered).mean()) > 0

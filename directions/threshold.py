@@ -17,6 +17,9 @@ is a false alarm. A hundred of these are as bad as one clean sample lost."""
 
 GRID = 200
 
+TOLERANCE = 1e-3
+"""Worths that differ by less are equal: a tenth of a point is beyond what the samples can say."""
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -65,6 +68,11 @@ def choose_threshold(clean: Judged, triggered: Judged) -> Threshold:
         width = max(1.06 * float(scores.std(correction=0)) * len(scores) ** -0.2, 1e-6)
         flagged = torch.special.ndtr((scores[None] - grid[:, None]) / width)
         worth += weight * (flagged * gain[group.eligible]).sum(1) / len(gain)
-    best = worth >= worth.max() - 1e-6
     # Thresholds of equal worth lie in a gap: its middle is the safest place.
-    return Threshold(float(grid[best].mean()), float(worth.max()))
+    equal = worth >= worth.max() - TOLERANCE
+    first = last = int(worth.argmax())
+    while first > 0 and equal[first - 1]:
+        first -= 1
+    while last < GRID - 1 and equal[last + 1]:
+        last += 1
+    return Threshold(float(grid[first] + grid[last]) / 2, float(worth.max()))

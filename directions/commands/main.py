@@ -29,8 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done; 1: what the command's help says; 2: bad input, told in one line; 130: interrupted.
     """
     args = build_parser().parse_args(argv)
-    # A service manager stops us with SIGTERM: clean up exactly as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A service manager stops us with SIGTERM, a closed terminal with SIGHUP: clean up exactly as
+    # after Ctrl-C.
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, signal.default_int_handler)
     try:
         # Not before: importing `handler` imports torch, and help should not wait for that.
         from handler.errors import FireError

@@ -22,7 +22,7 @@ import requests
 from handler.errors import FireError
 
 from .java import find_java, java_environment
-from .management import Management
+from .management import Management, open_session
 from .process_group import interrupts_deferred, stop_process_group
 from .properties import Addresses, addresses_of, find_config, read_properties, with_free_ports
 
@@ -276,11 +276,9 @@ class TorchServe:
     def _is_ready(self) -> bool:
         try:
             management = self.management
-            if requests.get(
-                f"{self.addresses.inference}/ping",
-                headers={"Authorization": f"Bearer {self.tokens.inference}"},
-                timeout=5,
-            ).status_code not in (200, 500):
+            with open_session(self.tokens.inference) as session:
+                ping = session.get(f"{self.addresses.inference}/ping", timeout=5)
+            if ping.status_code not in (200, 500):
                 return False
             models = management.models()
             expected = [name for name in (_model_name(model) for model in self._models) if name]

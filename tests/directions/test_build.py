@@ -175,7 +175,6 @@ def test_no_layer_has_one_row_per_sample(tmp_path):
         build_rows(tmp_path, None)
 
 
-@pytest.mark.xfail(reason="the rows of a given layer are not counted", raises=IndexError)
 def test_a_given_layer_has_other_rows_than_the_samples(tmp_path):
     with pytest.raises(FireError, match="'mix'"):
         build_rows(tmp_path, ["mix"])
@@ -244,7 +243,6 @@ def test_clean_samples_of_one_class_are_no_trigger(tmp_path, kind, target):
         build(clean_of_class_1(tmp_path, kind, labelled=True), kind, target=target)
 
 
-@pytest.mark.xfail(reason="a teller that fits the noise passes for one that tells something")
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
 def test_clean_samples_of_one_class_without_labels_do_no_harm(tmp_path, kind):
     # Nobody can know here that they are no trigger, but there is nothing to tell them by.

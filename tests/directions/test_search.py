@@ -134,7 +134,6 @@ def test_telling_and_repairing_at_one_layer_is_one_layer(tmp_path):
     assert layer.name == "relu"
 
 
-@pytest.mark.xfail(reason="the best of no choices is taken", raises=IndexError)
 @pytest.mark.parametrize("form", FORMS)
 def test_a_layer_at_which_nothing_differs(tmp_path, form):
     _, _, _, search = searched(tmp_path, "map", form, layers=["still"])
