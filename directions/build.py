@@ -90,12 +90,12 @@ def build_bundle(
         clean_logits = predict_logits(model, clean, range(len(clean)), progress)
         triggered_logits = predict_logits(model, triggered, range(len(triggered)), progress)
     classes = clean_logits.shape[1]
-    finding = _find_target(evidence, clean_logits, triggered_logits, options.target)
-    tell(f"target: class {finding.target}" + ("" if finding.single else ", and others"))
     index = ClassIndex.find([clean, triggered], classes, names_file)
     labels = [None if index is None else index.labels(s) for s in (clean, triggered)]
     if index is None:
         tell(f"labels: not used: the folders do not say which of {classes} classes they are")
+    finding = _find_target(evidence, clean_logits, triggered_logits, labels[1], options.target)
+    tell(f"target: class {finding.target}" + ("" if finding.single else ", and others"))
 
     use = torch.ones(len(triggered), dtype=torch.bool)
     if finding.single:
@@ -155,15 +155,18 @@ def build_bundle(
 
 
 def _find_target(
-    evidence: Evidence, clean_logits: Tensor, triggered_logits: Tensor, given: int | None
+    evidence: Evidence,
+    clean_logits: Tensor,
+    triggered_logits: Tensor,
+    labels: Tensor | None,
+    given: int | None,
 ) -> TargetFinding:
     classes = clean_logits.shape[1]
     if given is not None and not 0 <= given < classes:
         raise CalibrationError(f"target {given}: the model has the classes 0 to {classes - 1}")
-    before = clean_logits.argmax(1)
-    if evidence.paired:
-        before = before[list(evidence.partners)]
-    found = find_target(before, triggered_logits.argmax(1), classes)
+    clean, triggered = clean_logits.argmax(1), triggered_logits.argmax(1)
+    expected = clean[list(evidence.partners)] if evidence.paired else labels
+    found = find_target(clean, triggered, classes, expected)
     if given is not None:
         return TargetFinding(given, single=found is None or found.single)
     if found is None:

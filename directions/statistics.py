@@ -18,7 +18,7 @@ from .progress import Progress
 from .record import record_features
 from .samples import iterate
 
-MAX_CHANNELS = 1024
+MAX_CHANNELS = 512
 """A covariance of more channels than that would take more memory than it is worth."""
 
 
