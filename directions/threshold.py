@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-CLEAN_WEIGHT = 4.0
-"""What a lost clean sample counts against a triggered one that is not recovered: most traffic is
-clean."""
+CLEAN_WEIGHT = 2.0
+"""What a lost clean sample counts against a triggered one that is not recovered. Clean samples of
+the target's class are few in calibration, so that a higher weight would follow their accidents."""
 
 FLAG_COST = 0.01
 """What flagging a clean sample counts where its repair does no harm: it takes a second pass, and
