@@ -20,6 +20,7 @@ from .estimators import ESTIMATORS
 from .held_out import HeldOut
 from .outcome import Outcome, outcome_of, run_repair, score_tellers
 from .progress import Progress
+from .separation import separates
 from .statistics import LayerStatistics, Statistics
 from .target import TargetFinding
 from .tellers import TELLERS, mean_projection
@@ -30,15 +31,6 @@ FIRST_ESTIMATORS = ("mean_difference", "channel_mean")
 LAYERS_TO_REFINE = 4
 STRENGTHS = (0.75, 1.25, 1.5)
 CLAMP_QUANTILE = 0.99
-MIN_AUC = 0.75
-"""Of a teller among the samples that may be flagged."""
-
-SURE_AUC = 0.97
-"""Enough however few the samples are."""
-
-MIN_DEVIATIONS = 3.5
-"""By which the AUC must exceed that of a teller that tells nothing."""
-
 MIN_CLEAN = 5
 
 
@@ -203,13 +195,7 @@ class Search:
         eligible = clean[self._eligible[0]]
         # Hardly any clean sample is predicted as the target: then all have to stand for them.
         clean = eligible if len(eligible) >= MIN_CLEAN else clean
-        triggered = triggered[self._eligible[1]]
-        auc = float((triggered[:, None] > clean[None]).float().mean())
-        # Of the Mann-Whitney statistic where the two do not differ; there are many tellers to try,
-        # so that some do well by luck.
-        n, m = len(clean), len(triggered)
-        deviation = ((n + m + 1) / (12 * n * m)) ** 0.5 if n and m else 1.0
-        return auc >= min(SURE_AUC, max(MIN_AUC, 0.5 + MIN_DEVIATIONS * deviation))
+        return separates(clean, triggered[self._eligible[1]])
 
     def _try(self, candidates: Iterable[Candidate], progress: Progress) -> list[Choice]:
         choices = []
@@ -248,17 +234,16 @@ class Search:
         before = self._before
         worth = CLEAN_WEIGHT * float((repaired.clean - before.clean).mean())
         worth += float((repaired.triggered - before.triggered).mean())
-        flagged = (torch.ones_like(e) for e in self._eligible)
         return Choice(
-            self._form,
-            repair,
-            self._clean_range(repair),
-            None,
-            0.0,
-            False,
-            repaired,
-            (next(flagged), next(flagged)),
-            worth,
+            form=self._form,
+            repair=repair,
+            clean_range=self._clean_range(repair),
+            teller=None,
+            threshold=0.0,
+            only_target=False,
+            outcome=repaired,
+            flagged=self._eligible,  # Every sample: without judging, all are moved.
+            worth=worth,
         )
 
     def _gated(self, repair: Candidate, repaired: Outcome, teller: tuple[str, str]) -> Choice:
@@ -281,15 +266,15 @@ class Search:
             torch.where(flagged[1], repaired.triggered_predictions, before.triggered_predictions),
         )
         return Choice(
-            "gated",
-            repair,
-            None,
-            teller,
-            threshold.value,
-            self._only_target,
-            outcome,
-            flagged,
-            threshold.worth,
+            form="gated",
+            repair=repair,
+            clean_range=None,
+            teller=teller,
+            threshold=threshold.value,
+            only_target=self._only_target,
+            outcome=outcome,
+            flagged=flagged,
+            worth=threshold.worth,
         )
 
     def _clean_range(self, repair: Candidate) -> tuple[float, float] | None:

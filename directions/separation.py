@@ -1,0 +1,31 @@
+"""Whether scores tell triggered samples from clean ones, or seem to by luck."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+MIN_AUC = 0.75
+
+MIN_DEVIATIONS = 3.5
+"""By which the AUC must exceed that of scores that tell nothing: many are tried."""
+
+SURE_AUC = 0.97
+"""Enough however few the samples are."""
+
+
+def separates(clean: Tensor, triggered: Tensor) -> bool:
+    """Compare scores by their AUC, the Mann-Whitney statistic over the number of pairs.
+
+    Args:
+        clean: scores of clean samples, (N,).
+        triggered: scores of triggered samples, (M,).
+
+    Returns:
+        Whether triggered scores are higher than clean ones, beyond what luck explains.
+    """
+    n, m = len(clean), len(triggered)
+    if n == 0 or m == 0:
+        return False
+    auc = float((triggered[:, None] > clean[None]).float().mean())
+    deviation = float(((n + m + 1) / (12 * n * m)) ** 0.5)
+    return auc >= min(SURE_AUC, max(MIN_AUC, 0.5 + MIN_DEVIATIONS * deviation))
