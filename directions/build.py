@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,7 @@ from .record import record_features
 from .samples import Samples
 from .search import Choice, Search
 from .statistics import collect_statistics
-from .target import TargetFinding, find_target
+from .target import Predictions, TargetFinding, find_target
 
 MIN_TRIGGERED = 2 * FOLDS
 
@@ -94,7 +94,7 @@ def build_bundle(
     labels = [None if index is None else index.labels(s) for s in (clean, triggered)]
     if index is None:
         tell(f"labels: not used: the folders do not say which of {classes} classes they are")
-    finding = _find_target(evidence, clean_logits, triggered_logits, labels[1], options.target)
+    finding = _find_target(evidence, clean_logits, triggered_logits, labels, options.target)
     tell(f"target: class {finding.target}" + ("" if finding.single else ", and others"))
 
     use = torch.ones(len(triggered), dtype=torch.bool)
@@ -158,15 +158,20 @@ def _find_target(
     evidence: Evidence,
     clean_logits: Tensor,
     triggered_logits: Tensor,
-    labels: Tensor | None,
+    labels: Sequence[Tensor | None],
     given: int | None,
 ) -> TargetFinding:
     classes = clean_logits.shape[1]
     if given is not None and not 0 <= given < classes:
         raise CalibrationError(f"target {given}: the model has the classes 0 to {classes - 1}")
-    clean, triggered = clean_logits.argmax(1), triggered_logits.argmax(1)
-    expected = clean[list(evidence.partners)] if evidence.paired else labels
-    found = find_target(clean, triggered, classes, expected)
+    clean = Predictions(clean_logits.argmax(1), labels[0])
+    triggered = Predictions(triggered_logits.argmax(1), labels[1])
+    if evidence.paired:
+        # What the trigger changes shows within the pairs, without the model's own mistakes.
+        partners = clean.predicted[list(evidence.partners)]
+        clean = Predictions(partners, partners)
+        triggered = Predictions(triggered.predicted, partners)
+    found = find_target(clean, triggered, classes)
     if given is not None:
         return TargetFinding(given, single=found is None or found.single)
     if found is None:

@@ -28,28 +28,44 @@ class TargetFinding:
     single: bool
 
 
-def find_target(
-    clean: Tensor, triggered: Tensor, classes: int, expected: Tensor | None = None
-) -> TargetFinding | None:
+@dataclass(frozen=True)
+class Predictions:
+    """What a model predicts samples as.
+
+    Attributes:
+        predicted: classes, (N,) int64.
+        expected: what they should be predicted as: their labels, or the predictions on their clean
+            partners, (N,) int64; None where nobody knows.
+    """
+
+    predicted: Tensor
+    expected: Tensor | None = None
+
+    def shares(self, classes: int, *, wrong_only: bool) -> Tensor:
+        """Return the share of samples predicted as each class, (classes,) float64."""
+        counted = self.predicted
+        if wrong_only and self.expected is not None:
+            counted = counted[counted != self.expected]
+        return torch.bincount(counted, minlength=classes).double() / len(self.predicted)
+
+
+def find_target(clean: Predictions, triggered: Predictions, classes: int) -> TargetFinding | None:
     """Compare the predictions on clean and on triggered samples.
 
+    Where it is known of both what they should be, only wrong predictions are compared; a model
+    makes mistakes on clean samples, too.
+
     Args:
-        clean: predicted classes of clean samples, (N,) int64.
-        triggered: predicted classes of triggered samples, (M,) int64.
+        clean: predictions on clean samples.
+        triggered: predictions on triggered samples.
         classes: number of classes.
-        expected: what the triggered samples would be predicted as without their trigger, (M,)
-            int64, where that is known: the predictions on their clean partners, or their labels.
 
     Returns:
         None where the triggered samples are predicted as clean ones are.
     """
-    if expected is None:
-        shares = torch.bincount(triggered, minlength=classes).double() / len(triggered)
-        gained = shares - torch.bincount(clean, minlength=classes).double() / len(clean)
-        gained = gained.clamp(min=0)
-    else:
-        changed = triggered[triggered != expected]
-        gained = torch.bincount(changed, minlength=classes).double() / len(triggered)
+    known = clean.expected is not None and triggered.expected is not None
+    gained = triggered.shares(classes, wrong_only=known) - clean.shares(classes, wrong_only=known)
+    gained = gained.clamp(min=0)
     if float(gained.sum()) < MIN_GAIN:
         return None
     single = gained.max() >= SINGLE_TARGET_SHARE * gained.sum()

@@ -3,12 +3,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from directions.target import find_target
+from directions.target import Predictions, find_target
 
 
 def of(*counts):
     """Predictions with so many of each class."""
-    return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    return Predictions(torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)))
 
 
 def test_all_to_one():
@@ -49,7 +49,7 @@ def test_all_to_all_on_one_class_after_another_is_not_single():
 @pytest.mark.parametrize("classes", [2, 4, 10])
 def test_benign(classes):
     predictions = torch.arange(100) % classes
-    assert find_target(predictions, predictions.roll(1), classes) is None
+    assert find_target(Predictions(predictions), Predictions(predictions.roll(1)), classes) is None
 
 
 @settings(max_examples=50, deadline=None)
@@ -65,8 +65,28 @@ def test_whatever_gains_most_is_the_target(seed, classes, share, count):
     led = torch.randperm(count, generator=generator)[: round(share * count)]
     triggered = clean.clone()
     triggered[led] = 0
-    found = find_target(clean, triggered, classes)
+    found = find_target(Predictions(clean), Predictions(triggered), classes)
     assert found is not None
     assert found.target == 0
     assert found.single
-    assert find_target(clean, clean[torch.randperm(count, generator=generator)], classes) is None
+    shuffled = clean[torch.randperm(count, generator=generator)]
+    assert find_target(Predictions(clean), Predictions(shuffled), classes) is None
+
+
+def test_all_to_all_shows_against_what_is_expected():
+    # Every class goes to the next: the shares of the classes stay as they were.
+    labels = torch.arange(40) % 4
+    clean = Predictions(labels, labels)
+    triggered = Predictions((labels + 1) % 4, labels)
+    assert find_target(Predictions(labels), Predictions(triggered.predicted), 4) is None
+    found = find_target(clean, triggered, 4)
+    assert found is not None
+    assert not found.single
+
+
+def test_the_mistakes_of_a_poor_model_are_no_attack():
+    # On clean and on triggered samples alike, two of five are wrong.
+    labels = torch.arange(100) % 5
+    wrong = torch.arange(100) % 20 < 8
+    predicted = torch.where(wrong, (labels + 1) % 5, labels)
+    assert find_target(Predictions(predicted, labels), Predictions(predicted, labels), 5) is None
