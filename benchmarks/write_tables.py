@@ -66,7 +66,8 @@ def zoo_table(results: list[dict[str, Any]]) -> str:
             f"| {percent('flagged', 'clean'):.2f} / {percent('flagged', 'triggered'):.2f} |"
         )
     seeds = len({result["seed"] for result in results})
-    return "\n".join(lines) + f"\n\nMean of {seeds} seed{'s' if seeds > 1 else ''}.\n"
+    drawn = f"Mean of {seeds} draws" if seeds > 1 else "One draw"
+    return "\n".join(lines) + f"\n\n{drawn} of the calibration images.\n"
 
 
 if __name__ == "__main__":
