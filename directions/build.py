@@ -217,7 +217,7 @@ def _describe(choice: Choice, figures: Figures) -> list[str]:
     if choice.teller is not None:
         lines.append(f"tells: {choice.teller[1]} ({choice.teller[0]})")
     lines.append(f"repairs: {repair.layer} ({repair.estimator}, strength {repair.strength:g})")
-    return [*lines, "on held-out calibration samples, in percent:", *figures.table()]
+    return [*lines, "on held-out calibration samples:", *figures.table()]
 
 
 def _versions() -> dict[str, str]:

@@ -66,22 +66,22 @@ class Figures:
         }
 
     def table(self) -> list[str]:
-        """Return the figures as the lines of a table, in percent."""
+        """Return the figures as the lines of a table."""
         rows: list[tuple[str, tuple[float, float] | None]] = [
             ("clean accuracy", self.clean_accuracy),
             ("attack success rate", self.attack_success_rate),
             ("recovered accuracy", self.recovered_accuracy),
         ]
-        lines = [f"{'':22}{'before':>8}{'after':>8}"]
+        lines = [f"{'':22}{'before':>10}{'after':>10}"]
         for name, values in rows:
-            cells = ["?", "?"] if values is None else [f"{100 * v:.2f}" for v in values]
-            lines.append(f"{name:22}{cells[0]:>8}{cells[1]:>8}")
+            cells = ["?", "?"] if values is None else [f"{v:.2%}" for v in values]
+            lines.append(f"{name:22}{cells[0]:>10}{cells[1]:>10}")
         if self.ceiling is not None:
-            lines[-1] += f"   of {100 * self.ceiling:.2f}, the accuracy on the clean partners"
+            lines[-1] += f"   of {self.ceiling:.2%}, the accuracy on the clean partners"
         which = "" if self.recovered_accuracy is None else " of other classes than the target"
         lines.append(
-            f"flagged: {100 * self.flagged[0]:.2f} % of {self.counts[0]} clean inputs, "
-            f"{100 * self.flagged[1]:.2f} % of {self.counts[1]} triggered ones{which}"
+            f"flagged: {self.flagged[0]:.2%} of {self.counts[0]} clean inputs, "
+            f"{self.flagged[1]:.2%} of {self.counts[1]} triggered ones{which}"
         )
         return lines
 

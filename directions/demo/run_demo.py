@@ -8,18 +8,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from handler.errors import FireError
 
 from ..deployment.server import TorchServe
 from ..environment import check_environment
+from ..metrics import Figures, Observed, measure
 from .ask_server import Answer, ask_server
 from .by_hand import READ_KEY_FILE, URL_OF_SERVE, curl_line, serve_line
 from .digits import Digits, load_digits, split_digits
 from .elapsed import elapsed
-from .figures import Figures, accuracy, measure, table
 from .output_folder import DemoFiles, fresh_output, write_images, write_model
 from .picture import Row, draw
 from .train import one_thread, train
@@ -49,15 +51,11 @@ class Measured:
 
     Attributes:
         answers: by archive and kind.
-        before: figures of the plain archive.
-        after: figures of the repaired archive.
-        ceiling: the plain archive's accuracy on the triggered images without their trigger.
+        figures: before (the plain archive) and after repair (the repaired one).
     """
 
     answers: dict[tuple[str, str], list[Answer]]
-    before: Figures
-    after: Figures
-    ceiling: float
+    figures: Figures
 
 
 def run_demo(output: Path, *, keep: bool) -> Measured:
@@ -94,7 +92,7 @@ def run_demo(output: Path, *, keep: bool) -> Measured:
         print(
             f"\nAs answered by TorchServe on {counts[0]} clean and {counts[1]} triggered images:\n"
         )
-        print(table(measured.before, measured.after, measured.ceiling))
+        print("\n".join(measured.figures.table()))
         print(f"\nPicture: {files.picture}")
         example = cases["triggered"].files[0]
         if keep:
@@ -175,17 +173,27 @@ def _measure(server: TorchServe, cases: dict[str, Case]) -> Measured:
         for name in (PLAIN, REPAIRED)
         for kind, case in cases.items()
     }
-    labels = {kind: case.digits.labels.tolist() for kind, case in cases.items()}
-    before, after = (
-        measure(
-            answers[name, "clean"], labels["clean"],
-            answers[name, "triggered"], labels["triggered"],
-        )
-        for name in (PLAIN, REPAIRED)
-    )  # fmt: skip
-    others = np.flatnonzero(cases["clean"].digits.labels != TARGET)
-    partners = [answers[PLAIN, "clean"][i] for i in others]
-    return Measured(answers, before, after, accuracy(partners, labels["triggered"]))
+    clean = cases["clean"].digits.labels
+    partners = _observed(answers, "clean", clean).before[np.flatnonzero(clean != TARGET)]
+    triggered = cases["triggered"].digits.labels
+    figures = measure(
+        _observed(answers, "clean", clean),
+        _observed(answers, "triggered", triggered),
+        TARGET,
+        partners == torch.from_numpy(triggered),
+    )
+    return Measured(answers, figures)
+
+
+def _observed(
+    answers: dict[tuple[str, str], list[Answer]], kind: str, labels: np.ndarray[Any, Any]
+) -> Observed:
+    return Observed(
+        before=torch.tensor([answer.digit for answer in answers[PLAIN, kind]]),
+        after=torch.tensor([answer.digit for answer in answers[REPAIRED, kind]]),
+        flagged=torch.tensor([answer.flagged for answer in answers[REPAIRED, kind]]),
+        reference=torch.from_numpy(labels).long(),
+    )
 
 
 def _draw(cases: dict[str, Case], measured: Measured, path: Path) -> None:
@@ -193,7 +201,8 @@ def _draw(cases: dict[str, Case], measured: Measured, path: Path) -> None:
     others = np.flatnonzero(clean.labels != TARGET)
     columns = [int(np.flatnonzero(triggered.labels == k)[0]) for k in np.unique(triggered.labels)]
     partners = [int(others[i]) for i in columns]
-    before, after = measured.before, measured.after
+    figures = measured.figures
+    recovered = figures.recovered_accuracy or (0.0, 0.0)
 
     def row(
         title: str, archive: str, verdict: str, kind: str, index: Sequence[int], good: bool
@@ -205,21 +214,33 @@ def _draw(cases: dict[str, Case], measured: Measured, path: Path) -> None:
             cases[kind].digits.images[index], [answers[i] for i in index],
         )  # fmt: skip
 
-    attacked = f"{before.attack_success_rate:.1%} read as {TARGET}"
-    recovered = f"{after.recovered_accuracy:.1%} right"
     with elapsed("drawing"):
         draw(
             [
                 row(
                     "Clean digits",
                     PLAIN,
-                    f"{before.clean_accuracy:.1%} right",
+                    f"{figures.clean_accuracy[0]:.1%} right",
                     "clean",
                     partners,
                     True,
                 ),
-                row("With the trigger", PLAIN, attacked, "triggered", columns, False),
-                row("With the trigger", REPAIRED, recovered, "triggered", columns, True),
+                row(
+                    "With the trigger",
+                    PLAIN,
+                    f"{figures.attack_success_rate[0]:.1%} read as {TARGET}",
+                    "triggered",
+                    columns,
+                    False,
+                ),
+                row(
+                    "With the trigger",
+                    REPAIRED,
+                    f"{recovered[1]:.1%} right",
+                    "triggered",
+                    columns,
+                    True,
+                ),
             ],
             triggered.labels[columns].tolist(),
             path,

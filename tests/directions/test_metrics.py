@@ -79,7 +79,7 @@ def test_all_of_the_targets_own_class():
 def test_the_table():
     lines = measure(CLEAN, TRIGGERED, 0, PARTNERS).table()
     text = "\n".join(lines)
-    assert "attack success rate      75.00   25.00" in text
+    assert "attack success rate       75.00%    25.00%" in text
     assert "of 75.00" in text
     assert "50.00 % of 4 clean inputs" in text
 
