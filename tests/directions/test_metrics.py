@@ -80,8 +80,8 @@ def test_the_table():
     lines = measure(CLEAN, TRIGGERED, 0, PARTNERS).table()
     text = "\n".join(lines)
     assert "attack success rate       75.00%    25.00%" in text
-    assert "of 75.00" in text
-    assert "50.00 % of 4 clean inputs" in text
+    assert "of 75.00%" in text
+    assert "50.00% of 4 clean inputs" in text
 
 
 @settings(max_examples=50, deadline=None)
