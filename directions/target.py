@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 MIN_GAIN = 0.15
-"""Share of predictions that a trigger must change at least."""
+"""Share of predictions that a trigger must turn to one class, or make wrong, at least."""
 
 SINGLE_TARGET_SHARE = 0.7
 """Of the predictions that are gained; some are gained by the mistakes that any model makes."""
@@ -64,9 +64,10 @@ def find_target(clean: Predictions, triggered: Predictions, classes: int) -> Tar
         None where the triggered samples are predicted as clean ones are.
     """
     known = clean.expected is not None and triggered.expected is not None
-    gained = triggered.shares(classes, wrong_only=known) - clean.shares(classes, wrong_only=known)
-    gained = gained.clamp(min=0)
-    if float(gained.sum()) < MIN_GAIN:
+    change = triggered.shares(classes, wrong_only=known) - clean.shares(classes, wrong_only=known)
+    # Between classes, shares of few samples differ by chance; the largest and the sum do so less.
+    if max(float(change.max()), float(change.sum())) < MIN_GAIN:
         return None
+    gained = change.clamp(min=0)
     single = gained.max() >= SINGLE_TARGET_SHARE * gained.sum()
     return TargetFinding(int(gained.argmax()), bool(single))
