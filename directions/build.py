@@ -86,14 +86,16 @@ def build_bundle(
     described = clean.describe_input(config)
     example = torch.zeros(1, *described.shape)
 
+    classes = logits_of(model, example).shape[1]
+    layers = _layers(loaded, options, example)
     with Progress("predicting", len(clean) + len(triggered)) as progress:
         clean_logits = predict_logits(model, clean, range(len(clean)), progress)
         triggered_logits = predict_logits(model, triggered, range(len(triggered)), progress)
-    classes = clean_logits.shape[1]
     index = ClassIndex.find([clean, triggered], classes, names_file)
     labels = [None if index is None else index.labels(s) for s in (clean, triggered)]
     if index is None:
         tell(f"labels: not used: the folders do not say which of {classes} classes they are")
+    _refuse_swapped(clean, labels, [clean_logits.argmax(1), triggered_logits.argmax(1)])
     finding = _find_target(evidence, clean_logits, triggered_logits, labels, options.target)
     tell(f"target: class {finding.target}" + ("" if finding.single else ", and others"))
 
@@ -107,7 +109,6 @@ def build_bundle(
             )
         tell(f"triggered samples predicted as the target: {int(use.sum())} of {len(use)}")
 
-    layers = _layers(loaded, options, example)
     folds = assign_folds(evidence, generator)
     with Progress("collecting statistics", len(clean) + int(use.sum())) as progress:
         statistics = collect_statistics(
@@ -152,6 +153,20 @@ def build_bundle(
         seed=options.seed,
         versions=_versions(),
     )
+
+
+def _refuse_swapped(
+    clean: Samples, labels: Sequence[Tensor | None], predicted: Sequence[Tensor]
+) -> None:
+    accuracy = [
+        None if label is None else float((label == classes).double().mean())
+        for label, classes in zip(labels, predicted, strict=True)
+    ]
+    if accuracy[0] is not None and accuracy[1] is not None and accuracy[0] < accuracy[1] - 0.1:
+        raise CalibrationError(
+            f"{clean.source}: the model is right on {accuracy[0]:.0%} of the clean samples and on "
+            f"{accuracy[1]:.0%} of the triggered ones: are --clean and --triggered swapped?"
+        )
 
 
 def _find_target(

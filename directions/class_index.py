@@ -91,7 +91,8 @@ def _only_index(name: str, known: dict[str, list[int]], names_file: Path) -> int
     if len(indices) != 1:
         found = " and ".join(map(str, indices[:2])) or "no class"
         raise SamplesError(
-            f"{names_file}: {name!r}, as a folder of samples is called, is the name of {found}"
+            f"{names_file}: {name!r}, as a folder of samples is called, is the name of {found}; "
+            f"it has {', '.join(list(known)[:3])}, ...: call the folders so, or take the file away"
         )
     return indices[0]
 

@@ -65,7 +65,10 @@ def open_samples(path: Path | str, config: HandlerConfig) -> Samples:
     path = Path(path)
     if config.input == "image":
         if not path.is_dir():
-            raise SamplesError(f"{path}: expected a folder of images (handler: input: image)")
+            found = "a file" if path.exists() else "no such folder"
+            raise SamplesError(
+                f"{path}: {found}, expected a folder of images (handler: input: image)"
+            )
         return ImageFolderSamples(path, config.describe_input())
     if not path.is_file() or path.suffix not in ARRAY_SUFFIXES:
         raise SamplesError(

@@ -98,9 +98,10 @@ def load_weights(path: Path) -> Mapping[str, Tensor]:
                 f"{path}: a TorchScript archive, on whose layers no hook runs: bring the Python "
                 "model file and its state_dict instead"
             ) from None
+        # torch's own advice, to unpickle it all the same, is not for models that one distrusts.
         raise ModelError(
             f"{path}: expected a state_dict, saved with torch.save(model.state_dict(), ...) or as "
-            f".safetensors; it is damaged or holds other objects ({_first_line(error)})"
+            ".safetensors; it is damaged, of another format, or holds other objects than tensors"
         ) from None
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
         raise ModelError(

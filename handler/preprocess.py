@@ -28,8 +28,9 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
     Args:
         body: what TorchServe hands over: raw bytes (an image), text (an image in base64), or
             decoded JSON: a nested list (one sample as the model takes it, already normalised),
-            or an object whose `data` holds a list or base64 text. Where the model takes a tensor,
-            bytes and text are read as JSON: gRPC has no content type to decode by.
+            or an object whose `data` holds a list or base64 text. Bytes and text are read as JSON
+            where the model takes a tensor or they begin as JSON does, which no image and no base64
+            text do: gRPC, and `curl -T`, say no content type to decode by.
         description: what the model takes.
 
     Returns:
@@ -38,7 +39,9 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
     Raises:
         InputError: the body is none of these, cannot be decoded, or has another shape.
     """
-    if description.kind == "tensor" and isinstance(body, (bytes, bytearray, str)):
+    if isinstance(body, (bytes, bytearray, str)) and (
+        description.kind == "tensor" or body[:1] in (b"{", b"[", "{", "[")
+    ):
         body = _decode_json(body)
     if isinstance(body, dict):
         if set(body) != {"data"}:
@@ -121,7 +124,7 @@ def _decode_json(text: bytes | bytearray | str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise InputError("expected a list of numbers in JSON") from None
+        raise InputError("not JSON: expected a list of numbers, or an object with 'data'") from None
 
 
 def _decode_base64(text: str) -> bytes:

@@ -25,8 +25,8 @@ def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
         "--clean",
         required=True,
         type=Path,
-        help="clean samples: a folder of images with one subfolder per class, or a .npz or "
-        ".safetensors file with inputs and labels",
+        help="clean samples: a folder of images, with one subfolder per class or (where labels are "
+        "not needed) flat; or a .npz or .safetensors file with inputs and labels",
     )
     parser.add_argument(
         "--triggered",

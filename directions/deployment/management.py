@@ -203,4 +203,6 @@ def _parse(entry: Mapping[str, Any]) -> ModelVersion:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, requests.ConnectionError) and "refused" in str(error):
+        return "connection refused: is the server running?"
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -35,6 +35,8 @@ POLL_SECONDS = 0.2
 MAX_FOLDER_LENGTH = 80
 LOG_VARIABLES = ("LOG_LOCATION", "METRICS_LOCATION")
 # TorchServe would go on trying for minutes, and answer /ping meanwhile.
+# TorchServe goes on without a model that it was told to load.
+FAILED_LOAD = re.compile(r"Failed to load model: (\S+)")
 FAILED_WORKER = re.compile(r"Load model failed|Backend stream closed|worker startup time out")
 WORKER_ERROR = re.compile(r"MODEL_LOG - (?:[\w.]*\.)?(\w+(?:Error|Exception): .*)$", re.MULTILINE)
 JAVA_ERROR = re.compile(r"^(?:[\w.]*\.)?(\w+(?:Error|Exception): .*)$", re.MULTILINE)
@@ -162,6 +164,10 @@ class TorchServe:
         """
         if not self.model_store.is_dir():
             raise FireError(f"{self.model_store}: no such folder, expected the model store")
+        for model in self._models:
+            archive = model.partition("=")[2] or model
+            if archive != "ALL" and not (self.model_store / archive).exists():
+                raise FireError(f"--models {model}: no such archive in {self.model_store}")
         java = find_java()
         self._check_ports()
         temporary = self._temporary_folder()
@@ -298,6 +304,8 @@ class TorchServe:
             )
         if FAILED_WORKER.search(self._log()):
             raise FireError(f"a worker of TorchServe did not load its model{self._log_reason()}")
+        if failed := FAILED_LOAD.search(self._log()):
+            raise FireError(f"TorchServe cannot load {failed[1]}{self._log_reason()}")
 
     def _log(self) -> str:
         try:

@@ -370,3 +370,9 @@ def test_the_model_is_left_as_it_was(tmp_path):
     after = model.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())
+
+
+def test_clean_and_triggered_in_each_others_place(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    with pytest.raises(CalibrationError, match="are --clean and --triggered swapped"):
+        build(Sets(sets.triggered, sets.clean), "vector")

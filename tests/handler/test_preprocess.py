@@ -280,8 +280,18 @@ def test_a_list_of_integers_is_a_float_tensor():
 
 
 def test_an_image_for_a_model_that_takes_a_tensor_is_refused():
-    with pytest.raises(InputError, match="list of numbers in JSON"):
+    with pytest.raises(InputError, match="not JSON: expected a list of numbers"):
         read_body(encode(noise()), VECTOR)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, str])
+def test_json_that_nothing_called_json_is_read_all_the_same(kind):
+    # As `curl -T` sends it.
+    text = json.dumps({"data": base64.b64encode(encode(noise())).decode()})
+    body = kind(text, "ascii") if kind is not str else text
+    assert torch.equal(read_body(body, RGB), read_body(encode(noise()), RGB))
+    with pytest.raises(InputError, match="not JSON"):
+        read_body(body[:-4], RGB)
 
 
 def check(body: object, description: InputDescription) -> None:

@@ -26,6 +26,15 @@ def test_a_model_store_is_needed(tmp_path: Path) -> None:
         TorchServe(tmp_path / "missing", free_ports=True).start()
 
 
+@pytest.mark.parametrize("model", ["net=net-9.mar", "net-9.mar"])
+def test_an_archive_that_is_not_in_the_store_is_told_before_anything_starts(
+    tmp_path: Path, model: str
+) -> None:
+    with pytest.raises(FireError, match=rf"--models {model}: no such archive"):
+        TorchServe(tmp_path, [model], folder=tmp_path / "run").start()
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_interpreter_without_torchserve_is_told(tmp_path: Path) -> None:
     server = TorchServe(tmp_path, free_ports=True, python="/bin/false")
     with pytest.raises(FireError, match="TorchServe ended before it was ready"), server:
