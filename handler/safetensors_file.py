@@ -67,8 +67,8 @@ def parse_safetensors(data: bytes, source: str) -> SafetensorsFile:
     header_bytes = int.from_bytes(data[:8], "little")
     if header_bytes > min(MAX_HEADER_BYTES, len(data) - 8):
         raise BundleError(
-            f"{source}: damaged or not a safetensors file: its header should have {header_bytes} "
-            f"bytes, the file has {len(data) - 8} after the length field"
+            f"{source}: truncated, or not a safetensors file: it has {len(data)} bytes, and does "
+            "not hold the header whose length it begins with"
         )
     header = parse_json_object(data[8 : 8 + header_bytes], f"{source}: header")
     body = memoryview(data)[8 + header_bytes :]

@@ -63,7 +63,9 @@ def _lines(values: dict[str, Any]) -> list[str]:
 
 
 def _listed(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {_short(value)}" for name, value in sorted(values.items()))
+    # As a person reads them: before comes before after.
+    order = sorted(values, key=lambda name: (name != "before", name))
+    return ", ".join(f"{name} {_short(values[name])}" for name in order)
 
 
 def _short(value: Any) -> str:
