@@ -15,8 +15,8 @@ FLAG_COST = 0.01
 """What flagging a clean sample counts where its repair does no harm: it takes a second pass, and
 is a false alarm. A hundred of these are as bad as one clean sample lost.
 
-Both costs were set while test figures of the benchmark's WaNet model were in view; no figure of that
-model is a held-out one with respect to them."""
+Both costs were set while test figures of the benchmark's WaNet model were in view; no figure of
+that model is a held-out one with respect to them."""
 
 GRID = 200
 
