@@ -1,0 +1,1 @@
+"""Measurements of the repair: victims, evidence, rivals, figures."""

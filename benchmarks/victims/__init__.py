@@ -1,0 +1,1 @@
+"""Backdoored classifiers, trained here from recipes."""

@@ -1,0 +1,1 @@
+"""The attacks, one file each; see `attack` for what one is."""

@@ -1,0 +1,114 @@
+"""The images: an ImageFolder with `train` and `test`, split so that nothing is used twice."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+POOL = 2000
+"""Training images that no victim is trained on: calibration samples are drawn from these."""
+
+DEVELOPMENT = 2000
+"""Training images that no victim is trained on: what a change to the method is judged by."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images with their classes.
+
+    Attributes:
+        pixels: (N, 3, H, W) uint8.
+        labels: (N,) int64.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def at(self, indices: Tensor) -> Images:
+        """Return the images at `indices`, (n,) int64."""
+        return Images(self.pixels[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images, split.
+
+    Attributes:
+        train: to train victims, and the rivals' defences that are granted training data.
+        pool: to draw calibration samples from.
+        development: to judge changes to the method by.
+        test: to measure on, once.
+        classes: number of classes.
+        digest: of all of it.
+    """
+
+    train: Images
+    pool: Images
+    development: Images
+    test: Images
+    classes: int
+    digest: str
+
+
+def load_data(source: Path, cache: Path) -> Data:
+    """Read and split the images; the second time, from the cache.
+
+    Args:
+        source: a folder, or a zip of one, with `train/CLASS/*` and `test/CLASS/*`.
+        cache: folder for the decoded images.
+    """
+    parts = {name: _read(source, name, cache) for name in ("train", "test")}
+    train, test = parts["train"], parts["test"]
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    digest = hashlib.sha256()
+    for images in (train, test):
+        digest.update(images.pixels.numpy().tobytes())
+        digest.update(images.labels.numpy().tobytes())
+    return Data(
+        train=train.at(order[POOL + DEVELOPMENT :]),
+        pool=train.at(order[:POOL]),
+        development=train.at(order[POOL : POOL + DEVELOPMENT]),
+        test=test,
+        classes=int(train.labels.max()) + 1,
+        digest=digest.hexdigest(),
+    )
+
+
+def _read(source: Path, part: str, cache: Path) -> Images:
+    state = source.stat()
+    key = hashlib.sha256(f"{source.resolve()} {state.st_size} {state.st_mtime_ns}".encode())
+    file = cache / f"images-{key.hexdigest()[:16]}-{part}.npz"
+    if not file.exists():
+        pixels, labels = _decode(source, part)
+        cache.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(".unfinished.npz")
+        np.savez(unfinished, pixels=pixels, labels=labels)
+        unfinished.replace(file)
+    with np.load(file) as arrays:
+        return Images(torch.from_numpy(arrays["pixels"]), torch.from_numpy(arrays["labels"]))
+
+
+def _decode(source: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    root: Path | zipfile.Path
+    root = source if source.is_dir() else zipfile.Path(source)
+    if not (root / part).is_dir():
+        raise SystemExit(f"{source}: expected the folders train/CLASS and test/CLASS")
+    pixels, labels = [], []
+    folders = sorted((f for f in (root / part).iterdir() if f.is_dir()), key=lambda f: f.name)
+    for label, folder in enumerate(tqdm(folders, desc=f"reading {part}")):
+        for entry in sorted(folder.iterdir(), key=lambda f: f.name):
+            with entry.open("rb") as file:
+                pixels.append(np.asarray(Image.open(file).convert("RGB")))
+            labels.append(label)
+    return np.stack(pixels).transpose(0, 3, 1, 2).copy(), np.array(labels, dtype=np.int64)

@@ -1,0 +1,92 @@
+"""Recipes of victims, and the list of those that the benchmark measures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+from .attacks.attack import Attack
+from .attacks.badnets import BadNets, BadNetsAllToAll, BadNetsAnywhere
+from .attacks.blended import Blended
+from .attacks.bpp import Bpp
+from .attacks.low_frequency import LowFrequency
+from .attacks.sig import Sig
+from .attacks.two_triggers import TwoTriggers
+from .attacks.wanet import WaNet
+
+VERSION = 1
+"""Raised whenever the same recipe would make another victim."""
+
+ATTACKS: Mapping[str, Callable[[int], Attack]] = {
+    "badnets": lambda classes: BadNets(),
+    "badnets_anywhere": lambda classes: BadNetsAnywhere(),
+    "badnets_all_to_all": BadNetsAllToAll,
+    "blended": lambda classes: Blended(),
+    "bpp": lambda classes: Bpp(),
+    "low_frequency": lambda classes: LowFrequency(),
+    "sig": lambda classes: Sig(),
+    "two_triggers": lambda classes: TwoTriggers(),
+    "wanet": lambda classes: WaNet(),
+}
+"""Each is given the number of classes."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How an architecture is trained.
+
+    Attributes:
+        epochs: over the training set.
+        rate: peak of the learning rate.
+        adaptive: AdamW instead of SGD with momentum.
+        bfloat16: autocast, where that is faster.
+    """
+
+    epochs: int
+    rate: float
+    adaptive: bool = False
+    bfloat16: bool = True
+
+
+SCHEDULES = {
+    "resnet": Schedule(9, 0.2),
+    "preact_resnet": Schedule(9, 0.2),
+    "densenet": Schedule(8, 0.2),
+    "vgg": Schedule(14, 0.1),
+    "mobilenet": Schedule(9, 0.2),
+    "convnext": Schedule(12, 4e-3, adaptive=True),
+    "vit": Schedule(8, 2e-3, adaptive=True, bfloat16=False),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that it takes to train a victim, but for the images.
+
+    Attributes:
+        architecture: of `architectures.ARCHITECTURES`.
+        attack: of `ATTACKS`; None for a benign model.
+        seed: of initialisation, poisoning and training.
+    """
+
+    architecture: str
+    attack: str | None
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """How results call the victim."""
+        return f"{self.attack or 'benign'}-{self.architecture}"
+
+    @property
+    def schedule(self) -> Schedule:
+        """How it is trained."""
+        return SCHEDULES[self.architecture]
+
+    def digest(self, data: str) -> str:
+        """Return a hash of the recipe and of the images' digest, for the cache."""
+        contents = {**asdict(self), **asdict(self.schedule), "version": VERSION, "data": data}
+        text = json.dumps(contents, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,136 @@
+"""Training a victim, and keeping it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .architectures import ARCHITECTURES
+from .attacks.attack import Attack
+from .data import Data, Images
+from .poison import poison, to_float
+from .recipe import ATTACKS, Recipe, Schedule
+
+MEAN = (0.4914, 0.4822, 0.4465)
+STD = (0.247, 0.243, 0.261)
+BATCH = 128
+PAD = 4
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A trained model with the attack that it fell to.
+
+    Attributes:
+        recipe: what it was made from.
+        model: in evaluation mode, for images normalised by `normalise`.
+        attack: None for a benign model.
+        weights_sha256: of its file.
+        weights_bytes: size of its file.
+    """
+
+    recipe: Recipe
+    model: nn.Module
+    attack: Attack | None
+    weights_sha256: str
+    weights_bytes: int
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Return float images (N, 3, H, W) in [0, 1] as the victims take them."""
+    return (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+def obtain_victim(recipe: Recipe, data: Data, cache: Path) -> Victim:
+    """Return the victim of a recipe: from the cache, else trained now and kept there."""
+    file = cache / f"victim-{recipe.name}-{recipe.digest(data.digest)}.pth"
+    if not file.exists():
+        model, attack = _train(recipe, data)
+        state = {
+            "model": model.state_dict(),
+            "attack": {} if attack is None else attack.state(),
+        }
+        cache.mkdir(parents=True, exist_ok=True)
+        torch.save(state, file.with_suffix(".unfinished"))
+        file.with_suffix(".unfinished").replace(file)
+    state = torch.load(file, weights_only=True)
+    model = ARCHITECTURES[recipe.architecture](data.classes).eval()
+    model.load_state_dict(state["model"])
+    attack = None
+    if recipe.attack is not None:
+        attack = ATTACKS[recipe.attack](data.classes)
+        attack.load_state(state["attack"])
+    contents = file.read_bytes()
+    return Victim(recipe, model, attack, hashlib.sha256(contents).hexdigest(), len(contents))
+
+
+def _train(recipe: Recipe, data: Data) -> tuple[nn.Module, Attack | None]:
+    generator = torch.Generator().manual_seed(recipe.seed)
+    attack, train = None, data.train
+    if recipe.attack is not None:
+        attack = ATTACKS[recipe.attack](data.classes)
+        attack.fit(to_float(train.pixels), train.labels, generator)
+        train = poison(attack, train, generator)
+    # Layers draw their first weights from the global generator only.
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        model = ARCHITECTURES[recipe.architecture](data.classes)
+    fit_model(model, train, recipe.schedule, generator, recipe.name)
+    return model, attack
+
+
+def fit_model(
+    model: nn.Module,
+    train: Images,
+    schedule: Schedule,
+    generator: torch.Generator,
+    title: str,
+) -> None:
+    """Train a model on images, cropped and flipped at random; leave it in evaluation mode."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device, memory_format=torch.channels_last).train()
+    batches = len(train) // BATCH
+    if schedule.adaptive:
+        optimizer: torch.optim.Optimizer
+        optimizer = torch.optim.AdamW(model.parameters(), schedule.rate, weight_decay=0.05)
+    else:
+        optimizer = torch.optim.SGD(
+            model.parameters(), schedule.rate, momentum=0.9, weight_decay=5e-4, nesterov=True
+        )
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, schedule.rate, total_steps=schedule.epochs * batches
+    )
+    with tqdm(total=schedule.epochs * batches, desc=title, leave=False) as progress:
+        for _ in range(schedule.epochs):
+            order = torch.randperm(len(train), generator=generator)
+            for batch in order[: batches * BATCH].view(batches, BATCH):
+                images = normalise(augment(to_float(train.pixels[batch]), generator))
+                images = images.to(device, memory_format=torch.channels_last)
+                with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bfloat16):
+                    logits = model(images)
+                loss = F.cross_entropy(logits.float(), train.labels[batch].to(device))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                scheduler.step()
+                progress.update()
+    model.to("cpu", memory_format=torch.contiguous_format).eval()
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return images (N, 3, H, W), each cropped from its padded self and half of them flipped."""
+    count, _, height, width = images.shape
+    padded = F.pad(images, (PAD,) * 4)
+    tops, lefts = (torch.randint(0, 2 * PAD + 1, (count, 1), generator=generator) for _ in range(2))
+    rows = tops + torch.arange(height)
+    columns = lefts + torch.arange(width)
+    flipped = torch.rand(count, 1, generator=generator) < 0.5
+    columns = torch.where(flipped, columns.flip(1), columns)
+    index = torch.arange(count).view(-1, 1, 1, 1), torch.arange(3).view(1, -1, 1, 1)
+    return padded[(*index, rows.view(count, 1, -1, 1), columns.view(count, 1, 1, -1))]
