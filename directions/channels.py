@@ -16,6 +16,19 @@ def channel_means(features: Tensor) -> Tensor:
     return features.mean(1) if features.dim() == 3 else features.flatten(1)
 
 
+def channels_of_places(features: Tensor, most: int) -> Tensor:
+    """Return the channels at each place of maps or tokens (N, *S), as (N * places, C).
+
+    Args:
+        features: of maps (N, C, H, W) or tokens (N, T, D).
+        most: places to take of each sample, evenly spread, where there are more.
+    """
+    places = features.flatten(2).transpose(1, 2) if features.dim() == 4 else features
+    # An odd step does not keep to the same columns of a map.
+    step = 1 if places.shape[1] <= most else places.shape[1] // most | 1
+    return places[:, ::step].flatten(0, 1)
+
+
 def spread_over(channels: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return one value per channel, (C,), so that it broadcasts to features of shape (*S)."""
     if len(shape) == 3:

@@ -7,7 +7,7 @@ samples alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from handler.bundle import Layer, Repairing, Telling
 
 from .errors import CalibrationError
-from .estimators import ESTIMATORS
 from .held_out import HeldOut
 from .outcome import Outcome, outcome_of, run_repair, score_tellers
 from .progress import Progress
+from .repairs import REPAIRS, SHIFTS
 from .separation import separates
 from .statistics import LayerStatistics, Statistics
 from .target import TargetFinding
@@ -27,7 +27,7 @@ from .tellers import TELLERS, mean_projection
 from .threshold import CLEAN_WEIGHT, Judged, choose_threshold
 
 FORMS = ("gated", "shift", "clamp")
-FIRST_ESTIMATORS = ("mean_difference", "channel_mean")
+FIRST_REPAIRS = ("mean_difference", "channel_mean", "local_3")
 LAYERS_TO_REFINE = 4
 STRENGTHS = (0.75, 1.25, 1.5)
 CLAMP_QUANTILE = 0.99
@@ -74,6 +74,11 @@ class Choice:
         """Return the bundle's layers, estimated from all samples."""
         of_repair = statistics.whole(self.repair.layer)
         repairing = build_repairing_layer(self.repair, of_repair, self.clean_range)
+        if repairing is None:
+            raise CalibrationError(
+                f"layer {self.repair.layer!r}: {self.repair.estimator} cannot be estimated from "
+                "all samples"
+            )
         if self.teller is None:
             return (repairing,)
         name, layer = self.teller
@@ -91,22 +96,25 @@ class Choice:
 
 def build_repairing_layer(
     repair: Candidate, statistics: LayerStatistics, clean_range: tuple[float, float] | None
-) -> Layer:
+) -> Layer | None:
     """Return the repairing layer of a candidate, estimated from a layer's statistics.
 
     Args:
         repair: the candidate.
         statistics: of its layer.
         clean_range: for the clamp, the upper end and the median of the clean samples' scores by
-            the teller `mean_projection`; None for a mean shift.
+            the teller `mean_projection`; None for other repairs.
+
+    Returns:
+        None where the statistics allow of no such repair.
     """
     shape = tuple(statistics.clean.mean.shape)
     if clean_range is None:
-        direction = ESTIMATORS[repair.estimator](statistics)
-        return Layer(repair.layer, shape, repairing=Repairing("shift", direction, repair.strength))
+        repairing = REPAIRS[repair.estimator](statistics, repair.strength)
+        return None if repairing is None else Layer(repair.layer, shape, repairing=repairing)
     teller = mean_projection(statistics)
     if teller is None:
-        raise CalibrationError(f"layer {repair.layer!r}: clean and triggered means are equal")
+        return None
     # With w = d/|d|^2 and u = d/|d|: <h, u> = <h, w> |d|, and a score is <h, w> less its offset.
     length = 1 / float(torch.linalg.vector_norm(teller.weight))
     threshold, anchor = ((score + teller.offset) * length for score in clean_range)
@@ -168,17 +176,14 @@ class Search:
                 "no layer tells the triggered samples from clean ones that the model predicts "
                 "alike: are they triggered, and is this the model that they trigger?"
             )
-        estimators = ("mean_difference",) if self._form == "clamp" else FIRST_ESTIMATORS
-        others = () if self._form == "clamp" else set(ESTIMATORS) - set(estimators)
+        estimators, others = self._repairs()
         total = len(self._layers) * len(estimators) + LAYERS_TO_REFINE * len(others)
         with Progress("choosing layers", total + len(STRENGTHS)) as progress:
             first = [Candidate(layer, e) for layer in self._layers for e in estimators]
             choices = self._try(first, progress)
             best_layers = list(dict.fromkeys(choice.repair.layer for choice in choices))
             second = [
-                Candidate(layer, e)
-                for layer in best_layers[:LAYERS_TO_REFINE]
-                for e in sorted(others)
+                Candidate(layer, e) for layer in best_layers[:LAYERS_TO_REFINE] for e in others
             ]
             choices = sorted(choices + self._try(second, progress), key=lambda c: -c.worth)
             third = [replace(c.repair, strength=s) for c in choices[:1] for s in STRENGTHS]
@@ -189,6 +194,15 @@ class Search:
                 "triggered samples triggered, and is this the model that they trigger?"
             )
         return choices[0]
+
+    def _repairs(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the repairs to try at every layer, and those to try where these did best."""
+        if self._form == "clamp":
+            return ("mean_difference",), ()
+        # To move every input is plain FIRE; a local replacement moves only some.
+        names = SHIFTS if self._form == "shift" else REPAIRS
+        first = [name for name in FIRST_REPAIRS if name in names]
+        return first, sorted(set(names) - set(first))
 
     def _tells(self, clean: Tensor, triggered: Tensor) -> bool:
         """Whether scores of clean (N,) and triggered samples (M,) tell the one from the other."""
@@ -209,14 +223,13 @@ class Search:
         clean_range = self._clean_range(repair)
         if self._form == "clamp" and clean_range is None:
             return None
-        per_fold = {
-            fold: build_repairing_layer(
-                repair, self._statistics.without(fold, repair.layer), clean_range
-            )
-            for fold in range(len(self._statistics.folds))
-        }
-        if any(not bool(of.repairing.direction.any()) for of in per_fold.values() if of.repairing):
-            return None  # Nothing was significant: there is no direction.
+        per_fold = {}
+        for fold in range(len(self._statistics.folds)):
+            statistics = self._statistics.without(fold, repair.layer)
+            layer = build_repairing_layer(repair, statistics, clean_range)
+            if layer is None:
+                return None
+            per_fold[fold] = layer
         logits = run_repair(
             self._model,
             self._held_out,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from .channels import channel_means
+from .channels import channel_means, channels_of_places
 from .covariance import Covariance
 from .evidence import Evidence
 from .folds import FOLDS, Folds
@@ -20,6 +20,9 @@ from .samples import iterate
 
 MAX_CHANNELS = 512
 """A covariance of more channels than that would take more memory than it is worth."""
+
+MAX_PLACES = 64
+"""Of each sample: with all places of large maps, their covariance costs more than the model."""
 
 
 @dataclass
@@ -33,6 +36,7 @@ class LayerStatistics:
         difference: of triggered minus clean within pairs; empty for unpaired evidence.
         clean_channels: of the channel means of clean samples; empty for very many channels.
         triggered_channels: of the channel means of triggered samples, likewise.
+        clean_places: of the channels at the places of clean samples, likewise; empty for vectors.
     """
 
     clean_other: Moments = field(default_factory=Moments)
@@ -41,6 +45,7 @@ class LayerStatistics:
     difference: Moments = field(default_factory=Moments)
     clean_channels: Covariance = field(default_factory=Covariance)
     triggered_channels: Covariance = field(default_factory=Covariance)
+    clean_places: Covariance = field(default_factory=Covariance)
 
     @classmethod
     def merged(cls, parts: Iterable[LayerStatistics]) -> LayerStatistics:
@@ -53,6 +58,7 @@ class LayerStatistics:
             Moments.merged(part.difference for part in parts),
             Covariance.merged(part.clean_channels for part in parts),
             Covariance.merged(part.triggered_channels for part in parts),
+            Covariance.merged(part.clean_places for part in parts),
         )
 
     @property
@@ -165,6 +171,8 @@ def _receiver(
         if channels.shape[1] <= MAX_CHANNELS:
             layer.clean_channels.add(channels[triggered:])
             layer.triggered_channels.add(channels[:triggered])
+            if feature.dim() in (3, 4):
+                layer.clean_places.add(channels_of_places(clean, MAX_PLACES))
         layer.clean_target.add(clean[clean_target])
         layer.clean_other.add(clean[~clean_target])
         if paired:

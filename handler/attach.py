@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +19,12 @@ from torch.utils.hooks import RemovableHandle
 
 from .batch import batch_size, holds_samples, replace_samples, select_samples
 from .bundle import Layer, Repairing
-from .corrections import MeanShift, OneSidedClamp, Projection
+from .corrections import LocalReplacement, MeanShift, OneSidedClamp, Projection
 from .errors import AttachError, RepairError
 from .layers import feature_of, find_layer, is_compiled, with_feature
 
 MODES = ("repair", "observe")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,18 @@ def build_correction(repairing: Repairing) -> nn.Module:
     """Return the module of a repairing layer's form."""
     if repairing.form == "shift":
         return MeanShift(repairing.direction, repairing.strength)
+    if repairing.form == "local":
+        return LocalReplacement(
+            repairing.direction,
+            repairing.strength,
+            threshold=_given(repairing, "threshold", repairing.threshold),
+            replacement=_given(repairing, "replacement", repairing.replacement),
+        )
     return OneSidedClamp(
         repairing.direction,
         repairing.strength,
-        threshold=_given(repairing.threshold, "threshold"),
-        anchor=_given(repairing.anchor, "anchor"),
+        threshold=_given(repairing, "threshold", repairing.threshold),
+        anchor=_given(repairing, "anchor", repairing.anchor),
     )
 
 
@@ -392,7 +400,7 @@ def _check_layers(layers: Sequence[Layer], target: int | None, mode: str) -> Non
         raise AttachError("a layer flags only what is predicted as the target: give the target")
 
 
-def _given(value: float | None, name: str) -> float:
+def _given(repairing: Repairing, name: str, value: T | None) -> T:
     if value is None:
-        raise AttachError(f"form 'clamp': {name} is missing")
+        raise AttachError(f"form {repairing.form!r}: {name} is missing")
     return value

@@ -26,7 +26,7 @@ METADATA_KEY = "fire"
 BUNDLE_FILE = "direction_bundle.safetensors"
 """The name under which an archive holds its bundle."""
 
-FORMS = ("shift", "clamp")
+FORMS = ("shift", "clamp", "local")
 ROLES = ("tells", "repairs", "both")
 STORED_DTYPES = (torch.float32, torch.float16)
 
@@ -51,11 +51,14 @@ class Repairing:
     """How a layer moves samples back.
 
     Attributes:
-        form: "shift" (mean shift) or "clamp" (one-sided clamp of the projection).
-        direction: mean of triggered minus clean features, broadcastable to the feature shape.
+        form: "shift" (mean shift), "clamp" (one-sided clamp of the projection) or "local"
+            (replacement of the places whose projection is beyond the clean range).
+        direction: mean of triggered minus clean features, broadcastable to the feature shape; of
+            "local", what the channels of each place are projected on, (C, 1, 1) or (1, D).
         strength: how far to move; 1 is the whole way.
-        threshold: of the clamp: the upper end of the clean range of the projection.
-        anchor: of the clamp: the clean median of the projection.
+        threshold: of "clamp" and "local": the upper end of the clean range of the projection.
+        anchor: of "clamp": the clean median of the projection.
+        replacement: of "local": the mean clean channels, (C, 1, 1) or (1, D).
     """
 
     form: str
@@ -63,6 +66,7 @@ class Repairing:
     strength: float
     threshold: float | None = None
     anchor: float | None = None
+    replacement: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,8 @@ def bundle_to_parts(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, str]]:
             }
         if layer.repairing is not None:
             tensors[f"layers.{i}.repairing"] = layer.repairing.direction
+            if layer.repairing.replacement is not None:
+                tensors[f"layers.{i}.replacement"] = layer.repairing.replacement
             entry["repairing"] = {
                 "form": layer.repairing.form,
                 "strength": float(layer.repairing.strength),
@@ -318,25 +324,45 @@ def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
                 f"{fields.where(part)}: tensor {key!r} of shape {tuple(tensor.shape)}, expected "
                 f"{shown(shape)} or the same with sizes of 1"
             )
-        if not bool(tensor.any()):
-            raise BundleError(f"{fields.where(part)}: tensor {key!r} is all zero: no direction")
         return tensor.float()
+
+    def take_direction(part: str) -> Tensor:
+        tensor = take(part)
+        if not bool(tensor.any()):
+            key = f"layers.{i}.{part}"
+            raise BundleError(f"{fields.where(part)}: tensor {key!r} is all zero: no direction")
+        return tensor
+
+    def take_channels(part: str, tensor: Tensor) -> Tensor:
+        # Of maps the first axis is the channels', of tokens the last.
+        axis = 0 if len(shape) == 3 else 1
+        if len(shape) not in (2, 3) or tensor.shape[axis] != tensor.numel():
+            raise BundleError(
+                f"{fields.where(part)}: form 'local' takes one value per channel of a map "
+                f"(C, H, W) or of tokens (T, D), found shape {tuple(tensor.shape)} for features "
+                f"of shape {shown(shape)}"
+            )
+        return tensor
 
     telling = repairing = None
     if (part := fields.optional_fields("telling")) is not None:
         telling = Telling(
-            take("telling"), part.number("threshold"), only_target=part.boolean("only_target")
+            take_direction("telling"),
+            part.number("threshold"),
+            only_target=part.boolean("only_target"),
         )
         part.finish()
     if (part := fields.optional_fields("repairing")) is not None:
         form = part.choice("form", FORMS)
-        clamps = form == "clamp"
+        local = form == "local"
+        direction = take_direction("repairing")
         repairing = Repairing(
             form,
-            take("repairing"),
+            take_channels("repairing", direction) if local else direction,
             part.number("strength"),
-            part.optional_number("threshold", given=clamps),
-            part.optional_number("anchor", given=clamps),
+            part.optional_number("threshold", given=form != "shift"),
+            part.optional_number("anchor", given=form == "clamp"),
+            take_channels("replacement", take("replacement")) if local else None,
         )
         part.finish()
         if repairing.strength <= 0:

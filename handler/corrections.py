@@ -111,3 +111,43 @@ class OneSidedClamp(nn.Module):
         shape = (-1,) + (1,) * (feature.dim() - 1)
         moved = feature - (excess.view(shape) * unit).to(feature.dtype)
         return torch.where((score > self.threshold).view(shape), moved, feature)
+
+
+class LocalReplacement(nn.Module):
+    """Replaces the features of the places at which a trigger shows: for triggers that move about.
+
+    A place is a pixel (h, w) of a conv map (N, C, H, W), or a token t of (N, T, D). With the
+    channels h(p) there and s(p) = <h(p), w>: where s(p) exceeds the threshold,
+    h'(p) = h(p) + strength * (r - h(p)), with r the mean clean channels; elsewhere h' = h exactly.
+    It is the clamp of a projection, taken at each place by itself.
+
+    Args:
+        direction: w, (C, 1, 1) or (1, D).
+        strength: share of the way to r; 0 changes nothing.
+        threshold: upper end of the clean range of s.
+        replacement: r, (C, 1, 1) or (1, D).
+    """
+
+    direction: Tensor
+    replacement: Tensor
+    threshold: Tensor
+    strength: Tensor
+
+    def __init__(
+        self, direction: Tensor, strength: float, threshold: float, replacement: Tensor
+    ) -> None:
+        super().__init__()
+        self.register_buffer("direction", direction.float())
+        self.register_buffer("replacement", replacement.float())
+        self.register_buffer("threshold", torch.tensor(threshold))
+        self.register_buffer("strength", torch.tensor(strength))
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Return the features, of the shape (N, *S) and dtype of `feature`, with some replaced."""
+        channels = 1 if feature.dim() == 4 else 2
+        with torch.autocast(feature.device.type, enabled=False):
+            score = (feature.float() * self.direction).sum(channels, keepdim=True)
+            moved = feature + (self.strength * (self.replacement - feature.float())).to(
+                feature.dtype
+            )
+        return torch.where(score > self.threshold, moved, feature)

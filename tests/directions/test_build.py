@@ -68,9 +68,8 @@ def test_a_backdoor_is_repaired(tmp_path, kind, paired, form):
     assert held_out["recovered_accuracy"]["after"] >= 0.95
     assert held_out["clean_accuracy"]["after"] == 1
     assert (bundle.telling_layer is not None) == (form == "gated")
-    assert {layer.repairing.form for layer in bundle.repairing_layers} == {
-        "clamp" if form == "clamp" else "shift"
-    }
+    expected = {"gated": {"shift", "local"}, "shift": {"shift"}, "clamp": {"clamp"}}[form]
+    assert {layer.repairing.form for layer in bundle.repairing_layers} <= expected
     figures = evaluate(bundle, tensor_sets(tmp_path / "e", kind, seed=5, count=200), kind)
     assert_repaired(figures)
     assert figures.ceiling == 1

@@ -38,6 +38,13 @@ def small_bundle() -> Bundle:
                 (5, 2),
                 repairing=Repairing("clamp", direction(5, 2), 0.5, threshold=2, anchor=-0.25),
             ),
+            Layer(
+                "places",
+                (2, 3, 3),
+                repairing=Repairing(
+                    "local", direction(2, 1, 1), 1.0, threshold=3, replacement=direction(2, 1, 1)
+                ),
+            ),
         ),
         model_class="Net",
         weights_sha256="0" * 64,

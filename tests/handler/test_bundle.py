@@ -76,7 +76,7 @@ def test_what_is_written_is_read():
             theirs.feature_shape,
             theirs.role,
         )
-    assert [layer.role for layer in read.layers] == ["tells", "repairs", "repairs"]
+    assert [layer.role for layer in read.layers] == ["tells", *["repairs"] * 3]
     assert read.telling_layer is read.layers[0]
     assert read.repairing_layers == read.layers[1:]
     assert read.layers[2].repairing.threshold == 2.0
@@ -340,7 +340,7 @@ def set_root(**values):
         (set_input(mean=[0.5]), "input: mean: mean and std: expected 3 each"),
         (set_input(std=[1, 1, 0]), "input: std: expected values above 0"),
         (
-            with_metadata(lambda root: root["layers"].pop(1) and root["layers"].pop(1)),
+            with_metadata(lambda root: root["layers"].pop()),
             "no layer uses it",
         ),
         (with_tensors(lambda held: held.pop("layers.0.telling")), "'layers.0.telling' is missing"),
@@ -383,6 +383,18 @@ def set_root(**values):
         (
             with_tensors(lambda held: held["layers.1.repairing"].zero_()),
             "layers[1]: repairing: tensor 'layers.1.repairing' is all zero: no direction",
+        ),
+        (
+            with_tensors(lambda held: held.update({"layers.3.repairing": torch.ones(2, 3, 3)})),
+            "layers[3]: repairing: form 'local' takes one value per channel of a map",
+        ),
+        (
+            with_tensors(lambda held: held.update({"layers.3.replacement": torch.ones(1, 3, 3)})),
+            "layers[3]: replacement: form 'local' takes one value per channel of a map",
+        ),
+        (
+            with_tensors(lambda held: held.pop("layers.3.replacement")),
+            "layers[3]: replacement: the tensor 'layers.3.replacement' is missing",
         ),
         (set_root(tensors={}), "tensors: layers.0.telling: missing"),
         (set_root(tensors={"layers.0.telling": "0" * 64}), ""),

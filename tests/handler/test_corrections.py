@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handler.corrections import MeanShift, OneSidedClamp, Projection, project
+from handler.corrections import LocalReplacement, MeanShift, OneSidedClamp, Projection, project
 
 SHAPES = [
     ((2, 3, 3), (2, 3, 3)),
@@ -105,6 +105,41 @@ def test_the_clamp_moves_along_the_direction_to_the_anchor_whatever_its_length(
     # Across the direction nothing moves.
     across = (moved - feature) - (after - before)[:, None] * unit
     assert torch.allclose(across, torch.zeros_like(across), atol=1e-4)
+
+
+def test_the_local_replacement_by_hand():
+    # Channels (a, b) at two pixels; projected on (1, -1): 3 - 1 = 2 stays, 5 - 1 = 4 is replaced.
+    feature = torch.tensor([[[[3.0, 5.0]], [[1.0, 1.0]]]])
+    weight, clean = torch.tensor([1.0, -1.0]).view(2, 1, 1), torch.tensor([2.0, 3.0]).view(2, 1, 1)
+    moved = LocalReplacement(weight, 1.0, threshold=3.0, replacement=clean)(feature)
+    assert moved.tolist() == [[[[3.0, 2.0]], [[1.0, 3.0]]]]
+    half = LocalReplacement(weight, 0.5, threshold=3.0, replacement=clean)(feature)
+    assert half.tolist() == [[[[3.0, 3.5]], [[1.0, 2.0]]]]
+
+
+def test_the_local_replacement_of_tokens_by_hand():
+    feature = torch.tensor([[[1.0, 0.0], [9.0, 7.0]]])  # (1, T=2, D=2)
+    local = LocalReplacement(torch.tensor([[1.0, 0.0]]), 1.0, 5.0, torch.tensor([[0.5, -0.5]]))
+    assert local(feature).tolist() == [[[1.0, 0.0], [0.5, -0.5]]]
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 1000), strength=st.floats(0, 2), row=st.integers(-3, 3))
+def test_the_local_replacement_goes_where_the_trigger_goes(seed, strength, row):
+    generator = torch.Generator().manual_seed(seed)
+    feature = torch.randn(2, 3, 6, 6, generator=generator)
+    weight, clean = (torch.randn(3, 1, 1, generator=generator) for _ in range(2))
+    local = LocalReplacement(weight, strength, 0.5, clean)
+    rolled = local(feature.roll(row, 2))
+    assert torch.equal(rolled, local(feature).roll(row, 2))
+
+
+@pytest.mark.parametrize(("shape", "of"), [((2, 3, 3), (2, 1, 1)), ((4, 3), (1, 3))])
+def test_a_local_replacement_of_strength_0_changes_nothing(shape, of):
+    feature, weight = torch.randn(6, *shape), torch.randn(of)
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        local = LocalReplacement(weight, 0.0, -100.0, torch.ones(of))
+        assert torch.equal(local(feature.to(dtype)), feature.to(dtype))
 
 
 @pytest.mark.parametrize(("shape", "of"), SHAPES)

@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from directions.repairs import REPAIRS
+from directions.statistics import LayerStatistics
+from handler.attach import build_correction
+
+
+def statistics_of(clean, triggered):
+    statistics = LayerStatistics()
+    statistics.clean_other.add(clean)
+    statistics.triggered.add(triggered)
+    if clean.dim() == 4:
+        statistics.clean_places.add(clean.flatten(2).transpose(1, 2).flatten(0, 1))
+    return statistics
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_a_repair_brings_triggered_features_nearer_to_clean_ones(name):
+    clean = torch.randn(50, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    triggered = clean.clone()
+    triggered[:, 1] += 8
+    repairing = REPAIRS[name](statistics_of(clean, triggered), 1.0)
+    assert repairing is not None
+    assert repairing.strength == 1.0
+    moved = build_correction(repairing)(triggered)
+    assert float((moved - clean).norm()) < 0.5 * float((triggered - clean).norm())
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_without_a_difference_there_is_no_repair(name):
+    clean = torch.randn(50, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert REPAIRS[name](statistics_of(clean, clean), 1.0) is None
