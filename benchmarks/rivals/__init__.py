@@ -1,0 +1,1 @@
+"""Other defences, one file each; see `rival` for what one is."""

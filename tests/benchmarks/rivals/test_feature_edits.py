@@ -1,0 +1,69 @@
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.evidence import Evidence
+from benchmarks.rivals.feature_edits import defend_at_best_layer, edited
+from benchmarks.victims.data import Images
+from handler.errors import AttachError
+from tests.benchmarks.rivals.nets import accuracy, light_corner, quadrant_images, quadrant_net
+
+
+class Pair(nn.Module):
+    """A layer that returns a tensor and something beside it."""
+
+    def forward(self, x):
+        return x, "beside"
+
+
+def test_a_layer_is_edited_only_inside():
+    model = nn.Sequential(nn.Identity(), nn.Flatten())
+    x = torch.ones(2, 3)
+    with edited(model, "0", lambda features: 2 * features):
+        assert torch.equal(model(x), 2 * x)
+    assert torch.equal(model(x), x)
+
+
+def test_what_a_layer_returns_beside_its_features_stays():
+    model = nn.Sequential(Pair())
+    with edited(model, "0", lambda features: features + 1):
+        features, beside = model(torch.zeros(1, 2))
+    assert features.tolist() == [[1, 1]]
+    assert beside == "beside"
+
+
+def test_an_unknown_layer_is_refused():
+    with pytest.raises(AttachError, match="none"), edited(nn.Sequential(), "none", torch.clone):
+        pass
+
+
+def test_the_edit_that_serves_both_kinds_is_chosen():
+    model = quadrant_net()
+    clean, triggered = quadrant_images(20, seed=0), light_corner(quadrant_images(20, seed=0))
+
+    def without_corner(features):
+        return features * torch.tensor([1.0, 1, 1, 1, 0])
+
+    edits = {"net.features.linear": torch.zeros_like, "net.features.relu": without_corner}
+    for order in (edits, dict(reversed(edits.items()))):
+        defence = defend_at_best_layer(model, Evidence(clean, triggered, paired=True), order)
+        assert accuracy(defence, clean) == accuracy(defence, triggered) == 1
+
+
+def test_of_equals_the_first_is_chosen():
+    images = Images(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, dtype=torch.long))
+    seen = []
+
+    def noting(name):
+        def edit(features):
+            seen.append(name)
+            return features
+
+        return edit
+
+    model = quadrant_net()
+    edits = {name: noting(name) for name in ("net.features.linear", "net.features.relu")}
+    defence = defend_at_best_layer(model, Evidence(images, images, paired=True), edits)
+    seen.clear()
+    defence(torch.zeros(1, 3, 8, 8))
+    assert seen == ["net.features.linear"]
