@@ -1,0 +1,117 @@
+"""FIRE (arXiv 2602.10780) in its plain form: features moved back by the trigger's mean shift.
+
+The paper's own formula and layer rule are not known beyond its abstract; this is the reading of it
+that this project measures itself against: h' = h - d, where d is the mean of triggered minus clean
+features of a layer, at the one layer that serves the calibration samples best.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.evidence import Evidence
+from benchmarks.measure import predict, share
+from benchmarks.victims.train import normalise
+from directions.record import record_features
+
+from .feature_edits import Edit, defend_at_best_layer, edited
+from .layer_means import layer_means, projections
+from .rival import Answers, Defence, Granted, answer_with
+
+CLEAN_QUANTILE = 0.99
+"""Of the clean calibration samples, the share that is not to be flagged."""
+
+
+def fire_every_input(model: nn.Module, granted: Granted, generator: torch.Generator) -> Defence:
+    """Move every input's features back."""
+    means = layer_means(model, granted.evidence)
+    edits = {layer: shift_by(mean.difference) for layer, mean in means.items()}
+    return defend_at_best_layer(model, granted.evidence, edits)
+
+
+def fire_flagged_inputs(model: nn.Module, granted: Granted, generator: torch.Generator) -> Defence:
+    """Move the features of flagged inputs back, in a second pass.
+
+    An input is flagged whose projection on d, at the layer where that tells most of the triggered
+    calibration samples, exceeds the 99 % quantile of the clean ones'. The repairing layer is chosen
+    by what the calibration samples are predicted as after that: accuracy of triggered plus accuracy
+    of clean ones.
+    """
+    differences = {
+        layer: mean.difference for layer, mean in layer_means(model, granted.evidence).items()
+    }
+    gate = _choose_gate(model, granted.evidence, differences)
+    layer = _choose_repairing_layer(model, granted.evidence, differences, gate)
+    return gate.defend(model, layer, shift_by(differences[layer]))
+
+
+def shift_by(difference: Tensor) -> Edit:
+    """Return the edit h - d."""
+    return lambda features: features - difference
+
+
+class _Gate:
+    """Flags inputs by their projection at a layer.
+
+    Args:
+        layer: name of the telling layer.
+        direction: (*S).
+        threshold: a projection above it is flagged.
+    """
+
+    def __init__(self, layer: str, direction: Tensor, threshold: float) -> None:
+        self.layer, self.direction, self.threshold = layer, direction, threshold
+
+    def defend(self, model: nn.Module, layer: str, edit: Edit) -> Defence:
+        plain = answer_with(model)
+
+        def answer(images: Tensor) -> Answers:
+            scores: list[Tensor] = []
+
+            def take(name: str, features: Tensor) -> None:
+                scores.append(features.flatten(1) @ self.direction.flatten())
+
+            with record_features(model, [self.layer], take):
+                predictions = plain(images).predictions
+            flagged = scores[0] > self.threshold
+            if flagged.any():
+                with edited(model, layer, edit), torch.no_grad():
+                    predictions[flagged] = model(normalise(images[flagged])).argmax(1)
+            return Answers(predictions, flagged, 1 + flagged.float())
+
+        return answer
+
+
+def _choose_gate(model: nn.Module, evidence: Evidence, differences: dict[str, Tensor]) -> _Gate:
+    clean, triggered = (
+        projections(model, differences, images) for images in (evidence.clean, evidence.triggered)
+    )
+    thresholds = {layer: float(clean[layer].quantile(CLEAN_QUANTILE)) for layer in differences}
+
+    def telling(layer: str) -> tuple[float, float]:
+        # Where several layers flag every triggered sample, the widest gap is the safest.
+        gap = triggered[layer].median() - thresholds[layer]
+        spread = clean[layer].std().clamp(min=1e-12)
+        return share(triggered[layer] > thresholds[layer]), float(gap / spread)
+
+    layer = max(differences, key=telling)
+    return _Gate(layer, differences[layer], thresholds[layer])
+
+
+def _choose_repairing_layer(
+    model: nn.Module, evidence: Evidence, differences: dict[str, Tensor], gate: _Gate
+) -> str:
+    groups = []
+    for images in (evidence.clean, evidence.triggered):
+        scores = projections(model, {gate.layer: gate.direction}, images)[gate.layer]
+        groups.append((images, scores > gate.threshold, predict(model, images)))
+
+    def worth(layer: str) -> float:
+        with edited(model, layer, shift_by(differences[layer])):
+            return sum(
+                share(torch.where(flagged, predict(model, images), before) == images.labels)
+                for images, flagged, before in groups
+            )
+
+    return max(differences, key=worth)
