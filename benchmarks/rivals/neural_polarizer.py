@@ -1,0 +1,187 @@
+"""Neural Polarizer, NPD (Zhu et al., NeurIPS 2023, arXiv 2306.16697).
+
+A 1x1 convolution with batch normalisation is put into the frozen model and trained so that clean
+images, and the same with a perturbation that leads to another class, keep their class. The losses,
+their weights, the norm and steps of the perturbation, and the optimizer are those of the authors'
+code in BackdoorBench. Differences: the layer starts as the identity on clean features instead of
+being warmed up, is trained for fewer epochs, and sits behind a candidate layer, where it sees
+everything that passes, instead of on a residual branch; tokens have their coordinates as channels.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from benchmarks.measure import predict
+from benchmarks.victims.data import Images
+from benchmarks.victims.poison import to_float
+from benchmarks.victims.train import normalise
+from directions.candidates import candidate_layers
+from directions.moments import Moments
+from directions.record import record_features
+from handler.layers import feature_of, find_layer, with_feature
+
+from .rival import Defence, Granted, RivalNotApplicable, answer_with
+
+EPOCHS = 10
+BATCH = 128
+DEPTH = 0.75
+"""Where the layer sits, of all candidate layers whose features have places."""
+
+NORM = 3.0
+STEP = 0.1
+STEPS = 2
+ENOUGH = 0.6
+"""Share of a batch that, once led astray, need no further step."""
+
+LEAST_VARIANCE = 0.01
+"""Of a channel, as a share of the mean one's: a dead channel's gradient would have no bounds."""
+
+ADVERSARIAL_WEIGHT = 0.4
+"""Of each of the three losses on perturbed images, where that on clean ones weighs 1."""
+
+
+class Polarizer(nn.Module):
+    """A 1x1 convolution and batch normalisation of maps (N, C, H, W) or tokens (N, T, C).
+
+    Args:
+        mean: of each channel's clean features, (C,).
+        variance: of these, (C,).
+    """
+
+    def __init__(self, mean: Tensor, variance: Tensor) -> None:
+        super().__init__()
+        variance = variance.clamp(min=LEAST_VARIANCE * float(variance.mean()))
+        self.conv = nn.Conv2d(len(mean), len(mean), 1, bias=False)
+        self.norm = nn.BatchNorm2d(len(mean))
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.eye(len(mean))[:, :, None, None])
+            self.norm.get_buffer("running_mean").copy_(mean)
+            self.norm.get_buffer("running_var").copy_(variance)
+            # Undoes the normalisation, so that training starts from the victim's own accuracy.
+            self.norm.weight.copy_((variance + self.norm.eps).sqrt())
+            self.norm.bias.copy_(mean)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features of the same shape."""
+        maps = x if x.dim() == 4 else x.transpose(1, 2)[..., None]
+        polarized: Tensor = self.norm(self.conv(maps))
+        return polarized if x.dim() == 4 else polarized[..., 0].transpose(1, 2)
+
+
+def neural_polarizer(model: nn.Module, granted: Granted, generator: torch.Generator) -> Defence:
+    """Train a polarizer three quarters of the way through the model.
+
+    Raises:
+        RivalNotApplicable: no candidate layer's features have places.
+    """
+    defended = copy.deepcopy(model).requires_grad_(False)
+    layer = _choose_layer(defended, granted.pool)
+    # Only in evaluation mode does its normalisation stay that of clean features.
+    polarizer = Polarizer(*_channel_moments(defended, layer, granted.pool)).eval()
+
+    def hook(module: nn.Module, args: object, output: object) -> object:
+        feature = feature_of(output)
+        return None if feature is None else with_feature(output, polarizer(feature))
+
+    find_layer(defended, layer).register_forward_hook(hook)
+    optimizer = torch.optim.SGD(polarizer.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+    for images, labels in _batches(granted.pool, generator):
+        with torch.no_grad():
+            logits = defended(normalise(images))
+        others = logits.scatter(1, labels[:, None], -torch.inf).argmax(1)
+        perturbed = perturb(defended, images, others)
+        loss = F.cross_entropy(defended(normalise(images)), labels)
+        loss = loss + ADVERSARIAL_WEIGHT * _adversarial_loss(
+            defended(normalise(perturbed)), labels, predicted=logits.argmax(1), wanted=others
+        )
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    polarizer.requires_grad_(False)
+    return answer_with(defended)
+
+
+def perturb(model: nn.Module, images: Tensor, wanted: Tensor) -> Tensor:
+    """Return the images, perturbed towards the wanted classes.
+
+    Args:
+        model: takes normalised images.
+        images: (N, 3, H, W) in [0, 1].
+        wanted: (N,) int64.
+
+    Returns:
+        Images in [0, 1], within an L2 distance of `NORM` of the given ones.
+    """
+    shift = torch.zeros_like(images)
+    for _ in range(STEPS):
+        shift.requires_grad_()
+        logits = model(normalise((images + shift).clamp(0, 1)))
+        if float((logits.argmax(1) == wanted).double().mean()) > ENOUGH:
+            break
+        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, wanted), shift)
+        shift = shift.detach() - STEP * gradient.sign()
+        length = shift.flatten(1).norm(dim=1).clamp(min=1e-12)
+        shift = shift * (NORM / length).clamp(max=1)[:, None, None, None]
+    return (images + shift.detach()).clamp(0, 1)
+
+
+def _adversarial_loss(
+    logits: Tensor, labels: Tensor, *, predicted: Tensor, wanted: Tensor
+) -> Tensor:
+    """Return the losses on perturbed images: be called as before, and neither of two other classes.
+
+    Args:
+        logits: of the perturbed images, (N, classes).
+        labels: true classes, (N,) int64.
+        predicted: what the images were called before, (N,) int64.
+        wanted: what the perturbation leads to, (N,) int64.
+    """
+    likeliest = logits.scatter(1, labels[:, None], -torch.inf).argmax(1)
+    not_class = torch.log(1.0001 - logits.softmax(1))
+    return (
+        F.cross_entropy(logits, predicted)
+        + F.nll_loss(not_class, likeliest)
+        + F.nll_loss(not_class, wanted)
+    )
+
+
+def _batches(pool: Images, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    for _ in range(EPOCHS):
+        for batch in torch.split(torch.randperm(len(pool), generator=generator), BATCH):
+            yield to_float(pool.pixels[batch]), pool.labels[batch]
+
+
+def _choose_layer(model: nn.Module, pool: Images) -> str:
+    example = normalise(to_float(pool.pixels[:1]))
+    layers = candidate_layers(model, example)
+    with_places: list[str] = []
+
+    def take(layer: str, features: Tensor) -> None:
+        places = features[0, 0].numel() if features.dim() == 4 else features.shape[1]
+        if features.dim() in (3, 4) and places > 1:
+            with_places.append(layer)
+
+    with torch.no_grad(), record_features(model, layers, take):
+        model(example)
+    if not with_places:
+        raise RivalNotApplicable("no candidate layer has maps or tokens")
+    return with_places[int(DEPTH * len(with_places))]
+
+
+def _channel_moments(model: nn.Module, layer: str, pool: Images) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of each channel over the images and their places, (C,) each."""
+    moments = Moments()
+
+    def take(layer: str, features: Tensor) -> None:
+        places = features.movedim(1, -1) if features.dim() == 4 else features
+        moments.add(places.flatten(0, -2))
+
+    with record_features(model, [layer], take):
+        predict(model, pool)
+    return moments.mean, moments.variance

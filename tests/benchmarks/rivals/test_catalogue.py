@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from benchmarks.rivals import activation_clipping, fine_pruning, fine_tuning, neural_polarizer
+from benchmarks.rivals.catalogue import RIVALS
+from benchmarks.rivals.rival import RivalNotApplicable
+from benchmarks.victims.architectures import ARCHITECTURES
+from benchmarks.victims.data import Images
+from benchmarks.victims.recipe import Schedule
+from tests.benchmarks.rivals.nets import generator, granted
+
+NOT_APPLICABLE = {("channel_lipschitz_pruning", "vit")}
+
+
+def images(count, seed):
+    pixels = torch.randint(0, 256, (count, 3, 32, 32), generator=generator(seed))
+    return Images(pixels.byte(), torch.arange(count) % 10)
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    for module in (fine_tuning, fine_pruning):
+        monkeypatch.setattr(module, "SCHEDULE", Schedule(1, 0.01, bfloat16=False))
+    monkeypatch.setattr(neural_polarizer, "EPOCHS", 1)
+    monkeypatch.setattr(activation_clipping, "QUANTILES", (1.0, 0.9))
+
+
+@pytest.mark.parametrize("architecture", ["preact_resnet", "vit"])
+@pytest.mark.parametrize("name", RIVALS)
+def test_every_rival_keeps_the_contract(name, architecture):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = ARCHITECTURES[architecture](10).eval()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    given = granted(images(8, 0), images(8, 1), images(128, 2), classes=10)
+    if (name, architecture) in NOT_APPLICABLE:
+        with pytest.raises(RivalNotApplicable):
+            RIVALS[name](model, given, generator())
+        return
+    inputs = images(6, 3).pixels.float() / 255
+    answers, again = (RIVALS[name](model, given, generator())(inputs) for _ in range(2))
+    assert answers.predictions.shape == (6,)
+    assert answers.predictions.dtype == torch.int64
+    assert answers.passes.dtype == torch.float32
+    assert answers.passes.shape == (6,)
+    assert (answers.flagged is not None) == (name == "fire_flagged_inputs")
+    if answers.flagged is not None:
+        assert answers.flagged.dtype == torch.bool
+    assert torch.equal(answers.predictions, again.predictions)
+    assert not model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())

@@ -1,0 +1,59 @@
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.rivals import fine_pruning as module
+from benchmarks.rivals.fine_pruning import fine_pruning
+from benchmarks.rivals.no_repair import no_repair
+from benchmarks.rivals.rival import RivalNotApplicable
+from tests.benchmarks.rivals.nets import (
+    accuracy,
+    colour_images,
+    colour_net,
+    generator,
+    granted,
+    whiten_patch,
+)
+
+CLEAN = colour_images(60, seed=1)
+TRIGGERED = whiten_patch(CLEAN)
+
+
+def given():
+    pool = colour_images(256, seed=0)
+    return granted(pool, pool, pool, classes=3)
+
+
+def test_the_channel_that_only_the_trigger_lights_is_pruned():
+    assert accuracy(no_repair(colour_net(), given(), generator()), TRIGGERED) == pytest.approx(
+        1 / 3
+    )
+    defence = fine_pruning(colour_net(), given(), generator())
+    assert accuracy(defence, TRIGGERED) == 1
+    assert accuracy(defence, CLEAN) == 1
+
+
+def test_channels_go_in_order_until_the_accuracy_would_fall():
+    head = nn.Linear(3, 2)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 0]]))
+        head.bias.zero_()
+    inputs, labels = torch.tensor([[1.0, 0, 5], [0, 1, 5]]), torch.tensor([0, 1])
+    mask = module._prune(head, inputs, labels, order=torch.tensor([2, 0, 1]))
+    # Without its channel class 0 still wins the tie; class 1 without its own does not.
+    assert mask.tolist() == [[0, 1, 0]] * 2
+
+
+def test_pruned_channels_stay_pruned(monkeypatch):
+    tuned = []
+    monkeypatch.setattr(module, "answer_with", lambda model: tuned.append(model))
+    fine_pruning(colour_net(), given(), generator())
+    weight = tuned[0].net.head.weight
+    assert (weight[:, 3] == 0).all()
+    assert (weight[:, :3] != 0).any()
+
+
+def test_a_model_without_a_last_linear_layer_cannot_be_pruned():
+    model = nn.Sequential(nn.Conv2d(3, 3, 8), nn.Flatten())
+    with pytest.raises(RivalNotApplicable, match="linear"):
+        fine_pruning(model, given(), generator())

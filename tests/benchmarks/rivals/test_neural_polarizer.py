@@ -1,0 +1,79 @@
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from benchmarks.rivals import neural_polarizer as module
+from benchmarks.rivals.neural_polarizer import NORM, Polarizer, neural_polarizer, perturb
+from benchmarks.rivals.rival import RivalNotApplicable
+from benchmarks.victims.architectures import SlimResNet
+from benchmarks.victims.data import Images
+from benchmarks.victims.poison import to_float
+from benchmarks.victims.train import normalise
+from tests.benchmarks.rivals.nets import (
+    accuracy,
+    colour_images,
+    colour_net,
+    generator,
+    granted,
+    quadrant_images,
+    quadrant_net,
+)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 4), (2, 5, 3)])
+def test_it_starts_as_the_identity(shape):
+    features = torch.randn(shape, generator=generator())
+    polarizer = Polarizer(torch.tensor([1.0, -2, 0]), torch.tensor([4.0, 0, 1])).eval()
+    assert torch.allclose(polarizer(features), features, atol=1e-5)
+
+
+def test_a_perturbation_leads_to_another_class_within_its_bounds():
+    images = to_float(colour_images(30, seed=0).pixels)
+    wanted = (torch.arange(30) + 1) % 3
+    model = colour_net()
+    perturbed = perturb(model, images, wanted)
+    before, after = (F.cross_entropy(model(normalise(x)), wanted) for x in (images, perturbed))
+    assert after < before
+    assert (perturbed - images).flatten(1).norm(dim=1).max() <= NORM + 1e-5
+    assert perturbed.min() >= 0
+    assert perturbed.max() <= 1
+
+
+def test_a_perturbation_beyond_the_norm_is_scaled_back(monkeypatch):
+    monkeypatch.setattr(module, "STEP", 10.0)
+    images = torch.full((4, 3, 8, 8), 0.5)
+    lengths = (perturb(colour_net(), images, torch.arange(4) % 3) - images).flatten(1).norm(dim=1)
+    assert (lengths <= NORM + 1e-5).all()
+    assert lengths.max() > 0.5 * NORM
+
+
+def test_clean_images_keep_their_class_and_the_victim_its_weights():
+    pool = colour_images(256, seed=0)
+    model = colour_net(drive=0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    defence = neural_polarizer(model, granted(pool, pool, pool, classes=3), generator())
+    assert accuracy(defence, colour_images(60, seed=1)) > 0.95
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_training_makes_perturbed_images_keep_their_class():
+    pool = colour_images(256, seed=0)
+    model, trained = colour_net(drive=0), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "answer_with", lambda model: trained.append(model))
+        neural_polarizer(model, granted(pool, pool, pool, classes=3), generator())
+    perturbed = perturb(model, to_float(pool.pixels), (pool.labels + 1) % 3)
+    losses = [F.cross_entropy(net(normalise(perturbed)), pool.labels) for net in (model, *trained)]
+    assert losses[1] < losses[0]
+
+
+def test_it_sits_before_the_last_block_of_a_resnet():
+    model = SlimResNet(4).eval()
+    pool = Images(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
+    assert module._choose_layer(model, pool) == "blocks.2"
+
+
+def test_a_model_without_places_cannot_have_one():
+    model, pool = quadrant_net(), quadrant_images(8, seed=0)
+    with pytest.raises(RivalNotApplicable, match="maps or tokens"):
+        neural_polarizer(model, granted(pool, pool, pool), generator())
