@@ -18,13 +18,13 @@ from .record import record_features
 from .statistics import Statistics
 from .tellers import TELLERS, Teller
 
-CONFIDENCE_SHARE = 0.1
-"""Share of the probability of the right class in a sample's value, to break ties of accuracy."""
-
 
 @dataclass(frozen=True)
 class Outcome:
     """How right the held-out samples are, each from 0 (wrong) to 1.
+
+    It is the probability of the right class: of few samples, its mean differs less by chance than
+    the share of right answers does, and the best of many candidates is one that chance favoured.
 
     Attributes:
         clean: (N,) float32.
@@ -55,9 +55,7 @@ def _value(logits: Tensor, group: Group, target: int) -> Tensor:
         # Nobody knows the true class: how sure the model is that it is not the target.
         confidence, predicted = probabilities.max(1)
         return confidence * (predicted != target)
-    right = probabilities.argmax(1) == group.reference
-    sure = probabilities.gather(1, group.reference[:, None]).flatten()
-    return (1 - CONFIDENCE_SHARE) * right + CONFIDENCE_SHARE * sure
+    return probabilities.gather(1, group.reference[:, None]).flatten()
 
 
 def run_repair(

@@ -29,6 +29,7 @@ from .threshold import CLEAN_WEIGHT, Judged, choose_threshold
 FORMS = ("gated", "shift", "clamp")
 FIRST_REPAIRS = ("mean_difference", "channel_mean", "local_3")
 LAYERS_TO_REFINE = 4
+REPAIRS_TO_REFINE = 2
 STRENGTHS = (0.75, 1.25, 1.5)
 CLAMP_QUANTILE = 0.99
 MIN_CLEAN = 5
@@ -178,7 +179,7 @@ class Search:
             )
         estimators, others = self._repairs()
         total = len(self._layers) * len(estimators) + LAYERS_TO_REFINE * len(others)
-        with Progress("choosing layers", total + len(STRENGTHS)) as progress:
+        with Progress("choosing layers", total + REPAIRS_TO_REFINE * len(STRENGTHS)) as progress:
             first = [Candidate(layer, e) for layer in self._layers for e in estimators]
             choices = self._try(first, progress)
             best_layers = list(dict.fromkeys(choice.repair.layer for choice in choices))
@@ -186,7 +187,13 @@ class Search:
                 Candidate(layer, e) for layer in best_layers[:LAYERS_TO_REFINE] for e in others
             ]
             choices = sorted(choices + self._try(second, progress), key=lambda c: -c.worth)
-            third = [replace(c.repair, strength=s) for c in choices[:1] for s in STRENGTHS]
+            third = [
+                replace(choice.repair, strength=strength)
+                for choice in choices[:REPAIRS_TO_REFINE]
+                for strength in STRENGTHS
+                # Beyond the mean clean features lies nothing to replace others by.
+                if strength < 1 or choice.repair.estimator in SHIFTS
+            ]
             choices = sorted(choices + self._try(third, progress), key=lambda c: -c.worth)
         if not _recovers(choices, self._before):
             raise CalibrationError(

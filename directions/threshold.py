@@ -20,6 +20,10 @@ that model is a held-out one with respect to them."""
 
 GRID = 200
 
+FEW = 5
+"""Of fewer clean samples that may be flagged, nobody knows where their like will lie: anywhere
+between the scores, with a weight of up to one sample."""
+
 TOLERANCE = 1e-3
 """Worths that differ by less are equal: a tenth of a point is beyond what the samples can say."""
 
@@ -60,9 +64,11 @@ def choose_threshold(clean: Judged, triggered: Judged) -> Threshold:
     worth more than a narrow one, and the threshold comes to lie away from both.
     """
     groups = (clean, clean.gain - FLAG_COST, CLEAN_WEIGHT), (triggered, triggered.gain, 1.0)
-    seen = torch.cat([clean.scores[clean.eligible], triggered.scores[triggered.eligible]])
+    among = clean.eligible if bool(clean.eligible.any()) else torch.ones_like(clean.eligible)
+    seen = torch.cat([clean.scores[among], triggered.scores[triggered.eligible]])
     grid = torch.linspace(float(seen.min()), float(seen.max()), GRID)
-    worth = torch.zeros(GRID)
+    unknown = max(0.0, 1 - int(clean.eligible.sum()) / FEW) / len(clean.scores)
+    worth = -CLEAN_WEIGHT * unknown * torch.linspace(1, 0, GRID)
     for group, gain, weight in groups:
         scores = group.scores[group.eligible]
         if len(scores) == 0:

@@ -87,6 +87,9 @@ def test_no_clean_sample_may_be_flagged():
     none = [False] * 50
     found = choose_threshold(judged(spread(0), -1, none), judged(spread(1), 1))
     assert found.worth > 0.9
+    # Where clean samples of the target's class will lie is not known: near the triggered ones it
+    # is safest.
+    assert 0.7 < found.value < 0.95
 
 
 def test_equal_scores():
