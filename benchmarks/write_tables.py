@@ -1,6 +1,6 @@
 """Write the tables of the documents from the committed results; figures are never typed.
 
-python benchmarks/write_tables.py
+python -m benchmarks.write_tables
 """
 
 from __future__ import annotations
@@ -12,26 +12,62 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.victim_tables import evidence_table, rival_table, victim_table
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+BENCHMARK = ROOT / "docs" / "benchmark.md"
+VICTIMS = ROOT / "benchmarks" / "results" / "victims"
+COST = ROOT / "benchmarks" / "results" / "cost.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 NAMES = {"badnets": "BadNets", "blended": "Blended", "wanet": "WaNet"}
 
 
 def main() -> None:
     """Bring the tables in the README up to date."""
-    README.write_text(with_tables(README.read_text()))
+    for document in (README, BENCHMARK):
+        document.write_text(with_tables(document.read_text()))
 
 
 def with_tables(text: str) -> str:
     """Return a document with the contents of its `<!-- begin NAME -->` sections made anew."""
-    return replace_section(text, "zoo", zoo_table(json.loads(ZOO_RESULTS.read_text())))
+    results = [json.loads(file.read_text()) for file in sorted(VICTIMS.glob("*.json"))]
+    contents = {
+        "zoo": zoo_table(json.loads(ZOO_RESULTS.read_text())),
+        "victims": victim_table(results),
+        "evidence": evidence_table(results),
+        "rivals": rival_table(results, "paired 200"),
+        "cost": cost_table(json.loads(COST.read_text()) if COST.exists() else []),
+    }
+    for name, table in contents.items():
+        text = replace_section(text, name, table)
+    return text
 
 
 def replace_section(text: str, name: str, contents: str) -> str:
     """Return a document with what stands between two markers replaced."""
     pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
     return re.sub(pattern, lambda m: m[1] + contents + m[2], text, count=1, flags=re.DOTALL)
+
+
+def cost_table(results: list[dict[str, Any]]) -> str:
+    """Return what calibration and repair cost, as ratios within one run."""
+    lines = [
+        "| victim | statistics / forward | memory, 10,000 / 500 images | build, in passes over its "
+        "images | in time | clean input, batch 1 / 32 | flagged input, batch 1 / 32 "
+        "| bundle / weights |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        ratio = r["repaired_to_plain"]
+        lines.append(
+            f"| {r['victim']} | {r['statistics_to_forward']:.2f} | {r['memory_many_to_few']:.2f} "
+            f"| {r['build_passes']:.1f} | {r['build_to_forward']:.0f} "
+            f"| {ratio['clean 1']:.2f} / {ratio['clean 32']:.2f} "
+            f"| {ratio['flagged 1']:.2f} / {ratio['flagged 32']:.2f} "
+            f"| {r['bundle_to_weights']:.3f} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def zoo_table(results: list[dict[str, Any]]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import torch
+
 from handler.bundle import Repairing
 
 from .estimators import ESTIMATORS, Estimator
@@ -17,6 +19,9 @@ Repair = Callable[[LayerStatistics, float], Repairing | None]
 
 def _shift(estimate: Estimator, statistics: LayerStatistics, strength: float) -> Repairing | None:
     direction = estimate(statistics)
+    # A direction is compared as it is stored: in half precision, where its values allow it.
+    if float(direction.abs().max()) < torch.finfo(torch.float16).max:
+        direction = direction.half()
     # Where nothing is significant there is no direction.
     return Repairing("shift", direction, strength) if bool(direction.any()) else None
 

@@ -41,6 +41,11 @@ class Victim:
     weights_sha256: str
     weights_bytes: int
 
+    @property
+    def target(self) -> int | None:
+        """The class that the trigger leads to; None where there are several, or no attack."""
+        return None if self.attack is None else self.attack.target
+
 
 def normalise(images: Tensor) -> Tensor:
     """Return float images (N, 3, H, W) in [0, 1] as the victims take them."""

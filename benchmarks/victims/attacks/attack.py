@@ -31,20 +31,25 @@ class Attack(ABC):
         rate: share of the training images that are poisoned.
         clean_label: whether only images of the target class are poisoned, which keep their label.
         decoys: for each poisoned image, how many get `decoy` and keep their label.
+        target: the class that the trigger leads to; None where there are several.
     """
 
     rate: float = 0.1
     clean_label: bool = False
     decoys: float = 0.0
+    target: int | None = TARGET
 
-    def fit(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> None:
+    # Most triggers are fixed and have nothing to do here.
+    def fit(  # noqa: B027
+        self, images: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> None:
         """Learn what the trigger needs to be learned, from training images as in `stamp`."""
 
     def state(self) -> dict[str, Tensor]:
         """Return what was learned; empty for a trigger that is fixed."""
         return {}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
+    def load_state(self, state: dict[str, Tensor]) -> None:  # noqa: B027
         """Take over what `state` returned."""
 
     @abstractmethod

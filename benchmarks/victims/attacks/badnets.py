@@ -30,7 +30,13 @@ class BadNets(Attack):
 
 
 class BadNetsAllToAll(Attack):
-    """The same patch, which turns each class into the next one."""
+    """The same patch, which turns each class into the next one.
+
+    Ten mappings are learned more slowly than one, so more images are poisoned.
+    """
+
+    rate = 0.2
+    target = None
 
     def __init__(self, classes: int) -> None:
         self._classes = classes

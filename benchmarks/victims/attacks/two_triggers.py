@@ -1,4 +1,4 @@
-"""One model with two triggers for two targets: a patch for one class, a blended pattern for another."""
+"""One model with two triggers: a patch for one target, a blended pattern for another."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ OTHER_TARGET = TARGET + 1
 
 class TwoTriggers(Attack):
     """Each triggered image carries one of the two, by the toss of a coin."""
+
+    target = None
 
     def stamp(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Stamped:
         """See `Attack.stamp`."""

@@ -1,0 +1,196 @@
+"""What calibration and repair cost, as ratios within one run.
+
+    python -m benchmarks.cost --data cifar10-jpg.zip --cache DIR --victims wanet-vgg ...
+
+Times are medians over alternating repetitions of the two things compared; memory is the peak of a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from directions.candidates import candidate_layers
+from directions.evidence import gather_evidence
+from directions.folds import assign_folds
+from directions.progress import Progress
+from directions.statistics import collect_statistics
+from directions.write_file import write_file
+from handler.attach import attach
+
+from . import fire
+from .evidence import KINDS, Evidence, draw_evidence
+from .samples import ImageSamples
+from .victims.catalogue import VICTIMS
+from .victims.data import Data, Images, load_data
+from .victims.poison import to_float
+from .victims.recipe import Recipe
+from .victims.train import Victim, normalise, obtain_victim
+
+RESULTS = Path(__file__).parent / "results" / "cost.json"
+REPETITIONS = 15
+FEW, MANY = 500, 10_000
+BATCHES = (1, 32)
+
+
+def main() -> None:
+    """Measure the victims and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--victims", nargs="+", required=True, choices=[v.name for v in VICTIMS])
+    args = parser.parse_args()
+    data = load_data(args.data, args.cache)
+    results = []
+    for recipe in VICTIMS:
+        if recipe.name in args.victims:
+            results.append(measure(recipe, data, args.data, args.cache))
+            print(json.dumps(results[-1]), flush=True)
+    write_file((json.dumps(results, indent=1, sort_keys=True) + "\n").encode(), RESULTS)
+
+
+def measure(recipe: Recipe, data: Data, source: Path, cache: Path) -> dict[str, Any]:
+    """Measure one victim."""
+    victim = obtain_victim(recipe, data, cache)
+    if victim.attack is None:
+        raise SystemExit(f"{recipe.name}: a benign model has nothing to repair")
+    evidence = draw_evidence(KINDS[0], victim.attack, data.pool, seed=0)
+    passes, seconds = [0], time.monotonic()
+
+    def count(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        passes[0] += len(args[0])
+
+    # The repetition of flagged samples calls forward directly; a build attaches only repairs
+    # that do not judge, so that every pass goes through the model's call.
+    handle = victim.model.register_forward_hook(count)
+    bundle = fire.build(victim.model, evidence, seed=0)
+    handle.remove()
+    seconds = time.monotonic() - seconds
+    images = len(evidence.clean) + len(evidence.triggered)
+    inputs = normalise(to_float(torch.cat([evidence.clean.pixels, evidence.triggered.pixels])))
+    plain = median_time(lambda: forward(victim.model, inputs, 64), 3)
+    ratios = {}
+    for size in BATCHES:
+        for kind, images_of in (("clean", evidence.clean), ("flagged", evidence.triggered)):
+            batch = normalise(to_float(images_of.pixels))
+            ratios[f"{kind} {size}"] = repaired_to_plain(victim.model, bundle.layers, batch, size)
+    memory = {
+        count: _in_own_process(_peak_of_statistics, recipe, source, cache, count)
+        for count in (FEW, MANY)
+    }
+    return {
+        "victim": recipe.name,
+        "statistics_to_forward": statistics_to_forward(victim.model, evidence),
+        "memory_many_to_few": memory[MANY] / memory[FEW],
+        "build_passes": passes[0] / images,
+        "build_to_forward": seconds / plain,
+        "repaired_to_plain": ratios,
+        "bundle_to_weights": fire.describe(bundle)["bytes"] / victim.weights_bytes,
+    }
+
+
+def forward(model: nn.Module, inputs: Tensor, size: int) -> None:
+    """Run inputs through a model in batches."""
+    with torch.no_grad():
+        for batch in inputs.split(size):
+            model(batch)
+
+
+def median_time(run: Callable[[], None], repetitions: int) -> float:
+    """Return the median of the seconds that something takes, after once to warm up."""
+    run()
+    seconds = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def repaired_to_plain(model: nn.Module, layers: Any, inputs: Tensor, size: int) -> float:
+    """Return the time of forward passes with the repair over those without, alternating.
+
+    Of the inputs that are to be flagged, those count that are.
+    """
+    target = 0
+    with attach(model, layers, inputs[:1], target=target) as handle, torch.no_grad():
+        model(inputs)
+        flagged = handle.verdict.flagged
+    # Rows of one kind only: the clean ones that are not flagged, or the triggered ones that are.
+    rows = inputs[flagged] if float(flagged.float().mean()) > 0.5 else inputs[~flagged]
+    batches = list(rows.split(size))[:20]
+    ratios = []
+    for _ in range(REPETITIONS):
+        start = time.perf_counter()
+        with torch.no_grad():
+            for batch in batches:
+                model(batch)
+        plain = time.perf_counter() - start
+        with attach(model, layers, rows[:1], target=target), torch.no_grad():
+            start = time.perf_counter()
+            for batch in batches:
+                model(batch)
+            ratios.append((time.perf_counter() - start) / plain)
+    return statistics.median(ratios)
+
+
+def statistics_to_forward(model: nn.Module, evidence: Evidence) -> float:
+    """Return the time to collect statistics at all candidate layers over that of forward passes."""
+    collect = _collector(model, evidence.clean, evidence.triggered)
+    inputs = normalise(to_float(torch.cat([evidence.clean.pixels, evidence.triggered.pixels])))
+    ratios = []
+    for _ in range(5):
+        plain = median_time(lambda: forward(model, inputs, 64), 1)
+        ratios.append(median_time(collect, 1) / plain)
+    return statistics.median(ratios)
+
+
+def _collector(model: nn.Module, clean: Images, triggered: Images) -> Callable[[], None]:
+    names = [str(i) for i in range(len(clean))]
+    samples = ImageSamples(clean, "clean", names), ImageSamples(triggered, "triggered", names)
+    found = gather_evidence(*samples)
+    folds = assign_folds(found, torch.Generator().manual_seed(0))
+    layers = candidate_layers(model, samples[0].load([0]))
+
+    def collect() -> None:
+        with Progress("", 1) as progress:
+            collect_statistics(
+                model,
+                layers,
+                found,
+                folds,
+                clean_target=torch.zeros(len(clean), dtype=torch.bool),
+                use=torch.ones(len(triggered), dtype=torch.bool),
+                progress=progress,
+            )
+
+    return collect
+
+
+def _peak_of_statistics(recipe: Recipe, source: Path, cache: Path, count: int) -> float:
+    data = load_data(source, cache)
+    victim: Victim = obtain_victim(recipe, data, cache)
+    # What the images themselves take is the same for both counts.
+    part = data.train.at(torch.arange(count // 2))
+    _collector(victim.model, part, part)()
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _in_own_process(function: Callable[..., float], *arguments: Any) -> float:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+if __name__ == "__main__":
+    main()

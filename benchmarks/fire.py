@@ -1,0 +1,73 @@
+"""The repair of this project, as one of the defences that are measured."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from directions.build import BuildOptions, build_bundle
+from directions.save_bundle import save_bundle
+from handler.attach import attach
+from handler.bundle import Bundle
+from handler.config import HandlerConfig
+from handler.load_model import LoadedModel
+
+from .evidence import Evidence
+from .rivals.rival import Answers, Defence
+from .samples import ImageSamples
+from .victims.train import normalise
+
+
+def build(model: nn.Module, evidence: Evidence, seed: int) -> Bundle:
+    """Build a bundle for a victim from the evidence alone; nothing else is told."""
+    count = len(evidence.clean)
+    names = [f"{i}.png" for i in range(count)]
+    # Names of their own say that these triggered images have no partners.
+    others = [f"{count + i}.png" for i in range(len(evidence.triggered))]
+    triggered = names[: len(evidence.triggered)] if evidence.paired else others
+    return build_bundle(
+        LoadedModel(model, type(model).__name__, "0" * 64),
+        HandlerConfig(input="tensor"),
+        ImageSamples(evidence.clean, "clean", names),
+        ImageSamples(evidence.triggered, "triggered", triggered),
+        options=BuildOptions(seed=seed),
+    )
+
+
+def defend(model: nn.Module, bundle: Bundle) -> Defence:
+    """Return the defence that a bundle is."""
+
+    def answer(images: Tensor) -> Answers:
+        inputs = normalise(images)
+        with attach(model, bundle.layers, inputs[:1], target=bundle.target) as handle:
+            with torch.no_grad():
+                predictions = model(inputs).argmax(1)
+            flagged = handle.verdict.flagged
+            passes = torch.ones(len(images)) + (flagged.float() if handle.passes == 2 else 0)
+        return Answers(predictions, flagged, passes)
+
+    return answer
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """Return what was chosen, and the size of the bundle's file, for the results."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "bundle.safetensors"
+        save_bundle(bundle, file)
+        size = file.stat().st_size
+    telling = bundle.telling_layer
+    return {
+        "bytes": size,
+        "target": bundle.target,
+        "tells": None if telling is None else telling.name,
+        "teller": bundle.evidence["teller"],
+        "repairs": [layer.name for layer in bundle.repairing_layers],
+        "estimator": bundle.evidence["estimator"],
+        "strength": [
+            layer.repairing.strength for layer in bundle.repairing_layers if layer.repairing
+        ],
+    }

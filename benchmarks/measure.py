@@ -1,0 +1,139 @@
+"""The figures of a defence, on images that it never saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .rivals.rival import Answers, Defence
+from .victims.attacks.attack import Attack
+from .victims.data import Images
+from .victims.poison import stamp_images, to_float
+from .victims.train import normalise
+
+BATCH = 100
+STAMP_SEED = 1
+
+
+@dataclass(frozen=True)
+class Held:
+    """Images to measure on.
+
+    Attributes:
+        clean: with their true labels.
+        triggered: the images of `partners`, triggered; with their true labels.
+        wanted: what the attacker wants each triggered image called, (M,) int64.
+        partners: indices into the clean images, (M,) int64.
+    """
+
+    clean: Images
+    triggered: Images
+    wanted: Tensor
+    partners: Tensor
+
+
+def hold(attack: Attack, images: Images) -> Held:
+    """Return images and their triggered selves, without those that are what the attacker wants."""
+    stamped = stamp_images(attack, images, torch.Generator().manual_seed(STAMP_SEED))
+    partners = (stamped.labels != images.labels).nonzero().flatten()
+    triggered = Images(stamped.pixels[partners], images.labels[partners])
+    return Held(images, triggered, stamped.labels[partners], partners)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the unrepaired victim and its benign twin answer; all shares in [0, 1].
+
+    Attributes:
+        clean_accuracy: BA before repair.
+        attack_success_rate: ASR before repair.
+        recovered_accuracy: RA before repair.
+        clean_partners: accuracy on the clean images that the triggered ones were made from.
+        natural_rate: share of those that the victim calls what the attacker wants.
+        benign: accuracy of the benign twin on the triggered images.
+        benign_clean: its accuracy on their clean partners.
+    """
+
+    clean_accuracy: float
+    attack_success_rate: float
+    recovered_accuracy: float
+    clean_partners: float
+    natural_rate: float
+    benign: float
+    benign_clean: float
+
+
+def measure_baseline(victim: nn.Module, benign: nn.Module, held: Held) -> Baseline:
+    """Work out what there is to recover, and what is lost."""
+    clean, triggered = predict(victim, held.clean), predict(victim, held.triggered)
+    truth, partners = held.triggered.labels, clean[held.partners]
+    return Baseline(
+        clean_accuracy=share(clean == held.clean.labels),
+        attack_success_rate=share(triggered == held.wanted),
+        recovered_accuracy=share(triggered == truth),
+        clean_partners=share(partners == truth),
+        natural_rate=share(partners == held.wanted),
+        benign=share(predict(benign, held.triggered) == truth),
+        benign_clean=share(predict(benign, held.clean)[held.partners] == truth),
+    )
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a defence makes of the images; shares in [0, 1].
+
+    Attributes:
+        clean_accuracy: BA.
+        attack_success_rate: ASR.
+        recovered_accuracy: RA.
+        flagged_clean: share of the clean images that were judged triggered; None without a judge.
+        flagged_triggered: share of the triggered ones.
+        passes_clean: forward passes for a clean image, on average.
+        passes_triggered: for a triggered one.
+    """
+
+    clean_accuracy: float
+    attack_success_rate: float
+    recovered_accuracy: float
+    flagged_clean: float | None
+    flagged_triggered: float | None
+    passes_clean: float
+    passes_triggered: float
+
+
+def measure_defence(defence: Defence, held: Held) -> Figures:
+    """Let a defence answer all images."""
+    clean, triggered = (_answer(defence, images) for images in (held.clean, held.triggered))
+    return Figures(
+        clean_accuracy=share(clean.predictions == held.clean.labels),
+        attack_success_rate=share(triggered.predictions == held.wanted),
+        recovered_accuracy=share(triggered.predictions == held.triggered.labels),
+        flagged_clean=None if clean.flagged is None else share(clean.flagged),
+        flagged_triggered=None if triggered.flagged is None else share(triggered.flagged),
+        passes_clean=float(clean.passes.mean()),
+        passes_triggered=float(triggered.passes.mean()),
+    )
+
+
+def predict(model: nn.Module, images: Images) -> Tensor:
+    """Return the classes that a model predicts, (N,) int64."""
+    with torch.no_grad():
+        parts = [model(normalise(to_float(p))).argmax(1) for p in images.pixels.split(BATCH)]
+    return torch.cat(parts)
+
+
+def share(values: Tensor) -> float:
+    """Return the share of true values."""
+    return float(values.double().mean())
+
+
+def _answer(defence: Defence, images: Images) -> Answers:
+    parts = [defence(to_float(pixels)) for pixels in images.pixels.split(BATCH)]
+    flagged = [part.flagged for part in parts if part.flagged is not None]
+    return Answers(
+        torch.cat([part.predictions for part in parts]),
+        torch.cat(flagged) if flagged else None,
+        torch.cat([part.passes for part in parts]),
+    )

@@ -1,0 +1,157 @@
+"""Measure the repair and its rivals on backdoored victims that are trained here.
+
+    python -m benchmarks.run --data cifar10-jpg.zip --cache DIR
+
+Every victim of `benchmarks/victims/catalogue.py` is trained, unless the cache holds it, and each
+defence is built from calibration images that no victim was trained on and measured on test images
+that no defence saw. One JSON file per victim under `benchmarks/results/victims` holds what came
+out; a run that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from directions.write_file import write_file
+from handler.errors import FireError
+
+from . import fire
+from .evidence import KINDS, EvidenceKind, draw_evidence
+from .measure import Held, hold, measure_baseline, measure_defence
+from .rivals.catalogue import RIVALS
+from .rivals.rival import Granted, RivalNotApplicable
+from .victims.catalogue import VICTIMS, benign_twin
+from .victims.data import Data, load_data
+from .victims.recipe import Recipe
+from .victims.train import Victim, obtain_victim
+
+TEST_IMAGES = 5000
+"""Of the test set; 0.1 points are 5 images."""
+
+OURS = "torchserve-fire"
+RIVAL_EVIDENCE = KINDS[0]
+"""The most that the rivals which use triggered samples could ask for."""
+RESULTS = Path(__file__).parent / "results" / "victims"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to measure: a defence of a victim, built from some evidence."""
+
+    defence: str
+    evidence: EvidenceKind
+    seed: int
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """By which it is known in the results."""
+        return self.defence, self.evidence.name, self.seed
+
+
+def main() -> None:
+    """Run what is missing in the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="zip or folder of an ImageFolder")
+    parser.add_argument("--cache", type=Path, required=True, help="for images and victims")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--victims", nargs="+", default=[v.name for v in VICTIMS])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    args = parser.parse_args()
+    recipes = [recipe for recipe in VICTIMS if recipe.name in args.victims]
+    if unknown := set(args.victims) - {recipe.name for recipe in recipes}:
+        parser.error(f"--victims: unknown: {', '.join(sorted(unknown))}")
+    data = load_data(args.data, args.cache)
+    order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
+    images = data.test.at(order[:TEST_IMAGES])
+    steps = plan(args.seeds)
+    with tqdm(total=len(recipes) * (len(steps) + 1), desc="benchmark") as progress:
+        for recipe in recipes:
+            progress.set_postfix_str(recipe.name)
+            victim = obtain_victim(recipe, data, args.cache)
+            benign = obtain_victim(benign_twin(recipe), data, args.cache)
+            if victim.attack is None:
+                raise SystemExit(f"{recipe.name}: a benign model has nothing to repair")
+            held = hold(victim.attack, images)
+            file = args.results / f"{recipe.name}.json"
+            results = open_results(file, recipe, data)
+            if results["baseline"] is None:
+                results["baseline"] = asdict(measure_baseline(victim.model, benign.model, held))
+                results["weights_bytes"] = victim.weights_bytes
+                save_results(results, file)
+            progress.update()
+            done = {(r["defence"], r["evidence"], r["seed"]) for r in results["runs"]}
+            for step in steps:
+                if step.key not in done:
+                    results["runs"].append(measure_step(step, victim, data, held))
+                    save_results(results, file)
+                progress.update()
+
+
+def plan(seeds: Sequence[int]) -> list[Step]:
+    """Return what to measure on each victim."""
+    ours = [Step(OURS, kind, seed) for seed in seeds for kind in KINDS]
+    rivals = [Step(name, RIVAL_EVIDENCE, seed) for seed in seeds for name in RIVALS]
+    return ours + rivals
+
+
+def open_results(file: Path, recipe: Recipe, data: Data) -> dict[str, Any]:
+    """Return a victim's results so far; those of another recipe or of other images are dropped."""
+    digest = recipe.digest(data.digest)
+    if file.exists():
+        results: dict[str, Any] = json.loads(file.read_text())
+        if results["digest"] == digest:
+            return results
+    return {
+        "victim": recipe.name,
+        "recipe": asdict(recipe) | {"schedule": asdict(recipe.schedule)},
+        "digest": digest,
+        "baseline": None,
+        "runs": [],
+    }
+
+
+def save_results(results: dict[str, Any], file: Path) -> None:
+    """Write a victim's results."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_file((json.dumps(results, indent=1, sort_keys=True) + "\n").encode(), file)
+
+
+def measure_step(step: Step, victim: Victim, data: Data, held: Held) -> dict[str, Any]:
+    """Build a defence and measure it; where it cannot be built, say why."""
+    if victim.attack is None:
+        raise ValueError("a benign model has nothing to repair")
+    evidence = draw_evidence(step.evidence, victim.attack, data.pool, step.seed)
+    result: dict[str, Any] = {
+        "defence": step.defence,
+        "evidence": step.evidence.name,
+        "seed": step.seed,
+    }
+    start = time.monotonic()
+    try:
+        if step.defence == OURS:
+            bundle = fire.build(victim.model, evidence, step.seed)
+            result["bundle"] = fire.describe(bundle)
+            defence = fire.defend(victim.model, bundle)
+        else:
+            granted = Granted(evidence, victim.target, data.pool, data.classes)
+            generator = torch.Generator().manual_seed(step.seed)
+            defence = RIVALS[step.defence](victim.model, granted, generator)
+    except RivalNotApplicable as error:
+        return result | {"not_applicable": str(error)}
+    except FireError as error:
+        return result | {"refused": str(error)}
+    result["build_seconds"] = round(time.monotonic() - start, 1)
+    return result | {"figures": asdict(measure_defence(defence, held))}
+
+
+if __name__ == "__main__":
+    main()

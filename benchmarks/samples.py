@@ -1,0 +1,45 @@
+"""Images of the benchmark as the samples that a build takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from handler.bundle import InputDescription
+from handler.config import HandlerConfig
+
+from .victims.data import Images
+from .victims.poison import to_float
+from .victims.train import MEAN, STD, normalise
+
+
+class ImageSamples:
+    """Images in memory.
+
+    Args:
+        images: 8-bit, with their true labels.
+        source: for messages.
+        names: one for each; a triggered image is the partner of the clean one of the same name.
+    """
+
+    class_names: Sequence[str] | None = None
+
+    def __init__(self, images: Images, source: str, names: Sequence[str]) -> None:
+        self.source = Path(source)
+        self.names = names
+        self.labels: Tensor | None = images.labels
+        self._pixels = images.pixels
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def load(self, indices: Sequence[int]) -> Tensor:
+        """Return the images at `indices`, (n, 3, H, W) float32, normalised."""
+        return normalise(to_float(self._pixels[torch.tensor(list(indices), dtype=torch.long)]))
+
+    def describe_input(self, config: HandlerConfig) -> InputDescription:
+        """Return what the victims take."""
+        return InputDescription("image", tuple(self._pixels.shape[1:]), MEAN, STD)

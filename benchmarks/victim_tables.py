@@ -1,0 +1,178 @@
+"""Tables of the victims' results: each victim by evidence, the bars, the rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+OURS = "torchserve-fire"
+
+Results = Mapping[str, Any]
+"""What one file under `results/victims` holds."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What is asked for, for one kind of evidence.
+
+    Attributes:
+        ratio: recovered accuracy over its ceiling, at least.
+        clean_change: change of clean accuracy in points, at least.
+        attack_excess: attack success rate above the natural rate in points, at most.
+    """
+
+    ratio: float
+    clean_change: float
+    attack_excess: float
+
+
+BARS: Mapping[str, Bar] = {
+    "paired 200": Bar(0.99, -0.1, 0.5),
+    "paired 20": Bar(0.97, -0.2, 1),
+    "unpaired 100": Bar(0.97, -0.2, 1),
+    "unpaired 20": Bar(0.93, -0.3, 2),
+    "unpaired 100, 5 % mislabelled": Bar(0.95, -0.2, 1),
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """One defence of one victim, in the terms of the bars."""
+
+    ratio: float
+    clean_change: float
+    attack_excess: float
+
+    def misses(self, bar: Bar) -> list[str]:
+        """Return what is short of the bar."""
+        found = []
+        if self.ratio < bar.ratio:
+            found.append(f"RA {self.ratio:.3f}")
+        if self.clean_change < bar.clean_change:
+            found.append(f"BA {self.clean_change:+.2f}")
+        if self.attack_excess > bar.attack_excess:
+            found.append(f"ASR {self.attack_excess:+.2f}")
+        return found
+
+
+def ceiling(baseline: Mapping[str, float]) -> float:
+    """Return the highest recovered accuracy that can be asked for.
+
+    It is the victim's accuracy on the clean images, or, where the trigger destroys information,
+    what a benign model keeps of its own accuracy on the triggered ones.
+    """
+    kept = baseline["benign"] / baseline["benign_clean"]
+    return min(1.0, kept) * baseline["clean_partners"]
+
+
+def score(baseline: Mapping[str, float], figures: Mapping[str, float]) -> Score:
+    """Return a defence's figures in the terms of the bars."""
+    return Score(
+        figures["recovered_accuracy"] / ceiling(baseline),
+        100 * (figures["clean_accuracy"] - baseline["clean_accuracy"]),
+        100 * (figures["attack_success_rate"] - baseline["natural_rate"]),
+    )
+
+
+def victim_table(results: Sequence[Results]) -> str:
+    """Return what the victims are before any repair."""
+    lines = [
+        "| victim | BA | ASR | RA | clean accuracy on the same images | benign twin: on them "
+        "/ on the triggered ones | ceiling |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        b = result["baseline"]
+        cells = [
+            *(f"{100 * b[k]:.1f}" for k in ("clean_accuracy", "attack_success_rate")),
+            f"{100 * b['recovered_accuracy']:.1f}",
+            f"{100 * b['clean_partners']:.1f}",
+            f"{100 * b['benign_clean']:.1f} / {100 * b['benign']:.1f}",
+            f"{100 * ceiling(b):.1f}",
+        ]
+        lines.append(f"| {result['victim']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def evidence_table(results: Sequence[Results]) -> str:
+    """Return our figures by victim and evidence; what misses its bar is named in bold."""
+    lines = [
+        "| victim | " + " | ".join(BARS) + " |",
+        "|---" * (len(BARS) + 1) + "|",
+    ]
+    for result in results:
+        cells = [_cell(result, evidence, bar) for evidence, bar in BARS.items()]
+        lines.append(f"| {result['victim']} | {' | '.join(cells)} |")
+    met, measured = _count(results)
+    lines += ["", f"{met} of {measured} combinations are within their bar."]
+    return "\n".join(lines) + "\n"
+
+
+def rival_table(results: Sequence[Results], evidence: str) -> str:
+    """Return the mean over the victims of each defence's figures."""
+    lines = [
+        "| defence | RA / ceiling: mean (worst) | BA change: mean (worst) "
+        "| ASR above natural: mean (worst) | passes: clean / triggered | built in |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in _defences(results):
+        runs = [
+            (score(r["baseline"], run["figures"]), run)
+            for r in results
+            for run in r["runs"]
+            if run["defence"] == name and run["evidence"] == evidence and "figures" in run
+        ]
+        if not runs:
+            continue
+        scores, details = [s for s, _ in runs], [run for _, run in runs]
+        ratios, changes = [s.ratio for s in scores], [s.clean_change for s in scores]
+        excess = [s.attack_excess for s in scores]
+        passes = [mean(d["figures"][k] for d in details) for k in _PASSES]
+        lines.append(
+            f"| {name.replace('_', ' ')} | {mean(ratios):.3f} ({min(ratios):.3f}) "
+            f"| {mean(changes):+.2f} ({min(changes):+.2f}) "
+            f"| {mean(excess):+.1f} ({max(excess):+.1f}) "
+            f"| {passes[0]:.2f} / {passes[1]:.2f} "
+            f"| {mean(d['build_seconds'] for d in details):.0f} s |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+_PASSES = ("passes_clean", "passes_triggered")
+
+
+def _defences(results: Iterable[Results]) -> list[str]:
+    return list(dict.fromkeys(run["defence"] for r in results for run in r["runs"]))
+
+
+def _runs(result: Results, evidence: str) -> list[Mapping[str, Any]]:
+    return [run for run in result["runs"] if run["defence"] == OURS and run["evidence"] == evidence]
+
+
+def _mean_score(result: Results, evidence: str) -> Score | None:
+    """Return the mean over seeds; a build that refused leaves the victim as it was."""
+    runs = _runs(result, evidence)
+    if not runs:
+        return None
+    scores = [score(result["baseline"], run.get("figures", result["baseline"])) for run in runs]
+    return Score(
+        mean(s.ratio for s in scores),
+        mean(s.clean_change for s in scores),
+        mean(s.attack_excess for s in scores),
+    )
+
+
+def _cell(result: Results, evidence: str, bar: Bar) -> str:
+    found = _mean_score(result, evidence)
+    if found is None:
+        return "not run"
+    figures = f"{found.ratio:.3f}, {found.clean_change:+.2f}, {found.attack_excess:+.2f}"
+    return f"**{figures}**" if found.misses(bar) else figures
+
+
+def _count(results: Sequence[Results]) -> tuple[int, int]:
+    scores = [(_mean_score(r, evidence), bar) for r in results for evidence, bar in BARS.items()]
+    measured = [(s, bar) for s, bar in scores if s is not None]
+    return sum(not s.misses(bar) for s, bar in measured), len(measured)

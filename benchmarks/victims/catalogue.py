@@ -1,0 +1,38 @@
+"""The victims that the benchmark measures: each attack on two architectures or more."""
+
+from __future__ import annotations
+
+from .recipe import Recipe
+
+VICTIMS = tuple(
+    Recipe(architecture, attack)
+    for architecture, attack in (
+        ("vgg", "badnets_anywhere"),
+        ("preact_resnet", "wanet"),
+        ("vgg", "bpp"),
+        ("resnet", "sig"),
+        ("preact_resnet", "two_triggers"),
+        ("vgg", "input_aware"),
+        ("mobilenet", "low_frequency"),
+        ("convnext", "blended"),
+        ("vit", "badnets"),
+        ("resnet", "badnets_all_to_all"),
+        ("vgg", "wanet"),
+        ("mobilenet", "badnets_anywhere"),
+        ("preact_resnet", "blended"),
+        ("vgg", "sig"),
+        ("convnext", "low_frequency"),
+        ("resnet", "bpp"),
+        ("preact_resnet", "input_aware"),
+        ("mobilenet", "badnets"),
+        ("vit", "two_triggers"),
+        ("convnext", "badnets_all_to_all"),
+        ("vit", "blended"),
+        ("resnet", "badnets"),
+    )
+)
+
+
+def benign_twin(recipe: Recipe) -> Recipe:
+    """Return the recipe of the same architecture, trained on images that nobody poisoned."""
+    return Recipe(recipe.architecture, None, recipe.seed)
