@@ -4,8 +4,9 @@ A 1x1 convolution with batch normalisation is put into the frozen model and trai
 images, and the same with a perturbation that leads to another class, keep their class. The losses,
 their weights, the norm and steps of the perturbation, and the optimizer are those of the authors'
 code in BackdoorBench. Differences: the layer starts as the identity on clean features instead of
-being warmed up, is trained for fewer epochs, and sits behind a candidate layer, where it sees
-everything that passes, instead of on a residual branch; tokens have their coordinates as channels.
+being warmed up, is trained for fewer epochs, of smaller batches, and sits behind a candidate layer,
+where it sees everything that passes, instead of on a residual branch; tokens have their coordinates
+as channels.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from handler.layers import feature_of, find_layer, with_feature
 from .rival import Defence, Granted, RivalNotApplicable, answer_with
 
 EPOCHS = 10
-BATCH = 128
-DEPTH = 0.75
-"""Where the layer sits, of all candidate layers whose features have places."""
+BATCH = 32
+BEHIND = 2
+"""Convolutions or linear layers that at least run between the layer and the classifier: a block."""
 
 NORM = 3.0
 STEP = 0.1
@@ -75,10 +76,10 @@ class Polarizer(nn.Module):
 
 
 def neural_polarizer(model: nn.Module, granted: Granted, generator: torch.Generator) -> Defence:
-    """Train a polarizer three quarters of the way through the model.
+    """Train a polarizer before the last block of the model.
 
     Raises:
-        RivalNotApplicable: no candidate layer's features have places.
+        RivalNotApplicable: no candidate layer so early has maps or tokens.
     """
     defended = copy.deepcopy(model).requires_grad_(False)
     layer = _choose_layer(defended, granted.pool)
@@ -160,18 +161,27 @@ def _batches(pool: Images, generator: torch.Generator) -> Iterator[tuple[Tensor,
 def _choose_layer(model: nn.Module, pool: Images) -> str:
     example = normalise(to_float(pool.pixels[:1]))
     layers = candidate_layers(model, example)
-    with_places: list[str] = []
+    # Candidate layers as they end, and None for each layer with weights.
+    order: list[str | None] = []
 
     def take(layer: str, features: Tensor) -> None:
         places = features[0, 0].numel() if features.dim() == 4 else features.shape[1]
         if features.dim() in (3, 4) and places > 1:
-            with_places.append(layer)
+            order.append(layer)
 
-    with torch.no_grad(), record_features(model, layers, take):
-        model(example)
-    if not with_places:
-        raise RivalNotApplicable("no candidate layer has maps or tokens")
-    return with_places[int(DEPTH * len(with_places))]
+    weighted = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    handles = [m.register_forward_hook(lambda *_: order.append(None)) for m in weighted]
+    try:
+        with torch.no_grad(), record_features(model, layers, take):
+            model(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for position in reversed(range(len(order))):
+        name = order[position]
+        if name is not None and order[position:].count(None) > BEHIND:
+            return name
+    raise RivalNotApplicable("no candidate layer before the last block has maps or tokens")
 
 
 def _channel_moments(model: nn.Module, layer: str, pool: Images) -> tuple[Tensor, Tensor]:

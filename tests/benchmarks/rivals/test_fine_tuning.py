@@ -9,10 +9,10 @@ from tests.benchmarks.rivals.nets import accuracy, colour_images, colour_net, ge
 
 def test_the_labels_of_the_pool_are_learned_by_a_copy(monkeypatch):
     # So few images take larger steps.
-    monkeypatch.setattr(module, "SCHEDULE", Schedule(20, 0.3, bfloat16=False))
+    monkeypatch.setattr(module, "SCHEDULE", Schedule(20, 0.1, bfloat16=False))
     images = colour_images(256, seed=0)
     pool = Images(images.pixels, (images.labels + 1) % 3)
-    model = colour_net()
+    model = colour_net(drive=0)
     before = model.net.head.weight.clone()
     tuned = fine_tuning(model, granted(pool, pool, pool, classes=3), generator())
     assert accuracy(tuned, pool) > 0.9

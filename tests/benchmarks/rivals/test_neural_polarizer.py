@@ -5,7 +5,7 @@ import torch.nn.functional as F  # noqa: N812
 from benchmarks.rivals import neural_polarizer as module
 from benchmarks.rivals.neural_polarizer import NORM, Polarizer, neural_polarizer, perturb
 from benchmarks.rivals.rival import RivalNotApplicable
-from benchmarks.victims.architectures import SlimResNet
+from benchmarks.victims.architectures import ARCHITECTURES
 from benchmarks.victims.data import Images
 from benchmarks.victims.poison import to_float
 from benchmarks.victims.train import normalise
@@ -67,10 +67,19 @@ def test_training_makes_perturbed_images_keep_their_class():
     assert losses[1] < losses[0]
 
 
-def test_it_sits_before_the_last_block_of_a_resnet():
-    model = SlimResNet(4).eval()
+@pytest.mark.parametrize(
+    ("architecture", "layer"),
+    [
+        ("resnet", "blocks.2"),
+        ("densenet", "features.transition2.pool"),
+        ("convnext", "features.3.1"),
+        ("vit", "encoder.layers.encoder_layer_2"),
+    ],
+)
+def test_it_sits_before_the_last_block(architecture, layer):
+    model = ARCHITECTURES[architecture](4).eval()
     pool = Images(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
-    assert module._choose_layer(model, pool) == "blocks.2"
+    assert module._choose_layer(model, pool) == layer
 
 
 def test_a_model_without_places_cannot_have_one():
