@@ -67,6 +67,9 @@ def load_data(source: Path, cache: Path) -> Data:
     Args:
         source: a folder, or a zip of one, with `train/CLASS/*` and `test/CLASS/*`.
         cache: folder for the decoded images.
+
+    Raises:
+        SystemExit: the source has no such folders, or `test` has other classes than `train`.
     """
     parts = {name: _read(source, name, cache) for name in ("train", "test")}
     train, test = parts["train"], parts["test"]
@@ -86,8 +89,12 @@ def load_data(source: Path, cache: Path) -> Data:
 
 
 def _read(source: Path, part: str, cache: Path) -> Images:
-    state = source.stat()
-    key = hashlib.sha256(f"{source.resolve()} {state.st_size} {state.st_mtime_ns}".encode())
+    # A folder's own date says nothing of the images in its subfolders.
+    files = sorted(source.rglob("*")) if source.is_dir() else [source]
+    key = hashlib.sha256()
+    for entry in files:
+        state = entry.stat()
+        key.update(f"{entry.resolve()} {state.st_size} {state.st_mtime_ns}".encode())
     file = cache / f"images-{key.hexdigest()[:16]}-{part}.npz"
     if not file.exists():
         pixels, labels = _decode(source, part)
@@ -102,13 +109,19 @@ def _read(source: Path, part: str, cache: Path) -> Images:
 def _decode(source: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     root: Path | zipfile.Path
     root = source if source.is_dir() else zipfile.Path(source)
-    if not (root / part).is_dir():
+    if not all((root / name).is_dir() for name in ("train", "test")):
         raise SystemExit(f"{source}: expected the folders train/CLASS and test/CLASS")
     pixels, labels = [], []
-    folders = sorted((f for f in (root / part).iterdir() if f.is_dir()), key=lambda f: f.name)
-    for label, folder in enumerate(tqdm(folders, desc=f"reading {part}")):
-        for entry in sorted(folder.iterdir(), key=lambda f: f.name):
+    names = _classes(root / "train")
+    if _classes(root / "test") != names:
+        raise SystemExit(f"{source}: train and test have different classes")
+    for label, name in enumerate(tqdm(names, desc=f"reading {part}")):
+        for entry in sorted((root / part / name).iterdir(), key=lambda f: f.name):
             with entry.open("rb") as file:
                 pixels.append(np.asarray(Image.open(file).convert("RGB")))
             labels.append(label)
     return np.stack(pixels).transpose(0, 3, 1, 2).copy(), np.array(labels, dtype=np.int64)
+
+
+def _classes(folder: Path | zipfile.Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
