@@ -11,6 +11,7 @@ from .attacks.attack import Attack
 from .attacks.badnets import BadNets, BadNetsAllToAll, BadNetsAnywhere
 from .attacks.blended import Blended
 from .attacks.bpp import Bpp
+from .attacks.input_aware import InputAware
 from .attacks.low_frequency import LowFrequency
 from .attacks.sig import Sig
 from .attacks.two_triggers import TwoTriggers
@@ -25,6 +26,7 @@ ATTACKS: Mapping[str, Callable[[int], Attack]] = {
     "badnets_all_to_all": BadNetsAllToAll,
     "blended": lambda classes: Blended(),
     "bpp": lambda classes: Bpp(),
+    "input_aware": lambda classes: InputAware(),
     "low_frequency": lambda classes: LowFrequency(),
     "sig": lambda classes: Sig(),
     "two_triggers": lambda classes: TwoTriggers(),
