@@ -3,10 +3,10 @@
 A 1x1 convolution with batch normalisation is put into the frozen model and trained so that clean
 images, and the same with a perturbation that leads to another class, keep their class. The losses,
 their weights, the norm and steps of the perturbation, and the optimizer are those of the authors'
-code in BackdoorBench. Differences: the layer starts as the identity on clean features instead of
-being warmed up, is trained for fewer epochs, of smaller batches, and sits behind a candidate layer,
-where it sees everything that passes, instead of on a residual branch; tokens have their coordinates
-as channels.
+code in BackdoorBench. Differences: the statistics of the normalisation are computed from clean
+features instead of in epochs of warming up; the layer is trained for fewer epochs, of smaller
+batches, and sits behind a candidate layer, where it sees everything that passes, instead of on a
+residual branch; tokens have their coordinates as channels.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ENOUGH = 0.6
 """Share of a batch that, once led astray, need no further step."""
 
 LEAST_VARIANCE = 0.01
-"""Of a channel, as a share of the mean one's: a dead channel's gradient would have no bounds."""
+"""Of a channel, as a share of the mean one's: what passes a dead channel would have no bounds."""
 
 ADVERSARIAL_WEIGHT = 0.4
 """Of each of the three losses on perturbed images, where that on clean ones weighs 1."""
@@ -64,9 +64,6 @@ class Polarizer(nn.Module):
             self.conv.weight.copy_(torch.eye(len(mean))[:, :, None, None])
             self.norm.get_buffer("running_mean").copy_(mean)
             self.norm.get_buffer("running_var").copy_(variance)
-            # Undoes the normalisation, so that training starts from the victim's own accuracy.
-            self.norm.weight.copy_((variance + self.norm.eps).sqrt())
-            self.norm.bias.copy_(mean)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features of the same shape."""
