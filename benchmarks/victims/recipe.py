@@ -53,8 +53,8 @@ class Schedule:
 
 
 SCHEDULES = {
-    "resnet": Schedule(9, 0.2),
-    "preact_resnet": Schedule(9, 0.2),
+    "resnet": Schedule(12, 0.1),
+    "preact_resnet": Schedule(12, 0.1),
     "densenet": Schedule(8, 0.2),
     "vgg": Schedule(14, 0.1),
     "mobilenet": Schedule(9, 0.2),
