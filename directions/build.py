@@ -15,6 +15,7 @@ from handler.bundle import Bundle
 from handler.config import HandlerConfig
 from handler.load_model import LoadedModel
 
+from .calibration import Calibration
 from .candidates import candidate_layers
 from .class_index import ClassIndex
 from .errors import CalibrationError
@@ -59,6 +60,7 @@ def build_bundle(
     options: BuildOptions,
     names_file: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    examine: Callable[[Calibration], None] = lambda calibration: None,
 ) -> Bundle:
     """Estimate, choose and assemble a direction bundle.
 
@@ -70,6 +72,7 @@ def build_bundle(
         options: what is given.
         names_file: TorchServe's `index_to_name.json`, if there is one.
         tell: called with each thing that was found, as a line for a person.
+        examine: called once with what the choice was made from, after it was made.
 
     Returns:
         The bundle; it is not saved yet.
@@ -134,6 +137,7 @@ def build_bundle(
     figures = _figures(held_out, choice, finding.target)
     for line in _describe(choice, figures):
         tell(line)
+    examine(Calibration(model, layers, statistics, held_out, finding.target, choice))
     return Bundle(
         layers=chosen,
         model_class=loaded.class_name,
