@@ -13,6 +13,21 @@ SURE_AUC = 0.97
 """Enough however few the samples are."""
 
 
+def area_under_curve(clean: Tensor, triggered: Tensor) -> float | None:
+    """Return the AUC: the share of pairs in which the triggered sample's score is the higher one.
+
+    Args:
+        clean: scores of clean samples, (N,).
+        triggered: scores of triggered samples, (M,).
+
+    Returns:
+        From 0 to 1; None without samples of both kinds. Equal scores tell nothing and do not count.
+    """
+    if len(clean) == 0 or len(triggered) == 0:
+        return None
+    return float((triggered[:, None] > clean[None]).float().mean())
+
+
 def separates(clean: Tensor, triggered: Tensor) -> bool:
     """Compare scores by their AUC, the Mann-Whitney statistic over the number of pairs.
 
@@ -24,8 +39,8 @@ def separates(clean: Tensor, triggered: Tensor) -> bool:
         Whether triggered scores are higher than clean ones, beyond what luck explains.
     """
     n, m = len(clean), len(triggered)
-    if n == 0 or m == 0:
+    auc = area_under_curve(clean, triggered)
+    if auc is None:
         return False
-    auc = float((triggered[:, None] > clean[None]).float().mean())
     deviation = float(((n + m + 1) / (12 * n * m)) ** 0.5)
     return auc >= min(SURE_AUC, max(MIN_AUC, 0.5 + MIN_DEVIATIONS * deviation))

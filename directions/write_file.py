@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import OutputError
@@ -35,17 +36,30 @@ def write_file(data: bytes, path: Path) -> None:
     Raises:
         OutputError: as `check_writable`, or the disk is full.
     """
-    check_writable(path)
-    temporary = None
+    write_files({path: data})
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: all lie on the disk before the first takes its place.
+
+    Raises:
+        OutputError: as `check_writable`, or the disk is full; then none of them has changed.
+    """
+    for path in files:
+        check_writable(path)
+    temporaries: dict[Path, Path] = {}
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        temporary.chmod(0o644)  # Made for this user alone; what is written here is no secret.
-        temporary.replace(path)
+        for path, data in files.items():
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+            temporaries[path] = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            # Made for this user alone; what is written here is no secret.
+            temporaries[path].chmod(0o644)
+        for path, temporary in temporaries.items():
+            temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
-        if temporary is not None:
+        for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
