@@ -60,11 +60,10 @@ class Score:
 def ceiling(baseline: Mapping[str, float]) -> float:
     """Return the highest recovered accuracy that can be asked for.
 
-    It is the victim's accuracy on the clean images, or, where the trigger destroys information,
-    what a benign model keeps of its own accuracy on the triggered ones.
+    It is the victim's accuracy on the clean images, or, where the trigger destroys information, a
+    benign model's accuracy on the triggered ones.
     """
-    kept = baseline["benign"] / baseline["benign_clean"]
-    return min(1.0, kept) * baseline["clean_partners"]
+    return min(baseline["clean_partners"], baseline["benign"])
 
 
 def score(baseline: Mapping[str, float], figures: Mapping[str, float]) -> Score:

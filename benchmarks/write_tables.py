@@ -71,10 +71,10 @@ def cost_table(results: list[dict[str, Any]]) -> str:
 
 
 def zoo_table(results: list[dict[str, Any]]) -> str:
-    """Return the table of the zoo's results, the mean over seeds, in percent."""
+    """Return the table of the zoo's results, the mean over the draws of images, in percent."""
     lines = [
         "| trigger | calibration | clean accuracy | attack success rate | recovered accuracy "
-        "| of the ceiling | flagged: clean / triggered |",
+        "| of the ceiling (by draw) | flagged: clean / triggered |",
         "|---|---|---|---|---|---|---|",
     ]
     rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
@@ -94,16 +94,16 @@ def zoo_table(results: list[dict[str, Any]]) -> str:
 
         recovered = "recovered_accuracy"
         ratio = percent(recovered, "after") / percent(recovered, "ceiling")
+        draws = [f[recovered]["after"] / f[recovered]["ceiling"] for f in figures]
+        by_draw = " (" + ", ".join(f"{draw:.3f}" for draw in draws) + ")" if draws[1:] else ""
         natural = 100 * mean(run["natural_rate"] for run in runs)
         lines.append(
             f"| {NAMES[attack]} | {evidence} | {change('clean_accuracy')} "
             f"| {change('attack_success_rate')} (natural: {natural:.2f}) | {change(recovered)} "
-            f"| {ratio:.3f} of {percent(recovered, 'ceiling'):.2f} "
+            f"| {ratio:.3f} of {percent(recovered, 'ceiling'):.2f}{by_draw} "
             f"| {percent('flagged', 'clean'):.2f} / {percent('flagged', 'triggered'):.2f} |"
         )
-    seeds = len({result["seed"] for result in results})
-    drawn = f"Mean of {seeds} draws" if seeds > 1 else "One draw"
-    return "\n".join(lines) + f"\n\n{drawn} of the calibration images.\n"
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

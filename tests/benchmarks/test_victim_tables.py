@@ -46,7 +46,7 @@ def test_every_kind_of_evidence_has_a_bar():
 
 def test_a_trigger_that_destroys_information_lowers_the_ceiling():
     assert ceiling(BASELINE) == pytest.approx(0.4)
-    # A benign model that does better on triggered images does not raise it.
+    # A benign model that does better does not raise it.
     assert ceiling(BASELINE | {"benign": 0.9}) == pytest.approx(0.8)
 
 
