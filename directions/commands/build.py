@@ -36,6 +36,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
     parser.add_argument("--output", required=True, type=Path, help="the bundle, .safetensors")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="folder to write a report to: what telling and repairing at each candidate layer, and "
+        "other strengths, come to on the held-out samples, as layers.png and report.json",
+    )
     parser.set_defaults(run=run)
 
 
@@ -45,10 +52,13 @@ def run(args: argparse.Namespace) -> int:
     from handler.load_model import load_model
 
     from ..build import BuildOptions, build_bundle
+    from ..calibration import Calibration
     from ..environment import check_environment
     from ..errors import CalibrationError
+    from ..report import check_report_folder, write_report
     from ..samples import open_samples
     from ..save_bundle import save_bundle
+    from ..sweep import sweep
     from ..write_file import check_writable
 
     check_environment()
@@ -59,8 +69,11 @@ def run(args: argparse.Namespace) -> int:
     if args.output.suffix != ".safetensors":
         raise CalibrationError(f"--output {args.output}: expected a name ending in .safetensors")
     check_writable(args.output)
+    if args.report is not None:
+        check_report_folder(args.report)
     config = load_config(args.config_file)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
+    calibrations: list[Calibration] = []
     bundle = build_bundle(
         loaded,
         config,
@@ -74,7 +87,13 @@ def run(args: argparse.Namespace) -> int:
         ),
         names_file=names_file(args),
         tell=print,
+        examine=calibrations.append,
     )
     saved = save_bundle(bundle, args.output)
     print(f"{args.output}: sha256 {saved.digest}")
+    # After the bundle, so that a report which fails or is interrupted takes no bundle with it.
+    if args.report is not None:
+        (calibration,) = calibrations
+        write_report(sweep(calibration), calibration.choice, saved, args.report)
+        print(f"report: {args.report}")
     return 0

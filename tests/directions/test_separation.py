@@ -1,6 +1,12 @@
 import torch
 
-from directions.separation import separates
+from directions.separation import area_under_curve, separates
+
+
+def test_the_area_is_the_share_of_pairs_in_order():
+    assert area_under_curve(torch.tensor([0.0, 2.0]), torch.tensor([1.0, 3.0])) == 0.75
+    assert area_under_curve(torch.tensor([0.0]), torch.tensor([0.0, 1.0])) == 0.5
+    assert area_under_curve(torch.empty(0), torch.ones(3)) is None
 
 
 def test_scores_apart_separate_however_few():

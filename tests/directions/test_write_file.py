@@ -1,10 +1,11 @@
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from directions.errors import OutputError
-from directions.write_file import check_writable, write_file
+from directions.write_file import check_writable, write_file, write_files
 
 
 def names_in(folder):
@@ -72,3 +73,26 @@ def test_a_link_to_a_folder_of_ones_own(tmp_path):
 def test_a_folder_that_takes_no_files():
     with pytest.raises(OutputError, match="cannot be written"):
         write_file(b"data", Path("/proc/b.json"))
+
+
+def test_files_that_belong_together_change_together(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    write_files({first: b"1", second: b"2"})
+    assert (first.read_bytes(), second.read_bytes()) == (b"1", b"2")
+    with pytest.raises(OutputError, match="no folder"):
+        write_files({first: b"new", tmp_path / "no" / "b": b"new"})
+    assert first.read_bytes() == b"1"
+    assert names_in(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_changes_none_of_them(tmp_path, monkeypatch):
+    first, second, full = tmp_path / "a", tmp_path / "b", Path("/dev/full")
+    write_files({first: b"1", second: b"2"})
+    opened = iter([os.fdopen, lambda handle, mode: full.open(mode)])
+    monkeypatch.setattr(os, "fdopen", lambda handle, mode: next(opened)(handle, mode))
+    with pytest.raises(OutputError, match="b: cannot be written: No space"):
+        write_files({first: b"new", second: b"new"})
+    monkeypatch.undo()
+    assert (first.read_bytes(), second.read_bytes()) == (b"1", b"2")
+    assert names_in(tmp_path) == ["a", "b"]

@@ -122,6 +122,36 @@ def test_tensors_and_forms(tmp_path, capsys, vector_model, suffix, form):
     assert load_bundle(output).model_class == "VectorNet"
 
 
+@pytest.mark.parametrize("form", ["gated", "shift"])
+def test_a_report(tmp_path, capsys, vector_model, form):
+    sets = tensor_sets(tmp_path / "s", "vector")
+    output, report = tmp_path / "b.safetensors", tmp_path / "report"
+    command = ["build", *vector_model, *samples(sets), "--form", form, "--output", output]
+    _, plain, _ = run(capsys, *command)
+    digest = file_sha256(output)
+    status, out, err = run(capsys, *command, "--report", report)
+    assert (status, err) == (0, "")
+    assert out == f"{plain}report: {report}\n"
+    assert file_sha256(output) == digest
+    assert sorted(path.name for path in report.iterdir()) == ["layers.png", "report.json"]
+    numbers = json.loads((report / "report.json").read_text())
+    assert numbers["bundle_sha256"] == digest
+    assert numbers["choice"]["form"] == form
+    assert [layer["layer"] for layer in numbers["layers"]] == ["mix", "relu"]
+    assert str(tmp_path) not in (report / "report.json").read_text()
+
+
+def test_a_build_that_fails_keeps_the_old_report(tmp_path, capsys, vector_model):
+    sets = tensor_sets(tmp_path / "s", "vector", triggered=False)
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "report.json").write_text("old")
+    command = ["build", *vector_model, *samples(sets), "--output", tmp_path / "b.safetensors"]
+    refused(capsys, *command, "--report", report)
+    assert [path.name for path in report.iterdir()] == ["report.json"]
+    assert (report / "report.json").read_text() == "old"
+
+
 def test_the_same_again_gives_the_same_bytes(tmp_path, capsys, vector_model):
     digests = set()
     for name in ("one", "two"):
@@ -158,6 +188,8 @@ def test_what_fails_writes_nothing_and_keeps_the_old_file(tmp_path, capsys, vect
         (["--seed", "-1"], "seed"),
         (["--output", "b.pt"], ".safetensors"),
         (["--output", "nowhere/b.safetensors"], "no folder"),
+        (["--report", "nowhere/report"], "no folder"),
+        (["--report", "s/clean.npz"], "expected a folder"),
         (["--model-file", "no.py"], "no.py"),
         (["--serialized-file", "no.pth"], "no.pth"),
         (["--config-file", "no.yaml"], "no.yaml"),

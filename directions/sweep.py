@@ -1,0 +1,161 @@
+"""What every candidate layer would do: how well it tells, and what repairing there comes to.
+
+A build settles on one repair; the sweep shows what lay around it. It is measured as the build's
+own candidates are: on held-out samples, each with what was estimated without its fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .calibration import Calibration
+from .held_out import HeldOut
+from .metrics import Figures, Observed, measure
+from .outcome import run_repair, score_tellers
+from .progress import Progress
+from .repairs import SHIFTS
+from .search import CLAMP_QUANTILE, MIN_CLEAN, Candidate, build_repairing_layer
+from .separation import area_under_curve
+from .tellers import TELLERS
+
+STRENGTHS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+
+Scores = Mapping[tuple[str, str], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """What repairing at one layer with one strength comes to.
+
+    Attributes:
+        strength: multiple of the mean shift that is taken back, or share of the way.
+        every_input: with the correction on every input.
+        flagged_inputs: with it on the inputs that the chosen telling layer flags; None where the
+            choice is one that moves every input.
+    """
+
+    strength: float
+    every_input: Figures
+    flagged_inputs: Figures | None
+
+
+@dataclass(frozen=True)
+class LayerSweep:
+    """What one candidate layer does.
+
+    Attributes:
+        layer: its name.
+        auc: of each teller, how well its scores tell triggered from clean samples: about 0.5 where
+            not at all, 1 where always; None where the teller cannot be estimated.
+        points: by strength; empty where the chosen repair cannot be estimated at this layer.
+    """
+
+    layer: str
+    auc: Mapping[str, float | None]
+    points: Sequence[Point]
+
+
+def sweep(calibration: Calibration) -> list[LayerSweep]:
+    """Measure the chosen repair, and every teller, at each candidate layer.
+
+    Args:
+        calibration: of a build that settled on a choice.
+
+    Returns:
+        One entry for each candidate layer, in their order. A repair that replaces features has no
+        strengths above 1: beyond the mean of clean features there is nothing to replace them by.
+    """
+    held_out, choice = calibration.held_out, calibration.choice
+    strengths = {s for s in STRENGTHS if s <= 1 or choice.repair.estimator in SHIFTS}
+    strengths.add(choice.repair.strength)
+    scores = score_tellers(
+        calibration.model, calibration.statistics, list(calibration.layers), held_out
+    )
+    sweeps = []
+    with Progress("measuring layers", len(calibration.layers) * len(strengths)) as progress:
+        for layer in calibration.layers:
+            points = []
+            for strength in sorted(strengths):
+                repair = Candidate(layer, choice.repair.estimator, strength)
+                point = _point(calibration, repair, scores)
+                progress.advance()
+                if point is not None:
+                    points.append(point)
+            sweeps.append(LayerSweep(layer, _areas(calibration, layer, scores), points))
+    return sweeps
+
+
+def _areas(calibration: Calibration, layer: str, scores: Scores) -> dict[str, float | None]:
+    """Return the AUC of each teller, among the samples that the choice may flag."""
+    eligible = []
+    for group in (calibration.held_out.clean, calibration.held_out.triggered):
+        as_target = group.predictions == calibration.target
+        eligible.append(as_target | (not calibration.choice.only_target))
+    if int(eligible[0].sum()) < MIN_CLEAN:
+        # Too few to stand for clean samples; the search falls back on all of them, too.
+        eligible[0] = torch.ones_like(eligible[0])
+    return {
+        teller: area_under_curve(*(s[e] for s, e in zip(scores[key], eligible, strict=True)))
+        if (key := (teller, layer)) in scores
+        else None
+        for teller in TELLERS
+    }
+
+
+def _point(calibration: Calibration, repair: Candidate, scores: Scores) -> Point | None:
+    held_out, choice, target = calibration.held_out, calibration.choice, calibration.target
+    clean_range = None
+    if choice.form == "clamp":
+        if (key := ("mean_projection", repair.layer)) not in scores:
+            return None
+        clean = scores[key][0]
+        clean_range = (float(clean.quantile(CLAMP_QUANTILE)), float(clean.median()))
+    per_fold = {}
+    for fold in range(len(calibration.statistics.folds)):
+        statistics = calibration.statistics.without(fold, repair.layer)
+        layer = build_repairing_layer(repair, statistics, clean_range)
+        if layer is None:
+            return None
+        per_fold[fold] = layer
+    every = (
+        torch.ones_like(held_out.clean.folds, dtype=torch.bool),
+        torch.ones_like(held_out.triggered.folds, dtype=torch.bool),
+    )
+    if repair.strength == 0:
+        logits = (held_out.clean.logits, held_out.triggered.logits)
+    else:
+        logits = run_repair(
+            calibration.model,
+            held_out,
+            per_fold.__getitem__,
+            clean=every[0],
+            triggered=every[1],
+        )
+    repaired = (logits[0].argmax(1), logits[1].argmax(1))
+    return Point(
+        repair.strength,
+        _figures(held_out, repaired, every, target),
+        None if choice.teller is None else _figures(held_out, repaired, choice.flagged, target),
+    )
+
+
+def _figures(
+    held_out: HeldOut, repaired: tuple[Tensor, Tensor], moved: tuple[Tensor, Tensor], target: int
+) -> Figures:
+    """Measure with the repaired predictions of the samples in `moved` and the others' old ones."""
+    observed = [
+        Observed(
+            group.predictions,
+            torch.where(which, after, group.predictions),
+            which,
+            group.reference,
+        )
+        for group, after, which in zip(
+            (held_out.clean, held_out.triggered), repaired, moved, strict=True
+        )
+    ]
+    return measure(observed[0], observed[1], target)
