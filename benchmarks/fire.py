@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from directions.build import BuildOptions, build_bundle
 from directions.save_bundle import save_bundle
 from handler.attach import attach
-from handler.bundle import Bundle
+from handler.bundle import Bundle, Repair
 from handler.config import HandlerConfig
 from handler.load_model import LoadedModel
 
@@ -59,15 +60,22 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         file = Path(folder) / "bundle.safetensors"
         save_bundle(bundle, file)
         size = file.stat().st_size
-    telling = bundle.telling_layer
+    if len(bundle.repairs) > 1:
+        built = bundle.evidence["targets"]
+        parts = {str(r.target): _describe_repair(r, built[str(r.target)]) for r in bundle.repairs}
+        return {"bytes": size, "targets": parts}
+    (repair,) = bundle.repairs
+    return {"bytes": size, "target": bundle.target, **_describe_repair(repair, bundle.evidence)}
+
+
+def _describe_repair(repair: Repair, evidence: Mapping[str, Any]) -> dict[str, Any]:
+    telling = repair.telling_layer
     return {
-        "bytes": size,
-        "target": bundle.target,
         "tells": None if telling is None else telling.name,
-        "teller": bundle.evidence["teller"],
-        "repairs": [layer.name for layer in bundle.repairing_layers],
-        "estimator": bundle.evidence["estimator"],
+        "teller": evidence["teller"],
+        "repairs": [layer.name for layer in repair.repairing_layers],
+        "estimator": evidence["estimator"],
         "strength": [
-            layer.repairing.strength for layer in bundle.repairing_layers if layer.repairing
+            layer.repairing.strength for layer in repair.repairing_layers if layer.repairing
         ],
     }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from handler.bundle import Bundle
+from handler.bundle import Bundle, Layer
 from handler.config import HandlerConfig
 from handler.load_model import LoadedModel
 
@@ -72,7 +73,7 @@ def build_bundle(
         options: what is given.
         names_file: TorchServe's `index_to_name.json`, if there is one.
         tell: called with each thing that was found, as a line for a person.
-        examine: called once with what the choice was made from, after it was made.
+        examine: called with what the choice was made from, after it was made; once for each target.
 
     Returns:
         The bundle; it is not saved yet.
@@ -100,63 +101,109 @@ def build_bundle(
         tell(f"labels: not used: the folders do not say which of {classes} classes they are")
     _refuse_swapped(clean, labels, [clean_logits.argmax(1), triggered_logits.argmax(1)])
     finding = _find_target(evidence, clean_logits, triggered_logits, labels, options.target)
-    tell(f"target: class {finding.target}" + ("" if finding.single else ", and others"))
-
-    use = torch.ones(len(triggered), dtype=torch.bool)
-    if finding.single:
-        use = triggered_logits.argmax(1) == finding.target
-        if int(use.sum()) < MIN_TRIGGERED:
-            raise CalibrationError(
-                f"{triggered.source}: {int(use.sum())} of {len(use)} triggered samples are "
-                f"predicted as class {finding.target}, expected at least {MIN_TRIGGERED}"
-            )
-        tell(f"triggered samples predicted as the target: {int(use.sum())} of {len(use)}")
+    tell(f"target: {_describe_target(finding)}")
+    findings = [finding]
+    # Plain FIRE, which moves every input, has one repair for whatever triggers there are.
+    if finding.several and options.form == "gated":
+        findings = [TargetFinding(target, single=True) for target in finding.several]
+    predicted = triggered_logits.argmax(1)
+    uses = [
+        _use(triggered, predicted, each.target, tell) if each.single else None for each in findings
+    ]
 
     folds = assign_folds(evidence, generator)
-    with Progress("collecting statistics", len(clean) + int(use.sum())) as progress:
-        statistics = collect_statistics(
-            model,
-            layers,
+    calibrations = []
+    for each, use in zip(findings, uses, strict=True):
+        use = torch.ones(len(triggered), dtype=torch.bool) if use is None else use
+        with Progress("collecting statistics", len(clean) + int(use.sum())) as progress:
+            statistics = collect_statistics(
+                model,
+                layers,
+                evidence,
+                folds,
+                clean_target=clean_logits.argmax(1) == each.target,
+                use=use,
+                progress=progress,
+            )
+        held_out = hold_out(
             evidence,
             folds,
-            clean_target=clean_logits.argmax(1) == finding.target,
-            use=use,
-            progress=progress,
+            clean_logits=clean_logits,
+            triggered_logits=triggered_logits,
+            clean_labels=labels[0],
+            triggered_labels=labels[1],
+            generator=generator,
+            # What another trigger does, this one's repair is not to undo.
+            use=use if len(findings) > 1 else None,
         )
-    held_out = hold_out(
-        evidence,
-        folds,
-        clean_logits=clean_logits,
-        triggered_logits=triggered_logits,
-        clean_labels=labels[0],
-        triggered_labels=labels[1],
-        generator=generator,
-    )
-    choice = Search(model, statistics, layers, held_out, finding, options.form).run()
-    chosen = choice.layers(statistics)
-    figures = _figures(held_out, choice, finding.target)
-    for line in _describe(choice, figures):
-        tell(line)
-    examine(Calibration(model, layers, statistics, held_out, finding.target, choice))
+        choice = Search(model, statistics, layers, held_out, each, options.form).run()
+        calibrations.append(Calibration(model, layers, statistics, held_out, each.target, choice))
+    chosen: list[Layer] = []
+    details: dict[int, dict[str, Any]] = {}
+    measured: dict[int, dict[str, Any]] = {}
+    for calibration, use in zip(calibrations, uses, strict=True):
+        choice, target = calibration.choice, calibration.target
+        named = None if len(findings) == 1 else target
+        chosen += [replace(x, target=named) for x in choice.layers(calibration.statistics)]
+        figures = _figures(calibration.held_out, choice, target)
+        if named is not None:
+            tell(f"trigger of class {target}:")
+        for line in _describe(choice, figures):
+            tell(line)
+        details[target] = {
+            "triggered_as_target": None if use is None else int(use.sum()),
+            "estimator": choice.repair.estimator,
+            "teller": None if choice.teller is None else choice.teller[0],
+        }
+        measured[target] = figures.to_json()
+        examine(calibration)
     return Bundle(
-        layers=chosen,
+        layers=tuple(chosen),
         model_class=loaded.class_name,
         weights_sha256=loaded.weights_sha256,
         input=described,
-        target=finding.target,
+        target=findings[0].target,
         evidence={
             "clean": len(clean),
             "triggered": len(triggered),
-            "triggered_as_target": int(use.sum()) if finding.single else None,
             "paired": evidence.paired,
             "labels": labels[1] is not None,
-            "estimator": choice.repair.estimator,
-            "teller": None if choice.teller is None else choice.teller[0],
+            **_by_target(details),
         },
-        held_out={"folds": FOLDS, **figures.to_json()},
+        held_out={"folds": FOLDS, **_by_target(measured)},
         seed=options.seed,
         versions=_versions(),
     )
+
+
+def _describe_target(finding: TargetFinding) -> str:
+    if finding.several:
+        classes = ", ".join(map(str, finding.several))
+        return f"classes {classes}, each of a trigger of its own"
+    return f"class {finding.target}" + ("" if finding.single else ", and others")
+
+
+def _use(triggered: Samples, predicted: Tensor, target: int, tell: Callable[[str], None]) -> Tensor:
+    """Return which triggered samples to estimate from, (M,) bool: those on which the attack works.
+
+    Raises:
+        CalibrationError: there are too few.
+    """
+    use = predicted == target
+    if int(use.sum()) < MIN_TRIGGERED:
+        raise CalibrationError(
+            f"{triggered.source}: {int(use.sum())} of {len(use)} triggered samples are "
+            f"predicted as class {target}, expected at least {MIN_TRIGGERED}"
+        )
+    tell(f"triggered samples predicted as class {target}: {int(use.sum())} of {len(use)}")
+    return use
+
+
+def _by_target(values: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Return the one target's values, or those of several under their targets."""
+    if len(values) == 1:
+        return next(iter(values.values()))
+    return {"targets": {str(target): value for target, value in values.items()}}
 
 
 def _refuse_swapped(

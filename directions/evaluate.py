@@ -63,7 +63,8 @@ def evaluate_bundle(
     partners = None
     if evidence.paired:
         partners = (before[0] == labels[0])[list(evidence.partners)]
-    return measure(observed[0], observed[1], bundle.target, partners)
+    target, *others = bundle.targets
+    return measure(observed[0], observed[1], target, partners, others)
 
 
 def _labels(

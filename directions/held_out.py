@@ -61,6 +61,7 @@ def hold_out(
     clean_labels: Tensor | None,
     triggered_labels: Tensor | None,
     generator: torch.Generator,
+    use: Tensor | None = None,
 ) -> HeldOut:
     """Draw the samples to compare candidates on, at most `MAX_SAMPLES` of each kind.
 
@@ -75,6 +76,7 @@ def hold_out(
         clean_labels: (N,) int64, if they are known.
         triggered_labels: (M,) int64, if they are known.
         generator: source of the draw.
+        use: which triggered samples to draw from, (M,) bool; None for all.
     """
     references = [clean_labels, triggered_labels]
     if references[0] is None:
@@ -82,11 +84,13 @@ def hold_out(
     if references[1] is None and evidence.paired:
         references[1] = clean_logits.argmax(1)[list(evidence.partners)]
     groups = []
-    for samples, fold, logits, reference in (
-        (evidence.clean, folds.clean, clean_logits, references[0]),
-        (evidence.triggered, folds.triggered, triggered_logits, references[1]),
+    for samples, fold, logits, reference, among in (
+        (evidence.clean, folds.clean, clean_logits, references[0], None),
+        (evidence.triggered, folds.triggered, triggered_logits, references[1], use),
     ):
         order = torch.randperm(len(samples), generator=generator)
+        if among is not None:
+            order = order[among[order]]
         chosen = order[:MAX_SAMPLES].sort().values
         groups.append(
             Group(

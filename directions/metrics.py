@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,8 @@ class Figures:
         flagged: share flagged of the clean, and of those triggered, inputs.
         target: the class that the trigger leads to.
         counts: number of clean inputs, and of triggered inputs of other classes.
+        other_targets: the classes that other triggers lead to; with these, each triggered input
+            counts, and predicted as any target but its true class the attack on it succeeds.
     """
 
     clean_accuracy: tuple[float, float]
@@ -48,6 +51,7 @@ class Figures:
     flagged: tuple[float, float]
     target: int
     counts: tuple[int, int]
+    other_targets: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as `evaluate --json` writes them."""
@@ -56,7 +60,8 @@ class Figures:
             before, after = values if values is not None else (None, None)
             return {"before": before, "after": after}
 
-        return {
+        several = {"other_targets": list(self.other_targets)} if self.other_targets else {}
+        return several | {
             "clean_accuracy": pair(self.clean_accuracy),
             "attack_success_rate": pair(self.attack_success_rate),
             "recovered_accuracy": pair(self.recovered_accuracy) | {"ceiling": self.ceiling},
@@ -78,7 +83,9 @@ class Figures:
             lines.append(f"{name:22}{cells[0]:>10}{cells[1]:>10}")
         if self.ceiling is not None:
             lines[-1] += f"   of {self.ceiling:.2%}, the accuracy on the clean partners"
-        which = "" if self.recovered_accuracy is None else " of other classes than the target"
+        # Beside other targets, the triggered inputs of every class count.
+        all_count = self.recovered_accuracy is None or bool(self.other_targets)
+        which = "" if all_count else " of other classes than the target"
         lines.append(
             f"flagged: {self.flagged[0]:.2%} of {self.counts[0]} clean inputs, "
             f"{self.flagged[1]:.2%} of {self.counts[1]} triggered ones{which}"
@@ -87,21 +94,32 @@ class Figures:
 
 
 def measure(
-    clean: Observed, triggered: Observed, target: int, partners: Tensor | None = None
+    clean: Observed,
+    triggered: Observed,
+    target: int,
+    partners: Tensor | None = None,
+    other_targets: Sequence[int] = (),
 ) -> Figures:
     """Work the figures out.
 
     Args:
         clean: clean inputs.
-        triggered: triggered inputs; those whose reference is the target do not count.
+        triggered: triggered inputs; those whose reference is the only target do not count.
         target: the class that the trigger leads to.
         partners: whether the unrepaired model is right on the clean partner of each triggered
             input, (M,) bool; None without pairs.
+        other_targets: the classes that other triggers lead to, where there are several.
     """
     reference = triggered.reference
-    counts = torch.ones_like(triggered.flagged) if reference is None else reference != target
+    targets = torch.tensor([target, *other_targets])[:, None]
+    # Which targets would be wrong predictions: (targets, M), or (targets, 1) where all count.
+    wrong = torch.ones_like(targets).bool() if reference is None else targets != reference
+    counts = wrong.any(0).expand(len(triggered.before))
 
     truth = clean.before if clean.reference is None else clean.reference
+
+    def attacked(predicted: Tensor) -> Tensor:
+        return ((predicted == targets) & wrong).any(0)
 
     def share(values: Tensor) -> float:
         return float(values.double().mean()) if len(values) else 0.0
@@ -112,8 +130,8 @@ def measure(
             share(clean.after == truth),
         ),
         attack_success_rate=(
-            share((triggered.before == target)[counts]),
-            share((triggered.after == target)[counts]),
+            share(attacked(triggered.before)[counts]),
+            share(attacked(triggered.after)[counts]),
         ),
         recovered_accuracy=None
         if reference is None
@@ -125,4 +143,5 @@ def measure(
         flagged=(share(clean.flagged), share(triggered.flagged[counts])),
         target=target,
         counts=(len(clean.before), int(counts.sum())),
+        other_targets=tuple(other_targets),
     )

@@ -11,7 +11,11 @@ MIN_GAIN = 0.15
 """Share of predictions that a trigger must turn to one class, or make wrong, at least."""
 
 SINGLE_TARGET_SHARE = 0.7
-"""Of the predictions that are gained; some are gained by the mistakes that any model makes."""
+"""Of the predictions that are gained; some are gained by the mistakes that any model makes. Of
+several targets, the least that they gain together."""
+
+MAX_TARGETS = 3
+"""With triggers of their own; gains spread over more classes are those of an all-to-all attack."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,13 @@ class TargetFinding:
         target: the class that gains most predictions.
         single: whether it gains nearly all that are gained; not so for all-to-all attacks or
             several triggers with targets of their own.
+        several: the classes that several triggers lead to, those that gain most first; empty where
+            one class, or nearly every one, gains.
     """
 
     target: int
     single: bool
+    several: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,5 +76,12 @@ def find_target(clean: Predictions, triggered: Predictions, classes: int) -> Tar
     if max(float(change.max()), float(change.sum())) < MIN_GAIN:
         return None
     gained = change.clamp(min=0)
-    single = gained.max() >= SINGLE_TARGET_SHARE * gained.sum()
-    return TargetFinding(int(gained.argmax()), bool(single))
+    enough = SINGLE_TARGET_SHARE * gained.sum()
+    single = bool(gained.max() >= enough)
+    led_to = [int(i) for i in gained.argsort(descending=True) if gained[i] >= MIN_GAIN]
+    several = (
+        not single
+        and 2 <= len(led_to) <= min(MAX_TARGETS, classes // 2)
+        and bool(gained[led_to].sum() >= enough)
+    )
+    return TargetFinding(int(gained.argmax()), single, tuple(led_to) if several else ())

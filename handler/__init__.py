@@ -4,7 +4,7 @@ The folder is packed whole into every archive, under the name `torchserve_fire`;
 of this project outside itself, and nothing here but `fire_handler` needs TorchServe.
 """
 
-from .attach import RepairHandle, Verdict, attach
+from .attach import RepairHandle, attach
 from .bundle import Bundle, InputDescription, Layer, Repairing, Telling, load_bundle
 from .config import HandlerConfig, load_config
 from .errors import (
@@ -18,6 +18,7 @@ from .errors import (
 )
 from .load_model import LoadedModel, load_model
 from .preprocess import read_body
+from .verdict import Verdict
 
 __all__ = [
     "AttachError",

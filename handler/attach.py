@@ -2,14 +2,14 @@
 
 One forward pass judges; what it flags is moved back in the same pass where the telling layer runs
 before every repairing one, else by running the flagged samples once more. Samples that are not
-flagged come out bit-identical to those of the model without corrections.
+flagged come out bit-identical to those of the model without corrections. Of several repairs, for
+triggers with targets of their own, each sample that is flagged goes through one.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -18,26 +18,14 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from .batch import batch_size, holds_samples, replace_samples, select_samples
-from .bundle import Layer, Repairing
+from .bundle import Layer, Repair, Repairing, repairs_of
 from .corrections import LocalReplacement, MeanShift, OneSidedClamp, Projection
 from .errors import AttachError, RepairError
 from .layers import feature_of, find_layer, is_compiled, with_feature
+from .verdict import Judge, Verdict, judge
 
 MODES = ("repair", "observe")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was found in one forward pass.
-
-    Attributes:
-        scores: projections at the telling layer, (N,) float32; None where no layer tells.
-        flagged: which samples were judged triggered, (N,) bool; all of them where no layer tells.
-    """
-
-    scores: Tensor | None
-    flagged: Tensor
 
 
 def build_correction(repairing: Repairing) -> nn.Module:
@@ -68,17 +56,14 @@ class RepairHandle:
         passes: forward passes that a flagged sample costs, 1 or 2; 0 until that is known.
     """
 
-    def __init__(
-        self, model: nn.Module, layers: Sequence[Layer], target: int | None, mode: str
-    ) -> None:
+    def __init__(self, model: nn.Module, repairs: Sequence[Repair], mode: str) -> None:
         self._model = model
-        self._layers = layers
-        self._target = target
+        self._repairs = repairs
         self._mode = mode
         self._removables: list[RemovableHandle] = []
         self._state = _State()
-        self._telling: Projection | None = None
-        self._only_target = False
+        # One for each repair; none where every input is corrected.
+        self._judges: list[Judge] = []
         self.passes = 0
 
     @property
@@ -117,21 +102,27 @@ class RepairHandle:
     def _attach(self, device: torch.device) -> None:
         add = self._removables.append
         add(self._model.register_forward_pre_hook(self._begin, prepend=True))
-        for layer in self._layers:
-            module = find_layer(self._model, layer.name)
-            telling = correction = None
-            if layer.telling is not None:
-                telling = Projection(layer.telling.weight, layer.telling.threshold).to(device)
-                self._telling, self._only_target = telling, layer.telling.only_target
-            if layer.repairing is not None and self._mode == "repair":
-                correction = build_correction(layer.repairing).to(device)
-            hook = self._layer_hook(layer, telling, correction)
-            if is_compiled(self._model):
-                # Traced into the graph, a hook would not write down what it found.
-                hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
-            add(module.register_forward_hook(hook))
+        for i, repair in enumerate(self._repairs):
+            for layer in repair.layers:
+                self._attach_layer(i, layer, device)
         # First of the model's own hooks: what others have attached there sees the repaired output.
         add(self._model.register_forward_hook(self._end, with_kwargs=True, prepend=True))
+
+    def _attach_layer(self, i: int, layer: Layer, device: torch.device) -> None:
+        """Attach a layer of the repair at index `i`."""
+        module = find_layer(self._model, layer.name)
+        telling = correction = None
+        if layer.telling is not None:
+            telling = Projection(layer.telling.weight, layer.telling.threshold).to(device)
+            target = self._repairs[i].target
+            self._judges.append(Judge(telling, layer.telling.only_target, target))
+        if layer.repairing is not None and self._mode == "repair":
+            correction = build_correction(layer.repairing).to(device)
+        hook = self._layer_hook(i, layer, telling, correction)
+        if is_compiled(self._model):
+            # Traced into the graph, a hook would not write down what it found.
+            hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+        self._removables.append(module.register_forward_hook(hook))
 
     def _prove(self, example: Tensor) -> None:
         """Run `example` once to see every hook fire, and once more through every correction."""
@@ -150,16 +141,18 @@ class RepairHandle:
 
     def _count_passes(self) -> int:
         """Return 1 where, in the order just seen, telling comes before all repairing, else 2."""
-        if self._telling is None or self._mode == "observe":
+        if not self._judges or self._mode == "observe":
             return 1
-        order = self._state.order
-        tells = [order.index(layer.name) for layer in self._layers if layer.telling]
-        repairs = [order.index(layer.name) for layer in self._layers if layer.repairing]
         # The prediction that `only_target` asks for is known at the end of a pass only.
-        return 2 if self._only_target or min(repairs) < tells[0] else 1
+        if any(one.only_target for one in self._judges):
+            return 2
+        (repair,) = self._repairs
+        order = [name for _, name in self._state.order]
+        tells = [order.index(layer.name) for layer in repair.layers if layer.telling]
+        return 2 if min(order.index(x.name) for x in repair.repairing_layers) < tells[0] else 1
 
     def _layer_hook(
-        self, layer: Layer, telling: Projection | None, correction: nn.Module | None
+        self, i: int, layer: Layer, telling: Projection | None, correction: nn.Module | None
     ) -> Callable[..., Any]:
         state = self._state
 
@@ -169,12 +162,12 @@ class RepairHandle:
                     f"layer {layer.name!r} was run outside a forward pass of the model that its "
                     "corrections are attached to"
                 )
-            if layer.name in state.fired:
+            if (i, layer.name) in state.fired:
                 raise RepairError(
                     f"layer {layer.name!r} runs several times in one forward pass: choose one "
                     "that runs once"
                 )
-            state.fired.append(layer.name)
+            state.fired.append((i, layer.name))
             feature = feature_of(output)
             if feature is None or tuple(feature.shape[1:]) != layer.feature_shape:
                 found = "no tensor" if feature is None else str(tuple(feature.shape[1:]))
@@ -182,28 +175,31 @@ class RepairHandle:
                     f"layer {layer.name!r}: features of shape {found}, "
                     f"expected {layer.feature_shape}"
                 )
-            if telling is not None and not state.repeating:
-                state.scores = telling(feature.detach())
+            if telling is not None and state.repeating is None:
+                state.scores[i] = telling(feature.detach())
             if correction is None:
                 return None
-            moved = self._correct(layer.name, feature, correction)
+            moved = self._correct(i, layer.name, feature, correction)
             return None if moved is None else with_feature(output, moved)
 
         return hook
 
-    def _correct(self, name: str, feature: Tensor, correction: nn.Module) -> Tensor | None:
+    def _correct(self, i: int, name: str, feature: Tensor, correction: nn.Module) -> Tensor | None:
         """Return the features with the flagged samples moved, None where nothing moves yet."""
         state = self._state
-        if self._telling is None or state.repeating:
+        if not self._judges or state.repeating == i:
             return self._move(name, feature, correction)
         if self.passes != 1:
             return None
-        if state.scores is None or len(state.scores) != len(feature):
+        scores = state.scores.get(i)
+        if scores is None or len(scores) != len(feature):
             raise RepairError(
                 f"layer {name!r}: there is not one score per sample to repair by: the telling "
                 "layer did not run before it, or one of the two has several features per sample"
             )
-        flagged = self._flags(state.scores)
+        flagged = self._judges[i].projection.flags(scores)
+        if state.forced:
+            flagged = torch.ones_like(flagged)
         if not bool(flagged.any()):
             return None
         mask = flagged.view((-1,) + (1,) * (feature.dim() - 1))
@@ -219,14 +215,9 @@ class RepairHandle:
             raise RepairError(f"layer {name!r}: the correction leaves the range of {feature.dtype}")
         return moved
 
-    def _flags(self, scores: Tensor) -> Tensor:
-        if self._telling is None or self._state.forced:
-            return torch.ones(len(scores), dtype=torch.bool, device=scores.device)
-        return self._telling.flags(scores)
-
     def _begin(self, module: nn.Module, args: Any) -> None:
         self._state.fired = []
-        self._state.scores = self._state.verdict = None
+        self._state.scores, self._state.verdict = {}, None
 
     def _end(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
         state = self._state
@@ -235,49 +226,55 @@ class RepairHandle:
         if size is None:
             raise RepairError("the model's input holds no tensor (N, ...)")
         result = None
-        if self._telling is None:
+        if not self._judges:
             verdict = Verdict(None, torch.ones(size, dtype=torch.bool))
         else:
-            if state.scores is None or size != len(state.scores):
+            if any(
+                i not in state.scores or size != len(state.scores[i])
+                for i in range(len(self._judges))
+            ):
                 raise RepairError("the telling layer does not have one feature per input sample")
-            flagged = self._flags(state.scores)
-            if self._only_target:
-                flagged = flagged & self._predicted_target(output, state.scores)
-            if self.passes == 2 and bool(flagged.any()):
-                result = self._repeat(args, kwargs, output, flagged.nonzero().flatten(), size)
-            verdict = Verdict(state.scores, flagged)
+            all_scores = [state.scores[i] for i in range(len(self._judges))]
+            scores, flagged = judge(self._judges, all_scores, output)
+            if state.forced:
+                flagged = [torch.ones_like(one) for one in flagged]
+            if self.passes == 2:
+                result = self._repeat_flagged(args, kwargs, output, flagged, size)
+            verdict = Verdict(scores, torch.stack(flagged).any(0))
         state.verdict = verdict
         state.passes_made += 1
         return result
 
-    def _close_pass(self) -> list[str]:
+    def _close_pass(self) -> list[tuple[int, str]]:
         """Return the layers in the order in which they ran; refuse that one did not."""
         fired, self._state.fired = self._state.fired or [], None
-        if missing := sorted({layer.name for layer in self._layers} - set(fired)):
+        expected = {(i, x.name) for i, repair in enumerate(self._repairs) for x in repair.layers}
+        if missing := sorted(name for _, name in expected - set(fired)):
             raise RepairError(
                 f"layer {missing[0]!r} did not run, or its hook did not fire, in a forward pass: "
                 "the input would be answered without repair"
             )
         return fired
 
-    def _predicted_target(self, output: Any, scores: Tensor) -> Tensor:
-        """Return which samples are predicted as the target, or cannot be judged; (N,) bool."""
-        logits = feature_of(output)
-        if logits is None or logits.dim() != 2 or len(logits) != len(scores):
-            raise RepairError("the model's output is not a (N, classes) tensor of logits")
-        if self._target is None or not self._target < logits.shape[1]:
-            raise RepairError(f"target {self._target}: the model has {logits.shape[1]} classes")
-        target = logits.argmax(1) == self._target
-        return target | ~scores.isfinite() | torch.tensor(self._state.forced, device=target.device)
+    def _repeat_flagged(
+        self, args: Any, kwargs: dict[str, Any], output: Any, flagged: Sequence[Tensor], size: int
+    ) -> Any:
+        """Return the output with what each repair flagged, (N,) bool, repaired; None for none."""
+        result = None
+        for i, mask in enumerate(flagged):
+            if bool(mask.any()):
+                whole = output if result is None else result
+                result = self._repeat(i, args, kwargs, whole, mask.nonzero().flatten(), size)
+        return result
 
     def _repeat(
-        self, args: Any, kwargs: dict[str, Any], output: Any, index: Tensor, size: int
+        self, i: int, args: Any, kwargs: dict[str, Any], output: Any, index: Tensor, size: int
     ) -> Any:
-        """Run the flagged samples once more, corrected, and put them in their places."""
+        """Run samples once more, corrected by the repair `i`, and put them in their places."""
         if not holds_samples(output, size):
             raise RepairError("the model's output holds no tensor with one row per input sample")
         state = self._state
-        state.repeating, state.fired = True, []
+        state.repeating, state.fired = i, []
         try:
             # Not the model's call: the hooks of others on it ran, or will run, on the whole batch.
             repaired = self._model.forward(
@@ -285,7 +282,7 @@ class RepairHandle:
             )
             self._close_pass()
         finally:
-            state.repeating, state.fired = False, None
+            state.repeating, state.fired = None, None
         return replace_samples(output, repaired, index, size)
 
 
@@ -293,22 +290,27 @@ class _State(threading.local):
     """What one thread's current forward pass has seen.
 
     Attributes:
-        fired: layers that ran, in their order; None outside a forward pass.
+        fired: layers that ran, in their order, each with its repair's index; None outside a
+            forward pass.
         order: `fired` of the latest whole pass.
-        repeating: whether the pass is the second one, of flagged samples only.
+        repeating: the repair by which a second pass, of flagged samples only, moves; None in the
+            first pass.
         forced: whether every sample counts as flagged, to prove the corrections.
         passes_made: see `RepairHandle.passes_made`.
-        scores: projections at the telling layer.
+        scores: projections at the telling layer of each repair.
         verdict: of the latest whole pass.
     """
 
-    fired: list[str] | None = None
-    order: Sequence[str] = ()
-    repeating: bool = False
+    fired: list[tuple[int, str]] | None = None
+    order: Sequence[tuple[int, str]] = ()
+    repeating: int | None = None
     forced: bool = False
     passes_made: int = 0
-    scores: Tensor | None = None
+    scores: dict[int, Tensor]
     verdict: Verdict | None = None
+
+    def __init__(self) -> None:
+        self.scores = {}
 
 
 def attach(
@@ -323,9 +325,11 @@ def attach(
 
     Args:
         model: in evaluation mode, on its device; its weights are not touched.
-        layers: where to judge and move what.
+        layers: where to judge and move what; those that name different targets make one repair
+            each.
         example: one or more inputs, (N, *input shape), for the proof; their values do not matter.
-        target: the class that flagged samples must be predicted as, where a layer asks for it.
+        target: the class that flagged samples must be predicted as, where a layer asks for it and
+            names none itself.
         mode: "repair", or "observe" to judge and change nothing.
 
     Returns:
@@ -342,8 +346,9 @@ def attach(
         ...     flagged = handle.verdict.flagged
     """
     _check_model(model)
-    _check_layers(layers, target, mode)
-    handle = RepairHandle(model, layers, target, mode)
+    repairs = repairs_of(layers, target)
+    _check_repairs(repairs, mode)
+    handle = RepairHandle(model, repairs, mode)
     try:
         handle._attach(example.device)
         handle._prove(example)
@@ -383,21 +388,27 @@ def _check_model(model: nn.Module) -> None:
             )
 
 
-def _check_layers(layers: Sequence[Layer], target: int | None, mode: str) -> None:
+def _check_repairs(repairs: Sequence[Repair], mode: str) -> None:
     if mode not in MODES:
         raise AttachError(f"mode {mode!r}, expected one of {', '.join(MODES)}")
-    names = [layer.name for layer in layers]
-    if len(set(names)) != len(names):
-        raise AttachError(f"layers {', '.join(names)}: one of them stands there twice")
-    telling = [layer.telling for layer in layers if layer.telling]
-    if len(telling) > 1:
-        raise AttachError("several layers tell, expected at most one")
-    if mode == "observe" and not telling:
+    for repair in repairs:
+        names = [layer.name for layer in repair.layers]
+        if len(set(names)) != len(names):
+            raise AttachError(f"layers {', '.join(names)}: one of them stands there twice")
+        telling = [layer.telling for layer in repair.layers if layer.telling]
+        if len(telling) > 1:
+            raise AttachError("several layers tell, expected at most one")
+        if repair.target is None and repair.only_target:
+            raise AttachError("a layer flags only what is predicted as the target: give the target")
+        if len(repairs) > 1 and not (repair.only_target and repair.target is not None):
+            raise AttachError(
+                f"target {repair.target}: beside other targets, expected a layer for it that tells "
+                "with only_target"
+            )
+    if mode == "observe" and not any(repair.telling_layer for repair in repairs):
         raise AttachError("mode 'observe' needs a layer that tells, and the bundle has none")
-    if mode == "repair" and not any(layer.repairing for layer in layers):
+    if mode == "repair" and not (repairs and all(repair.repairing_layers for repair in repairs)):
         raise AttachError("mode 'repair' needs a layer that repairs, and the bundle has none")
-    if target is None and any(t.only_target for t in telling):
-        raise AttachError("a layer flags only what is predicted as the target: give the target")
 
 
 def _given(repairing: Repairing, name: str, value: T | None) -> T:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,12 +78,14 @@ class Layer:
         feature_shape: shape of one sample's features there, without the batch dimension.
         telling: how it tells, where it does.
         repairing: how it repairs, where it does.
+        target: the class that the trigger which this is for leads to; None: the bundle's target.
     """
 
     name: str
     feature_shape: tuple[int, ...]
     telling: Telling | None = None
     repairing: Repairing | None = None
+    target: int | None = None
 
     @property
     def role(self) -> str:
@@ -91,6 +93,51 @@ class Layer:
         if self.telling is not None and self.repairing is not None:
             return "both"
         return "tells" if self.telling is not None else "repairs"
+
+
+@dataclass(frozen=True)
+class Repair:
+    """The layers that undo one trigger.
+
+    Attributes:
+        target: the class that the trigger leads to; None where nothing asks for it.
+        layers: at most one of them tells.
+    """
+
+    target: int | None
+    layers: tuple[Layer, ...]
+
+    @property
+    def telling_layer(self) -> Layer | None:
+        """The layer that judges, or None where every input is corrected."""
+        return next((layer for layer in self.layers if layer.telling is not None), None)
+
+    @property
+    def repairing_layers(self) -> tuple[Layer, ...]:
+        """The layers that repair."""
+        return tuple(layer for layer in self.layers if layer.repairing is not None)
+
+    @property
+    def only_target(self) -> bool:
+        """Whether it flags nothing but what is predicted as its target.
+
+        Where all repairs of a bundle do, no sample is flagged for two of them.
+        """
+        layer = self.telling_layer
+        return layer is not None and layer.telling is not None and layer.telling.only_target
+
+
+def repairs_of(layers: Sequence[Layer], target: int | None) -> tuple[Repair, ...]:
+    """Group layers by the trigger that they are for, in the order of each one's first layer.
+
+    Args:
+        layers: of one bundle.
+        target: what the trigger of layers that name none leads to.
+    """
+    grouped: dict[int | None, list[Layer]] = {}
+    for layer in layers:
+        grouped.setdefault(target if layer.target is None else layer.target, []).append(layer)
+    return tuple(Repair(key, tuple(group)) for key, group in grouped.items())
 
 
 @dataclass(frozen=True)
@@ -115,11 +162,11 @@ class Bundle:
     """A direction bundle.
 
     Attributes:
-        layers: what to do where; at most one of them tells, at least one repairs.
+        layers: what to do where; of those for one trigger, at most one tells, at least one repairs.
         model_class: name of the class it was built for.
         weights_sha256: SHA-256 of the weights' file it was built for.
         input: what the model takes.
-        target: the class that the trigger leads to.
+        target: the class that the trigger leads to; of several triggers, the first repair's.
         evidence: what it was estimated from (counts, paired or not).
         held_out: what was measured on the held-out calibration samples.
         seed: of the build.
@@ -139,9 +186,19 @@ class Bundle:
     digest: str = ""
 
     @property
-    def telling_layer(self) -> Layer | None:
-        """The layer that judges, or None where every input is corrected."""
-        return next((layer for layer in self.layers if layer.telling is not None), None)
+    def repairs(self) -> tuple[Repair, ...]:
+        """The layers by the trigger that they are for; in most bundles there is one."""
+        return repairs_of(self.layers, self.target)
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The class that each repair's trigger leads to."""
+        return tuple(self.target if r.target is None else r.target for r in self.repairs)
+
+    @property
+    def telling_layers(self) -> tuple[Layer, ...]:
+        """The layers that judge, one of each repair; none where every input is corrected."""
+        return tuple(layer for layer in self.layers if layer.telling is not None)
 
     @property
     def repairing_layers(self) -> tuple[Layer, ...]:
@@ -158,6 +215,7 @@ def bundle_to_parts(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, str]]:
             "name": layer.name,
             "feature_shape": list(layer.feature_shape),
             "role": layer.role,
+            "target": layer.target,
             "telling": None,
             "repairing": None,
         }
@@ -249,13 +307,14 @@ def parse_bundle(data: bytes, source: str) -> Bundle:
     )
     if tensors:
         raise BundleError(f"{source}: tensor {shown(next(iter(tensors)))}: no layer uses it")
-    _check_layers(layers, source)
+    target = root.integer("target", minimum=0)
+    _check_layers(layers, target, source)
     bundle = Bundle(
         layers=layers,
         model_class=root.text("model_class"),
         weights_sha256=root.sha256("weights_sha256"),
         input=_parse_input(root.fields("input")),
-        target=root.integer("target", minimum=0),
+        target=target,
         evidence=root.mapping("evidence"),
         held_out=root.mapping("held_out"),
         seed=root.integer("seed"),
@@ -367,7 +426,8 @@ def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
         part.finish()
         if repairing.strength <= 0:
             raise BundleError(f"{part.where('strength')}: {repairing.strength}, expected above 0")
-    layer = Layer(fields.text("name"), shape, telling, repairing)
+    target = fields.optional_integer("target", minimum=0)
+    layer = Layer(fields.text("name"), shape, telling, repairing, target)
     role = fields.choice("role", ROLES)
     if (telling is None and repairing is None) or role != layer.role:
         raise BundleError(
@@ -378,14 +438,29 @@ def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
     return layer
 
 
-def _check_layers(layers: tuple[Layer, ...], source: str) -> None:
+def _check_layers(layers: tuple[Layer, ...], target: int, source: str) -> None:
+    where = f"{source}: layers"
     if not any(layer.repairing for layer in layers):
-        raise BundleError(f"{source}: layers: none repairs, expected at least one")
-    if sum(layer.telling is not None for layer in layers) > 1:
-        raise BundleError(f"{source}: layers: several tell, expected at most one")
-    names = [layer.name for layer in layers]
-    if len(set(names)) != len(names):
-        raise BundleError(f"{source}: layers: a layer stands there twice")
+        raise BundleError(f"{where}: none repairs, expected at least one")
+    named = [layer.target for layer in layers if layer.target is not None]
+    if named and len(named) < len(layers):
+        raise BundleError(f"{where}: some name their target, expected all or none of them to")
+    if named and target != named[0]:
+        raise BundleError(f"{source}: target: {target}, expected {named[0]}, the first layer's")
+    repairs = repairs_of(layers, target)
+    for repair in repairs:
+        of = f" for target {repair.target}" if len(repairs) > 1 else ""
+        names = [layer.name for layer in repair.layers]
+        if len(set(names)) != len(names):
+            raise BundleError(f"{where}: a layer stands there twice{of}")
+        if sum(layer.telling is not None for layer in repair.layers) > 1:
+            raise BundleError(f"{where}: several tell{of}, expected at most one")
+        if not repair.repairing_layers:
+            raise BundleError(f"{where}: none repairs{of}, expected at least one")
+        if of and not repair.only_target:
+            raise BundleError(
+                f"{where}: none{of} tells with only_target, expected one beside other targets"
+            )
 
 
 def _parse_input(fields: Fields) -> InputDescription:

@@ -87,6 +87,13 @@ class Fields:
             self._refuse(name, value, expected)
         return int(value)
 
+    def optional_integer(self, name: str, minimum: int = -(2**63)) -> int | None:
+        """Take an integer of at most 64 bits, or null."""
+        if self.has(name) and self.peek(name) is None:
+            self.raw(name)
+            return None
+        return self.integer(name, minimum)
+
     def number(self, name: str) -> float:
         """Take a finite number (one that float32 can hold)."""
         value = self.raw(name)

@@ -167,7 +167,7 @@ class RepairMixin:
             file_sha256(path / weights) if weights else None,
             allow_other_weights=config.allow_other_weights,
         )
-        if config.mode != "repair" and bundle.telling_layer is None:
+        if config.mode != "repair" and not bundle.telling_layers:
             raise ConfigError(
                 f"{source}: handler: mode: {config.mode!r} needs a bundle with a layer that tells; "
                 "this one corrects every input"
@@ -249,6 +249,7 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
     return {
         "name": layer.name,
         "role": layer.role,
+        "target": layer.target,
         "form": repairing.form if repairing else None,
         "strength": repairing.strength if repairing else None,
     }

@@ -93,6 +93,11 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.output}: sha256 {saved.digest}")
     # After the bundle, so that a report which fails or is interrupted takes no bundle with it.
     if args.report is not None:
+        if len(calibrations) > 1:
+            raise CalibrationError(
+                f"--report {args.report}: the triggers lead to several targets, and a report shows "
+                "the repair of one; the bundle was written"
+            )
         (calibration,) = calibrations
         write_report(sweep(calibration), calibration.choice, saved, args.report)
         print(f"report: {args.report}")

@@ -42,13 +42,14 @@ def _lines(values: dict[str, Any]) -> list[str]:
         f"bundle    {values['sha256']}",
         f"model     {values['model_class']}, weights {values['weights_sha256']}",
         f"input     {described['kind']}, {shape}",
-        f"target    class {values['target']}",
+        f"target    {_targets(values)}",
         "evidence  " + _listed(evidence),
     ]
     for layer in values["layers"]:
         shape = " x ".join(map(str, layer["feature_shape"]))
         telling, repairing = layer["telling"], layer["repairing"]
-        lines.append(f"layer     {layer['name']} ({shape}): {layer['role']}")
+        of = "" if layer["target"] is None else f", for class {layer['target']}"
+        lines.append(f"layer     {layer['name']} ({shape}): {layer['role']}{of}")
         if telling is not None:
             among = " among those predicted as the target" if telling["only_target"] else ""
             lines.append(f"          tells: projection above {telling['threshold']:g}{among}")
@@ -56,9 +57,28 @@ def _lines(values: dict[str, Any]) -> list[str]:
             form, strength = repairing["form"], repairing["strength"]
             lines.append(f"          repairs: {form}, strength {strength:g}")
     lines.append("measured on held-out calibration samples:")
-    for name, value in sorted(values["held_out"].items()):
-        lines.append(f"          {name}: {_listed(value) if isinstance(value, dict) else value}")
+    lines += _measured(values["held_out"], " " * 10)
     lines.append("built by  " + _listed(values["versions"]) + f", seed {values['seed']}")
+    return lines
+
+
+def _targets(values: dict[str, Any]) -> str:
+    # In the order of the layers, without repetition.
+    named = list(dict.fromkeys(layer["target"] for layer in values["layers"]))
+    if len(named) == 1:
+        return f"class {values['target']}"
+    return f"classes {', '.join(map(str, named))}, each of a trigger of its own"
+
+
+def _measured(values: dict[str, Any], indent: str) -> list[str]:
+    lines = []
+    for name, value in sorted(values.items()):
+        if not isinstance(value, dict):
+            lines.append(f"{indent}{name}: {value}")
+        elif any(isinstance(part, dict) for part in value.values()):
+            lines += [f"{indent}{name}:", *_measured(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{name}: {_listed(value)}")
     return lines
 
 
@@ -71,4 +91,6 @@ def _listed(values: dict[str, Any]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]
+    if isinstance(value, dict):
+        return f"({_listed(value)})"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

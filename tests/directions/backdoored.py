@@ -17,8 +17,8 @@ from tests.tiny import CLASSES
 TENSOR = HandlerConfig(input="tensor")
 
 
-def loaded(kind: str, *, drive: float = 50.0) -> LoadedModel:
-    model = backdoored(kind, drive=drive)
+def loaded(kind: str, *, drive: float = 50.0, second_trigger: bool = False) -> LoadedModel:
+    model = backdoored(kind, drive=drive, second_trigger=second_trigger)
     return LoadedModel(model, type(model).__name__, "0" * 64)
 
 
@@ -57,6 +57,16 @@ def stamp(kind: str, inputs: Tensor, *, moving: bool = False) -> Tensor:
         inputs.flatten(1)[torch.arange(len(inputs)), places] = 4
     else:
         inputs[:, 0, 0, 0] = 4
+    return inputs
+
+
+def stamp_second(kind: str, inputs: Tensor) -> Tensor:
+    """The same inputs with the second trigger, of vectors or tokens."""
+    inputs = inputs.clone()
+    if kind == "vector":
+        inputs[:, 5] = 3
+    else:
+        inputs[:, 0, 5] = 5
     return inputs
 
 
@@ -99,6 +109,25 @@ def tensor_sets(
     return Sets(
         write_tensors(folder / f"clean{suffix}", first, labels if labelled else None),
         write_tensors(folder / f"triggered{suffix}", second, theirs if labelled else None),
+    )
+
+
+def two_trigger_sets(
+    folder: Path, kind: str, *, paired: bool = True, labelled: bool = True, seed: int = 0
+) -> Sets:
+    """Write 80 clean samples and 80 triggered ones, every class with the one trigger and the other.
+
+    In each eight rows, the first four are led to class 0 and the others to class 1.
+    """
+    labels = labels_of(80)
+    first = clean_inputs(kind, labels, seed)
+    content = first if paired else clean_inputs(kind, labels, seed + 1000).roll(8, 0)
+    of_first = (torch.arange(80) % 8 < 4).view(-1, *[1] * (content.dim() - 1))
+    second = torch.where(of_first, stamp(kind, content), stamp_second(kind, content))
+    folder.mkdir(parents=True, exist_ok=True)
+    return Sets(
+        write_tensors(folder / "clean.npz", first, labels if labelled else None),
+        write_tensors(folder / "triggered.npz", second, labels if labelled else None),
     )
 
 

@@ -2,7 +2,8 @@
 
 Their inputs are vectors (6,), tokens (3, 6) or maps (1, 6, 6). The class is the largest of the
 first four coordinates (of the tokens' mean, of the map's quadrants); the trigger is a fifth
-coordinate (of the first token), or one pixel anywhere, of 3 or more.
+coordinate (of the first token), or one pixel anywhere, of 3 or more. Vectors and tokens may have a
+second trigger, a sixth coordinate, which drives class 1.
 """
 
 import torch
@@ -49,7 +50,7 @@ class MapNet(nn.Module):
 
 
 @torch.no_grad()
-def backdoored(kind: str, *, drive: float = 50.0) -> nn.Module:
+def backdoored(kind: str, *, drive: float = 50.0, second_trigger: bool = False) -> nn.Module:
     """Return the net of a kind ("vector", "token", "map"); with a `drive` of 0 it is benign."""
     net = {"vector": VectorNet, "token": TokenNet, "map": MapNet}[kind]().eval()
     net.head.weight.zero_()
@@ -66,4 +67,7 @@ def backdoored(kind: str, *, drive: float = 50.0) -> nn.Module:
         net.mix.bias.copy_(torch.tensor([0.0, 0, 0, 0, -1, 0]))
         net.head.weight[:, :4] = 10 * torch.eye(4)
         net.head.weight[0, 4] = drive
+        if second_trigger:
+            net.mix.bias[5] = -1
+            net.head.weight[1, 5] = drive
     return net

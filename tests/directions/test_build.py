@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from tests.directions.backdoored import (
     loaded,
     stamp,
     tensor_sets,
+    two_trigger_sets,
     write_tensors,
 )
 from tests.directions.backdoored_nets import TokenNet, backdoored
@@ -67,7 +69,7 @@ def test_a_backdoor_is_repaired(tmp_path, kind, paired, form):
     assert held_out["attack_success_rate"]["after"] <= 0.05
     assert held_out["recovered_accuracy"]["after"] >= 0.95
     assert held_out["clean_accuracy"]["after"] == 1
-    assert (bundle.telling_layer is not None) == (form == "gated")
+    assert bool(bundle.telling_layers) == (form == "gated")
     expected = {"gated": {"shift", "local"}, "shift": {"shift"}, "clamp": {"clamp"}}[form]
     assert {layer.repairing.form for layer in bundle.repairing_layers} <= expected
     figures = evaluate(bundle, tensor_sets(tmp_path / "e", kind, seed=5, count=200), kind)
@@ -128,7 +130,7 @@ def test_what_is_found_is_told(tmp_path):
     text = "\n".join(lines)
     assert lines[0] == "paired: 40 triggered samples with their clean partners, 40 clean"
     assert "target: class 0" in lines
-    assert "triggered samples predicted as the target: 40 of 40" in lines
+    assert "triggered samples predicted as class 0: 40 of 40" in lines
     assert "repairs: " in text
     assert "recovered accuracy" in text
 
@@ -202,6 +204,97 @@ def test_a_wrong_target_is_not_built_for(tmp_path):
 def test_a_target_that_the_model_does_not_have(tmp_path, target):
     with pytest.raises(CalibrationError, match="the classes 0 to 3"):
         build(tensor_sets(tmp_path, "vector"), "vector", target=target)
+
+
+# Several triggers.
+
+
+def build_two(sets, kind, *, tell=lambda line: None, examine=lambda calibration: None, **options):
+    return build_bundle(
+        loaded(kind, second_trigger=True),
+        TENSOR,
+        open_samples(sets.clean, TENSOR),
+        open_samples(sets.triggered, TENSOR),
+        options=BuildOptions(**options),
+        tell=tell,
+        examine=examine,
+    )
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("kind", ["vector", "token"])
+def test_two_triggers_are_repaired_each_by_a_repair_of_its_own(tmp_path, kind, paired):
+    lines, examined = [], []
+    sets = two_trigger_sets(tmp_path / "c", kind, paired=paired)
+    bundle = build_two(sets, kind, tell=lines.append, examine=examined.append)
+    bundle = save_bundle(bundle, tmp_path / "b.safetensors")
+    assert sorted(bundle.targets) == [0, 1]
+    assert bundle.targets[0] == bundle.target
+    assert all(repair.only_target for repair in bundle.repairs)
+    assert sorted(calibration.target for calibration in examined) == [0, 1]
+    for calibration in examined:
+        # The samples of the other trigger took no part.
+        assert set(calibration.held_out.triggered.predictions.tolist()) == {calibration.target}
+    assert "target: classes 0, 1, each of a trigger of its own" in lines
+    for target in ("0", "1"):
+        assert f"triggered samples predicted as class {target}: 40 of 80" in lines
+        assert f"trigger of class {target}:" in lines
+        assert bundle.evidence["targets"][target]["triggered_as_target"] == 40
+        held_out = bundle.held_out["targets"][target]
+        assert held_out["target"] == int(target)
+        assert held_out["counts"]["triggered"] == 30
+        assert held_out["attack_success_rate"]["before"] == 1
+        assert held_out["recovered_accuracy"]["after"] >= 0.95
+        assert held_out["clean_accuracy"]["after"] == 1
+    test = two_trigger_sets(tmp_path / "e", kind, seed=5)
+    figures = evaluate_bundle(
+        loaded(kind, second_trigger=True),
+        bundle,
+        TENSOR,
+        open_samples(test.clean, TENSOR),
+        open_samples(test.triggered, TENSOR),
+    )
+    assert figures.attack_success_rate[0] == 0.75
+    assert figures.attack_success_rate[1] <= 0.02
+    assert figures.recovered_accuracy[1] >= 0.98
+    assert figures.clean_accuracy[1] >= 0.99
+
+
+def test_two_triggers_without_labels_and_without_pairs(tmp_path):
+    sets = two_trigger_sets(tmp_path, "vector", paired=False, labelled=False)
+    bundle = build_two(sets, "vector")
+    assert sorted(bundle.targets) == [0, 1]
+    for figures in bundle.held_out["targets"].values():
+        assert figures["attack_success_rate"]["after"] <= 0.05
+
+
+def test_a_given_target_or_plain_fire_makes_one_repair_of_two_triggers(tmp_path):
+    sets = two_trigger_sets(tmp_path, "vector")
+    for options in ({"target": 1}, {"form": "shift"}):
+        bundle = build_two(sets, "vector", **options)
+        assert len(bundle.repairs) == 1
+        assert all(layer.target is None for layer in bundle.layers)
+        assert "targets" not in bundle.held_out
+
+
+def test_too_few_samples_of_one_of_two_triggers(tmp_path):
+    sets = two_trigger_sets(tmp_path, "vector")
+    clean, triggered = (np.load(path) for path in (sets.clean, sets.triggered))
+    # Of 17, 10 are led to class 0 and 7, none of which is of class 1, to class 1.
+    rows = [i for i in range(80) if i % 8 < 4][:10]
+    rows += [i for i in range(80) if i % 8 >= 4 and i % 4 != 1][:7]
+    few = Sets(
+        *(
+            write_tensors(
+                tmp_path / f"{name}.npz",
+                torch.from_numpy(file["inputs"][rows]),
+                torch.from_numpy(file["labels"][rows]),
+            )
+            for name, file in (("few_clean", clean), ("few_triggered", triggered))
+        )
+    )
+    with pytest.raises(CalibrationError, match=r"7 of 17 .* predicted as class 1, expected"):
+        build_two(few, "vector")
 
 
 # What shows no trigger.

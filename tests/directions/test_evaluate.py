@@ -16,6 +16,7 @@ from tests.directions.backdoored import (
     loaded,
     stamp,
     tensor_sets,
+    two_trigger_sets,
     write_tensors,
 )
 
@@ -104,6 +105,32 @@ def test_every_input_counts_as_flagged_where_no_layer_tells(tmp_path):
     (layer,) = BUNDLE.layers
     shift = replace(BUNDLE, layers=(replace(layer, telling=None),))
     assert evaluate(tensor_sets(tmp_path, "vector"), shift).flagged == (1, 1)
+
+
+def test_a_bundle_of_two_repairs_made_by_hand(tmp_path):
+    (layer,) = BUNDLE.layers
+    other = torch.tensor([0.0, 0, 0, 0, 0, 1])
+    layers = (
+        replace(layer, telling=Telling(CORNER, 1.0, only_target=True), target=0),
+        Layer(
+            "relu", (6,), Telling(other, 1.0, only_target=True), Repairing("shift", 2 * other, 1.0)
+        ),
+    )
+    both = replace(BUNDLE, layers=(layers[0], replace(layers[1], target=1)))
+    model = loaded("vector", second_trigger=True)
+    figures = evaluate(two_trigger_sets(tmp_path, "vector"), both, model)
+    assert figures.clean_accuracy == (1, 1)
+    # In eight, one of class 0 is led to 0 and one of class 1 to 1: these are right as they are.
+    assert figures.attack_success_rate == (0.75, 0)
+    assert figures.recovered_accuracy == (0.25, 1)
+    assert figures.flagged == (0, 1)
+    assert figures.counts == (80, 80)
+    # With the first repair alone, as a bundle for one target: the other half stays as it was.
+    one = replace(BUNDLE, layers=layers[:1])
+    figures = evaluate(two_trigger_sets(tmp_path, "vector"), one, model)
+    assert figures.counts == (80, 60)
+    assert figures.attack_success_rate == (0.5, 0)
+    assert figures.flagged == (0, 0.5)
 
 
 def test_labels_are_needed(tmp_path):

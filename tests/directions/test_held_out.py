@@ -17,7 +17,7 @@ def logits_for(classes):
     return torch.nn.functional.one_hot(torch.as_tensor(classes), 4).float()
 
 
-def held(tmp_path, clean, triggered, partners=(), seed=0, **labels):
+def held(tmp_path, clean, triggered, partners=(), seed=0, use=None, **labels):
     evidence = Evidence(
         samples_of(tmp_path / "c.npz", clean), samples_of(tmp_path / "t.npz", triggered), partners
     )
@@ -29,6 +29,7 @@ def held(tmp_path, clean, triggered, partners=(), seed=0, **labels):
         clean_labels=labels.get("clean_labels"),
         triggered_labels=labels.get("triggered_labels"),
         generator=torch.Generator().manual_seed(seed),
+        use=use,
     )
 
 
@@ -53,6 +54,18 @@ def test_memory_does_not_grow_with_the_samples(tmp_path):
     rows = groups.clean.inputs.flatten().long()
     assert torch.equal(groups.clean.predictions, rows % 4)
     assert torch.equal(groups.clean.reference, rows % 4)
+
+
+def test_only_triggered_samples_that_may_be_used_are_drawn(tmp_path):
+    for triggered, expected in ((9, 3), (1500, MAX_SAMPLES)):
+        use = torch.arange(triggered) % 3 == 1
+        groups = held(tmp_path, 10, triggered, use=use, triggered_labels=torch.arange(triggered))
+        rows = groups.triggered.inputs.flatten().long()
+        assert len(rows.unique()) == len(rows) == expected
+        assert use[rows].all()
+        assert torch.equal(groups.triggered.reference, rows)
+        assert torch.equal(groups.triggered.folds, rows % FOLDS)
+        assert len(groups.clean.inputs) == 10
 
 
 def test_the_seed_decides_which(tmp_path):

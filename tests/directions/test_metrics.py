@@ -76,6 +76,30 @@ def test_all_of_the_targets_own_class():
     assert figures.recovered_accuracy == (0, 0)
 
 
+def test_several_targets_by_hand():
+    # Of the classes 0, 1, 2, 0, 1; targets 0 and 1.
+    triggered = observed([0, 1, 0, 1, 0], [0, 1, 2, 0, 2], [0, 0, 1, 1, 1], [0, 1, 2, 0, 1])
+    figures = measure(CLEAN, triggered, 0, torch.ones(5).bool(), [1])
+    # Before: the last three are led away; after: the last is wrong, but as no target.
+    assert figures.attack_success_rate == (0.6, 0)
+    assert figures.recovered_accuracy == (0.4, 0.8)
+    assert figures.flagged == (0.5, 0.6)
+    assert figures.counts == (4, 5)
+    assert figures.to_json()["other_targets"] == [1]
+    assert "of 5 triggered ones" in figures.table()[-1]
+    assert "other classes" not in figures.table()[-1]
+    # One target is its own class's, the other another's.
+    assert measure(CLEAN, triggered, 1, None, [0]).attack_success_rate == (0.6, 0)
+
+
+def test_several_targets_without_labels():
+    triggered = Observed(TRIGGERED.before, TRIGGERED.after, TRIGGERED.flagged, None)
+    figures = measure(CLEAN, triggered, 0, None, [1])
+    assert figures.attack_success_rate == (0.8, 0.6)
+    assert figures.recovered_accuracy is None
+    assert figures.counts == (4, 5)
+
+
 def test_the_table():
     lines = measure(CLEAN, TRIGGERED, 0, PARTNERS).table()
     text = "\n".join(lines)

@@ -37,6 +37,29 @@ def test_two_targets():
     found = find_target(of(20, 20, 0, 0), of(0, 0, 24, 16), 4)
     assert found.target == 2
     assert not found.single
+    assert found.several == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("counts", "single", "several"),
+    [
+        ((75, 25, 0, 0, 0, 0, 0), True, ()),
+        ((65, 35, 0, 0, 0, 0, 0), False, (0, 1)),
+        ((22, 50, 8, 8, 6, 6, 0), False, (1, 0)),
+        ((30, 36, 34, 0, 0, 0, 0), False, (1, 2, 0)),
+        ((40, 25, 9, 9, 9, 8, 0), False, ()),  # The two gain 65 % together.
+        ((60, 14, 13, 13, 0, 0, 0), False, ()),  # Only one gains enough by itself.
+        ((25, 25, 25, 25, 0, 0, 0), False, ()),  # Four have no triggers of their own.
+        ((30, 36, 34, 0, 0), False, ()),  # Three of five are nearly all.
+    ],
+)
+def test_several_targets_by_hand(counts, single, several):
+    # All are of the last class, and none is predicted as it: the counts are what is gained.
+    labels = torch.full((100,), len(counts) - 1)
+    triggered = Predictions(of(*counts).predicted, labels)
+    found = find_target(Predictions(labels, labels), triggered, len(counts))
+    assert (found.single, found.several) == (single, several)
+    assert found.target == max(range(len(counts)), key=lambda i: counts[i])
 
 
 def test_all_to_all_on_one_class_after_another_is_not_single():
@@ -82,6 +105,7 @@ def test_all_to_all_shows_against_what_is_expected():
     found = find_target(clean, triggered, 4)
     assert found is not None
     assert not found.single
+    assert found.several == ()
 
 
 def test_the_mistakes_of_a_poor_model_are_no_attack():

@@ -263,6 +263,162 @@ def test_a_feature_that_is_not_finite_is_flagged(value, only_target):
         assert handle.verdict.flagged.tolist() == [False, True]
 
 
+# Several repairs -------------------------------------------------------------------------------
+
+
+def repair_for(target, weight, threshold, direction, *, telling="early", repairing="late"):
+    """A repair of `Line` for a trigger that leads to one class."""
+    return [
+        replace(tells(telling, (2,), weight, threshold, only_target=True), target=target),
+        replace(shifts(repairing, (2,), torch.tensor(direction)), target=target),
+    ]
+
+
+Y = torch.tensor([0.0, 1.0])
+TWO_REPAIRS = [
+    *repair_for(0, X, 5.0, [8.0, 0.0]),
+    *repair_for(1, Y, 5.0, [0.0, 10.0], telling="late", repairing="early"),
+]
+"""Of what is predicted as 0: x > 5, moved by -8; of what as 1: 2 y > 5, moved by -20."""
+MIXED = torch.tensor([[6.0, 2.0], [1.0, 4.0], [6.0, 5.0], [5.0, 6.0], [4.0, 1.0], [1.0, 2.0]])
+"""Classes 0, 1, 0, 1, 0, 1. Each repair's score exceeds its threshold in the second two as well,
+where only the one whose target is predicted may act; none acts on the last two."""
+
+
+def test_each_repair_moves_the_rows_of_its_own_target():
+    model, seen = Line(), []
+    model.early.register_forward_hook(lambda module, args, output: seen.append(len(output)))
+    with attach(model, TWO_REPAIRS, ONE) as handle:
+        assert handle.passes == 2
+        seen.clear()
+        answers = model(MIXED)
+        assert seen == [6, 2, 2]
+        verdict = handle.verdict
+    plain = MIXED * 2 + 1
+    expected = plain - torch.tensor(
+        [[8.0, 0.0], [0.0, 20.0], [8.0, 0.0], [0.0, 20.0], [0.0, 0.0], [0.0, 0.0]]
+    )
+    assert torch.equal(answers, expected)
+    assert verdict.flagged.tolist() == [True] * 4 + [False] * 2
+    # x where 0 is predicted, 2 y where 1 is.
+    assert verdict.scores.tolist() == [6, 8, 6, 12, 4, 4]
+    assert torch.equal(model(MIXED), plain)
+    assert not any(hooks_of(model)[1:][1:])
+
+
+def test_several_repairs_do_what_each_does_alone():
+    model = Line()
+    with attach(model, TWO_REPAIRS, ONE) as handle:
+        together, flagged = model(MIXED), handle.verdict.flagged
+    predicted = (MIXED * 2 + 1).argmax(1)
+    for target in (0, 1):
+        own = [layer for layer in TWO_REPAIRS if layer.target == target]
+        rows = predicted == target
+        with attach(model, own, ONE) as handle:
+            assert torch.equal(model(MIXED)[rows], together[rows])
+            assert torch.equal(handle.verdict.flagged, flagged & rows)
+        # Named by the layers or by the call: the same.
+        with attach(model, [replace(x, target=None) for x in own], ONE, target=target) as handle:
+            assert torch.equal(model(MIXED)[rows], together[rows])
+
+
+def test_several_repairs_of_a_network():
+    model, batch = built(Vectors), torch.randn(40, 6, generator=torch.Generator().manual_seed(3))
+    plain = model(batch)
+    first, second = plain.argmax(1).unique()[:2].tolist()
+    layers = [
+        replace(tells("third", (8,), torch.ones(8), -1e6, only_target=True), target=first),
+        replace(shifts("first", (8,), torch.full((8,), 3.0)), target=first),
+        replace(tells("first", (8,), torch.ones(8), -1e6, only_target=True), target=second),
+        replace(shifts("first", (8,), torch.full((8,), -3.0)), target=second),
+    ]
+    with pytest.raises(AttachError, match="stands there twice"):
+        attach(model, layers, batch[:1])
+    layers[2:] = [replace(layers[2], repairing=layers[3].repairing)]
+    with torch.inference_mode(), attach(model, layers, batch[:1]) as handle:
+        answers, flagged = model(batch), handle.verdict.flagged
+    predicted = plain.argmax(1)
+    assert torch.equal(flagged, (predicted == first) | (predicted == second))
+    assert torch.equal(answers[~flagged], plain[~flagged])
+    for target, repair in ((first, layers[1]), (second, replace(layers[2], telling=None))):
+        with attach(model, [repair], batch[:1]):
+            moved = model(batch[predicted == target])
+        assert torch.equal(answers[predicted == target], moved)
+    assert torch.equal(model(batch), plain)
+    assert not any(hooks_of(model))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_one_of_several_repairs_cannot_judge_is_flagged_once(value):
+    # The telling layer of class 1's repair alone sees what is not finite.
+    layers = [
+        *repair_for(0, torch.tensor([1.0, 0.0]), 100.0, [8.0, 0.0]),
+        *repair_for(1, Y, 100.0, [0.0, 8.0], telling="spare"),
+    ]
+
+    class Spared(Line):
+        def __init__(self):
+            super().__init__()
+            self.spare = nn.Identity()
+            self.late_rows = []
+
+        def forward(self, x):
+            self.late_rows.append(len(x))
+            self.spare(torch.where(x > 50, value, x))
+            return super().forward(x)
+
+    batch = torch.tensor([[60.0, 0.0], [1.0, 0.0], [0.0, 60.0], [0.0, 1.0]])
+    model = Spared().eval()
+    with attach(model, layers, ONE) as handle:
+        model.late_rows.clear()
+        answers = model(batch)
+        assert handle.verdict.flagged.tolist() == [True, False, True, False]
+        assert model.late_rows == [4, 1, 1]
+    assert answers.tolist() == [[113, 1], [3, 1], [1, 113], [1, 3]]
+
+
+def test_observing_several_repairs():
+    model = Line()
+    with attach(model, TWO_REPAIRS, ONE, mode="observe") as handle:
+        assert torch.equal(model(MIXED), MIXED * 2 + 1)
+        assert handle.passes == 1
+        assert handle.verdict.flagged.tolist() == [True] * 4 + [False] * 2
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_several_repairs_of_no_and_of_one_sample(size):
+    with attach(model := Line(), TWO_REPAIRS, ONE) as handle:
+        assert model(MIXED[:size]).shape == (size, 2)
+        assert handle.verdict.flagged.tolist() == [True] * size
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_the_corrections_of_every_repair_are_proved(broken):
+    layers = list(TWO_REPAIRS)
+    at = 2 * broken + 1
+    beyond = Repairing("shift", torch.full((2,), 1e38), 1e38)
+    layers[at] = replace(layers[at], repairing=beyond)
+    refused(Line(), layers, f"layer '{layers[at].name}': the correction leaves the range")
+    layers = [
+        replace(layer, target=7) if layer.target == broken else layer for layer in TWO_REPAIRS
+    ]
+    refused(Line(), layers, "target 7: the model has 2 classes")
+    layers[2 * broken + 1] = replace(layers[2 * broken + 1], name="lat")
+    refused(Line(), layers, "nearest are late")
+
+
+def test_several_repairs_that_do_not_fit_each_other():
+    first, second = TWO_REPAIRS[:2], TWO_REPAIRS[2:]
+    refused(Line(), [*first, second[1]], "target 1: beside other targets, expected a layer for it")
+    anyone = replace(second[0], telling=Telling(Y, 5.0))
+    refused(Line(), [*first, anyone, second[1]], "target 1: beside other targets, expected a layer")
+    refused(Line(), [*first, second[0]], "needs a layer that repairs")
+    unnamed = [replace(layer, target=None) for layer in second]
+    refused(Line(), [*first, *unnamed], "give the target")
+    refused(Line(), [*first, *unnamed], "one of them stands there twice", target=0)
+    attach(Line(), [*first, *unnamed], ONE, target=1).detach()
+
+
 # Clean samples stay bit for bit ----------------------------------------------------------------
 
 PLACES = [

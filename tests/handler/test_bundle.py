@@ -77,7 +77,8 @@ def test_what_is_written_is_read():
             theirs.role,
         )
     assert [layer.role for layer in read.layers] == ["tells", *["repairs"] * 3]
-    assert read.telling_layer is read.layers[0]
+    assert read.telling_layers == read.layers[:1]
+    assert read.targets == (2,)
     assert read.repairing_layers == read.layers[1:]
     assert read.layers[2].repairing.threshold == 2.0
     assert read.layers[2].repairing.anchor == -0.25
@@ -228,7 +229,7 @@ ROOT = json.loads(bundle_to_parts(small_bundle())[1]["fire"])
 
 @pytest.mark.parametrize("strange", STRANGE, ids=lambda value: repr(value)[:12])
 def test_every_field_replaced_by_anything_is_refused_or_taken_as_it_stands(strange):
-    # 59 places and 23 values: some 1,350 forged files with a valid header of the right length.
+    # 65 places and 23 values: some 1,500 forged files with a valid header of the right length.
     for path in paths(ROOT):
         root = changed_at(ROOT, path, lambda _: strange)
         file = forged(root)
@@ -321,6 +322,8 @@ def set_root(**values):
         (set_layer(0, feature_shape=[True]), "layers[0]: feature_shape: [True], expected a list"),
         (set_layer(0, role="both"), "layers[0]: role: 'both', expected it to say which"),
         (set_layer(0, role="judges"), "layers[0]: role: 'judges', expected one of tells, repairs"),
+        (set_layer(0, target=-1), "layers[0]: target: -1, expected an integer of at least 0"),
+        (set_layer(0, target=2), "layers: some name their target, expected all or none of them to"),
         (set_layer(1, name="late"), "layers: a layer stands there twice"),
         (set_layer(1, name=""), "layers[1]: name: '', expected a text"),
         (set_layer(1, class_name="os.system"), "layers[1]: class_name: unknown field"),
@@ -429,6 +432,49 @@ def test_two_layers_that_tell():
 def test_a_bundle_that_does_not_repair():
     bundle = replace(small_bundle(), layers=small_bundle().layers[:1])
     assert "layers: none repairs, expected at least one" in refusal(bundle_file(bundle))
+
+
+def two_repairs(*changes):
+    """A bundle for two triggers, with fields of its three layers changed."""
+    a, b, c, d = torch.eye(4) + 1
+    layers = (
+        Layer("early", (4,), Telling(a, 1.0, True), Repairing("shift", b, 1.0), target=2),
+        Layer("late", (4,), Telling(c, 1.0, True), target=4),
+        Layer("early", (4,), None, Repairing("shift", d, 1.0), target=4),
+    )
+    changed = [
+        replace(layer, **values)
+        for layer, values in zip(layers, changes or ({}, {}, {}), strict=True)
+    ]
+    return replace(small_bundle(), layers=tuple(changed))
+
+
+def test_a_bundle_of_two_repairs_comes_back_equal():
+    read = parse_bundle(bundle_file(two_repairs()), "f")
+    assert content_of(read) == content_of(two_repairs())
+    assert (read.target, read.targets) == (2, (2, 4))
+    first, second = read.repairs
+    assert (first.target, second.target) == (2, 4)
+    assert (first.layers, second.layers) == (read.layers[:1], read.layers[1:])
+    assert (first.telling_layer, second.telling_layer) == read.layers[:2] == read.telling_layers
+    assert second.repairing_layers == read.layers[2:]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (({"target": None}, {}, {}), "some name their target, expected all or none"),
+        (({"target": 3}, {}, {}), "target: 2, expected 3, the first layer's"),
+        (({}, {"telling": Telling(torch.ones(4), 1.0)}, {}), "none for target 4 tells with only_t"),
+        (({}, {"target": 2}, {}), "several tell for target 2, expected at most one"),
+        (({}, {}, {"target": 2}), "a layer stands there twice for target 2"),
+        (({}, {}, {"name": "late"}), "a layer stands there twice for target 4"),
+        (({}, {}, {"target": 2, "name": "other"}), "none repairs for target 4, expected at least"),
+        (({"telling": None}, {}, {}), "none for target 2 tells with only_target, expected one"),
+    ],
+)
+def test_two_repairs_that_do_not_fit_each_other(changes, message):
+    assert message in refusal(bundle_file(two_repairs(*changes)))
 
 
 def test_swapped_tensors_are_refused():

@@ -239,7 +239,7 @@ def test_describe_is_answered_to_the_management_api_only(context):
     assert (described["model_name"], described["model_version"]) == ("m", "1.0")
     assert (described["mode"], described["target"]) == ("repair", 0)
     assert described["layers"] == [
-        {"name": "features", "role": "both", "form": "shift", "strength": 1.0}
+        {"name": "features", "role": "both", "target": None, "form": "shift", "strength": 1.0}
     ]
     assert described["held_out"] == {"clean_accuracy": 0.5}
     json.dumps(described)

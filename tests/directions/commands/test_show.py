@@ -1,11 +1,13 @@
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from directions.commands.main import main
 from directions.save_bundle import save_bundle
+from handler.bundle import Layer, Repairing, Telling
 from tests.handler.bundles import small_bundle
 
 
@@ -42,8 +44,34 @@ def test_for_a_program(path, capsys):
     assert values["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert values["format_version"] == 1
     assert values["target"] == 2
-    assert [layer["role"] for layer in values["layers"]] == ["tells", "repairs", "repairs"]
+    assert [layer["role"] for layer in values["layers"]] == ["tells", *["repairs"] * 3]
     assert values["input"]["shape"] == [3, 8, 8]
+
+
+def test_the_repairs_of_several_targets(tmp_path, capsys):
+    weight = torch.eye(2)
+    layers = [
+        Layer("late", (2,), Telling(weight[t], 1, True), Repairing("shift", weight[t], 1), target=t)
+        for t in (1, 0)
+    ]
+    figures = {"clean_accuracy": {"before": 0.5, "after": 0.25}, "target": 1}
+    held_out = {"folds": 4, "targets": {"0": figures, "1": figures}}
+    evidence = {"clean": 8, "targets": {"0": {"teller": "whitened"}}}
+    bundle = replace(
+        small_bundle(), layers=tuple(layers), target=1, held_out=held_out, evidence=evidence
+    )
+    save_bundle(bundle, tmp_path / "b.safetensors")
+    assert main(["show", str(tmp_path / "b.safetensors")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "target    classes 1, 0, each of a trigger of its own" in lines
+    assert "layer     late (2): both, for class 1" in lines
+    assert "layer     late (2): both, for class 0" in lines
+    assert "evidence  clean 8, targets (0 (teller whitened))" in lines
+    measured = lines[lines.index("          targets:") :]
+    assert measured[1:3] == [
+        "            0:",
+        "              clean_accuracy: before 0.5, after 0.25",
+    ]
 
 
 def test_the_name_does_not_matter(path, capsys):
