@@ -13,7 +13,7 @@ from tqdm import tqdm
 @contextmanager
 def elapsed(title: str) -> Iterator[None]:
     """Show for how long the body of the `with` has been running."""
-    bar: tqdm[Any] = tqdm(desc=title, bar_format="{desc}: {elapsed}", leave=False)
+    bar: tqdm[Any] = tqdm(desc=title, bar_format="{desc}: {elapsed}", leave=False, disable=None)
     done = threading.Event()
 
     def tick() -> None:
