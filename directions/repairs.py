@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from handler.bundle import Repairing
 
+from .affine_transport import affine_transport
 from .estimators import ESTIMATORS, Estimator
 from .local_replacement import local_replacement
 from .statistics import LayerStatistics
@@ -17,17 +20,30 @@ Repair = Callable[[LayerStatistics, float], Repairing | None]
 """Gives None where the statistics allow of no such repair."""
 
 
+def _halved(tensor: Tensor) -> Tensor:
+    # Repairs are compared as they are stored: in half precision, where their values allow it.
+    return tensor.half() if float(tensor.abs().max()) < torch.finfo(torch.float16).max else tensor
+
+
 def _shift(estimate: Estimator, statistics: LayerStatistics, strength: float) -> Repairing | None:
-    direction = estimate(statistics)
-    # A direction is compared as it is stored: in half precision, where its values allow it.
-    if float(direction.abs().max()) < torch.finfo(torch.float16).max:
-        direction = direction.half()
+    direction = _halved(estimate(statistics))
     # Where nothing is significant there is no direction.
     return Repairing("shift", direction, strength) if bool(direction.any()) else None
 
 
 def _local(deviations: float, statistics: LayerStatistics, strength: float) -> Repairing | None:
     return local_replacement(statistics, deviations, strength)
+
+
+def _transport(
+    ridge: float, by_place: bool, statistics: LayerStatistics, strength: float
+) -> Repairing | None:
+    repairing = affine_transport(statistics, ridge, strength, by_place=by_place)
+    if repairing is None or repairing.slope is None:
+        return None
+    return replace(
+        repairing, direction=_halved(repairing.direction), slope=_halved(repairing.slope)
+    )
 
 
 SHIFTS: Mapping[str, Repair] = {
@@ -38,4 +54,10 @@ LOCAL: Mapping[str, Repair] = {
     "local_3": partial(_local, 3.0),
     "local_6": partial(_local, 6.0),
 }
-REPAIRS: Mapping[str, Repair] = {**SHIFTS, **LOCAL}
+TRANSPORTS: Mapping[str, Repair] = {
+    "transport": partial(_transport, 0.1, True),
+    "transport_loose": partial(_transport, 0.01, True),
+    "transport_channel": partial(_transport, 0.1, False),
+    "transport_channel_loose": partial(_transport, 0.01, False),
+}
+REPAIRS: Mapping[str, Repair] = {**SHIFTS, **LOCAL, **TRANSPORTS}

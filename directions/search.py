@@ -27,7 +27,7 @@ from .tellers import TELLERS, mean_projection
 from .threshold import CLEAN_WEIGHT, Judged, choose_threshold
 
 FORMS = ("gated", "shift", "clamp")
-FIRST_REPAIRS = ("mean_difference", "channel_mean", "local_3")
+FIRST_REPAIRS = ("mean_difference", "channel_mean", "local_3", "transport")
 LAYERS_TO_REFINE = 4
 REPAIRS_TO_REFINE = 2
 STRENGTHS = (0.75, 1.25, 1.5)

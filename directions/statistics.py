@@ -37,6 +37,9 @@ class LayerStatistics:
         clean_channels: of the channel means of clean samples; empty for very many channels.
         triggered_channels: of the channel means of triggered samples, likewise.
         clean_places: of the channels at the places of clean samples, likewise; empty for vectors.
+        triggered_places: of those of triggered samples, likewise; empty for pairs.
+        pair_places: of the channels at a place of the triggered sample followed by those at the
+            same place of its clean partner, (2 C), likewise; empty without pairs.
     """
 
     clean_other: Moments = field(default_factory=Moments)
@@ -46,6 +49,8 @@ class LayerStatistics:
     clean_channels: Covariance = field(default_factory=Covariance)
     triggered_channels: Covariance = field(default_factory=Covariance)
     clean_places: Covariance = field(default_factory=Covariance)
+    triggered_places: Covariance = field(default_factory=Covariance)
+    pair_places: Covariance = field(default_factory=Covariance)
 
     @classmethod
     def merged(cls, parts: Iterable[LayerStatistics]) -> LayerStatistics:
@@ -59,6 +64,8 @@ class LayerStatistics:
             Covariance.merged(part.clean_channels for part in parts),
             Covariance.merged(part.triggered_channels for part in parts),
             Covariance.merged(part.clean_places for part in parts),
+            Covariance.merged(part.triggered_places for part in parts),
+            Covariance.merged(part.pair_places for part in parts),
         )
 
     @property
@@ -172,7 +179,14 @@ def _receiver(
             layer.clean_channels.add(channels[triggered:])
             layer.triggered_channels.add(channels[:triggered])
             if feature.dim() in (3, 4):
-                layer.clean_places.add(channels_of_places(clean, MAX_PLACES))
+                # A sample's places follow one another: those of triggered samples come first.
+                places = channels_of_places(feature, MAX_PLACES)
+                first = len(places) * triggered // len(feature)
+                layer.clean_places.add(places[first:])
+                if paired:
+                    layer.pair_places.add(torch.cat([places[:first], places[first:]], 1))
+                else:
+                    layer.triggered_places.add(places[:first])
         layer.clean_target.add(clean[clean_target])
         layer.clean_other.add(clean[~clean_target])
         if paired:

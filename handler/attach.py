@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from .batch import batch_size, holds_samples, replace_samples, select_samples
 from .bundle import Layer, Repair, Repairing, repairs_of
-from .corrections import LocalReplacement, MeanShift, OneSidedClamp, Projection
+from .corrections import AffineTransport, LocalReplacement, MeanShift, OneSidedClamp, Projection
 from .errors import AttachError, RepairError
 from .layers import feature_of, find_layer, is_compiled, with_feature
 from .verdict import Judge, Verdict, judge
@@ -32,6 +32,9 @@ def build_correction(repairing: Repairing) -> nn.Module:
     """Return the module of a repairing layer's form."""
     if repairing.form == "shift":
         return MeanShift(repairing.direction, repairing.strength)
+    if repairing.form == "affine":
+        slope = _given(repairing, "slope", repairing.slope)
+        return AffineTransport(repairing.direction, repairing.strength, slope)
     if repairing.form == "local":
         return LocalReplacement(
             repairing.direction,

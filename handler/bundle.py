@@ -26,7 +26,7 @@ METADATA_KEY = "fire"
 BUNDLE_FILE = "direction_bundle.safetensors"
 """The name under which an archive holds its bundle."""
 
-FORMS = ("shift", "clamp", "local")
+FORMS = ("shift", "affine", "clamp", "local")
 ROLES = ("tells", "repairs", "both")
 STORED_DTYPES = (torch.float32, torch.float16)
 
@@ -51,14 +51,17 @@ class Repairing:
     """How a layer moves samples back.
 
     Attributes:
-        form: "shift" (mean shift), "clamp" (one-sided clamp of the projection) or "local"
-            (replacement of the places whose projection is beyond the clean range).
+        form: "shift" (mean shift), "affine" (a shift that depends on the channels of each place),
+            "clamp" (one-sided clamp of the projection) or "local" (replacement of the places whose
+            projection is beyond the clean range).
         direction: mean of triggered minus clean features, broadcastable to the feature shape; of
-            "local", what the channels of each place are projected on, (C, 1, 1) or (1, D).
+            "affine" its part that depends on nothing; of "local", what the channels of each place
+            are projected on, (C, 1, 1) or (1, D).
         strength: how far to move; 1 is the whole way.
         threshold: of "clamp" and "local": the upper end of the clean range of the projection.
         anchor: of "clamp": the clean median of the projection.
         replacement: of "local": the mean clean channels, (C, 1, 1) or (1, D).
+        slope: of "affine": how triggered minus clean channels depend on the triggered ones, (C, C).
     """
 
     form: str
@@ -67,6 +70,7 @@ class Repairing:
     threshold: float | None = None
     anchor: float | None = None
     replacement: Tensor | None = None
+    slope: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -229,6 +233,8 @@ def bundle_to_parts(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors[f"layers.{i}.repairing"] = layer.repairing.direction
             if layer.repairing.replacement is not None:
                 tensors[f"layers.{i}.replacement"] = layer.repairing.replacement
+            if layer.repairing.slope is not None:
+                tensors[f"layers.{i}.slope"] = layer.repairing.slope
             entry["repairing"] = {
                 "form": layer.repairing.form,
                 "strength": float(layer.repairing.strength),
@@ -371,11 +377,14 @@ def _check_tensors(digests: Fields, tensors: Mapping[str, Tensor], source: str) 
 def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
     shape = fields.sizes("feature_shape")
 
-    def take(part: str) -> Tensor:
+    def take_any(part: str) -> Tensor:
         key = f"layers.{i}.{part}"
         if key not in tensors:
             raise BundleError(f"{fields.where(part)}: the tensor {key!r} is missing")
-        tensor = tensors.pop(key)
+        return tensors.pop(key).float()
+
+    def take(part: str) -> Tensor:
+        key, tensor = f"layers.{i}.{part}", take_any(part)
         if len(tensor.shape) != len(shape) or any(
             size not in (1, of) for size, of in zip(tensor.shape, shape, strict=True)
         ):
@@ -383,7 +392,7 @@ def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
                 f"{fields.where(part)}: tensor {key!r} of shape {tuple(tensor.shape)}, expected "
                 f"{shown(shape)} or the same with sizes of 1"
             )
-        return tensor.float()
+        return tensor
 
     def take_direction(part: str) -> Tensor:
         tensor = take(part)
@@ -403,6 +412,17 @@ def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
             )
         return tensor
 
+    def take_slope() -> Tensor:
+        tensor = take_any("slope")
+        channels = shape[0] if len(shape) == 3 else shape[-1]
+        if len(shape) not in (2, 3) or tuple(tensor.shape) != (channels, channels):
+            raise BundleError(
+                f"{fields.where('slope')}: form 'affine' takes a matrix (C, C) for a map (C, H, W) "
+                f"or tokens (T, C), found shape {tuple(tensor.shape)} for features of shape "
+                f"{shown(shape)}"
+            )
+        return tensor
+
     telling = repairing = None
     if (part := fields.optional_fields("telling")) is not None:
         telling = Telling(
@@ -419,9 +439,10 @@ def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
             form,
             take_channels("repairing", direction) if local else direction,
             part.number("strength"),
-            part.optional_number("threshold", given=form != "shift"),
+            part.optional_number("threshold", given=form in ("clamp", "local")),
             part.optional_number("anchor", given=form == "clamp"),
             take_channels("replacement", take("replacement")) if local else None,
+            take_slope() if form == "affine" else None,
         )
         part.finish()
         if repairing.strength <= 0:

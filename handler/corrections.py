@@ -75,6 +75,45 @@ class MeanShift(nn.Module):
         return feature - self.offset.to(feature.dtype)
 
 
+def mix_channels(feature: Tensor, slope: Tensor) -> Tensor:
+    """Return `slope` times the channels at each place.
+
+    Args:
+        feature: maps (N, C, H, W) or tokens (N, T, C).
+        slope: (C, C), of the same dtype.
+    """
+    if feature.dim() == 4:
+        return torch.nn.functional.conv2d(feature, slope[:, :, None, None])
+    return feature @ slope.T
+
+
+class AffineTransport(nn.Module):
+    """h'(p) = h(p) - strength * (d(p) + M h(p)): takes back a shift that depends on the features.
+
+    A place p is a pixel of a conv map (N, C, H, W), or a token of (N, T, C), and h(p) its channels.
+    With M = 0 it is the mean shift; with M, what the trigger did is read off the features it left.
+
+    Args:
+        direction: d, (*S) or broadcastable to it.
+        strength: share of the predicted shift that is taken back; 0 changes nothing.
+        slope: M, (C, C).
+    """
+
+    offset: Tensor
+    slope: Tensor
+
+    def __init__(self, direction: Tensor, strength: float, slope: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("offset", direction.float() * strength)
+        self.register_buffer("slope", slope.float() * strength)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Return the moved features, of the shape (N, *S) and dtype of `feature`."""
+        with torch.autocast(feature.device.type, enabled=False):
+            shift = self.offset + mix_channels(feature.float(), self.slope)
+        return feature - shift.to(feature.dtype)
+
+
 class OneSidedClamp(nn.Module):
     """Moves samples that project too far along d back to where clean ones lie.
 

@@ -70,7 +70,7 @@ def test_a_backdoor_is_repaired(tmp_path, kind, paired, form):
     assert held_out["recovered_accuracy"]["after"] >= 0.95
     assert held_out["clean_accuracy"]["after"] == 1
     assert bool(bundle.telling_layers) == (form == "gated")
-    expected = {"gated": {"shift", "local"}, "shift": {"shift"}, "clamp": {"clamp"}}[form]
+    expected = {"gated": {"shift", "affine", "local"}, "shift": {"shift"}, "clamp": {"clamp"}}[form]
     assert {layer.repairing.form for layer in bundle.repairing_layers} <= expected
     figures = evaluate(bundle, tensor_sets(tmp_path / "e", kind, seed=5, count=200), kind)
     assert_repaired(figures)
@@ -91,7 +91,9 @@ def test_without_labels(tmp_path, kind, paired):
         assert recovered["after"] >= 0.95  # By what the model says of the partners.
     else:
         assert recovered == {"before": None, "after": None, "ceiling": None}
-    assert bundle.held_out["attack_success_rate"]["after"] <= 0.05
+    # A quarter is of class 0 by nature; without labels and without pairs nobody knows which.
+    by_nature = 0 if paired else 0.25
+    assert bundle.held_out["attack_success_rate"]["after"] <= by_nature + 0.05
     assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", kind, seed=5, count=200), kind))
 
 

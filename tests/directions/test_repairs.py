@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from directions.channels import channels_of_places
 from directions.repairs import REPAIRS
-from directions.statistics import LayerStatistics
+from directions.statistics import MAX_PLACES, LayerStatistics
 from handler.attach import build_correction
 
 
@@ -11,7 +12,8 @@ def statistics_of(clean, triggered):
     statistics.clean_other.add(clean)
     statistics.triggered.add(triggered)
     if clean.dim() == 4:
-        statistics.clean_places.add(clean.flatten(2).transpose(1, 2).flatten(0, 1))
+        statistics.clean_places.add(channels_of_places(clean, MAX_PLACES))
+        statistics.triggered_places.add(channels_of_places(triggered, MAX_PLACES))
     return statistics
 
 

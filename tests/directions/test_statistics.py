@@ -25,8 +25,8 @@ def statistics_of(clean_other=(), clean_target=(), triggered=(), difference=()):
     )
 
 
-def gathered(folder, **options):
-    sets = tensor_sets(folder, "vector", **options)
+def gathered(folder, kind="vector", **options):
+    sets = tensor_sets(folder, kind, **options)
     evidence = gather_evidence(*(open_samples(p, TENSOR) for p in (sets.clean, sets.triggered)))
     folds = assign_folds(evidence, torch.Generator().manual_seed(0))
     return evidence, folds
@@ -80,6 +80,31 @@ def test_moments_of_each_layer_are_those_of_its_features(tmp_path, paired):
         assert_moments(whole.clean, clean[layer])
         difference = (triggered[layer] - clean[layer])[use] if paired else torch.zeros(0, 6)
         assert_moments(whole.difference, difference)
+
+
+def assert_covariance(covariance, values):
+    assert covariance.count == len(values)
+    if len(values):
+        torch.testing.assert_close(covariance.mean, values.mean(0))
+        expected = torch.cov(values.T, correction=0) * len(values)
+        torch.testing.assert_close(covariance.scatter, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_places_of_tokens(tmp_path, paired):
+    evidence, folds = gathered(tmp_path, "token", paired=paired, count=100)
+    use = torch.arange(100) % 7 != 0
+    statistics = collected(evidence, folds, torch.arange(100) % 3 == 0, use, "token")
+    whole = statistics.whole("relu")
+    clean, triggered = (
+        through(everything(s))["relu"] for s in (evidence.clean, evidence.triggered)
+    )
+    assert clean.shape == (100, 3, 6)
+    none, used = torch.zeros(0, 6), triggered[use].flatten(0, 1)
+    assert_covariance(whole.clean_places, clean.flatten(0, 1))
+    assert_covariance(whole.triggered_places, none if paired else used)
+    pairs = torch.cat([triggered, clean], 2)[use].flatten(0, 1)
+    assert_covariance(whole.pair_places, pairs if paired else none)
 
 
 @pytest.mark.parametrize("paired", [True, False])

@@ -45,6 +45,11 @@ def small_bundle() -> Bundle:
                     "local", direction(2, 1, 1), 1.0, threshold=3, replacement=direction(2, 1, 1)
                 ),
             ),
+            Layer(
+                "mixed",
+                (2, 3, 3),
+                repairing=Repairing("affine", direction(2, 3, 3), 1.0, slope=direction(2, 2)),
+            ),
         ),
         model_class="Net",
         weights_sha256="0" * 64,

@@ -76,7 +76,7 @@ def test_what_is_written_is_read():
             theirs.feature_shape,
             theirs.role,
         )
-    assert [layer.role for layer in read.layers] == ["tells", *["repairs"] * 3]
+    assert [layer.role for layer in read.layers] == ["tells", *["repairs"] * 4]
     assert read.telling_layers == read.layers[:1]
     assert read.targets == (2,)
     assert read.repairing_layers == read.layers[1:]
@@ -330,7 +330,7 @@ def set_root(**values):
         (set_part(0, "telling", threshold=None), "telling: threshold: None, expected a finite"),
         (set_part(0, "telling", threshold=True), "telling: threshold: True, expected a finite"),
         (set_part(0, "telling", only_target=1), "telling: only_target: 1, expected true or false"),
-        (set_part(1, "repairing", form="exec"), "form: 'exec', expected one of shift, clamp"),
+        (set_part(1, "repairing", form="exec"), "form: 'exec', expected one of shift, affine"),
         (set_part(1, "repairing", strength=1e39), "strength: 1e+39, expected a finite number"),
         (set_part(1, "repairing", strength=0), "repairing: strength: 0.0, expected above 0"),
         (set_part(1, "repairing", strength=-1), "repairing: strength: -1.0, expected above 0"),
@@ -398,6 +398,17 @@ def set_root(**values):
         (
             with_tensors(lambda held: held.pop("layers.3.replacement")),
             "layers[3]: replacement: the tensor 'layers.3.replacement' is missing",
+        ),
+        *(
+            (
+                with_tensors(lambda held, s=shape: held.update({"layers.4.slope": torch.ones(s)})),
+                "layers[4]: slope: form 'affine' takes a matrix (C, C) for a map (C, H, W)",
+            )
+            for shape in ((2,), (2, 3), (3, 3), (2, 2, 1))
+        ),
+        (
+            with_tensors(lambda held: held.pop("layers.4.slope")),
+            "layers[4]: slope: the tensor 'layers.4.slope' is missing",
         ),
         (set_root(tensors={}), "tensors: layers.0.telling: missing"),
         (set_root(tensors={"layers.0.telling": "0" * 64}), ""),

@@ -5,7 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handler.corrections import LocalReplacement, MeanShift, OneSidedClamp, Projection, project
+from handler.corrections import (
+    AffineTransport,
+    LocalReplacement,
+    MeanShift,
+    OneSidedClamp,
+    Projection,
+    project,
+)
 
 SHAPES = [
     ((2, 3, 3), (2, 3, 3)),
@@ -105,6 +112,35 @@ def test_the_clamp_moves_along_the_direction_to_the_anchor_whatever_its_length(
     # Across the direction nothing moves.
     across = (moved - feature) - (after - before)[:, None] * unit
     assert torch.allclose(across, torch.zeros_like(across), atol=1e-4)
+
+
+def test_the_affine_transport_by_hand():
+    # Channels (a, b) at two pixels; what is taken back is (1, 2) plus (b, 0).
+    feature = torch.tensor([[[[3.0, 5.0]], [[1.0, 2.0]]]])
+    direction, slope = torch.tensor([1.0, 2.0]).view(2, 1, 1), torch.tensor([[0.0, 1.0], [0, 0]])
+    moved = AffineTransport(direction, 1.0, slope)(feature)
+    assert moved.tolist() == [[[[1.0, 2.0]], [[-1.0, 0.0]]]]
+    half = AffineTransport(direction, 0.5, slope)(feature)
+    assert half.tolist() == [[[[2.0, 3.5]], [[0.0, 1.0]]]]
+
+
+def test_the_affine_transport_of_tokens_by_hand():
+    feature = torch.tensor([[[1.0, 0.0], [9.0, 7.0]]])  # (1, T=2, D=2)
+    slope = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    affine = AffineTransport(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), 1.0, slope)
+    assert affine(feature).tolist() == [[[0.0, 0.0], [2.0, 7.0]]]
+
+
+@pytest.mark.parametrize(("shape", "of"), [((2, 3, 3), (2, 1, 1)), ((4, 3), (4, 3))])
+def test_an_affine_transport_of_strength_0_or_slope_0(shape, of):
+    feature, direction = torch.randn(6, *shape), torch.randn(of)
+    channels = 2 if len(shape) == 3 else 3
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        slope = torch.ones(channels, channels)
+        affine = AffineTransport(direction, 0.0, slope)
+        assert torch.equal(affine(feature.to(dtype)), feature.to(dtype))
+    flat = AffineTransport(direction, 0.7, torch.zeros(channels, channels))
+    assert torch.equal(flat(feature), MeanShift(direction, 0.7)(feature))
 
 
 def test_the_local_replacement_by_hand():

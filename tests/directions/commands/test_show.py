@@ -44,7 +44,7 @@ def test_for_a_program(path, capsys):
     assert values["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert values["format_version"] == 1
     assert values["target"] == 2
-    assert [layer["role"] for layer in values["layers"]] == ["tells", *["repairs"] * 3]
+    assert [layer["role"] for layer in values["layers"]] == ["tells", *["repairs"] * 4]
     assert values["input"]["shape"] == [3, 8, 8]
 
 
