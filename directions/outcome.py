@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from handler.attach import attach
-from handler.bundle import Layer
 from handler.corrections import project
 
 from .held_out import Group, HeldOut
-from .predict import device_of, logits_of
+from .predict import logits_of
 from .record import record_features
 from .statistics import Statistics
 from .tellers import TELLERS, Teller
@@ -56,40 +53,6 @@ def _value(logits: Tensor, group: Group, target: int) -> Tensor:
         confidence, predicted = probabilities.max(1)
         return confidence * (predicted != target)
     return probabilities.gather(1, group.reference[:, None]).flatten()
-
-
-def run_repair(
-    model: nn.Module,
-    held_out: HeldOut,
-    layer_of_fold: Callable[[int], Layer],
-    *,
-    clean: Tensor,
-    triggered: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Run held-out samples with a correction on every one of them.
-
-    Args:
-        model: in evaluation mode.
-        held_out: the samples.
-        layer_of_fold: gives the repairing layer that was estimated without a fold's samples.
-        clean: which clean samples to run, (N,) bool; the others keep their logits.
-        triggered: which triggered samples to run, (M,) bool.
-
-    Returns:
-        The logits of the clean (N, classes) and of the triggered samples (M, classes).
-    """
-    layers: dict[int, Layer] = {}
-    results = []
-    for group, which in ((held_out.clean, clean), (held_out.triggered, triggered)):
-        logits = group.logits.clone()
-        for fold, indices in group.by_fold(which):
-            if fold not in layers:
-                layers[fold] = layer_of_fold(fold)
-            inputs = group.inputs[indices].to(device_of(model))
-            with attach(model, [layers[fold]], inputs[:1]):
-                logits[indices] = logits_of(model, inputs)
-        results.append(logits)
-    return results[0], results[1]
 
 
 def score_tellers(

@@ -20,8 +20,13 @@ def device_of(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
+def logits_of(model: nn.Module, inputs: Tensor, copies: int = 1) -> Tensor:
     """Run the model on inputs (N, ...) and return its logits, (N, classes) float32, on the CPU.
+
+    Args:
+        model: in evaluation mode.
+        inputs: (N, *input shape).
+        copies: rows of logits to expect for each input, where a hook multiplies them.
 
     Raises:
         CalibrationError: the model fails on these inputs, or its output is not one row of logits
@@ -37,7 +42,8 @@ def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
         raise CalibrationError(
             f"{type(model).__name__}: fails on inputs of shape {tuple(inputs.shape[1:])}: {reason}"
         ) from error
-    if output is None or output.dim() != 2 or len(output) != len(inputs) or output.shape[1] < 2:
+    rows = copies * len(inputs)
+    if output is None or output.dim() != 2 or len(output) != rows or output.shape[1] < 2:
         raise CalibrationError(
             f"{type(model).__name__}: expected an output of (N, classes) logits with at least two "
             "classes"

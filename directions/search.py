@@ -17,9 +17,10 @@ from handler.bundle import Layer, Repairing, Telling
 
 from .errors import CalibrationError
 from .held_out import HeldOut
-from .outcome import Outcome, outcome_of, run_repair, score_tellers
+from .outcome import Outcome, outcome_of, score_tellers
 from .progress import Progress
 from .repairs import REPAIRS, SHIFTS
+from .run_repairs import run_repairs
 from .separation import separates
 from .statistics import LayerStatistics, Statistics
 from .target import TargetFinding
@@ -124,6 +125,29 @@ def build_repairing_layer(
     return Layer(repair.layer, shape, repairing=clamp)
 
 
+def repairing_layers_of_folds(
+    repair: Candidate, statistics: Statistics, clean_range: tuple[float, float] | None
+) -> list[Layer] | None:
+    """Return a candidate's repairing layer for each fold, estimated without that fold's samples.
+
+    Args:
+        repair: the candidate.
+        statistics: fold by fold.
+        clean_range: as `build_repairing_layer` takes it.
+
+    Returns:
+        None where the statistics of a fold allow of no such repair.
+    """
+    layers = []
+    for fold in range(len(statistics.folds)):
+        of_fold = statistics.without(fold, repair.layer)
+        layer = build_repairing_layer(repair, of_fold, clean_range)
+        if layer is None:
+            return None
+        layers.append(layer)
+    return layers
+
+
 class Search:
     """A search over telling layers, repairing layers, estimators and strengths.
 
@@ -220,35 +244,39 @@ class Search:
 
     def _try(self, candidates: Iterable[Candidate], progress: Progress) -> list[Choice]:
         choices = []
+        by_layer: dict[str, list[Candidate]] = {}
         for candidate in candidates:
-            if (choice := self._try_one(candidate)) is not None:
-                choices.append(choice)
-            progress.advance()
+            by_layer.setdefault(candidate.layer, []).append(candidate)
+        for of_layer in by_layer.values():
+            choices += self._try_at_one_layer(of_layer)
+            progress.advance(len(of_layer))
         return sorted(choices, key=lambda c: -c.worth)
 
-    def _try_one(self, repair: Candidate) -> Choice | None:
-        clean_range = self._clean_range(repair)
-        if self._form == "clamp" and clean_range is None:
-            return None
-        per_fold = {}
-        for fold in range(len(self._statistics.folds)):
-            statistics = self._statistics.without(fold, repair.layer)
-            layer = build_repairing_layer(repair, statistics, clean_range)
-            if layer is None:
-                return None
-            per_fold[fold] = layer
-        logits = run_repair(
+    def _try_at_one_layer(self, candidates: Sequence[Candidate]) -> list[Choice]:
+        estimated = {}
+        for candidate in candidates:
+            clean_range = self._clean_range(candidate)
+            if self._form == "clamp" and clean_range is None:
+                continue
+            layers = repairing_layers_of_folds(candidate, self._statistics, clean_range)
+            if layers is not None:
+                estimated[candidate] = layers
+        results = run_repairs(
             self._model,
             self._held_out,
-            per_fold.__getitem__,
+            list(estimated.values()),
             clean=self._eligible[0],
             triggered=self._eligible[1],
         )
-        repaired = outcome_of(self._held_out, *logits, self._finding.target)
-        if self._form != "gated":
-            return self._ungated(repair, repaired)
-        choices = [self._gated(repair, repaired, teller) for teller in self._telling]
-        return max(choices, key=lambda c: c.worth, default=None)
+        choices = []
+        for candidate, logits in zip(estimated, results, strict=True):
+            repaired = outcome_of(self._held_out, *logits, self._finding.target)
+            if self._form != "gated":
+                choices.append(self._ungated(candidate, repaired))
+            else:
+                gated = [self._gated(candidate, repaired, teller) for teller in self._telling]
+                choices.append(max(gated, key=lambda c: c.worth))
+        return choices
 
     def _ungated(self, repair: Candidate, repaired: Outcome) -> Choice:
         before = self._before

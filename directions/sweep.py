@@ -15,10 +15,11 @@ from torch import Tensor
 from .calibration import Calibration
 from .held_out import HeldOut
 from .metrics import Figures, Observed, measure
-from .outcome import run_repair, score_tellers
+from .outcome import score_tellers
 from .progress import Progress
 from .repairs import SHIFTS
-from .search import CLAMP_QUANTILE, MIN_CLEAN, Candidate, build_repairing_layer
+from .run_repairs import run_repairs
+from .search import CLAMP_QUANTILE, MIN_CLEAN, Candidate, repairing_layers_of_folds
 from .separation import area_under_curve
 from .tellers import TELLERS
 
@@ -78,14 +79,9 @@ def sweep(calibration: Calibration) -> list[LayerSweep]:
     sweeps = []
     with Progress("measuring layers", len(calibration.layers) * len(strengths)) as progress:
         for layer in calibration.layers:
-            points = []
-            for strength in sorted(strengths):
-                repair = Candidate(layer, choice.repair.estimator, strength)
-                point = _point(calibration, repair, scores)
-                progress.advance()
-                if point is not None:
-                    points.append(point)
+            points = _points(calibration, layer, sorted(strengths), scores)
             sweeps.append(LayerSweep(layer, _areas(calibration, layer, scores), points))
+            progress.advance(len(strengths))
     return sweeps
 
 
@@ -106,41 +102,44 @@ def _areas(calibration: Calibration, layer: str, scores: Scores) -> dict[str, fl
     }
 
 
-def _point(calibration: Calibration, repair: Candidate, scores: Scores) -> Point | None:
-    held_out, choice, target = calibration.held_out, calibration.choice, calibration.target
+def _points(
+    calibration: Calibration, layer: str, strengths: Sequence[float], scores: Scores
+) -> list[Point]:
+    """Measure the chosen repair at one layer; nothing where it cannot be estimated."""
+    held_out, choice = calibration.held_out, calibration.choice
     clean_range = None
     if choice.form == "clamp":
-        if (key := ("mean_projection", repair.layer)) not in scores:
-            return None
+        if (key := ("mean_projection", layer)) not in scores:
+            return []
         clean = scores[key][0]
         clean_range = (float(clean.quantile(CLAMP_QUANTILE)), float(clean.median()))
-    per_fold = {}
-    for fold in range(len(calibration.statistics.folds)):
-        statistics = calibration.statistics.without(fold, repair.layer)
-        layer = build_repairing_layer(repair, statistics, clean_range)
-        if layer is None:
-            return None
-        per_fold[fold] = layer
+    estimated = {}
+    for strength in strengths:
+        repair = Candidate(layer, choice.repair.estimator, strength)
+        layers = repairing_layers_of_folds(repair, calibration.statistics, clean_range)
+        if layers is None:
+            return []
+        estimated[strength] = layers
     every = (
         torch.ones_like(held_out.clean.folds, dtype=torch.bool),
         torch.ones_like(held_out.triggered.folds, dtype=torch.bool),
     )
-    if repair.strength == 0:
-        logits = (held_out.clean.logits, held_out.triggered.logits)
-    else:
-        logits = run_repair(
-            calibration.model,
-            held_out,
-            per_fold.__getitem__,
-            clean=every[0],
-            triggered=every[1],
-        )
-    repaired = (logits[0].argmax(1), logits[1].argmax(1))
-    return Point(
-        repair.strength,
-        _figures(held_out, repaired, every, target),
-        None if choice.teller is None else _figures(held_out, repaired, choice.flagged, target),
+    results = run_repairs(
+        calibration.model,
+        held_out,
+        list(estimated.values()),
+        clean=every[0],
+        triggered=every[1],
     )
+    points = []
+    for strength, logits in zip(estimated, results, strict=True):
+        repaired = (logits[0].argmax(1), logits[1].argmax(1))
+        gated = None
+        if choice.teller is not None:
+            gated = _figures(held_out, repaired, choice.flagged, calibration.target)
+        every_one = _figures(held_out, repaired, every, calibration.target)
+        points.append(Point(strength, every_one, gated))
+    return points
 
 
 def _figures(

@@ -4,12 +4,11 @@ import torch
 from directions.evidence import gather_evidence
 from directions.folds import assign_folds
 from directions.held_out import Group, HeldOut, hold_out
-from directions.outcome import outcome_of, run_repair, score_tellers
+from directions.outcome import outcome_of, score_tellers
 from directions.progress import Progress
 from directions.samples import open_samples
 from directions.statistics import collect_statistics
 from directions.tellers import TELLERS
-from handler.bundle import Layer, Repairing
 from tests.directions.backdoored import TENSOR, loaded, tensor_sets
 
 
@@ -54,42 +53,6 @@ def test_nobody_knows_the_true_class():
     assert values[0] == 0
     assert values[1] == pytest.approx(1)
     assert 0.3 < values[2] < 0.4
-
-
-def corner(strength):
-    direction = torch.tensor([0.0, 0, 0, 0, 2, 0])
-    return Layer("relu", (6,), repairing=Repairing("shift", direction, strength))
-
-
-def test_each_sample_is_run_with_its_folds_layer_and_the_others_are_left():
-    # The fifth coordinate is 2 at "relu" where the trigger is: 50 times that is class 0's logit.
-    inputs = torch.zeros(4, 6)
-    inputs[:, 4] = 3
-    inputs[:, 1] = 1
-    before = torch.tensor([[100.0, 10, 0, 0]]).repeat(4, 1)
-    held_out = HeldOut(
-        group(before, [1] * 4, [0, 1, 1, 3], inputs), group(before, [1] * 4, [2, 2, 0, 0], inputs)
-    )
-    asked = []
-
-    def layer_of_fold(fold):
-        asked.append(fold)
-        return corner(0.25 * fold)
-
-    model = loaded("vector").model
-    clean, triggered = run_repair(
-        model,
-        held_out,
-        layer_of_fold,
-        clean=torch.tensor([False, True, True, True]),
-        triggered=torch.tensor([True, True, False, False]),
-    )
-    assert clean[:, 0].tolist() == [100, 75, 75, 25]
-    assert triggered[:, 0].tolist() == [50, 50, 100, 100]
-    assert clean[:, 1].tolist() == [10] * 4
-    assert sorted(asked) == [1, 2, 3]
-    assert held_out.clean.logits[:, 0].tolist() == [100] * 4
-    assert not any(m._forward_hooks for m in model.modules())
 
 
 @pytest.mark.parametrize("paired", [True, False])

@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from directions.outcome import run_repair
+from directions.folds import FOLDS
 from directions.repairs import REPAIRS
+from directions.run_repairs import run_repairs
 from directions.search import FORMS, Candidate, build_repairing_layer
 from directions.sweep import STRENGTHS, sweep
 from tests.directions.calibrated import calibrated
@@ -69,10 +70,10 @@ def test_a_correction_of_strength_0_changes_no_logit(tmp_path, kind, estimator):
     ]
     assert kind == "vector" or any(layers)
     for layer in filter(None, layers):
-        logits = run_repair(
+        (logits,) = run_repairs(
             calibration.model,
             held_out,
-            lambda fold, layer=layer: layer,
+            [[layer] * FOLDS],
             clean=everything(held_out.clean),
             triggered=everything(held_out.triggered),
         )
