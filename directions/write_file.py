@@ -26,8 +26,13 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"{path}: cannot be written: no folder {folder}")
     if path.is_dir():
         raise OutputError(f"{path}: cannot be written: it is a folder, expected a file")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: cannot be written: no permission to write to {folder}")
+    try:
+        # Permissions alone do not tell: /proc takes no file from anybody.
+        tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".tmp", dir=folder).close()
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written: {folder} takes no file ({error.strerror})"
+        ) from None
 
 
 def write_file(data: bytes, path: Path) -> None:

@@ -158,26 +158,27 @@ def write_reproducibly(packed: Path, target: Path) -> None:
     """
     moment = time.gmtime(_source_date())[:6]
     check_writable(target)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     try:
-        with (
-            os.fdopen(handle, "wb") as file,
-            zipfile.ZipFile(packed) as source,
-            zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as destination,
-        ):
-            for entry in sorted(source.namelist()):
-                info = zipfile.ZipInfo(entry, moment)
-                info.create_system = 3
-                info.external_attr = 0o100644 << 16
-                info.file_size = source.getinfo(entry).file_size
-                with source.open(entry) as reader, destination.open(info, "w") as writer:
-                    shutil.copyfileobj(reader, writer, 1 << 20)
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        try:
+            with (
+                os.fdopen(handle, "wb") as file,
+                zipfile.ZipFile(packed) as source,
+                zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as destination,
+            ):
+                for entry in sorted(source.namelist()):
+                    info = zipfile.ZipInfo(entry, moment)
+                    info.create_system = 3
+                    info.external_attr = 0o100644 << 16
+                    info.file_size = source.getinfo(entry).file_size
+                    with source.open(entry) as reader, destination.open(info, "w") as writer:
+                        shutil.copyfileobj(reader, writer, 1 << 20)
+            Path(name).chmod(0o644)
+            Path(name).replace(target)
+        finally:
+            Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise FireError(f"{target}: cannot be written: {error.strerror}") from None
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _source_date() -> int:

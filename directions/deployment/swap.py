@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from handler.bundle import load_bundle
 from handler.errors import FireError
 
+from ..write_file import check_writable
 from .archive import archive_path, check_name
 from .drain import drain
 from .load_as_worker import Answer, Body, load_as_worker
@@ -94,6 +95,7 @@ def swap_bundle(
         for left in _left_over(target, old, archive):
             _retire(target, left, report)
         return old.version
+    check_writable(archive_path(target.model_store, name, version or next_version(old.version)))
     with unpacked_with(archive, bundle) as unpacked:
         bodies = random_bodies(unpacked.input)
         expected = load_as_worker(unpacked.folder, name, bodies)

@@ -71,8 +71,18 @@ def test_a_link_to_a_folder_of_ones_own(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
 def test_a_folder_that_takes_no_files():
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_file(b"data", Path("/proc/b.json"))
+    for refuse in (check_writable, lambda path: write_file(b"data", path)):
+        with pytest.raises(OutputError, match=r"/proc/b.json: cannot be written: /proc takes no f"):
+            refuse(Path("/proc/b.json"))
+
+
+def test_a_folder_without_permission(tmp_path, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", denied)
+    with pytest.raises(OutputError, match=r"b.json: .* takes no file \(Permission"):
+        check_writable(tmp_path / "b.json")
 
 
 def test_files_that_belong_together_change_together(tmp_path):

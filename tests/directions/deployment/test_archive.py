@@ -152,6 +152,22 @@ def test_what_would_not_serve_is_not_written(
     refused(inputs, out, "not the real one", extra_files=str(shadow))
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_store_that_takes_no_archive_is_told_before_the_work(
+    inputs: ArchiveInputs, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_yet(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("directions.deployment.archive.load_as_worker", not_yet)
+    with pytest.raises(FireError, match=r"/proc/tiny-1.0.mar: cannot be written: /proc takes"):
+        package_archive(inputs, Path("/proc"))
+    # Nor is one that stops taking files only after the check a traceback.
+    monkeypatch.setattr("directions.deployment.archive.check_writable", lambda path: None)
+    with pytest.raises(FireError, match=r"/proc/t.mar: cannot be written: No such file"):
+        write_reproducibly(store / "tiny-1.0.mar", Path("/proc/t.mar"))
+
+
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b", "a..b", "ü"])
 def test_names_that_torchserve_could_not_serve(inputs: ArchiveInputs, out: Path, name: str) -> None:
     refused(inputs, out, "model name", model_name=name)
