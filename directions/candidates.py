@@ -14,7 +14,7 @@ from handler.layers import feature_of
 
 from .errors import CalibrationError
 
-MAX_CANDIDATES = 16
+MAX_CANDIDATES = 13
 
 
 def candidate_layers(model: nn.Module, example: Tensor) -> list[str]:

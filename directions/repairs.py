@@ -57,7 +57,6 @@ LOCAL: Mapping[str, Repair] = {
 TRANSPORTS: Mapping[str, Repair] = {
     "transport": partial(_transport, 0.1, True),
     "transport_loose": partial(_transport, 0.01, True),
-    "transport_channel": partial(_transport, 0.1, False),
-    "transport_channel_loose": partial(_transport, 0.01, False),
+    "transport_channel": partial(_transport, 0.01, False),
 }
 REPAIRS: Mapping[str, Repair] = {**SHIFTS, **LOCAL, **TRANSPORTS}

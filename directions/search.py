@@ -25,15 +25,17 @@ from .separation import separates
 from .statistics import LayerStatistics, Statistics
 from .target import TargetFinding
 from .tellers import TELLERS, mean_projection
-from .threshold import CLEAN_WEIGHT, Judged, choose_threshold
+from .threshold import CLEAN_WEIGHT, FEW, Thresholds
 
 FORMS = ("gated", "shift", "clamp")
-FIRST_REPAIRS = ("mean_difference", "channel_mean", "local_3", "transport")
-LAYERS_TO_REFINE = 4
+FIRST_REPAIRS = ("mean_difference", "local_3", "transport")
+LAYERS_TO_REFINE = 3
+MORE_LAYERS_TO_REFINE = 7
+MANY = 100
+"""Triggered samples; fewer say less surely which layers are the best, and cost less to try."""
 REPAIRS_TO_REFINE = 2
 STRENGTHS = (0.75, 1.25, 1.5)
 CLAMP_QUANTILE = 0.99
-MIN_CLEAN = 5
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,14 @@ class Search:
         )
         self._only_target = only_target
         self._scores = score_tellers(model, statistics, layers, held_out)
-        self._telling = [key for key, scores in self._scores.items() if self._tells(*scores)]
+        self._telling = {
+            key: Thresholds(*scores, self._eligible)
+            for key, scores in self._scores.items()
+            if self._tells(*scores)
+        }
+        # Where hardly any clean sample may be flagged, all show what a repair would do to these.
+        few = int(self._eligible[0].sum()) < FEW
+        self._clean_to_run = torch.ones_like(self._eligible[0]) if few else self._eligible[0]
 
     def run(self) -> Choice:
         """Try the candidates and return the best.
@@ -202,14 +211,14 @@ class Search:
                 "alike: are they triggered, and is this the model that they trigger?"
             )
         estimators, others = self._repairs()
-        total = len(self._layers) * len(estimators) + LAYERS_TO_REFINE * len(others)
+        few = int(self._eligible[1].sum()) < MANY
+        refined = min(MORE_LAYERS_TO_REFINE if few else LAYERS_TO_REFINE, len(self._layers))
+        total = len(self._layers) * len(estimators) + refined * len(others)
         with Progress("choosing layers", total + REPAIRS_TO_REFINE * len(STRENGTHS)) as progress:
             first = [Candidate(layer, e) for layer in self._layers for e in estimators]
             choices = self._try(first, progress)
             best_layers = list(dict.fromkeys(choice.repair.layer for choice in choices))
-            second = [
-                Candidate(layer, e) for layer in best_layers[:LAYERS_TO_REFINE] for e in others
-            ]
+            second = [Candidate(layer, e) for layer in best_layers[:refined] for e in others]
             choices = sorted(choices + self._try(second, progress), key=lambda c: -c.worth)
             third = [
                 replace(choice.repair, strength=strength)
@@ -239,7 +248,7 @@ class Search:
         """Whether scores of clean (N,) and triggered samples (M,) tell the one from the other."""
         eligible = clean[self._eligible[0]]
         # Hardly any clean sample is predicted as the target: then all have to stand for them.
-        clean = eligible if len(eligible) >= MIN_CLEAN else clean
+        clean = eligible if len(eligible) >= FEW else clean
         return separates(clean, triggered[self._eligible[1]])
 
     def _try(self, candidates: Iterable[Candidate], progress: Progress) -> list[Choice]:
@@ -265,7 +274,7 @@ class Search:
             self._model,
             self._held_out,
             list(estimated.values()),
-            clean=self._eligible[0],
+            clean=self._clean_to_run,
             triggered=self._eligible[1],
         )
         choices = []
@@ -298,10 +307,10 @@ class Search:
         before, scores = self._before, self._scores[teller]
         # Clean samples are to be left alone: one that the repair happens to correct is no reason
         # to flag its like.
-        clean_gain = (repaired.clean - before.clean).clamp(max=0)
-        threshold = choose_threshold(
-            Judged(scores[0], self._eligible[0], clean_gain),
-            Judged(scores[1], self._eligible[1], repaired.triggered - before.triggered),
+        clean_gain = (repaired.clean - before.clean)[self._clean_to_run].clamp(max=0)
+        triggered_gain = (repaired.triggered - before.triggered)[self._eligible[1]]
+        threshold = self._telling[teller].choose(
+            float(clean_gain.mean()), float(triggered_gain.mean())
         )
         flagged = (
             self._eligible[0] & (scores[0] > threshold.value),

@@ -19,9 +19,10 @@ from .outcome import score_tellers
 from .progress import Progress
 from .repairs import SHIFTS
 from .run_repairs import run_repairs
-from .search import CLAMP_QUANTILE, MIN_CLEAN, Candidate, repairing_layers_of_folds
+from .search import CLAMP_QUANTILE, Candidate, repairing_layers_of_folds
 from .separation import area_under_curve
 from .tellers import TELLERS
+from .threshold import FEW
 
 STRENGTHS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
@@ -91,7 +92,7 @@ def _areas(calibration: Calibration, layer: str, scores: Scores) -> dict[str, fl
     for group in (calibration.held_out.clean, calibration.held_out.triggered):
         as_target = group.predictions == calibration.target
         eligible.append(as_target | (not calibration.choice.only_target))
-    if int(eligible[0].sum()) < MIN_CLEAN:
+    if int(eligible[0].sum()) < FEW:
         # Too few to stand for clean samples; the search falls back on all of them, too.
         eligible[0] = torch.ones_like(eligible[0])
     return {

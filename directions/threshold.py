@@ -20,8 +20,11 @@ development images of the benchmark's WaNet and BPP victims."""
 GRID = 200
 
 FEW = 5
-"""Of fewer clean samples that may be flagged, nobody knows where their like will lie: anywhere
-between the scores, with a weight of up to one sample."""
+"""Of fewer clean samples that may be flagged, nobody knows how far their scores spread, nor what a
+repair does to them: the other clean samples then say so."""
+
+OUTLIER = 3.0
+"""Standard deviations, in those of the samples seen, of where the next one might lie."""
 
 TOLERANCE = 1e-3
 """Worths that differ by less are equal: a tenth of a point is beyond what the samples can say."""
@@ -40,47 +43,64 @@ class Threshold:
     worth: float
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Held-out samples of one kind as a telling layer and a repair see them.
-
-    Attributes:
-        scores: (N,).
-        eligible: which may be flagged at all, (N,) bool.
-        gain: accuracy after the repair minus accuracy before it, (N,) in [-1, 1].
-    """
-
-    scores: Tensor
-    eligible: Tensor
-    gain: Tensor
-
-
-def choose_threshold(clean: Judged, triggered: Judged) -> Threshold:
-    """Choose the threshold with the highest expected gain.
+class Thresholds:
+    """The thresholds that a telling layer may have, to be weighed for one repair after another.
 
     A score stands for a neighbourhood of scores (a normal kernel of Silverman's width), since the
     samples to come do not have exactly these; so a wide gap between clean and triggered scores is
     worth more than a narrow one, and the threshold comes to lie away from both.
+
+    Args:
+        clean: scores of the held-out clean samples, (N,).
+        triggered: of the triggered ones, (M,).
+        eligible: which clean (N,) and triggered samples (M,) may be flagged at all, bool.
     """
-    groups = (clean, clean.gain - FLAG_COST, CLEAN_WEIGHT), (triggered, triggered.gain, 1.0)
-    among = clean.eligible if bool(clean.eligible.any()) else torch.ones_like(clean.eligible)
-    seen = torch.cat([clean.scores[among], triggered.scores[triggered.eligible]])
-    grid = torch.linspace(float(seen.min()), float(seen.max()), GRID)
-    unknown = max(0.0, 1 - int(clean.eligible.sum()) / FEW) / len(clean.scores)
-    worth = -CLEAN_WEIGHT * unknown * torch.linspace(1, 0, GRID)
-    for group, gain, weight in groups:
-        scores = group.scores[group.eligible]
+
+    def __init__(self, clean: Tensor, triggered: Tensor, eligible: tuple[Tensor, Tensor]) -> None:
+        among = eligible[0] if bool(eligible[0].any()) else torch.ones_like(eligible[0])
+        seen = torch.cat([clean[among], triggered[eligible[1]]])
+        self._grid = torch.linspace(float(seen.min()), float(seen.max()), GRID)
+        # Share of all clean, and of all triggered, samples that each one flagged is: (GRID, n).
+        like = clean if int(eligible[0].sum()) < FEW else clean[eligible[0]]
+        self._flagged = (
+            self._share_flagged(clean[eligible[0]], like) / len(clean),
+            self._share_flagged(triggered[eligible[1]], triggered[eligible[1]]) / len(triggered),
+        )
+
+    def _share_flagged(self, scores: Tensor, like: Tensor) -> Tensor:
+        """Return how many of the samples each threshold is expected to flag, (GRID,).
+
+        Args:
+            scores: of the samples, (n,).
+            like: scores that are spread as theirs are.
+        """
         if len(scores) == 0:
-            continue
+            # One that nobody has seen: like the others, or anywhere between.
+            return torch.linspace(0.5, 0, GRID)
         # A width of 0 (all scores equal) would divide by it.
-        width = max(1.06 * float(scores.std(correction=0)) * len(scores) ** -0.2, 1e-6)
-        flagged = torch.special.ndtr((scores[None] - grid[:, None]) / width)
-        worth += weight * (flagged * gain[group.eligible]).sum(1) / len(gain)
-    # Thresholds of equal worth lie in a gap: its middle is the safest place.
-    equal = worth >= worth.max() - TOLERANCE
-    first = last = int(worth.argmax())
-    while first > 0 and equal[first - 1]:
-        first -= 1
-    while last < GRID - 1 and equal[last + 1]:
-        last += 1
-    return Threshold(float(grid[first] + grid[last]) / 2, float(worth.max()))
+        deviation = max(float(like.std(correction=0)), 1e-6)
+        width = 1.06 * deviation * len(scores) ** -0.2
+        flagged: Tensor = torch.special.ndtr((scores[None] - self._grid[:, None]) / width).mean(1)
+        outlier = torch.special.ndtr((scores.mean() - self._grid) / (OUTLIER * deviation))
+        n = len(scores)
+        together: Tensor = n * (n * flagged + outlier) / (n + 1)
+        return together
+
+    def choose(self, clean_gain: float, triggered_gain: float) -> Threshold:
+        """Choose the threshold with the highest expected gain under a repair.
+
+        Args:
+            clean_gain: mean accuracy of flagged clean samples after the repair minus that before
+                it, in [-1, 1].
+            triggered_gain: likewise, of flagged triggered samples.
+        """
+        worth = CLEAN_WEIGHT * (clean_gain - FLAG_COST) * self._flagged[0]
+        worth += triggered_gain * self._flagged[1]
+        # Thresholds of equal worth lie in a gap: its middle is the safest place.
+        equal = (worth >= worth.max() - TOLERANCE).tolist()
+        first = last = int(worth.argmax())
+        while first > 0 and equal[first - 1]:
+            first -= 1
+        while last < GRID - 1 and equal[last + 1]:
+            last += 1
+        return Threshold(float(self._grid[first] + self._grid[last]) / 2, float(worth.max()))

@@ -3,17 +3,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from directions.threshold import Judged, choose_threshold
+from directions.threshold import Thresholds
 
 
 def judged(scores, gain, eligible=None):
     scores = torch.as_tensor(scores, dtype=torch.float32)
-    gain = torch.full((len(scores),), float(gain)) if isinstance(gain, (int, float)) else gain
-    return Judged(
-        scores,
-        torch.ones(len(scores), dtype=torch.bool) if eligible is None else torch.tensor(eligible),
-        gain,
-    )
+    every = torch.ones(len(scores), dtype=torch.bool)
+    return scores, every if eligible is None else torch.tensor(eligible), float(gain)
+
+
+def choose_threshold(clean, triggered):
+    thresholds = Thresholds(clean[0], triggered[0], (clean[1], triggered[1]))
+    return thresholds.choose(clean[2], triggered[2])
 
 
 def spread(center, width=0.05, count=50):
@@ -22,14 +23,6 @@ def spread(center, width=0.05, count=50):
 
 def test_the_threshold_lies_in_the_gap_away_from_both():
     found = choose_threshold(judged(spread(0), -1), judged(spread(1), 1))
-    assert 0.2 < found.value < 0.8
-
-
-def test_tiny_losses_do_not_draw_the_threshold_out_of_the_gap():
-    # Triggered samples of the target's own class: right before and after, a little less sure.
-    triggered = torch.cat([spread(0.98, 0.01, 20), spread(1.01, 0.01, 60)])
-    gain = torch.cat([torch.full((20,), -0.003), torch.ones(60)])
-    found = choose_threshold(judged(spread(0), -0.5), judged(triggered, gain))
     assert 0.2 < found.value < 0.8
 
 
@@ -90,6 +83,28 @@ def test_no_clean_sample_may_be_flagged():
     # Where clean samples of the target's class will lie is not known: near the triggered ones it
     # is safest.
     assert 0.7 < found.value < 0.95
+
+
+def test_a_few_clean_samples_are_spread_as_the_others_are():
+    eligible = [True] * 2 + [False] * 20
+    values = []
+    for width in (0.01, 0.1, 0.3):
+        clean = torch.cat([torch.tensor([0.0, 0.01]), spread(-0.5, width, 20)])
+        found = choose_threshold(judged(clean, -0.3, eligible), judged(spread(1), 1))
+        values.append(found.value)
+    assert values == sorted(values)
+    assert values[0] < values[2] < 1
+
+
+def test_the_fewer_samples_the_farther_off_the_next_may_lie():
+    # The narrower side is the triggered one: of few, the threshold keeps a distance.
+    values = []
+    for count in (5, 20, 500):
+        triggered = spread(1, 0.01, count)
+        clean = spread(0, 0.3, 500)
+        values.append(choose_threshold(judged(clean, -1), judged(triggered, 1)).value)
+    assert values == sorted(values)
+    assert values[0] < values[2]
 
 
 def test_equal_scores():
