@@ -30,7 +30,8 @@ from .record import record_features
 from .samples import Samples
 from .search import Choice, Search
 from .statistics import collect_statistics
-from .target import Predictions, TargetFinding, find_target
+from .target import TargetFinding
+from .unrepaired import find_where_led, refuse_swapped
 
 MIN_TRIGGERED = 2 * FOLDS
 
@@ -44,12 +45,14 @@ class BuildOptions:
         target: the class that the trigger leads to, or None to find it.
         form: one of `directions.search.FORMS`.
         seed: of the random numbers.
+        repairs: names in `directions.repairs.REPAIRS` to choose from, to see what each is good for.
     """
 
     layers: list[str] | None = None
     target: int | None = None
     form: str = "gated"
     seed: int = 0
+    repairs: Collection[str] = tuple(REPAIRS)
 
 
 def build_bundle(
@@ -99,16 +102,17 @@ def build_bundle(
     labels = [None if index is None else index.labels(s) for s in (clean, triggered)]
     if index is None:
         tell(f"labels: not used: the folders do not say which of {classes} classes they are")
-    _refuse_swapped(clean, labels, [clean_logits.argmax(1), triggered_logits.argmax(1)])
-    finding = _find_target(evidence, clean_logits, triggered_logits, labels, options.target)
+    predictions = [clean_logits.argmax(1), triggered_logits.argmax(1)]
+    refuse_swapped(evidence, labels, predictions)
+    finding = _find_target(evidence, labels, predictions, classes, options.target)
     tell(f"target: {_describe_target(finding)}")
     findings = [finding]
     # Plain FIRE, which moves every input, has one repair for whatever triggers there are.
     if finding.several and options.form == "gated":
         findings = [TargetFinding(target, single=True) for target in finding.several]
-    predicted = triggered_logits.argmax(1)
     uses = [
-        _use(triggered, predicted, each.target, tell) if each.single else None for each in findings
+        _use(triggered, predictions[1], each.target, tell) if each.single else None
+        for each in findings
     ]
 
     folds = assign_folds(evidence, generator)
@@ -121,7 +125,7 @@ def build_bundle(
                 layers,
                 evidence,
                 folds,
-                clean_target=clean_logits.argmax(1) == each.target,
+                clean_target=predictions[0] == each.target,
                 use=use,
                 progress=progress,
             )
@@ -136,7 +140,9 @@ def build_bundle(
             # What another trigger does, this one's repair is not to undo.
             use=use if len(findings) > 1 else None,
         )
-        choice = Search(model, statistics, layers, held_out, each, options.form).run()
+        choice = Search(
+            model, statistics, layers, held_out, each, options.form, options.repairs
+        ).run()
         calibrations.append(Calibration(model, layers, statistics, held_out, each.target, choice))
     chosen: list[Layer] = []
     details: dict[int, dict[str, Any]] = {}
@@ -206,38 +212,16 @@ def _by_target(values: dict[int, dict[str, Any]]) -> dict[str, Any]:
     return {"targets": {str(target): value for target, value in values.items()}}
 
 
-def _refuse_swapped(
-    clean: Samples, labels: Sequence[Tensor | None], predicted: Sequence[Tensor]
-) -> None:
-    accuracy = [
-        None if label is None else float((label == classes).double().mean())
-        for label, classes in zip(labels, predicted, strict=True)
-    ]
-    if accuracy[0] is not None and accuracy[1] is not None and accuracy[0] < accuracy[1] - 0.1:
-        raise CalibrationError(
-            f"{clean.source}: the model is right on {accuracy[0]:.0%} of the clean samples and on "
-            f"{accuracy[1]:.0%} of the triggered ones: are --clean and --triggered swapped?"
-        )
-
-
 def _find_target(
     evidence: Evidence,
-    clean_logits: Tensor,
-    triggered_logits: Tensor,
     labels: Sequence[Tensor | None],
+    predictions: Sequence[Tensor],
+    classes: int,
     given: int | None,
 ) -> TargetFinding:
-    classes = clean_logits.shape[1]
     if given is not None and not 0 <= given < classes:
         raise CalibrationError(f"target {given}: the model has the classes 0 to {classes - 1}")
-    clean = Predictions(clean_logits.argmax(1), labels[0])
-    triggered = Predictions(triggered_logits.argmax(1), labels[1])
-    if evidence.paired:
-        # What the trigger changes shows within the pairs, without the model's own mistakes.
-        partners = clean.predicted[list(evidence.partners)]
-        clean = Predictions(partners, partners)
-        triggered = Predictions(triggered.predicted, partners)
-    found = find_target(clean, triggered, classes)
+    found = find_where_led(evidence, labels, predictions, classes)
     if given is not None:
         return TargetFinding(given, single=found is None or found.single)
     if found is None:

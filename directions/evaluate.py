@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,10 +16,12 @@ from handler.load_model import LoadedModel
 from .class_index import ClassIndex
 from .errors import SamplesError
 from .evidence import gather_evidence
-from .metrics import Figures, Observed, measure
+from .metrics import Figures, Observed, class_list, measure
 from .predict import device_of, logits_of
 from .progress import Progress
 from .samples import Samples, iterate
+from .target import MIN_GAIN, TargetFinding
+from .unrepaired import find_where_led, refuse_swapped
 
 
 def evaluate_bundle(
@@ -29,6 +32,7 @@ def evaluate_bundle(
     triggered: Samples,
     *,
     names_file: Path | None = None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Figures:
     """Predict clean and triggered samples with and without the bundle's corrections.
 
@@ -39,9 +43,11 @@ def evaluate_bundle(
         clean: clean samples with labels.
         triggered: triggered samples with labels; paired with the clean ones or not.
         names_file: TorchServe's `index_to_name.json`, if there is one.
+        warn: called with a line for a person where the bundle is for another trigger than the
+            samples show.
 
     Raises:
-        SamplesError: the samples have no labels, or do not fit each other.
+        SamplesError: the samples have no labels, do not fit each other, or are swapped.
         AttachError: the bundle does not fit the model.
     """
     evidence = gather_evidence(clean, triggered)
@@ -56,6 +62,7 @@ def evaluate_bundle(
     labels = _labels(clean, triggered, classes, names_file)
     with Progress("evaluating", 2 * (len(clean) + len(triggered))) as progress:
         before = [_predict(loaded, s, None, progress)[0] for s in (clean, triggered)]
+        refuse_swapped(evidence, labels, before)
         example = example.to(device_of(loaded.model))
         with attach(loaded.model, bundle.layers, example, target=bundle.target) as handle:
             after = [_predict(loaded, s, handle, progress) for s in (clean, triggered)]
@@ -64,7 +71,24 @@ def evaluate_bundle(
     if evidence.paired:
         partners = (before[0] == labels[0])[list(evidence.partners)]
     target, *others = bundle.targets
-    return measure(observed[0], observed[1], target, partners, others)
+    figures = measure(observed[0], observed[1], target, partners, others)
+    if doubt := _doubt(bundle, figures, find_where_led(evidence, labels, before, classes)):
+        warn(f"{triggered.source}: before repair, {doubt}")
+    return figures
+
+
+def _doubt(bundle: Bundle, figures: Figures, found: TargetFinding | None) -> str | None:
+    """Return why the figures say little of the bundle, None where nothing speaks for that."""
+    if found is None:
+        return "these samples are predicted as clean ones are: they show no trigger of this model"
+    led_to = found.several or ((found.target,) if found.single else ())
+    if others := list(set(led_to) - set(bundle.targets)):
+        return f"these samples lead to {class_list(others)}, which this bundle does not repair"
+    # A repair that is not for one target alone may be of a trigger that leads to any class.
+    one_target = all(repair.only_target for repair in bundle.repairs)
+    if one_target and not led_to and figures.attack_success_rate[0] < MIN_GAIN:
+        return f"these samples do not lead to {class_list(bundle.targets)}, as this bundle expects"
+    return None
 
 
 def _labels(

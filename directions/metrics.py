@@ -10,6 +10,12 @@ import torch
 from torch import Tensor
 
 
+def class_list(classes: Sequence[int]) -> str:
+    """Return how people are told of classes: "class 7", "classes 0 and 7"."""
+    *others, last = map(str, sorted(classes))
+    return f"classes {', '.join(others)} and {last}" if others else f"class {last}"
+
+
 @dataclass(frozen=True)
 class Observed:
     """Predictions on clean or triggered samples, before and after repair.
@@ -81,6 +87,7 @@ class Figures:
         for name, values in rows:
             cells = ["?", "?"] if values is None else [f"{v:.2%}" for v in values]
             lines.append(f"{name:22}{cells[0]:>10}{cells[1]:>10}")
+        lines[2] += f"   led to {class_list((self.target, *self.other_targets))}"
         if self.ceiling is not None:
             lines[-1] += f"   of {self.ceiling:.2%}, the accuracy on the clean partners"
         # Beside other targets, the triggered inputs of every class count.

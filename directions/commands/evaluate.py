@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from .model_arguments import add_model_arguments, add_sample_arguments, names_file
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         open_samples(args.clean, config),
         open_samples(args.triggered, config),
         names_file=names_file(args),
+        warn=lambda line: print(f"torchserve-fire evaluate: warning: {line}", file=sys.stderr),
     )
     print("\n".join(figures.table()))
     if args.json is not None:

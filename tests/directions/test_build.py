@@ -468,5 +468,5 @@ def test_the_model_is_left_as_it_was(tmp_path):
 
 def test_clean_and_triggered_in_each_others_place(tmp_path):
     sets = tensor_sets(tmp_path, "vector")
-    with pytest.raises(CalibrationError, match="are --clean and --triggered swapped"):
+    with pytest.raises(SamplesError, match="are --clean and --triggered swapped"):
         build(Sets(sets.triggered, sets.clean), "vector")

@@ -15,6 +15,7 @@ from tests.directions.backdoored import (
     labels_of,
     loaded,
     stamp,
+    stamp_second,
     tensor_sets,
     two_trigger_sets,
     write_tensors,
@@ -32,15 +33,17 @@ BUNDLE = Bundle(
     seed=0,
     versions={},
 )
+LEAD_TO_1 = "these samples lead to class 1, which this bundle does not repair"
 
 
-def evaluate(sets, bundle=BUNDLE, model=None):
+def evaluate(sets, bundle=BUNDLE, model=None, warn=pytest.fail):
     return evaluate_bundle(
         model or loaded("vector"),
         bundle,
         TENSOR,
         open_samples(sets.clean, TENSOR),
         open_samples(sets.triggered, TENSOR),
+        warn=warn,
     )
 
 
@@ -127,10 +130,50 @@ def test_a_bundle_of_two_repairs_made_by_hand(tmp_path):
     assert figures.counts == (80, 80)
     # With the first repair alone, as a bundle for one target: the other half stays as it was.
     one = replace(BUNDLE, layers=layers[:1])
-    figures = evaluate(two_trigger_sets(tmp_path, "vector"), one, model)
+    lines = []
+    figures = evaluate(two_trigger_sets(tmp_path, "vector"), one, model, lines.append)
+    assert lines == [f"{tmp_path / 'triggered.npz'}: before repair, {LEAD_TO_1}"]
     assert figures.counts == (80, 60)
     assert figures.attack_success_rate == (0.5, 0)
     assert figures.flagged == (0, 0.5)
+
+
+def test_clean_and_triggered_in_each_others_place(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    with pytest.raises(SamplesError, match="are --clean and --triggered swapped"):
+        evaluate(Sets(sets.triggered, sets.clean))
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_samples_that_show_no_trigger(tmp_path, paired):
+    lines = []
+    sets = tensor_sets(tmp_path, "vector", triggered=False, paired=paired)
+    assert evaluate(sets, warn=lines.append).attack_success_rate == (0, 0)
+    (line,) = lines
+    assert "they show no trigger of this model" in line
+
+
+def test_samples_that_lead_elsewhere(tmp_path):
+    lines, sets = [], tensor_sets(tmp_path, "vector")
+    inputs = stamp_second("vector", clean_inputs("vector", labels_of(40), 0))
+    write_tensors(sets.triggered, inputs, labels_of(40))
+    model = loaded("vector", second_trigger=True)
+    evaluate(sets, model=model, warn=lines.append)
+    assert lines == [f"{sets.triggered}: before repair, {LEAD_TO_1}"]
+
+
+def test_samples_that_lead_nowhere_in_particular(tmp_path):
+    (layer,) = BUNDLE.layers
+    labels, lines, sets = labels_of(40), [], tensor_sets(tmp_path, "vector")
+    # Of each class, the content is of another, and of class 0 none.
+    content = torch.tensor([1, 2, 3, 1])[labels]
+    write_tensors(sets.triggered, clean_inputs("vector", content, 1), labels)
+    evaluate(sets, warn=lines.append)
+    assert lines == []
+    one_target = replace(BUNDLE, layers=(replace(layer, telling=Telling(CORNER, 1.0, True)),))
+    evaluate(sets, one_target, warn=lines.append)
+    (line,) = lines
+    assert "these samples do not lead to class 0, as this bundle expects" in line
 
 
 def test_labels_are_needed(tmp_path):

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from directions.metrics import Observed, measure
+from directions.metrics import Observed, class_list, measure
 
 
 def observed(before, after, flagged, reference):
@@ -86,6 +86,7 @@ def test_several_targets_by_hand():
     assert figures.flagged == (0.5, 0.6)
     assert figures.counts == (4, 5)
     assert figures.to_json()["other_targets"] == [1]
+    assert "led to classes 0 and 1" in figures.table()[2]
     assert "of 5 triggered ones" in figures.table()[-1]
     assert "other classes" not in figures.table()[-1]
     # One target is its own class's, the other another's.
@@ -103,9 +104,14 @@ def test_several_targets_without_labels():
 def test_the_table():
     lines = measure(CLEAN, TRIGGERED, 0, PARTNERS).table()
     text = "\n".join(lines)
-    assert "attack success rate       75.00%    25.00%" in text
+    assert "attack success rate       75.00%    25.00%   led to class 0\n" in text
     assert "of 75.00%" in text
     assert "50.00% of 4 clean inputs" in text
+
+
+def test_classes_as_people_are_told_of_them():
+    assert class_list([7]) == "class 7"
+    assert class_list([10, 2, 7]) == "classes 2, 7 and 10"
 
 
 @settings(max_examples=50, deadline=None)

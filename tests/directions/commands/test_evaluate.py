@@ -63,6 +63,9 @@ def test_without_json_no_file_is_written(tmp_path, capsys, command):
 def test_class_folders_are_sorted_where_no_names_are_given(tmp_path, capsys, command):
     # In alphabetical order these four are 1, 0, 3, 2 of the model's classes.
     (tmp_path / "model" / "index_to_name.json").unlink()
+    # By that, the model would be right on the triggered ones of the first.
+    for path in (tmp_path / "triggered" / "north-east").iterdir():
+        path.unlink()
     assert main([*command, "--json", str(tmp_path / "f.json")]) == 0
     values = json.loads((tmp_path / "f.json").read_text())
     assert values["clean_accuracy"]["before"] == 0
@@ -109,6 +112,21 @@ def test_a_damaged_bundle(tmp_path, capsys, command, tiny):
     assert "damaged.safetensors" in refused(capsys, *command, "--bundle", path)
     torch.save({}, path)
     assert "damaged.safetensors" in refused(capsys, *command, "--bundle", path)
+
+
+def test_clean_and_triggered_in_each_others_place(tmp_path, capsys, command):
+    message = refused(
+        capsys, *command, "--clean", tmp_path / "triggered", "--triggered", tmp_path / "clean"
+    )
+    assert "are --clean and --triggered swapped?" in message
+
+
+def test_samples_without_the_trigger_are_told(tmp_path, capsys, command):
+    assert main([*command, "--triggered", str(tmp_path / "clean")]) == 0
+    out, err = capsys.readouterr()
+    assert "led to class 0" in out
+    assert err.startswith(f"torchserve-fire evaluate: warning: {tmp_path / 'clean'}: before rep")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("where", ["nowhere/f.json", "clean"])
