@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from directions.build import BuildOptions, build_bundle
+from directions.repairs import REPAIRS
 from directions.save_bundle import save_bundle
 from handler.attach import attach
 from handler.bundle import Bundle, Repair
@@ -23,7 +24,9 @@ from .samples import ImageSamples
 from .victims.train import normalise
 
 
-def build(model: nn.Module, evidence: Evidence, seed: int) -> Bundle:
+def build(
+    model: nn.Module, evidence: Evidence, seed: int, repairs: Collection[str] = tuple(REPAIRS)
+) -> Bundle:
     """Build a bundle for a victim from the evidence alone; nothing else is told."""
     count = len(evidence.clean)
     names = [f"{i}.png" for i in range(count)]
@@ -35,7 +38,7 @@ def build(model: nn.Module, evidence: Evidence, seed: int) -> Bundle:
         HandlerConfig(input="tensor"),
         ImageSamples(evidence.clean, "clean", names),
         ImageSamples(evidence.triggered, "triggered", triggered),
-        options=BuildOptions(seed=seed),
+        options=BuildOptions(seed=seed, repairs=repairs),
     )
 
 

@@ -139,6 +139,25 @@ def rival_table(results: Sequence[Results], evidence: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def ablation_table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return what builds come to that may choose from fewer repairs, by victim and evidence."""
+    families = list(dict.fromkeys(r["family"] for r in results))
+    lines = [
+        "| victim | evidence | " + " | ".join(families) + " |",
+        "|---|---" + "|---" * len(families) + "|",
+    ]
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for r in results:
+        # A build that refused leaves the victim as it was.
+        found = score(r["baseline"], r.get("figures", r["baseline"]))
+        cell = f"{found.ratio:.3f}, {found.attack_excess:+.1f}"
+        rows.setdefault((r["victim"], r["evidence"]), {})[r["family"]] = cell
+    for (victim, evidence), cells in rows.items():
+        shown = " | ".join(cells.get(family, "not run") for family in families)
+        lines.append(f"| {victim} | {evidence} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
 _PASSES = ("passes_clean", "passes_triggered")
 
 

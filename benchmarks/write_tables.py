@@ -12,12 +12,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.victim_tables import evidence_table, rival_table, victim_table
+from benchmarks.victim_tables import ablation_table, evidence_table, rival_table, victim_table
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BENCHMARK = ROOT / "docs" / "benchmark.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
+ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 NAMES = {"badnets": "BadNets", "blended": "Blended", "wanet": "WaNet"}
@@ -37,6 +38,7 @@ def with_tables(text: str) -> str:
         "victims": victim_table(results),
         "evidence": evidence_table(results),
         "rivals": rival_table(results, "paired 200"),
+        "ablation": ablation_table(json.loads(ABLATION.read_text()) if ABLATION.exists() else []),
         "cost": cost_table(json.loads(COST.read_text()) if COST.exists() else []),
     }
     for name, table in contents.items():

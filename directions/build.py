@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from .metrics import Figures, Observed, measure
 from .predict import logits_of, predict_logits
 from .progress import Progress
 from .record import record_features
+from .repairs import REPAIRS
 from .samples import Samples
 from .search import Choice, Search
 from .statistics import collect_statistics

@@ -7,7 +7,7 @@ samples alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -160,6 +160,7 @@ class Search:
         held_out: what to compare candidates on.
         finding: where the trigger leads.
         form: one of `FORMS`.
+        repairs: the repairs to choose from, by their names in `REPAIRS`.
     """
 
     def __init__(
@@ -170,8 +171,10 @@ class Search:
         held_out: HeldOut,
         finding: TargetFinding,
         form: str,
+        repairs: Collection[str] = tuple(REPAIRS),
     ) -> None:
         self._model = model
+        self._repairs = repairs
         self._statistics = statistics
         self._layers = layers
         self._held_out = held_out
@@ -210,7 +213,7 @@ class Search:
                 "no layer tells the triggered samples from clean ones that the model predicts "
                 "alike: are they triggered, and is this the model that they trigger?"
             )
-        estimators, others = self._repairs()
+        estimators, others = self._stages()
         few = int(self._eligible[1].sum()) < MANY
         refined = min(MORE_LAYERS_TO_REFINE if few else LAYERS_TO_REFINE, len(self._layers))
         total = len(self._layers) * len(estimators) + refined * len(others)
@@ -235,14 +238,15 @@ class Search:
             )
         return choices[0]
 
-    def _repairs(self) -> tuple[Sequence[str], Sequence[str]]:
+    def _stages(self) -> tuple[Sequence[str], Sequence[str]]:
         """Return the repairs to try at every layer, and those to try where these did best."""
         if self._form == "clamp":
             return ("mean_difference",), ()
         # To move every input is plain FIRE; a local replacement moves only some.
-        names = SHIFTS if self._form == "shift" else REPAIRS
-        first = [name for name in FIRST_REPAIRS if name in names]
-        return first, sorted(set(names) - set(first))
+        names = set(self._repairs) & set(SHIFTS if self._form == "shift" else REPAIRS)
+        # Of few to choose from, all are tried at every layer.
+        first = [name for name in FIRST_REPAIRS if name in names] or sorted(names)
+        return first, sorted(names - set(first))
 
     def _tells(self, clean: Tensor, triggered: Tensor) -> bool:
         """Whether scores of clean (N,) and triggered samples (M,) tell the one from the other."""

@@ -4,6 +4,7 @@ from benchmarks.evidence import KINDS
 from benchmarks.victim_tables import (
     BARS,
     OURS,
+    ablation_table,
     ceiling,
     evidence_table,
     rival_table,
@@ -77,3 +78,20 @@ def test_the_mean_and_the_worst_victim():
 def test_the_victims_before_any_repair():
     expected = "| a-b | 80.0 | 100.0 | 0.0 | 80.0 | 80.0 / 40.0 | 40.0 |"
     assert expected in victim_table([result(0.4)])
+
+
+def test_the_ablation_by_hand():
+    figures = {"clean_accuracy": 0.8, "recovered_accuracy": 0.3, "attack_success_rate": 0.12}
+    rows = [
+        {"victim": "a-b", "baseline": BASELINE, "evidence": e, "family": f, **outcome}
+        for e, f, outcome in (
+            ("paired 200", "all", {"figures": figures}),
+            ("paired 200", "few", {"refused": "nothing recovers"}),
+            ("unpaired 20", "all", {"figures": figures}),
+        )
+    ]
+    lines = ablation_table(rows).splitlines()
+    assert lines[0] == "| victim | evidence | all | few |"
+    # The ceiling is .4; a build that refuses leaves an accuracy of 0 and a success rate of 1.
+    assert lines[2] == "| a-b | paired 200 | 0.750, +10.0 | 0.000, +98.0 |"
+    assert lines[3] == "| a-b | unpaired 20 | 0.750, +10.0 | not run |"

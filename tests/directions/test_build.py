@@ -97,6 +97,16 @@ def test_without_labels(tmp_path, kind, paired):
     assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", kind, seed=5, count=200), kind))
 
 
+@pytest.mark.parametrize(
+    ("repairs", "form"),
+    [(("mean_difference",), "shift"), (("local_2",), "local"), (("transport",), "affine")],
+)
+def test_of_fewer_repairs_one_is_chosen(tmp_path, repairs, form):
+    bundle = build(tensor_sets(tmp_path, "map"), "map", repairs=repairs)
+    assert [layer.repairing.form for layer in bundle.repairing_layers] == [form]
+    assert bundle.evidence["estimator"] in repairs
+
+
 @pytest.mark.parametrize("paired", [True, False])
 def test_a_trigger_that_moves_about(tmp_path, paired):
     labels = labels_of(60)

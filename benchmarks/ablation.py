@@ -1,0 +1,86 @@
+"""What each family of repairs buys: builds that may choose from fewer of them.
+
+    python -m benchmarks.ablation --data cifar10-jpg.zip --cache DIR --victims bpp-vgg ...
+
+Measured on the development images, on which no table of defences is made: which families there are
+was decided there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from directions.repairs import LOCAL, REPAIRS, SHIFTS, TRANSPORTS
+from directions.write_file import write_file
+from handler.errors import FireError
+
+from . import fire
+from .evidence import KINDS, draw_evidence
+from .measure import hold, measure_baseline, measure_defence
+from .victims.catalogue import VICTIMS, benign_twin
+from .victims.data import load_data
+from .victims.train import obtain_victim
+
+RESULTS = Path(__file__).parent / "results" / "ablation.json"
+IMAGES = 1000
+EVIDENCE = (KINDS[0], KINDS[3])
+FAMILIES: Mapping[str, Collection[str]] = {
+    "mean difference alone": ("mean_difference",),
+    "mean shifts": tuple(SHIFTS),
+    "mean shifts, local replacement": (*SHIFTS, *LOCAL),
+    "mean shifts, affine transport": (*SHIFTS, *TRANSPORTS),
+    "all": tuple(REPAIRS),
+}
+
+
+def main() -> None:
+    """Measure the victims and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--victims", nargs="+", required=True, choices=[v.name for v in VICTIMS])
+    args = parser.parse_args()
+    data = load_data(args.data, args.cache)
+    images = data.development.at(torch.arange(IMAGES))
+    recipes = [recipe for recipe in VICTIMS if recipe.name in args.victims]
+    results = []
+    steps = len(recipes) * len(EVIDENCE) * len(FAMILIES)
+    with tqdm(total=steps, desc="ablation") as progress:
+        for recipe in recipes:
+            victim = obtain_victim(recipe, data, args.cache)
+            benign = obtain_victim(benign_twin(recipe), data, args.cache)
+            if victim.attack is None:
+                raise SystemExit(f"{recipe.name}: a benign model has nothing to repair")
+            held = hold(victim.attack, images)
+            baseline = asdict(measure_baseline(victim.model, benign.model, held))
+            for kind in EVIDENCE:
+                evidence = draw_evidence(kind, victim.attack, data.pool, seed=0)
+                for family, repairs in FAMILIES.items():
+                    result: dict[str, Any] = {
+                        "victim": recipe.name,
+                        "baseline": baseline,
+                        "evidence": kind.name,
+                        "family": family,
+                    }
+                    try:
+                        bundle = fire.build(victim.model, evidence, 0, repairs)
+                    except FireError as error:
+                        result["refused"] = str(error)
+                    else:
+                        defence = fire.defend(victim.model, bundle)
+                        result["figures"] = asdict(measure_defence(defence, held))
+                    results.append(result)
+                    progress.update()
+    write_file((json.dumps(results, indent=1, sort_keys=True) + "\n").encode(), RESULTS)
+
+
+if __name__ == "__main__":
+    main()
