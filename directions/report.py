@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from handler.bundle import Bundle
 
+from .calibration import Calibration
 from .errors import OutputError
 from .metrics import Figures
 from .report_picture import draw
-from .search import Choice
-from .sweep import LayerSweep
+from .sweep import LayerSweep, sweep
 from .write_file import check_writable, write_files
 
 NUMBERS, PICTURE = "report.json", "layers.png"
@@ -34,43 +35,79 @@ def check_report_folder(folder: Path) -> None:
         check_writable(folder)
 
 
+def write_reports(calibrations: Sequence[Calibration], bundle: Bundle, folder: Path) -> list[Path]:
+    """Write a report on the repair of each target; of several, into `class_N` of the folder each.
+
+    Args:
+        calibrations: what the build made its choices from, one for each target.
+        bundle: the bundle it made, as saved.
+        folder: where to; it is made if only its last part is missing.
+
+    Returns:
+        The folders of the reports.
+
+    Raises:
+        OutputError: a folder or the files cannot be written.
+    """
+    if len(calibrations) == 1:
+        write_report(sweep(calibrations[0]), calibrations[0], bundle, folder)
+        return [folder]
+    check_report_folder(folder)
+    sweeps = [sweep(calibration) for calibration in calibrations]
+    folders = [folder / f"class_{calibration.target}" for calibration in calibrations]
+    with _made(folder):
+        for swept, calibration, each in zip(sweeps, calibrations, folders, strict=True):
+            write_report(swept, calibration, bundle, each)
+    return folders
+
+
 def write_report(
-    sweeps: Sequence[LayerSweep], choice: Choice, bundle: Bundle, folder: Path
+    sweeps: Sequence[LayerSweep], calibration: Calibration, bundle: Bundle, folder: Path
 ) -> None:
     """Write `report.json` and `layers.png`; an older report stays until both are on the disk.
 
     Args:
         sweeps: what each candidate layer does.
-        choice: what the build settled on.
+        calibration: what they were measured by, and what the build settled on.
         bundle: the bundle it made, as saved.
         folder: where to; it is made if only its last part is missing.
 
     Raises:
         OutputError: the folder or the files cannot be written.
     """
-    numbers = json.dumps(_numbers(sweeps, choice, bundle), indent=2, allow_nan=False) + "\n"
-    picture = draw(sweeps, choice, bundle.model_class, bundle.target)
+    numbers = json.dumps(_numbers(sweeps, calibration, bundle), indent=2, allow_nan=False) + "\n"
+    picture = draw(sweeps, calibration.choice, bundle.model_class, calibration.target)
     check_report_folder(folder)
+    with _made(folder):
+        write_files({folder / PICTURE: picture, folder / NUMBERS: numbers.encode()})
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder if it is missing; take it away again where nothing came into it."""
     existed = folder.is_dir()
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made: {error.strerror}") from None
     try:
-        write_files({folder / PICTURE: picture, folder / NUMBERS: numbers.encode()})
+        yield
     except BaseException:
-        if not existed:
+        if not existed and not any(folder.iterdir()):
             folder.rmdir()
         raise
 
 
-def _numbers(sweeps: Sequence[LayerSweep], choice: Choice, bundle: Bundle) -> dict[str, Any]:
+def _numbers(
+    sweeps: Sequence[LayerSweep], calibration: Calibration, bundle: Bundle
+) -> dict[str, Any]:
+    choice, target = calibration.choice, calibration.target
     return {
         "bundle_sha256": bundle.digest,
         "model_class": bundle.model_class,
-        "target": bundle.target,
-        "evidence": dict(bundle.evidence),
-        "held_out": dict(bundle.held_out),
+        "target": target,
+        "evidence": _of_target(bundle.evidence, target),
+        "held_out": _of_target(bundle.held_out, target),
         "choice": {
             "form": choice.form,
             "telling": None
@@ -98,6 +135,12 @@ def _numbers(sweeps: Sequence[LayerSweep], choice: Choice, bundle: Bundle) -> di
             for swept in sweeps
         ],
     }
+
+
+def _of_target(values: Mapping[str, Any], target: int) -> dict[str, Any]:
+    """Return what a bundle says of one of its targets, where it says it of each."""
+    shared = {name: value for name, value in values.items() if name != "targets"}
+    return {**shared, **values.get("targets", {}).get(str(target), {})}
 
 
 def _after(figures: Figures | None) -> dict[str, float | None] | None:

@@ -41,7 +41,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         metavar="DIR",
         help="folder to write a report to: what telling and repairing at each candidate layer, and "
-        "other strengths, come to on the held-out samples, as layers.png and report.json",
+        "other strengths, come to on the held-out samples, as layers.png and report.json; for "
+        "several targets one each, in its subfolders class_N",
     )
     parser.set_defaults(run=run)
 
@@ -55,10 +56,9 @@ def run(args: argparse.Namespace) -> int:
     from ..calibration import Calibration
     from ..environment import check_environment
     from ..errors import CalibrationError
-    from ..report import check_report_folder, write_report
+    from ..report import check_report_folder, write_reports
     from ..samples import open_samples
     from ..save_bundle import save_bundle
-    from ..sweep import sweep
     from ..write_file import check_writable
 
     check_environment()
@@ -93,12 +93,6 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.output}: sha256 {saved.digest}")
     # After the bundle, so that a report which fails or is interrupted takes no bundle with it.
     if args.report is not None:
-        if len(calibrations) > 1:
-            raise CalibrationError(
-                f"--report {args.report}: the triggers lead to several targets, and a report shows "
-                "the repair of one; the bundle was written"
-            )
-        (calibration,) = calibrations
-        write_report(sweep(calibration), calibration.choice, saved, args.report)
-        print(f"report: {args.report}")
+        for folder in write_reports(calibrations, saved, args.report):
+            print(f"report: {folder}")
     return 0

@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from directions.build import BuildOptions, build_bundle
 from directions.errors import OutputError
 from directions.metrics import Figures
-from directions.report import check_report_folder, write_report
+from directions.report import check_report_folder, write_report, write_reports
 from directions.report_picture import draw
+from directions.samples import open_samples
 from directions.sweep import LayerSweep, Point, sweep
 from handler.errors import FireError
+from tests.directions.backdoored import TENSOR, loaded, two_trigger_sets
 from tests.directions.calibrated import calibrated
 
 
@@ -33,7 +36,7 @@ def assert_nothing_is_cut_off(data):
 def written(folder, kind="vector", **options):
     calibration, bundle = calibrated(folder / "samples", kind, **options)
     sweeps = sweep(calibration)
-    write_report(sweeps, calibration.choice, bundle, folder / "report")
+    write_report(sweeps, calibration, bundle, folder / "report")
     return sweeps, calibration, bundle, json.loads((folder / "report" / "report.json").read_text())
 
 
@@ -76,7 +79,7 @@ def test_the_same_sweep_gives_the_same_bytes(tmp_path):
     calibration, bundle = calibrated(tmp_path / "samples", "vector")
     sweeps = sweep(calibration)
     for name in ("one", "two"):
-        write_report(sweeps, calibration.choice, bundle, tmp_path / name)
+        write_report(sweeps, calibration, bundle, tmp_path / name)
     for name in ("layers.png", "report.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -96,7 +99,7 @@ def test_an_old_report_stays_whole_where_a_new_one_cannot_be_written(tmp_path):
     (folder / "report.json").mkdir(parents=True)
     (folder / "layers.png").write_bytes(b"old")
     with pytest.raises(OutputError, match="it is a folder"):
-        write_report(sweep(calibration), calibration.choice, bundle, folder)
+        write_report(sweep(calibration), calibration, bundle, folder)
     assert (folder / "layers.png").read_bytes() == b"old"
     assert names_in(folder) == ["layers.png", "report.json"]
 
@@ -104,7 +107,7 @@ def test_an_old_report_stays_whole_where_a_new_one_cannot_be_written(tmp_path):
 def test_an_interruption_leaves_the_old_report(tmp_path, monkeypatch):
     calibration, bundle = calibrated(tmp_path / "samples", "vector")
     sweeps, folder = sweep(calibration), tmp_path / "report"
-    write_report(sweeps, calibration.choice, bundle, folder)
+    write_report(sweeps, calibration, bundle, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def interrupt(*_, **__):
@@ -112,12 +115,43 @@ def test_an_interruption_leaves_the_old_report(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.fdopen", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_report(sweeps[::-1], calibration.choice, bundle, folder)
+        write_report(sweeps[::-1], calibration, bundle, folder)
     with pytest.raises(KeyboardInterrupt):
-        write_report(sweeps, calibration.choice, bundle, tmp_path / "new")
+        write_report(sweeps, calibration, bundle, tmp_path / "new")
     monkeypatch.undo()
     assert not (tmp_path / "new").exists()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_of_several_targets_each_has_a_report_of_its_own(tmp_path, monkeypatch):
+    sets = two_trigger_sets(tmp_path / "samples", "vector")
+    calibrations = []
+    bundle = build_bundle(
+        loaded("vector", second_trigger=True),
+        TENSOR,
+        open_samples(sets.clean, TENSOR),
+        open_samples(sets.triggered, TENSOR),
+        options=BuildOptions(),
+        examine=calibrations.append,
+    )
+    folder = tmp_path / "report"
+    with monkeypatch.context() as broken:
+        broken.setattr("directions.report.draw", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_reports(calibrations, bundle, folder)
+    assert not folder.exists()
+    assert sorted(write_reports(calibrations, bundle, folder)) == [
+        folder / "class_0",
+        folder / "class_1",
+    ]
+    assert names_in(folder) == ["class_0", "class_1"]
+    for calibration in calibrations:
+        of_class = folder / f"class_{calibration.target}"
+        assert names_in(of_class) == ["layers.png", "report.json"]
+        numbers = json.loads((of_class / "report.json").read_text())
+        assert numbers["target"] == numbers["held_out"]["target"] == calibration.target
+        assert numbers["evidence"]["triggered_as_target"] == 40
+        assert numbers["choice"]["repairing"]["layer"] == calibration.choice.repair.layer
 
 
 @pytest.mark.parametrize(

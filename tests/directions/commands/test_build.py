@@ -7,7 +7,7 @@ import torch
 from directions.commands.main import main
 from handler.bundle import load_bundle
 from handler.load_model import file_sha256
-from tests.directions.backdoored import tensor_sets, write_images
+from tests.directions.backdoored import tensor_sets, two_trigger_sets, write_images
 from tests.directions.backdoored_nets import backdoored
 from tests.tiny import TinyFiles
 
@@ -139,6 +139,18 @@ def test_a_report(tmp_path, capsys, vector_model, form):
     assert numbers["choice"]["form"] == form
     assert [layer["layer"] for layer in numbers["layers"]] == ["mix", "relu"]
     assert str(tmp_path) not in (report / "report.json").read_text()
+
+
+def test_a_report_for_each_of_several_targets(tmp_path, capsys, vector_model):
+    model = backdoored("vector", second_trigger=True)
+    torch.save(model.state_dict(), tmp_path / "model" / "net.pth")
+    sets, report = two_trigger_sets(tmp_path / "s", "vector"), tmp_path / "report"
+    command = ["build", *vector_model, *samples(sets), "--output", tmp_path / "b.safetensors"]
+    status, out, err = run(capsys, *command, "--report", report)
+    assert (status, err) == (0, "")
+    for target in (0, 1):
+        assert f"report: {report / f'class_{target}'}\n" in out
+        assert (report / f"class_{target}" / "layers.png").is_file()
 
 
 def test_a_build_that_fails_keeps_the_old_report(tmp_path, capsys, vector_model):
