@@ -238,7 +238,7 @@ class RepairHandle:
             ):
                 raise RepairError("the telling layer does not have one feature per input sample")
             all_scores = [state.scores[i] for i in range(len(self._judges))]
-            scores, flagged = judge(self._judges, all_scores, output)
+            scores, flagged = judge(self._judges, all_scores, output, prove=state.forced)
             if state.forced:
                 flagged = [torch.ones_like(one) for one in flagged]
             if self.passes == 2:

@@ -45,7 +45,7 @@ class Judge:
 
 
 def judge(
-    judges: Sequence[Judge], scores: Sequence[Tensor], output: Any
+    judges: Sequence[Judge], scores: Sequence[Tensor], output: Any, *, prove: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """Judge the samples of one forward pass; no two judges flag the same one.
 
@@ -53,6 +53,7 @@ def judge(
         judges: one, or several that ask for targets, which differ.
         scores: by each, (N,) float32.
         output: the model's; its logits are looked at where a judge asks for the target.
+        prove: whether to look at the logits even where nothing could be flagged.
 
     Returns:
         The score that each sample is judged by, (N,), and what each judge flags, (N,) bool.
@@ -60,18 +61,20 @@ def judge(
     Raises:
         RepairError: the logits that a judge asks for are not there, or lack its target.
     """
-    if not judges[0].only_target:
-        return scores[0], [judges[0].projection.flags(scores[0])]
+    if len(judges) == 1:
+        flagged = judges[0].projection.flags(scores[0])
+        # Of nearly all requests it is enough to know the score.
+        if not judges[0].only_target or not (prove or bool(flagged.any())):
+            return scores[0], [flagged]
     every = torch.stack(list(scores))
     predicted = _predicted_targets(judges, output, every.shape[1])
     # The judge of each sample; where it is predicted as no target, the first one.
     judged_by = predicted.int().argmax(0)
     unjudged = ~every.isfinite().all(0)
-    flagged = [
+    return every.gather(0, judged_by[None])[0], [
         (judged_by == i) & (unjudged | (predicted[i] & one.projection.flags(scores[i])))
         for i, one in enumerate(judges)
     ]
-    return every.gather(0, judged_by[None])[0], flagged
 
 
 def _predicted_targets(judges: Sequence[Judge], output: Any, size: int) -> Tensor:
