@@ -56,7 +56,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..deployment.management import Management
+    from handler.errors import FireError
+
+    from ..deployment.management import Management, TokenError
     from ..deployment.server import read_tokens
     from ..deployment.swap import Target, swap_bundle
 
@@ -70,11 +72,20 @@ def run(args: argparse.Namespace) -> int:
     target = Target(
         Management(args.management, token), args.inference, inference_token, args.model_store
     )
-    swap_bundle(
-        target,
-        args.model_name,
-        args.bundle,
-        args.version,
-        report=lambda line: print(line, flush=True),
-    )
+    try:
+        swap_bundle(
+            target,
+            args.model_name,
+            args.bundle,
+            args.version,
+            report=lambda line: print(line, flush=True),
+        )
+    except TokenError as error:
+        if token:
+            raise
+        # Only now, because a server may be configured to ask for none.
+        raise FireError(
+            f"{args.management} asks for a token, none was given, and the current folder has no "
+            f"{KEY_FILE}: give --key-file, or --token and --inference-token"
+        ) from error
     return 0

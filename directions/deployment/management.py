@@ -26,6 +26,10 @@ class ServerError(FireError):
         self.status = status
 
 
+class TokenError(ServerError):
+    """TorchServe refused the token of a request, or wants one and got none."""
+
+
 @dataclass(frozen=True)
 class ModelVersion:
     """A registered version of a model, as TorchServe describes it.
@@ -158,10 +162,11 @@ class Management:
         except ValueError:
             body = {}
         if answer.status_code >= 400:
-            message = body.get("message") if isinstance(body, dict) else None
-            raise ServerError(
+            told = body if isinstance(body, dict) else {}
+            kind = TokenError if told.get("type") == "InvalidKeyException" else ServerError
+            raise kind(
                 f"{where}: TorchServe refused with status {answer.status_code}: "
-                f"{message or answer.text[:200] or answer.reason}",
+                f"{told.get('message') or answer.text[:200] or answer.reason}",
                 answer.status_code,
             )
         return body

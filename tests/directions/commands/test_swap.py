@@ -1,0 +1,47 @@
+import json
+
+import pytest
+import requests
+
+from directions.commands.main import main
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, tiny):
+    """A whole command line, run where there is no key file; the server refuses every token."""
+
+    def refuse(*_, **__):
+        answer = requests.Response()
+        answer.status_code = 400
+        answer._content = b'{"type": "InvalidKeyException", "message": "Token refused"}'
+        return answer
+
+    monkeypatch.setattr("requests.Session.request", refuse)
+    monkeypatch.chdir(tmp_path)
+    return ["swap", "--model-name", "net", "--bundle", str(tiny.bundle)]
+
+
+def refused(capsys, *arguments):
+    assert main([str(argument) for argument in arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("torchserve-fire swap: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_without_a_token(capsys, command):
+    message = refused(capsys, *command)
+    assert "http://127.0.0.1:8081 asks for a token, none was given" in message
+    assert "the current folder has no key_file.json: give --key-file, or --token" in message
+
+
+def test_a_token_that_is_refused(tmp_path, capsys, command):
+    assert "refused with status 400: Token refused" in refused(capsys, *command, "--token", "old")
+    keys = {name: {"key": "old"} for name in ("management", "inference", "API")}
+    (tmp_path / "key_file.json").write_text(json.dumps(keys))
+    assert "refused with status 400: Token refused" in refused(capsys, *command)
+
+
+def test_a_key_file_that_is_not_there(tmp_path, capsys, command):
+    message = refused(capsys, *command, "--key-file", tmp_path / "no.json")
+    assert "no.json: cannot read the tokens" in message
