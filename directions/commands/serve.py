@@ -22,8 +22,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--models",
         nargs="+",
         default=[],
-        metavar="NAME=FILE.mar",
-        help="archives of the model store to load at the start",
+        metavar="[NAME=]FILE.mar",
+        help="archives of the model store to load at the start; without NAME, under the model name "
+        "that each was packed with",
     )
     parser.add_argument("--ts-config", type=Path, help="another configuration than this project's")
     parser.set_defaults(run=run)

@@ -16,6 +16,7 @@ import requests
 
 from directions.deployment.properties import find_config, read_properties, with_free_ports
 from handler.bundle import BUNDLE_FILE
+from tests.tiny import image
 
 pytestmark = pytest.mark.server
 
@@ -47,7 +48,8 @@ def serve(folder: Path, config: Path, store: Path, *more: str) -> subprocess.Pop
 def test_it_serves_until_it_is_stopped_and_leaves_no_process(
     tmp_path: Path, config: Path, store: Path
 ) -> None:
-    process = serve(tmp_path, config, store)
+    # Without a name for it, it has the one that it was packed with.
+    process = serve(tmp_path, config, store, "--models", "tiny-1.0.mar")
     try:
         assert process.stdout is not None
         lines = list(iter(process.stdout.readline, "Ctrl-C stops it.\n"))
@@ -59,8 +61,10 @@ def test_it_serves_until_it_is_stopped_and_leaves_no_process(
         assert key_file == tmp_path / "key_file.json"
         assert key_file.stat().st_mode & 0o077 == 0
         token = json.loads(key_file.read_text())["inference"]["key"]
-        answer = requests.get(
-            f"{inference}/ping", headers={"Authorization": f"Bearer {token}"}, timeout=30
+        headers = {"Authorization": f"Bearer {token}"}
+        assert requests.get(f"{inference}/ping", headers=headers, timeout=30).status_code == 200
+        answer = requests.post(
+            f"{inference}/predictions/tiny", data=image(1), headers=headers, timeout=30
         )
         assert answer.status_code == 200
     finally:
