@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ class Fields:
         self._values = dict(values)
         self._path = path
         self._error = error
+        self._known: list[str] = []
 
     def where(self, name: str) -> str:
         """Return how messages name a field."""
@@ -30,6 +32,7 @@ class Fields:
 
     def has(self, name: str) -> bool:
         """Whether the field is there and not taken yet."""
+        self._known.append(name)
         return name in self._values
 
     def peek(self, name: str) -> Any:
@@ -42,11 +45,17 @@ class Fields:
 
     def finish(self) -> None:
         """Refuse the fields that nothing took."""
-        if self._values:
-            raise self._error(f"{self.where(str(next(iter(self._values))))}: unknown field")
+        if not self._values:
+            return
+        name = str(next(iter(self._values)))
+        known = list(dict.fromkeys(self._known))
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; the nearest is {near[0]}" if near else f"; expected one of {', '.join(known)}"
+        raise self._error(f"{self.where(name)}: unknown field{hint if known else ''}")
 
     def raw(self, name: str) -> Any:
         """Take a field as it is."""
+        self._known.append(name)
         if name not in self._values:
             raise self._error(f"{self.where(name)}: missing")
         return self._values.pop(name)

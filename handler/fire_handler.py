@@ -76,7 +76,10 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         name = next((name for name in ("data", "body") if name in row), None)
         try:
             if name is None:
-                raise InputError("no body: send the input as the body, or as the field 'data'")
+                raise InputError(
+                    "no body: send the input as the body, with its own Content-Type (curl -d alone "
+                    "says that it is a form), or as the field 'data'"
+                )
             return read_body(row[name], self.fire_input)
         except InputError as error:
             return error

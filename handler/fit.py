@@ -12,12 +12,18 @@ logger = logging.getLogger(__name__)
 
 
 def check_model_fits(
-    bundle: Bundle, class_name: str, weights_sha256: str | None, *, allow_other_weights: bool
+    bundle: Bundle,
+    source: str,
+    class_name: str,
+    weights_sha256: str | None,
+    *,
+    allow_other_weights: bool,
 ) -> None:
     """Refuse a bundle that was built for another model.
 
     Args:
         bundle: the bundle.
+        source: its file's name, for messages.
         class_name: of the model's class.
         weights_sha256: of the weights' file; None where there is none.
         allow_other_weights: accept other weights, with a loud line in the log.
@@ -27,12 +33,12 @@ def check_model_fits(
     """
     if class_name != bundle.model_class:
         raise BundleError(
-            f"bundle: model_class: built for {bundle.model_class}, the model is {class_name}"
+            f"{source}: model_class: built for {bundle.model_class}, the model is {class_name}"
         )
     if weights_sha256 == bundle.weights_sha256:
         return
     message = (
-        f"bundle: weights_sha256: built for the weights {bundle.weights_sha256}, the model's are "
+        f"{source}: weights_sha256: built for the weights {bundle.weights_sha256}, the model's are "
         f"{weights_sha256 or 'not known'}"
     )
     if not allow_other_weights:

@@ -163,6 +163,7 @@ class RepairMixin:
         weights = manifest.get("serializedFile")
         check_model_fits(
             bundle,
+            BUNDLE_FILE,
             type(model).__name__,
             file_sha256(path / weights) if weights else None,
             allow_other_weights=config.allow_other_weights,

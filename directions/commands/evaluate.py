@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
     check_model_fits(
         bundle,
+        str(args.bundle),
         loaded.class_name,
         loaded.weights_sha256,
         allow_other_weights=config.allow_other_weights,

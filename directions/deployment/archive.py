@@ -98,7 +98,7 @@ def package_archive(inputs: ArchiveInputs, export_path: Path, *, force: bool = F
     check_name("version", inputs.version)
     target = archive_path(export_path, inputs.model_name, inputs.version)
     if not export_path.is_dir():
-        raise FireError(f"{export_path}: no such folder, expected the model store")
+        raise FireError(f"{export_path}: no such folder, expected the model store: make it first")
     check_writable(target)
     if target.exists() and not force:
         raise FireError(f"{target}: exists already; --force replaces it")

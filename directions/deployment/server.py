@@ -163,7 +163,9 @@ class TorchServe:
             FireError: no Java, no model store, or a port is taken.
         """
         if not self.model_store.is_dir():
-            raise FireError(f"{self.model_store}: no such folder, expected the model store")
+            raise FireError(
+                f"{self.model_store}: no such folder, expected the model store: make it first"
+            )
         for model in self._models:
             archive = model.partition("=")[2] or model
             if archive != "ALL" and not (self.model_store / archive).exists():

@@ -156,7 +156,9 @@ def _place(
                 if filecmp.cmp(candidate, file, shallow=False):
                     return version, file, False
         if wanted is not None:
-            raise FireError(f"{name} {version}: exists already, in the model store or the server")
+            places = [f"as {file}"] if file.exists() else []
+            places += ["in the server"] if version in registered else []
+            raise FireError(f"{name} {version}: exists already, {' and '.join(places)}")
         version = next_version(version)
 
 

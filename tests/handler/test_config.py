@@ -63,7 +63,7 @@ def test_modes_as_yaml_reads_them(tmp_path, mode):
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"tokp": 5}, "tokp: unknown field"),
+        ({"tokp": 5}, "tokp: unknown field; the nearest is topk"),
         ({7: 5}, "7: unknown field"),
         ({"profile": True}, "profile: unknown field"),
         ({"input": "images"}, "input: 'images', expected one of image, tensor"),

@@ -148,8 +148,27 @@ def test_what_nothing_took_is_refused_by_its_whole_path():
     inner = root.fields("a").list_of_fields("b")[0]
     inner.raw("c")
     assert inner.names() == ["d"]
-    with pytest.raises(BundleError, match=r"^file: a: b\[0\]: d: unknown field$"):
+    with pytest.raises(
+        BundleError, match=r"^file: a: b\[0\]: d: unknown field; expected one of c$"
+    ):
         inner.finish()
+
+
+def test_an_unknown_field_is_told_beside_its_nearest():
+    root = Fields({"input": 1, "tokp": 3}, "file", BundleError)
+    root.raw("input")
+    assert not root.has("topk")
+    assert not root.has("mode")
+    with pytest.raises(BundleError, match=r"^file: tokp: unknown field; the nearest is topk$"):
+        root.finish()
+
+
+def test_a_field_like_no_other_is_told_beside_all():
+    root = Fields({"input": 1, "profile": 3}, "file", BundleError)
+    root.raw("input")
+    assert not root.has("topk")
+    with pytest.raises(BundleError, match=r"profile: unknown field; expected one of input, topk$"):
+        root.finish()
 
 
 def test_a_field_is_taken_once():

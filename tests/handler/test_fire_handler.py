@@ -71,6 +71,7 @@ def test_bad_requests_are_refused_alone(context):
         ({"body": encode(Image.new("L", (8000, 8000)))}, 413, "pixels"),
         ({"body": {"data": [1, 2]}}, 400, "shape"),
         ({}, 400, "no body"),
+        ({"hello": b""}, 400, "with its own Content-Type"),
         ({"body": bytearray(grey(255))}, 200, None),
         ({"body": "no image"}, 400, "base64"),
     ]
@@ -314,7 +315,7 @@ def test_a_tampered_bundle(context, tmp_path, caplog):
 
 def test_other_weights(tmp_path, caplog):
     context = make_archive(tmp_path, weights_sha256="0" * 64)
-    assert "weights_sha256: built for the weights 000" in refused(context, caplog)
+    assert f"{BUNDLE_FILE}: weights_sha256: built for the weights 000" in refused(context, caplog)
     caplog.clear()
     context = make_archive(tmp_path, IMAGE | {"allow_other_weights": True}, weights_sha256="0" * 64)
     service = start(context)

@@ -91,7 +91,7 @@ def test_labels_are_needed(tmp_path, capsys, command):
 
 def test_a_bundle_for_other_weights(capsys, command, tiny, tmp_path):
     message = refused(capsys, *command, "--bundle", tiny.foreign_bundle)
-    assert "weights_sha256" in message
+    assert f"{tiny.foreign_bundle}: weights_sha256: built for" in message
     config = tmp_path / "model" / "model-config.yaml"
     config.write_text(config.read_text() + "  allow_other_weights: true\n")
     assert main([*command, "--bundle", str(tiny.foreign_bundle)]) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,10 +16,15 @@ from handler.errors import FireError
 from tests.tiny import TinyFiles
 
 
-def target(store: Path) -> Target:
-    """A server that has version 1.0 of "tiny"."""
-    version = SimpleNamespace(name="tiny", version="1.0", archive="tiny-1.0.mar")
-    management = SimpleNamespace(describe=lambda name: version)
+def target(store: Path, *more: str) -> Target:
+    """A server that has version 1.0 of "tiny", and more."""
+    versions = [
+        SimpleNamespace(name="tiny", version=version, archive=f"tiny-{version}.mar")
+        for version in ("1.0", *more)
+    ]
+    management = SimpleNamespace(
+        describe=lambda name: versions[0], describe_all=lambda name: versions
+    )
     return Target(cast(Management, management), "http://127.0.0.1:9", None, store)
 
 
@@ -31,3 +38,17 @@ def test_a_store_that_takes_no_archive_is_told_before_the_work(
     monkeypatch.setattr("directions.deployment.swap.load_as_worker", None)
     with pytest.raises(FireError, match=r"tiny-1.1.mar: .* takes no file \(Perm"):
         swap_bundle(target(store), "tiny", tiny.other_bundle)
+
+
+def test_where_a_version_exists_already_is_told(
+    store: Path, tiny: TinyFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("directions.deployment.swap.load_as_worker", lambda *_: [])
+    shutil.copy(store / "tiny-1.0.mar", tmp_path)
+    with pytest.raises(FireError, match=r"^tiny 1.1: exists already, in the server$"):
+        swap_bundle(target(tmp_path, "1.1"), "tiny", tiny.other_bundle, "1.1")
+    there = tmp_path / "tiny-1.1.mar"
+    there.write_bytes(b"somebody's")
+    for more, where in (((), f"as {there}"), (("1.1",), f"as {there} and in the server")):
+        with pytest.raises(FireError, match=f"exists already, {re.escape(where)}$"):
+            swap_bundle(target(tmp_path, *more), "tiny", tiny.other_bundle, "1.1")
