@@ -64,11 +64,13 @@ def _refresh(extra: str) -> int:
     new = not VENV.exists()
     VENV.mkdir(exist_ok=True)
     UNFINISHED.touch()
+    print(
+        "installing torch, TorchServe and the rest; from nothing, 5 GB in some minutes", flush=True
+    )
     if new:
         print(f"making {VENV} with Python {_version()}", flush=True)
         status = _run_to_end([sys.executable, "-m", "venv", str(VENV)])
     if not new or status == 0:
-        print("installing torch, TorchServe and the rest; from nothing, 5 GB in some minutes")
         project = f"{ROOT}[{extra}]" if extra else str(ROOT)
         install = ["-m", "pip", "install", "--progress-bar", "off", "-e", project]
         status = _run_to_end([str(PYTHON), *install])
