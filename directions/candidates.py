@@ -30,7 +30,8 @@ def candidate_layers(model: nn.Module, example: Tensor) -> list[str]:
         example: one input, (1, *input shape).
 
     Returns:
-        Module names in the order in which they run, at most `MAX_CANDIDATES`, evenly chosen.
+        Module names in the order in which they run, at most `MAX_CANDIDATES`: the last of each
+        shape, behind which features are condensed, and of the others some, evenly chosen.
 
     Raises:
         CalibrationError: there is no such layer.
@@ -41,10 +42,20 @@ def candidate_layers(model: nn.Module, example: Tensor) -> list[str]:
             f"{type(model).__name__}: no layer carries everything from the input to the output: "
             "name some with --layers"
         )
-    if len(cuts) <= MAX_CANDIDATES:
-        return cuts
-    step = (len(cuts) - 1) / (MAX_CANDIDATES - 1)
-    return [cuts[round(i * step)] for i in range(MAX_CANDIDATES)]
+    names, shapes = list(cuts), list(cuts.values())
+    last = [i for i, shape in enumerate(shapes) if shapes[i + 1 : i + 2] != [shape]]
+    chosen = _evenly(last, MAX_CANDIDATES)
+    others = [i for i in range(len(names)) if i not in chosen]
+    chosen += _evenly(others, MAX_CANDIDATES - len(chosen))
+    return [names[i] for i in sorted(chosen)]
+
+
+def _evenly(values: list[int], most: int) -> list[int]:
+    """Return all values, or so many from the first to the last."""
+    if len(values) <= most:
+        return values
+    step = (len(values) - 1) / max(most - 1, 1)
+    return [values[round(i * step)] for i in range(most)]
 
 
 def _layers_that_run_once(model: nn.Module, example: Tensor) -> set[str]:
@@ -63,8 +74,10 @@ def _layers_that_run_once(model: nn.Module, example: Tensor) -> set[str]:
     return {name for name, times in calls.items() if times == 1}
 
 
-def _cut_points(model: nn.Module, example: Tensor, names: set[str]) -> list[str]:
+def _cut_points(model: nn.Module, example: Tensor, names: set[str]) -> dict[str, tuple[int, ...]]:
+    """Return the cut points among the layers, in the order in which they run, with their shapes."""
     node_of: dict[str, Node] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
 
     def watch(name: str) -> Any:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
@@ -72,8 +85,9 @@ def _cut_points(model: nn.Module, example: Tensor, names: set[str]) -> list[str]
             # Layers that see each token, or the batch second, have other rows.
             by_sample = feature is not None and len(feature) == len(example)
             node = feature.grad_fn if feature is not None and by_sample else None
-            if node is not None and node not in node_of.values():
+            if feature is not None and node is not None and node not in node_of.values():
                 node_of[name] = node
+                shapes[name] = tuple(feature.shape[1:])
 
         return hook
 
@@ -88,13 +102,13 @@ def _cut_points(model: nn.Module, example: Tensor, names: set[str]) -> list[str]
         _remove(handles)
     root = None if result is None else result.grad_fn
     if root is None:
-        return []
+        return {}
     # A repair of the logits themselves would repair nothing.
-    return [
-        name
+    return {
+        name: shapes[name]
         for name, node in node_of.items()
         if node is not root and not _reaches_input(root, inputs, without=node)
-    ]
+    }
 
 
 def _reaches_input(root: Node, inputs: Tensor, without: Node) -> bool:

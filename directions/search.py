@@ -19,7 +19,7 @@ from .errors import CalibrationError
 from .held_out import HeldOut
 from .outcome import Outcome, outcome_of, score_tellers
 from .progress import Progress
-from .repairs import REPAIRS, SHIFTS
+from .repairs import LOCAL, REPAIRS, SHIFTS
 from .run_repairs import run_repairs
 from .separation import separates
 from .statistics import LayerStatistics, Statistics
@@ -228,7 +228,7 @@ class Search:
                 for choice in choices[:REPAIRS_TO_REFINE]
                 for strength in STRENGTHS
                 # Beyond the mean clean features lies nothing to replace others by.
-                if strength < 1 or choice.repair.estimator in SHIFTS
+                if strength < 1 or choice.repair.estimator not in LOCAL
             ]
             choices = sorted(choices + self._try(third, progress), key=lambda c: -c.worth)
         if not _recovers(choices, self._before):

@@ -17,7 +17,7 @@ from .held_out import HeldOut
 from .metrics import Figures, Observed, measure
 from .outcome import score_tellers
 from .progress import Progress
-from .repairs import SHIFTS
+from .repairs import LOCAL
 from .run_repairs import run_repairs
 from .search import CLAMP_QUANTILE, Candidate, repairing_layers_of_folds
 from .separation import area_under_curve
@@ -72,7 +72,7 @@ def sweep(calibration: Calibration) -> list[LayerSweep]:
         strengths above 1: beyond the mean of clean features there is nothing to replace them by.
     """
     held_out, choice = calibration.held_out, calibration.choice
-    strengths = {s for s in STRENGTHS if s <= 1 or choice.repair.estimator in SHIFTS}
+    strengths = {s for s in STRENGTHS if s <= 1 or choice.repair.estimator not in LOCAL}
     strengths.add(choice.repair.strength)
     scores = score_tellers(
         calibration.model, calibration.statistics, list(calibration.layers), held_out

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -207,3 +209,12 @@ def test_torchvisions_resnet():
     # The last relu of a block is the block's own output, and runs twice: the block stands for it.
     assert [name for name in found if name.startswith("layer")] == blocks
     assert found[0] == "conv1"
+
+
+def test_of_many_the_last_of_each_shape_is_among_the_candidates():
+    widths = [8] * 20 + [4] * 2 + [6] * 20
+    model = nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise([3, *widths, 2])))
+    found = find(model, 3)
+    assert len(found) == MAX_CANDIDATES
+    assert {"19", "21", "41"} <= set(found)
+    assert found == sorted(found, key=int)
