@@ -21,6 +21,7 @@ import requests
 
 from handler.errors import FireError
 
+from ..write_file import check_writable
 from .java import find_java, java_environment
 from .management import Management, open_session
 from .process_group import interrupts_deferred, stop_process_group
@@ -160,7 +161,7 @@ class TorchServe:
         """Start the process; it does not serve yet.
 
         Raises:
-            FireError: no Java, no model store, or a port is taken.
+            FireError: no Java, no model store, a port is taken, or its folder takes no files.
         """
         if not self.model_store.is_dir():
             raise FireError(
@@ -173,8 +174,12 @@ class TorchServe:
         java = find_java()
         self._check_ports()
         temporary = self._temporary_folder()
-        for folder in (self.folder, self.console.parent):
-            folder.mkdir(parents=True, exist_ok=True)
+        for file in (self.key_file, self.console):
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise FireError(f"{file.parent}: cannot be made: {error.strerror}") from None
+            check_writable(file)
         # Tokens of an earlier server would be taken for this one's.
         self.key_file.unlink(missing_ok=True)
         command = [self._python, "-m", "ts.model_server", "--start", "--foreground"]

@@ -35,6 +35,15 @@ def test_an_archive_that_is_not_in_the_store_is_told_before_anything_starts(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_folder_that_takes_no_files_is_told(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("")
+    for folder, reason in ((Path("/proc"), "/proc takes no file"), (tmp_path, "cannot be made")):
+        server = TorchServe(tmp_path, free_ports=True, folder=folder)
+        with pytest.raises(FireError, match=reason), server:
+            pass
+
+
 def test_an_interpreter_without_torchserve_is_told(tmp_path: Path) -> None:
     server = TorchServe(tmp_path, free_ports=True, python="/bin/false")
     with pytest.raises(FireError, match="TorchServe ended before it was ready"), server:
