@@ -19,7 +19,7 @@ from .errors import CalibrationError
 from .held_out import HeldOut
 from .outcome import Outcome, outcome_of, score_tellers
 from .progress import Progress
-from .repairs import LOCAL, REPAIRS, SHIFTS
+from .repairs import REPAIRS, SHIFTS, TRANSPORTS
 from .run_repairs import run_repairs
 from .separation import separates
 from .statistics import LayerStatistics, Statistics
@@ -227,8 +227,7 @@ class Search:
                 replace(choice.repair, strength=strength)
                 for choice in choices[:REPAIRS_TO_REFINE]
                 for strength in STRENGTHS
-                # Beyond the mean clean features lies nothing to replace others by.
-                if strength < 1 or choice.repair.estimator not in LOCAL
+                if strength < 1 or self._may_exceed(choice.repair.estimator)
             ]
             choices = sorted(choices + self._try(third, progress), key=lambda c: -c.worth)
         if not _recovers(choices, self._before):
@@ -247,6 +246,14 @@ class Search:
         # Of few to choose from, all are tried at every layer.
         first = [name for name in FIRST_REPAIRS if name in names] or sorted(names)
         return first, sorted(names - set(first))
+
+    def _may_exceed(self, estimator: str) -> bool:
+        """Whether a repair may go beyond its estimate.
+
+        Beyond the mean clean features lies nothing to replace others by, and a regression on pairs
+        is the expected shift already.
+        """
+        return estimator in SHIFTS or (estimator in TRANSPORTS and not self._statistics.paired)
 
     def _tells(self, clean: Tensor, triggered: Tensor) -> bool:
         """Whether scores of clean (N,) and triggered samples (M,) tell the one from the other."""

@@ -106,6 +106,11 @@ class Statistics:
 
     folds: Sequence[dict[str, LayerStatistics]]
 
+    @property
+    def paired(self) -> bool:
+        """Whether they are of pairs."""
+        return any(layer.difference.count for part in self.folds for layer in part.values())
+
     def without(self, fold: int, layer: str) -> LayerStatistics:
         """Return a layer's statistics over all samples but those of one fold."""
         return LayerStatistics.merged(part[layer] for i, part in enumerate(self.folds) if i != fold)

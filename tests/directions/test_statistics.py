@@ -71,6 +71,7 @@ def test_moments_of_each_layer_are_those_of_its_features(tmp_path, paired):
     clean_target = torch.arange(300) % 3 == 0
     use = torch.arange(300) % 7 != 0
     statistics = collected(evidence, folds, clean_target, use)
+    assert statistics.paired == paired
     clean, triggered = (through(everything(s)) for s in (evidence.clean, evidence.triggered))
     for layer in ("mix", "relu"):
         whole = statistics.whole(layer)
