@@ -110,7 +110,10 @@ def evidence_table(results: Sequence[Results]) -> str:
 
 
 def rival_table(results: Sequence[Results], evidence: str) -> str:
-    """Return the mean over the victims of each defence's figures."""
+    """Return the mean over the victims of each defence's figures, ours first.
+
+    Of a ratio above 1 only 1 counts, so that one victim's surplus does not hide another's loss.
+    """
     lines = [
         "| defence | RA / ceiling: mean (worst) | BA change: mean (worst) "
         "| ASR above natural: mean (worst) | passes: clean / triggered | built in |",
@@ -126,7 +129,8 @@ def rival_table(results: Sequence[Results], evidence: str) -> str:
         if not runs:
             continue
         scores, details = [s for s, _ in runs], [run for _, run in runs]
-        ratios, changes = [s.ratio for s in scores], [s.clean_change for s in scores]
+        ratios = [min(s.ratio, 1.0) for s in scores]
+        changes = [s.clean_change for s in scores]
         excess = [s.attack_excess for s in scores]
         passes = [mean(d["figures"][k] for d in details) for k in _PASSES]
         lines.append(
@@ -162,7 +166,8 @@ _PASSES = ("passes_clean", "passes_triggered")
 
 
 def _defences(results: Iterable[Results]) -> list[str]:
-    return list(dict.fromkeys(run["defence"] for r in results for run in r["runs"]))
+    names = dict.fromkeys(run["defence"] for r in results for run in r["runs"])
+    return sorted(names, key=lambda name: name != OURS)
 
 
 def _runs(result: Results, evidence: str) -> list[Mapping[str, Any]]:
