@@ -49,21 +49,19 @@ def affine_transport(
 
 def _regression(statistics: LayerStatistics, ridge: float, by_place: bool) -> Tensor | None:
     """Return the slope of triggered minus clean channels in the triggered ones, (C, C)."""
-    joint = statistics.pair_places
-    scatter = joint.scatter
+    count = statistics.pair_places.count
+    triggered = statistics.triggered_places.scatter / count
+    shared = statistics.pair_places.scatter / count
     if by_place:
-        clean = statistics.triggered.mean - statistics.difference.mean
-        places = torch.cat([_places(statistics.triggered.mean), _places(clean)], 1)
-        scatter = scatter - _between(places, joint.count)
-    channels = len(scatter) // 2
-    triggered = scatter[:channels, :channels] / joint.count
-    shared = scatter[:channels, channels:] / joint.count
+        places = _places(statistics.triggered.mean)
+        partners = _places(statistics.triggered.mean - statistics.difference.mean)
+        triggered = triggered - _between(places, places)
+        shared = shared - _between(places, partners)
     penalty = ridge * triggered.diagonal().mean()
     if not float(penalty) > 0:
         return None
-    slope: Tensor = torch.linalg.solve(
-        triggered + penalty * torch.eye(channels), triggered - shared
-    ).T
+    ridged = triggered + penalty * torch.eye(len(triggered))
+    slope: Tensor = torch.linalg.solve(ridged, triggered - shared).T
     return slope.contiguous()
 
 
@@ -76,10 +74,11 @@ def _monge_map(statistics: LayerStatistics, ridge: float, by_place: bool) -> Ten
     ):
         if places.count == 0:
             return None
-        scatter = places.scatter
+        covariance = places.scatter / places.count
         if by_place:
-            scatter = scatter - _between(_places(moments.mean), places.count)
-        covariances.append(scatter / places.count)
+            means = _places(moments.mean)
+            covariance = covariance - _between(means, means)
+        covariances.append(covariance)
     triggered, clean = covariances
     penalty = ridge * triggered.diagonal().mean()
     if not float(penalty) > 0:
@@ -95,10 +94,9 @@ def _places(mean: Tensor) -> Tensor:
     return channels_of_places(mean[None], MAX_PLACES)
 
 
-def _between(means: Tensor, count: int) -> Tensor:
-    """Return the scatter that the places' means (P, C) alone make among `count` vectors."""
-    centered = means - means.mean(0)
-    return centered.T @ centered * (count / len(means))
+def _between(means: Tensor, partners: Tensor) -> Tensor:
+    """Return the covariance that the places' means alone make, (C, C), of (P, C) with (P, C)."""
+    return (means - means.mean(0)).T @ (partners - partners.mean(0)) / len(means)
 
 
 def _root_and_inverse(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,27 +9,33 @@ from torch import Tensor
 
 
 class Covariance:
-    """Mean and scatter of vectors, merged batch by batch as in `Moments`.
+    """Mean and scatter of vectors, or of pairs of vectors, merged batch by batch as in `Moments`.
 
     Attributes:
         count: vectors seen.
         mean: (C,) float32.
-        scatter: sum of the outer products of the vectors less their mean, (C, C) float32.
+        partner_mean: of the vectors beside them, (D,) float32; `mean` where there are none.
+        scatter: sum of the outer products of the vectors less their mean with those beside them
+            less theirs, (C, D) float32; with themselves, (C, C), where there are none.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.mean = torch.zeros(())
+        self.partner_mean = torch.zeros(())
         self.scatter = torch.zeros(())
 
-    def add(self, batch: Tensor) -> None:
-        """Take in vectors, (n, C)."""
+    def add(self, batch: Tensor, partners: Tensor | None = None) -> None:
+        """Take in vectors, (n, C), and what is beside each of them, (n, D)."""
         if len(batch) == 0:
             return
         batch = batch.float()
-        mean = batch.mean(0)
-        centered = batch - mean
-        self._merge(len(batch), mean, centered.T @ centered)
+        mean = partner_mean = batch.mean(0)
+        centered = others = batch - mean
+        if partners is not None:
+            partner_mean = partners.float().mean(0)
+            others = partners - partner_mean
+        self._merge(len(batch), mean, partner_mean, centered.T @ others)
 
     @classmethod
     def merged(cls, parts: Iterable[Covariance]) -> Covariance:
@@ -37,13 +43,14 @@ class Covariance:
         whole = cls()
         for part in parts:
             if part.count:
-                whole._merge(part.count, part.mean, part.scatter)
+                whole._merge(part.count, part.mean, part.partner_mean, part.scatter)
         return whole
 
-    def _merge(self, count: int, mean: Tensor, scatter: Tensor) -> None:
+    def _merge(self, count: int, mean: Tensor, partner_mean: Tensor, scatter: Tensor) -> None:
         total = self.count + count
-        delta = mean - self.mean
-        between = torch.outer(delta, delta) if self.count else torch.zeros(())
+        delta, partner_delta = mean - self.mean, partner_mean - self.partner_mean
+        between = torch.outer(delta, partner_delta) if self.count else torch.zeros(())
         self.mean = self.mean + delta * (count / total)
+        self.partner_mean = self.partner_mean + partner_delta * (count / total)
         self.scatter = self.scatter + scatter + between * (self.count * count / total)
         self.count = total

@@ -30,19 +30,19 @@ class LayerStatistics:
     """Moments of one layer's features, (*S).
 
     Attributes:
-        clean_other: of clean samples that the model does not predict as the target.
-        clean_target: of clean samples that it does.
+        clean: of clean samples.
+        clean_target: of those among them that the model predicts as the target.
         triggered: of triggered samples.
         difference: of triggered minus clean within pairs; empty for unpaired evidence.
         clean_channels: of the channel means of clean samples; empty for very many channels.
         triggered_channels: of the channel means of triggered samples, likewise.
         clean_places: of the channels at the places of clean samples, likewise; empty for vectors.
-        triggered_places: of those of triggered samples, likewise; empty for pairs.
-        pair_places: of the channels at a place of the triggered sample followed by those at the
-            same place of its clean partner, (2 C), likewise; empty without pairs.
+        triggered_places: of those of triggered samples, likewise.
+        pair_places: of those of triggered samples with those at the same places of their clean
+            partners, likewise; empty without pairs.
     """
 
-    clean_other: Moments = field(default_factory=Moments)
+    clean: Moments = field(default_factory=Moments)
     clean_target: Moments = field(default_factory=Moments)
     triggered: Moments = field(default_factory=Moments)
     difference: Moments = field(default_factory=Moments)
@@ -57,7 +57,7 @@ class LayerStatistics:
         """Return the statistics of several sets of samples together."""
         parts = list(parts)
         return cls(
-            Moments.merged(part.clean_other for part in parts),
+            Moments.merged(part.clean for part in parts),
             Moments.merged(part.clean_target for part in parts),
             Moments.merged(part.triggered for part in parts),
             Moments.merged(part.difference for part in parts),
@@ -67,11 +67,6 @@ class LayerStatistics:
             Covariance.merged(part.triggered_places for part in parts),
             Covariance.merged(part.pair_places for part in parts),
         )
-
-    @property
-    def clean(self) -> Moments:
-        """Moments of all clean samples."""
-        return Moments.merged([self.clean_other, self.clean_target])
 
     @property
     def mean_difference(self) -> Tensor:
@@ -154,16 +149,22 @@ def collect_statistics(
     for fold in range(FOLDS):
         triggered = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
         clean = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
+        # Those of a kind follow one another, so that features need not be picked out one by one.
+        clean.sort(key=lambda i: bool(clean_target[i]))
+        if partner:
+            triggered.sort(key=lambda i: bool(clean_target[partner[i]]))
         for rows, batch in iterate(evidence.triggered, triggered):
             beside = [partner[i] for i in rows] if partner else []
             if beside:
                 batch = torch.cat([batch, evidence.clean.load(beside)])
-            take = _receiver(parts[fold], len(rows), clean_target[beside], paired=bool(beside))
+            target = int(clean_target[beside].sum())
+            take = _receiver(parts[fold], len(rows), target, paired=bool(beside))
             with torch.no_grad(), record_features(model, layers, take):
                 model(batch.to(device))
             progress.advance(len(batch))
         for rows, batch in iterate(evidence.clean, clean):
-            take = _receiver(parts[fold], 0, clean_target[list(rows)], paired=False)
+            target = int(clean_target[list(rows)].sum())
+            take = _receiver(parts[fold], 0, target, paired=False)
             with torch.no_grad(), record_features(model, layers, take):
                 model(batch.to(device))
             progress.advance(len(batch))
@@ -171,13 +172,22 @@ def collect_statistics(
 
 
 def _receiver(
-    part: dict[str, LayerStatistics], triggered: int, clean_target: Tensor, *, paired: bool
+    part: dict[str, LayerStatistics], triggered: int, target: int, *, paired: bool
 ) -> Callable[[str, Tensor], None]:
-    """Return what takes in the features of a batch: triggered samples first, then clean ones."""
+    """Return what takes in the features of a batch.
+
+    Args:
+        part: where they go.
+        triggered: so many samples come first, and clean ones after them.
+        target: so many of the clean ones, the last, are predicted as the target.
+        paired: whether the clean ones are the partners of the triggered ones, in their order.
+    """
 
     def take(name: str, feature: Tensor) -> None:
         layer, feature = part[name], feature.float().cpu()
         clean = feature[triggered:]
+        layer.clean.add(clean)
+        layer.clean_target.add(clean[len(clean) - target :])
         layer.triggered.add(feature[:triggered])
         channels = channel_means(feature)
         if channels.shape[1] <= MAX_CHANNELS:
@@ -188,12 +198,9 @@ def _receiver(
                 places = channels_of_places(feature, MAX_PLACES)
                 first = len(places) * triggered // len(feature)
                 layer.clean_places.add(places[first:])
+                layer.triggered_places.add(places[:first])
                 if paired:
-                    layer.pair_places.add(torch.cat([places[:first], places[first:]], 1))
-                else:
-                    layer.triggered_places.add(places[:first])
-        layer.clean_target.add(clean[clean_target])
-        layer.clean_other.add(clean[~clean_target])
+                    layer.pair_places.add(places[:first], places[first:])
         if paired:
             layer.difference.add(feature[:triggered] - clean)
 

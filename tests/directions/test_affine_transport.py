@@ -12,15 +12,14 @@ SHIFT = torch.tensor([3.0, -2.0])
 
 def statistics_of(clean, triggered, *, paired):
     statistics = LayerStatistics()
-    statistics.clean_other.add(clean)
+    statistics.clean.add(clean)
     statistics.triggered.add(triggered)
     of_clean, of_triggered = (channels_of_places(x, MAX_PLACES) for x in (clean, triggered))
     statistics.clean_places.add(of_clean)
+    statistics.triggered_places.add(of_triggered)
     if paired:
         statistics.difference.add(triggered - clean)
-        statistics.pair_places.add(torch.cat([of_triggered, of_clean], 1))
-    else:
-        statistics.triggered_places.add(of_triggered)
+        statistics.pair_places.add(of_triggered, of_clean)
     return statistics
 
 
@@ -109,7 +108,7 @@ def test_a_heavier_ridge_leaves_less_to_the_slope():
 @pytest.mark.parametrize("by_place", [True, False])
 def test_what_cannot_be_estimated(paired, by_place):
     vectors = LayerStatistics()
-    vectors.clean_other.add(torch.randn(8, 3))
+    vectors.clean.add(torch.randn(8, 3))
     vectors.triggered.add(torch.randn(8, 3))
     constant, clean = torch.ones(4, 2, 3, 3), maps(8)
     for statistics in (

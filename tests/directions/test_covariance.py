@@ -38,6 +38,16 @@ def test_as_torch_computes_it_however_batched_and_merged(sizes, seed):
     assert_same(Covariance.merged(covariance_of(part) for part in values.split(sizes)), values)
 
 
+def test_with_what_is_beside_by_hand():
+    covariance = Covariance()
+    covariance.add(torch.tensor([[0.0, 1.0], [2.0, 3.0]]), torch.tensor([[5.0], [1.0]]))
+    covariance.add(torch.tensor([[4.0, -1.0]]), torch.tensor([[0.0]]))
+    assert covariance.mean.tolist() == [2, 1]
+    assert covariance.partner_mean.tolist() == [2]
+    # (-2, 0) * 3 + (0, 2) * -1 + (2, -2) * -2
+    torch.testing.assert_close(covariance.scatter, torch.tensor([[-10.0], [2.0]]))
+
+
 def test_nothing():
     empty = Covariance()
     empty.add(torch.zeros(0, 3))

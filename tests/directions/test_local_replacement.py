@@ -8,7 +8,7 @@ from handler.attach import build_correction
 
 def statistics_of(clean, triggered):
     statistics = LayerStatistics()
-    statistics.clean_other.add(clean)
+    statistics.clean.add(clean)
     statistics.triggered.add(triggered)
     statistics.clean_places.add(clean.flatten(2).transpose(1, 2).flatten(0, 1))
     return statistics
@@ -53,7 +53,7 @@ def test_pairs_give_the_direction_without_the_noise_of_their_contents():
 
 def test_vectors_have_no_places():
     statistics = LayerStatistics()
-    statistics.clean_other.add(torch.randn(8, 3))
+    statistics.clean.add(torch.randn(8, 3))
     statistics.triggered.add(torch.randn(8, 3))
     assert local_replacement(statistics, 3.0, 1.0) is None
 

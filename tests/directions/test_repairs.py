@@ -9,7 +9,7 @@ from handler.attach import build_correction
 
 def statistics_of(clean, triggered):
     statistics = LayerStatistics()
-    statistics.clean_other.add(clean)
+    statistics.clean.add(clean)
     statistics.triggered.add(triggered)
     if clean.dim() == 4:
         statistics.clean_places.add(channels_of_places(clean, MAX_PLACES))

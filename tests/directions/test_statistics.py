@@ -16,11 +16,11 @@ def moments_of(values):
     return moments
 
 
-def statistics_of(clean_other=(), clean_target=(), triggered=(), difference=()):
+def statistics_of(clean=(), clean_target=(), triggered=(), difference=()):
     return LayerStatistics(
         *(
             moments_of([[v] for v in values]) if len(values) else Moments()
-            for values in (clean_other, clean_target, triggered, difference)
+            for values in (clean, clean_target, triggered, difference)
         )
     )
 
@@ -77,7 +77,6 @@ def test_moments_of_each_layer_are_those_of_its_features(tmp_path, paired):
         whole = statistics.whole(layer)
         assert_moments(whole.triggered, triggered[layer][use])
         assert_moments(whole.clean_target, clean[layer][clean_target])
-        assert_moments(whole.clean_other, clean[layer][~clean_target])
         assert_moments(whole.clean, clean[layer])
         difference = (triggered[layer] - clean[layer])[use] if paired else torch.zeros(0, 6)
         assert_moments(whole.difference, difference)
@@ -101,11 +100,15 @@ def test_the_places_of_tokens(tmp_path, paired):
         through(everything(s))["relu"] for s in (evidence.clean, evidence.triggered)
     )
     assert clean.shape == (100, 3, 6)
-    none, used = torch.zeros(0, 6), triggered[use].flatten(0, 1)
     assert_covariance(whole.clean_places, clean.flatten(0, 1))
-    assert_covariance(whole.triggered_places, none if paired else used)
-    pairs = torch.cat([triggered, clean], 2)[use].flatten(0, 1)
-    assert_covariance(whole.pair_places, pairs if paired else none)
+    assert_covariance(whole.triggered_places, triggered[use].flatten(0, 1))
+    if not paired:
+        assert whole.pair_places.count == 0
+        return
+    both = torch.cat([triggered, clean], 2)[use].flatten(0, 1)
+    assert whole.pair_places.count == len(both)
+    shared = torch.cov(both.T, correction=0)[:6, 6:] * len(both)
+    torch.testing.assert_close(whole.pair_places.scatter, shared, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -184,14 +187,14 @@ def test_a_module_works_on_the_partners_of_what_is_used(tmp_path):
 
 
 def test_the_mean_difference_of_pairs_is_that_within_pairs():
-    statistics = statistics_of([0, 2], [4], [9, 9], difference=[3, 5])
+    statistics = statistics_of([0, 2, 4], [4], [9, 9], difference=[3, 5])
     assert statistics.mean_difference.tolist() == [4]
     # Variance 2 of 2 pairs.
     assert statistics.standard_error.tolist() == [1]
 
 
 def test_the_mean_difference_without_pairs_is_that_of_the_means():
-    statistics = statistics_of([0, 2], [4], [9, 11])
+    statistics = statistics_of([0, 2, 4], [4], [9, 11])
     assert statistics.clean.mean.tolist() == [2]
     assert statistics.mean_difference.tolist() == [8]
     # Clean: variance 4 of 3; triggered: variance 2 of 2.
@@ -200,9 +203,9 @@ def test_the_mean_difference_without_pairs_is_that_of_the_means():
 
 
 def test_merged_statistics_are_those_of_all_samples():
-    parts = [statistics_of([0, 2], [4], [9], [1]), statistics_of([3], [], [5, 7], [2, 6])]
+    parts = [statistics_of([0, 2, 4], [4], [9], [1]), statistics_of([3], [], [5, 7], [2, 6])]
     whole = LayerStatistics.merged(parts)
-    assert whole.clean_other.count == 3
+    assert whole.clean.count == 4
     assert whole.clean_target.mean.tolist() == [4]
     assert whole.triggered.mean.tolist() == [7]
     assert whole.difference.mean.tolist() == [3]

@@ -25,7 +25,7 @@ def channels_of(values):
 
 def statistics_of(clean_other, clean_target, triggered):
     return LayerStatistics(
-        moments_of(clean_other),
+        moments_of(torch.cat([clean_other, clean_target])),
         moments_of(clean_target),
         moments_of(triggered),
         Moments(),
