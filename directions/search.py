@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from handler.bundle import Layer, Repairing, Telling
+from handler.bundle import Layer, Repairing
 
 from .errors import CalibrationError
 from .held_out import HeldOut
@@ -89,9 +89,7 @@ class Choice:
         estimated = TELLERS[name](statistics.whole(layer))
         if estimated is None:
             raise CalibrationError(f"layer {layer!r}: {name} cannot be estimated from all samples")
-        telling = Telling(
-            estimated.weight, self.threshold + estimated.offset, only_target=self.only_target
-        )
+        telling = estimated.telling(self.threshold, only_target=self.only_target)
         if layer == self.repair.layer:
             return (replace(repairing, telling=telling),)
         shape = tuple(statistics.whole(layer).clean.mean.shape)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from handler.bundle import Telling
+
 from .channels import channel_means, spread_over
 from .statistics import LayerStatistics
 
@@ -29,12 +31,23 @@ class Teller:
     """A direction to project on.
 
     Attributes:
-        weight: (*S) or broadcastable to it, float32; <weight, triggered - clean mean> is 1.
+        weight: (*S) or broadcastable to it, float32 of values that half precision holds once they
+            are multiplied by a power of 2; <weight, triggered - clean mean> is 1, but for that
+            rounding.
         offset: <weight, clean mean>.
     """
 
     weight: Tensor
     offset: float
+
+    def telling(self, threshold: float, *, only_target: bool) -> Telling:
+        """Return what a bundle stores, for a threshold of the score less its offset."""
+        scale = _scale(self.weight)
+        return Telling(
+            (self.weight * scale).half(),
+            (threshold + self.offset) * scale,
+            only_target=only_target,
+        )
 
 
 Estimator = Callable[[LayerStatistics], Teller | None]
@@ -102,9 +115,17 @@ def _whiten(difference: Tensor, statistics: LayerStatistics) -> Tensor:
     return difference / (variance + RIDGE * variance.mean())
 
 
+def _scale(weight: Tensor) -> float:
+    """Return the power of 2 that brings the largest absolute weight to between 1/2 and 1."""
+    return 2.0 ** -int(torch.frexp(weight.abs().max()).exponent)
+
+
 def _teller(weight: Tensor, difference: Tensor, center: Tensor) -> Teller | None:
     reach = float((weight.double() * difference.double()).sum())
     if not 1e-12 < reach < 1e12:
         return None
     weight = weight / reach
+    scale = _scale(weight)
+    # Tellers are compared as they are stored.
+    weight = (weight * scale).half().float() / scale
     return Teller(weight, float((weight.double() * center.double()).sum()))

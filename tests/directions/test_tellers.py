@@ -8,7 +8,7 @@ from directions.covariance import Covariance
 from directions.moments import Moments
 from directions.statistics import LayerStatistics
 from directions.tellers import TELLERS
-from handler.corrections import project
+from handler.corrections import Projection, project
 
 
 def moments_of(values):
@@ -56,8 +56,8 @@ def test_the_mean_clean_sample_scores_0_and_the_mean_triggered_one_1(name, seed,
     assert teller.weight.dtype == torch.float32
     from_target = name in ("whitened_from_target", "channel_discriminant")
     clean = target if from_target else torch.cat([other, target])
-    assert score(teller, clean).mean().item() == pytest.approx(0, abs=1e-3)
-    assert score(teller, triggered).mean().item() == pytest.approx(1, abs=1e-3)
+    assert score(teller, clean).mean().item() == pytest.approx(0, abs=3e-3)
+    assert score(teller, triggered).mean().item() == pytest.approx(1, abs=3e-3)
 
 
 def test_projecting_on_the_mean_difference_by_hand():
@@ -130,3 +130,21 @@ def test_units_that_never_vary_do_no_harm(name, seed, dead):
     if teller is not None:
         assert bool(teller.weight.isfinite().all())
         assert abs(teller.offset) < 1e12
+
+
+@pytest.mark.parametrize("size", [1e-5, 1.0, 3e4])
+@pytest.mark.parametrize("name", TELLERS)
+def test_what_is_stored_in_half_precision_flags_what_was_scored(name, size):
+    generator = torch.Generator().manual_seed(0)
+    features = size * torch.randn(40, 3, 4, 4, generator=generator)
+    features[20:] += size * torch.tensor([3.0, 0.1, 1e-4])[:, None, None]
+    teller = TELLERS[name](statistics_of(features[:10], features[10:20], features[20:]))
+    telling = teller.telling(0.4, only_target=True)
+    assert telling.weight.dtype == torch.float16
+    assert 0.5 <= float(telling.weight.abs().max()) <= 1
+    assert telling.only_target
+    stored = Projection(telling.weight, telling.threshold)
+    flagged = score(teller, features) > 0.4
+    assert torch.equal(stored.flags(stored(features)), flagged)
+    assert flagged.any()
+    assert not flagged.all()
