@@ -8,6 +8,7 @@ triggers with targets of their own, each sample that is flagged goes through one
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -65,6 +66,7 @@ class RepairHandle:
         self._mode = mode
         self._removables: list[RemovableHandle] = []
         self._state = _State()
+        self._expected = {(i, x.name) for i, repair in enumerate(repairs) for x in repair.layers}
         # One for each repair; none where every input is corrected.
         self._judges: list[Judge] = []
         self.passes = 0
@@ -116,7 +118,9 @@ class RepairHandle:
         module = find_layer(self._model, layer.name)
         telling = correction = None
         if layer.telling is not None:
-            telling = Projection(layer.telling.weight, layer.telling.threshold).to(device)
+            # Spread over the whole feature, it takes one product to project on.
+            weight = layer.telling.weight.expand(layer.feature_shape).contiguous()
+            telling = Projection(weight, layer.telling.threshold).to(device)
             target = self._repairs[i].target
             self._judges.append(Judge(telling, layer.telling.only_target, target))
         if layer.repairing is not None and self._mode == "repair":
@@ -243,7 +247,7 @@ class RepairHandle:
                 flagged = [torch.ones_like(one) for one in flagged]
             if self.passes == 2:
                 result = self._repeat_flagged(args, kwargs, output, flagged, size)
-            verdict = Verdict(scores, torch.stack(flagged).any(0))
+            verdict = Verdict(scores, functools.reduce(torch.logical_or, flagged))
         state.verdict = verdict
         state.passes_made += 1
         return result
@@ -251,8 +255,9 @@ class RepairHandle:
     def _close_pass(self) -> list[tuple[int, str]]:
         """Return the layers in the order in which they ran; refuse that one did not."""
         fired, self._state.fired = self._state.fired or [], None
-        expected = {(i, x.name) for i, repair in enumerate(self._repairs) for x in repair.layers}
-        if missing := sorted(name for _, name in expected - set(fired)):
+        # None fires twice.
+        if len(fired) < len(self._expected):
+            missing = sorted(name for _, name in self._expected - set(fired))
             raise RepairError(
                 f"layer {missing[0]!r} did not run, or its hook did not fire, in a forward pass: "
                 "the input would be answered without repair"

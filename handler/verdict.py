@@ -62,10 +62,11 @@ def judge(
         RepairError: the logits that a judge asks for are not there, or lack its target.
     """
     if len(judges) == 1:
-        flagged = judges[0].projection.flags(scores[0])
-        # Of nearly all requests it is enough to know the score.
-        if not judges[0].only_target or not (prove or bool(flagged.any())):
-            return scores[0], [flagged]
+        one = judges[0].projection
+        if not prove and one.flags_none(scores[0]):
+            return scores[0], [torch.zeros_like(scores[0], dtype=torch.bool)]
+        if not judges[0].only_target:
+            return scores[0], [one.flags(scores[0])]
     every = torch.stack(list(scores))
     predicted = _predicted_targets(judges, output, every.shape[1])
     # The judge of each sample; where it is predicted as no target, the first one.

@@ -217,3 +217,11 @@ def test_corrections_are_modules_whose_tensors_are_buffers():
         assert list(module.parameters()) == []
         assert all(buffer.dtype == torch.float32 for buffer in module.buffers())
         assert all(buffer.is_meta for buffer in module.to("meta").buffers())
+
+
+@pytest.mark.parametrize("score", [0.9, 1.0, 1.1, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("others", [[], [0.5, -3.0]])
+def test_none_is_flagged_where_no_score_is(score, others):
+    projection = Projection(torch.ones(1), 1.0)
+    scores = torch.tensor([*others, score])
+    assert projection.flags_none(scores) == (not projection.flags(scores).any())
