@@ -14,7 +14,7 @@ import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,17 +139,20 @@ def repaired_to_plain(model: nn.Module, layers: Any, inputs: Tensor, size: int) 
     batches = list(rows.split(size))[:20]
     ratios = []
     for _ in range(REPETITIONS):
-        start = time.perf_counter()
-        with torch.no_grad():
-            for batch in batches:
-                model(batch)
-        plain = time.perf_counter() - start
-        with attach(model, layers, rows[:1], target=target), torch.no_grad():
-            start = time.perf_counter()
-            for batch in batches:
-                model(batch)
-            ratios.append((time.perf_counter() - start) / plain)
+        plain = _seconds(model, batches)
+        with attach(model, layers, rows[:1], target=target):
+            ratios.append(_seconds(model, batches) / plain)
     return statistics.median(ratios)
+
+
+def _seconds(model: nn.Module, batches: Sequence[Tensor]) -> float:
+    with torch.no_grad():
+        # What ran before, batches of another size, is no matter of either.
+        model(batches[0])
+        start = time.perf_counter()
+        for batch in batches:
+            model(batch)
+        return time.perf_counter() - start
 
 
 def statistics_to_forward(model: nn.Module, evidence: Evidence) -> float:

@@ -28,6 +28,9 @@ def project(feature: Tensor, weight: Tensor) -> Tensor:
         with torch.autocast(feature.device.type, enabled=False):
             return project(feature, weight)
     if weight.shape == feature.shape[1:]:
+        if feature.dim() == 4 and feature.is_contiguous(memory_format=torch.channels_last):
+            # Of one sample, the order of the numbers is changed sooner than of a batch.
+            feature, weight = feature.permute(0, 2, 3, 1), weight.permute(1, 2, 0)
         return torch.mv(feature.flatten(1).float(), weight.flatten())
     return (feature.float() * weight).flatten(1).sum(1)
 
@@ -61,10 +64,7 @@ class Projection(nn.Module):
         return (scores > self.threshold) | ~scores.isfinite()
 
     def flags_none(self, scores: Tensor) -> bool:
-        """Return whether none of the scores (N,) is flagged.
-
-        It is so for nearly all requests, and found out with a fraction of the operations.
-        """
+        """Return whether none of the scores (N,) is flagged: for nearly all requests, and quickly."""
         return all(-math.inf < score <= self._limit for score in scores.tolist())
 
 

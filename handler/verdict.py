@@ -62,15 +62,18 @@ def judge(
         RepairError: the logits that a judge asks for are not there, or lack its target.
     """
     if len(judges) == 1:
-        one = judges[0].projection
-        if not prove and one.flags_none(scores[0]):
-            return scores[0], [torch.zeros_like(scores[0], dtype=torch.bool)]
-        if not judges[0].only_target:
-            return scores[0], [one.flags(scores[0])]
+        one, score = judges[0], scores[0]
+        # Of nearly all requests it is enough to know the score.
+        if not prove and one.projection.flags_none(score):
+            return score, [torch.zeros_like(score, dtype=torch.bool)]
+        flagged = one.projection.flags(score)
+        if one.only_target:
+            flagged &= _predicted_targets(judges, output, len(score))[0] | ~score.isfinite()
+        return score, [flagged]
     every = torch.stack(list(scores))
     predicted = _predicted_targets(judges, output, every.shape[1])
     # The judge of each sample; where it is predicted as no target, the first one.
-    judged_by = predicted.int().argmax(0)
+    judged_by = torch.stack(predicted).int().argmax(0)
     unjudged = ~every.isfinite().all(0)
     return every.gather(0, judged_by[None])[0], [
         (judged_by == i) & (unjudged | (predicted[i] & one.projection.flags(scores[i])))
@@ -78,13 +81,13 @@ def judge(
     ]
 
 
-def _predicted_targets(judges: Sequence[Judge], output: Any, size: int) -> Tensor:
-    """Return which samples are predicted as each judge's target, (judges, N) bool."""
+def _predicted_targets(judges: Sequence[Judge], output: Any, size: int) -> list[Tensor]:
+    """Return, for each judge, which samples are predicted as its target, (N,) bool."""
     logits = feature_of(output)
     if logits is None or logits.dim() != 2 or len(logits) != size:
         raise RepairError("the model's output is not a (N, classes) tensor of logits")
     for one in judges:
         if one.target is None or not one.target < logits.shape[1]:
             raise RepairError(f"target {one.target}: the model has {logits.shape[1]} classes")
-    targets = torch.tensor([one.target for one in judges], device=logits.device)
-    return logits.argmax(1) == targets[:, None]
+    predicted = logits.argmax(1)
+    return [predicted == one.target for one in judges]

@@ -225,3 +225,12 @@ def test_none_is_flagged_where_no_score_is(score, others):
     projection = Projection(torch.ones(1), 1.0)
     scores = torch.tensor([*others, score])
     assert projection.flags_none(scores) == (not projection.flags(scores).any())
+
+
+def test_maps_that_lie_channels_last_are_projected_alike():
+    feature = torch.randn(3, 4, 2, 5, generator=torch.Generator().manual_seed(0))
+    weight = torch.randn(4, 2, 5, generator=torch.Generator().manual_seed(1))
+    last = feature.contiguous(memory_format=torch.channels_last)
+    expected = torch.einsum("nchw,chw->n", feature, weight)
+    torch.testing.assert_close(project(last, weight), expected)
+    torch.testing.assert_close(project(feature, weight), expected)
