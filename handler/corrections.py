@@ -64,7 +64,7 @@ class Projection(nn.Module):
         return (scores > self.threshold) | ~scores.isfinite()
 
     def flags_none(self, scores: Tensor) -> bool:
-        """Return whether none of the scores (N,) is flagged: for nearly all requests, and quickly."""
+        """Return whether none of the scores (N,) is flagged, with few operations."""
         return all(-math.inf < score <= self._limit for score in scores.tolist())
 
 

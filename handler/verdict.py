@@ -86,8 +86,10 @@ def _predicted_targets(judges: Sequence[Judge], output: Any, size: int) -> list[
     logits = feature_of(output)
     if logits is None or logits.dim() != 2 or len(logits) != size:
         raise RepairError("the model's output is not a (N, classes) tensor of logits")
+    classes = logits.argmax(1)
+    predicted = []
     for one in judges:
         if one.target is None or not one.target < logits.shape[1]:
             raise RepairError(f"target {one.target}: the model has {logits.shape[1]} classes")
-    predicted = logits.argmax(1)
-    return [predicted == one.target for one in judges]
+        predicted.append(classes.eq(one.target))
+    return predicted
