@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torchvision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,6 +30,7 @@ from directions.progress import Progress
 from directions.statistics import collect_statistics
 from directions.write_file import write_file
 from handler.attach import attach
+from handler.bundle import Layer, Repairing, Telling
 
 from . import fire
 from .evidence import KINDS, Evidence, draw_evidence
@@ -43,6 +45,7 @@ RESULTS = Path(__file__).parent / "results" / "cost.json"
 REPETITIONS = 15
 FEW, MANY = 500, 10_000
 BATCHES = (1, 32)
+FULL_SIZE = "torchvision's resnet18, 224 pixels, untrained"
 
 
 def main() -> None:
@@ -58,6 +61,7 @@ def main() -> None:
         if recipe.name in args.victims:
             results.append(measure(recipe, data, args.data, args.cache))
             print(json.dumps(results[-1]), flush=True)
+    results.append({"victim": FULL_SIZE, "repaired_to_plain": measure_full_size()})
     write_file((json.dumps(results, indent=1, sort_keys=True) + "\n").encode(), RESULTS)
 
 
@@ -98,6 +102,28 @@ def measure(recipe: Recipe, data: Data, source: Path, cache: Path) -> dict[str, 
         "repaired_to_plain": ratios,
         "bundle_to_weights": fire.describe(bundle)["bytes"] / victim.weights_bytes,
     }
+
+
+def measure_full_size() -> dict[str, float]:
+    """Measure requests to a network of the size that is deployed, with the same forms of layers.
+
+    What the hooks take depends on the features' sizes, not on what the network has learnt.
+    """
+    generator = torch.Generator().manual_seed(0)
+    model = torchvision.models.resnet18().eval()
+    inputs = torch.randn(max(BATCHES), 3, 224, 224, generator=generator)
+    direction = torch.randn(64, 56, 56, generator=generator) * 1e-3
+    slope = torch.randn(64, 64, generator=generator) * 1e-3
+    repairing = Layer(
+        "layer1.1", (64, 56, 56), None, Repairing("affine", direction, 1, slope=slope)
+    )
+    weight, beyond = torch.randn(512, 7, 7, generator=generator), 1e9
+    ratios = {}
+    for kind, threshold in (("clean", beyond), ("flagged", -beyond)):
+        layers = [Layer("layer4.0", tuple(weight.shape), Telling(weight, threshold)), repairing]
+        for size in BATCHES:
+            ratios[f"{kind} {size}"] = repaired_to_plain(model, layers, inputs, size)
+    return ratios
 
 
 def count_operations(run: Callable[[], object]) -> int:

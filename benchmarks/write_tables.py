@@ -24,6 +24,15 @@ ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 NAMES = {"badnets": "BadNets", "blended": "Blended", "wanet": "WaNet"}
 
 
+_COSTS = {
+    "statistics_to_forward": ".2f",
+    "memory_many_to_few": ".2f",
+    "build_passes": ".1f",
+    "build_to_forward": ".0f",
+    "bundle_to_weights": ".3f",
+}
+
+
 def main() -> None:
     """Bring the tables in the README up to date."""
     for document in (README, BENCHMARK):
@@ -62,13 +71,15 @@ def cost_table(results: list[dict[str, Any]]) -> str:
     ]
     for r in results:
         ratio = r["repaired_to_plain"]
-        lines.append(
-            f"| {r['victim']} | {r['statistics_to_forward']:.2f} | {r['memory_many_to_few']:.2f} "
-            f"| {r['build_passes']:.1f} | {r['build_to_forward']:.0f} "
-            f"| {ratio['clean 1']:.2f} / {ratio['clean 32']:.2f} "
-            f"| {ratio['flagged 1']:.2f} / {ratio['flagged 32']:.2f} "
-            f"| {r['bundle_to_weights']:.3f} |"
+        shown = [f"{r[key]:{form}}" if key in r else "" for key, form in _COSTS.items()]
+        shown.insert(
+            -1,
+            " | ".join(
+                f"{ratio[f'{kind} 1']:.2f} / {ratio[f'{kind} 32']:.2f}"
+                for kind in ("clean", "flagged")
+            ),
         )
+        lines.append(f"| {r['victim']} | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -24,12 +24,15 @@ class Group:
         folds: the fold that each sample is held out from, (N,) int64.
         logits: the model's, before any repair, (N, classes).
         reference: the class that each should be predicted as, (N,) int64; None where nobody knows.
+        partners: the probabilities of the classes that the model gives the clean partner of each,
+            (N, classes) float32; None without pairs.
     """
 
     inputs: Tensor
     folds: Tensor
     logits: Tensor
     reference: Tensor | None
+    partners: Tensor | None = None
 
     @property
     def predictions(self) -> Tensor:
@@ -83,10 +86,11 @@ def hold_out(
         references[0] = clean_logits.argmax(1)
     if references[1] is None and evidence.paired:
         references[1] = clean_logits.argmax(1)[list(evidence.partners)]
+    beside = clean_logits[list(evidence.partners)].softmax(1) if evidence.paired else None
     groups = []
-    for samples, fold, logits, reference, among in (
-        (evidence.clean, folds.clean, clean_logits, references[0], None),
-        (evidence.triggered, folds.triggered, triggered_logits, references[1], use),
+    for samples, fold, logits, reference, partners, among in (
+        (evidence.clean, folds.clean, clean_logits, references[0], None, None),
+        (evidence.triggered, folds.triggered, triggered_logits, references[1], beside, use),
     ):
         order = torch.randperm(len(samples), generator=generator)
         if among is not None:
@@ -98,6 +102,7 @@ def hold_out(
                 fold[chosen],
                 logits[chosen],
                 None if reference is None else reference[chosen],
+                None if partners is None else partners[chosen],
             )
         )
     return HeldOut(*groups)

@@ -22,6 +22,8 @@ class Outcome:
 
     It is the probability of the right class: of few samples, its mean differs less by chance than
     the share of right answers does, and the best of many candidates is one that chance favoured.
+    Of pairs it is the mean of that and of what the probabilities have in common with those that
+    the model gives the clean partner: all of them together say still more of each sample.
 
     Attributes:
         clean: (N,) float32.
@@ -52,7 +54,12 @@ def _value(logits: Tensor, group: Group, target: int) -> Tensor:
         # Nobody knows the true class: how sure the model is that it is not the target.
         confidence, predicted = probabilities.max(1)
         return confidence * (predicted != target)
-    return probabilities.gather(1, group.reference[:, None]).flatten()
+    right = probabilities.gather(1, group.reference[:, None]).flatten()
+    if group.partners is None:
+        return right
+    # What two distributions share is 1 less their total variation distance.
+    shared = torch.minimum(probabilities, group.partners).sum(1)
+    return (right + shared) / 2
 
 
 def score_tellers(

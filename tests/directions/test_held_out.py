@@ -88,6 +88,14 @@ def test_without_labels_what_the_partner_is_predicted_as_is_right(tmp_path):
     assert groups.triggered.reference.tolist() == [1, 0, 3, 2, 1, 0, 3, 2]
 
 
+def test_of_pairs_the_probabilities_of_the_partner_are_kept(tmp_path):
+    groups = held(tmp_path, 10, 3, partners=[5, 2, 7])
+    expected = logits_for([1, 2, 3]).softmax(1)
+    torch.testing.assert_close(groups.triggered.partners, expected)
+    assert groups.clean.partners is None
+    assert held(tmp_path, 10, 3).triggered.partners is None
+
+
 def test_without_labels_and_partners_nobody_knows(tmp_path):
     groups = held(tmp_path, 10, 8)
     assert groups.clean.reference is not None
