@@ -27,19 +27,21 @@ from directions.candidates import candidate_layers
 from directions.evidence import gather_evidence
 from directions.folds import assign_folds
 from directions.progress import Progress
+from directions.samples import Samples
 from directions.statistics import collect_statistics
 from directions.write_file import write_file
 from handler.attach import attach
-from handler.bundle import Layer, Repairing, Telling
+from handler.bundle import InputDescription, Layer, Repairing, Telling
+from handler.config import HandlerConfig
 
 from . import fire
 from .evidence import KINDS, Evidence, draw_evidence
 from .samples import ImageSamples
 from .victims.catalogue import VICTIMS
-from .victims.data import Data, Images, load_data
+from .victims.data import Data, load_data
 from .victims.poison import to_float
 from .victims.recipe import Recipe
-from .victims.train import Victim, normalise, obtain_victim
+from .victims.train import normalise, obtain_victim
 
 RESULTS = Path(__file__).parent / "results" / "cost.json"
 REPETITIONS = 15
@@ -59,13 +61,13 @@ def main() -> None:
     results = []
     for recipe in VICTIMS:
         if recipe.name in args.victims:
-            results.append(measure(recipe, data, args.data, args.cache))
+            results.append(measure(recipe, data, args.cache))
             print(json.dumps(results[-1]), flush=True)
     results.append({"victim": FULL_SIZE, "repaired_to_plain": measure_full_size()})
     write_file((json.dumps(results, indent=1, sort_keys=True) + "\n").encode(), RESULTS)
 
 
-def measure(recipe: Recipe, data: Data, source: Path, cache: Path) -> dict[str, Any]:
+def measure(recipe: Recipe, data: Data, cache: Path) -> dict[str, Any]:
     """Measure one victim."""
     victim = obtain_victim(recipe, data, cache)
     if victim.attack is None:
@@ -90,7 +92,7 @@ def measure(recipe: Recipe, data: Data, source: Path, cache: Path) -> dict[str, 
             batch = normalise(to_float(images_of.pixels))
             ratios[f"{kind} {size}"] = repaired_to_plain(victim.model, bundle.layers, batch, size)
     memory = {
-        count: _in_own_process(_peak_of_statistics, recipe, source, cache, count)
+        count: _in_own_process(_peak_of_statistics, victim.model, inputs.shape[1:], count // 2)
         for count in (FEW, MANY)
     }
     return {
@@ -183,7 +185,12 @@ def _seconds(model: nn.Module, batches: Sequence[Tensor]) -> float:
 
 def statistics_to_forward(model: nn.Module, evidence: Evidence) -> float:
     """Return the time to collect statistics at all candidate layers over that of forward passes."""
-    collect = _collector(model, evidence.clean, evidence.triggered)
+    names = [str(i) for i in range(len(evidence.clean))]
+    collect = _collector(
+        model,
+        ImageSamples(evidence.clean, "clean", names),
+        ImageSamples(evidence.triggered, "triggered", names),
+    )
     inputs = normalise(to_float(torch.cat([evidence.clean.pixels, evidence.triggered.pixels])))
     ratios = []
     for _ in range(5):
@@ -192,12 +199,10 @@ def statistics_to_forward(model: nn.Module, evidence: Evidence) -> float:
     return statistics.median(ratios)
 
 
-def _collector(model: nn.Module, clean: Images, triggered: Images) -> Callable[[], None]:
-    names = [str(i) for i in range(len(clean))]
-    samples = ImageSamples(clean, "clean", names), ImageSamples(triggered, "triggered", names)
-    found = gather_evidence(*samples)
+def _collector(model: nn.Module, clean: Samples, triggered: Samples) -> Callable[[], None]:
+    found = gather_evidence(clean, triggered)
     folds = assign_folds(found, torch.Generator().manual_seed(0))
-    layers = candidate_layers(model, samples[0].load([0]))
+    layers = candidate_layers(model, clean.load([0]))
 
     def collect() -> None:
         with Progress("", 1) as progress:
@@ -214,12 +219,33 @@ def _collector(model: nn.Module, clean: Images, triggered: Images) -> Callable[[
     return collect
 
 
-def _peak_of_statistics(recipe: Recipe, source: Path, cache: Path, count: int) -> float:
-    data = load_data(source, cache)
-    victim: Victim = obtain_victim(recipe, data, cache)
-    # What the images themselves take is the same for both counts.
-    part = data.train.at(torch.arange(count // 2))
-    _collector(victim.model, part, part)()
+class NoiseSamples:
+    """Noise of the images' size, made when it is asked for, so that it takes no memory."""
+
+    source = Path("noise")
+    class_names: Sequence[str] | None = None
+    labels: Tensor | None = None
+
+    def __init__(self, count: int, size: Sequence[int]) -> None:
+        self.names = [str(i) for i in range(count)]
+        self._size = tuple(size)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def load(self, indices: Sequence[int]) -> Tensor:
+        """Return as many samples, (n, *size)."""
+        generator = torch.Generator().manual_seed(indices[0])
+        return torch.randn(len(indices), *self._size, generator=generator)
+
+    def describe_input(self, config: HandlerConfig) -> InputDescription:
+        """Return what a model that takes these samples takes."""
+        return InputDescription("tensor", self._size)
+
+
+def _peak_of_statistics(model: nn.Module, size: Sequence[int], count: int) -> float:
+    samples = NoiseSamples(count, size)
+    _collector(model, samples, samples)()
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
