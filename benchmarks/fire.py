@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from directions.build import BuildOptions, build_bundle
+from directions.calibration import Calibration
 from directions.repairs import REPAIRS
 from directions.save_bundle import save_bundle
 from handler.attach import attach
@@ -25,7 +26,11 @@ from .victims.train import normalise
 
 
 def build(
-    model: nn.Module, evidence: Evidence, seed: int, repairs: Collection[str] = tuple(REPAIRS)
+    model: nn.Module,
+    evidence: Evidence,
+    seed: int,
+    repairs: Collection[str] = tuple(REPAIRS),
+    examine: Callable[[Calibration], None] = lambda calibration: None,
 ) -> Bundle:
     """Build a bundle for a victim from the evidence alone; nothing else is told."""
     count = len(evidence.clean)
@@ -39,6 +44,7 @@ def build(
         ImageSamples(evidence.clean, "clean", names),
         ImageSamples(evidence.triggered, "triggered", triggered),
         options=BuildOptions(seed=seed, repairs=repairs),
+        examine=examine,
     )
 
 

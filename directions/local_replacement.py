@@ -16,7 +16,7 @@ RIDGE = 0.05
 def local_replacement(
     statistics: LayerStatistics, deviations: float, strength: float
 ) -> Repairing | None:
-    """Return the repair that replaces outlying places by the mean clean channels.
+    """Return the repair that replaces outlying places by what is around them.
 
     Places are told by Fisher's discriminant between the channels at all places of triggered and of
     clean samples. A trigger that covers few places shifts their mean little, but in its direction,
@@ -26,7 +26,7 @@ def local_replacement(
         statistics: of the layer.
         deviations: how many standard deviations of the clean places' projection lie below the
             threshold.
-        strength: share of the way to the mean.
+        strength: share of the way.
 
     Returns:
         None where the layer has no places (vectors) or nothing varies.

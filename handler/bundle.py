@@ -60,7 +60,8 @@ class Repairing:
         strength: how far to move; 1 is the whole way.
         threshold: of "clamp" and "local": the upper end of the clean range of the projection.
         anchor: of "clamp": the clean median of the projection.
-        replacement: of "local": the mean clean channels, (C, 1, 1) or (1, D).
+        replacement: of "local", for where nothing else is near: the mean clean channels, (C, 1, 1)
+            or (1, D).
         slope: of "affine": how triggered minus clean channels depend on the triggered ones, (C, C).
     """
 

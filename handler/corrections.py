@@ -8,6 +8,7 @@ vector, (T, D) or (1, D) for tokens, (D,) for vectors.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -164,19 +165,24 @@ class OneSidedClamp(nn.Module):
         return torch.where((score > self.threshold).view(shape), moved, feature)
 
 
+WINDOW = 5
+"""Places, in rows and in columns: wider than what a small patch reaches in early layers."""
+
+
 class LocalReplacement(nn.Module):
     """Replaces the features of the places at which a trigger shows: for triggers that move about.
 
     A place is a pixel (h, w) of a conv map (N, C, H, W), or a token t of (N, T, D). With the
     channels h(p) there and s(p) = <h(p), w>: where s(p) exceeds the threshold,
-    h'(p) = h(p) + strength * (r - h(p)), with r the mean clean channels; elsewhere h' = h exactly.
-    It is the clamp of a projection, taken at each place by itself.
+    h'(p) = h(p) + strength * (r(p) - h(p)); elsewhere h' = h exactly. On a map r(p) is the mean of
+    the places around p, in a square of `WINDOW`, at which the trigger does not show; among tokens,
+    and where it shows at all of these, it is the mean clean channels.
 
     Args:
         direction: w, (C, 1, 1) or (1, D).
-        strength: share of the way to r; 0 changes nothing.
+        strength: share of the way to r(p); 0 changes nothing.
         threshold: upper end of the clean range of s.
-        replacement: r, (C, 1, 1) or (1, D).
+        replacement: the mean clean channels, (C, 1, 1) or (1, D).
     """
 
     direction: Tensor
@@ -197,8 +203,19 @@ class LocalReplacement(nn.Module):
         """Return the features, of the shape (N, *S) and dtype of `feature`, with some replaced."""
         channels = 1 if feature.dim() == 4 else 2
         with torch.autocast(feature.device.type, enabled=False):
-            score = (feature.float() * self.direction).sum(channels, keepdim=True)
-            moved = feature + (self.strength * (self.replacement - feature.float())).to(
-                feature.dtype
-            )
-        return torch.where(score > self.threshold, moved, feature)
+            whole = feature.float()
+            shows = (whole * self.direction).sum(channels, keepdim=True) > self.threshold
+            replacement = self.replacement
+            if feature.dim() == 4:
+                replacement = self._around(whole, shows)
+            moved = feature + (self.strength * (replacement - whole)).to(feature.dtype)
+        return torch.where(shows, moved, feature)
+
+    def _around(self, feature: Tensor, shows: Tensor) -> Tensor:
+        """Return the mean of the places around each at which nothing shows, (N, C, H, W)."""
+        mean = partial(
+            torch.nn.functional.avg_pool2d, kernel_size=WINDOW, stride=1, padding=WINDOW // 2
+        )
+        kept, share = mean(feature.masked_fill(shows, 0)), mean((~shows).float())
+        # The least share that is not 0 is one place of the window.
+        return torch.where(share > 0.5 / WINDOW**2, kept / share, self.replacement)

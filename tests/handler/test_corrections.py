@@ -144,13 +144,16 @@ def test_an_affine_transport_of_strength_0_or_slope_0(shape, of):
 
 
 def test_the_local_replacement_by_hand():
-    # Channels (a, b) at two pixels; projected on (1, -1): 3 - 1 = 2 stays, 5 - 1 = 4 is replaced.
+    # Channels (a, b) at two pixels; projected on (1, -1): 3 - 1 = 2 stays, 5 - 1 = 4 becomes it.
     feature = torch.tensor([[[[3.0, 5.0]], [[1.0, 1.0]]]])
     weight, clean = torch.tensor([1.0, -1.0]).view(2, 1, 1), torch.tensor([2.0, 3.0]).view(2, 1, 1)
     moved = LocalReplacement(weight, 1.0, threshold=3.0, replacement=clean)(feature)
-    assert moved.tolist() == [[[[3.0, 2.0]], [[1.0, 3.0]]]]
+    assert moved.tolist() == [[[[3.0, 3.0]], [[1.0, 1.0]]]]
     half = LocalReplacement(weight, 0.5, threshold=3.0, replacement=clean)(feature)
-    assert half.tolist() == [[[[3.0, 3.5]], [[1.0, 2.0]]]]
+    assert half.tolist() == [[[[3.0, 4.0]], [[1.0, 1.0]]]]
+    # Nothing is beside them at which it does not show.
+    both = LocalReplacement(weight, 1.0, threshold=1.0, replacement=clean)(feature)
+    assert both.tolist() == [[[[2.0, 2.0]], [[3.0, 3.0]]]]
 
 
 def test_the_local_replacement_of_tokens_by_hand():
@@ -159,15 +162,29 @@ def test_the_local_replacement_of_tokens_by_hand():
     assert local(feature).tolist() == [[[1.0, 0.0], [0.5, -0.5]]]
 
 
+def test_where_the_trigger_shows_all_around_the_mean_clean_channels_are_taken():
+    weight, clean = torch.ones(1, 1, 1), torch.full((1, 1, 1), -2.0)
+    feature = torch.full((1, 1, 9, 9), 5.0)
+    feature[..., 0] = 0.0
+    moved = LocalReplacement(weight, 1.0, 1.0, clean)(feature)
+    # Two columns to the left of the third there is the one at which nothing shows.
+    assert moved[0, 0, 4].tolist() == [0, 0, 0, -2, -2, -2, -2, -2, -2]
+
+
 @settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 1000), strength=st.floats(0, 2), row=st.integers(-3, 3))
-def test_the_local_replacement_goes_where_the_trigger_goes(seed, strength, row):
+@given(seed=st.integers(0, 1000), row=st.integers(2, 5), column=st.integers(2, 5))
+def test_the_local_replacement_goes_where_the_trigger_goes(seed, row, column):
     generator = torch.Generator().manual_seed(seed)
-    feature = torch.randn(2, 3, 6, 6, generator=generator)
-    weight, clean = (torch.randn(3, 1, 1, generator=generator) for _ in range(2))
-    local = LocalReplacement(weight, strength, 0.5, clean)
-    rolled = local(feature.roll(row, 2))
-    assert torch.equal(rolled, local(feature).roll(row, 2))
+    clean = torch.rand(2, 3, 8, 8, generator=generator)
+    feature = clean.clone()
+    feature[:, :, row, column] = 10
+    moved = LocalReplacement(torch.ones(3, 1, 1), 1.0, 9.0, torch.zeros(3, 1, 1))(feature)
+    around = clean[:, :, row - 2 : row + 3, column - 2 : column + 3]
+    mean = (around.sum((2, 3)) - clean[:, :, row, column]) / 24
+    torch.testing.assert_close(moved[:, :, row, column], mean)
+    elsewhere = torch.ones(8, 8, dtype=torch.bool)
+    elsewhere[row, column] = False
+    assert torch.equal(moved[..., elsewhere], clean[..., elsewhere])
 
 
 @pytest.mark.parametrize(("shape", "of"), [((2, 3, 3), (2, 1, 1)), ((4, 3), (1, 3))])

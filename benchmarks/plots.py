@@ -1,0 +1,63 @@
+"""Draw what each layer of the victims does: the picture that `build --report` makes.
+
+    python -m benchmarks.plots --data cifar10-jpg.zip --cache DIR [--victims NAME ...]
+
+Built from 200 pairs and measured on those of them that were held out, fold by fold; the test
+images have no part in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from directions.calibration import Calibration
+from directions.report_picture import draw
+from directions.sweep import sweep
+from directions.write_file import write_file
+
+from . import fire
+from .evidence import KINDS, draw_evidence
+from .victims.catalogue import VICTIMS
+from .victims.data import load_data
+from .victims.train import obtain_victim
+
+PICTURES = Path(__file__).parent / "results" / "layers"
+
+
+def main() -> None:
+    """Draw the victims."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True)
+    names = [v.name for v in VICTIMS]
+    parser.add_argument("--victims", nargs="+", default=names, choices=names)
+    args = parser.parse_args()
+    data = load_data(args.data, args.cache)
+    PICTURES.mkdir(exist_ok=True)
+    for recipe in tqdm([v for v in VICTIMS if v.name in args.victims], desc="plots"):
+        victim = obtain_victim(recipe, data, args.cache)
+        if victim.attack is None:
+            raise SystemExit(f"{recipe.name}: a benign model has nothing to repair")
+        evidence = draw_evidence(KINDS[0], victim.attack, data.pool, seed=0)
+        calibrations: list[Calibration] = []
+        fire.build(victim.model, evidence, 0, examine=calibrations.append)
+        for each in calibrations:
+            of_several = f"-class_{each.target}" if len(calibrations) > 1 else ""
+            picture = draw(sweep(each), each.choice, recipe.name, each.target)
+            write_file(_small(picture), PICTURES / f"{recipe.name}{of_several}.png")
+
+
+def _small(picture: bytes) -> bytes:
+    """Return a picture with a palette: of few colours, that takes a quarter of the space."""
+    file = io.BytesIO()
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(64).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+if __name__ == "__main__":
+    main()
