@@ -99,6 +99,7 @@ def measure(recipe: Recipe, data: Data, cache: Path) -> dict[str, Any]:
         "victim": recipe.name,
         "statistics_to_forward": statistics_to_forward(victim.model, evidence),
         "memory_many_to_few": memory[MANY] / memory[FEW],
+        "build_megabytes": _in_own_process(_growth_of_build, victim.model, evidence),
         "build_passes": operations[0] / operations[1],
         "build_to_forward": seconds / plain,
         "repaired_to_plain": ratios,
@@ -247,6 +248,13 @@ def _peak_of_statistics(model: nn.Module, size: Sequence[int], count: int) -> fl
     samples = NoiseSamples(count, size)
     _collector(model, samples, samples)()
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _growth_of_build(model: nn.Module, evidence: Evidence) -> float:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    fire.build(model, evidence, seed=0)
+    # Linux counts kilobytes.
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
 def _in_own_process(function: Callable[..., float], *arguments: Any) -> float:

@@ -24,12 +24,19 @@ ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 NAMES = {"badnets": "BadNets", "blended": "Blended", "wanet": "WaNet"}
 
 
-_COSTS = {
-    "statistics_to_forward": ".2f",
-    "memory_many_to_few": ".2f",
-    "build_passes": ".1f",
-    "build_to_forward": ".0f",
-    "bundle_to_weights": ".3f",
+COSTS = {
+    "statistics / forward": "{statistics_to_forward:.2f}",
+    "memory, 10,000 / 500 images": "{memory_many_to_few:.2f}",
+    "build, in passes over its images": "{build_passes:.1f}",
+    "in time": "{build_to_forward:.0f}",
+    "its memory, MB": "{build_megabytes:.0f}",
+    "clean input, batch 1 / 32": (
+        "{repaired_to_plain[clean 1]:.2f} / {repaired_to_plain[clean 32]:.2f}"
+    ),
+    "flagged input, batch 1 / 32": (
+        "{repaired_to_plain[flagged 1]:.2f} / {repaired_to_plain[flagged 32]:.2f}"
+    ),
+    "bundle / weights": "{bundle_to_weights:.3f}",
 }
 
 
@@ -63,24 +70,19 @@ def replace_section(text: str, name: str, contents: str) -> str:
 
 def cost_table(results: list[dict[str, Any]]) -> str:
     """Return what calibration and repair cost, as ratios within one run."""
-    lines = [
-        "| victim | statistics / forward | memory, 10,000 / 500 images | build, in passes over its "
-        "images | in time | clean input, batch 1 / 32 | flagged input, batch 1 / 32 "
-        "| bundle / weights |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    lines = [f"| victim | {' | '.join(COSTS)} |", "|---" * (len(COSTS) + 1) + "|"]
     for r in results:
-        ratio = r["repaired_to_plain"]
-        shown = [f"{r[key]:{form}}" if key in r else "" for key, form in _COSTS.items()]
-        shown.insert(
-            -1,
-            " | ".join(
-                f"{ratio[f'{kind} 1']:.2f} / {ratio[f'{kind} 32']:.2f}"
-                for kind in ("clean", "flagged")
-            ),
-        )
-        lines.append(f"| {r['victim']} | {' | '.join(shown)} |")
+        cells = [_filled(form, r) for form in COSTS.values()]
+        lines.append(f"| {r['victim']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _filled(form: str, result: dict[str, Any]) -> str:
+    """Return a cell; an empty one where its figure was not measured."""
+    try:
+        return form.format_map(result)
+    except KeyError:
+        return ""
 
 
 def zoo_table(results: list[dict[str, Any]]) -> str:
