@@ -174,12 +174,13 @@ def _runs(result: Results, evidence: str) -> list[Mapping[str, Any]]:
     return [run for run in result["runs"] if run["defence"] == OURS and run["evidence"] == evidence]
 
 
-def _mean_score(result: Results, evidence: str) -> Score | None:
-    """Return the mean over seeds; a build that refused leaves the victim as it was."""
+def _scores(result: Results, evidence: str) -> list[Score]:
+    """Return the score of each draw; a build that refused leaves the victim as it was."""
     runs = _runs(result, evidence)
-    if not runs:
-        return None
-    scores = [score(result["baseline"], run.get("figures", result["baseline"])) for run in runs]
+    return [score(result["baseline"], run.get("figures", result["baseline"])) for run in runs]
+
+
+def _mean(scores: Sequence[Score]) -> Score:
     return Score(
         mean(s.ratio for s in scores),
         mean(s.clean_change for s in scores),
@@ -188,14 +189,18 @@ def _mean_score(result: Results, evidence: str) -> Score | None:
 
 
 def _cell(result: Results, evidence: str, bar: Bar) -> str:
-    found = _mean_score(result, evidence)
-    if found is None:
+    draws = _scores(result, evidence)
+    if not draws:
         return "not run"
-    figures = f"{found.ratio:.3f}, {found.clean_change:+.2f}, {found.attack_excess:+.2f}"
+    found = _mean(draws)
+    ratio = f"{found.ratio:.3f}"
+    if len(draws) > 1:
+        ratio += f" (from {min(s.ratio for s in draws):.3f})"
+    figures = f"{ratio}, {found.clean_change:+.2f}, {found.attack_excess:+.2f}"
     return f"**{figures}**" if found.misses(bar) else figures
 
 
 def _count(results: Sequence[Results]) -> tuple[int, int]:
-    scores = [(_mean_score(r, evidence), bar) for r in results for evidence, bar in BARS.items()]
-    measured = [(s, bar) for s, bar in scores if s is not None]
-    return sum(not s.misses(bar) for s, bar in measured), len(measured)
+    pairs = [(_scores(r, evidence), bar) for r in results for evidence, bar in BARS.items()]
+    measured = [(_mean(draws), bar) for draws, bar in pairs if draws]
+    return sum(not found.misses(bar) for found, bar in measured), len(measured)

@@ -64,6 +64,14 @@ def test_what_misses_its_bar_is_bold_and_counted():
     assert "1 of 1 combinations" in evidence_table([result(0.38, "unpaired 20")])
 
 
+def test_of_several_draws_the_mean_and_the_lowest():
+    several = result(0.38)
+    several["runs"] += result(0.42)["runs"]
+    # The mean of .95 and 1.05 is within the bar of .99; the change of clean accuracy is, too.
+    assert "| 1.000 (from 0.950), -0.10, +0.50 |" in evidence_table([several])
+    assert "1 of 1 combinations" in evidence_table([several])
+
+
 def test_a_build_that_refuses_leaves_the_victim_as_it_was():
     refused = result(0.4)
     refused["runs"][0].pop("figures")
