@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -31,12 +30,11 @@ from directions.samples import Samples
 from directions.statistics import collect_statistics
 from directions.write_file import write_file
 from handler.attach import attach
-from handler.bundle import InputDescription, Layer, Repairing, Telling
-from handler.config import HandlerConfig
+from handler.bundle import Layer, Repairing, Telling
 
 from . import fire
 from .evidence import KINDS, Evidence, draw_evidence
-from .samples import ImageSamples
+from .samples import ImageSamples, NoiseSamples
 from .victims.catalogue import VICTIMS
 from .victims.data import Data, load_data
 from .victims.poison import to_float
@@ -110,7 +108,8 @@ def measure(recipe: Recipe, data: Data, cache: Path) -> dict[str, Any]:
 def measure_full_size() -> dict[str, float]:
     """Measure requests to a network of the size that is deployed, with the same forms of layers.
 
-    What the hooks take depends on the features' sizes, not on what the network has learnt.
+    What the hooks take depends on the features' sizes, not on what the network has learnt. Which
+    inputs are flagged is decided by thresholds that all, or none, of them exceed.
     """
     generator = torch.Generator().manual_seed(0)
     model = torchvision.models.resnet18().eval()
@@ -220,41 +219,25 @@ def _collector(model: nn.Module, clean: Samples, triggered: Samples) -> Callable
     return collect
 
 
-class NoiseSamples:
-    """Noise of the images' size, made when it is asked for, so that it takes no memory."""
-
-    source = Path("noise")
-    class_names: Sequence[str] | None = None
-    labels: Tensor | None = None
-
-    def __init__(self, count: int, size: Sequence[int]) -> None:
-        self.names = [str(i) for i in range(count)]
-        self._size = tuple(size)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def load(self, indices: Sequence[int]) -> Tensor:
-        """Return as many samples, (n, *size)."""
-        generator = torch.Generator().manual_seed(indices[0])
-        return torch.randn(len(indices), *self._size, generator=generator)
-
-    def describe_input(self, config: HandlerConfig) -> InputDescription:
-        """Return what a model that takes these samples takes."""
-        return InputDescription("tensor", self._size)
-
-
 def _peak_of_statistics(model: nn.Module, size: Sequence[int], count: int) -> float:
     samples = NoiseSamples(count, size)
     _collector(model, samples, samples)()
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return _memory("VmHWM")
 
 
 def _growth_of_build(model: nn.Module, evidence: Evidence) -> float:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _memory("VmRSS")
     fire.build(model, evidence, seed=0)
-    # Linux counts kilobytes.
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return (_memory("VmHWM") - before) / 1024
+
+
+def _memory(what: str) -> float:
+    """Return this process's resident memory (VmRSS) or its peak (VmHWM), in kilobytes.
+
+    `getrusage` would tell the peak of the process that started this one, where that is higher.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{what}:"))
 
 
 def _in_own_process(function: Callable[..., float], *arguments: Any) -> float:

@@ -19,6 +19,7 @@ from directions.calibration import Calibration
 from directions.report_picture import draw
 from directions.sweep import sweep
 from directions.write_file import write_file
+from handler.errors import FireError
 
 from . import fire
 from .evidence import KINDS, draw_evidence
@@ -45,7 +46,10 @@ def main() -> None:
             raise SystemExit(f"{recipe.name}: a benign model has nothing to repair")
         evidence = draw_evidence(KINDS[0], victim.attack, data.pool, seed=0)
         calibrations: list[Calibration] = []
-        fire.build(victim.model, evidence, 0, examine=calibrations.append)
+        try:
+            fire.build(victim.model, evidence, 0, examine=calibrations.append)
+        except FireError as error:
+            print(f"{recipe.name}: no picture: {error}")
         for each in calibrations:
             of_several = f"-class_{each.target}" if len(calibrations) > 1 else ""
             picture = draw(sweep(each), each.choice, recipe.name, each.target)

@@ -43,3 +43,27 @@ class ImageSamples:
     def describe_input(self, config: HandlerConfig) -> InputDescription:
         """Return what the victims take."""
         return InputDescription("image", tuple(self._pixels.shape[1:]), MEAN, STD)
+
+
+class NoiseSamples:
+    """Noise, made when it is asked for, so that it takes no memory; other noise each time."""
+
+    class_names: Sequence[str] | None = None
+    labels: Tensor | None = None
+
+    def __init__(self, count: int, size: Sequence[int]) -> None:
+        self.source = Path("noise")
+        self.names: Sequence[str] = [str(i) for i in range(count)]
+        self._size = tuple(size)
+        self._generator = torch.Generator().manual_seed(0)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def load(self, indices: Sequence[int]) -> Tensor:
+        """Return as many samples, (n, *size)."""
+        return torch.randn(len(indices), *self._size, generator=self._generator)
+
+    def describe_input(self, config: HandlerConfig) -> InputDescription:
+        """Return what a model that takes these samples takes."""
+        return InputDescription("tensor", self._size)

@@ -41,7 +41,7 @@ COSTS = {
 
 
 def main() -> None:
-    """Bring the tables in the README up to date."""
+    """Bring the tables in the documents up to date."""
     for document in (README, BENCHMARK):
         document.write_text(with_tables(document.read_text()))
 

@@ -33,7 +33,8 @@ class Covariance:
         mean = partner_mean = batch.mean(0)
         centered = others = batch - mean
         if partners is not None:
-            partner_mean = partners.float().mean(0)
+            partners = partners.float()
+            partner_mean = partners.mean(0)
             others = partners - partner_mean
         self._merge(len(batch), mean, partner_mean, centered.T @ others)
 

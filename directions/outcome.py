@@ -22,8 +22,8 @@ class Outcome:
 
     It is the probability of the right class: of few samples, its mean differs less by chance than
     the share of right answers does, and the best of many candidates is one that chance favoured.
-    Of pairs it is the mean of that and of what the probabilities have in common with those that
-    the model gives the clean partner: all of them together say still more of each sample.
+    Of triggered samples with a clean partner it is the mean of that and of what the probabilities
+    have in common with those that the model gives the partner: all of them together say still more.
 
     Attributes:
         clean: (N,) float32.

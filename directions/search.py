@@ -248,7 +248,7 @@ class Search:
     def _may_exceed(self, estimator: str) -> bool:
         """Whether a repair may go beyond its estimate.
 
-        Beyond the mean clean features lies nothing to replace others by, and a regression on pairs
+        Beyond what is around a place lies nothing to replace others by, and a regression on pairs
         is the expected shift already.
         """
         return estimator in SHIFTS or (estimator in TRANSPORTS and not self._statistics.paired)

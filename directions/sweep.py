@@ -69,7 +69,7 @@ def sweep(calibration: Calibration) -> list[LayerSweep]:
 
     Returns:
         One entry for each candidate layer, in their order. A repair that replaces features has no
-        strengths above 1: beyond the mean of clean features there is nothing to replace them by.
+        strengths above 1: beyond what is around them there is nothing to replace them by.
     """
     held_out, choice = calibration.held_out, calibration.choice
     strengths = {s for s in STRENGTHS if s <= 1 or choice.repair.estimator not in LOCAL}

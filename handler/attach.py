@@ -204,11 +204,10 @@ class RepairHandle:
                 f"layer {name!r}: there is not one score per sample to repair by: the telling "
                 "layer did not run before it, or one of the two has several features per sample"
             )
-        flagged = self._judges[i].projection.flags(scores)
-        if state.forced:
-            flagged = torch.ones_like(flagged)
-        if not bool(flagged.any()):
+        projection = self._judges[i].projection
+        if not state.forced and projection.flags_none(scores):
             return None
+        flagged = projection.flags(scores) | state.forced
         mask = flagged.view((-1,) + (1,) * (feature.dim() - 1))
         return torch.where(mask, self._move(name, feature, correction), feature)
 

@@ -13,6 +13,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+WINDOW = 5
+"""Places in rows and columns, of what is around a place that a local replacement replaces."""
+
 
 def project(feature: Tensor, weight: Tensor) -> Tensor:
     """Return the inner product of each sample's features with `weight`.
@@ -51,6 +54,7 @@ class Projection(nn.Module):
         super().__init__()
         self.register_buffer("weight", weight.float())
         self.register_buffer("threshold", torch.tensor(threshold))
+        # The same, read once.
         self._limit = float(self.threshold)
 
     def forward(self, feature: Tensor) -> Tensor:
@@ -163,10 +167,6 @@ class OneSidedClamp(nn.Module):
         shape = (-1,) + (1,) * (feature.dim() - 1)
         moved = feature - (excess.view(shape) * unit).to(feature.dtype)
         return torch.where((score > self.threshold).view(shape), moved, feature)
-
-
-WINDOW = 5
-"""Places, in rows and in columns: wider than what a small patch reaches in early layers."""
 
 
 class LocalReplacement(nn.Module):

@@ -56,8 +56,8 @@ def test_the_mean_clean_sample_scores_0_and_the_mean_triggered_one_1(name, seed,
     assert teller.weight.dtype == torch.float32
     from_target = name in ("whitened_from_target", "channel_discriminant")
     clean = target if from_target else torch.cat([other, target])
-    assert score(teller, clean).mean().item() == pytest.approx(0, abs=3e-3)
-    assert score(teller, triggered).mean().item() == pytest.approx(1, abs=3e-3)
+    assert score(teller, clean).mean().item() == pytest.approx(0, abs=1e-3)
+    assert score(teller, triggered).mean().item() == pytest.approx(1, abs=1e-3)
 
 
 def test_projecting_on_the_mean_difference_by_hand():

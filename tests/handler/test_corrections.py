@@ -251,3 +251,12 @@ def test_maps_that_lie_channels_last_are_projected_alike():
     expected = torch.einsum("nchw,chw->n", feature, weight)
     torch.testing.assert_close(project(last, weight), expected)
     torch.testing.assert_close(project(feature, weight), expected)
+
+
+def test_a_local_replacement_in_the_corner_of_a_map_by_hand():
+    feature = torch.arange(16.0).view(1, 1, 4, 4)
+    feature[0, 0, 3, 3] = 99
+    moved = LocalReplacement(torch.ones(1, 1, 1), 1.0, 50.0, torch.zeros(1, 1, 1))(feature)
+    # Of the window, the 9 places of the lower right corner lie on the map, less the corner itself.
+    assert moved[0, 0, 3, 3].item() == pytest.approx((5 + 6 + 7 + 9 + 10 + 11 + 13 + 14) / 8)
+    assert torch.equal(moved.flatten()[:15], feature.flatten()[:15])
