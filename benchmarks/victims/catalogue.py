@@ -26,7 +26,8 @@ VICTIMS = tuple(
         ("preact_resnet", "input_aware"),
         ("mobilenet", "badnets"),
         ("vit", "two_triggers"),
-        ("convnext", "badnets_all_to_all"),
+        ("convnext", "badnets"),
+        ("vgg", "badnets_all_to_all"),
         ("vit", "blended"),
         ("resnet", "badnets"),
     )
