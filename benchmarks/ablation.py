@@ -9,7 +9,6 @@ was decided there.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,13 +18,14 @@ import torch
 from tqdm import tqdm
 
 from directions.repairs import LOCAL, REPAIRS, SHIFTS, TRANSPORTS
-from directions.write_file import write_file
 from handler.errors import FireError
 
 from . import fire
 from .evidence import KINDS, draw_evidence
+from .kept import Kept, add_output
 from .measure import hold, measure_baseline, measure_defence
-from .victims.catalogue import VICTIMS, benign_twin
+from .options import add_options, named_victims
+from .victims.catalogue import benign_twin
 from .victims.data import load_data
 from .victims.train import obtain_victim
 
@@ -44,14 +44,13 @@ FAMILIES: Mapping[str, Collection[str]] = {
 def main() -> None:
     """Measure the victims and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--victims", nargs="+", required=True, choices=[v.name for v in VICTIMS])
+    add_options(parser)
+    add_output(parser, RESULTS)
     args = parser.parse_args()
+    recipes = named_victims(args.victims)
     data = load_data(args.data, args.cache)
     images = data.development.at(torch.arange(IMAGES))
-    recipes = [recipe for recipe in VICTIMS if recipe.name in args.victims]
-    results = []
+    results = Kept(args.output)
     steps = len(recipes) * len(EVIDENCE) * len(FAMILIES)
     with tqdm(total=steps, desc="ablation") as progress:
         for recipe in recipes:
@@ -60,6 +59,7 @@ def main() -> None:
             if victim.attack is None:
                 raise SystemExit(f"{recipe.name}: a benign model has nothing to repair")
             held = hold(victim.attack, images)
+            of_victim = []
             baseline = asdict(measure_baseline(victim.model, benign.model, held))
             for kind in EVIDENCE:
                 evidence = draw_evidence(kind, victim.attack, data.pool, seed=0)
@@ -77,9 +77,9 @@ def main() -> None:
                     else:
                         defence = fire.defend(victim.model, bundle)
                         result["figures"] = asdict(measure_defence(defence, held))
-                    results.append(result)
+                    of_victim.append(result)
                     progress.update()
-    write_file((json.dumps(results, indent=1, sort_keys=True) + "\n").encode(), RESULTS)
+            results.replace(recipe.name, of_victim)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ process of its own.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import time
@@ -21,6 +20,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
 from directions.candidates import candidate_layers
 from directions.evidence import gather_evidence
@@ -28,14 +28,14 @@ from directions.folds import assign_folds
 from directions.progress import Progress
 from directions.samples import Samples
 from directions.statistics import collect_statistics
-from directions.write_file import write_file
 from handler.attach import attach
 from handler.bundle import Layer, Repairing, Telling
 
 from . import fire
 from .evidence import KINDS, Evidence, draw_evidence
+from .kept import Kept, add_output
+from .options import add_options, named_victims
 from .samples import ImageSamples, NoiseSamples
-from .victims.catalogue import VICTIMS
 from .victims.data import Data, load_data
 from .victims.poison import to_float
 from .victims.recipe import Recipe
@@ -51,18 +51,16 @@ FULL_SIZE = "torchvision's resnet18, 224 pixels, untrained"
 def main() -> None:
     """Measure the victims and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--victims", nargs="+", required=True, choices=[v.name for v in VICTIMS])
+    add_options(parser)
+    add_output(parser, RESULTS)
     args = parser.parse_args()
+    recipes = named_victims(args.victims)
     data = load_data(args.data, args.cache)
-    results = []
-    for recipe in VICTIMS:
-        if recipe.name in args.victims:
-            results.append(measure(recipe, data, args.cache))
-            print(json.dumps(results[-1]), flush=True)
-    results.append({"victim": FULL_SIZE, "repaired_to_plain": measure_full_size()})
-    write_file((json.dumps(results, indent=1, sort_keys=True) + "\n").encode(), RESULTS)
+    results = Kept(args.output)
+    for recipe in tqdm(recipes, desc="cost"):
+        results.replace(recipe.name, [measure(recipe, data, args.cache)])
+    ratios = measure_full_size()
+    results.replace(FULL_SIZE, [{"victim": FULL_SIZE, "repaired_to_plain": ratios}])
 
 
 def measure(recipe: Recipe, data: Data, cache: Path) -> dict[str, Any]:

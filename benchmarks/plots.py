@@ -23,7 +23,7 @@ from handler.errors import FireError
 
 from . import fire
 from .evidence import KINDS, draw_evidence
-from .victims.catalogue import VICTIMS
+from .options import add_options, make_folder, named_victims
 from .victims.data import load_data
 from .victims.train import obtain_victim
 
@@ -33,14 +33,15 @@ PICTURES = Path(__file__).parent / "results" / "layers"
 def main() -> None:
     """Draw the victims."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    names = [v.name for v in VICTIMS]
-    parser.add_argument("--victims", nargs="+", default=names, choices=names)
+    add_options(parser)
+    parser.add_argument(
+        "--output", type=Path, default=PICTURES, help="folder (default: the committed pictures)"
+    )
     args = parser.parse_args()
+    recipes = named_victims(args.victims)
+    make_folder(args.output)
     data = load_data(args.data, args.cache)
-    PICTURES.mkdir(exist_ok=True)
-    for recipe in tqdm([v for v in VICTIMS if v.name in args.victims], desc="plots"):
+    for recipe in tqdm(recipes, desc="plots"):
         victim = obtain_victim(recipe, data, args.cache)
         if victim.attack is None:
             raise SystemExit(f"{recipe.name}: a benign model has nothing to repair")
@@ -53,13 +54,15 @@ def main() -> None:
         for each in calibrations:
             of_several = f"-class_{each.target}" if len(calibrations) > 1 else ""
             picture = draw(sweep(each), each.choice, recipe.name, each.target)
-            write_file(_small(picture), PICTURES / f"{recipe.name}{of_several}.png")
+            write_file(_small(picture), args.output / f"{recipe.name}{of_several}.png")
 
 
 def _small(picture: bytes) -> bytes:
     """Return a picture with a palette: of few colours, that takes a quarter of the space."""
-    file = io.BytesIO()
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(64).save(file, "PNG", optimize=True)
+    file, image = io.BytesIO(), Image.open(io.BytesIO(picture)).convert("RGB")
+    # By coverage the palette has the rare colours, too: those of the boxes.
+    few = image.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(file, "PNG", optimize=True)
     return file.getvalue()
 
 

@@ -27,9 +27,10 @@ from handler.errors import FireError
 from . import fire
 from .evidence import KINDS, EvidenceKind, draw_evidence
 from .measure import Held, hold, measure_baseline, measure_defence
+from .options import add_options, make_folder, named_victims
 from .rivals.catalogue import RIVALS
 from .rivals.rival import Granted, RivalNotApplicable
-from .victims.catalogue import VICTIMS, benign_twin
+from .victims.catalogue import benign_twin
 from .victims.data import Data, load_data
 from .victims.recipe import Recipe
 from .victims.train import Victim, obtain_victim
@@ -60,19 +61,33 @@ class Step:
 def main() -> None:
     """Run what is missing in the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="zip or folder of an ImageFolder")
-    parser.add_argument("--cache", type=Path, required=True, help="for images and victims")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--victims", nargs="+", default=[v.name for v in VICTIMS])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    add_options(parser)
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS,
+        help="folder, one file per victim; what it holds is not measured again (default: the "
+        "committed results)",
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], help="draws of the evidence (default: 0)"
+    )
     args = parser.parse_args()
-    recipes = [recipe for recipe in VICTIMS if recipe.name in args.victims]
-    if unknown := set(args.victims) - {recipe.name for recipe in recipes}:
-        parser.error(f"--victims: unknown: {', '.join(sorted(unknown))}")
+    try:
+        run(args)
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; the same command goes on where this one stopped") from None
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure what the results do not hold yet."""
+    recipes = named_victims(args.victims)
+    make_folder(args.results)
     data = load_data(args.data, args.cache)
     order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
     images = data.test.at(order[:TEST_IMAGES])
     steps = plan(args.seeds)
+    skipped = 0
     with tqdm(total=len(recipes) * (len(steps) + 1), desc="benchmark") as progress:
         for recipe in recipes:
             progress.set_postfix_str(recipe.name)
@@ -90,10 +105,14 @@ def main() -> None:
             progress.update()
             done = {(r["defence"], r["evidence"], r["seed"]) for r in results["runs"]}
             for step in steps:
-                if step.key not in done:
+                if step.key in done:
+                    skipped += 1
+                else:
                     results["runs"].append(measure_step(step, victim, data, held))
                     save_results(results, file)
                 progress.update()
+    if skipped:
+        print(f"{skipped} of {len(recipes) * len(steps)} figures were in {args.results} already")
 
 
 def plan(seeds: Sequence[int]) -> list[Step]:
@@ -121,7 +140,6 @@ def open_results(file: Path, recipe: Recipe, data: Data) -> dict[str, Any]:
 
 def save_results(results: dict[str, Any], file: Path) -> None:
     """Write a victim's results."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_file((json.dumps(results, indent=1, sort_keys=True) + "\n").encode(), file)
 
 

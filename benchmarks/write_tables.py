@@ -5,6 +5,7 @@ python -m benchmarks.write_tables
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections import defaultdict
@@ -42,6 +43,7 @@ COSTS = {
 
 def main() -> None:
     """Bring the tables in the documents up to date."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     for document in (README, BENCHMARK):
         document.write_text(with_tables(document.read_text()))
 

@@ -102,7 +102,10 @@ def build_bundle(
     index = ClassIndex.find([clean, triggered], classes, names_file)
     labels = [None if index is None else index.labels(s) for s in (clean, triggered)]
     if index is None:
-        tell(f"labels: not used: the folders do not say which of {classes} classes they are")
+        tell(
+            f"labels: not used: the folders do not say which of {classes} classes they are; "
+            "accuracy is agreement with the model's own predictions"
+        )
     predictions = [clean_logits.argmax(1), triggered_logits.argmax(1)]
     refuse_swapped(evidence, labels, predictions)
     finding = _find_target(evidence, labels, predictions, classes, options.target)

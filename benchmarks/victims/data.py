@@ -69,10 +69,20 @@ def load_data(source: Path, cache: Path) -> Data:
         cache: folder for the decoded images.
 
     Raises:
-        SystemExit: the source has no such folders, or `test` has other classes than `train`.
+        SystemExit: there is no such source, it has no such folders or too few images, or `test` has
+            other classes than `train`.
     """
+    if not source.is_dir() and not zipfile.is_zipfile(source):
+        found = "neither a folder nor a zip" if source.exists() else "no such folder or zip"
+        raise SystemExit(
+            f"{source}: {found}, expected an ImageFolder of train/CLASS and test/CLASS"
+        )
     parts = {name: _read(source, name, cache) for name in ("train", "test")}
     train, test = parts["train"], parts["test"]
+    if len(train) <= POOL + DEVELOPMENT:
+        raise SystemExit(
+            f"{source}: {len(train)} images to train on, expected more than {POOL + DEVELOPMENT}"
+        )
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
     digest = hashlib.sha256()
     for images in (train, test):
@@ -113,6 +123,8 @@ def _decode(source: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         raise SystemExit(f"{source}: expected the folders train/CLASS and test/CLASS")
     pixels, labels = [], []
     names = _classes(root / "train")
+    if not names:
+        raise SystemExit(f"{source}: train has no folders of classes")
     if _classes(root / "test") != names:
         raise SystemExit(f"{source}: train and test have different classes")
     for label, name in enumerate(tqdm(names, desc=f"reading {part}")):
@@ -120,6 +132,8 @@ def _decode(source: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
             with entry.open("rb") as file:
                 pixels.append(np.asarray(Image.open(file).convert("RGB")))
             labels.append(label)
+    if not pixels:
+        raise SystemExit(f"{source}: {part} has no images")
     return np.stack(pixels).transpose(0, 3, 1, 2).copy(), np.array(labels, dtype=np.int64)
 
 

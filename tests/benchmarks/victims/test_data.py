@@ -112,3 +112,21 @@ def test_images_at_indices():
     chosen = images.at(torch.tensor([3, 1]))
     assert chosen.pixels.flatten().tolist() == [3, 1]
     assert chosen.labels.tolist() == [3, 1]
+
+
+def test_what_is_no_source_is_told_in_one_line(folder, tmp_path):
+    (tmp_path / "text.zip").write_text("no zip")
+    (tmp_path / "bare" / "train").mkdir(parents=True)
+    (tmp_path / "bare" / "test").mkdir()
+    few = tmp_path / "few"
+    shutil.copytree(folder, few)
+    for file in list((few / "train").rglob("*.png"))[:8]:
+        file.unlink()
+    for source, reason in (
+        (tmp_path / "missing.zip", "no such folder or zip"),
+        (tmp_path / "text.zip", "neither a folder nor a zip"),
+        (tmp_path / "bare", "no folders of classes"),
+        (few, "4 images to train on, expected more than 7"),
+    ):
+        with pytest.raises(SystemExit, match=reason):
+            load_data(source, tmp_path / "cache")

@@ -1,0 +1,46 @@
+"""Results kept in one file, victim by victim."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from directions.write_file import check_writable, write_file
+from handler.errors import FireError
+
+
+def add_output(parser: ArgumentParser, default: Path) -> None:
+    """Add `--output`, the file of the results."""
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=default,
+        help="file; the rows of other victims in it stay (default: the committed results)",
+    )
+
+
+class Kept:
+    """Rows of results, written as soon as a victim has them all.
+
+    Args:
+        file: a JSON list of rows, each with its `victim`; it need not exist.
+
+    Raises:
+        SystemExit: the file cannot be written.
+    """
+
+    def __init__(self, file: Path) -> None:
+        try:
+            check_writable(file)
+        except FireError as error:
+            raise SystemExit(str(error)) from None
+        self._file = file
+        self.rows: list[Mapping[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+
+    def replace(self, victim: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Put rows in the place of what a victim had, and write the file."""
+        self.rows = [row for row in self.rows if row["victim"] != victim] + list(rows)
+        write_file((json.dumps(self.rows, indent=1, sort_keys=True) + "\n").encode(), self._file)

@@ -1,0 +1,62 @@
+"""What the benchmark's commands are told: the images, the cache and the victims."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from directions.write_file import check_writable
+from handler.errors import FireError
+
+from .victims.catalogue import VICTIMS
+from .victims.recipe import Recipe
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add `--data`, `--cache` and `--victims`; without the last, it is all of them."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="folder, or a zip of one, with train/CLASS/* and test/CLASS/*",
+    )
+    parser.add_argument(
+        "--cache", type=Path, required=True, help="folder for decoded images and trained victims"
+    )
+    parser.add_argument(
+        "--victims",
+        nargs="+",
+        default=[recipe.name for recipe in VICTIMS],
+        metavar="NAME",
+        help="ATTACK-ARCHITECTURE, of benchmarks/victims/catalogue.py (default: all)",
+    )
+
+
+def named_victims(names: Sequence[str]) -> list[Recipe]:
+    """Return the recipes of these names, in the order of the catalogue.
+
+    Raises:
+        SystemExit: there is no victim of one of the names.
+    """
+    known = {recipe.name: recipe for recipe in VICTIMS}
+    if unknown := set(names) - set(known):
+        raise SystemExit(
+            f"--victims: no {', '.join(sorted(unknown))} among {', '.join(sorted(known))}"
+        )
+    return [recipe for name, recipe in known.items() if name in names]
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, before the work for them begins.
+
+    Raises:
+        SystemExit: it cannot be made, or takes no files.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder / "results")
+    except OSError as error:
+        raise SystemExit(f"{folder}: cannot be made: {error.strerror}") from None
+    except FireError as error:
+        raise SystemExit(str(error)) from None
