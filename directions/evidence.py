@@ -66,10 +66,12 @@ def gather_evidence(clean: Samples, triggered: Samples) -> Evidence:
     with_partner = [name for name in triggered.names if name in place]
     without = [name for name in triggered.names if name not in place]
     if with_partner and without:
+        # Every clean file has a triggered one: of the two, the clean ones are usually more.
+        swapped = len(with_partner) == len(place)
         raise SamplesError(
             f"{triggered.source}: some files have a clean file at the same path in {clean.source} "
             f"({with_partner[0]}) and some have none ({without[0]}): expected pairs for all "
-            "or for none"
+            f"or for none{'; are --clean and --triggered swapped?' if swapped else ''}"
         )
     return Evidence(clean, triggered, [place[name] for name in with_partner])
 

@@ -18,7 +18,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     add_model_arguments(parser)
-    add_sample_arguments(parser)
+    add_sample_arguments(parser, labelled=False)
     parser.add_argument(
         "--layers",
         default="auto",

@@ -21,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_model_arguments(parser)
     parser.add_argument("--bundle", required=True, type=Path, help="the direction bundle")
-    add_sample_arguments(parser)
+    add_sample_arguments(parser, labelled=True)
     parser.add_argument("--json", type=Path, help="file to write the figures to, as JSON")
     parser.set_defaults(run=run)
 

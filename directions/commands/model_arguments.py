@@ -19,14 +19,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", required=True, type=Path, help="its model-config.yaml")
 
 
-def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that name clean and triggered samples."""
+def add_sample_arguments(parser: argparse.ArgumentParser, *, labelled: bool) -> None:
+    """Add the flags that name clean and triggered samples, whose labels may be needed."""
+    folders = "one subfolder per class" if labelled else "one subfolder per class, or flat"
     parser.add_argument(
         "--clean",
         required=True,
         type=Path,
-        help="clean samples: a folder of images, with one subfolder per class or (where labels are "
-        "not needed) flat; or a .npz or .safetensors file with inputs and labels",
+        help=f"clean samples: a folder of images, with {folders}; or a .npz or .safetensors file "
+        "with inputs and labels",
     )
     parser.add_argument(
         "--triggered",

@@ -69,6 +69,7 @@ def test_a_backdoor_is_repaired(tmp_path, kind, paired, form):
     assert held_out["attack_success_rate"]["after"] <= 0.05
     assert held_out["recovered_accuracy"]["after"] >= 0.95
     assert held_out["clean_accuracy"]["after"] == 1
+    assert held_out["recovered_accuracy"]["ceiling"] == (1 if paired else None)
     assert bool(bundle.telling_layers) == (form == "gated")
     expected = {"gated": {"shift", "affine", "local"}, "shift": {"shift"}, "clamp": {"clamp"}}[form]
     assert {layer.repairing.form for layer in bundle.repairing_layers} <= expected

@@ -65,6 +65,14 @@ def test_a_mixture_names_one_of_each(tmp_path):
     assert "(a/1.png)" in message
     assert "(a/3.png)" in message
     assert str(tmp_path / "t") in message
+    assert "swapped" not in message
+
+
+def test_triggered_files_for_all_clean_ones_and_more_look_swapped(tmp_path):
+    clean = images(tmp_path / "c", ["a/1.png", "a/2.png"])
+    triggered = images(tmp_path / "t", ["a/1.png", "a/2.png", "b/1.png"])
+    with pytest.raises(SamplesError, match="are --clean and --triggered swapped?"):
+        gather_evidence(clean, triggered)
 
 
 @settings(max_examples=30, deadline=None)
