@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -42,9 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         except FireError as error:
             print(f"torchserve-fire {args.command}: {error}", file=sys.stderr)
             return 2
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"torchserve-fire {args.command}: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever read the output, as `head` does, has enough of it; at exit it is flushed again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return status
 
 

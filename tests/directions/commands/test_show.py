@@ -1,5 +1,8 @@
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -46,6 +49,15 @@ def test_for_a_program(path, capsys):
     assert values["target"] == 2
     assert [layer["role"] for layer in values["layers"]] == ["tells", *["repairs"] * 4]
     assert values["input"]["shape"] == [3, 8, 8]
+
+
+def test_whoever_reads_it_may_stop_early(path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "directions.commands.main", "show", str(path), "--json"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_the_repairs_of_several_targets(tmp_path, capsys):
