@@ -253,9 +253,6 @@ def _layers(loaded: LoadedModel, options: BuildOptions, example: Tensor) -> list
 
 def _figures(held_out: HeldOut, choice: Choice, target: int) -> Figures:
     clean, triggered, outcome = held_out.clean, held_out.triggered, choice.outcome
-    partners = None
-    if triggered.partners is not None and triggered.reference is not None:
-        partners = triggered.partners.argmax(1) == triggered.reference
     return measure(
         Observed(clean.predictions, outcome.clean_predictions, choice.flagged[0], clean.reference),
         Observed(
@@ -265,7 +262,7 @@ def _figures(held_out: HeldOut, choice: Choice, target: int) -> Figures:
             triggered.reference,
         ),
         target,
-        partners,
+        triggered.partners_right,
     )
 
 

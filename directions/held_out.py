@@ -39,6 +39,13 @@ class Group:
         """The predicted classes before any repair, (N,) int64."""
         return self.logits.argmax(1)
 
+    @property
+    def partners_right(self) -> Tensor | None:
+        """Whether the model is right on each one's clean partner, (N,) bool; None without pairs."""
+        if self.partners is None or self.reference is None:
+            return None
+        return self.partners.argmax(1) == self.reference
+
     def by_fold(self, which: Tensor, batch_size: int = 64) -> Iterator[tuple[int, Tensor]]:
         """Yield the samples of `which`, (N,) bool, as (fold, their indices), batch by batch."""
         for fold in range(FOLDS):

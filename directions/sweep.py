@@ -158,4 +158,4 @@ def _figures(
             (held_out.clean, held_out.triggered), repaired, moved, strict=True
         )
     ]
-    return measure(observed[0], observed[1], target)
+    return measure(observed[0], observed[1], target, held_out.triggered.partners_right)
