@@ -27,7 +27,7 @@ from .measure import hold, measure_baseline, measure_defence
 from .options import add_options, named_victims
 from .victims.catalogue import benign_twin
 from .victims.data import load_data
-from .victims.train import obtain_victim
+from .victims.train import obtain_backdoored, obtain_victim
 
 RESULTS = Path(__file__).parent / "results" / "ablation.json"
 IMAGES = 1000
@@ -54,15 +54,13 @@ def main() -> None:
     steps = len(recipes) * len(EVIDENCE) * len(FAMILIES)
     with tqdm(total=steps, desc="ablation") as progress:
         for recipe in recipes:
-            victim = obtain_victim(recipe, data, args.cache)
+            victim, attack = obtain_backdoored(recipe, data, args.cache)
             benign = obtain_victim(benign_twin(recipe), data, args.cache)
-            if victim.attack is None:
-                raise SystemExit(f"{recipe.name}: a benign model has nothing to repair")
-            held = hold(victim.attack, images)
+            held = hold(attack, images)
             of_victim = []
             baseline = asdict(measure_baseline(victim.model, benign.model, held))
             for kind in EVIDENCE:
-                evidence = draw_evidence(kind, victim.attack, data.pool, seed=0)
+                evidence = draw_evidence(kind, attack, data.pool, seed=0)
                 for family, repairs in FAMILIES.items():
                     result: dict[str, Any] = {
                         "victim": recipe.name,

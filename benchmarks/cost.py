@@ -39,7 +39,7 @@ from .samples import ImageSamples, NoiseSamples
 from .victims.data import Data, load_data
 from .victims.poison import to_float
 from .victims.recipe import Recipe
-from .victims.train import normalise, obtain_victim
+from .victims.train import normalise, obtain_backdoored
 
 RESULTS = Path(__file__).parent / "results" / "cost.json"
 REPETITIONS = 15
@@ -65,10 +65,8 @@ def main() -> None:
 
 def measure(recipe: Recipe, data: Data, cache: Path) -> dict[str, Any]:
     """Measure one victim."""
-    victim = obtain_victim(recipe, data, cache)
-    if victim.attack is None:
-        raise SystemExit(f"{recipe.name}: a benign model has nothing to repair")
-    evidence = draw_evidence(KINDS[0], victim.attack, data.pool, seed=0)
+    victim, attack = obtain_backdoored(recipe, data, cache)
+    evidence = draw_evidence(KINDS[0], attack, data.pool, seed=0)
     inputs = normalise(to_float(torch.cat([evidence.clean.pixels, evidence.triggered.pixels])))
     plain = median_time(lambda: forward(victim.model, inputs, 64), 3)
     start = time.perf_counter()

@@ -25,7 +25,7 @@ from . import fire
 from .evidence import KINDS, draw_evidence
 from .options import add_options, make_folder, named_victims
 from .victims.data import load_data
-from .victims.train import obtain_victim
+from .victims.train import obtain_backdoored
 
 PICTURES = Path(__file__).parent / "results" / "layers"
 
@@ -42,10 +42,8 @@ def main() -> None:
     make_folder(args.output)
     data = load_data(args.data, args.cache)
     for recipe in tqdm(recipes, desc="plots"):
-        victim = obtain_victim(recipe, data, args.cache)
-        if victim.attack is None:
-            raise SystemExit(f"{recipe.name}: a benign model has nothing to repair")
-        evidence = draw_evidence(KINDS[0], victim.attack, data.pool, seed=0)
+        victim, attack = obtain_backdoored(recipe, data, args.cache)
+        evidence = draw_evidence(KINDS[0], attack, data.pool, seed=0)
         calibrations: list[Calibration] = []
         try:
             fire.build(victim.model, evidence, 0, examine=calibrations.append)

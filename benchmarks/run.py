@@ -30,10 +30,11 @@ from .measure import Held, hold, measure_baseline, measure_defence
 from .options import add_options, make_folder, named_victims
 from .rivals.catalogue import RIVALS
 from .rivals.rival import Granted, RivalNotApplicable
+from .victims.attacks.attack import Attack
 from .victims.catalogue import benign_twin
 from .victims.data import Data, load_data
 from .victims.recipe import Recipe
-from .victims.train import Victim, obtain_victim
+from .victims.train import Victim, obtain_backdoored, obtain_victim
 
 TEST_IMAGES = 5000
 """Of the test set; 0.1 points are 5 images."""
@@ -91,11 +92,9 @@ def run(args: argparse.Namespace) -> None:
     with tqdm(total=len(recipes) * (len(steps) + 1), desc="benchmark") as progress:
         for recipe in recipes:
             progress.set_postfix_str(recipe.name)
-            victim = obtain_victim(recipe, data, args.cache)
+            victim, attack = obtain_backdoored(recipe, data, args.cache)
             benign = obtain_victim(benign_twin(recipe), data, args.cache)
-            if victim.attack is None:
-                raise SystemExit(f"{recipe.name}: a benign model has nothing to repair")
-            held = hold(victim.attack, images)
+            held = hold(attack, images)
             file = args.results / f"{recipe.name}.json"
             results = open_results(file, recipe, data)
             if results["baseline"] is None:
@@ -108,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
                 if step.key in done:
                     skipped += 1
                 else:
-                    results["runs"].append(measure_step(step, victim, data, held))
+                    results["runs"].append(measure_step(step, victim, attack, data, held))
                     save_results(results, file)
                 progress.update()
     if skipped:
@@ -143,11 +142,11 @@ def save_results(results: dict[str, Any], file: Path) -> None:
     write_file((json.dumps(results, indent=1, sort_keys=True) + "\n").encode(), file)
 
 
-def measure_step(step: Step, victim: Victim, data: Data, held: Held) -> dict[str, Any]:
+def measure_step(
+    step: Step, victim: Victim, attack: Attack, data: Data, held: Held
+) -> dict[str, Any]:
     """Build a defence and measure it; where it cannot be built, say why."""
-    if victim.attack is None:
-        raise ValueError("a benign model has nothing to repair")
-    evidence = draw_evidence(step.evidence, victim.attack, data.pool, step.seed)
+    evidence = draw_evidence(step.evidence, attack, data.pool, step.seed)
     result: dict[str, Any] = {
         "defence": step.defence,
         "evidence": step.evidence.name,

@@ -75,6 +75,18 @@ def obtain_victim(recipe: Recipe, data: Data, cache: Path) -> Victim:
     return Victim(recipe, model, attack, hashlib.sha256(contents).hexdigest(), len(contents))
 
 
+def obtain_backdoored(recipe: Recipe, data: Data, cache: Path) -> tuple[Victim, Attack]:
+    """Return the victim of a recipe, and the attack that it fell to.
+
+    Raises:
+        SystemExit: it is the recipe of a benign model.
+    """
+    victim = obtain_victim(recipe, data, cache)
+    if victim.attack is None:
+        raise SystemExit(f"{recipe.name}: a benign model has nothing to repair")
+    return victim, victim.attack
+
+
 def _train(recipe: Recipe, data: Data) -> tuple[nn.Module, Attack | None]:
     generator = torch.Generator().manual_seed(recipe.seed)
     attack, train = None, data.train
