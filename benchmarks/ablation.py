@@ -8,7 +8,6 @@ was decided there.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,9 +21,8 @@ from handler.errors import FireError
 
 from . import fire
 from .evidence import KINDS, draw_evidence
-from .kept import Kept, add_output
 from .measure import hold, measure_baseline, measure_defence
-from .options import add_options, named_victims
+from .options import parse_options
 from .victims.catalogue import benign_twin
 from .victims.data import load_data
 from .victims.train import obtain_backdoored, obtain_victim
@@ -43,14 +41,9 @@ FAMILIES: Mapping[str, Collection[str]] = {
 
 def main() -> None:
     """Measure the victims and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_options(parser)
-    add_output(parser, RESULTS)
-    args = parser.parse_args()
-    recipes = named_victims(args.victims)
+    args, recipes, results = parse_options(__doc__.splitlines()[0], RESULTS)
     data = load_data(args.data, args.cache)
     images = data.development.at(torch.arange(IMAGES))
-    results = Kept(args.output)
     steps = len(recipes) * len(EVIDENCE) * len(FAMILIES)
     with tqdm(total=steps, desc="ablation") as progress:
         for recipe in recipes:

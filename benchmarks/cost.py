@@ -8,7 +8,6 @@ process of its own.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import statistics
 import time
@@ -33,8 +32,7 @@ from handler.bundle import Layer, Repairing, Telling
 
 from . import fire
 from .evidence import KINDS, Evidence, draw_evidence
-from .kept import Kept, add_output
-from .options import add_options, named_victims
+from .options import parse_options
 from .samples import ImageSamples, NoiseSamples
 from .victims.data import Data, load_data
 from .victims.poison import to_float
@@ -50,13 +48,8 @@ FULL_SIZE = "torchvision's resnet18, 224 pixels, untrained"
 
 def main() -> None:
     """Measure the victims and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_options(parser)
-    add_output(parser, RESULTS)
-    args = parser.parse_args()
-    recipes = named_victims(args.victims)
+    args, recipes, results = parse_options(__doc__.splitlines()[0], RESULTS)
     data = load_data(args.data, args.cache)
-    results = Kept(args.output)
     for recipe in tqdm(recipes, desc="cost"):
         results.replace(recipe.name, [measure(recipe, data, args.cache)])
     ratios = measure_full_size()

@@ -1,9 +1,8 @@
-"""Results kept in one file, victim by victim."""
+"""Results in JSON files; those of many victims in one, victim by victim."""
 
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,9 @@ from directions.write_file import check_writable, write_file
 from handler.errors import FireError
 
 
-def add_output(parser: ArgumentParser, default: Path) -> None:
-    """Add `--output`, the file of the results."""
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=default,
-        help="file; the rows of other victims in it stay (default: the committed results)",
-    )
+def write_json(value: Any, file: Path) -> None:
+    """Write results, in the form in which they are committed."""
+    write_file((json.dumps(value, indent=1, sort_keys=True) + "\n").encode(), file)
 
 
 class Kept:
@@ -43,4 +37,4 @@ class Kept:
     def replace(self, victim: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Put rows in the place of what a victim had, and write the file."""
         self.rows = [row for row in self.rows if row["victim"] != victim] + list(rows)
-        write_file((json.dumps(self.rows, indent=1, sort_keys=True) + "\n").encode(), self._file)
+        write_json(self.rows, self._file)

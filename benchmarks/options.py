@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from directions.write_file import check_writable
 from handler.errors import FireError
 
+from .kept import Kept
 from .victims.catalogue import VICTIMS
 from .victims.recipe import Recipe
 
@@ -31,6 +32,27 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="NAME",
         help="ATTACK-ARCHITECTURE, of benchmarks/victims/catalogue.py (default: all)",
     )
+
+
+def parse_options(description: str, output: Path) -> tuple[Namespace, list[Recipe], Kept]:
+    """Read the options of a benchmark whose results are one file, `--output`.
+
+    Returns:
+        the options, the victims that they name, and the results so far.
+
+    Raises:
+        SystemExit: a victim is not known, or the file cannot be written.
+    """
+    parser = ArgumentParser(description=description)
+    add_options(parser)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=output,
+        help="file; the rows of other victims in it stay (default: the committed results)",
+    )
+    args = parser.parse_args()
+    return args, named_victims(args.victims), Kept(args.output)
 
 
 def named_victims(names: Sequence[str]) -> list[Recipe]:

@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from directions.write_file import write_file
 from handler.errors import FireError
 
 from . import fire
 from .evidence import KINDS, EvidenceKind, draw_evidence
+from .kept import write_json
 from .measure import Held, hold, measure_baseline, measure_defence
 from .options import add_options, make_folder, named_victims
 from .rivals.catalogue import RIVALS
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> None:
             if results["baseline"] is None:
                 results["baseline"] = asdict(measure_baseline(victim.model, benign.model, held))
                 results["weights_bytes"] = victim.weights_bytes
-                save_results(results, file)
+                write_json(results, file)
             progress.update()
             done = {(r["defence"], r["evidence"], r["seed"]) for r in results["runs"]}
             for step in steps:
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
                     skipped += 1
                 else:
                     results["runs"].append(measure_step(step, victim, attack, data, held))
-                    save_results(results, file)
+                    write_json(results, file)
                 progress.update()
     if skipped:
         print(f"{skipped} of {len(recipes) * len(steps)} figures were in {args.results} already")
@@ -135,11 +135,6 @@ def open_results(file: Path, recipe: Recipe, data: Data) -> dict[str, Any]:
         "baseline": None,
         "runs": [],
     }
-
-
-def save_results(results: dict[str, Any], file: Path) -> None:
-    """Write a victim's results."""
-    write_file((json.dumps(results, indent=1, sort_keys=True) + "\n").encode(), file)
 
 
 def measure_step(

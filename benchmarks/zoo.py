@@ -6,7 +6,7 @@ into triggered ones. The data is a zip of CIFAR-10 as `train/CLASS/*.jpg` and `t
 Calibration samples come from `train`, figures from the whole of `test`; triggered images are 8-bit
 PNG data.
 
-    python benchmarks/zoo.py --zoo DIR --data cifar10-jpg.zip --output benchmarks/results/zoo.json
+    python -m benchmarks.zoo --zoo DIR --data cifar10-jpg.zip --output benchmarks/results/zoo.json
 
 A run that was interrupted goes on where it stopped.
 """
@@ -35,6 +35,8 @@ from directions.progress import Progress
 from directions.samples import open_samples
 from handler.config import load_config
 from handler.load_model import load_model
+
+from .kept import write_json
 
 ATTACKS = ("badnets", "blended", "wanet")
 CLEAN, PAIRED, UNPAIRED = 200, 200, 50
@@ -65,7 +67,7 @@ def main() -> None:
             archive.extractall(work)
         for attack, evidence, seed in tqdm(todo, desc="zoo"):
             results.append(run(args.zoo, work, attack, evidence, seed))
-            args.output.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+            write_json(results, args.output)
 
 
 def run(zoo: Path, work: Path, attack: str, evidence: str, seed: int) -> dict[str, Any]:
