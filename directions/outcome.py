@@ -55,10 +55,10 @@ def _value(logits: Tensor, group: Group, target: int) -> Tensor:
         confidence, predicted = probabilities.max(1)
         return confidence * (predicted != target)
     right = probabilities.gather(1, group.reference[:, None]).flatten()
-    if group.partners is None:
+    if group.partner_probabilities is None:
         return right
     # What two distributions share is 1 less their total variation distance.
-    shared = torch.minimum(probabilities, group.partners).sum(1)
+    shared = torch.minimum(probabilities, group.partner_probabilities).sum(1)
     return (right + shared) / 2
 
 

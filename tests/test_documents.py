@@ -1,5 +1,6 @@
 """Figures in documents are those of the committed results."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,10 @@ def test_a_section_is_replaced_and_nothing_else():
         write_tables.replace_section(text, "t", "new\n")
         == "a\n<!-- begin t -->\nnew\n<!-- end t -->\nb\n"
     )
+
+
+def test_every_cost_that_the_table_names_was_measured():
+    costs = json.loads(write_tables.COST.read_text())
+    _, _, *rows = write_tables.cost_table(costs).splitlines()
+    columns = zip(*(row.strip("|").split("|") for row in rows), strict=True)
+    assert all(any(cell.strip() for cell in column) for column in columns)
