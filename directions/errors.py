@@ -13,5 +13,9 @@ class CalibrationError(FireError):
     """No bundle can be built from the samples that were given."""
 
 
+class NoTriggerError(FireError):
+    """The samples were searched for a trigger and none was found: there is nothing to repair."""
+
+
 class OutputError(FireError):
     """A result cannot be written where it was asked for."""

@@ -27,7 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status.
 
-    0: done; 1: what the command's help says; 2: bad input, told in one line; 130: interrupted.
+    0: done; 1: what the command's help says; 2: bad input, told in one line; 3: no trigger where
+    one was searched for; 130: interrupted.
     """
     args = build_parser().parse_args(argv)
     # A service manager stops us with SIGTERM, a closed terminal with SIGHUP: clean up exactly as
@@ -38,8 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Not before: importing `handler` imports torch, and help should not wait for that.
         from handler.errors import FireError
 
+        from ..errors import NoTriggerError
+
         try:
             status: int = args.run(args)
+        except NoTriggerError as error:
+            print(f"torchserve-fire {args.command}: {error}", file=sys.stderr)
+            return 3
         except FireError as error:
             print(f"torchserve-fire {args.command}: {error}", file=sys.stderr)
             return 2

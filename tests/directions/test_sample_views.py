@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import torch
+
+from directions.evidence import gather_evidence
+from directions.sample_views import ChangedSamples, SomeSamples
+from directions.samples import TensorFileSamples, open_samples
+from handler.config import HandlerConfig
+from tests.directions.backdoored import TENSOR, write_images, write_tensors
+
+CONFIG = HandlerConfig(input="image", image_size=(8, 8), mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def tensors(folder):
+    inputs = torch.arange(12.0).view(4, 3)
+    return TensorFileSamples(write_tensors(folder / "a.npz", inputs, torch.tensor([3, 2, 1, 0])))
+
+
+def test_some_samples_in_their_order(tmp_path):
+    some = SomeSamples(tensors(tmp_path), [2, 0])
+    assert len(some) == 2
+    assert some.load([0]).tolist() == [[6, 7, 8]]
+    assert some.load([1, 0]).tolist() == [[0, 1, 2], [6, 7, 8]]
+    assert some.labels.tolist() == [1, 3]
+    assert list(some.names) == ["2", "0"]
+    assert some.class_names is None
+    assert some.source == tmp_path / "a.npz"
+    assert some.describe_input(TENSOR).shape == (3,)
+
+
+def test_some_images_keep_their_folders(tmp_path):
+    samples = open_samples(write_images(tmp_path / "a", [0, 1, 2]), CONFIG)
+    some = SomeSamples(samples, [1], Path("pool, flagged"))
+    assert some.class_names == [samples.class_names[1]]
+    assert some.names == [samples.names[1]]
+    assert some.labels is None
+    assert str(some.source) == "pool, flagged"
+    assert torch.equal(some.load([0]), samples.load([1]))
+
+
+def test_none_of_them(tmp_path):
+    none = SomeSamples(tensors(tmp_path), [])
+    assert (len(none), list(none.names), none.labels.tolist()) == (0, [], [])
+
+
+def test_changed_images_are_partners_of_the_others(tmp_path):
+    samples = open_samples(write_images(tmp_path / "a", [0, 1, 2]), CONFIG)
+    changed = ChangedSamples(samples, lambda inputs: 1 - inputs, Path("reconstructed"))
+    assert torch.equal(changed.load([2, 0]), 1 - samples.load([2, 0]))
+    evidence = gather_evidence(samples, changed)
+    assert list(evidence.partners) == [0, 1, 2]
