@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from directions.sanitize.labelled_samples import LabelledSamples
 from handler.bundle import InputDescription
 from handler.config import HandlerConfig
 
@@ -43,6 +44,12 @@ class ImageSamples:
     def describe_input(self, config: HandlerConfig) -> InputDescription:
         """Return what the victims take."""
         return InputDescription("image", tuple(self._pixels.shape[1:]), MEAN, STD)
+
+
+def labelled(images: Images) -> LabelledSamples:
+    """Return images as the labelled samples that a method of `directions.sanitize` takes."""
+    names = [str(i) for i in range(len(images))]
+    return LabelledSamples(ImageSamples(images, "images", names), images.labels)
 
 
 class NoiseSamples:

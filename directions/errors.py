@@ -19,3 +19,7 @@ class NoTriggerError(FireError):
 
 class OutputError(FireError):
     """A result cannot be written where it was asked for."""
+
+
+class SanitizeError(FireError):
+    """The model's weights cannot be changed in the way that was asked for."""

@@ -13,15 +13,14 @@ from handler.bundle import Bundle
 from handler.config import HandlerConfig
 from handler.load_model import LoadedModel
 
-from .class_index import ClassIndex
 from .errors import SamplesError
 from .evidence import gather_evidence
-from .metrics import Figures, Observed, class_list, measure
+from .metrics import Figures, class_list
 from .predict import device_of, logits_of
 from .progress import Progress
 from .samples import Samples, iterate
 from .target import MIN_GAIN, TargetFinding
-from .unrepaired import find_where_led, refuse_swapped
+from .unrepaired import observe_unrepaired
 
 
 def evaluate_bundle(
@@ -57,22 +56,15 @@ def evaluate_bundle(
             f"{clean.source}: inputs of shape {shape}, the bundle was built for "
             f"{bundle.input.shape}"
         )
-    example = torch.zeros(1, *shape)
-    classes = logits_of(loaded.model, example).shape[1]
-    labels = _labels(clean, triggered, classes, names_file)
-    with Progress("evaluating", 2 * (len(clean) + len(triggered))) as progress:
-        before = [_predict(loaded, s, None, progress)[0] for s in (clean, triggered)]
-        refuse_swapped(evidence, labels, before)
-        example = example.to(device_of(loaded.model))
-        with attach(loaded.model, bundle.layers, example, target=bundle.target) as handle:
-            after = [_predict(loaded, s, handle, progress) for s in (clean, triggered)]
-    observed = [Observed(b, *a, label) for b, a, label in zip(before, after, labels, strict=True)]
-    partners = None
-    if evidence.paired:
-        partners = (before[0] == labels[0])[list(evidence.partners)]
-    target, *others = bundle.targets
-    figures = measure(observed[0], observed[1], target, partners, others)
-    if doubt := _doubt(bundle, figures, find_where_led(evidence, labels, before, classes)):
+    unrepaired = observe_unrepaired(loaded.model, evidence, names_file)
+    example = torch.zeros(1, *shape).to(device_of(loaded.model))
+    with (
+        Progress("evaluating the repair", len(clean) + len(triggered)) as progress,
+        attach(loaded.model, bundle.layers, example, target=bundle.target) as handle,
+    ):
+        after = [_predict(loaded, s, handle, progress) for s in (clean, triggered)]
+    figures = unrepaired.figures(after, bundle.targets)
+    if doubt := _doubt(bundle, figures, unrepaired.found):
         warn(f"{triggered.source}: before repair, {doubt}")
     return figures
 
@@ -91,32 +83,12 @@ def _doubt(bundle: Bundle, figures: Figures, found: TargetFinding | None) -> str
     return None
 
 
-def _labels(
-    clean: Samples, triggered: Samples, classes: int, names_file: Path | None
-) -> list[Tensor]:
-    index = ClassIndex.find([clean, triggered], classes, names_file)
-    if index is None:
-        raise SamplesError(
-            f"{clean.source}: the folders do not say which of the model's {classes} classes they "
-            f"are: expected one folder per class (an empty one will do), {classes} in all, or "
-            "index_to_name.json beside the configuration"
-        )
-    labels = []
-    for samples in (clean, triggered):
-        label = index.labels(samples)
-        if label is None:
-            raise SamplesError(f"{samples.source}: expected labels: one subfolder per class")
-        labels.append(label)
-    return labels
-
-
 def _predict(
-    loaded: LoadedModel, samples: Samples, handle: RepairHandle | None, progress: Progress
+    loaded: LoadedModel, samples: Samples, handle: RepairHandle, progress: Progress
 ) -> tuple[Tensor, Tensor]:
     predictions, flagged = [], []
     for indices, batch in iterate(samples, range(len(samples))):
         predictions.append(logits_of(loaded.model, batch).argmax(1))
-        if handle is not None:
-            flagged.append(handle.verdict.flagged.cpu())
+        flagged.append(handle.verdict.flagged.cpu())
         progress.advance(len(indices))
-    return torch.cat(predictions), torch.cat(flagged) if flagged else torch.empty(0)
+    return torch.cat(predictions), torch.cat(flagged)

@@ -23,14 +23,14 @@ class Observed:
     Attributes:
         before: predicted classes, (N,) int64.
         after: predicted classes, (N,) int64.
-        flagged: which samples were flagged, (N,) bool.
+        flagged: which samples were flagged, (N,) bool; None where nothing judges them.
         reference: the class that each should be predicted as, (N,) int64; None where nobody knows
             it: of clean samples, what they were predicted as before then counts.
     """
 
     before: Tensor
     after: Tensor
-    flagged: Tensor
+    flagged: Tensor | None
     reference: Tensor | None
 
 
@@ -43,7 +43,8 @@ class Figures:
         attack_success_rate: share of triggered inputs of other classes predicted as the target.
         recovered_accuracy: accuracy of those inputs on their true classes (RA).
         ceiling: the unrepaired model's accuracy on their clean partners, where there are pairs.
-        flagged: share flagged of the clean, and of those triggered, inputs.
+        flagged: share flagged of the clean, and of those triggered, inputs; None where nothing
+            judges them.
         target: the class that the trigger leads to.
         counts: number of clean inputs, and of triggered inputs of other classes.
         other_targets: the classes that other triggers lead to; with these, each triggered input
@@ -54,7 +55,7 @@ class Figures:
     attack_success_rate: tuple[float, float]
     recovered_accuracy: tuple[float, float] | None
     ceiling: float | None
-    flagged: tuple[float, float]
+    flagged: tuple[float, float] | None
     target: int
     counts: tuple[int, int]
     other_targets: tuple[int, ...] = ()
@@ -66,12 +67,13 @@ class Figures:
             before, after = values if values is not None else (None, None)
             return {"before": before, "after": after}
 
+        clean, triggered = self.flagged if self.flagged is not None else (None, None)
         several = {"other_targets": list(self.other_targets)} if self.other_targets else {}
         return several | {
             "clean_accuracy": pair(self.clean_accuracy),
             "attack_success_rate": pair(self.attack_success_rate),
             "recovered_accuracy": pair(self.recovered_accuracy) | {"ceiling": self.ceiling},
-            "flagged": {"clean": self.flagged[0], "triggered": self.flagged[1]},
+            "flagged": {"clean": clean, "triggered": triggered},
             "target": self.target,
             "counts": {"clean": self.counts[0], "triggered": self.counts[1]},
         }
@@ -93,10 +95,15 @@ class Figures:
         # Beside other targets, the triggered inputs of every class count.
         all_count = self.recovered_accuracy is None or bool(self.other_targets)
         which = "" if all_count else " of other classes than the target"
-        lines.append(
-            f"flagged: {self.flagged[0]:.2%} of {self.counts[0]} clean inputs, "
-            f"{self.flagged[1]:.2%} of {self.counts[1]} triggered ones{which}"
-        )
+        clean, triggered = map(str, self.counts)
+        label = "measured on"
+        if self.flagged is not None:
+            label = "flagged"
+            clean, triggered = (
+                f"{share:.2%} of {count}"
+                for share, count in zip(self.flagged, self.counts, strict=True)
+            )
+        lines.append(f"{label}: {clean} clean inputs, {triggered} triggered ones{which}")
         return lines
 
 
@@ -147,7 +154,9 @@ def measure(
             share((triggered.after == reference)[counts]),
         ),
         ceiling=None if partners is None else share(partners[counts]),
-        flagged=(share(clean.flagged), share(triggered.flagged[counts])),
+        flagged=None
+        if clean.flagged is None or triggered.flagged is None
+        else (share(clean.flagged), share(triggered.flagged[counts])),
         target=target,
         counts=(len(clean.before), int(counts.sum())),
         other_targets=tuple(other_targets),

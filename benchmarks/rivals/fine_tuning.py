@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import nn
 
-from benchmarks.victims.recipe import Schedule
-from benchmarks.victims.train import fit_model
+from benchmarks.samples import labelled
+from benchmarks.victims.train import augment_normalised
+from directions.sanitize.fine_tuning import fine_tune
+from directions.sanitize.training import Schedule
 
 from .rival import Defence, Granted, answer_with
 
-SCHEDULE = Schedule(epochs=20, rate=0.01, bfloat16=False)
+SCHEDULE = Schedule(epochs=20, rate=0.01)
 """BackdoorBench's learning rate, momentum and weight decay; it runs 100 epochs, of cosine decay."""
 
 
 def fine_tuning(model: nn.Module, granted: Granted, generator: torch.Generator) -> Defence:
-    """Train all of the model on the clean images."""
-    tuned = copy.deepcopy(model)
-    fit_model(tuned, granted.pool, SCHEDULE, generator, "fine-tuning")
-    return answer_with(tuned)
+    """Train all of the model on the clean images, cropped and flipped at random."""
+    pool = labelled(granted.pool)
+    return answer_with(fine_tune(model, pool, SCHEDULE, generator, augment=augment_normalised))

@@ -140,6 +140,12 @@ def fit_model(
     model.to("cpu", memory_format=torch.contiguous_format).eval()
 
 
+def augment_normalised(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return normalised images (N, 3, H, W), cropped and flipped as `augment` does it."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return normalise(augment(images * std + mean, generator))
+
+
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """Return images (N, 3, H, W), each cropped from its padded self and half of them flipped."""
     count, _, height, width = images.shape

@@ -6,6 +6,15 @@ Each file has `add_parser(subparsers)`, which calls `parser.set_defaults(run=run
 
 from types import ModuleType
 
-from . import build, demo, evaluate, package, serve, show, swap
+from . import build, demo, evaluate, package, sanitize, serve, show, swap
 
-COMMANDS: tuple[ModuleType, ...] = (build, evaluate, package, show, serve, swap, demo)
+COMMANDS: tuple[ModuleType, ...] = (
+    build,
+    evaluate,
+    package,
+    show,
+    serve,
+    swap,
+    sanitize,
+    demo,
+)

@@ -6,7 +6,7 @@ from benchmarks.rivals.catalogue import RIVALS
 from benchmarks.rivals.rival import RivalNotApplicable
 from benchmarks.victims.architectures import ARCHITECTURES
 from benchmarks.victims.data import Images
-from benchmarks.victims.recipe import Schedule
+from directions.sanitize.training import Schedule
 from tests.benchmarks.rivals.nets import generator, granted
 
 NOT_APPLICABLE = {("channel_lipschitz_pruning", "vit")}
@@ -20,7 +20,7 @@ def images(count, seed):
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
     for module in (fine_tuning, fine_pruning):
-        monkeypatch.setattr(module, "SCHEDULE", Schedule(1, 0.01, bfloat16=False))
+        monkeypatch.setattr(module, "SCHEDULE", Schedule(1, 0.01))
     monkeypatch.setattr(neural_polarizer, "EPOCHS", 1)
     monkeypatch.setattr(activation_clipping, "QUANTILES", (1.0, 0.9))
 

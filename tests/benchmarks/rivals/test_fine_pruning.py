@@ -1,5 +1,4 @@
 import pytest
-import torch
 from torch import nn
 
 from benchmarks.rivals import fine_pruning as module
@@ -31,17 +30,6 @@ def test_the_channel_that_only_the_trigger_lights_is_pruned():
     defence = fine_pruning(colour_net(), given(), generator())
     assert accuracy(defence, TRIGGERED) == 1
     assert accuracy(defence, CLEAN) == 1
-
-
-def test_channels_go_in_order_until_the_accuracy_would_fall():
-    head = nn.Linear(3, 2)
-    with torch.no_grad():
-        head.weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 0]]))
-        head.bias.zero_()
-    inputs, labels = torch.tensor([[1.0, 0, 5], [0, 1, 5]]), torch.tensor([0, 1])
-    mask = module._prune(head, inputs, labels, order=torch.tensor([2, 0, 1]))
-    # Without its channel class 0 still wins the tie; class 1 without its own does not.
-    assert mask.tolist() == [[0, 1, 0]] * 2
 
 
 def test_pruned_channels_stay_pruned(monkeypatch):

@@ -3,13 +3,13 @@ import torch
 from benchmarks.rivals import fine_tuning as module
 from benchmarks.rivals.fine_tuning import fine_tuning
 from benchmarks.victims.data import Images
-from benchmarks.victims.recipe import Schedule
+from directions.sanitize.training import Schedule
 from tests.benchmarks.rivals.nets import accuracy, colour_images, colour_net, generator, granted
 
 
 def test_the_labels_of_the_pool_are_learned_by_a_copy(monkeypatch):
     # So few images take larger steps.
-    monkeypatch.setattr(module, "SCHEDULE", Schedule(20, 0.1, bfloat16=False))
+    monkeypatch.setattr(module, "SCHEDULE", Schedule(20, 0.1))
     images = colour_images(256, seed=0)
     pool = Images(images.pixels, (images.labels + 1) % 3)
     model = colour_net(drive=0)

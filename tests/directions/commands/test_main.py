@@ -6,7 +6,7 @@ import pytest
 from directions.commands import COMMANDS
 from directions.commands.main import build_parser, main
 
-NAMES = ("build", "evaluate", "package", "show", "serve", "swap", "demo")
+NAMES = ("build", "evaluate", "package", "show", "serve", "swap", "sanitize", "demo")
 
 
 def helped(capsys, *arguments):
@@ -54,6 +54,11 @@ def test_help_of_each_command(capsys, name):
         ("show", "--json"),
         ("serve", "--model-store --models"),
         ("swap", "--model-name --bundle --management --token"),
+        (
+            "sanitize",
+            "--method --model-file --serialized-file --config-file --clean --bundle --test-clean "
+            "--test-triggered --epochs --rate --budget --accuracy-loss --seed --output",
+        ),
     ],
 )
 def test_the_flags_that_were_promised(capsys, name, flags):

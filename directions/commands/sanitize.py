@@ -1,0 +1,193 @@
+"""`torchserve-fire sanitize`: new weights, for those who can change them after all."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..sanitize.defaults import ACCURACY_LOSS, EPOCHS, RATE
+from .model_arguments import add_model_arguments, names_file
+
+TRAINING = ("epochs", "rate", "budget")
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "fine-tune": TRAINING,
+    "prune": ("accuracy_loss",),
+    "fine-prune": ("accuracy_loss", *TRAINING),
+    "orthogonalize": ("bundle",),
+}
+"""What each method takes beside the clean samples."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "sanitize",
+        help="write new weights, by a classical repair that changes them",
+        description="Repair a model by changing its weights: the new ones are for package, with "
+        "the same model file. A bundle built for the old weights does not fit the new ones "
+        "(weights_sha256): package these without one, in mode off, or build another.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--method",
+        required=True,
+        choices=tuple(OPTIONS),
+        help="fine-tune: train on the clean samples; prune: take the channels before the last "
+        "linear layer that are dormant on them; fine-prune: prune, then train; orthogonalize: "
+        "project the bundle's directions out of the weights that write them",
+    )
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--clean",
+        required=True,
+        type=Path,
+        help="labelled clean samples to work with: a folder of images, with one subfolder per "
+        "class; or a .npz or .safetensors file with inputs and labels",
+    )
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        help="of orthogonalize: a bundle built for these weights, at layers that weights write",
+    )
+    parser.add_argument(
+        "--test-clean",
+        type=Path,
+        help="labelled clean samples to print the figures of evaluate on, before and after; others "
+        "than those of --clean, on which the new weights are better than they are",
+    )
+    parser.add_argument(
+        "--test-triggered",
+        type=Path,
+        help="labelled triggered samples, likewise; a file with a --test-clean file at the same "
+        "relative path makes a pair with it",
+    )
+    parser.add_argument(
+        "--epochs", type=int, help=f"of training, over the clean samples (default: {EPOCHS})"
+    )
+    parser.add_argument(
+        "--rate", type=float, help=f"peak of the learning rate of training (default: {RATE})"
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="of training: it then takes as many steps as there is time for (default: no limit)",
+    )
+    parser.add_argument(
+        "--accuracy-loss",
+        type=float,
+        metavar="SHARE",
+        help="of the clean accuracy that pruning may cost, as measured on half of the clean "
+        f"samples (default: {ACCURACY_LOSS})",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        help="the new weights, of the same kind (.pth or .safetensors) as the old ones",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    import torch
+
+    from handler.bundle import load_bundle
+    from handler.config import load_config
+    from handler.fit import check_model_fits, matching_input
+    from handler.load_model import load_model
+
+    from ..environment import check_environment
+    from ..labels import require_labels
+    from ..predict import logits_of
+    from ..samples import open_samples
+    from ..sanitize.comparing import compare, observe_before
+    from ..sanitize.labelled_samples import LabelledSamples
+    from ..sanitize.methods import METHODS, Given
+    from ..sanitize.training import Schedule
+    from ..sanitize.weights_file import check_output, write_weights
+
+    check_environment()
+    _check_arguments(args)
+    check_output(args.output, args.serialized_file)
+    config = load_config(args.config_file)
+    loaded = load_model(args.model_file, args.serialized_file, config.model_class)
+    bundle = None
+    if args.bundle is not None:
+        bundle = load_bundle(args.bundle)
+        matching_input(config, bundle)
+        check_model_fits(
+            bundle,
+            str(args.bundle),
+            loaded.class_name,
+            loaded.weights_sha256,
+            allow_other_weights=config.allow_other_weights,
+        )
+    samples = open_samples(args.clean, config)
+    classes = logits_of(loaded.model, samples.load([0])).shape[1]
+    (labels,) = require_labels([samples], classes, names_file(args))
+    before = None
+    if args.test_clean is not None:
+        before = observe_before(
+            loaded.model,
+            open_samples(args.test_clean, config),
+            open_samples(args.test_triggered, config),
+            names_file(args),
+        )
+    given = Given(
+        LabelledSamples(samples, labels),
+        torch.Generator().manual_seed(args.seed),
+        Schedule(
+            epochs=EPOCHS if args.epochs is None else args.epochs,
+            rate=RATE if args.rate is None else args.rate,
+            budget=math.inf if args.budget is None else args.budget,
+        ),
+        accuracy_loss=ACCURACY_LOSS if args.accuracy_loss is None else args.accuracy_loss,
+        bundle=bundle,
+        tell=print,
+    )
+    sanitized = METHODS[args.method](loaded.model, given)
+    write_weights(sanitized, args.serialized_file, args.output)
+    # What was written is what is measured.
+    written = load_model(args.model_file, args.output, config.model_class)
+    print(f"{args.output}: sha256 {written.weights_sha256}")
+    if before is not None:
+        print("\n".join(compare(before, written.model).table()))
+    return 0
+
+
+def _check_arguments(args: argparse.Namespace) -> None:
+    """Refuse what does not go together, or is out of range.
+
+    Raises:
+        SanitizeError: naming the flag.
+    """
+    from ..errors import SanitizeError
+
+    for option in sorted({name for names in OPTIONS.values() for name in names}):
+        if getattr(args, option) is not None and option not in OPTIONS[args.method]:
+            takers = " or ".join(method for method, names in OPTIONS.items() if option in names)
+            raise SanitizeError(
+                f"--{option.replace('_', '-')}: not of --method {args.method}, expected {takers}"
+            )
+    if args.method == "orthogonalize" and args.bundle is None:
+        raise SanitizeError("--method orthogonalize: expected --bundle, whose directions go")
+    if (args.test_clean is None) != (args.test_triggered is None):
+        raise SanitizeError("--test-clean and --test-triggered: expected both, or neither")
+    if args.test_clean is not None and args.test_clean.resolve() == args.clean.resolve():
+        raise SanitizeError(
+            f"--test-clean {args.test_clean}: expected others than those of --clean"
+        )
+    if args.epochs is not None and args.epochs < 1:
+        raise SanitizeError(f"--epochs {args.epochs}: expected 1 or more")
+    for name, value in (("rate", args.rate), ("budget", args.budget)):
+        if value is not None and not 0 < value < math.inf:
+            raise SanitizeError(f"--{name} {value:g}: expected a number above 0")
+    if args.accuracy_loss is not None and not 0 <= args.accuracy_loss <= 1:
+        raise SanitizeError(f"--accuracy-loss {args.accuracy_loss:g}: expected a share, 0 to 1")
+    if not 0 <= args.seed < 2**63:
+        raise SanitizeError(f"--seed {args.seed}: expected 0 to 2**63 - 1")

@@ -1,0 +1,50 @@
+"""Fine-tuning on clean samples, as BackdoorBench (Wu et al. 2022, arXiv 2206.12654) does it.
+
+What is trained on clean data alone forgets a trigger, more or less: the attacks whose traces are
+spread over many weights resist it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from .labelled_samples import LabelledSamples
+from .training import Augment, Schedule, train, unchanged
+
+
+def fine_tune(
+    model: nn.Module,
+    clean: LabelledSamples,
+    schedule: Schedule,
+    generator: torch.Generator,
+    *,
+    augment: Augment = unchanged,
+    tell: Callable[[str], None] = lambda line: None,
+) -> nn.Module:
+    """Train all weights on the clean samples.
+
+    It needs labelled clean samples, as many as one can get (the paper's 5 % of the training set),
+    and no triggered one. It costs a training of some epochs.
+
+    Args:
+        model: in evaluation mode; it is not changed.
+        clean: what to train on.
+        schedule: how long and how fast.
+        generator: of the random numbers.
+        augment: called with each batch.
+        tell: called with what was done, as a line for a person.
+
+    Returns:
+        A trained copy, on the CPU, in evaluation mode.
+
+    Raises:
+        SanitizeError: as `train`.
+    """
+    tuned = copy.deepcopy(model)
+    epochs = train(tuned, clean, schedule, generator, augment=augment, title="fine-tuning")
+    tell(f"fine-tuned: {epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples")
+    return tuned

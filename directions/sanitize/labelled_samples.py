@@ -1,0 +1,41 @@
+"""Clean samples with their classes, to train on or to measure by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..sample_views import SomeSamples
+from ..samples import Samples
+
+
+@dataclass(frozen=True)
+class LabelledSamples:
+    """Samples with their classes.
+
+    Attributes:
+        samples: the samples.
+        labels: their classes, (N,) int64.
+    """
+
+    samples: Samples
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def load(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs (n, *input shape) and labels (n,) of the samples at `indices`, (n,)."""
+        return self.samples.load(indices.tolist()), self.labels[indices]
+
+    def halves(self, generator: torch.Generator) -> tuple[LabelledSamples, LabelledSamples]:
+        """Return two halves, drawn at random, of which the second has the odd one."""
+        order = torch.randperm(len(self), generator=generator)
+        half = len(self) // 2
+        first, second = (
+            LabelledSamples(SomeSamples(self.samples, part.tolist()), self.labels[part])
+            for part in (order[:half], order[half:])
+        )
+        return first, second

@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from directions.sanitize.fine_pruning import fine_prune
+from directions.sanitize.training import Schedule
+from tests.directions.backdoored import clean_inputs, labels_of, stamp
+from tests.directions.backdoored_nets import backdoored
+from tests.directions.sanitize.nets import accuracy, clean_samples, generator, same_form, twin
+
+LABELS = labels_of(60)
+
+
+@pytest.mark.parametrize("make", [backdoored, twin])
+def test_what_is_pruned_stays_so_and_the_rest_is_trained(tmp_path, make):
+    model, lines = make("vector"), []
+    inputs = clean_inputs("vector", LABELS, 7)
+    tuned = fine_prune(
+        model,
+        clean_samples(tmp_path, "vector"),
+        Schedule(2, 0.05),
+        generator(),
+        accuracy_loss=0.0,
+        tell=lines.append,
+    )
+    assert accuracy(tuned, inputs, LABELS) == 1
+    assert accuracy(tuned, stamp("vector", inputs), LABELS) == 1
+    assert (tuned.head.weight[:, 4] == 0).all()
+    assert not torch.equal(tuned.head.weight[:, :4], model.head.weight[:, :4])
+    assert not torch.equal(tuned.mix.weight, model.mix.weight)
+    assert same_form(tuned, model)
+    assert not tuned.training
+    assert [line.split(":")[0] for line in lines] == ["pruned", "fine-tuned"]
