@@ -1,0 +1,223 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from directions.commands.main import main
+from directions.commands.sanitize import OPTIONS
+from directions.sanitize.methods import METHODS
+from handler.load_model import file_sha256, load_model, load_weights
+from tests.directions.backdoored import write_images
+from tests.tiny import TinyFiles
+from tests.tiny_net import trained
+
+LABELS = [0, 1, 2, 3] * 10
+
+
+@pytest.fixture
+def model(tmp_path, tiny: TinyFiles):
+    """The flags of the tiny image model, in whose folder new weights may lie."""
+    (tmp_path / "model").mkdir()
+    config = tiny.config(tmp_path / "model")
+    config.with_name("index_to_name.json").write_text(tiny.names.read_text())
+    return [
+        *("--model-file", str(tiny.model_file)),
+        *("--serialized-file", str(tiny.serialized_file)),
+        *("--config-file", str(config)),
+    ]
+
+
+@pytest.fixture
+def command(tmp_path, model):
+    """A whole command line that prunes; a flag that is given again replaces the first."""
+    clean = write_images(tmp_path / "clean", LABELS)
+    test = write_images(tmp_path / "test-clean", LABELS, seed=7)
+    triggered = write_images(tmp_path / "test-triggered", LABELS, seed=7, triggered=True)
+    return [
+        *("sanitize", "--method", "prune", *model),
+        *("--clean", str(clean), "--test-clean", str(test), "--test-triggered", str(triggered)),
+        *("--output", str(tmp_path / "new.pth")),
+    ]
+
+
+@pytest.fixture
+def linear_bundle(tmp_path, model, command):
+    """A bundle at a layer that weights write."""
+    triggered = write_images(tmp_path / "triggered", LABELS, triggered=True)
+    bundle = tmp_path / "linear.safetensors"
+    assert (
+        main(
+            [
+                *("build", *model, "--clean", str(tmp_path / "clean")),
+                *("--triggered", str(triggered), "--output", str(bundle)),
+                *("--layers", "features.linear", "--form", "clamp"),
+            ]
+        )
+        == 0
+    )
+    return bundle
+
+
+def run(capsys, *arguments):
+    capsys.readouterr()
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert (status, err) == (0, "")
+    return out
+
+
+def refused(capsys, *arguments):
+    capsys.readouterr()
+    status = main([str(argument) for argument in arguments])
+    err = capsys.readouterr().err
+    assert status == 2
+    assert err.startswith("torchserve-fire sanitize: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_the_command_knows_the_methods():
+    assert list(OPTIONS) == list(METHODS)
+
+
+def test_pruned_weights_and_the_table(tmp_path, capsys, tiny, command):
+    out = run(capsys, *command)
+    output = tmp_path / "new.pth"
+    head, sha256, *table = out.splitlines()
+    assert head.startswith("pruned: ")
+    assert sha256 == f"{output}: sha256 {file_sha256(output)}"
+    assert [line.split("  ")[0] for line in table] == [
+        "",
+        "clean accuracy",
+        "attack success rate",
+        "recovered accuracy",
+        "measured on: 40 clean inputs, 30 triggered ones of other classes than the target",
+    ]
+    assert table[2].split()[3:5] == ["100.00%", "0.00%"]
+    assert table[2].endswith("led to class 0")
+    assert table[3].split()[2:4] == ["0.00%", "100.00%"]
+    before, after = load_weights(tiny.serialized_file), load_weights(output)
+    assert list(before) == list(after)
+    assert all(before[key].shape == after[key].shape for key in before)
+    assert (after["head.weight"][:, 4] == 0).all()
+    assert torch.equal(before["head.weight"], trained().head.weight)
+    assert sorted(p.name for p in tmp_path.glob("*.pth")) == ["new.pth"]
+
+
+def test_package_takes_the_new_weights(tmp_path, capsys, tiny, command):
+    run(capsys, *command)
+    (tmp_path / "off").mkdir()
+    config = tiny.config(tmp_path / "off", mode="off")
+    archive = [
+        *("package", "--model-name", "sanitized", "--version", "1.0"),
+        *("--model-file", tiny.model_file, "--serialized-file", tmp_path / "new.pth"),
+        *("--config-file", config, "--export-path", tmp_path),
+    ]
+    assert run(capsys, *archive) == f"{tmp_path / 'sanitized-1.0.mar'}\n"
+    # The old bundle is for the old weights.
+    config = tiny.config(tmp_path / "off")
+    assert main([*map(str, archive), "--bundle", str(tiny.bundle), "--force"]) == 2
+    assert "weights_sha256" in capsys.readouterr().err
+
+
+def test_orthogonalized_weights(tmp_path, capsys, command, linear_bundle):
+    out = run(capsys, *command, "--method", "orthogonalize", "--bundle", linear_bundle)
+    assert "features.linear: projected out of features.linear" in out
+    table = out.splitlines()[-4:]
+    assert table[0].split()[2:4] == ["100.00%", "100.00%"]
+    assert table[1].split()[3:5] == ["100.00%", "0.00%"]
+    assert table[2].split()[2:4] == ["0.00%", "100.00%"]
+
+
+@pytest.mark.parametrize("method", ["fine-tune", "fine-prune"])
+def test_trained_weights_without_a_table(tmp_path, capsys, tiny, model, command, method):
+    output = tmp_path / "new.pth"
+    arguments = [
+        *("sanitize", "--method", method, *model, "--clean", tmp_path / "clean"),
+        *("--epochs", 2, "--rate", 0.001, "--output", output),
+    ]
+    out = run(capsys, *arguments)
+    assert "fine-tuned: 2 of 2 epochs over 40 clean samples" in out
+    assert "accuracy    " not in out
+    net = load_model(tiny.model_file, output)
+    assert not torch.equal(net.model.head.weight, trained().head.weight)
+    # The seed decides.
+    digest = file_sha256(output)
+    run(capsys, *arguments)
+    assert file_sha256(output) == digest
+    run(capsys, *arguments, "--seed", 1, "--epochs", 1)
+    assert file_sha256(output) != digest
+
+
+def test_weights_stay_of_their_kind_and_dtype(tmp_path, capsys, command):
+    weights = {name: value.half() for name, value in trained().state_dict().items()}
+    save_file(weights, tmp_path / "half.safetensors")
+    output = tmp_path / "new.safetensors"
+    arguments = ["--serialized-file", tmp_path / "half.safetensors", "--output", output]
+    assert run(capsys, *command, *arguments).splitlines()[-2].split()[2:4] == ["0.00%", "100.00%"]
+    assert {value.dtype for value in load_weights(output).values()} == {torch.float16}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--output", "new.safetensors"], "ending in .pth"),
+        (["--output", "nowhere/new.pth"], "no folder"),
+        (["--output", "/proc/new.pth"], "/proc takes no file"),
+        (["--serialized-file", "own.pth", "--output", "own.pth"], "is the original weights"),
+        (["--serialized-file", "own.pth", "--output", "link.pth"], "is the original weights"),
+        (["--epochs", "3"], "--epochs: not of --method prune, expected fine-tune or fine-prune"),
+        (["--bundle", "b"], "--bundle: not of --method prune, expected orthogonalize"),
+        (["--method", "orthogonalize"], "expected --bundle"),
+        (["--accuracy-loss", "1.5"], "--accuracy-loss 1.5"),
+        (["--method", "fine-tune", "--epochs", "0"], "--epochs 0"),
+        (["--method", "fine-tune", "--rate", "0"], "--rate 0"),
+        (["--method", "fine-tune", "--rate", "nan"], "--rate nan"),
+        (["--method", "fine-tune", "--rate", "1e30"], "diverges"),
+        (["--method", "fine-tune", "--budget", "-1"], "--budget -1"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--clean", "flat"], "expected labels"),
+        (["--clean", "nowhere"], "nowhere: no such folder"),
+        (["--test-clean", "clean/../clean"], "expected others than those of --clean"),
+        (["--test-triggered", "test-clean"], "expected samples with a trigger of this model"),
+        (["--test-clean", "test-triggered", "--test-triggered", "test-clean"], "swapped"),
+    ],
+)
+def test_mistakes(tmp_path, capsys, monkeypatch, tiny, command, arguments, named):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "own.pth"
+    own.write_bytes(tiny.serialized_file.read_bytes())
+    (tmp_path / "link.pth").symlink_to(own)
+    write_images(tmp_path / "flat", LABELS, flat=True)
+    before = sorted(tmp_path.rglob("*"))
+    assert named in refused(capsys, *command, *arguments)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert own.read_bytes() == tiny.serialized_file.read_bytes()
+
+
+def test_one_of_two_test_folders(tmp_path, capsys, model, command):
+    arguments = ["sanitize", "--method", "prune", *model, "--clean", tmp_path / "clean"]
+    message = refused(
+        capsys,
+        *arguments,
+        *("--test-clean", tmp_path / "test-clean", "--output", tmp_path / "new.pth"),
+    )
+    assert "expected both, or neither" in message
+
+
+@pytest.mark.parametrize(
+    ("bundle", "named"),
+    [("foreign_bundle", "weights_sha256"), ("bundle", "layer 'features' is written by Relu")],
+)
+def test_bundles_that_do_not_serve(tmp_path, capsys, tiny, command, bundle, named):
+    path = getattr(tiny, bundle)
+    arguments = ["--method", "orthogonalize", "--bundle", path]
+    assert named in refused(capsys, *command, *arguments)
+    assert not (tmp_path / "new.pth").exists()
+
+
+def test_what_fails_keeps_the_old_file(tmp_path, capsys, command):
+    output = tmp_path / "new.pth"
+    output.write_text("old")
+    (tmp_path / "clean" / "south-east" / "003.png").write_bytes(b"damaged")
+    assert "003.png" in refused(capsys, *command)
+    assert output.read_text() == "old"
