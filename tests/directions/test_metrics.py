@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -145,3 +146,13 @@ def test_large_counts_are_exact():
     after[0] = 2
     figures = measure(Observed(ones, after, ones == 0, ones), right, 0)
     assert figures.clean_accuracy == (1.0, pytest.approx(10_000 / 10_001, abs=1e-12))
+
+
+def test_without_a_judge_nothing_is_flagged():
+    figures = measure(replace(CLEAN, flagged=None), replace(TRIGGERED, flagged=None), 0)
+    assert figures.flagged is None
+    assert replace(figures, flagged=(0.5, 0.5)) == measure(CLEAN, TRIGGERED, 0)
+    assert figures.to_json()["flagged"] == {"clean": None, "triggered": None}
+    assert figures.table()[-1] == (
+        "measured on: 4 clean inputs, 4 triggered ones of other classes than the target"
+    )

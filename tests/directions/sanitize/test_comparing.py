@@ -1,0 +1,47 @@
+import pytest
+
+from directions.errors import SamplesError
+from directions.samples import open_samples
+from directions.sanitize.comparing import compare, observe_before
+from tests.directions.backdoored import TENSOR, tensor_sets, two_trigger_sets
+from tests.directions.backdoored_nets import backdoored
+from tests.directions.sanitize.nets import twin
+
+
+def opened(sets):
+    return open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)
+
+
+def test_before_and_after_the_backdoor_was_taken_out(tmp_path):
+    before = observe_before(backdoored("vector"), *opened(tensor_sets(tmp_path, "vector")))
+    figures = compare(before, twin("vector"))
+    assert figures.clean_accuracy == (1, 1)
+    assert figures.attack_success_rate == (1, 0)
+    assert figures.recovered_accuracy == (0, 1)
+    assert figures.ceiling == 1
+    assert figures.flagged is None
+    assert (figures.target, figures.counts) == (0, (40, 30))
+
+
+def test_the_same_weights_are_the_same_before_and_after(tmp_path):
+    model = backdoored("vector")
+    before = observe_before(model, *opened(tensor_sets(tmp_path, "vector", paired=False)))
+    figures = compare(before, model)
+    assert figures.attack_success_rate == (1, 1)
+    assert figures.recovered_accuracy == (0, 0)
+    assert figures.ceiling is None
+
+
+def test_two_triggers(tmp_path):
+    model = backdoored("vector", second_trigger=True)
+    before = observe_before(model, *opened(two_trigger_sets(tmp_path, "vector")))
+    figures = compare(before, twin("vector"))
+    assert {figures.target, *figures.other_targets} == {0, 1}
+    assert figures.attack_success_rate == (0.75, 0)
+    assert figures.recovered_accuracy == (0.25, 1)
+
+
+def test_a_benign_model_has_nothing_to_compare(tmp_path):
+    samples = opened(tensor_sets(tmp_path, "vector"))
+    with pytest.raises(SamplesError, match="expected samples with a trigger of this model"):
+        observe_before(twin("vector"), *samples)
