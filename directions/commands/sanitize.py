@@ -55,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--test-clean",
         type=Path,
         help="labelled clean samples to print the figures of evaluate on, before and after; others "
-        "than those of --clean, on which the new weights are better than they are",
+        "than those of --clean, on which the new weights look better than they are",
     )
     parser.add_argument(
         "--test-triggered",
@@ -73,7 +73,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--budget",
         type=float,
         metavar="SECONDS",
-        help="of training: it then takes as many steps as there is time for (default: no limit)",
+        help="of training: it takes the steps that there is time for, and the learning rate comes "
+        "down in time (default: no limit)",
     )
     parser.add_argument(
         "--accuracy-loss",

@@ -8,7 +8,16 @@ from benchmarks.victims.attacks.input_aware import InputAware
 from benchmarks.victims.data import Data, Images
 from benchmarks.victims.poison import to_float
 from benchmarks.victims.recipe import ATTACKS, Recipe, Schedule
-from benchmarks.victims.train import MEAN, PAD, STD, augment, fit_model, normalise, obtain_victim
+from benchmarks.victims.train import (
+    MEAN,
+    PAD,
+    STD,
+    augment,
+    augment_normalised,
+    fit_model,
+    normalise,
+    obtain_victim,
+)
 
 
 def generator(seed=0):
@@ -53,6 +62,12 @@ class TestAugment:
         first, again, other = (augment(images, generator(seed)) for seed in (0, 0, 1))
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
+
+
+def test_augmented_where_it_is_black_beside_the_image():
+    images = torch.rand(20, 3, 8, 8, generator=generator())
+    augmented = augment_normalised(normalise(images), generator(1))
+    torch.testing.assert_close(augmented, normalise(augment(images, generator(1))))
 
 
 def test_normalised_by_hand():
