@@ -1,7 +1,8 @@
 """Fine-Pruning (Liu et al., RAID 2018, arXiv 1805.12185): prune, then fine-tune what is left.
 
 Pruning takes what is the backdoor's alone, and clean accuracy with it; fine-tuning brings the
-accuracy back, and undoes some of the backdoor where it shares channels with what is clean.
+accuracy back. It may bring the backdoor back, too, through channels that both use: the figures
+beside those of pruning alone tell.
 """
 
 from __future__ import annotations
