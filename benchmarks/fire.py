@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from directions.build import BuildOptions, build_bundle
 from directions.calibration import Calibration
+from directions.evidence import gather_evidence
 from directions.repairs import REPAIRS
 from directions.save_bundle import save_bundle
 from handler.attach import attach
@@ -41,8 +42,10 @@ def build(
     return build_bundle(
         LoadedModel(model, type(model).__name__, "0" * 64),
         HandlerConfig(input="tensor"),
-        ImageSamples(evidence.clean, "clean", names),
-        ImageSamples(evidence.triggered, "triggered", triggered),
+        gather_evidence(
+            ImageSamples(evidence.clean, "clean", names),
+            ImageSamples(evidence.triggered, "triggered", triggered),
+        ),
         options=BuildOptions(seed=seed, repairs=repairs),
         examine=examine,
     )

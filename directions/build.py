@@ -20,7 +20,7 @@ from .calibration import Calibration
 from .candidates import candidate_layers
 from .class_index import ClassIndex
 from .errors import CalibrationError
-from .evidence import Evidence, gather_evidence
+from .evidence import Evidence
 from .folds import FOLDS, assign_folds
 from .held_out import HeldOut, hold_out
 from .metrics import Figures, Observed, measure
@@ -59,8 +59,7 @@ class BuildOptions:
 def build_bundle(
     loaded: LoadedModel,
     config: HandlerConfig,
-    clean: Samples,
-    triggered: Samples,
+    evidence: Evidence,
     *,
     options: BuildOptions,
     names_file: Path | None = None,
@@ -72,8 +71,7 @@ def build_bundle(
     Args:
         loaded: the model.
         config: its input.
-        clean: clean calibration samples.
-        triggered: triggered ones, paired with the clean ones or not.
+        evidence: the calibration samples.
         options: what is given.
         names_file: TorchServe's `index_to_name.json`, if there is one.
         tell: called with each thing that was found, as a line for a person.
@@ -89,7 +87,7 @@ def build_bundle(
     """
     model = loaded.model
     generator = torch.Generator().manual_seed(options.seed)
-    evidence = gather_evidence(clean, triggered)
+    clean, triggered = evidence.clean, evidence.triggered
     tell(evidence.describe())
     described = clean.describe_input(config)
     example = torch.zeros(1, *described.shape)

@@ -23,11 +23,15 @@ class Evidence:
         triggered: the triggered samples.
         partners: for each triggered sample the index of its clean partner; empty where the
             evidence is unpaired.
+        origins: for each triggered sample where its trigger comes from, if there are several
+            guesses at the trigger; empty where it is the attacker's own. Samples of one origin are
+            held out together, so that what is chosen serves for a trigger that was not seen.
     """
 
     clean: Samples
     triggered: Samples
     partners: Sequence[int]
+    origins: Sequence[int] = ()
 
     @property
     def paired(self) -> bool:

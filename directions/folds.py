@@ -28,7 +28,7 @@ class Folds:
 
 
 def assign_folds(evidence: Evidence, generator: torch.Generator) -> Folds:
-    """Deal the samples out to the folds at random, evenly.
+    """Deal the samples out to the folds at random, evenly; those of one origin to the same fold.
 
     Raises:
         SamplesError: there are too few samples to hold any out.
@@ -39,6 +39,8 @@ def assign_folds(evidence: Evidence, generator: torch.Generator) -> Folds:
                 f"{samples.source}: {len(samples)} {name} samples, expected at least {MIN_SAMPLES}"
             )
     triggered = _deal(len(evidence.triggered), generator)
+    if evidence.origins:
+        triggered = torch.tensor(evidence.origins) % FOLDS
     clean = _deal(len(evidence.clean), generator)
     if evidence.paired:
         clean[torch.tensor(list(evidence.partners))] = triggered

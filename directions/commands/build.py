@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from ..calibration import Calibration
     from ..environment import check_environment
     from ..errors import CalibrationError
+    from ..evidence import gather_evidence
     from ..report import check_report_folder, write_reports
     from ..samples import open_samples
     from ..save_bundle import save_bundle
@@ -77,8 +78,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = build_bundle(
         loaded,
         config,
-        open_samples(args.clean, config),
-        open_samples(args.triggered, config),
+        gather_evidence(open_samples(args.clean, config), open_samples(args.triggered, config)),
         options=BuildOptions(
             layers=None if args.layers == "auto" else args.layers.split(","),
             target=None if args.target == "auto" else int(args.target),

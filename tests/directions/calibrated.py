@@ -4,6 +4,7 @@ from pathlib import Path
 
 from directions.build import BuildOptions, build_bundle
 from directions.calibration import Calibration
+from directions.evidence import gather_evidence
 from directions.samples import open_samples
 from handler.bundle import Bundle
 from tests.directions.backdoored import TENSOR, loaded, tensor_sets
@@ -18,8 +19,7 @@ def calibrated(
     bundle = build_bundle(
         loaded(kind),
         TENSOR,
-        open_samples(sets.clean, TENSOR),
-        open_samples(sets.triggered, TENSOR),
+        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
         options=BuildOptions(**options),
         examine=calibrations.append,
     )

@@ -7,6 +7,7 @@ import torch
 from directions.build import BuildOptions, build_bundle
 from directions.errors import CalibrationError, SamplesError
 from directions.evaluate import evaluate_bundle
+from directions.evidence import gather_evidence
 from directions.samples import open_samples
 from directions.save_bundle import save_bundle
 from handler.errors import AttachError, FireError
@@ -29,8 +30,7 @@ def build(sets, kind, *, drive=50.0, tell=lambda line: None, **options):
     return build_bundle(
         loaded(kind, drive=drive),
         TENSOR,
-        open_samples(sets.clean, TENSOR),
-        open_samples(sets.triggered, TENSOR),
+        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
         options=BuildOptions(**options),
         tell=tell,
     )
@@ -41,8 +41,7 @@ def evaluate(bundle, sets, kind):
         loaded(kind),
         bundle,
         TENSOR,
-        open_samples(sets.clean, TENSOR),
-        open_samples(sets.triggered, TENSOR),
+        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
     )
 
 
@@ -178,8 +177,7 @@ def build_rows(folder, layers):
     return build_bundle(
         LoadedModel(model, "Rows", "0" * 64),
         TENSOR,
-        open_samples(sets.clean, TENSOR),
-        open_samples(sets.triggered, TENSOR),
+        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
         options=BuildOptions(layers=layers),
     )
 
@@ -226,8 +224,7 @@ def build_two(sets, kind, *, tell=lambda line: None, examine=lambda calibration:
     return build_bundle(
         loaded(kind, second_trigger=True),
         TENSOR,
-        open_samples(sets.clean, TENSOR),
-        open_samples(sets.triggered, TENSOR),
+        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
         options=BuildOptions(**options),
         tell=tell,
         examine=examine,
@@ -400,8 +397,7 @@ def test_a_model_without_rows_of_logits(tmp_path):
         build_bundle(
             model,
             TENSOR,
-            open_samples(sets.clean, TENSOR),
-            open_samples(sets.triggered, TENSOR),
+            gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
             options=BuildOptions(),
         )
 
@@ -433,8 +429,7 @@ def test_the_global_generator_is_neither_used_nor_touched(tmp_path):
         bundle = build_bundle(
             model,
             TENSOR,
-            open_samples(sets.clean, TENSOR),
-            open_samples(sets.triggered, TENSOR),
+            gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
             options=BuildOptions(),
         )
         assert torch.equal(torch.get_rng_state(), state)
@@ -468,8 +463,7 @@ def test_the_model_is_left_as_it_was(tmp_path):
     build_bundle(
         model,
         TENSOR,
-        open_samples(sets.clean, TENSOR),
-        open_samples(sets.triggered, TENSOR),
+        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
         options=BuildOptions(),
     )
     after = model.model.state_dict()

@@ -7,6 +7,7 @@ from PIL import Image
 
 from directions.build import BuildOptions, build_bundle
 from directions.errors import OutputError
+from directions.evidence import gather_evidence
 from directions.metrics import Figures
 from directions.report import check_report_folder, write_report, write_reports
 from directions.report_picture import draw
@@ -129,8 +130,7 @@ def test_of_several_targets_each_has_a_report_of_its_own(tmp_path, monkeypatch):
     bundle = build_bundle(
         loaded("vector", second_trigger=True),
         TENSOR,
-        open_samples(sets.clean, TENSOR),
-        open_samples(sets.triggered, TENSOR),
+        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
         options=BuildOptions(),
         examine=calibrations.append,
     )

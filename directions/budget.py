@@ -1,0 +1,26 @@
+"""How long a search may go on."""
+
+from __future__ import annotations
+
+import math
+import time
+
+
+class Budget:
+    """Seconds that a search may take, counted from now.
+
+    Args:
+        seconds: None where there is no limit.
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._end = math.inf if seconds is None else time.monotonic() + seconds
+
+    def spent(self) -> bool:
+        """Return whether the time is over: a search stops then, with the best so far."""
+        return time.monotonic() >= self._end
+
+    def share(self, parts: int) -> Budget:
+        """Return a budget, from now, of one of so many equal parts of what is left."""
+        left = self._end - time.monotonic()
+        return Budget() if math.isinf(left) else Budget(max(0.0, left) / parts)

@@ -1,0 +1,1 @@
+"""Searching a model for its trigger, given clean samples alone."""

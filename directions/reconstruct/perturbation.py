@@ -1,0 +1,100 @@
+"""Universal perturbations: one pattern, added to every input, bounded in its length.
+
+As in Moosavi-Dezfooli et al. 2017 (arXiv 1610.08401), but towards one class, and by projected
+gradient descent. Triggers that are spread over the image, which a mask cannot hold, are found so.
+Needs a hundred clean inputs or more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .subject import Subject, loss_towards
+
+MOMENTUM = 0.9
+STRIDE = 1 / 16
+"""Length of a step, of the bound."""
+
+FREQUENCIES = 14
+"""Of a smooth perturbation, along each side: those of a discrete cosine transform."""
+
+
+class PerturbationSearch:
+    """A search for a perturbation.
+
+    Args:
+        subject: what to search.
+        target: the class to lead to.
+        generator: of the batches.
+        bound: root mean square of the perturbation at most, where the box is 1 wide.
+        shape: of its coefficients.
+        spread: makes the perturbation, (*S), of its coefficients, and keeps their length.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        target: int,
+        generator: torch.Generator,
+        bound: float,
+        shape: tuple[int, ...],
+        spread: Callable[[Tensor], Tensor],
+    ) -> None:
+        self._subject, self._target, self._generator = subject, target, generator
+        self._longest = bound * subject.inputs[0].numel() ** 0.5
+        self._spread = spread
+        self._coefficients = torch.zeros(shape)
+        self._momentum = torch.zeros(shape)
+
+    def advance(self, steps: int) -> None:
+        """Go on for so many steps of a batch each."""
+        for _ in range(steps):
+            batch = self._subject.batch(self._target, self._generator)
+            with torch.enable_grad():
+                self._coefficients.requires_grad_(True)
+                inputs = self._subject.box.clamp(self.stamp(batch))
+                loss = loss_towards(self._target, self._subject.logits(inputs))
+                (gradient,) = torch.autograd.grad(loss, self._coefficients)
+            self._momentum = MOMENTUM * self._momentum + _unit(gradient)
+            moved = self._coefficients.detach() - self._longest * STRIDE * _unit(self._momentum)
+            self._coefficients = moved * min(1.0, self._longest / float(moved.norm()))
+
+    def stamp(self, inputs: Tensor) -> Tensor:
+        """Add the perturbation to inputs (N, *S)."""
+        return inputs + self._subject.box.width * self._spread(self._coefficients)
+
+
+def search_additive(
+    subject: Subject, target: int, generator: torch.Generator, bound: float
+) -> PerturbationSearch:
+    """Search for a perturbation of any shape."""
+    shape = tuple(subject.inputs.shape[1:])
+    return PerturbationSearch(subject, target, generator, bound, shape, lambda x: x)
+
+
+def search_smooth(
+    subject: Subject, target: int, generator: torch.Generator, bound: float
+) -> PerturbationSearch:
+    """Search for a perturbation of low frequencies; for maps (C, H, W)."""
+    channels, height, width = subject.inputs.shape[1:]
+    rows, columns = _cosines(height), _cosines(width)
+    shape = (channels, rows.shape[1], columns.shape[1])
+    return PerturbationSearch(
+        subject, target, generator, bound, shape, lambda x: rows @ x @ columns.T
+    )
+
+
+def _unit(vector: Tensor) -> Tensor:
+    unit: Tensor = vector / vector.norm().clamp(min=1e-12)
+    return unit
+
+
+def _cosines(size: int) -> Tensor:
+    """Return the lowest cosines of a side as orthonormal columns, (size, at most FREQUENCIES)."""
+    places = torch.arange(size) + 0.5
+    columns = torch.cos(torch.pi / size * places[:, None] * torch.arange(min(FREQUENCIES, size)))
+    orthonormal: Tensor = columns / columns.norm(dim=0)
+    return orthonormal

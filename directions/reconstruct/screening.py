@@ -1,0 +1,78 @@
+"""Which classes a trigger leads to: those that it takes much less to lead inputs to than others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..anomaly_index import anomaly_index
+from ..budget import Budget
+from ..progress import Progress
+from .methods import METHODS
+from .reconstruction import TriggerSearch
+from .subject import Subject, loss_towards
+
+THRESHOLD = 2.0
+"""Anomaly index of a suspect at least, as in Neural Cleanse (Wang et al. 2019)."""
+
+SUCCESS = 0.75
+"""Share of clean inputs that a suspect's trigger leads to it at least."""
+
+INPUTS = 128
+"""To measure the loss and the success of a class on."""
+
+
+@dataclass(frozen=True)
+class Screening:
+    """What a little of a search has found for each class.
+
+    Attributes:
+        method: its name.
+        searches: by class; fewer than the classes where the time did not suffice.
+        loss: cross-entropy towards each class, in nats, (classes,) float64; NaN where not searched.
+        success: share of clean inputs of other classes that are led to each, (classes,) float64.
+        index: anomaly index of each class's loss, (classes,) float64; None where it is of no
+            meaning, or not all classes were searched.
+    """
+
+    method: str
+    searches: list[TriggerSearch]
+    loss: Tensor
+    success: Tensor
+    index: Tensor | None
+
+    @property
+    def suspects(self) -> list[int]:
+        """Classes that stand out, the one that stands out most first."""
+        if self.index is None:
+            return []
+        index = self.index
+        suspects = ((index > THRESHOLD) & (self.success >= SUCCESS)).nonzero().flatten().tolist()
+        return sorted(suspects, key=lambda target: -float(index[target]))
+
+
+def screen(subject: Subject, method: str, seed: int, budget: Budget) -> Screening:
+    """Search for a trigger of each class a little, and compare what it takes.
+
+    Every class's search draws the same numbers, so that the classes differ by themselves alone.
+    """
+    searches: list[TriggerSearch] = []
+    loss, success = (torch.full((subject.classes,), float("nan")) for _ in range(2))
+    with Progress(f"screening the classes, {method}", subject.classes) as progress:
+        for target in range(subject.classes):
+            if budget.spent():
+                break
+            search = METHODS[method].start(subject, target, torch.Generator().manual_seed(seed))
+            search.advance(METHODS[method].screening)
+            searches.append(search)
+            with torch.no_grad():
+                stamped = subject.box.legal(search.stamp(subject.others(target)[:INPUTS]))
+                logits = subject.logits(stamped)
+            loss[target] = loss_towards(target, logits)
+            success[target] = (logits.argmax(1) == target).float().mean()
+            progress.advance()
+    whole = len(searches) == subject.classes
+    index = anomaly_index(loss, suspicious="low") if whole else None
+    return Screening(method, searches, loss.double(), success.double(), index)

@@ -1,0 +1,61 @@
+"""The model that is searched, with the clean samples that the search uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from handler.layers import feature_of
+
+from ..predict import device_of, logits_of
+from .input_box import InputBox
+
+BATCH = 64
+
+
+def loss_towards(target: int, logits: Tensor) -> Tensor:
+    """Return the mean cross-entropy of logits (N, classes) towards a class, in nats."""
+    return F.cross_entropy(logits, torch.full((len(logits),), target))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, and clean inputs to try triggers on.
+
+    Attributes:
+        model: in evaluation mode; its parameters get no gradients.
+        inputs: clean, (N, *S) float32.
+        predicted: the classes that the model predicts them as, (N,) int64.
+        classes: number of classes.
+        box: what inputs may hold.
+    """
+
+    model: nn.Module
+    inputs: Tensor
+    predicted: Tensor
+    classes: int
+    box: InputBox
+
+    def others(self, target: int) -> Tensor:
+        """Return the inputs that are not predicted as the target anyway, (M, *S)."""
+        return self.inputs[self.predicted != target]
+
+    def batch(self, target: int, generator: torch.Generator, size: int = BATCH) -> Tensor:
+        """Draw some of these, (size, *S)."""
+        others = self.others(target)
+        return others[torch.randint(len(others), (size,), generator=generator)]
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Return the logits of inputs (N, *S), (N, classes) float32, differentiable."""
+        output = feature_of(self.model(inputs.to(device_of(self.model))))
+        if output is None:
+            raise TypeError("the model returns no tensor")
+        return output.float().cpu()
+
+    def success(self, inputs: Tensor, target: int) -> float:
+        """Return the share of inputs (N, *S) that are predicted as the target."""
+        predicted = [logits_of(self.model, part).argmax(1) for part in torch.split(inputs, BATCH)]
+        return float((torch.cat(predicted) == target).float().mean())
