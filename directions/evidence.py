@@ -23,9 +23,9 @@ class Evidence:
         triggered: the triggered samples.
         partners: for each triggered sample the index of its clean partner; empty where the
             evidence is unpaired.
-        origins: for each triggered sample where its trigger comes from, if there are several
-            guesses at the trigger; empty where it is the attacker's own. Samples of one origin are
-            held out together, so that what is chosen serves for a trigger that was not seen.
+        origins: where the triggers are guesses, for each triggered sample which of them it has;
+            empty where they are the attacker's own. Samples of one guess are held out together, so
+            that what is chosen serves for a trigger that was not seen.
     """
 
     clean: Samples
@@ -37,6 +37,11 @@ class Evidence:
     def paired(self) -> bool:
         """Whether every triggered sample has a clean partner."""
         return bool(self.partners)
+
+    @property
+    def guessed(self) -> bool:
+        """Whether the triggers are guesses at the attacker's."""
+        return bool(self.origins)
 
     def describe(self) -> str:
         """Return what was found, for a person."""

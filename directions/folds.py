@@ -39,7 +39,7 @@ def assign_folds(evidence: Evidence, generator: torch.Generator) -> Folds:
                 f"{samples.source}: {len(samples)} {name} samples, expected at least {MIN_SAMPLES}"
             )
     triggered = _deal(len(evidence.triggered), generator)
-    if evidence.origins:
+    if len(set(evidence.origins)) > 1:
         triggered = torch.tensor(evidence.origins) % FOLDS
     clean = _deal(len(evidence.clean), generator)
     if evidence.paired:

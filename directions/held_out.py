@@ -56,10 +56,17 @@ class Group:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Samples to compare candidates on, each held out from the estimates that it is run with."""
+    """Samples to compare candidates on, each held out from the estimates that it is run with.
+
+    Attributes:
+        clean: the clean ones.
+        triggered: the triggered ones.
+        guessed: whether their triggers are guesses at the attacker's.
+    """
 
     clean: Group
     triggered: Group
+    guessed: bool = False
 
 
 def hold_out(
@@ -112,4 +119,5 @@ def hold_out(
                 None if partners is None else partners[chosen],
             )
         )
-    return HeldOut(*groups)
+    clean_group, triggered_group = groups
+    return HeldOut(clean_group, triggered_group, evidence.guessed)

@@ -188,7 +188,7 @@ class Search:
         self._only_target = only_target
         self._scores = score_tellers(model, statistics, layers, held_out)
         self._telling = {
-            key: Thresholds(*scores, self._eligible)
+            key: Thresholds(*scores, self._eligible, guessed=held_out.guessed)
             for key, scores in self._scores.items()
             if self._tells(*scores)
         }

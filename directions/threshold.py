@@ -17,6 +17,9 @@ is a false alarm. Ten of these are as bad as one clean sample lost.
 Of 1, 2, 4, 8 and of .01, .03, .1 these are the largest that cost no recovered accuracy on the
 development images of the benchmark's WaNet and BPP victims."""
 
+MAX_FLAGGED = 0.005
+"""Share of the clean samples that may be expected to be flagged, where the trigger is guessed."""
+
 GRID = 200
 
 FEW = 5
@@ -54,9 +57,19 @@ class Thresholds:
         clean: scores of the held-out clean samples, (N,).
         triggered: of the triggered ones, (M,).
         eligible: which clean (N,) and triggered samples (M,) may be flagged at all, bool.
+        guessed: whether the triggers are guesses. The attacker's may show more or less than these,
+            so the threshold comes as near to the clean scores as `MAX_FLAGGED` allows.
     """
 
-    def __init__(self, clean: Tensor, triggered: Tensor, eligible: tuple[Tensor, Tensor]) -> None:
+    def __init__(
+        self,
+        clean: Tensor,
+        triggered: Tensor,
+        eligible: tuple[Tensor, Tensor],
+        *,
+        guessed: bool = False,
+    ) -> None:
+        self._guessed = guessed
         among = eligible[0] if bool(eligible[0].any()) else torch.ones_like(eligible[0])
         seen = torch.cat([clean[among], triggered[eligible[1]]])
         self._grid = torch.linspace(float(seen.min()), float(seen.max()), GRID)
@@ -96,6 +109,10 @@ class Thresholds:
         """
         worth = CLEAN_WEIGHT * (clean_gain - FLAG_COST) * self._flagged[0]
         worth += triggered_gain * self._flagged[1]
+        if self._guessed:
+            allowed = (self._flagged[0] <= MAX_FLAGGED).nonzero().flatten()
+            nearest = int(allowed[0]) if len(allowed) else GRID - 1
+            return Threshold(float(self._grid[nearest]), float(worth[nearest]))
         # Thresholds of equal worth lie in a gap: its middle is the safest place.
         equal = (worth >= worth.max() - TOLERANCE).tolist()
         first = last = int(worth.argmax())

@@ -46,5 +46,4 @@ def stamp_samples(clean: Samples, reconstructions: Sequence[Reconstruction]) -> 
     trigger that it was not estimated from, as it will have to for the attacker's.
     """
     triggered = StampedSamples(clean, reconstructions)
-    several = len(reconstructions) > 1
-    return Evidence(clean, triggered, range(len(clean)), triggered.origins if several else ())
+    return Evidence(clean, triggered, range(len(clean)), triggered.origins)

@@ -1,0 +1,99 @@
+import pytest
+import torch
+
+from directions.budget import Budget
+from directions.build import BuildOptions, build_bundle
+from directions.errors import CalibrationError, NoTriggerError
+from directions.reconstruct.find_triggers import find_triggers
+from directions.reconstruct.methods import METHODS
+from directions.reconstruct.stamped_samples import stamp_samples
+from directions.samples import TensorFileSamples
+from handler.attach import attach
+from handler.bundle import InputDescription
+from handler.load_model import LoadedModel
+from tests.directions.backdoored import TENSOR, write_tensors
+from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
+
+UNIT = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def clean_samples(folder, count=120):
+    labels = torch.arange(count) % 4
+    return TensorFileSamples(write_tensors(folder / "clean.npz", images(count), labels))
+
+
+def find(samples, drive=10.0, tell=lambda line: None, **given):
+    given = {"methods": list(METHODS), "target": None, "seed": 0, "budget": Budget()} | given
+    return find_triggers(PatchNet(drive), samples, UNIT, tell=tell, **given)
+
+
+def test_from_clean_samples_to_a_repair_of_a_trigger_that_nobody_showed(tmp_path):
+    lines, samples = [], clean_samples(tmp_path)
+    found = find(samples, tell=lines.append)
+    assert {one.target for one in found} == {0}
+    assert len(found) >= 3
+    assert lines[0].startswith("class 0 stands out: generated: anomaly index ")
+    assert len(lines) == 1 + len(METHODS)
+    net = PatchNet()
+    bundle = build_bundle(
+        LoadedModel(net, "PatchNet", "0" * 64),
+        TENSOR,
+        stamp_samples(samples, found),
+        options=BuildOptions(target=0),
+    )
+    clean, truth = images(80, seed=7), torch.arange(80) % 4
+    triggered = stamp(clean)
+    with torch.no_grad():
+        assert bool((net(triggered).argmax(1) == 0).all())
+    with attach(net, bundle.layers, clean[:1], target=0) as handle, torch.no_grad():
+        assert torch.equal(net(clean).argmax(1), truth)
+        assert float(handle.verdict.flagged.float().mean()) < 0.05
+        assert float((net(triggered).argmax(1) == truth).float().mean()) > 0.95
+
+
+def test_a_benign_model_is_told_as_such(tmp_path):
+    with pytest.raises(NoTriggerError, match="no sign of a trigger"):
+        find(clean_samples(tmp_path), drive=0)
+
+
+def test_a_target_that_is_given_is_not_searched_for(tmp_path):
+    lines = []
+    found = find(clean_samples(tmp_path), target=0, methods=["additive"], tell=lines.append)
+    assert [one.method for one in found] == ["additive"]
+    assert len(lines) == 1
+
+
+def test_a_target_without_a_trigger(tmp_path):
+    with pytest.raises(CalibrationError, match=r"no method found a trigger .* class 2"):
+        find(clean_samples(tmp_path), target=2, methods=["additive", "generated"])
+
+
+def test_no_time(tmp_path):
+    with pytest.raises(CalibrationError, match="raise the --budget"):
+        find(clean_samples(tmp_path), budget=Budget(0))
+
+
+def test_too_few_samples(tmp_path):
+    with pytest.raises(CalibrationError, match="12 clean samples, expected at least 50"):
+        find(clean_samples(tmp_path, 12))
+
+
+def test_samples_that_are_no_maps(tmp_path):
+    samples = TensorFileSamples(write_tensors(tmp_path / "v.npz", torch.rand(60, 6)))
+    with pytest.raises(CalibrationError, match="maps of"):
+        find_triggers(
+            PatchNet(),
+            samples,
+            InputDescription("tensor", (6,)),
+            methods=["additive"],
+            target=None,
+            seed=0,
+            budget=Budget(),
+            tell=print,
+        )
+
+
+def test_samples_of_one_class(tmp_path):
+    path = write_tensors(tmp_path / "one.npz", images(240)[::4])
+    with pytest.raises(CalibrationError, match="all of these samples as one class"):
+        find(TensorFileSamples(path))

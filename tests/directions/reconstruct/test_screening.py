@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+from directions.budget import Budget
+from directions.reconstruct.methods import METHODS
+from directions.reconstruct.screening import screen
+from tests.directions.reconstruct.patch_net import subject
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_the_target_stands_out_alone(name):
+    screening = screen(subject(), name, 0, Budget())
+    assert screening.method == name
+    assert screening.suspects == [0]
+    assert int(screening.index.argmax()) == int(screening.loss.argmin()) == 0
+    assert screening.success[0] > 0.75
+    assert len(screening.searches) == 4
+
+
+@pytest.mark.parametrize("name", ["additive", "generated"])
+def test_no_class_of_a_benign_model_stands_out(name):
+    assert screen(subject(drive=0), name, 0, Budget()).suspects == []
+
+
+def test_without_time_nothing_is_compared():
+    screening = screen(subject(), "additive", 0, Budget(0))
+    assert screening.searches == []
+    assert screening.index is None
+    assert screening.suspects == []
+    assert bool(torch.isnan(screening.loss).all())

@@ -1,0 +1,96 @@
+"""Each search, on the net whose backdoor is a bright middle, and on its benign twin."""
+
+import pytest
+import torch
+
+from directions.reconstruct.methods import BOUND, METHODS, SMOOTH_BOUND
+from directions.reconstruct.reconstruction import reconstruction_of
+from tests.directions.reconstruct.patch_net import subject, unit_box
+
+METHOD = pytest.mark.parametrize("name", list(METHODS))
+
+
+def run(name, of, target, *, steps=None, seed=0):
+    search = METHODS[name].start(of, target, torch.Generator().manual_seed(seed))
+    search.advance(METHODS[name].steps if steps is None else steps)
+    return reconstruction_of(name, of, target, search)
+
+
+@METHOD
+def test_the_trigger_of_the_target_is_found_in_the_middle(name):
+    of = subject()
+    found = run(name, of, 0)
+    assert (found.method, found.target) == (name, 0)
+    assert found.success > 0.9
+    inputs = of.others(0)
+    change = (found.stamp(inputs) - inputs).abs().mean((0, 1))
+    # A smooth one cannot stay in the middle.
+    if name != "smooth":
+        assert change[3:5, 3:5].mean() > 2 * change[6:, 6:].mean()
+
+
+@pytest.mark.parametrize("name", ["additive", "smooth", "generated"])
+def test_other_classes_and_benign_models_have_none(name):
+    assert run(name, subject(), 2).success < 0.1
+    assert run(name, subject(drive=0), 0).success < 0.1
+
+
+def test_the_mask_of_a_backdoor_is_the_smallest():
+    sizes = []
+    for of, target in ((subject(), 0), (subject(), 2), (subject(drive=0), 0)):
+        search = METHODS["neural-cleanse"].start(of, target, torch.Generator().manual_seed(0))
+        search.advance(METHODS["neural-cleanse"].steps)
+        sizes.append(search.size)
+    assert sizes[0] < 4 < 1.5 * sizes[0] + 4 < min(sizes[1:])
+
+
+@pytest.mark.parametrize(("name", "bound"), [("additive", BOUND), ("smooth", SMOOTH_BOUND)])
+def test_a_perturbation_keeps_within_its_bound(name, bound):
+    of = subject()
+    search = METHODS[name].start(of, 2, torch.Generator().manual_seed(0))
+    search.advance(40)
+    change = search.stamp(of.inputs) - of.inputs
+    # The same for all inputs, and as long as it may be.
+    torch.testing.assert_close(change, change[:1].expand_as(change), atol=1e-6, rtol=0)
+    assert float(change[0].square().mean().sqrt()) == pytest.approx(bound, rel=1e-3)
+
+
+def test_what_is_generated_keeps_within_its_bound():
+    of = subject()
+    search = METHODS["generated"].start(of, 2, torch.Generator().manual_seed(0))
+    search.advance(40)
+    lengths = (search.stamp(of.inputs) - of.inputs).square().mean((1, 2, 3)).sqrt()
+    assert bool((lengths <= BOUND * 1.001).all())
+
+
+@METHOD
+def test_what_is_stamped_a_request_could_carry(name):
+    stamped = run(name, subject(), 0, steps=10).stamp(subject().inputs)
+    assert not stamped.requires_grad
+    torch.testing.assert_close(unit_box().legal(stamped), stamped)
+
+
+@METHOD
+def test_going_on_is_the_same_as_going_at_once(name):
+    of, results = subject(), []
+    for parts in ((20,), (10, 10)):
+        search = METHODS[name].start(of, 0, torch.Generator().manual_seed(3))
+        for steps in parts:
+            search.advance(steps)
+        results.append(search.stamp(of.inputs))
+    assert torch.equal(*results)
+
+
+@METHOD
+def test_the_seed_decides_and_the_model_and_the_global_generator_are_left_alone(name):
+    of = subject()
+    before = {key: value.clone() for key, value in of.model.state_dict().items()}
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = run(name, of, 0, steps=12).stamp(of.inputs)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert torch.equal(run(name, of, 0, steps=12).stamp(of.inputs), first)
+    assert not torch.equal(run(name, of, 0, steps=12, seed=1).stamp(of.inputs), first)
+    assert all(torch.equal(before[key], value) for key, value in of.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in of.model.parameters())

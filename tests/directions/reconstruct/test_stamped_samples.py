@@ -1,0 +1,47 @@
+import torch
+
+from directions.folds import assign_folds
+from directions.reconstruct.reconstruction import Reconstruction
+from directions.reconstruct.stamped_samples import stamp_samples
+from directions.samples import TensorFileSamples
+from tests.directions.backdoored import write_tensors
+
+
+def evidence(folder, triggers, count=10):
+    inputs = torch.arange(count * 2.0).view(count, 2)
+    clean = TensorFileSamples(write_tensors(folder / "c.npz", inputs, torch.arange(count)))
+    # A trigger may well change what it is given.
+    found = [Reconstruction("m", 0, lambda x, k=k: x.add_(100 * k), 1.0) for k in triggers]
+    return clean, stamp_samples(clean, found)
+
+
+def test_each_sample_has_one_of_the_triggers_in_turn(tmp_path):
+    clean, made = evidence(tmp_path, [1, 2, 3])
+    expected = clean.load(range(10)) + 100 * (torch.arange(10)[:, None] % 3 + 1)
+    assert torch.equal(made.triggered.load(range(10)), expected)
+    assert torch.equal(made.triggered.load([7, 2]), expected[[7, 2]])
+    assert list(made.origins) == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+    assert torch.equal(clean.load([3]), torch.tensor([[6.0, 7]]))
+
+
+def test_they_are_pairs_with_their_labels(tmp_path):
+    clean, made = evidence(tmp_path, [1, 2])
+    assert made.paired
+    assert list(made.partners) == list(range(10))
+    assert torch.equal(made.triggered.labels, clean.labels)
+    assert str(made.triggered.source).endswith("c.npz, with reconstructed triggers")
+
+
+def test_a_trigger_is_held_out_with_all_its_samples(tmp_path):
+    _, made = evidence(tmp_path, [1, 2, 3, 4], count=16)
+    folds = assign_folds(made, torch.Generator().manual_seed(0))
+    assert folds.triggered.tolist() == [0, 1, 2, 3] * 4
+    assert folds.clean.tolist() == [0, 1, 2, 3] * 4
+
+
+def test_of_one_trigger_samples_are_held_out_as_always(tmp_path):
+    _, made = evidence(tmp_path, [1], count=40)
+    assert made.guessed
+    folds = assign_folds(made, torch.Generator().manual_seed(0))
+    assert folds.triggered.bincount().tolist() == [10] * 4
+    assert torch.equal(folds.clean, folds.triggered)
