@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from handler.bundle import Bundle
 
 from .calibration import Calibration
-from .errors import OutputError
 from .metrics import Figures
 from .report_picture import draw
 from .sweep import LayerSweep, sweep
-from .write_file import check_writable, write_files
+from .write_file import check_folder, made_folder, write_folder
 
 NUMBERS, PICTURE = "report.json", "layers.png"
 
@@ -26,13 +24,7 @@ def check_report_folder(folder: Path) -> None:
     Raises:
         OutputError: it is no folder, or neither exists nor can be made.
     """
-    if folder.is_dir():
-        for name in (NUMBERS, PICTURE):
-            check_writable(folder / name)
-    elif folder.exists():
-        raise OutputError(f"{folder}: is a file, expected a folder")
-    else:
-        check_writable(folder)
+    check_folder(folder, (NUMBERS, PICTURE))
 
 
 def write_reports(calibrations: Sequence[Calibration], bundle: Bundle, folder: Path) -> list[Path]:
@@ -55,7 +47,7 @@ def write_reports(calibrations: Sequence[Calibration], bundle: Bundle, folder: P
     check_report_folder(folder)
     sweeps = [sweep(calibration) for calibration in calibrations]
     folders = [folder / f"class_{calibration.target}" for calibration in calibrations]
-    with _made(folder):
+    with made_folder(folder):
         for swept, calibration, each in zip(sweeps, calibrations, folders, strict=True):
             write_report(swept, calibration, bundle, each)
     return folders
@@ -77,25 +69,7 @@ def write_report(
     """
     numbers = json.dumps(_numbers(sweeps, calibration, bundle), indent=2, allow_nan=False) + "\n"
     picture = draw(sweeps, calibration.choice, bundle.model_class, calibration.target)
-    check_report_folder(folder)
-    with _made(folder):
-        write_files({folder / PICTURE: picture, folder / NUMBERS: numbers.encode()})
-
-
-@contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """Make a folder if it is missing; take it away again where nothing came into it."""
-    existed = folder.is_dir()
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from None
-    try:
-        yield
-    except BaseException:
-        if not existed and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
+    write_folder(folder, {PICTURE: picture, NUMBERS: numbers.encode()})
 
 
 def _numbers(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import OutputError
@@ -68,3 +69,62 @@ def write_files(files: Mapping[Path, bytes]) -> None:
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
+
+
+def check_folder(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a folder that could not be written files to, before the work for them begins.
+
+    Args:
+        folder: it need not exist, if only its last part is missing.
+        names: of the files.
+
+    Raises:
+        OutputError: it is no folder, or neither exists nor can be made, or takes no such files.
+    """
+    if folder.is_dir():
+        for name in names:
+            check_writable(folder / name)
+    elif folder.exists():
+        raise OutputError(f"{folder}: is a file, expected a folder")
+    else:
+        check_writable(folder)
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder if it is missing; take it away again where nothing came into it.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    existed = folder.is_dir()
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from None
+    try:
+        yield
+    except BaseException:
+        if not existed and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Write files that belong together into a folder, which is made if it is missing.
+
+    Args:
+        folder: where to.
+        files: contents by name.
+
+    Returns:
+        The files.
+
+    Raises:
+        OutputError: the folder or the files cannot be written; then none of them has changed.
+    """
+    check_folder(folder, files)
+    paths = {folder / name: data for name, data in files.items()}
+    with made_folder(folder):
+        write_files(paths)
+    return list(paths)

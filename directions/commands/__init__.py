@@ -6,9 +6,10 @@ Each file has `add_parser(subparsers)`, which calls `parser.set_defaults(run=run
 
 from types import ModuleType
 
-from . import build, demo, evaluate, package, sanitize, serve, show, swap
+from . import build, demo, evaluate, inspect, package, sanitize, serve, show, swap
 
 COMMANDS: tuple[ModuleType, ...] = (
+    inspect,
     build,
     evaluate,
     package,

@@ -6,7 +6,17 @@ import pytest
 from directions.commands import COMMANDS
 from directions.commands.main import build_parser, main
 
-NAMES = ("build", "evaluate", "package", "show", "serve", "swap", "sanitize", "demo")
+NAMES = (
+    "inspect",
+    "build",
+    "evaluate",
+    "package",
+    "show",
+    "serve",
+    "swap",
+    "sanitize",
+    "demo",
+)
 
 
 def helped(capsys, *arguments):
@@ -37,6 +47,11 @@ def test_help_of_each_command(capsys, name):
 @pytest.mark.parametrize(
     ("name", "flags"),
     [
+        (
+            "inspect",
+            "--model-file --serialized-file --config-file --clean --method --shadows --cache "
+            "--budget --seed --json --pictures",
+        ),
         (
             "build",
             "--model-file --serialized-file --config-file --clean --triggered --layers --target "

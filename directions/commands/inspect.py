@@ -1,0 +1,151 @@
+"""`torchserve-fire inspect`: whether a model looks backdoored at all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from .model_arguments import add_model_arguments, names_file
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "inspect",
+        help="say whether a model looks backdoored, and to which class",
+        description="Inspect a model with clean samples only, and print what each method finds. "
+        "Exit status: 0 nothing found, 1 found, 2 could not tell or bad input.",
+        allow_abbrev=False,
+    )
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--clean",
+        type=Path,
+        help="clean samples: a folder of images, with one subfolder per class, or flat; or a .npz "
+        "or .safetensors file with inputs and labels; not needed by methods that do without images",
+    )
+    parser.add_argument(
+        "--method",
+        nargs="+",
+        metavar="NAME",
+        help="neuron-inspect: outliers among the classes' saliency maps, takes seconds, a hint "
+        "only; meta-classifier: trained on the answers of shadow models with and without "
+        "backdoors, takes as long as training these (default: what is affordable, and it says "
+        "what that is)",
+    )
+    parser.add_argument(
+        "--shadows",
+        type=int,
+        default=64,
+        help="shadow models of the meta-classifier, half of them with a backdoor (default: 64; its "
+        "paper: 4096)",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="folder that keeps the shadow models for other models of the same task",
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="stop searching then, with the best so far (default: no limit)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
+    parser.add_argument("--json", type=Path, help="file to write the findings to, as JSON")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="folder to write pictures to: the anomaly indices as anomaly.png, and a picture for "
+        "each class as METHOD.png",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    import torch
+
+    from handler.config import load_config
+    from handler.load_model import load_model
+
+    from ..budget import Budget
+    from ..class_index import ClassIndex
+    from ..environment import check_environment
+    from ..inspection.anomaly_picture import check_picture_folder, write_pictures
+    from ..inspection.inspect_model import inspect_model
+    from ..inspection.methods import DEFAULT, Settings
+    from ..no_samples import NoSamples
+    from ..predict import logits_of
+    from ..samples import Samples, open_samples
+    from ..write_file import check_writable, write_file
+
+    check_environment()
+    names = list(dict.fromkeys(args.method or DEFAULT))
+    _check(args, names)
+    if args.json is not None:
+        check_writable(args.json)
+    if args.pictures is not None:
+        check_picture_folder(args.pictures, names)
+    if args.cache is not None and not args.cache.is_dir():
+        check_writable(args.cache)
+    budget = Budget(args.budget)
+    config = load_config(args.config_file)
+    model = load_model(args.model_file, args.serialized_file, config.model_class).model
+    clean: Samples = (
+        NoSamples(config.describe_input())
+        if args.clean is None
+        else open_samples(args.clean, config)
+    )
+    shape = clean.describe_input(config).shape
+    classes = logits_of(model, torch.zeros(1, *shape)).shape[1]
+    index = ClassIndex.find([clean], classes, names_file(args))
+    print("methods: " + ", ".join(names) + ("" if args.method else " (what is affordable)"))
+    verdict = inspect_model(
+        model,
+        clean,
+        classes,
+        names,
+        settings=Settings(
+            labels=None if index is None else index.labels(clean),
+            shadows=args.shadows,
+            cache=args.cache,
+        ),
+        seed=args.seed,
+        budget=budget,
+    )
+    print("\n".join(verdict.table()))
+    if args.json is not None:
+        text = json.dumps(verdict.to_json(), indent=2, allow_nan=False) + "\n"
+        write_file(text.encode(), args.json)
+    if args.pictures is not None:
+        for file in write_pictures([each.inspection for each in verdict.runs], args.pictures):
+            print(f"picture: {file}")
+    return verdict.status
+
+
+def _check(args: argparse.Namespace, names: list[str]) -> None:
+    """Refuse what cannot be, before anything is loaded.
+
+    Raises:
+        CalibrationError: a method that does not exist, or that needs samples which are not given;
+            a number out of its range.
+    """
+    from ..errors import CalibrationError
+    from ..inspection.meta_classifier import MIN_SHADOWS
+    from ..inspection.methods import METHODS
+
+    for name in names:
+        if name not in METHODS:
+            raise CalibrationError(f"--method {name}: expected one of {', '.join(METHODS)}")
+        if args.clean is None and METHODS[name].needs_images:
+            raise CalibrationError(f"--method {name} needs clean samples: give --clean")
+    if args.shadows < MIN_SHADOWS:
+        raise CalibrationError(f"--shadows {args.shadows}: expected at least {MIN_SHADOWS}")
+    if args.budget is not None and not args.budget > 0:
+        raise CalibrationError(f"--budget {args.budget:g}: expected seconds, more than 0")
+    if not 0 <= args.seed < 2**63:
+        raise CalibrationError(f"--seed {args.seed}: expected 0 to 2**63 - 1")

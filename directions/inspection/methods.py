@@ -1,0 +1,56 @@
+"""The methods that inspect a model, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from . import meta_classifier, neuron_inspect
+from .inspection import Method
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What methods are made with.
+
+    Attributes:
+        labels: classes of the clean samples, (N,) int64, or None where nobody knows them.
+        shadows: number of shadow models.
+        cache: folder to keep shadow models in, or None.
+    """
+
+    labels: Tensor | None = None
+    shadows: int = meta_classifier.DEFAULT_SHADOWS
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method to choose.
+
+    Attributes:
+        make: makes it.
+        needs_images: False where it does without clean samples; it may then be given none.
+        decides: False where it often finds something in benign models, too: then it is a hint, and
+            decides only where no other method is asked.
+    """
+
+    make: Callable[[Settings], Method]
+    needs_images: bool = True
+    decides: bool = True
+
+
+METHODS: Mapping[str, Entry] = {
+    neuron_inspect.NAME: Entry(lambda settings: neuron_inspect.neuron_inspect, decides=False),
+    meta_classifier.NAME: Entry(
+        lambda settings: meta_classifier.MetaClassifier(
+            settings.labels, settings.shadows, settings.cache
+        )
+    ),
+}
+
+DEFAULT = (neuron_inspect.NAME,)
+"""What is affordable: no shadow models are trained unless somebody asks for it."""

@@ -1,0 +1,160 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from directions.commands.main import main
+from directions.inspection import methods
+from directions.inspection.inspection import Inspection
+from tests.directions.backdoored import write_images, write_tensors
+from tests.directions.inspection import nets
+from tests.tiny import TinyFiles
+
+
+def model_flags(folder, corner):
+    """The flags of a model of maps; with a corner its class 2 is backdoored."""
+    folder.mkdir()
+    (folder / "net.py").write_text(Path(nets.__file__).read_text())
+    torch.save(nets.QuadrantNet(corner=corner).state_dict(), folder / "net.pth")
+    (folder / "model-config.yaml").write_text("handler:\n  input: tensor\n")
+    flags = ("--model-file", "--serialized-file", "--config-file")
+    files = ("net.py", "net.pth", "model-config.yaml")
+    return [x for flag, file in zip(flags, files, strict=True) for x in (flag, str(folder / file))]
+
+
+@pytest.fixture
+def clean(tmp_path):
+    inputs = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    return ["--clean", str(write_tensors(tmp_path / "clean.npz", inputs))]
+
+
+@pytest.fixture
+def backdoored(tmp_path):
+    return ["inspect", *model_flags(tmp_path / "backdoored", corner=20)]
+
+
+def run(capsys, *arguments):
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def refused(capsys, *arguments):
+    status, out, err = run(capsys, *arguments)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("torchserve-fire inspect: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_a_backdoored_model(tmp_path, capsys, backdoored, clean):
+    where = ["--json", tmp_path / "found.json", "--pictures", tmp_path / "pictures"]
+    chosen = ["--method", "neuron-inspect"]
+    status, out, err = run(capsys, *backdoored, *clean, *chosen, *where)
+    assert (status, err) == (1, "")
+    assert "the model looks backdoored: class 2" in out
+    values = json.loads((tmp_path / "found.json").read_text())
+    assert values["found"] is True
+    assert values["suspects"] == [2]
+    assert [each["method"] for each in values["methods"]] == ["neuron-inspect"]
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == ["anomaly.png", "neuron-inspect.png"]
+    for name in names:
+        assert f"picture: {tmp_path / 'pictures' / name}" in out
+
+
+def test_its_benign_twin(tmp_path, capsys, clean):
+    benign = model_flags(tmp_path / "benign", corner=0)
+    status, out, err = run(capsys, "inspect", *benign, *clean, "--method", "neuron-inspect")
+    assert (status, err) == (0, "")
+    assert "nothing found" in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["benign", "clean.npz"]
+
+
+def test_the_default_says_what_it_runs(capsys, backdoored, clean):
+    status, out, _ = run(capsys, *backdoored, *clean)
+    assert status in (0, 1, 2)
+    first = out.splitlines()[0]
+    assert first == f"methods: {', '.join(methods.DEFAULT)} (what is affordable)"
+
+
+def test_images(tmp_path, capsys, tiny: TinyFiles):
+    write_images(tmp_path / "clean", [0, 1, 2, 3] * 5)
+    flags = ["--model-file", tiny.model_file, "--serialized-file", tiny.serialized_file]
+    config = tiny.config(tmp_path)
+    config.with_name("index_to_name.json").write_text(tiny.names.read_text())
+    given = ["--config-file", config, "--clean", tmp_path / "clean"]
+    # Its trigger starts to work at a brightness that clean images lack: no saliency shows it.
+    status, out, _ = run(capsys, "inspect", *flags, *given, "--method", "neuron-inspect")
+    assert status == 0
+    assert "saliency maps of 20 clean samples" in out
+
+
+def test_what_no_method_can_tell_is_2(tmp_path, capsys, backdoored, clean, monkeypatch):
+    def silent(*_):
+        return Inspection("neuron-inspect", notes=("tired",))
+
+    entry = methods.Entry(lambda settings: silent)
+    monkeypatch.setattr(methods, "METHODS", {"neuron-inspect": entry})
+    monkeypatch.setattr("directions.inspection.inspect_model.METHODS", methods.METHODS)
+    status, out, err = run(
+        capsys, *backdoored, *clean, "--method", "neuron-inspect", "--pictures", tmp_path / "p"
+    )
+    assert (status, err) == (2, "")
+    assert "tired" in out
+    assert "could not tell whether" in out
+    assert not (tmp_path / "p").exists()
+
+
+def test_images_may_be_left_out_where_no_method_needs_them(tmp_path, capsys, tiny, monkeypatch):
+    seen = []
+
+    def dreaming(model, clean, classes, generator, budget):
+        seen.append((len(clean), clean.load([]).shape, classes))
+        return Inspection("dreaming", told=False)
+
+    entry = methods.Entry(lambda settings: dreaming, needs_images=False)
+    extended = {**methods.METHODS, "dreaming": entry}
+    monkeypatch.setattr(methods, "METHODS", extended)
+    monkeypatch.setattr("directions.inspection.inspect_model.METHODS", extended)
+    flags = ["--model-file", tiny.model_file, "--serialized-file", tiny.serialized_file]
+    command = ["inspect", *flags, "--config-file", tiny.config(tmp_path), "--method", "dreaming"]
+    assert run(capsys, *command)[0] == 0
+    assert seen == [(0, (0, 3, 8, 8), 4)]
+    assert "neuron-inspect needs clean samples" in refused(capsys, *command, "neuron-inspect")
+
+
+def test_without_images_the_shape_of_tensors_is_not_known(capsys, backdoored, monkeypatch):
+    entry = methods.Entry(lambda settings: None, needs_images=False)
+    monkeypatch.setattr(methods, "METHODS", {"dreaming": entry})
+    assert "shape" in refused(capsys, *backdoored, "--method", "dreaming")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--method", "magic"], "--method magic: expected one of neuron-inspect"),
+        (["--shadows", "3"], "--shadows 3: expected at least"),
+        (["--budget", "0"], "--budget 0: expected seconds"),
+        (["--budget", "nan"], "--budget nan: expected seconds"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--json", "nowhere/f.json"], "nowhere/f.json: cannot be written"),
+        (["--pictures", "nowhere/p"], "nowhere/p: cannot be written"),
+        (["--cache", "nowhere/c"], "nowhere/c: cannot be written"),
+        (["--clean", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_input_is_told_before_the_work(capsys, backdoored, clean, arguments, reason):
+    assert reason in refused(capsys, *backdoored, *clean, *arguments)
+
+
+def test_samples_are_needed(capsys, backdoored):
+    message = refused(capsys, *backdoored, "--method", "meta-classifier")
+    assert "--method meta-classifier needs clean samples: give --clean" in message
+
+
+def test_a_model_that_was_named_twice_is_inspected_once(capsys, backdoored, clean):
+    _, out, _ = run(capsys, *backdoored, *clean, "--method", "neuron-inspect", "neuron-inspect")
+    assert out.splitlines()[0] == "methods: neuron-inspect"

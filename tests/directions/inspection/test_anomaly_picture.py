@@ -1,0 +1,92 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from directions.errors import OutputError
+from directions.inspection.anomaly_picture import (
+    MAX_CLASSES,
+    check_picture_folder,
+    draw_bars,
+    draw_grid,
+    write_pictures,
+)
+from directions.inspection.inspection import Inspection
+
+RED = (217, 72, 15)
+
+
+def inspection(classes=6, name="any", high=(), shape=(8, 8)):
+    index = torch.zeros(classes, dtype=torch.float64)
+    index[list(high)] = 9
+    pictures = torch.rand(classes, *shape, generator=torch.Generator().manual_seed(0))
+    return Inspection(name, index=index, pictures=pictures)
+
+
+def pixels(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def red(data):
+    return int((pixels(data) == RED).all(2).sum())
+
+
+def assert_nothing_is_cut_off(data):
+    image = pixels(data)
+    assert image.min() < 100
+    for edge in (image[0], image[-1], image[:, 0], image[:, -1]):
+        assert edge.min() == 255
+
+
+@pytest.mark.parametrize("classes", [1, 4, 300])
+def test_nothing_is_cut_off(classes):
+    one, two = inspection(classes), inspection(classes, "W" * 60, high=[0])
+    assert_nothing_is_cut_off(draw_bars([one, two]))
+    assert_nothing_is_cut_off(draw_grid(two, two.pictures))
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (1, 8, 8), (2, 8, 8), (3, 8, 5)])
+def test_pictures_of_every_shape_are_drawn(shape):
+    found = inspection(4, shape=shape)
+    assert_nothing_is_cut_off(draw_grid(found, found.pictures))
+    flat = torch.zeros(4, *shape)
+    assert draw_grid(found, flat) != draw_grid(found, found.pictures)
+
+
+def test_suspects_are_marked():
+    quiet, loud = inspection(), inspection(high=[3])
+    assert red(draw_bars([loud])) > red(draw_bars([quiet])) == 0
+    assert red(draw_grid(loud, loud.pictures)) > red(draw_grid(quiet, quiet.pictures)) == 0
+
+
+def test_of_many_classes_the_suspects_are_drawn():
+    last = MAX_CLASSES + 60
+    loud = inspection(last + 1, high=[last])
+    assert red(draw_grid(loud, loud.pictures)) > 0
+
+
+def test_a_file_for_each_method_and_one_for_all(tmp_path):
+    found = [inspection(name="one"), Inspection("two", told=True), inspection(name="three")]
+    files = write_pictures(found, tmp_path / "made")
+    assert sorted(file.name for file in files) == ["anomaly.png", "one.png", "three.png"]
+    assert all(file.is_file() for file in files)
+    again = {file: file.read_bytes() for file in files}
+    write_pictures(found, tmp_path / "made")
+    assert again == {file: file.read_bytes() for file in files}
+
+
+def test_where_there_is_nothing_to_draw_no_folder_is_made(tmp_path):
+    assert write_pictures([Inspection("two", told=True)], tmp_path / "made") == []
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_folder_that_takes_no_pictures(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full" / "one.png").mkdir(parents=True)
+    for name in ("file", "no/folder", "full"):
+        with pytest.raises(OutputError):
+            check_picture_folder(tmp_path / name, ["one"])
+    check_picture_folder(tmp_path / "new", ["one"])
+    assert not (tmp_path / "new").exists()

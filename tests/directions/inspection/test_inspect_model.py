@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from directions.budget import Budget
+from directions.errors import CalibrationError, SamplesError
+from directions.inspection import inspect_model as module
+from directions.inspection.inspect_model import inspect_model
+from directions.inspection.inspection import Inspection
+from directions.inspection.methods import DEFAULT, METHODS, Entry, Settings
+from directions.no_samples import NoSamples
+from handler.bundle import InputDescription
+from tests.directions.inspection.nets import QuadrantNet
+
+CLEAN = NoSamples(InputDescription("tensor", (1, 8, 8)))
+
+
+def inspected(monkeypatch, budget=None, **methods):
+    entries = {name: Entry(lambda settings, m=method: m) for name, method in methods.items()}
+    monkeypatch.setattr(module, "METHODS", entries)
+    return inspect_model(
+        QuadrantNet(),
+        CLEAN,
+        6,
+        list(methods),
+        settings=Settings(),
+        seed=5,
+        budget=budget or Budget(),
+    )
+
+
+def test_each_method_draws_the_same_whatever_the_others(monkeypatch):
+    drawn = []
+
+    def draw(model, clean, classes, generator, budget):
+        drawn.append(float(torch.rand((), generator=generator)))
+        return Inspection("draw", told=classes == 6)
+
+    verdict = inspected(monkeypatch, one=draw, two=draw)
+    assert drawn[0] == drawn[1]
+    assert [run.inspection.told for run in verdict.runs] == [True, True]
+
+
+def test_a_method_that_fails_on_the_model_could_not_tell(monkeypatch):
+    def fail(*_):
+        raise CalibrationError("the model fails")
+
+    verdict = inspected(monkeypatch, bad=fail, good=lambda *_: Inspection("good", told=False))
+    assert verdict.runs[0].inspection.found is None
+    assert verdict.runs[0].inspection.notes == ("the model fails",)
+    assert verdict.found is False
+
+
+def test_samples_that_cannot_be_read_are_told(monkeypatch):
+    def fail(*_):
+        raise SamplesError("damaged")
+
+    with pytest.raises(SamplesError):
+        inspected(monkeypatch, bad=fail)
+
+
+def test_what_a_method_leaves_of_the_budget_is_for_the_next(monkeypatch):
+    now, ends = [0.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def quick(*_):
+        now[0] += 2
+        return Inspection("quick")
+
+    def slow(model, clean, classes, generator, budget):
+        start = now[0]
+        while not budget.spent():
+            now[0] += 1
+        ends.append(now[0] - start)
+        return Inspection("slow")
+
+    verdict = inspected(monkeypatch, Budget(12), quick=quick, slow=slow, last=slow)
+    assert ends == [5, 5]
+    assert [run.seconds for run in verdict.runs] == [2, 5, 5]
+
+
+def test_the_default_is_made_of_methods():
+    assert DEFAULT
+    assert set(DEFAULT) <= set(METHODS)

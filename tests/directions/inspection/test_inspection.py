@@ -1,0 +1,20 @@
+import torch
+
+from directions.inspection.inspection import Inspection
+
+
+def test_suspects_are_those_beyond_the_threshold_the_worst_first():
+    index = torch.tensor([2.5, 2.0, -9.0, 7.0]).double()
+    found = Inspection("any", index=index)
+    assert found.suspects == [3, 0]
+    assert found.found is True
+    strict = Inspection("any", index=index, threshold=7.5)
+    assert strict.suspects == []
+    assert strict.found is False
+
+
+def test_a_method_that_judges_the_whole_names_no_class():
+    for told in (True, False, None):
+        found = Inspection("any", told=told)
+        assert found.suspects == []
+        assert found.found is told

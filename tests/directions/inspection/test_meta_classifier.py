@@ -1,0 +1,101 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from directions.budget import Budget
+from directions.inspection import shadow_models
+from directions.inspection.meta_classifier import MIN_SHADOWS, MetaClassifier
+from directions.inspection.shadow_models import train_shadow
+from directions.samples import TensorFileSamples
+from tests.directions.backdoored import write_tensors
+from tests.directions.inspection.shadows import LABELS, inputs, known_trojan, network, task
+
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("shadows")
+
+
+@pytest.fixture
+def clean(tmp_path):
+    return TensorFileSamples(write_tensors(tmp_path / "clean.npz", inputs(), LABELS))
+
+
+@pytest.fixture
+def one_backdoor(monkeypatch):
+    """All backdoors alike, so that a few shadow models are enough to know one."""
+    monkeypatch.setattr(shadow_models, "draw_trojan", known_trojan)
+
+
+def suspect(number):
+    """A model that is no shadow model of the meta-classifier; odd ones are backdoored."""
+    model = network().eval()
+    model.load_state_dict(train_shadow(task(seed=99), number).state)
+    return model
+
+
+def suspect_of_many_epochs(monkeypatch):
+    with monkeypatch.context() as longer:
+        longer.setattr(shadow_models, "EPOCHS", 40)
+        return suspect(0)
+
+
+def judged(model, clean, cache, *, shadows=COUNT, budget=None, labels=LABELS):
+    generator = torch.Generator().manual_seed(0)
+    meta = MetaClassifier(labels, shadows, cache)
+    return meta(model, clean, 4, generator, budget or Budget())
+
+
+@pytest.mark.usefixtures("one_backdoor")
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+def test_backdoored_models_are_told_from_benign_ones(clean, cache, number):
+    found = judged(suspect(number), clean, cache)
+    assert found.told is (number % 2 == 1)
+    assert found.index is found.pictures is None
+    assert f"{COUNT} of {COUNT} shadow models" in found.notes[0]
+    assert "the paper: 4096" in found.notes[0]
+    assert "AUC on 6 kept shadow models" in found.notes[1]
+
+
+def test_a_meta_classifier_that_fails_on_shadow_models_does_not_tell(clean, monkeypatch):
+    # A trigger that changes nothing leaves nothing to learn.
+    def nothing(clean, classes, generator):
+        trojan = known_trojan(clean, classes, generator)
+        return replace(trojan, opacity=0 * trojan.opacity, share=0.01)
+
+    monkeypatch.setattr(shadow_models, "draw_trojan", nothing)
+    found = judged(suspect(0), clean, None)
+    assert found.found is None
+    assert "too little to tell" in found.notes[1]
+
+
+def test_a_model_that_knows_the_task_much_better_is_not_judged(clean, tmp_path, monkeypatch):
+    monkeypatch.setattr(shadow_models, "EPOCHS", 1)
+    found = judged(suspect_of_many_epochs(monkeypatch), clean, tmp_path)
+    assert found.found is None
+    assert "unlike this model" in found.notes[0]
+    # It was found out before all of them were trained.
+    assert len(list(tmp_path.glob("shadow-*"))) == MIN_SHADOWS
+
+
+def test_too_few_shadow_models(clean, tmp_path):
+    found = judged(suspect(0), clean, tmp_path / "none", budget=Budget(0))
+    assert found.found is None
+    assert f"0 of {COUNT} shadow models" in found.notes[0]
+    assert f"needs {MIN_SHADOWS}" in found.notes[0]
+
+
+def test_too_few_samples(tmp_path):
+    few = TensorFileSamples(write_tensors(tmp_path / "few.npz", inputs()[:9]))
+    found = judged(suspect(0), few, None, labels=None)
+    assert found.found is None
+    assert "clean samples" in found.notes[0]
+
+
+@pytest.mark.usefixtures("one_backdoor")
+def test_without_labels_the_models_own_predictions_serve(clean, cache):
+    found = judged(suspect(1), clean, cache, labels=None)
+    assert found.told is True

@@ -1,0 +1,102 @@
+import pytest
+import torch
+from torch import nn
+
+from directions.budget import Budget
+from directions.inspection.inspection import Inspection
+from directions.inspection.neuron_inspect import BATCH, neuron_inspect, saliency_maps
+from directions.samples import TensorFileSamples
+from tests.directions.backdoored import write_tensors
+from tests.directions.inspection.nets import SIZE, QuadrantNet
+
+
+def samples(folder, shape=(1, SIZE, SIZE), count=40):
+    inputs = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
+    return TensorFileSamples(write_tensors(folder / "clean.npz", inputs))
+
+
+def inspected(model, clean, classes=6, budget=None, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return neuron_inspect(model, clean, classes, generator, budget or Budget())
+
+
+@pytest.mark.parametrize("shape", [(1, SIZE, SIZE), (SIZE, SIZE)])
+def test_a_class_that_hangs_on_a_corner(tmp_path, shape):
+    found = inspected(QuadrantNet(corner=20), samples(tmp_path, shape))
+    assert found.suspects == [2]
+    assert found.pictures.shape == (6, SIZE, SIZE)
+    # The brightest place of its picture is the trigger's.
+    assert found.pictures[2].argmax() == 0
+    assert "40 clean samples" in found.notes[0]
+
+
+def test_its_benign_twin(tmp_path):
+    found = inspected(QuadrantNet(), samples(tmp_path))
+    assert found.found is False
+    assert found.index.abs().max() == 0
+
+
+def test_a_saliency_map_is_the_scaled_gradient_of_a_logit():
+    class Squares(nn.Module):
+        def forward(self, x):
+            return (
+                torch.stack([(x[:, 0] ** 2).sum((1, 2)), x[:, 1].sum((1, 2)), x[:, 0, 0, 0] * 0])[
+                    :, :, None
+                ]
+                .squeeze(2)
+                .T
+            )
+
+    inputs = torch.rand(5, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    maps = saliency_maps(Squares(), inputs, 3)
+    largest = inputs[:, 0].flatten(1).amax(1)[:, None, None]
+    assert torch.allclose(maps[0], inputs[:, 0] / largest)
+    assert maps[1].eq(1).all()
+    assert maps[2].eq(0).all()
+
+
+def test_the_model_is_left_as_it_is(tmp_path):
+    model = QuadrantNet(corner=20)
+    before = model.weight.clone()
+    inspected(model, samples(tmp_path))
+    assert model.weight.equal(before)
+    assert model.weight.grad is None
+    assert model.weight.requires_grad
+
+
+def test_a_spent_budget_leaves_what_was_seen_first(tmp_path):
+    found = inspected(QuadrantNet(corner=20), samples(tmp_path, count=200), budget=Budget(0))
+    assert found.suspects == [2]
+    assert f"of {BATCH} clean samples" in found.notes[0]
+
+
+def test_the_same_seed_gives_the_same(tmp_path):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.Tanh(), nn.Linear(9, 6))
+    clean = samples(tmp_path)
+    one, two = (inspected(net, clean, seed=3) for _ in range(2))
+    assert one.index.equal(two.index)
+    assert one.pictures.equal(two.pictures)
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "count", "reason"),
+    [
+        ((6,), 6, 9, "maps"),
+        ((2, 9), 6, 9, "maps"),
+        ((9, 9), 3, 9, "classes"),
+        ((8, 8), 6, 1, "two"),
+    ],
+)
+def test_where_it_cannot_tell(tmp_path, shape, classes, count, reason):
+    found = inspected(QuadrantNet(classes), samples(tmp_path, shape, count), classes)
+    assert isinstance(found, Inspection)
+    assert found.found is None
+    assert reason in found.notes[0]
+
+
+def test_a_model_that_does_not_look_at_its_input(tmp_path):
+    class Still(nn.Module):
+        def forward(self, x):
+            return 0 * x.flatten(1)[:, :6]
+
+    assert inspected(Still(), samples(tmp_path)).found is None

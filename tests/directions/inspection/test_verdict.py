@@ -1,0 +1,93 @@
+import json
+
+import pytest
+import torch
+
+from directions.inspection.inspection import Inspection
+from directions.inspection.verdict import Run, Verdict
+
+
+def indices(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+FOUND = Inspection("saliency", index=indices(0, 8, -1, 0, 3))
+QUIET = Inspection("quiet", index=indices(0, 1, -1, 0, 1))
+WHOLE = Inspection("whole", told=True)
+SILENT = Inspection("silent", notes=("needs maps",))
+
+
+def verdict(*inspections):
+    return Verdict([Run(inspection, 1.26) for inspection in inspections])
+
+
+@pytest.mark.parametrize(
+    ("inspections", "found", "status"),
+    [
+        ([QUIET], False, 0),
+        ([FOUND], True, 1),
+        ([WHOLE], True, 1),
+        ([SILENT], None, 2),
+        ([QUIET, FOUND], True, 1),
+        ([SILENT, QUIET], False, 0),
+        ([SILENT, FOUND], True, 1),
+    ],
+)
+def test_one_that_finds_something_is_enough(inspections, found, status):
+    assert verdict(*inspections).found is found
+    assert verdict(*inspections).status == status
+
+
+def test_a_hint_decides_only_where_there_is_nothing_else():
+    hint = Run(FOUND, 1.0, decides=False)
+    assert Verdict([hint]).found is True
+    assert Verdict([hint]).suspects == [1, 4]
+    for other, found in ((QUIET, False), (SILENT, None)):
+        both = Verdict([hint, Run(other, 1.0)])
+        assert both.found is found
+        assert both.suspects == []
+        assert "found (a hint)" in both.table()[1]
+
+
+def test_the_class_that_most_methods_name_comes_first():
+    other = Inspection("other", index=indices(0, 0, 0, 1, 9))
+    assert verdict(FOUND, other).suspects == [4, 1]
+    assert verdict(WHOLE).suspects == []
+
+
+def test_the_table():
+    lines = verdict(FOUND, SILENT, QUIET).table()
+    assert lines[0].split() == ["method", "verdict", "class", "index", "by", "chance", "seconds"]
+    cells = lines[1].split()
+    assert cells[:5] == ["saliency", "found", "1,", "4", "8.0"]
+    assert cells[-1] == "1"
+    assert "could not tell" in lines[2]
+    assert lines[3].strip() == "needs maps"
+    assert "nothing found" in lines[4]
+    assert lines[5] == (
+        "the model looks backdoored: class 1, class 4 (found by 1 of 2 methods that could tell)"
+    )
+    assert verdict(SILENT).table()[-1] == "could not tell whether the model is backdoored"
+    assert verdict(QUIET).table()[-1].startswith("nothing found (0 of 1 methods")
+    assert "which class is not known" in verdict(WHOLE).table()[-1]
+
+
+def test_the_json():
+    values = json.loads(json.dumps(verdict(FOUND, SILENT).to_json(), allow_nan=False))
+    assert values["found"] is True
+    assert values["suspects"] == [1, 4]
+    first, second = values["methods"]
+    chance = first.pop("by_chance")
+    assert 0 < chance < 0.2
+    assert first == {
+        "method": "saliency",
+        "decides": True,
+        "found": True,
+        "suspects": [1, 4],
+        "index": [0, 8, -1, 0, 3],
+        "threshold": 2,
+        "seconds": 1.3,
+        "notes": [],
+    }
+    assert second["found"] is second["index"] is second["by_chance"] is second["threshold"] is None
+    assert second["notes"] == ["needs maps"]
