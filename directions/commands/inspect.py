@@ -29,10 +29,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--method",
         nargs="+",
         metavar="NAME",
-        help="neuron-inspect: outliers among the classes' saliency maps, takes seconds, a hint "
-        "only; meta-classifier: trained on the answers of shadow models with and without "
-        "backdoors, takes as long as training these (default: what is affordable, and it says "
-        "what that is)",
+        help="neural-cleanse, additive, smooth, generated: classes to which a reconstructed "
+        "trigger leads with less than to others; neuron-inspect: outliers among the classes' "
+        "saliency maps, a hint only; meta-classifier: trained on the answers of shadow models with "
+        "and without backdoors, takes as long as training these (default: what is affordable, and "
+        "it says what that is)",
     )
     parser.add_argument(
         "--shadows",
@@ -100,8 +101,8 @@ def run(args: argparse.Namespace) -> int:
         if args.clean is None
         else open_samples(args.clean, config)
     )
-    shape = clean.describe_input(config).shape
-    classes = logits_of(model, torch.zeros(1, *shape)).shape[1]
+    description = clean.describe_input(config)
+    classes = logits_of(model, torch.zeros(1, *description.shape)).shape[1]
     index = ClassIndex.find([clean], classes, names_file(args))
     print("methods: " + ", ".join(names) + ("" if args.method else " (what is affordable)"))
     verdict = inspect_model(
@@ -110,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
         classes,
         names,
         settings=Settings(
+            description=description,
             labels=None if index is None else index.labels(clean),
             shadows=args.shadows,
             cache=args.cache,

@@ -8,8 +8,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from handler.bundle import InputDescription
+
+from ..reconstruct.find_triggers import SCREENED_BY
+from ..reconstruct.methods import METHODS as RECONSTRUCTIONS
 from . import meta_classifier, neuron_inspect
 from .inspection import Method
+from .reconstructions import ReconstructedTriggers
 
 
 @dataclass(frozen=True)
@@ -17,11 +22,13 @@ class Settings:
     """What methods are made with.
 
     Attributes:
+        description: what the model takes.
         labels: classes of the clean samples, (N,) int64, or None where nobody knows them.
         shadows: number of shadow models.
         cache: folder to keep shadow models in, or None.
     """
 
+    description: InputDescription
     labels: Tensor | None = None
     shadows: int = meta_classifier.DEFAULT_SHADOWS
     cache: Path | None = None
@@ -43,7 +50,12 @@ class Entry:
     decides: bool = True
 
 
+def _reconstruction(name: str) -> Entry:
+    return Entry(lambda settings: ReconstructedTriggers(name, settings.description))
+
+
 METHODS: Mapping[str, Entry] = {
+    **{name: _reconstruction(name) for name in RECONSTRUCTIONS},
     neuron_inspect.NAME: Entry(lambda settings: neuron_inspect.neuron_inspect, decides=False),
     meta_classifier.NAME: Entry(
         lambda settings: meta_classifier.MetaClassifier(
@@ -52,5 +64,6 @@ METHODS: Mapping[str, Entry] = {
     ),
 }
 
-DEFAULT = (neuron_inspect.NAME,)
-"""What is affordable: no shadow models are trained unless somebody asks for it."""
+DEFAULT = (*SCREENED_BY, neuron_inspect.NAME)
+"""What is affordable: what builds screen the classes by, and a hint that costs next to nothing; no
+shadow models are trained unless somebody asks for it."""

@@ -11,7 +11,8 @@ from directions.no_samples import NoSamples
 from handler.bundle import InputDescription
 from tests.directions.inspection.nets import QuadrantNet
 
-CLEAN = NoSamples(InputDescription("tensor", (1, 8, 8)))
+DESCRIPTION = InputDescription("tensor", (1, 8, 8))
+CLEAN = NoSamples(DESCRIPTION)
 
 
 def inspected(monkeypatch, budget=None, **methods):
@@ -22,7 +23,7 @@ def inspected(monkeypatch, budget=None, **methods):
         CLEAN,
         6,
         list(methods),
-        settings=Settings(),
+        settings=Settings(DESCRIPTION),
         seed=5,
         budget=budget or Budget(),
     )

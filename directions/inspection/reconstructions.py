@@ -1,0 +1,97 @@
+"""Classes to which a trigger leads much more easily than to the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from handler.bundle import InputDescription
+
+from ..anomaly_index import MIN_CLASSES
+from ..budget import Budget
+from ..predict import logits_of
+from ..reconstruct.input_box import input_box
+from ..reconstruct.screening import SUCCESS, THRESHOLD, Screening, screen
+from ..reconstruct.subject import BATCH, Subject
+from ..samples import Samples
+from .inspection import Inspection
+
+MAX_INPUTS = 500
+"""Clean samples that are kept in memory to search with."""
+
+MIN_INPUTS = 50
+
+
+@dataclass(frozen=True)
+class ReconstructedTriggers:
+    """The anomaly indices of a trigger reconstruction (as Neural Cleanse, Wang et al. 2019).
+
+    A trigger of each class is searched for a little, on clean samples. A class to which it leads
+    with much less is a suspect, where it leads there at all.
+
+    Needs 50 clean samples, better some hundred, that are maps (C, H, W). Costs some tens of steps
+    of a batch for each class.
+
+    Attributes:
+        method: a name in `directions.reconstruct.methods.METHODS`.
+        description: what the model takes.
+    """
+
+    method: str
+    description: InputDescription
+
+    def __call__(
+        self,
+        model: nn.Module,
+        clean: Samples,
+        classes: int,
+        generator: torch.Generator,
+        budget: Budget,
+    ) -> Inspection:
+        """Inspect a model; see `directions.inspection.inspection.Method`."""
+        shape = self.description.shape
+        if len(shape) != 3:
+            return self._silent(f"not applicable to inputs of shape {shape}: needs maps (C, H, W)")
+        if len(clean) < MIN_INPUTS:
+            return self._silent(f"needs at least {MIN_INPUTS} clean samples")
+        if classes < MIN_CLASSES:
+            return self._silent(f"needs at least {MIN_CLASSES} classes to compare")
+        order = torch.randperm(len(clean), generator=generator)[:MAX_INPUTS]
+        inputs = clean.load(order.tolist())
+        logits = torch.cat([logits_of(model, part) for part in torch.split(inputs, BATCH)])
+        predicted = logits.argmax(1)
+        if len(set(predicted.tolist())) == 1:
+            return self._silent("the model predicts all of the clean samples as one class")
+        box = input_box(self.description, inputs)
+        subject = Subject(model, inputs, predicted, classes, box)
+        seed = int(torch.randint(2**62, (), generator=generator))
+        screening = screen(subject, self.method, seed, budget)
+        searched = len(screening.searches)
+        if screening.index is None:
+            why = "the time was over" if searched < classes else "no class can stand out"
+            return self._silent(f"{searched} of {classes} classes searched: {why}")
+        return Inspection(
+            self.method,
+            # A class that the trigger does not lead to is not suspicious, however it compares.
+            index=torch.where(
+                screening.success >= SUCCESS, screening.index, screening.index.clamp(max=0)
+            ),
+            threshold=THRESHOLD,
+            pictures=_pictures(subject, screening),
+            notes=(f"triggers of {classes} classes on {len(inputs)} clean samples",),
+        )
+
+    def _silent(self, why: str) -> Inspection:
+        return Inspection(self.method, notes=(why,))
+
+
+def _pictures(subject: Subject, screening: Screening) -> Tensor:
+    """Return what each class's trigger makes of a sample of another class, (classes, C, H, W)."""
+    with torch.no_grad():
+        stamped = [
+            subject.box.legal(search.stamp(subject.others(target)[:1]))[0]
+            for target, search in enumerate(screening.searches)
+        ]
+    return torch.stack(stamped)

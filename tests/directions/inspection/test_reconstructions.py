@@ -1,0 +1,50 @@
+import torch
+
+from directions.budget import Budget
+from directions.inspection.reconstructions import MIN_INPUTS, ReconstructedTriggers
+from directions.samples import TensorFileSamples
+from handler.bundle import InputDescription
+from tests.directions.backdoored import write_tensors
+from tests.directions.inspection.nets import SIZE, QuadrantNet
+
+SHAPE = (1, SIZE, SIZE)
+
+
+def inspected(folder, model, *, shape=SHAPE, classes=6, count=64, budget=None):
+    inputs = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
+    clean = TensorFileSamples(write_tensors(folder / "clean.npz", inputs))
+    method = ReconstructedTriggers("additive", InputDescription("tensor", shape))
+    generator = torch.Generator().manual_seed(0)
+    return method(model, clean, classes, generator, budget or Budget())
+
+
+def test_the_class_of_a_corner(tmp_path):
+    found = inspected(tmp_path, QuadrantNet(4, corner=40), classes=4)
+    assert found.method == "additive"
+    assert found.suspects == [2]
+    assert found.pictures.shape == (4, *SHAPE)
+
+
+def test_its_benign_twin(tmp_path):
+    assert inspected(tmp_path, QuadrantNet(4), classes=4).found is False
+
+
+def test_where_it_cannot_tell(tmp_path):
+    net = QuadrantNet()
+    for options, reason in (
+        ({"budget": Budget(0)}, "the time was over"),
+        ({"count": MIN_INPUTS - 1}, "clean samples"),
+        ({"shape": (SIZE, SIZE)}, "maps"),
+        ({"classes": 3}, "classes"),
+    ):
+        found = inspected(tmp_path, net, **options)
+        assert found.found is None
+        assert reason in found.notes[0]
+
+
+def test_a_model_that_says_one_thing(tmp_path):
+    class Still(torch.nn.Module):
+        def forward(self, x):
+            return torch.tensor([1.0, 0, 0, 0, 0, 0]) + 0 * x.flatten(1)[:, :6]
+
+    assert "one class" in inspected(tmp_path, Still()).notes[0]
