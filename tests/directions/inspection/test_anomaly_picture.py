@@ -40,7 +40,7 @@ def assert_nothing_is_cut_off(data):
         assert edge.min() == 255
 
 
-@pytest.mark.parametrize("classes", [1, 4, 300])
+@pytest.mark.parametrize("classes", [1, 60])
 def test_nothing_is_cut_off(classes):
     one, two = inspection(classes), inspection(classes, "W" * 60, high=[0])
     assert_nothing_is_cut_off(draw_bars([one, two]))

@@ -11,7 +11,7 @@ from directions.samples import TensorFileSamples
 from tests.directions.backdoored import write_tensors
 from tests.directions.inspection.shadows import LABELS, inputs, known_trojan, network, task
 
-COUNT = 24
+COUNT = 16
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_backdoored_models_are_told_from_benign_ones(clean, cache, number):
     assert found.index is found.pictures is None
     assert f"{COUNT} of {COUNT} shadow models" in found.notes[0]
     assert "the paper: 4096" in found.notes[0]
-    assert "AUC on 6 kept shadow models" in found.notes[1]
+    assert "AUC on 4 kept shadow models" in found.notes[1]
 
 
 def test_a_meta_classifier_that_fails_on_shadow_models_does_not_tell(clean, monkeypatch):
@@ -67,7 +67,7 @@ def test_a_meta_classifier_that_fails_on_shadow_models_does_not_tell(clean, monk
         return replace(trojan, opacity=0 * trojan.opacity, share=0.01)
 
     monkeypatch.setattr(shadow_models, "draw_trojan", nothing)
-    found = judged(suspect(0), clean, None)
+    found = judged(suspect(0), clean, None, shadows=MIN_SHADOWS)
     assert found.found is None
     assert "too little to tell" in found.notes[1]
 
