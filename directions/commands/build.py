@@ -3,9 +3,36 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from .model_arguments import add_model_arguments, add_sample_arguments, names_file
+from .model_arguments import (
+    add_clean_argument,
+    add_model_arguments,
+    add_triggered_argument,
+    names_file,
+)
+
+if TYPE_CHECKING:
+    from handler.config import HandlerConfig
+    from handler.load_model import LoadedModel
+
+    from ..samples import Samples
+
+
+class Gathered(NamedTuple):
+    """What a bundle is built from.
+
+    Attributes:
+        clean: the clean samples.
+        triggered: the triggered ones.
+        write_report: writes into a folder how these were found, if they had to be.
+    """
+
+    clean: Samples
+    triggered: Samples
+    write_report: Callable[[Path], None] | None = None
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -14,11 +41,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "build",
         help="build a direction bundle from calibration samples",
         description="Estimate the directions along which a trigger moves a model's features, "
-        "choose on held-out samples where to tell and where to repair, and write the bundle.",
+        "choose on held-out samples where to tell and where to repair, and write the bundle. "
+        "Exit status 3: no trigger was found in the --pool, and nothing was written.",
         allow_abbrev=False,
     )
     add_model_arguments(parser)
-    add_sample_arguments(parser, labelled=False)
+    add_clean_argument(parser, labelled=False, required=False)
+    source = parser.add_mutually_exclusive_group(required=True)
+    add_triggered_argument(source, required=False)
+    source.add_argument(
+        "--pool",
+        type=Path,
+        help="samples of which nobody knows which are triggered, as logged traffic or a training "
+        "set, likewise; labels are not used. The triggered ones are found first; without --clean, "
+        "the others are the clean ones",
+    )
+    parser.add_argument(
+        "--split-by",
+        choices=("activation-clustering", "spectral-signatures", "mahalanobis"),
+        default="activation-clustering",
+        help="how to find the triggered samples of a --pool (default: activation-clustering)",
+    )
     parser.add_argument(
         "--layers",
         default="auto",
@@ -42,7 +85,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="DIR",
         help="folder to write a report to: what telling and repairing at each candidate layer, and "
         "other strengths, come to on the held-out samples, as layers.png and report.json; for "
-        "several targets one each, in its subfolders class_N",
+        "several targets one each, in its subfolders class_N. Of a --pool also what was found in "
+        "it: all samples in samples.csv, those that look triggered in flagged.png",
     )
     parser.set_defaults(run=run)
 
@@ -58,7 +102,6 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import CalibrationError
     from ..evidence import gather_evidence
     from ..report import check_report_folder, write_reports
-    from ..samples import open_samples
     from ..save_bundle import save_bundle
     from ..write_file import check_writable
 
@@ -74,11 +117,12 @@ def run(args: argparse.Namespace) -> int:
         check_report_folder(args.report)
     config = load_config(args.config_file)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
+    gathered = _gather(args, loaded, config)
     calibrations: list[Calibration] = []
     bundle = build_bundle(
         loaded,
         config,
-        gather_evidence(open_samples(args.clean, config), open_samples(args.triggered, config)),
+        gathered.evidence,
         options=BuildOptions(
             layers=None if args.layers == "auto" else args.layers.split(","),
             target=None if args.target == "auto" else int(args.target),
@@ -93,6 +137,55 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.output}: sha256 {saved.digest}")
     # After the bundle, so that a report which fails or is interrupted takes no bundle with it.
     if args.report is not None:
+        if gathered.write_report is not None:
+            gathered.write_report(args.report)
         for folder in write_reports(calibrations, saved, args.report):
             print(f"report: {folder}")
     return 0
+
+
+def _gather(args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig) -> Gathered:
+    """Return the samples that were given, or found among those that were given.
+
+    Raises:
+        CalibrationError: clean samples are missing.
+        NoTriggerError: no triggered samples were found.
+    """
+    from ..errors import CalibrationError
+    from ..samples import open_samples
+
+    clean = None if args.clean is None else open_samples(args.clean, config)
+    if args.pool is not None:
+        return _gather_from_pool(args, loaded, config, clean)
+    if clean is None:
+        raise CalibrationError("--clean: expected clean samples beside the --triggered ones")
+    return Gathered(clean, open_samples(args.triggered, config))
+
+
+def _gather_from_pool(
+    args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig, clean: Samples | None
+) -> Gathered:
+    import torch
+
+    from ..pool.split import split_pool
+    from ..pool.split_report import write_split_report
+    from ..pool.unlabelled import UnlabelledSamples
+    from ..samples import open_samples
+
+    pool = open_samples(args.pool, config)
+    description = pool.describe_input(config)
+    split = split_pool(
+        loaded.model,
+        pool,
+        torch.zeros(1, *description.shape),
+        args.split_by,
+        clean=clean,
+        generator=torch.Generator().manual_seed(args.seed),
+        tell=print,
+    )
+    flagged, others = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
+    return Gathered(
+        UnlabelledSamples(pool, others) if clean is None else clean,
+        UnlabelledSamples(pool, flagged),
+        lambda folder: write_split_report(split, pool, description, folder),
+    )

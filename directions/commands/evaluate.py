@@ -7,7 +7,12 @@ import json
 import sys
 from pathlib import Path
 
-from .model_arguments import add_model_arguments, add_sample_arguments, names_file
+from .model_arguments import (
+    add_clean_argument,
+    add_model_arguments,
+    add_triggered_argument,
+    names_file,
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,7 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_model_arguments(parser)
     parser.add_argument("--bundle", required=True, type=Path, help="the direction bundle")
-    add_sample_arguments(parser, labelled=True)
+    add_clean_argument(parser, labelled=True)
+    add_triggered_argument(parser)
     parser.add_argument("--json", type=Path, help="file to write the figures to, as JSON")
     parser.set_defaults(run=run)
 

@@ -19,19 +19,25 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", required=True, type=Path, help="its model-config.yaml")
 
 
-def add_sample_arguments(parser: argparse.ArgumentParser, *, labelled: bool) -> None:
-    """Add the flags that name clean and triggered samples, whose labels may be needed."""
+def add_clean_argument(
+    parser: argparse.ArgumentParser, *, labelled: bool, required: bool = True
+) -> None:
+    """Add the flag that names clean samples, whose labels may be needed."""
     folders = "one subfolder per class" if labelled else "one subfolder per class, or flat"
     parser.add_argument(
         "--clean",
-        required=True,
+        required=required,
         type=Path,
         help=f"clean samples: a folder of images, with {folders}; or a .npz or .safetensors file "
         "with inputs and labels",
     )
+
+
+def add_triggered_argument(parser: argparse._ActionsContainer, *, required: bool = True) -> None:
+    """Add the flag that names triggered samples."""
     parser.add_argument(
         "--triggered",
-        required=True,
+        required=required,
         type=Path,
         help="triggered samples, likewise; a file with a clean file at the same relative path "
         "makes a pair with it",

@@ -1,0 +1,1 @@
+"""Splitting a mixed, unlabelled pool of samples into triggered and clean ones."""

@@ -1,0 +1,98 @@
+"""What the model sees in a group of samples once their features are moved to where others lie.
+
+A group of triggered samples shows other classes under the trigger: with its mean features moved to
+those of all other samples, at some layer, the model calls its samples something else, as surely as
+it usually is. A group that is cut out of a class shows that class, and moved, nothing clearly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from handler.layers import feature_of, find_layer, with_feature
+
+from ..moments import Moments
+from ..predict import logits_of
+from ..record import record_features
+from ..samples import Samples, iterate
+
+MOST_AVERAGED = 1000
+MOST_MOVED = 64
+"""Samples of a group that means are taken of, and that are moved, where there are more."""
+
+
+def mean_features(
+    model: nn.Module, layers: Sequence[str], samples: Samples, indices: Sequence[int]
+) -> dict[str, Tensor]:
+    """Return the mean features of samples at each layer, (*S) float32.
+
+    Args:
+        model: in evaluation mode.
+        layers: module names.
+        samples: some samples.
+        indices: of which to take the mean; of many, some evenly spread ones.
+    """
+    moments = {name: Moments() for name in layers}
+    with record_features(model, layers, lambda name, f: moments[name].add(f.cpu())):
+        for _, batch in iterate(samples, _evenly(indices, MOST_AVERAGED)):
+            logits_of(model, batch)
+    return {name: moments[name].mean for name in layers}
+
+
+def certainty(logits: Tensor) -> Tensor:
+    """Return how much likelier each row's likeliest class is than its second, (N,) in [0, 1]."""
+    first, second = logits.softmax(1).topk(2, 1).values.unbind(1)
+    return first - second
+
+
+def certainty_of_other_classes(
+    model: nn.Module,
+    samples: Samples,
+    indices: Sequence[int],
+    predicted: int,
+    rest: dict[str, Tensor],
+) -> float:
+    """Return how surely the model sees other classes in a group that is moved to the others.
+
+    Args:
+        model: in evaluation mode.
+        samples: some samples.
+        indices: of the group.
+        predicted: the class that the model predicts for all of the group.
+        rest: mean features of the others, by layer.
+
+    Returns:
+        The mean certainty, zero where the prediction stays, at the layer where it is the highest.
+    """
+    own = mean_features(model, list(rest), samples, indices)
+    moved = _evenly(indices, MOST_MOVED)
+    best = 0.0
+    for name in rest:
+        logits = _predict_moved(model, samples, moved, name, rest[name] - own[name])
+        seen = certainty(logits) * (logits.argmax(1) != predicted)
+        best = max(best, float(seen.mean()))
+    return best
+
+
+def _predict_moved(
+    model: nn.Module, samples: Samples, indices: Sequence[int], layer: str, shift: Tensor
+) -> Tensor:
+    def move(module: nn.Module, args: Any, output: Any) -> Any:
+        feature = feature_of(output)
+        return None if feature is None else with_feature(output, feature + shift.to(feature))
+
+    handle = find_layer(model, layer).register_forward_hook(move)
+    try:
+        return torch.cat([logits_of(model, batch) for _, batch in iterate(samples, indices)])
+    finally:
+        handle.remove()
+
+
+def _evenly(indices: Sequence[int], most: int) -> list[int]:
+    if len(indices) <= most:
+        return list(indices)
+    return [indices[i * len(indices) // most] for i in range(most)]

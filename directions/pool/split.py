@@ -1,0 +1,118 @@
+"""Splitting a mixed pool: which of its samples are triggered, and to which class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import NoTriggerError
+from ..progress import Progress
+from ..samples import Samples
+from .arrays import Matrix
+from .class_groups import ClassGroups, find_class_groups
+from .last_layer import LastLayer, read_last_layer
+from .methods import METHODS
+from .triggered_side import TriggeredSide
+
+
+@dataclass(frozen=True)
+class Split:
+    """What was found in a pool of N samples.
+
+    Attributes:
+        predicted: the class that the model predicts for each, (N,) int64.
+        scores: what the method says of each, (N,) float64; those of two classes do not compare.
+            Of a class with triggered samples they are turned so that these are high.
+        flagged: which samples are triggered, (N,) bool.
+        targets: the classes that triggers lead to.
+    """
+
+    predicted: Tensor
+    scores: Tensor
+    flagged: Tensor
+    targets: tuple[int, ...]
+
+
+def split_pool(
+    model: nn.Module,
+    pool: Samples,
+    example: Tensor,
+    method: str,
+    *,
+    clean: Samples | None = None,
+    generator: torch.Generator,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Split:
+    """Find the triggered samples of a pool.
+
+    The samples that are predicted as the same class are scored by the method. Where they are two
+    groups that lie apart (`class_groups`), that one is triggered in which the model sees other
+    classes once it is moved to where the others are (`triggered_side`). Which one is the smaller
+    does not matter: in a pool with a tenth triggered, as many samples may be called the target for
+    the trigger as for what they show.
+
+    It takes two passes over the pool and, for each class with two groups, some hundred samples at
+    each candidate layer.
+
+    Args:
+        model: in evaluation mode.
+        pool: N samples.
+        example: one input, (1, *input shape).
+        method: a name in `directions.pool.methods.METHODS`.
+        clean: samples that are known to be clean, for the methods that compare with these.
+        generator: of the random numbers.
+        tell: called with each thing that was found, as a line for a person.
+
+    Raises:
+        NoTriggerError: none of the samples are triggered.
+        CalibrationError: the model fails on the samples, or has no layer to read.
+    """
+    with Progress("reading the pool", len(pool) + (0 if clean is None else len(clean))) as progress:
+        read = read_last_layer(model, pool, example, progress)
+        known = None if clean is None else read_last_layer(model, clean, example, progress)
+    seed = int(torch.randint(2**31, (), generator=generator))
+    groups = _groups_by_class(read, known, method, seed)
+    apart = {c: found.upper for c, found in groups.items() if found.upper is not None}
+    scores = torch.zeros(len(pool), dtype=torch.float64)
+    for c, found in groups.items():
+        scores[read.predicted == c] = torch.from_numpy(found.scores)
+    flagged = torch.zeros(len(pool), dtype=torch.bool)
+    targets = []
+    if apart:
+        judge = TriggeredSide(model, pool, example, read, apart)
+    for c, upper in apart.items():
+        members = (read.predicted == c).nonzero().flatten()
+        side = judge.find(members.tolist(), torch.from_numpy(upper), c)
+        if side is None:
+            continue
+        targets.append(c)
+        flagged[members] = side
+        own = scores[members]
+        scores[members] = own if own[side].mean() > own[~side].mean() else -own
+        tell(f"predicted as class {c}: {int(side.sum())} of {len(side)} samples look triggered")
+    if not targets:
+        raise NoTriggerError(
+            f"{pool.source}: among {len(pool)} samples, {method} finds none that are triggered"
+        )
+    return Split(read.predicted, scores, flagged, tuple(targets))
+
+
+def _groups_by_class(
+    read: LastLayer, known: LastLayer | None, method: str, seed: int
+) -> dict[int, ClassGroups]:
+    classes = sorted(set(read.predicted.tolist()))
+    groups = {}
+    with Progress("comparing the samples of each class", len(classes)) as progress:
+        for c in classes:
+            clean = None if known is None else _features(known, c)
+            groups[c] = find_class_groups(_features(read, c), clean, METHODS[method], seed)
+            progress.advance()
+    return groups
+
+
+def _features(read: LastLayer, predicted: int) -> Matrix:
+    features: Matrix = read.features[read.predicted == predicted].double().numpy()
+    return features

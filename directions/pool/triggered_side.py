@@ -1,0 +1,69 @@
+"""Which of two groups of samples, predicted as the same class, is triggered, if either."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..candidates import candidate_layers
+from ..samples import Samples
+from .last_layer import LastLayer
+from .moved_back import certainty, certainty_of_other_classes, mean_features
+
+MIN_CERTAINTY = 0.6
+"""Of the model's usual certainty: how surely it sees other classes in a triggered group that is
+moved to where the others are, at least."""
+
+
+class TriggeredSide:
+    """Judges two groups by what the model sees in them once they are moved (`moved_back`).
+
+    Args:
+        model: in evaluation mode.
+        pool: N samples.
+        example: one input, (1, *input shape).
+        read: of the pool.
+        suspected: classes with two groups; where possible, the others' samples are those that a
+            group is moved to, since no trigger leads to them.
+
+    Raises:
+        CalibrationError: the model has no candidate layer.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        pool: Samples,
+        example: Tensor,
+        read: LastLayer,
+        suspected: Collection[int],
+    ) -> None:
+        self._model = model
+        self._pool = pool
+        others = ~torch.isin(read.predicted, torch.tensor(list(suspected)))
+        if not bool(others.any()):
+            others = torch.ones_like(others)
+        self._rest = mean_features(
+            model, candidate_layers(model, example), pool, others.nonzero().flatten().tolist()
+        )
+        self._usual = float(certainty(read.logits).mean())
+
+    def find(self, members: Sequence[int], upper: Tensor, predicted: int) -> Tensor | None:
+        """Return which members are triggered, (n,) bool, or None where neither group is.
+
+        Args:
+            members: indices of the class's samples.
+            upper: which of them are in the second group, (n,) bool.
+            predicted: the class.
+        """
+        seen = []
+        for side in (~upper, upper):
+            indices = [members[i] for i in side.nonzero().flatten().tolist()]
+            seen.append(
+                certainty_of_other_classes(self._model, self._pool, indices, predicted, self._rest)
+            )
+        if max(seen) < MIN_CERTAINTY * self._usual:
+            return None
+        return upper if seen[1] > seen[0] else ~upper
