@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from .arrays import Matrix, Vector
 from .held_out_scores import held_out_scores
@@ -16,11 +15,12 @@ MIN_GROUP = 8
 """The fewest triggered samples that a build takes."""
 
 MAX_OVERLAP = 0.025
-"""Share of samples on the wrong side of the gap, at most."""
+"""Share of samples that may lie on the wrong side of the gap."""
 
 MIN_GAIN = 0.25
+"""Of the Bayesian information criterion, for each sample."""
 
-ROUNDS = 10
+ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class ClassGroups:
 
     Attributes:
         scores: what the method says of each, (n,).
-        upper: which belong to the group of higher scores, (n,) bool; None where there are no two
-            groups that lie apart.
+        upper: the probability that each belongs to the second of two groups, (n,); None where
+            there are no two groups that lie apart.
     """
 
     scores: Vector
-    upper: npt.NDArray[np.bool_] | None
+    upper: Vector | None
 
 
 def find_class_groups(
@@ -42,10 +42,9 @@ def find_class_groups(
 ) -> ClassGroups:
     """Score the samples of a predicted class and see whether they are two groups.
 
-    The scores' two groups are a guess. From it, a discriminant scores the samples that it was not
-    fitted on, and the two groups of these scores are the next guess, until it stays. The groups of
-    a class that only a cut separates do not survive that, since beyond the cut samples follow
-    without a gap.
+    The two groups of the scores are a guess. From it, discriminants score the samples that they
+    were not fitted on, and the two groups of these scores are the next guess. A class that was only
+    cut in two has no gap there: beyond the cut, samples follow.
 
     Args:
         features: last-layer features of the class, (n, D).
@@ -53,16 +52,17 @@ def find_class_groups(
         method: that scores.
         seed: of the random numbers.
     """
-    if len(features) < 2 * MIN_GROUP:
+    if len(features) < 2 * MIN_GROUP or not np.ptp(features, axis=0).any():
         return ClassGroups(np.zeros(len(features)), None)
     scores = method(features, clean, seed)
-    upper = fit_two_groups(scores, seed).upper
+    found = fit_two_groups(scores, seed)
+    guess = found.upper > 0.5
     for _ in range(ROUNDS):
-        if min(upper.sum(), (~upper).sum()) < MIN_GROUP:
+        if min(guess.sum(), (~guess).sum()) < MIN_GROUP:
             return ClassGroups(scores, None)
-        found = fit_two_groups(held_out_scores(features, upper, seed), seed)
-        if np.array_equal(found.upper, upper):
+        found = fit_two_groups(held_out_scores(features, guess, seed), seed)
+        before, guess = guess, found.upper > 0.5
+        if np.array_equal(before, guess):
             break
-        upper = found.upper
     apart = found.overlap <= MAX_OVERLAP and found.gain >= MIN_GAIN
-    return ClassGroups(scores, upper if apart else None)
+    return ClassGroups(scores, found.upper if apart else None)

@@ -23,7 +23,7 @@ TABLE, PICTURE = "samples.csv", "flagged.png"
 COLUMNS = ("path", "predicted", "score", "flagged")
 MOST_SHOWN, SHOWN_IN_ROW = 100, 10
 INK, FAINT = "#1f2937", "#6b7280"
-CELL, TEXT, TOP = 0.9, 0.22, 0.7
+CELL, TOP = 0.9, 0.4
 
 
 def write_split_report(
@@ -74,33 +74,28 @@ def _picture(split: Split, pool: Samples, description: InputDescription) -> byte
     order = order[split.predicted[flagged][order].argsort(stable=True)]
     shown = flagged[order][:MOST_SHOWN].tolist()
     rows = -(-len(shown) // SHOWN_IN_ROW)
-    figure = Figure(figsize=(CELL * SHOWN_IN_ROW, TOP + rows * (CELL + TEXT)), facecolor="white")
+    size = (CELL * SHOWN_IN_ROW, TOP + CELL * rows)
+    figure = Figure(figsize=size, facecolor="white")
     FigureCanvasAgg(figure)
-    height = TOP + rows * (CELL + TEXT)
-    more = "" if len(shown) == len(flagged) else f", of which the first {len(shown)} are shown"
-    figure.text(
-        0.01,
-        1 - 0.15 / height,
-        f"{len(flagged)} of {len(pool)} samples look triggered{more}",
-        fontsize=11,
-        color=INK,
-        weight="bold",
-        va="top",
-    )
-    for place, (index, pixels) in enumerate(
-        zip(shown, _displayed(pool, shown, description), strict=True)
-    ):
-        row, column = divmod(place, SHOWN_IN_ROW)
-        box = (
-            (column + 0.05) / SHOWN_IN_ROW,
-            1 - (TOP + row * (CELL + TEXT) + CELL) / height,
-            0.9 / SHOWN_IN_ROW,
-            0.9 * CELL / height,
+    more = "" if len(shown) == len(flagged) else f", of which {len(shown)} are shown"
+    title = f"{len(flagged)} of {len(pool)} samples look triggered{more}"
+    top = 1 - 0.12 / size[1]
+    figure.text(0.01, top, title, fontsize=11, color=INK, weight="bold", va="top")
+    axes: Any = figure.add_axes((0, 0, 1, CELL * rows / size[1]))
+    axes.set_axis_off()
+    for i, pixels in enumerate(_displayed(pool, shown, description)):
+        row, column = divmod(i, SHOWN_IN_ROW)
+        axes.imshow(
+            pixels,
+            cmap="gray",
+            vmin=0,
+            vmax=1,
+            extent=(column + 0.1, column + 0.9, row + 1.0, row + 0.2),
         )
-        axes: Any = figure.add_axes(box)
-        axes.imshow(pixels, cmap="gray", vmin=0, vmax=1)
-        axes.set_axis_off()
-        axes.set_title(f"as class {int(split.predicted[index])}", fontsize=7, color=FAINT, pad=2)
+        above = f"as class {int(split.predicted[shown[i]])}"
+        axes.text(column + 0.5, row + 0.1, above, fontsize=7, color=FAINT, ha="center", va="center")
+    axes.set_xlim(0, SHOWN_IN_ROW)
+    axes.set_ylim(rows, 0)
     buffer = io.BytesIO()
     # Without matplotlib's version in the file.
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})

@@ -16,6 +16,13 @@ MIN_CERTAINTY = 0.6
 """Of the model's usual certainty: how surely it sees other classes in a triggered group that is
 moved to where the others are, at least."""
 
+MIN_RATIO = 1.25
+"""Of how surely other classes are seen in the triggered group, to how surely in the other."""
+
+MIN_PROBABILITY = 0.05
+"""Of belonging to the triggered group, to be flagged. A triggered sample among the clean ones is
+worse than a clean one among the triggered, of which there are fewer to outweigh."""
+
 
 class TriggeredSide:
     """Judges two groups by what the model sees in them once they are moved (`moved_back`).
@@ -25,8 +32,8 @@ class TriggeredSide:
         pool: N samples.
         example: one input, (1, *input shape).
         read: of the pool.
-        suspected: classes with two groups; where possible, the others' samples are those that a
-            group is moved to, since no trigger leads to them.
+        suspected: classes with two groups; a group is moved to where the samples of the other
+            classes are, to which no trigger leads. Where these are few, it is the whole pool.
 
     Raises:
         CalibrationError: the model has no candidate layer.
@@ -43,7 +50,8 @@ class TriggeredSide:
         self._model = model
         self._pool = pool
         others = ~torch.isin(read.predicted, torch.tensor(list(suspected)))
-        if not bool(others.any()):
+        # Moved to where a few classes are, any group would be called one of these.
+        if len(set(read.predicted[others].tolist())) <= read.logits.shape[1] / 2:
             others = torch.ones_like(others)
         self._rest = mean_features(
             model, candidate_layers(model, example), pool, others.nonzero().flatten().tolist()
@@ -55,15 +63,15 @@ class TriggeredSide:
 
         Args:
             members: indices of the class's samples.
-            upper: which of them are in the second group, (n,) bool.
+            upper: the probability that each is in the second group, (n,).
             predicted: the class.
         """
         seen = []
-        for side in (~upper, upper):
+        for side in (upper <= 0.5, upper > 0.5):
             indices = [members[i] for i in side.nonzero().flatten().tolist()]
             seen.append(
                 certainty_of_other_classes(self._model, self._pool, indices, predicted, self._rest)
             )
-        if max(seen) < MIN_CERTAINTY * self._usual:
+        if max(seen) < max(MIN_CERTAINTY * self._usual, MIN_RATIO * min(seen)):
             return None
-        return upper if seen[1] > seen[0] else ~upper
+        return (upper if seen[1] > seen[0] else 1 - upper) > MIN_PROBABILITY

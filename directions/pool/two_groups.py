@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.mixture import GaussianMixture
 
 from .arrays import Vector
 
-STARTS = 5
-GRID = 200
+STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -22,29 +20,31 @@ class TwoGroups:
         gain: by how much two explain the scores better than one: the difference of the Bayesian
             information criteria, for each sample.
         overlap: the share of samples that are expected to be put into the wrong group.
-        upper: whether a score lies above the deepest point between the two means, (n,) bool.
+        upper: the probability that each belongs to the group of the higher mean, (n,).
     """
 
     gain: float
     overlap: float
-    upper: npt.NDArray[np.bool_]
+    upper: Vector
 
 
 def fit_two_groups(scores: Vector, seed: int) -> TwoGroups:
-    """Fit one and two normal distributions to scores, (n,) with n > 1.
+    """Fit one and two normal distributions to the scores of a class, (n,) with n > 1.
 
     Args:
-        scores: of the samples of one class.
+        scores: of any scale.
         seed: of the random starts.
     """
     column = ((scores - scores.mean()) / max(scores.std(), 1e-12))[:, None]
     one = GaussianMixture(1).fit(column)
     two = GaussianMixture(2, n_init=STARTS, random_state=seed).fit(column)
-    low, high = sorted(two.means_[:, 0])
-    places = np.linspace(low, high, GRID)
-    deepest = places[two.score_samples(places[:, None]).argmin()]
+    probabilities: Vector = two.predict_proba(column)
+    low, high = np.sort(two.means_[:, 0])
+    upper = probabilities[:, two.means_[:, 0].argmax()]
+    # Far out on either side, the wider of the two is the likelier, whichever it is.
+    upper = np.where(column[:, 0] <= low, 0.0, np.where(column[:, 0] >= high, 1.0, upper))
     return TwoGroups(
         gain=float(one.bic(column) - two.bic(column)) / len(column),
-        overlap=float((1 - two.predict_proba(column).max(1)).mean()),
-        upper=column[:, 0] > deepest,
+        overlap=float((1 - probabilities.max(1)).mean()),
+        upper=upper,
     )

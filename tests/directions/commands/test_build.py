@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from directions.commands.main import main
+from directions.pool.methods import METHODS
 from handler.bundle import load_bundle
 from handler.load_model import file_sha256
 from tests.directions.backdoored import tensor_sets, two_trigger_sets, write_images
 from tests.directions.backdoored_nets import backdoored
+from tests.directions.pool.pools import pool_of
 from tests.tiny import TinyFiles
 
 LABELS = [0, 1, 2, 3] * 10
@@ -120,6 +122,72 @@ def test_tensors_and_forms(tmp_path, capsys, vector_model, suffix, form):
     assert (status, err) == (0, "")
     assert ("tells: " in out) == (form == "gated")
     assert load_bundle(output).model_class == "VectorNet"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pool_of_tensors(tmp_path, capsys, vector_model, method):
+    pool = pool_of(tmp_path / "s", "vector")
+    output, report = tmp_path / "b.safetensors", tmp_path / "report"
+    command = ["build", *vector_model, "--pool", pool.path, "--split-by", method]
+    status, out, err = run(capsys, *command, "--output", output, "--report", report)
+    assert (status, err) == (0, "")
+    assert "predicted as class 0: 40 of 100 samples look triggered" in out
+    assert "unpaired: 40 triggered samples, 200 clean ones" in out
+    assert load_bundle(output).target == 0
+    rows = (report / "samples.csv").read_text().splitlines()[1:]
+    assert [row.endswith(",1") for row in rows] == pool.triggered.tolist()
+    assert (report / "report.json").is_file()
+
+
+@pytest.mark.parametrize("with_clean", [False, True])
+def test_a_pool_of_images(tmp_path, capsys, tiny_model, with_clean):
+    pool = write_images(tmp_path / "pool", LABELS * 4)
+    # As a poisoned training set lies there: in the folder of the class that the attacker wants.
+    for file in sorted(write_images(tmp_path / "more", LABELS, triggered=True).glob("*/*")):
+        if file.parent.name != "north-west":
+            file.rename(pool / "north-west" / f"more-{file.parent.name}-{file.name}")
+    clean = ["--clean", write_images(tmp_path / "clean", LABELS, seed=3)] if with_clean else []
+    output, report = tmp_path / "b.safetensors", tmp_path / "report"
+    command = ["build", *tiny_model, "--pool", pool, *clean, "--output", output]
+    status, out, err = run(capsys, *command, "--report", report)
+    assert (status, err) == (0, "")
+    assert f"30 triggered samples, {40 if with_clean else 160} clean ones" in out
+    assert load_bundle(output).target == 0
+    flagged = [r for r in (report / "samples.csv").read_text().splitlines() if r.endswith(",1")]
+    assert len(flagged) == 30
+    assert all(row.startswith("north-west/more-") for row in flagged)
+    assert (report / "flagged.png").is_file()
+
+
+def test_a_pool_without_triggered_samples_is_3_and_writes_nothing(tmp_path, capsys, vector_model):
+    pool = pool_of(tmp_path / "s", "vector", triggered=0)
+    command = ["build", *vector_model, "--pool", pool.path, "--report", tmp_path / "report"]
+    before = sorted(tmp_path.rglob("*"))
+    status, _, err = run(capsys, *command, "--output", tmp_path / "b.safetensors")
+    assert status == 3
+    assert err.startswith(f"torchserve-fire build: {pool.path}: ")
+    assert err.count("\n") == 1
+    assert [p for p in sorted(tmp_path.rglob("*")) if "__pycache__" not in str(p)] == before
+
+
+@pytest.mark.parametrize("source", [[], ["--triggered", "a", "--pool", "b"]])
+def test_the_evidence_has_one_source(capsys, vector_model, source):
+    with pytest.raises(SystemExit) as caught:
+        main(["build", *vector_model, "--clean", "c", *source, "--output", "b.safetensors"])
+    assert caught.value.code == 2
+
+
+def test_clean_samples_may_lack_beside_a_pool_alone(tmp_path, capsys, vector_model):
+    sets = tensor_sets(tmp_path / "s", "vector")
+    command = ["build", *vector_model, "--triggered", sets.triggered]
+    assert "--clean" in refused(capsys, *command, "--output", tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_help_names_every_method(capsys, name):
+    with pytest.raises(SystemExit):
+        main(["build", "--help"])
+    assert name in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("form", ["gated", "shift"])

@@ -54,8 +54,8 @@ def test_help_of_each_command(capsys, name):
         ),
         (
             "build",
-            "--model-file --serialized-file --config-file --clean --triggered --layers --target "
-            "--seed --output",
+            "--model-file --serialized-file --config-file --clean --triggered --pool "
+            "--split-by --layers --target --seed --output",
         ),
         (
             "evaluate",

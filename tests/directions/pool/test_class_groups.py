@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from directions.pool.class_groups import MIN_GROUP, find_class_groups
+from directions.pool.held_out_scores import held_out_scores
+from directions.pool.methods import METHODS
+from tests.directions.pool import pools
+
+
+@pytest.mark.parametrize("second", [30, 100, 200])
+@pytest.mark.parametrize("name", ["activation-clustering", "spectral-signatures"])
+def test_groups_that_lie_apart(name, second):
+    features, moved = pools.two_blobs(100, second)
+    found = find_class_groups(features, None, METHODS[name], 0)
+    assert found.scores.shape == (100 + second,)
+    upper = found.upper > 0.5
+    assert np.array_equal(upper, moved) or np.array_equal(upper, ~moved)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", METHODS)
+def test_one_cloud_is_not_two_groups(name, seed):
+    features = pools.blob(200, 30, seed) * np.linspace(3, 0.1, 30)
+    assert find_class_groups(features, None, METHODS[name], seed).upper is None
+
+
+def test_too_few_samples_for_two_groups():
+    features, _ = pools.two_blobs(MIN_GROUP, MIN_GROUP - 1)
+    found = find_class_groups(features, None, METHODS["spectral-signatures"], 0)
+    assert found.upper is None
+    assert not found.scores.any()
+
+
+def test_samples_that_are_all_the_same():
+    for name in METHODS:
+        assert find_class_groups(np.ones((40, 5)), None, METHODS[name], 0).upper is None
+
+
+def test_a_discriminant_finds_no_gap_in_noise_that_was_cut_at_random():
+    features = pools.blob(80, 60, 0)
+    groups = np.random.default_rng(0).random(80) < 0.5
+    scores = held_out_scores(features, groups, 0)
+    # Where it was fitted, so many dimensions would tell any two groups apart.
+    assert abs(scores[groups].mean() - scores[~groups].mean()) < 0.5
+
+
+def test_the_means_that_a_discriminant_was_fitted_on_are_1_apart_from_the_middle():
+    features, moved = pools.two_blobs(100, 100)
+    scores = held_out_scores(features, moved, 0)
+    assert scores[moved].mean() == pytest.approx(1, abs=0.1)
+    assert scores[~moved].mean() == pytest.approx(-1, abs=0.1)

@@ -1,0 +1,52 @@
+import pytest
+import torch
+from torch import nn
+
+from directions.pool.last_layer import read_last_layer
+from directions.progress import Progress
+from tests.directions.backdoored_nets import backdoored
+from tests.directions.pool import pools
+
+
+def read(model, samples):
+    example = torch.zeros(1, *samples.load([0]).shape[1:])
+    with Progress("", len(samples)) as progress:
+        return read_last_layer(model, samples, example, progress)
+
+
+@pytest.mark.parametrize("kind", ["vector", "map"])
+def test_the_features_are_what_the_head_is_given(tmp_path, kind):
+    model, samples = backdoored(kind), pools.pool_of(tmp_path, kind).samples
+    found = read(model, samples)
+    assert found.features.dtype == torch.float32
+    with torch.no_grad():
+        inputs = samples.load(range(len(samples)))
+        assert torch.allclose(found.logits, model(inputs), atol=1e-5)
+        assert torch.allclose(model.head(found.features), found.logits, atol=1e-4)
+    assert torch.equal(found.predicted, found.logits.argmax(1))
+    assert not model.head._forward_pre_hooks
+    assert not model.head._forward_hooks
+
+
+def test_logits_that_are_averaged_over_tokens(tmp_path):
+    model, samples = backdoored("token"), pools.pool_of(tmp_path, "token").samples
+    found = read(model, samples)
+    assert found.features.shape == (len(samples), 6)
+
+
+def test_a_convolution_for_a_head(tmp_path):
+    class ConvolutionHead(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(1, 5, 3)
+            self.relu = nn.ReLU()
+            self.head = nn.Conv2d(5, 4, 1)
+
+        def forward(self, x):
+            return self.head(self.relu(self.stem(x))).mean((2, 3))
+
+    samples = pools.pool_of(tmp_path, "map").samples
+    model = ConvolutionHead().eval()
+    found = read(model, samples)
+    assert len(found.features) == len(samples)
+    assert found.features.dim() == 2

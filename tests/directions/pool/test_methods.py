@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from directions.pool.mahalanobis import MIN_CLEAN, mahalanobis
+from directions.pool.methods import METHODS
+from directions.pool.spectral_signatures import spectral_signatures
+from tests.directions.pool import pools
+
+
+def auc(scores, which):
+    """Of either orientation."""
+    value = float((scores[which][:, None] > scores[~which][None]).mean())
+    return max(value, 1 - value)
+
+
+def test_the_methods_are_those_that_were_promised():
+    assert tuple(METHODS) == pools.METHODS
+
+
+@pytest.mark.parametrize("second", [20, 100])
+@pytest.mark.parametrize("name", METHODS)
+def test_two_groups_get_other_scores(name, second):
+    features, moved = pools.two_blobs(100, second)
+    # A group that is triggered in the same way lies closer together.
+    features[moved] *= [1.0, *[0.3] * 19]
+    scores = METHODS[name](features, None, 0)
+    assert scores.shape == (100 + second,)
+    assert auc(scores, moved) > 0.98
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_same_seed_gives_the_same_scores(name):
+    features, _ = pools.two_blobs(60, 40)
+    assert np.array_equal(METHODS[name](features, None, 5), METHODS[name](features, None, 5))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_fewer_dimensions_and_samples_than_components(name):
+    for features in (pools.blob(30, 1, 0), pools.blob(6, 40, 0), np.outer(np.arange(30.0), [1, 2])):
+        assert np.isfinite(METHODS[name](features, None, 0)).all()
+
+
+def test_a_spectral_signature_is_the_projection_on_the_top_singular_vector():
+    features, _ = pools.two_blobs(60, 40)
+    centred = features - features.mean(0)
+    expected = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
+    found = spectral_signatures(features, None, 0)
+    assert np.allclose(found * np.sign(found @ expected), expected)
+
+
+def test_the_distance_is_that_from_the_clean_samples():
+    # Most of the class lies far away from what is clean, and closer together.
+    features, moved = pools.two_blobs(40, 160)
+    features[moved] *= [1.0, *[0.3] * 19]
+    scores = mahalanobis(features, pools.blob(200, 20, 9), 0)
+    assert scores[moved].min() > scores[~moved].max()
+
+
+def test_too_few_clean_samples_are_not_used():
+    features, _ = pools.two_blobs(60, 40)
+    few = pools.blob(MIN_CLEAN - 1, 20, 9)
+    assert np.array_equal(mahalanobis(features, few, 0), mahalanobis(features, None, 0))

@@ -1,0 +1,71 @@
+import pytest
+import torch
+
+from directions.errors import NoTriggerError
+from directions.pool.split import split_pool
+from directions.samples import TensorFileSamples
+from tests.directions.backdoored import clean_inputs, labels_of, write_tensors
+from tests.directions.backdoored_nets import backdoored
+from tests.directions.pool.pools import METHODS, pool_of
+
+
+def split(model, pool, method="activation-clustering", **others):
+    example = torch.zeros(1, *pool.samples.load([0]).shape[1:])
+    generator = torch.Generator().manual_seed(0)
+    return split_pool(model, pool.samples, example, method, generator=generator, **others)
+
+
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_triggered_samples_are_found(tmp_path, kind, method):
+    pool = pool_of(tmp_path, kind)
+    told = []
+    found = split(backdoored(kind), pool, method, tell=told.append)
+    assert found.targets == (0,)
+    assert torch.equal(found.flagged, pool.triggered)
+    assert bool((found.predicted[found.flagged] == 0).all())
+    assert told == ["predicted as class 0: 40 of 100 samples look triggered"]
+    # Turned so that those of flagged samples are high.
+    own = found.predicted == 0
+    assert found.scores[found.flagged].mean() > found.scores[own & ~found.flagged].mean()
+
+
+@pytest.mark.parametrize("triggered", [12, 120])
+def test_few_and_many(tmp_path, triggered):
+    pool = pool_of(tmp_path, "vector", triggered=triggered)
+    assert torch.equal(split(backdoored("vector"), pool).flagged, pool.triggered)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pool_without_triggered_samples_is_told(tmp_path, method):
+    pool = pool_of(tmp_path, "vector", triggered=0)
+    with pytest.raises(NoTriggerError, match=r"pool\.npz: among 240 samples.*" + method):
+        split(backdoored("vector"), pool, method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_benign_model_has_none(tmp_path, method):
+    # The last layer sees the bright place, too, and makes nothing of it.
+    with pytest.raises(NoTriggerError):
+        split(backdoored("vector", drive=0.0), pool_of(tmp_path, "vector"), method)
+
+
+def test_two_triggers(tmp_path):
+    pool = pool_of(tmp_path, "vector", second=40)
+    found = split(backdoored("vector", second_trigger=True), pool)
+    assert found.targets == (0, 1)
+    assert torch.equal(found.flagged, pool.triggered)
+
+
+def test_clean_samples_say_what_a_class_looks_like(tmp_path):
+    pool = pool_of(tmp_path, "vector")
+    labels = labels_of(80)
+    path = write_tensors(tmp_path / "clean.npz", clean_inputs("vector", labels, 5))
+    found = split(backdoored("vector"), pool, "mahalanobis", clean=TensorFileSamples(path))
+    assert torch.equal(found.flagged, pool.triggered)
+
+
+def test_the_same_seed_splits_alike(tmp_path):
+    pool = pool_of(tmp_path, "map")
+    first, second = (split(backdoored("map"), pool) for _ in range(2))
+    assert torch.equal(first.scores, second.scores)

@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from directions.pool.last_layer import LastLayer
+from directions.pool.triggered_side import TriggeredSide
+from tests.directions.backdoored_nets import backdoored
+from tests.directions.pool.pools import pool_of
+
+
+def judged(tmp_path, kind, suspected, swap=False, cut=False):
+    """What is found of class 0 where the groups are known; or where its own are cut in two."""
+    model, pool = backdoored(kind), pool_of(tmp_path, kind)
+    inputs = pool.samples.load(range(240))
+    with torch.no_grad():
+        read = LastLayer(torch.zeros(240, 1), model(inputs))
+    judge = TriggeredSide(model, pool.samples, inputs[:1], read, suspected)
+    own = read.predicted == 0
+    members = (own & ~pool.triggered if cut else own).nonzero().flatten()
+    upper = torch.arange(len(members)) % 2 == 0 if cut else pool.triggered[members]
+    found = judge.find(members.tolist(), (upper ^ swap).double(), 0)
+    return found, pool.triggered[members]
+
+
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("suspected", [[0], [0, 1, 2, 3]])
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+def test_the_triggered_group_is_found_whichever_it_is(tmp_path, kind, suspected, swap):
+    found, triggered = judged(tmp_path, kind, suspected, swap)
+    assert torch.equal(found, triggered)
+
+
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+def test_neither_half_of_the_class_itself(tmp_path, kind):
+    assert judged(tmp_path, kind, [0], cut=True)[0] is None

@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+
+from directions.pool.two_groups import fit_two_groups
+from tests.directions.pool import pools
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_a_gap_is_seen(share):
+    upper = np.arange(400) < share * 400
+    found = fit_two_groups(1000 + pools.blob(400, 1, 0)[:, 0] + 8.0 * upper, 0)
+    assert found.gain > 0.3
+    assert found.overlap < 0.005
+    assert np.array_equal(found.upper > 0.5, upper)
+
+
+def test_one_group_has_none():
+    found = fit_two_groups(pools.blob(400, 1, 0)[:, 0], 0)
+    assert found.gain < 0.05
+    assert found.overlap > 0.05
+
+
+def test_a_wider_group_does_not_own_both_ends():
+    narrow, wide = pools.blob(300, 1, 0)[:, 0], 20 + 4 * pools.blob(100, 1, 1)[:, 0]
+    found = fit_two_groups(np.append(np.concatenate([narrow, wide]), -6.0), 0)
+    assert found.upper[-1] == 0
+    assert (found.upper[300:-1] > 0.5).mean() > 0.98

@@ -1,0 +1,21 @@
+import torch
+
+from directions.evidence import gather_evidence
+from directions.pool.unlabelled import UnlabelledSamples
+from directions.samples import open_samples
+from handler.config import HandlerConfig
+from tests.directions.backdoored import write_images
+
+IMAGES = HandlerConfig(input="image", image_size=(8, 8), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+
+def test_folders_are_no_classes_and_names_make_no_pairs(tmp_path):
+    pool = open_samples(write_images(tmp_path / "pool", [0, 1, 2, 3] * 4), IMAGES)
+    clean = open_samples(write_images(tmp_path / "clean", [0, 1, 2, 3] * 4), IMAGES)
+    some = UnlabelledSamples(pool, [3, 0, 5])
+    assert some.class_names is None
+    assert some.labels is None
+    assert torch.equal(some.load([0, 2]), pool.load([3, 5]))
+    assert not gather_evidence(clean, some).paired
+    others = UnlabelledSamples(pool, [1, 2, 4])
+    assert not gather_evidence(others, some).paired
