@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import directions.evidence as calibration
 from directions.build import BuildOptions, build_bundle
 from directions.calibration import Calibration
-from directions.evidence import gather_evidence
 from directions.repairs import REPAIRS
 from directions.save_bundle import save_bundle
 from handler.attach import attach
@@ -39,13 +39,25 @@ def build(
     # Names of their own say that these triggered images have no partners.
     others = [f"{count + i}.png" for i in range(len(evidence.triggered))]
     triggered = names[: len(evidence.triggered)] if evidence.paired else others
+    samples = calibration.gather_evidence(
+        ImageSamples(evidence.clean, "clean", names),
+        ImageSamples(evidence.triggered, "triggered", triggered),
+    )
+    return build_from(model, samples, seed, repairs, examine)
+
+
+def build_from(
+    model: nn.Module,
+    evidence: calibration.Evidence,
+    seed: int,
+    repairs: Collection[str] = tuple(REPAIRS),
+    examine: Callable[[Calibration], None] = lambda calibration: None,
+) -> Bundle:
+    """Build a bundle for a victim from samples that were gathered in some other way."""
     return build_bundle(
         LoadedModel(model, type(model).__name__, "0" * 64),
         HandlerConfig(input="tensor"),
-        gather_evidence(
-            ImageSamples(evidence.clean, "clean", names),
-            ImageSamples(evidence.triggered, "triggered", triggered),
-        ),
+        evidence,
         options=BuildOptions(seed=seed, repairs=repairs),
         examine=examine,
     )

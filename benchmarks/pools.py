@@ -1,0 +1,163 @@
+"""Mixed pools: whether their triggered images are found, and what a bundle from them repairs.
+
+    python -m benchmarks.pools --data cifar10-jpg.zip --cache DIR --victims wanet-vgg ...
+
+The build is given a pool of images of which a tenth is triggered, and nothing is told of any. The
+same victim is given a pool without triggered images, and its benign twin one with: neither has
+anything to repair.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from directions.errors import NoTriggerError
+from directions.evidence import gather_evidence
+from directions.pool.methods import METHODS
+from directions.pool.split import split_pool
+from directions.pool.unlabelled import UnlabelledSamples
+from handler.errors import FireError
+
+from . import fire
+from .measure import Held, hold, measure_baseline, measure_defence, share
+from .options import parse_options
+from .run import TEST_IMAGES
+from .samples import ImageSamples
+from .victims.attacks.attack import Attack
+from .victims.catalogue import benign_twin
+from .victims.data import Images, load_data
+from .victims.poison import stamp_images
+from .victims.train import obtain_backdoored, obtain_victim
+
+RESULTS = Path(__file__).parent / "results" / "pools.json"
+SHARE = 0.1
+SEED = 0
+EXAMPLE = torch.zeros(1, 3, 32, 32)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images of which some are triggered.
+
+    Attributes:
+        images: with their true labels, which nobody is told.
+        triggered: which of them are, (N,) bool.
+        wanted: what the attacker wants each triggered image called, (N,) int64.
+    """
+
+    images: Images
+    triggered: Tensor
+    wanted: Tensor
+
+
+def draw_pool(attack: Attack, images: Images, share: float, seed: int) -> Pool:
+    """Return images in random order, a share of them triggered: of other classes than is wanted."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = images.at(torch.randperm(len(images), generator=generator))
+    stamped = stamp_images(attack, drawn, generator)
+    usable = (stamped.labels != drawn.labels).nonzero().flatten()
+    chosen = usable[: round(share * len(images))]
+    pixels, triggered = drawn.pixels.clone(), torch.zeros(len(drawn), dtype=torch.bool)
+    pixels[chosen] = stamped.pixels[chosen]
+    triggered[chosen] = True
+    return Pool(Images(pixels, drawn.labels), triggered, stamped.labels)
+
+
+def main() -> None:
+    """Measure the victims and write the results."""
+    args, recipes, results = parse_options(__doc__.splitlines()[0], RESULTS)
+    data = load_data(args.data, args.cache)
+    order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
+    images = data.test.at(order[:TEST_IMAGES])
+    done = {row["victim"] for row in results.rows}
+    with tqdm(total=len(recipes) * len(METHODS), desc="pools") as progress:
+        for recipe in recipes:
+            if recipe.name in done:
+                progress.update(len(METHODS))
+                continue
+            victim, attack = obtain_backdoored(recipe, data, args.cache)
+            benign = obtain_victim(benign_twin(recipe), data, args.cache)
+            held = hold(attack, images)
+            baseline = asdict(measure_baseline(victim.model, benign.model, held))
+            mixed = draw_pool(attack, data.pool, SHARE, SEED)
+            clean = draw_pool(attack, data.pool, 0.0, SEED)
+            of_victim = []
+            for method in METHODS:
+                of_victim.append(
+                    {
+                        "victim": recipe.name,
+                        "method": method,
+                        "baseline": baseline,
+                        "mixed": measure_pool(victim.model, mixed, method, held),
+                        "clean_pool_told": is_told(victim.model, clean, method),
+                        "benign_model_told": is_told(benign.model, mixed, method),
+                    }
+                )
+                progress.update()
+            results.replace(recipe.name, of_victim)
+
+
+def measure_pool(model: nn.Module, pool: Pool, method: str, held: Held) -> dict[str, Any]:
+    """Split a pool, build a bundle from what was found, and measure both."""
+    samples = as_samples(pool)
+    start = time.monotonic()
+    try:
+        split = split_pool(model, samples, EXAMPLE, method, generator=seeded())
+    except FireError as error:
+        return {"refused": str(error)}
+    result: dict[str, Any] = {
+        "split_seconds": round(time.monotonic() - start, 1),
+        **shares_flagged(split.flagged, split.predicted, pool),
+    }
+    flagged, others = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
+    start = time.monotonic()
+    try:
+        evidence = gather_evidence(
+            UnlabelledSamples(samples, others), UnlabelledSamples(samples, flagged)
+        )
+        bundle = fire.build_from(model, evidence, SEED)
+    except FireError as error:
+        return result | {"build_refused": str(error)}
+    result["build_seconds"] = round(time.monotonic() - start, 1)
+    figures = measure_defence(fire.defend(model, bundle), held)
+    return result | {"bundle": fire.describe(bundle), "figures": asdict(figures)}
+
+
+def shares_flagged(flagged: Tensor, predicted: Tensor, pool: Pool) -> dict[str, float]:
+    """Return the share of triggered images found, of those whose trigger works, and falsely so."""
+    works = pool.triggered & (predicted == pool.wanted)
+    return {
+        "found": share(flagged[pool.triggered]),
+        "found_of_working": share(flagged[works]),
+        "falsely_flagged": share(flagged[~pool.triggered]),
+    }
+
+
+def is_told(model: nn.Module, pool: Pool, method: str) -> bool:
+    """Return whether a pool in which there is nothing to find is told as such."""
+    try:
+        split_pool(model, as_samples(pool), EXAMPLE, method, generator=seeded())
+    except NoTriggerError:
+        return True
+    return False
+
+
+def as_samples(pool: Pool) -> ImageSamples:
+    """Return a pool as the samples that a split takes."""
+    return ImageSamples(pool.images, "pool", [f"{i}.png" for i in range(len(pool.images))])
+
+
+def seeded() -> torch.Generator:
+    """Return the random numbers of a split."""
+    return torch.Generator().manual_seed(SEED)
+
+
+if __name__ == "__main__":
+    main()
