@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import directions.evidence as calibration
 from directions.build import BuildOptions, build_bundle
 from directions.calibration import Calibration
+from directions.evidence import Evidence as SampleEvidence
+from directions.evidence import gather_evidence
 from directions.repairs import REPAIRS
 from directions.save_bundle import save_bundle
 from handler.attach import attach
@@ -39,7 +40,7 @@ def build(
     # Names of their own say that these triggered images have no partners.
     others = [f"{count + i}.png" for i in range(len(evidence.triggered))]
     triggered = names[: len(evidence.triggered)] if evidence.paired else others
-    samples = calibration.gather_evidence(
+    samples = gather_evidence(
         ImageSamples(evidence.clean, "clean", names),
         ImageSamples(evidence.triggered, "triggered", triggered),
     )
@@ -48,7 +49,7 @@ def build(
 
 def build_from(
     model: nn.Module,
-    evidence: calibration.Evidence,
+    evidence: SampleEvidence,
     seed: int,
     repairs: Collection[str] = tuple(REPAIRS),
     examine: Callable[[Calibration], None] = lambda calibration: None,

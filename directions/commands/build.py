@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         config,
         gathered.evidence,
         options=BuildOptions(
-            layers=None if args.layers == "auto" else args.layers.split(","),
+            layers=_layers(args),
             target=None if args.target == "auto" else int(args.target),
             form=args.form,
             seed=args.seed,
@@ -142,6 +142,10 @@ def run(args: argparse.Namespace) -> int:
         for folder in write_reports(calibrations, saved, args.report):
             print(f"report: {folder}")
     return 0
+
+
+def _layers(args: argparse.Namespace) -> list[str] | None:
+    return None if args.layers == "auto" else args.layers.split(",")
 
 
 def _gather(args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig) -> Gathered:
@@ -179,6 +183,7 @@ def _gather_from_pool(
         pool,
         torch.zeros(1, *description.shape),
         args.split_by,
+        layers=_layers(args),
         clean=clean,
         generator=torch.Generator().manual_seed(args.seed),
         tell=print,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from .arrays import Matrix, Vector
 from .held_out_scores import held_out_scores
@@ -18,7 +19,9 @@ MAX_OVERLAP = 0.025
 """Share of samples that may lie on the wrong side of the gap."""
 
 MIN_GAIN = 0.25
-"""Of the Bayesian information criterion, for each sample."""
+"""Of the Bayesian information criterion, for each sample. On development images of the
+benchmark's victims, classes with triggered samples come to .4 and more with nearly every method;
+hardly any other class comes to this together with so little overlap."""
 
 ROUNDS = 4
 
@@ -58,11 +61,15 @@ def find_class_groups(
     found = fit_two_groups(scores, seed)
     guess = found.upper > 0.5
     for _ in range(ROUNDS):
-        if min(guess.sum(), (~guess).sum()) < MIN_GROUP:
-            return ClassGroups(scores, None)
+        if not _are_enough(guess):
+            break
         found = fit_two_groups(held_out_scores(features, guess, seed), seed)
         before, guess = guess, found.upper > 0.5
         if np.array_equal(before, guess):
             break
-    apart = found.overlap <= MAX_OVERLAP and found.gain >= MIN_GAIN
+    apart = _are_enough(guess) and found.overlap <= MAX_OVERLAP and found.gain >= MIN_GAIN
     return ClassGroups(scores, found.upper if apart else None)
+
+
+def _are_enough(upper: npt.NDArray[np.bool_]) -> bool:
+    return min(int(upper.sum()), int((~upper).sum())) >= MIN_GROUP

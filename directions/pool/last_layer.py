@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..candidates import candidate_layers
 from ..channels import channel_means
 from ..predict import logits_of
 from ..progress import Progress
@@ -37,29 +36,29 @@ class LastLayer:
 
 
 def read_last_layer(
-    model: nn.Module, samples: Samples, example: Tensor, progress: Progress
+    model: nn.Module, samples: Samples, example: Tensor, otherwise: str, progress: Progress
 ) -> LastLayer:
     """Run a model on samples and keep what its last layer is given.
 
     That is the input of the linear layer that gives the logits. Where a model has none, as with a
-    convolution for a head, it is the last candidate layer (`directions.candidates`), each channel
-    averaged over its places.
+    convolution for a head, it is another layer, each channel averaged over its places.
 
     Args:
         model: in evaluation mode.
         samples: N of them; each is read once.
         example: one input, (1, *input shape).
+        otherwise: name of the layer to read where no linear layer gives the logits.
         progress: advanced by N.
 
     Raises:
-        CalibrationError: the model fails on the samples, or has no layer to read.
+        CalibrationError: the model fails on the samples.
+        AttachError: it has no layer of that name.
     """
     head = _find_head(model, example)
     features: list[Tensor] = []
     logits = []
     if head is None:
-        layer = candidate_layers(model, example)[-1]
-        kept = record_features(model, [layer], lambda _, f: features.append(_as_vectors(f)))
+        kept = record_features(model, [otherwise], lambda _, f: features.append(_as_vectors(f)))
     else:
         kept = _record_input(head, features)
     with kept:

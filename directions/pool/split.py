@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from ..candidates import candidate_layers
 from ..errors import NoTriggerError
 from ..progress import Progress
 from ..samples import Samples
@@ -42,6 +43,7 @@ def split_pool(
     example: Tensor,
     method: str,
     *,
+    layers: Sequence[str] | None = None,
     clean: Samples | None = None,
     generator: torch.Generator,
     tell: Callable[[str], None] = lambda line: None,
@@ -62,17 +64,22 @@ def split_pool(
         pool: N samples.
         example: one input, (1, *input shape).
         method: a name in `directions.pool.methods.METHODS`.
+        layers: names of the layers to look at, in the order in which they run; None to find them.
         clean: samples that are known to be clean, for the methods that compare with these.
         generator: of the random numbers.
         tell: called with each thing that was found, as a line for a person.
 
     Raises:
         NoTriggerError: none of the samples are triggered.
-        CalibrationError: the model fails on the samples, or has no layer to read.
+        CalibrationError: the model fails on the samples, or no layers are found.
+        AttachError: it has no such layer.
     """
+    layers = candidate_layers(model, example) if layers is None else layers
     with Progress("reading the pool", len(pool) + (0 if clean is None else len(clean))) as progress:
-        read = read_last_layer(model, pool, example, progress)
-        known = None if clean is None else read_last_layer(model, clean, example, progress)
+        read = read_last_layer(model, pool, example, layers[-1], progress)
+        known = (
+            None if clean is None else read_last_layer(model, clean, example, layers[-1], progress)
+        )
     seed = int(torch.randint(2**31, (), generator=generator))
     groups = _groups_by_class(read, known, method, seed)
     apart = {c: found.upper for c, found in groups.items() if found.upper is not None}
@@ -82,7 +89,7 @@ def split_pool(
     flagged = torch.zeros(len(pool), dtype=torch.bool)
     targets = []
     if apart:
-        judge = TriggeredSide(model, pool, example, read, apart)
+        judge = TriggeredSide(model, pool, layers, read, apart)
     for c, upper in apart.items():
         members = (read.predicted == c).nonzero().flatten()
         side = judge.find(members.tolist(), torch.from_numpy(upper), c)

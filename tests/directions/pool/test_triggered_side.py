@@ -13,7 +13,9 @@ def judged(tmp_path, kind, suspected, swap=False, cut=False):
     inputs = pool.samples.load(range(240))
     with torch.no_grad():
         read = LastLayer(torch.zeros(240, 1), model(inputs))
-    judge = TriggeredSide(model, pool.samples, inputs[:1], read, suspected)
+    judge = TriggeredSide(
+        model, pool.samples, ["stem" if kind == "map" else "mix", "relu"], read, suspected
+    )
     own = read.predicted == 0
     members = (own & ~pool.triggered if cut else own).nonzero().flatten()
     upper = torch.arange(len(members)) % 2 == 0 if cut else pool.triggered[members]
