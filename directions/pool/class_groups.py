@@ -32,12 +32,12 @@ class ClassGroups:
 
     Attributes:
         scores: what the method says of each, (n,).
-        upper: the probability that each belongs to the second of two groups, (n,); None where
-            there are no two groups that lie apart.
+        upper: which belong to the second of two groups, (n,) bool; None where there are no two
+            groups that lie apart.
     """
 
     scores: Vector
-    upper: Vector | None
+    upper: npt.NDArray[np.bool_] | None
 
 
 def find_class_groups(
@@ -59,12 +59,12 @@ def find_class_groups(
         return ClassGroups(np.zeros(len(features)), None)
     scores = method(features, clean, seed)
     found = fit_two_groups(scores, seed)
-    guess = found.upper > 0.5
+    guess = found.upper
     for _ in range(ROUNDS):
         if not _are_enough(guess):
             break
         found = fit_two_groups(held_out_scores(features, guess, seed), seed)
-        before, guess = guess, found.upper > 0.5
+        before, guess = guess, found.upper
         if np.array_equal(before, guess):
             break
     apart = _are_enough(guess) and found.overlap <= MAX_OVERLAP and found.gain >= MIN_GAIN

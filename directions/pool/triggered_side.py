@@ -20,12 +20,6 @@ MIN_RATIO = 1.25
 """Of how surely other classes are seen in the triggered group, to how surely in the other; of the
 same, 1.4 and more."""
 
-MIN_PROBABILITY = 0.1
-"""Of belonging to the triggered group, to be flagged. A triggered sample among the clean ones is
-worse than a clean one among the triggered, of which there are fewer to outweigh. Of .5, .1
-and .02 it is the least with which, on development images, hardly ever more than one in a hundred
-clean samples was flagged."""
-
 
 class TriggeredSide:
     """Judges two groups by what the model sees in them once they are moved (`moved_back`).
@@ -62,15 +56,15 @@ class TriggeredSide:
 
         Args:
             members: indices of the class's samples.
-            upper: the probability that each is in the second group, (n,).
+            upper: which of them are in the second group, (n,) bool.
             predicted: the class.
         """
         seen = []
-        for side in (upper <= 0.5, upper > 0.5):
+        for side in (~upper, upper):
             indices = [members[i] for i in side.nonzero().flatten().tolist()]
             seen.append(
                 certainty_of_other_classes(self._model, self._pool, indices, predicted, self._rest)
             )
         if max(seen) < max(MIN_CERTAINTY * self._usual, MIN_RATIO * min(seen)):
             return None
-        return (upper if seen[1] > seen[0] else 1 - upper) > MIN_PROBABILITY
+        return upper if seen[1] > seen[0] else ~upper

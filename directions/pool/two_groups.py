@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.mixture import GaussianMixture
 
 from .arrays import Vector
@@ -20,12 +21,12 @@ class TwoGroups:
         gain: by how much two explain the scores better than one: the difference of the Bayesian
             information criteria, for each sample.
         overlap: the share of samples that are expected to be put into the wrong group.
-        upper: the probability that each belongs to the group of the higher mean, (n,).
+        upper: which of them are likelier to belong to the group of the higher mean, (n,) bool.
     """
 
     gain: float
     overlap: float
-    upper: Vector
+    upper: npt.NDArray[np.bool_]
 
 
 def fit_two_groups(scores: Vector, seed: int) -> TwoGroups:
@@ -40,9 +41,9 @@ def fit_two_groups(scores: Vector, seed: int) -> TwoGroups:
     two = GaussianMixture(2, n_init=STARTS, random_state=seed).fit(column)
     probabilities: Vector = two.predict_proba(column)
     low, high = np.sort(two.means_[:, 0])
-    upper = probabilities[:, two.means_[:, 0].argmax()]
+    likelier = probabilities[:, two.means_[:, 0].argmax()] > 0.5
     # Far out on either side, the wider of the two is the likelier, whichever it is.
-    upper = np.where(column[:, 0] <= low, 0.0, np.where(column[:, 0] >= high, 1.0, upper))
+    upper = (likelier & (column[:, 0] > low)) | (column[:, 0] >= high)
     return TwoGroups(
         gain=float(one.bic(column) - two.bic(column)) / len(column),
         overlap=float((1 - probabilities.max(1)).mean()),

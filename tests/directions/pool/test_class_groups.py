@@ -13,8 +13,7 @@ def test_groups_that_lie_apart(name, second):
     features, moved = pools.two_blobs(100, second)
     found = find_class_groups(features, None, METHODS[name], 0)
     assert found.scores.shape == (100 + second,)
-    upper = found.upper > 0.5
-    assert np.array_equal(upper, moved) or np.array_equal(upper, ~moved)
+    assert np.array_equal(found.upper, moved) or np.array_equal(found.upper, ~moved)
 
 
 @pytest.mark.parametrize("seed", range(3))

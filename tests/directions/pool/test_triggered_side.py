@@ -19,7 +19,7 @@ def judged(tmp_path, kind, suspected, swap=False, cut=False):
     own = read.predicted == 0
     members = (own & ~pool.triggered if cut else own).nonzero().flatten()
     upper = torch.arange(len(members)) % 2 == 0 if cut else pool.triggered[members]
-    found = judge.find(members.tolist(), (upper ^ swap).double(), 0)
+    found = judge.find(members.tolist(), upper ^ swap, 0)
     return found, pool.triggered[members]
 
 
