@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from .model_arguments import (
     add_clean_argument,
@@ -13,26 +12,6 @@ from .model_arguments import (
     add_triggered_argument,
     names_file,
 )
-
-if TYPE_CHECKING:
-    from handler.config import HandlerConfig
-    from handler.load_model import LoadedModel
-
-    from ..samples import Samples
-
-
-class Gathered(NamedTuple):
-    """What a bundle is built from.
-
-    Attributes:
-        clean: the clean samples.
-        triggered: the triggered ones.
-        write_report: writes into a folder how these were found, if they had to be.
-    """
-
-    clean: Samples
-    triggered: Samples
-    write_report: Callable[[Path], None] | None = None
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,7 +21,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="build a direction bundle from calibration samples",
         description="Estimate the directions along which a trigger moves a model's features, "
         "choose on held-out samples where to tell and where to repair, and write the bundle. "
-        "Exit status 3: no trigger was found in the --pool, and nothing was written.",
+        "Exit status 3: no trigger was found in the --pool, or in the model by --reconstruct, and "
+        "nothing was written.",
         allow_abbrev=False,
     )
     add_model_arguments(parser)
@@ -61,6 +41,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         choices=("activation-clustering", "spectral-signatures", "mahalanobis"),
         default="activation-clustering",
         help="how to find the triggered samples of a --pool (default: activation-clustering)",
+    )
+    source.add_argument(
+        "--reconstruct",
+        choices=("all", "generated", "additive", "smooth", "neural-cleanse"),
+        help="search the model for its trigger, with clean samples alone, by one method or by all; "
+        "for images. It takes minutes, for large models hours: see --budget",
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="of --reconstruct: the search then ends, with the best so far (default: no limit)",
     )
     parser.add_argument(
         "--layers",
@@ -100,14 +92,18 @@ def run(args: argparse.Namespace) -> int:
     from ..calibration import Calibration
     from ..environment import check_environment
     from ..errors import CalibrationError
-    from ..evidence import gather_evidence
     from ..report import check_report_folder, write_reports
     from ..save_bundle import save_bundle
     from ..write_file import check_writable
+    from .build_sources import gather
 
     check_environment()
     if args.target != "auto" and not args.target.isdecimal():
         raise CalibrationError(f"--target {args.target}: expected auto or a class index")
+    if args.budget is not None and not (args.reconstruct and 0 < args.budget < math.inf):
+        raise CalibrationError(
+            f"--budget {args.budget:g}: expected seconds above 0, beside --reconstruct"
+        )
     if not 0 <= args.seed < 2**63:
         raise CalibrationError(f"--seed {args.seed}: expected 0 to 2**63 - 1")
     if args.output.suffix != ".safetensors":
@@ -117,15 +113,17 @@ def run(args: argparse.Namespace) -> int:
         check_report_folder(args.report)
     config = load_config(args.config_file)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
-    gathered = _gather(args, loaded, config)
+    layers = None if args.layers == "auto" else args.layers.split(",")
+    target = None if args.target == "auto" else int(args.target)
+    gathered = gather(args, loaded, config, layers=layers, target=target)
     calibrations: list[Calibration] = []
     bundle = build_bundle(
         loaded,
         config,
         gathered.evidence,
         options=BuildOptions(
-            layers=_layers(args),
-            target=None if args.target == "auto" else int(args.target),
+            layers=layers,
+            target=target if gathered.target is None else gathered.target,
             form=args.form,
             seed=args.seed,
         ),
@@ -142,55 +140,3 @@ def run(args: argparse.Namespace) -> int:
         for folder in write_reports(calibrations, saved, args.report):
             print(f"report: {folder}")
     return 0
-
-
-def _layers(args: argparse.Namespace) -> list[str] | None:
-    return None if args.layers == "auto" else args.layers.split(",")
-
-
-def _gather(args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig) -> Gathered:
-    """Return the samples that were given, or found among those that were given.
-
-    Raises:
-        CalibrationError: clean samples are missing.
-        NoTriggerError: no triggered samples were found.
-    """
-    from ..errors import CalibrationError
-    from ..samples import open_samples
-
-    clean = None if args.clean is None else open_samples(args.clean, config)
-    if args.pool is not None:
-        return _gather_from_pool(args, loaded, config, clean)
-    if clean is None:
-        raise CalibrationError("--clean: expected clean samples beside the --triggered ones")
-    return Gathered(clean, open_samples(args.triggered, config))
-
-
-def _gather_from_pool(
-    args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig, clean: Samples | None
-) -> Gathered:
-    import torch
-
-    from ..pool.split import split_pool
-    from ..pool.split_report import write_split_report
-    from ..pool.unlabelled import UnlabelledSamples
-    from ..samples import open_samples
-
-    pool = open_samples(args.pool, config)
-    description = pool.describe_input(config)
-    split = split_pool(
-        loaded.model,
-        pool,
-        torch.zeros(1, *description.shape),
-        args.split_by,
-        layers=_layers(args),
-        clean=clean,
-        generator=torch.Generator().manual_seed(args.seed),
-        tell=print,
-    )
-    flagged, others = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
-    return Gathered(
-        UnlabelledSamples(pool, others) if clean is None else clean,
-        UnlabelledSamples(pool, flagged),
-        lambda folder: write_split_report(split, pool, description, folder),
-    )

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from handler.bundle import InputDescription
 
-from ..reconstruct.find_triggers import SCREENED_BY
 from ..reconstruct.methods import METHODS as RECONSTRUCTIONS
 from . import meta_classifier, neuron_inspect
 from .inspection import Method
@@ -64,6 +63,6 @@ METHODS: Mapping[str, Entry] = {
     ),
 }
 
-DEFAULT = (*SCREENED_BY, neuron_inspect.NAME)
-"""What is affordable: what builds screen the classes by, and a hint that costs next to nothing; no
-shadow models are trained unless somebody asks for it."""
+DEFAULT = ("generated", "additive", neuron_inspect.NAME)
+"""What is affordable: two searches that find triggers of most kinds in few steps, and a hint that
+costs next to nothing; no shadow models are trained unless somebody asks for it."""

@@ -9,19 +9,12 @@ from torch import Tensor, nn
 
 from handler.bundle import InputDescription
 
-from ..anomaly_index import MIN_CLASSES
 from ..budget import Budget
-from ..predict import logits_of
-from ..reconstruct.input_box import input_box
+from ..errors import CalibrationError
 from ..reconstruct.screening import SUCCESS, THRESHOLD, Screening, screen
-from ..reconstruct.subject import BATCH, Subject
+from ..reconstruct.subject import Subject, gather_subject
 from ..samples import Samples
 from .inspection import Inspection
-
-MAX_INPUTS = 500
-"""Clean samples that are kept in memory to search with."""
-
-MIN_INPUTS = 50
 
 
 @dataclass(frozen=True)
@@ -51,22 +44,11 @@ class ReconstructedTriggers:
         budget: Budget,
     ) -> Inspection:
         """Inspect a model; see `directions.inspection.inspection.Method`."""
-        shape = self.description.shape
-        if len(shape) != 3:
-            return self._silent(f"not applicable to inputs of shape {shape}: needs maps (C, H, W)")
-        if len(clean) < MIN_INPUTS:
-            return self._silent(f"needs at least {MIN_INPUTS} clean samples")
-        if classes < MIN_CLASSES:
-            return self._silent(f"needs at least {MIN_CLASSES} classes to compare")
-        order = torch.randperm(len(clean), generator=generator)[:MAX_INPUTS]
-        inputs = clean.load(order.tolist())
-        logits = torch.cat([logits_of(model, part) for part in torch.split(inputs, BATCH)])
-        predicted = logits.argmax(1)
-        if len(set(predicted.tolist())) == 1:
-            return self._silent("the model predicts all of the clean samples as one class")
-        box = input_box(self.description, inputs)
-        subject = Subject(model, inputs, predicted, classes, box)
         seed = int(torch.randint(2**62, (), generator=generator))
+        try:
+            subject = gather_subject(model, clean, self.description, seed)
+        except CalibrationError as error:
+            return self._silent(str(error))
         screening = screen(subject, self.method, seed, budget)
         searched = len(screening.searches)
         if screening.index is None:
@@ -80,7 +62,7 @@ class ReconstructedTriggers:
             ),
             threshold=THRESHOLD,
             pictures=_pictures(subject, screening),
-            notes=(f"triggers of {classes} classes on {len(inputs)} clean samples",),
+            notes=(f"triggers of {classes} classes on {len(subject.inputs)} clean samples",),
         )
 
     def _silent(self, why: str) -> Inspection:

@@ -14,9 +14,8 @@ import torch
 
 from handler.bundle import InputDescription
 
-from ..report import check_report_folder, made_folder
 from ..samples import Samples
-from ..write_file import write_files
+from ..write_file import write_folder
 from .split import Split
 
 TABLE, PICTURE = "samples.csv", "flagged.png"
@@ -40,12 +39,10 @@ def write_split_report(
     Raises:
         OutputError: the folder or the files cannot be written.
     """
-    files = {folder / TABLE: _table(split, pool)}
+    files = {TABLE: _table(split, pool)}
     if len(description.shape) == 3 and description.shape[0] in (1, 3):
-        files[folder / PICTURE] = _picture(split, pool, description)
-    check_report_folder(folder, [file.name for file in files])
-    with made_folder(folder):
-        write_files(files)
+        files[PICTURE] = _picture(split, pool, description)
+    write_folder(folder, files)
 
 
 def _table(split: Split, pool: Samples) -> bytes:

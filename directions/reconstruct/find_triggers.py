@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import nn
 
 from handler.bundle import InputDescription
 
 from ..budget import Budget
 from ..errors import CalibrationError, NoTriggerError
-from ..predict import logits_of
 from ..progress import Progress
 from ..samples import Samples
-from .input_box import input_box
 from .methods import METHODS
 from .reconstruction import Reconstruction, reconstruction_of
-from .screening import Screening, screen
-from .subject import BATCH, Subject
-
-MAX_INPUTS = 500
-"""Clean inputs that are kept in memory to search with."""
-
-MIN_INPUTS = 50
-SCREENED_BY = ("generated", "additive")
-"""Of all methods together: what finds triggers of most kinds, in few steps."""
+from .screening import Screening, screen, start
+from .subject import gather_subject
 
 STRETCH = 20
 """Steps between two looks at the time."""
 
 MIN_SUCCESS = 0.5
 """Share of clean inputs that a reconstructed trigger must lead to its target to be of use."""
+
+SCALES = (1.0, 1.4, 0.6, 1.0)
+"""Of a method's bound, in reconstruction after reconstruction, each with a seed of its own: what
+they share is the backdoor's, what they do not share is their own."""
 
 
 def find_triggers(
@@ -47,9 +42,10 @@ def find_triggers(
 ) -> list[Reconstruction]:
     """Search a model for the trigger of one class, by several methods.
 
-    All classes are screened, and the one that stands out most is searched to the end. What the
-    methods find is different, and none of it the attacker's trigger, but each leads through the
-    same backdoor: what they have in common is what a repair can be built on.
+    All classes are screened by all methods. Of the class that stands out most, triggers are
+    reconstructed by the methods by which it does, each several times. They differ, and none is the
+    attacker's trigger, but each leads through the same backdoor: what serves for those that it was
+    not estimated from is what a repair can be built on.
 
     Args:
         model: in evaluation mode.
@@ -69,52 +65,38 @@ def find_triggers(
             no method finds a trigger of the target that was given.
         NoTriggerError: no class stands out.
     """
-    subject = _subject(model, clean, description, seed)
-    screenings: list[Screening] = []
+    subject = gather_subject(model, clean, description, seed)
+    if target is not None and not 0 <= target < subject.classes:
+        raise CalibrationError(
+            f"target {target}: the model has the classes 0 to {subject.classes - 1}"
+        )
     if target is None:
-        screened_by = [name for name in SCREENED_BY if name in methods] or methods[:1]
-        for name in screened_by:
-            screenings.append(screen(subject, name, seed, budget))
+        screenings = [screen(subject, name, seed, budget) for name in methods]
         target = _stands_out_most(screenings, clean)
-        tell(f"class {target} stands out: " + "; ".join(_describe(s, target) for s in screenings))
+        methods = [s.method for s in screenings if target in s.suspects]
+        tell(f"class {target} stands out")
+        for screening in screenings:
+            tell(f"  by {_describe(screening, target)}")
+    rounds = max(2, len(SCALES) // len(methods))
     found = []
-    with Progress(f"reconstructing triggers of class {target}", len(methods)) as progress:
-        for name in methods:
-            reconstruction = _finish(subject, name, target, seed, screenings, budget)
-            tell(
-                f"reconstructed by {name}: leads {reconstruction.success:.1%} of the clean samples "
-                f"of other classes to class {target}"
-            )
-            if reconstruction.success >= MIN_SUCCESS:
-                found.append(reconstruction)
+    title = f"reconstructing triggers of class {target}"
+    with Progress(title, rounds * len(methods)) as progress:
+        for i, name in itertools.product(range(rounds), methods):
+            search = start(name, subject, target, seed + i, SCALES[i])
+            for _ in range(0, METHODS[name].steps, STRETCH):
+                if not budget.spent():
+                    search.advance(STRETCH)
+            found.append(reconstruction_of(name, subject, target, search))
             progress.advance()
-    if not found:
+    useful = [one for one in found if one.success >= MIN_SUCCESS]
+    tell(f"reconstructed, each leading so many clean samples of other classes to class {target}:")
+    tell("  " + ", ".join(f"{one.method} {one.success:.0%}" for one in found))
+    if not useful:
         raise CalibrationError(
             f"{clean.source}: no method found a trigger that leads {MIN_SUCCESS:.0%} of the clean "
             f"samples to class {target}"
         )
-    return found
-
-
-def _subject(model: nn.Module, clean: Samples, description: InputDescription, seed: int) -> Subject:
-    if len(description.shape) != 3:
-        raise CalibrationError(
-            f"{clean.source}: samples of shape {tuple(description.shape)}: triggers are "
-            "reconstructed for maps of (channels, height, width) only"
-        )
-    if len(clean) < MIN_INPUTS:
-        raise CalibrationError(
-            f"{clean.source}: {len(clean)} clean samples, expected at least {MIN_INPUTS} to "
-            "reconstruct a trigger"
-        )
-    order = torch.randperm(len(clean), generator=torch.Generator().manual_seed(seed))
-    inputs = clean.load(order[:MAX_INPUTS].tolist())
-    logits = torch.cat([logits_of(model, part) for part in torch.split(inputs, BATCH)])
-    if len(set(logits.argmax(1).tolist())) == 1:
-        raise CalibrationError(
-            f"{clean.source}: the model predicts all of these samples as one class"
-        )
-    return Subject(model, inputs, logits.argmax(1), logits.shape[1], input_box(description, inputs))
+    return useful
 
 
 def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:
@@ -138,28 +120,9 @@ def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:
 
 
 def _describe(screening: Screening, target: int) -> str:
-    index = "" if screening.index is None else f"anomaly index {screening.index[target]:.1f}, "
-    return f"{screening.method}: {index}success {screening.success[target]:.0%}"
-
-
-def _finish(
-    subject: Subject,
-    method: str,
-    target: int,
-    seed: int,
-    screenings: Sequence[Screening],
-    budget: Budget,
-) -> Reconstruction:
-    """Search to the end, from where the screening has got to if it was by this method."""
-    steps = METHODS[method].steps
-    for screening in screenings:
-        if screening.method == method:
-            search = screening.searches[target]
-            steps -= METHODS[method].screening
-            break
-    else:
-        search = METHODS[method].start(subject, target, torch.Generator().manual_seed(seed))
-    while steps > 0 and not budget.spent():
-        search.advance(min(STRETCH, steps))
-        steps -= STRETCH
-    return reconstruction_of(method, subject, target, search)
+    if screening.index is None:
+        return f"{screening.method}: not compared"
+    return (
+        f"{screening.method}: anomaly index {screening.index[target]:.1f}, leads "
+        f"{screening.success[target]:.0%} of the clean samples there"
+    )

@@ -60,13 +60,6 @@ class GeneratorSearch:
         return inputs + box.width * bounded
 
 
-def search_generated(
-    subject: Subject, target: int, generator: torch.Generator, bound: float
-) -> GeneratorSearch:
-    """Search for a generator of perturbations; for maps (C, H, W)."""
-    return GeneratorSearch(subject, target, generator, bound)
-
-
 def _network(channels: int, generator: torch.Generator) -> nn.Module:
     """Return four convolutions, of He's weights drawn from the generator."""
     widths = (channels, WIDTH, WIDTH, WIDTH, channels)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
-from .generated import search_generated
+from .generated import GeneratorSearch
 from .neural_cleanse import NeuralCleanse
 from .perturbation import search_additive, search_smooth
 from .reconstruction import TriggerSearch
 from .subject import Subject
 
-Start = Callable[[Subject, int, torch.Generator], TriggerSearch]
-"""Starts a search for the trigger of a class."""
+Start = Callable[[Subject, int, torch.Generator, float], TriggerSearch]
+"""Starts a search for the trigger of a class, given also the bound of what it may change, as a root
+mean square where inputs go from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -24,25 +24,28 @@ class Method:
 
     Attributes:
         start: starts it.
+        bound: in the screening. With one so small, a clean model cannot be led where one likes in
+            so few steps.
         screening: steps in which the classes are compared.
-        steps: in all, for a class that is suspected.
+        steps: in all, for a class that stands out.
     """
 
     start: Start
+    bound: float
     screening: int
     steps: int
 
 
-BOUND = 7 / 255
-"""Root mean square of a perturbation, where inputs go from 0 to 1: hardly to be seen. With one so
-small, a clean model cannot be led where one likes in the steps of the screening."""
+def _unbounded(
+    subject: Subject, target: int, generator: torch.Generator, bound: float
+) -> TriggerSearch:
+    """Neural Cleanse finds out by itself how small a patch can be."""
+    return NeuralCleanse(subject, target, generator)
 
-SMOOTH_BOUND = 14 / 255
-"""Low frequencies lead less far."""
 
 METHODS: Mapping[str, Method] = {
-    "neural-cleanse": Method(NeuralCleanse, screening=80, steps=200),
-    "additive": Method(partial(search_additive, bound=BOUND), screening=30, steps=60),
-    "smooth": Method(partial(search_smooth, bound=SMOOTH_BOUND), screening=30, steps=60),
-    "generated": Method(partial(search_generated, bound=BOUND), screening=60, steps=120),
+    "generated": Method(GeneratorSearch, 7 / 255, screening=60, steps=120),
+    "additive": Method(search_additive, 7 / 255, screening=30, steps=60),
+    "smooth": Method(search_smooth, 14 / 255, screening=30, steps=60),
+    "neural-cleanse": Method(_unbounded, 1.0, screening=80, steps=200),
 }

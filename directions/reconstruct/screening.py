@@ -53,6 +53,22 @@ class Screening:
         return sorted(suspects, key=lambda target: -float(index[target]))
 
 
+def start(
+    method: str, subject: Subject, target: int, seed: int, scale: float = 1.0
+) -> TriggerSearch:
+    """Start a search for the trigger of a class.
+
+    Args:
+        method: a name in `METHODS`.
+        subject: what to search.
+        target: the class.
+        seed: of the random numbers.
+        scale: of the method's bound.
+    """
+    of = METHODS[method]
+    return of.start(subject, target, torch.Generator().manual_seed(seed), scale * of.bound)
+
+
 def screen(subject: Subject, method: str, seed: int, budget: Budget) -> Screening:
     """Search for a trigger of each class a little, and compare what it takes.
 
@@ -64,7 +80,7 @@ def screen(subject: Subject, method: str, seed: int, budget: Budget) -> Screenin
         for target in range(subject.classes):
             if budget.spent():
                 break
-            search = METHODS[method].start(subject, target, torch.Generator().manual_seed(seed))
+            search = start(method, subject, target, seed)
             search.advance(METHODS[method].screening)
             searches.append(search)
             with torch.no_grad():

@@ -8,12 +8,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from handler.bundle import InputDescription
 from handler.layers import feature_of
 
+from ..errors import CalibrationError
 from ..predict import device_of, logits_of
-from .input_box import InputBox
+from ..samples import Samples
+from .input_box import InputBox, input_box
 
 BATCH = 64
+MAX_INPUTS = 500
+"""Clean inputs that are kept in memory to search with."""
+
+MIN_INPUTS = 50
 
 
 def loss_towards(target: int, logits: Tensor) -> Tensor:
@@ -59,3 +66,37 @@ class Subject:
         """Return the share of inputs (N, *S) that are predicted as the target."""
         predicted = [logits_of(self.model, part).argmax(1) for part in torch.split(inputs, BATCH)]
         return float((torch.cat(predicted) == target).float().mean())
+
+
+def gather_subject(
+    model: nn.Module, clean: Samples, description: InputDescription, seed: int
+) -> Subject:
+    """Draw clean samples to search a model with.
+
+    Args:
+        model: in evaluation mode.
+        clean: clean samples.
+        description: what the model takes.
+        seed: of the draw.
+
+    Raises:
+        CalibrationError: they are too few, no maps, or all predicted as one class.
+    """
+    if len(description.shape) != 3:
+        raise CalibrationError(
+            f"{clean.source}: samples of shape {tuple(description.shape)}: triggers are "
+            "reconstructed for maps of (channels, height, width) only"
+        )
+    if len(clean) < MIN_INPUTS:
+        raise CalibrationError(
+            f"{clean.source}: {len(clean)} clean samples, expected at least {MIN_INPUTS} to "
+            "reconstruct a trigger"
+        )
+    order = torch.randperm(len(clean), generator=torch.Generator().manual_seed(seed))
+    inputs = clean.load(order[:MAX_INPUTS].tolist())
+    logits = torch.cat([logits_of(model, part) for part in torch.split(inputs, BATCH)])
+    if len(set(logits.argmax(1).tolist())) == 1:
+        raise CalibrationError(
+            f"{clean.source}: the model predicts all of these samples as one class"
+        )
+    return Subject(model, inputs, logits.argmax(1), logits.shape[1], input_box(description, inputs))

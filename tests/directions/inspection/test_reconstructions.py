@@ -1,7 +1,8 @@
 import torch
 
 from directions.budget import Budget
-from directions.inspection.reconstructions import MIN_INPUTS, ReconstructedTriggers
+from directions.inspection.reconstructions import ReconstructedTriggers
+from directions.reconstruct.subject import MIN_INPUTS
 from directions.samples import TensorFileSamples
 from handler.bundle import InputDescription
 from tests.directions.backdoored import write_tensors
@@ -35,7 +36,6 @@ def test_where_it_cannot_tell(tmp_path):
         ({"budget": Budget(0)}, "the time was over"),
         ({"count": MIN_INPUTS - 1}, "clean samples"),
         ({"shape": (SIZE, SIZE)}, "maps"),
-        ({"classes": 3}, "classes"),
     ):
         found = inspected(tmp_path, net, **options)
         assert found.found is None

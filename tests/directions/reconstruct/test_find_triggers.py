@@ -32,8 +32,9 @@ def test_from_clean_samples_to_a_repair_of_a_trigger_that_nobody_showed(tmp_path
     found = find(samples, tell=lines.append)
     assert {one.target for one in found} == {0}
     assert len(found) >= 3
-    assert lines[0].startswith("class 0 stands out: generated: anomaly index ")
-    assert len(lines) == 1 + len(METHODS)
+    assert lines[0] == "class 0 stands out"
+    assert len(lines) == 3 + len(METHODS)
+    assert lines[1].startswith("  by generated: anomaly index ")
     net = PatchNet()
     bundle = build_bundle(
         LoadedModel(net, "PatchNet", "0" * 64),
@@ -59,8 +60,8 @@ def test_a_benign_model_is_told_as_such(tmp_path):
 def test_a_target_that_is_given_is_not_searched_for(tmp_path):
     lines = []
     found = find(clean_samples(tmp_path), target=0, methods=["additive"], tell=lines.append)
-    assert [one.method for one in found] == ["additive"]
-    assert len(lines) == 1
+    assert {one.method for one in found} == {"additive"}
+    assert lines[0].startswith("reconstructed")
 
 
 def test_a_target_without_a_trigger(tmp_path):
@@ -97,3 +98,8 @@ def test_samples_of_one_class(tmp_path):
     path = write_tensors(tmp_path / "one.npz", images(240)[::4])
     with pytest.raises(CalibrationError, match="all of these samples as one class"):
         find(TensorFileSamples(path))
+
+
+def test_a_target_that_the_model_does_not_have(tmp_path):
+    with pytest.raises(CalibrationError, match="target 4: the model has the classes 0 to 3"):
+        find(clean_samples(tmp_path), target=4)

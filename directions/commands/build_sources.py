@@ -1,0 +1,128 @@
+"""What `build` takes its evidence from: triggered samples, a mixed pool, or clean samples alone."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from handler.config import HandlerConfig
+    from handler.load_model import LoadedModel
+
+    from ..evidence import Evidence
+    from ..samples import Samples
+
+
+class Gathered(NamedTuple):
+    """What a bundle is built from.
+
+    Attributes:
+        evidence: the samples.
+        target: the class that the trigger leads to, where finding the samples has told it.
+        write_report: writes into a folder how these were found, if they had to be.
+    """
+
+    evidence: Evidence
+    target: int | None = None
+    write_report: Callable[[Path], None] | None = None
+
+
+def gather(
+    args: argparse.Namespace,
+    loaded: LoadedModel,
+    config: HandlerConfig,
+    *,
+    layers: list[str] | None,
+    target: int | None,
+) -> Gathered:
+    """Return the samples that were given, or found among those that were given.
+
+    Args:
+        args: of the command.
+        loaded: the model.
+        config: its input.
+        layers: those that were named, or None.
+        target: the class that was named, or None.
+
+    Raises:
+        CalibrationError: clean samples are missing, or do not allow of the search.
+        NoTriggerError: no trigger was found.
+        SamplesError: the samples cannot be used.
+    """
+    from ..errors import CalibrationError
+    from ..evidence import gather_evidence
+    from ..samples import open_samples
+
+    clean = None if args.clean is None else open_samples(args.clean, config)
+    if args.pool is not None:
+        return _from_pool(args, loaded, config, clean, layers)
+    if clean is None:
+        given = "--triggered" if args.triggered is not None else "--reconstruct"
+        raise CalibrationError(f"--clean: expected clean samples beside {given}")
+    if args.reconstruct is not None:
+        return _reconstructed(args, loaded, config, clean, target)
+    return Gathered(gather_evidence(clean, open_samples(args.triggered, config)))
+
+
+def _from_pool(
+    args: argparse.Namespace,
+    loaded: LoadedModel,
+    config: HandlerConfig,
+    clean: Samples | None,
+    layers: list[str] | None,
+) -> Gathered:
+    import torch
+
+    from ..evidence import gather_evidence
+    from ..pool.split import split_pool
+    from ..pool.split_report import write_split_report
+    from ..pool.unlabelled import UnlabelledSamples
+    from ..samples import open_samples
+
+    pool = open_samples(args.pool, config)
+    description = pool.describe_input(config)
+    split = split_pool(
+        loaded.model,
+        pool,
+        torch.zeros(1, *description.shape),
+        args.split_by,
+        layers=layers,
+        clean=clean,
+        generator=torch.Generator().manual_seed(args.seed),
+        tell=print,
+    )
+    flagged, others = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
+    return Gathered(
+        gather_evidence(
+            UnlabelledSamples(pool, others) if clean is None else clean,
+            UnlabelledSamples(pool, flagged),
+        ),
+        write_report=lambda folder: write_split_report(split, pool, description, folder),
+    )
+
+
+def _reconstructed(
+    args: argparse.Namespace,
+    loaded: LoadedModel,
+    config: HandlerConfig,
+    clean: Samples,
+    target: int | None,
+) -> Gathered:
+    from ..budget import Budget
+    from ..reconstruct.find_triggers import find_triggers
+    from ..reconstruct.methods import METHODS
+    from ..reconstruct.stamped_samples import stamp_samples
+
+    found = find_triggers(
+        loaded.model,
+        clean,
+        clean.describe_input(config),
+        methods=list(METHODS) if args.reconstruct == "all" else [args.reconstruct],
+        target=target,
+        seed=args.seed,
+        budget=Budget(args.budget),
+        tell=print,
+    )
+    return Gathered(stamp_samples(clean, found), found[0].target)
