@@ -176,6 +176,7 @@ def build_bundle(
             "triggered": len(triggered),
             "paired": evidence.paired,
             "labels": labels[1] is not None,
+            **({"reconstructed_triggers": len(set(evidence.origins))} if evidence.guessed else {}),
             **_by_target(details),
         },
         held_out={"folds": FOLDS, **_by_target(measured)},

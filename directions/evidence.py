@@ -46,6 +46,11 @@ class Evidence:
     def describe(self) -> str:
         """Return what was found, for a person."""
         clean, triggered = len(self.clean), len(self.triggered)
+        if self.guessed:
+            return (
+                f"guessed: {clean} clean samples, with {len(set(self.origins))} triggers that were "
+                "reconstructed; what is measured is what they do, not what the attacker's does"
+            )
         if self.paired:
             return f"paired: {triggered} triggered samples with their clean partners, {clean} clean"
         return f"unpaired: {triggered} triggered samples, {clean} clean ones of other content"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,8 +22,7 @@ class StampedSamples(SomeSamples):
     """
 
     def __init__(self, samples: Samples, reconstructions: Sequence[Reconstruction]) -> None:
-        source = Path(f"{samples.source}, with reconstructed triggers")
-        super().__init__(samples, range(len(samples)), source)
+        super().__init__(samples, range(len(samples)))
         self._reconstructions = reconstructions
         self.origins = [i % len(reconstructions) for i in range(len(samples))]
 

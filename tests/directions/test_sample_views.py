@@ -1,9 +1,6 @@
-from pathlib import Path
-
 import torch
 
-from directions.evidence import gather_evidence
-from directions.sample_views import ChangedSamples, SomeSamples
+from directions.sample_views import SomeSamples
 from directions.samples import TensorFileSamples, open_samples
 from handler.config import HandlerConfig
 from tests.directions.backdoored import TENSOR, write_images, write_tensors
@@ -30,22 +27,14 @@ def test_some_samples_in_their_order(tmp_path):
 
 def test_some_images_keep_their_folders(tmp_path):
     samples = open_samples(write_images(tmp_path / "a", [0, 1, 2]), CONFIG)
-    some = SomeSamples(samples, [1], Path("pool, flagged"))
+    some = SomeSamples(samples, [1])
     assert some.class_names == [samples.class_names[1]]
     assert some.names == [samples.names[1]]
     assert some.labels is None
-    assert str(some.source) == "pool, flagged"
+    assert some.source == tmp_path / "a"
     assert torch.equal(some.load([0]), samples.load([1]))
 
 
 def test_none_of_them(tmp_path):
     none = SomeSamples(tensors(tmp_path), [])
     assert (len(none), list(none.names), none.labels.tolist()) == (0, [], [])
-
-
-def test_changed_images_are_partners_of_the_others(tmp_path):
-    samples = open_samples(write_images(tmp_path / "a", [0, 1, 2]), CONFIG)
-    changed = ChangedSamples(samples, lambda inputs: 1 - inputs, Path("reconstructed"))
-    assert torch.equal(changed.load([2, 0]), 1 - samples.load([2, 0]))
-    evidence = gather_evidence(samples, changed)
-    assert list(evidence.partners) == [0, 1, 2]

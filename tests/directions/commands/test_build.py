@@ -1,16 +1,20 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from torchvision.transforms.functional import to_pil_image
 
 from directions.commands.main import main
 from directions.pool.methods import METHODS
+from directions.reconstruct.methods import METHODS as RECONSTRUCTIONS
 from handler.bundle import load_bundle
 from handler.load_model import file_sha256
 from tests.directions.backdoored import tensor_sets, two_trigger_sets, write_images
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.pool.pools import pool_of
+from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from tests.tiny import TinyFiles
 
 LABELS = [0, 1, 2, 3] * 10
@@ -170,6 +174,82 @@ def test_a_pool_without_triggered_samples_is_3_and_writes_nothing(tmp_path, caps
     assert [p for p in sorted(tmp_path.rglob("*")) if "__pycache__" not in str(p)] == before
 
 
+@pytest.fixture
+def patch_model(tmp_path):
+    """The flags of the net of `patch_net`, and its clean images."""
+    flags = {}
+    for drive in (10.0, 0.0):
+        folder = tmp_path / f"model-{drive:g}"
+        folder.mkdir()
+        source = Path(__file__).parents[1] / "reconstruct" / "patch_net.py"
+        (folder / "net.py").write_text(source.read_text())
+        torch.save(PatchNet(drive).state_dict(), folder / "net.pth")
+        (folder / "model-config.yaml").write_text(
+            "handler:\n  input: image\n  model_class: PatchNet\n  image_size: [8, 8]\n"
+            "  mean: [0, 0, 0]\n  std: [1, 1, 1]\n"
+        )
+        flags[drive] = [
+            *("--model-file", folder / "net.py", "--serialized-file", folder / "net.pth"),
+            *("--config-file", folder / "model-config.yaml"),
+        ]
+    return flags
+
+
+def save_images(folder, inputs):
+    for i, pixels in enumerate(inputs):
+        place = folder / f"class-{i % 4}"
+        place.mkdir(parents=True, exist_ok=True)
+        to_pil_image(pixels).save(place / f"{i:03}.png")
+    return folder
+
+
+def test_clean_images_alone(tmp_path, capsys, patch_model):
+    clean = save_images(tmp_path / "clean", images(120))
+    output, figures = tmp_path / "b.safetensors", tmp_path / "figures.json"
+    command = ["build", *patch_model[10.0], "--clean", clean, "--reconstruct", "additive"]
+    status, out, _ = run(capsys, *command, "--output", output)
+    assert status == 0
+    assert out.startswith("class 0 stands out\n")
+    triggers = load_bundle(output).evidence["reconstructed_triggers"]
+    assert 2 <= triggers <= 4
+    assert f"guessed: 120 clean samples, with {triggers} triggers" in out
+    assert load_bundle(output).target == 0
+    test = images(80, seed=5)
+    status, _, _ = run(
+        capsys,
+        *("evaluate", *patch_model[10.0], "--bundle", output, "--json", figures),
+        *("--clean", save_images(tmp_path / "test", test)),
+        *("--triggered", save_images(tmp_path / "triggered", stamp(test))),
+    )
+    assert status == 0
+    measured = json.loads(figures.read_text())
+    assert measured["attack_success_rate"]["before"] == 1
+    assert measured["recovered_accuracy"]["after"] > 0.95
+    assert measured["clean_accuracy"]["after"] == 1
+
+
+def test_clean_images_of_a_benign_model_are_3_and_write_nothing(tmp_path, capsys, patch_model):
+    clean = save_images(tmp_path / "clean", images(60))
+    command = ["build", *patch_model[0.0], "--clean", clean, "--reconstruct", "additive"]
+    status, out, err = run(capsys, *command, "--output", tmp_path / "b.safetensors")
+    assert (status, out) == (3, "")
+    assert err.startswith(f"torchserve-fire build: {clean}: no class is easier")
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["--reconstruct", "all"], "--clean: expected clean samples beside --reconstruct"),
+        (["--reconstruct", "all", "--budget", "0"], "--budget 0: expected seconds above 0"),
+        (["--triggered", "x", "--budget", "9"], "--budget 9: expected .* beside --reconstruct"),
+    ],
+)
+def test_wrong_arguments_of_a_reconstruction(tmp_path, capsys, patch_model, more, named):
+    error = refused(capsys, "build", *patch_model[0.0], *more, "--output", "b.safetensors")
+    assert re.search(named, error)
+
+
 @pytest.mark.parametrize("source", [[], ["--triggered", "a", "--pool", "b"]])
 def test_the_evidence_has_one_source(capsys, vector_model, source):
     with pytest.raises(SystemExit) as caught:
@@ -183,7 +263,7 @@ def test_clean_samples_may_lack_beside_a_pool_alone(tmp_path, capsys, vector_mod
     assert "--clean" in refused(capsys, *command, "--output", tmp_path / "b.safetensors")
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, *RECONSTRUCTIONS])
 def test_the_help_names_every_method(capsys, name):
     with pytest.raises(SystemExit):
         main(["build", "--help"])
