@@ -53,13 +53,14 @@ def build_from(
     seed: int,
     repairs: Collection[str] = tuple(REPAIRS),
     examine: Callable[[Calibration], None] = lambda calibration: None,
+    target: int | None = None,
 ) -> Bundle:
-    """Build a bundle for a victim from samples that were gathered in some other way."""
+    """Build a bundle for a victim from evidence that was gathered in some other way."""
     return build_bundle(
         LoadedModel(model, type(model).__name__, "0" * 64),
         HandlerConfig(input="tensor"),
         evidence,
-        options=BuildOptions(seed=seed, repairs=repairs),
+        options=BuildOptions(seed=seed, repairs=repairs, target=target),
         examine=examine,
     )
 

@@ -71,6 +71,10 @@ class NeuralCleanse:
                 self._weight = self._weight * (FACTOR if works else FACTOR**-1.5)
                 successes.clear()
 
+    def effort(self, loss: float) -> float:
+        """Return the logarithm of the mask's size: patches differ by factors."""
+        return math.log(min(self.size, self._mask.numel()))
+
     def stamp(self, inputs: Tensor) -> Tensor:
         """Put the smallest patch that works, or the one so far, on inputs (N, C, H, W)."""
         mask, pattern = self._patch() if self._best is None else self._best

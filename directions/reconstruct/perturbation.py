@@ -62,6 +62,10 @@ class PerturbationSearch:
             moved = self._coefficients.detach() - self._longest * STRIDE * _unit(self._momentum)
             self._coefficients = moved * min(1.0, self._longest / float(moved.norm()))
 
+    def effort(self, loss: float) -> float:
+        """Return the loss: the bound is the same for all classes."""
+        return loss
+
     def stamp(self, inputs: Tensor) -> Tensor:
         """Add the perturbation to inputs (N, *S)."""
         return inputs + self._subject.box.width * self._spread(self._coefficients)

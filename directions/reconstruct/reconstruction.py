@@ -42,6 +42,14 @@ class TriggerSearch(Protocol):
         """Go on for so many steps of a batch each."""
         ...
 
+    def effort(self, loss: float) -> float:
+        """Return what it takes to lead inputs to the class, as classes are compared by it.
+
+        Args:
+            loss: of the stamped inputs towards the class, in nats.
+        """
+        ...
+
     def stamp(self, inputs: Tensor) -> Tensor:
         """Put the best trigger so far into inputs (N, *S), not yet as a request carries it."""
         ...

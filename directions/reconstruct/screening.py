@@ -21,7 +21,7 @@ SUCCESS = 0.75
 """Share of clean inputs that a suspect's trigger leads to it at least."""
 
 INPUTS = 128
-"""To measure the loss and the success of a class on."""
+"""To measure the effort and the success of a class on."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,16 @@ class Screening:
     Attributes:
         method: its name.
         searches: by class; fewer than the classes where the time did not suffice.
-        loss: cross-entropy towards each class, in nats, (classes,) float64; NaN where not searched.
+        effort: what it takes to lead inputs to each class, (classes,) float64; NaN where not
+            searched.
         success: share of clean inputs of other classes that are led to each, (classes,) float64.
-        index: anomaly index of each class's loss, (classes,) float64; None where it is of no
+        index: anomaly index of each class's effort, (classes,) float64; None where it is of no
             meaning, or not all classes were searched.
     """
 
     method: str
     searches: list[TriggerSearch]
-    loss: Tensor
+    effort: Tensor
     success: Tensor
     index: Tensor | None
 
@@ -75,7 +76,7 @@ def screen(subject: Subject, method: str, seed: int, budget: Budget) -> Screenin
     Every class's search draws the same numbers, so that the classes differ by themselves alone.
     """
     searches: list[TriggerSearch] = []
-    loss, success = (torch.full((subject.classes,), float("nan")) for _ in range(2))
+    effort, success = (torch.full((subject.classes,), float("nan")) for _ in range(2))
     with Progress(f"screening the classes, {method}", subject.classes) as progress:
         for target in range(subject.classes):
             if budget.spent():
@@ -86,9 +87,9 @@ def screen(subject: Subject, method: str, seed: int, budget: Budget) -> Screenin
             with torch.no_grad():
                 stamped = subject.box.legal(search.stamp(subject.others(target)[:INPUTS]))
                 logits = subject.logits(stamped)
-            loss[target] = loss_towards(target, logits)
+            effort[target] = search.effort(float(loss_towards(target, logits)))
             success[target] = (logits.argmax(1) == target).float().mean()
             progress.advance()
     whole = len(searches) == subject.classes
-    index = anomaly_index(loss, suspicious="low") if whole else None
-    return Screening(method, searches, loss.double(), success.double(), index)
+    index = anomaly_index(effort, suspicious="low") if whole else None
+    return Screening(method, searches, effort.double(), success.double(), index)

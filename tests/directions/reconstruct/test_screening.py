@@ -12,7 +12,7 @@ def test_the_target_stands_out_alone(name):
     screening = screen(subject(), name, 0, Budget())
     assert screening.method == name
     assert screening.suspects == [0]
-    assert int(screening.index.argmax()) == int(screening.loss.argmin()) == 0
+    assert int(screening.index.argmax()) == int(screening.effort.argmin()) == 0
     assert screening.success[0] > 0.75
     assert len(screening.searches) == 4
 
@@ -27,4 +27,4 @@ def test_without_time_nothing_is_compared():
     assert screening.searches == []
     assert screening.index is None
     assert screening.suspects == []
-    assert bool(torch.isnan(screening.loss).all())
+    assert bool(torch.isnan(screening.effort).all())
