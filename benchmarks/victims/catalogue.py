@@ -26,7 +26,7 @@ VICTIMS = tuple(
         ("preact_resnet", "input_aware"),
         ("mobilenet", "badnets"),
         ("vit", "two_triggers"),
-        ("convnext", "badnets"),
+        ("convnext", "sig"),
         ("vgg", "badnets_all_to_all"),
         ("vit", "blended"),
         ("resnet", "badnets"),
