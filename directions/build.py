@@ -35,6 +35,8 @@ from .target import TargetFinding
 from .unrepaired import find_where_led, refuse_swapped
 
 MIN_TRIGGERED = 2 * FOLDS
+MIN_OF_EACH = FOLDS
+"""Of each of several triggers: fewer could not be dealt out to the folds."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,14 @@ def build_bundle(
     # Plain FIRE, which moves every input, has one repair for whatever triggers there are.
     if finding.several and options.form == "gated":
         findings = [TargetFinding(target, single=True) for target in finding.several]
+    least = MIN_TRIGGERED if len(findings) == 1 else MIN_OF_EACH
     uses = [
-        _use(triggered, predictions[1], each.target, tell) if each.single else None
+        _use(triggered, predictions[1], each.target, least, tell) if each.single else None
         for each in findings
     ]
 
-    folds = assign_folds(evidence, generator)
+    groups = [use for use in uses if use is not None] if len(findings) > 1 else []
+    folds = assign_folds(evidence, generator, groups)
     calibrations = []
     for each, use in zip(findings, uses, strict=True):
         use = torch.ones(len(triggered), dtype=torch.bool) if use is None else use
@@ -192,17 +196,19 @@ def _describe_target(finding: TargetFinding) -> str:
     return f"class {finding.target}" + ("" if finding.single else ", and others")
 
 
-def _use(triggered: Samples, predicted: Tensor, target: int, tell: Callable[[str], None]) -> Tensor:
+def _use(
+    triggered: Samples, predicted: Tensor, target: int, least: int, tell: Callable[[str], None]
+) -> Tensor:
     """Return which triggered samples to estimate from, (M,) bool: those on which the attack works.
 
     Raises:
-        CalibrationError: there are too few.
+        CalibrationError: there are fewer than `least`.
     """
     use = predicted == target
-    if int(use.sum()) < MIN_TRIGGERED:
+    if int(use.sum()) < least:
         raise CalibrationError(
             f"{triggered.source}: {int(use.sum())} of {len(use)} triggered samples are "
-            f"predicted as class {target}, expected at least {MIN_TRIGGERED}"
+            f"predicted as class {target}, expected at least {least}"
         )
     tell(f"triggered samples predicted as class {target}: {int(use.sum())} of {len(use)}")
     return use

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,8 +28,15 @@ class Folds:
     triggered: Tensor
 
 
-def assign_folds(evidence: Evidence, generator: torch.Generator) -> Folds:
+def assign_folds(
+    evidence: Evidence, generator: torch.Generator, groups: Sequence[Tensor] = ()
+) -> Folds:
     """Deal the samples out to the folds at random, evenly; those of one origin to the same fold.
+
+    Args:
+        evidence: the samples.
+        generator: of the deal.
+        groups: sets of triggered samples, (M,) bool each, that are to be dealt out evenly, too.
 
     Raises:
         SamplesError: there are too few samples to hold any out.
@@ -39,6 +47,8 @@ def assign_folds(evidence: Evidence, generator: torch.Generator) -> Folds:
                 f"{samples.source}: {len(samples)} {name} samples, expected at least {MIN_SAMPLES}"
             )
     triggered = _deal(len(evidence.triggered), generator)
+    for group in groups:
+        triggered[group] = _deal(int(group.sum()), generator)
     if len(set(evidence.origins)) > 1:
         triggered = torch.tensor(evidence.origins) % FOLDS
     clean = _deal(len(evidence.clean), generator)

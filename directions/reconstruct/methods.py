@@ -47,5 +47,5 @@ METHODS: Mapping[str, Method] = {
     "generated": Method(GeneratorSearch, 7 / 255, screening=60, steps=120),
     "additive": Method(search_additive, 7 / 255, screening=30, steps=60),
     "smooth": Method(search_smooth, 14 / 255, screening=30, steps=60),
-    "neural-cleanse": Method(_unbounded, 1.0, screening=80, steps=200),
+    "neural-cleanse": Method(_unbounded, 1.0, screening=120, steps=200),
 }

@@ -14,8 +14,9 @@ from .methods import METHODS
 from .reconstruction import TriggerSearch
 from .subject import Subject, loss_towards
 
-THRESHOLD = 2.0
-"""Anomaly index of a suspect at least, as in Neural Cleanse (Wang et al. 2019)."""
+THRESHOLD = 3.0
+"""Anomaly index of a suspect at least. Neural Cleanse (Wang et al. 2019) takes 2, which one of ten
+classes exceeds by chance in a third of all models."""
 
 SUCCESS = 0.75
 """Share of clean inputs that a suspect's trigger leads to it at least."""

@@ -41,7 +41,8 @@ def evaluate(bundle, sets, kind):
         loaded(kind),
         bundle,
         TENSOR,
-        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
+        open_samples(sets.clean, TENSOR),
+        open_samples(sets.triggered, TENSOR),
     )
 
 
@@ -287,24 +288,31 @@ def test_a_given_target_or_plain_fire_makes_one_repair_of_two_triggers(tmp_path)
         assert "targets" not in bundle.held_out
 
 
+def few_of_the_second(folder, of_first, of_second):
+    """Sets of some samples led to class 0, and fewer, none of which is of class 1, led there."""
+    sets = two_trigger_sets(folder, "vector")
+    rows = [i for i in range(80) if i % 8 < 4][:of_first]
+    rows += [i for i in range(80) if i % 8 >= 4 and i % 4 != 1][:of_second]
+    files = []
+    for name, path in (("few_clean", sets.clean), ("few_triggered", sets.triggered)):
+        file = np.load(path)
+        inputs, labels = (torch.from_numpy(file[key][rows]) for key in ("inputs", "labels"))
+        files.append(write_tensors(folder / f"{name}.npz", inputs, labels))
+    return Sets(*files)
+
+
 def test_too_few_samples_of_one_of_two_triggers(tmp_path):
-    sets = two_trigger_sets(tmp_path, "vector")
-    clean, triggered = (np.load(path) for path in (sets.clean, sets.triggered))
-    # Of 17, 10 are led to class 0 and 7, none of which is of class 1, to class 1.
-    rows = [i for i in range(80) if i % 8 < 4][:10]
-    rows += [i for i in range(80) if i % 8 >= 4 and i % 4 != 1][:7]
-    few = Sets(
-        *(
-            write_tensors(
-                tmp_path / f"{name}.npz",
-                torch.from_numpy(file["inputs"][rows]),
-                torch.from_numpy(file["labels"][rows]),
-            )
-            for name, file in (("few_clean", clean), ("few_triggered", triggered))
-        )
-    )
-    with pytest.raises(CalibrationError, match=r"7 of 17 .* predicted as class 1, expected"):
+    few = few_of_the_second(tmp_path, 8, 3)
+    with pytest.raises(CalibrationError, match=r"3 of 11 .* class 1, expected at least 4"):
         build_two(few, "vector")
+
+
+def test_one_sample_of_each_of_two_triggers_for_each_fold(tmp_path):
+    bundle = build_two(few_of_the_second(tmp_path, 10, 4), "vector")
+    assert sorted(bundle.targets) == [0, 1]
+    assert bundle.evidence["targets"]["1"]["triggered_as_target"] == 4
+    for figures in bundle.held_out["targets"].values():
+        assert figures["attack_success_rate"]["after"] == 0
 
 
 # What shows no trigger.

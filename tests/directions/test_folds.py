@@ -73,3 +73,14 @@ def test_too_few_samples(samples, clean, triggered, named):
     assert named in str(caught.value)
     assert str(MIN_SAMPLES) in str(caught.value)
     assert "7.npz" in str(caught.value)
+
+
+def test_the_samples_of_each_trigger_are_dealt_evenly(samples):
+    evidence = Evidence(samples(20), samples(20), list(range(20)))
+    first = torch.arange(20) < 5
+    folds = assign_folds(evidence, generator(3), [first, ~first])
+    assert sorted(torch.bincount(folds.triggered[first], minlength=FOLDS).tolist()) == [1, 1, 1, 2]
+    assert max(torch.bincount(folds.triggered[~first]).tolist()) == 4
+    assert torch.equal(folds.clean, folds.triggered)
+    alone = assign_folds(evidence, generator(3))
+    assert not torch.equal(alone.triggered, folds.triggered)

@@ -135,7 +135,7 @@ def test_without_images_the_shape_of_tensors_is_not_known(capsys, backdoored, mo
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--method", "magic"], "--method magic: expected one of neural-cleanse"),
+        (["--method", "magic"], "--method magic: expected one of generated, additive"),
         (["--shadows", "3"], "--shadows 3: expected at least"),
         (["--budget", "0"], "--budget 0: expected seconds"),
         (["--budget", "nan"], "--budget nan: expected seconds"),
