@@ -13,14 +13,18 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.little_evidence_tables import clean_only_table, pool_table
 from benchmarks.victim_tables import ablation_table, evidence_table, rival_table, victim_table
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BENCHMARK = ROOT / "docs" / "benchmark.md"
+METHODS = ROOT / "docs" / "methods.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
+CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
+POOLS = ROOT / "benchmarks" / "results" / "pools.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 NAMES = {"badnets": "BadNets", "blended": "Blended", "wanet": "WaNet"}
 
@@ -44,7 +48,7 @@ COSTS = {
 def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    for document in (README, BENCHMARK):
+    for document in (README, BENCHMARK, METHODS):
         document.write_text(with_tables(document.read_text()))
 
 
@@ -56,12 +60,20 @@ def with_tables(text: str) -> str:
         "victims": victim_table(results),
         "evidence": evidence_table(results),
         "rivals": rival_table(results, "paired 200"),
-        "ablation": ablation_table(json.loads(ABLATION.read_text()) if ABLATION.exists() else []),
-        "cost": cost_table(json.loads(COST.read_text()) if COST.exists() else []),
+        "ablation": ablation_table(_rows(ABLATION)),
+        "cost": cost_table(_rows(COST)),
+        "clean only": clean_only_table(_rows(CLEAN_ONLY)),
+        "pools": pool_table(_rows(POOLS)),
     }
     for name, table in contents.items():
         text = replace_section(text, name, table)
     return text
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of results; none where nothing was measured yet."""
+    rows: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+    return rows
 
 
 def replace_section(text: str, name: str, contents: str) -> str:

@@ -10,7 +10,7 @@ from benchmarks import write_tables
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/benchmark.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/benchmark.md", "docs/methods.md"])
 def test_documents_show_the_committed_results(name):
     text = (ROOT / name).read_text()
     assert "<!-- begin " in text
