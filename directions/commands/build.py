@@ -21,8 +21,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="build a direction bundle from calibration samples",
         description="Estimate the directions along which a trigger moves a model's features, "
         "choose on held-out samples where to tell and where to repair, and write the bundle. "
-        "Exit status 3: no trigger was found in the --pool, or in the model by --reconstruct, and "
-        "nothing was written.",
+        "Exit status 3: no trigger was found in the --pool, in what --refine is given, or in the "
+        "model by --reconstruct, and nothing was written.",
         allow_abbrev=False,
     )
     add_model_arguments(parser)
@@ -37,10 +37,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "the others are the clean ones",
     )
     parser.add_argument(
+        "--refine",
+        type=Path,
+        metavar="BUNDLE",
+        help="the --triggered samples are what this bundle of the model flagged in production, "
+        "rightly or not: those that do not show its trigger are left out first",
+    )
+    parser.add_argument(
         "--split-by",
         choices=("activation-clustering", "spectral-signatures", "mahalanobis"),
         default="activation-clustering",
-        help="how to find the triggered samples of a --pool (default: activation-clustering)",
+        help="how to find the triggered samples of a --pool, or among those that --refine is given "
+        "(default: activation-clustering)",
     )
     source.add_argument(
         "--reconstruct",
@@ -77,8 +85,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="DIR",
         help="folder to write a report to: what telling and repairing at each candidate layer, and "
         "other strengths, come to on the held-out samples, as layers.png and report.json; for "
-        "several targets one each, in its subfolders class_N. Of a --pool also what was found in "
-        "it: all samples in samples.csv, those that look triggered in flagged.png",
+        "several targets one each, in its subfolders class_N. Of a --pool, and of what "
+        "--refine is given, also what was found in it: all samples in samples.csv, those that look "
+        "triggered in flagged.png",
     )
     parser.set_defaults(run=run)
 

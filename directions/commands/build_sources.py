@@ -1,4 +1,4 @@
-"""What `build` takes its evidence from: triggered samples, a mixed pool, or clean samples alone."""
+"""What `build` takes its evidence from: triggered samples, a quarantine, a pool, or clean ones."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ def gather(
         target: the class that was named, or None.
 
     Raises:
-        CalibrationError: clean samples are missing, or do not allow of the search.
+        CalibrationError: clean samples are missing, or do not allow of the search; the bundle to
+            refine is for no target, or not for the one that was named.
+        BundleError: it cannot be read, or was built for another model.
+        ConfigError: it was built for another input.
         NoTriggerError: no trigger was found.
         SamplesError: the samples cannot be used.
     """
@@ -55,6 +58,8 @@ def gather(
     from ..evidence import gather_evidence
     from ..samples import open_samples
 
+    if args.refine is not None and args.triggered is None:
+        raise CalibrationError("--refine: expected beside --triggered, which it cleans")
     clean = None if args.clean is None else open_samples(args.clean, config)
     if args.pool is not None:
         return _from_pool(args, loaded, config, clean, layers)
@@ -63,6 +68,8 @@ def gather(
         raise CalibrationError(f"--clean: expected clean samples beside {given}")
     if args.reconstruct is not None:
         return _reconstructed(args, loaded, config, clean, target)
+    if args.refine is not None:
+        return _from_quarantine(args, loaded, config, clean, layers, target)
     return Gathered(gather_evidence(clean, open_samples(args.triggered, config)))
 
 
@@ -101,6 +108,76 @@ def _from_pool(
         ),
         write_report=lambda folder: write_split_report(split, pool, description, folder),
     )
+
+
+def _from_quarantine(
+    args: argparse.Namespace,
+    loaded: LoadedModel,
+    config: HandlerConfig,
+    clean: Samples,
+    layers: list[str] | None,
+    target: int | None,
+) -> Gathered:
+    import torch
+
+    from ..evidence import gather_evidence
+    from ..pool.split_report import write_split_report
+    from ..pool.unlabelled import UnlabelledSamples
+    from ..quarantine import clean_quarantine
+    from ..samples import open_samples
+
+    targets = _targets_to_refine(args, loaded, config, target)
+    description = clean.describe_input(config)
+    cleaned = clean_quarantine(
+        loaded.model,
+        open_samples(args.triggered, config),
+        clean,
+        torch.zeros(1, *description.shape),
+        args.split_by,
+        targets=targets,
+        layers=layers,
+        generator=torch.Generator().manual_seed(args.seed),
+    )
+    for line in cleaned.describe():
+        print(line)
+    return Gathered(
+        gather_evidence(clean, UnlabelledSamples(cleaned.samples, cleaned.kept)),
+        targets[0] if len(targets) == 1 else None,
+        lambda folder: write_split_report(cleaned.split, cleaned.samples, description, folder),
+    )
+
+
+def _targets_to_refine(
+    args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig, target: int | None
+) -> tuple[int, ...]:
+    """Return the classes that the first bundle is for, or the one of them that was named."""
+    from handler.bundle import load_bundle
+    from handler.fit import check_model_fits, matching_input
+
+    from ..errors import CalibrationError
+    from ..metrics import class_list
+
+    bundle = load_bundle(args.refine)
+    matching_input(config, bundle)
+    check_model_fits(
+        bundle,
+        str(args.refine),
+        loaded.class_name,
+        loaded.weights_sha256,
+        allow_other_weights=config.allow_other_weights,
+    )
+    if not all(repair.only_target for repair in bundle.repairs):
+        raise CalibrationError(
+            f"{args.refine}: flags samples whatever class they are predicted as, expected a bundle "
+            "for triggers that lead to one class each"
+        )
+    if target is None:
+        return bundle.targets
+    if target not in bundle.targets:
+        raise CalibrationError(
+            f"--target {target}: {args.refine} is for {class_list(bundle.targets)}"
+        )
+    return (target,)
 
 
 def _reconstructed(

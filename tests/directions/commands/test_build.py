@@ -11,10 +11,19 @@ from directions.pool.methods import METHODS
 from directions.reconstruct.methods import METHODS as RECONSTRUCTIONS
 from handler.bundle import load_bundle
 from handler.load_model import file_sha256
-from tests.directions.backdoored import tensor_sets, two_trigger_sets, write_images
+from tests.directions.backdoored import (
+    clean_inputs,
+    labels_of,
+    stamp,
+    tensor_sets,
+    two_trigger_sets,
+    write_images,
+    write_tensors,
+)
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.pool.pools import pool_of
-from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
+from tests.directions.reconstruct.patch_net import PatchNet, images
+from tests.directions.reconstruct.patch_net import stamp as stamp_patch
 from tests.tiny import TinyFiles
 
 LABELS = [0, 1, 2, 3] * 10
@@ -175,6 +184,65 @@ def test_a_pool_without_triggered_samples_is_3_and_writes_nothing(tmp_path, caps
 
 
 @pytest.fixture
+def quarantine(tmp_path, capsys, vector_model):
+    """A command that refines a first bundle from what it is said to have flagged, up to that."""
+    sets, first = tensor_sets(tmp_path / "s", "vector"), tmp_path / "first.safetensors"
+    assert run(capsys, "build", *vector_model, *samples(sets), "--output", first)[0] == 0
+    clean = write_tensors(tmp_path / "c.npz", clean_inputs("vector", labels_of(160), 5))
+    return ["build", *vector_model, "--clean", clean, "--refine", first, "--triggered"]
+
+
+def write_flagged(path, triggered, falsely):
+    contents = clean_inputs("vector", 1 + torch.arange(triggered) % 3, 8)
+    others = clean_inputs("vector", torch.zeros(falsely, dtype=torch.int64), 9)
+    return write_tensors(path, torch.cat([stamp("vector", contents), others]))
+
+
+def test_a_bundle_is_refined(tmp_path, capsys, vector_model, quarantine):
+    flagged = write_flagged(tmp_path / "q.npz", 12, 12)
+    output, report = tmp_path / "b.safetensors", tmp_path / "report"
+    status, out, err = run(capsys, *quarantine, flagged, "--output", output, "--report", report)
+    assert (status, err) == (0, "")
+    assert "quarantine: 24 samples\n  kept: 12 that are predicted as class 0" in out
+    assert "unpaired: 12 triggered samples, 160 clean ones" in out
+    assert load_bundle(output).target == 0
+    rows = (report / "samples.csv").read_text().splitlines()[1:]
+    assert [row.endswith(",1") for row in rows] == 12 * [True] + 12 * [False]
+    assert (report / "report.json").is_file()
+
+
+def test_a_quarantine_without_triggered_samples_is_3_and_writes_nothing(
+    tmp_path, capsys, quarantine
+):
+    flagged, output = write_flagged(tmp_path / "q.npz", 0, 24), tmp_path / "b.safetensors"
+    status, out, err = run(capsys, *quarantine, flagged, "--output", output)
+    assert (status, out) == (3, "")
+    assert err.startswith(f"torchserve-fire build: {flagged}: ")
+    assert err.count("\n") == 1
+    assert not output.exists()
+
+
+def test_a_bundle_that_cannot_be_refined(tmp_path, capsys, vector_model, quarantine, tiny):
+    command = [*quarantine, write_flagged(tmp_path / "q.npz", 12, 12)]
+    command += ["--output", tmp_path / "b.safetensors"]
+    assert "no.safetensors" in refused(capsys, *command, "--refine", "no.safetensors")
+    assert "tensor" in refused(capsys, *command, "--refine", tiny.bundle)
+    assert "--target 1" in refused(capsys, *command, "--target", "1")
+    everything = tmp_path / "everything.safetensors"
+    sets = samples(tensor_sets(tmp_path / "s", "vector"))
+    run(capsys, "build", *vector_model, *sets, "--form", "shift", "--output", everything)
+    assert "whatever class" in refused(capsys, *command, "--refine", everything)
+    model = backdoored("vector", drive=49.0)
+    torch.save(model.state_dict(), tmp_path / "model" / "net.pth")
+    assert "first.safetensors: weights_sha256" in refused(capsys, *command)
+
+
+def test_what_is_refined_is_given(capsys, quarantine):
+    command = [*quarantine[:-1], "--pool", "x", "--output", "b.safetensors"]
+    assert "--refine: expected beside --triggered" in refused(capsys, *command)
+
+
+@pytest.fixture
 def patch_model(tmp_path):
     """The flags of the net of `patch_net`, and its clean images."""
     flags = {}
@@ -219,7 +287,7 @@ def test_clean_images_alone(tmp_path, capsys, patch_model):
         capsys,
         *("evaluate", *patch_model[10.0], "--bundle", output, "--json", figures),
         *("--clean", save_images(tmp_path / "test", test)),
-        *("--triggered", save_images(tmp_path / "triggered", stamp(test))),
+        *("--triggered", save_images(tmp_path / "triggered", stamp_patch(test))),
     )
     assert status == 0
     measured = json.loads(figures.read_text())

@@ -1,0 +1,131 @@
+import pytest
+import torch
+
+from directions.errors import NoTriggerError, SamplesError
+from directions.quarantine import clean_quarantine
+from directions.samples import TensorFileSamples
+from tests.directions.backdoored import clean_inputs, labels_of, stamp, stamp_second, write_tensors
+from tests.directions.backdoored_nets import backdoored
+from tests.directions.pool.pools import METHODS
+
+OF_TARGET, OF_OTHERS = torch.zeros(80, dtype=torch.int64), labels_of(80)[labels_of(80) != 0]
+
+
+def triggered(kind, count, seed=1):
+    return stamp(kind, clean_inputs(kind, OF_OTHERS[:count], seed))
+
+
+def falsely_flagged(kind, count, seed=2):
+    return clean_inputs(kind, OF_TARGET[:count], seed)
+
+
+def known_clean(kind, count=160):
+    return clean_inputs(kind, labels_of(count), 3)
+
+
+def clean_up(folder, kind, quarantine, clean=None, method=METHODS[0], targets=(0,), **net):
+    files = [
+        TensorFileSamples(write_tensors(folder / f"{name}.npz", inputs))
+        for name, inputs in (
+            ("quarantine", torch.cat(quarantine)),
+            ("clean", known_clean(kind) if clean is None else clean),
+        )
+    ]
+    return clean_quarantine(
+        backdoored(kind, **net),
+        *files,
+        files[0].load([0]),
+        method,
+        targets=targets,
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [*(("vector", m) for m in METHODS), ("token", METHODS[0]), ("map", METHODS[0])],
+)
+def test_of_half_and_half_the_triggered_are_kept(tmp_path, kind, method):
+    parts = [falsely_flagged(kind, 12), triggered(kind, 12)]
+    cleaned = clean_up(tmp_path, kind, parts, method=method)
+    assert cleaned.kept == list(range(12, 24))
+    assert cleaned.split.targets == (0,)
+    assert bool((cleaned.split.predicted == 0).all())
+
+
+@pytest.mark.parametrize("count", [8, 40])
+def test_few_and_many_triggered(tmp_path, count):
+    parts = [triggered("vector", count), falsely_flagged("vector", 12)]
+    assert clean_up(tmp_path, "vector", parts).kept == list(range(count))
+
+
+def test_it_is_told_why_samples_are_left_out(tmp_path):
+    twice = triggered("vector", 12)[:2]
+    others = clean_inputs("vector", OF_OTHERS[:3], 5)
+    parts = [falsely_flagged("vector", 9), others, triggered("vector", 12), twice]
+    cleaned = clean_up(tmp_path, "vector", parts)
+    assert cleaned.kept == list(range(12, 24))
+    told = " ".join(cleaned.describe())
+    assert "26 samples" in told
+    assert "kept: 12 that are predicted as class 0" in told
+    assert "9 that lie with clean ones of class 0, 3 that are predicted as another class" in told
+    assert "2 that are equal to another" in told
+    assert (len(cleaned.samples), cleaned.repeated) == (24, 2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_clean_samples_alone_do_not_hold_together(tmp_path, method):
+    with pytest.raises(NoTriggerError, match=r"quarantine\.npz: .*apart from clean ones"):
+        clean_up(tmp_path, "vector", [falsely_flagged("vector", 25)], method=method)
+
+
+def test_one_clean_sample_that_is_sent_again_and_again_is_one(tmp_path):
+    parts = [falsely_flagged("vector", 1).repeat(40, 1), falsely_flagged("vector", 12)]
+    with pytest.raises(NoTriggerError, match="apart from clean ones"):
+        clean_up(tmp_path, "vector", parts)
+    with pytest.raises(NoTriggerError, match=r"1 of 1 different samples are predicted as class 0"):
+        clean_up(tmp_path, "vector", parts[:1])
+
+
+def test_a_benign_model(tmp_path):
+    # It predicts triggered samples as what they are.
+    parts = [triggered("vector", 20), falsely_flagged("vector", 20)]
+    with pytest.raises(NoTriggerError):
+        clean_up(tmp_path, "vector", parts, drive=0.0)
+
+
+def test_too_few_triggered(tmp_path):
+    parts = [triggered("vector", 5), falsely_flagged("vector", 20)]
+    with pytest.raises(NoTriggerError):
+        clean_up(tmp_path, "vector", parts)
+
+
+def test_clean_samples_that_are_triggered_too_are_not_believed(tmp_path):
+    clean = known_clean("vector")
+    clean[1:60] = stamp("vector", clean[1:60])
+    parts = [triggered("vector", 12), falsely_flagged("vector", 12)]
+    with pytest.raises(NoTriggerError, match="apart from clean ones"):
+        clean_up(tmp_path, "vector", parts, clean)
+
+
+def test_what_another_trigger_does_is_left_out(tmp_path):
+    second = stamp_second("vector", clean_inputs("vector", OF_OTHERS[:15], 7))
+    parts = [triggered("vector", 12), falsely_flagged("vector", 12), second]
+    cleaned = clean_up(tmp_path, "vector", parts, second_trigger=True)
+    assert cleaned.kept == list(range(12))
+
+
+def test_of_each_target_something_must_be_kept(tmp_path):
+    contents = clean_inputs("vector", 2 + labels_of(12) % 2, 7)
+    both = [triggered("vector", 12), stamp_second("vector", contents)]
+    net = {"second_trigger": True, "targets": (0, 1)}
+    cleaned = clean_up(tmp_path, "vector", both, **net)
+    assert cleaned.kept == list(range(24))
+    of_class_1 = clean_inputs("vector", torch.ones(20, dtype=torch.int64), 8)
+    with pytest.raises(NoTriggerError, match="predicted as class 1 do not lie together"):
+        clean_up(tmp_path, "vector", [both[0], of_class_1], **net)
+
+
+def test_samples_of_another_shape(tmp_path):
+    with pytest.raises(SamplesError, match=r"quarantine\.npz: inputs of shape \(6,\)"):
+        clean_up(tmp_path, "vector", [triggered("vector", 9)], torch.rand(20, 5))
