@@ -10,12 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from .build import MIN_TRIGGERED
+from .candidates import candidate_layers
 from .errors import NoTriggerError, SamplesError
 from .metrics import class_list
-from .pool.split import Split, split_pool
-from .predict import predict_logits
+from .pool.arrays import Matrix
+from .pool.class_groups import find_class_groups
+from .pool.last_layer import read_last_layer
+from .pool.methods import METHODS
+from .pool.split import Split
 from .progress import Progress
-from .sample_views import JoinedSamples, SomeSamples
+from .sample_views import SomeSamples
 from .samples import Samples, iterate
 
 MAX_CLEAN = 0.25
@@ -67,17 +71,17 @@ def clean_quarantine(
     *,
     targets: Sequence[int],
     layers: Sequence[str] | None = None,
-    generator: torch.Generator,
+    seed: int,
 ) -> Cleaned:
     """Keep the samples of a quarantine that show the trigger of the bundle that flagged them.
 
     A bundle that is wrong on one clean sample in a hundred fills half of its quarantine with such
     where one request in a hundred is triggered. Only samples that are predicted as its target can
-    be its trigger's. Together with the clean samples, which show what the class looks like, the
-    quarantine is split as a mixed pool is (`directions.pool.split`); its members of the triggered
-    group are kept.
+    be its trigger's. These are put beside the clean samples predicted as the target, and scored as
+    those of a mixed pool are (`directions.pool.class_groups`). Where they are two groups that lie
+    apart, and one of them holds hardly any of the clean samples, its members are kept.
 
-    It takes what splitting a pool of all these samples takes.
+    It takes one pass over all samples, and less than a second for each target.
 
     Args:
         model: in evaluation mode, unrepaired.
@@ -87,8 +91,9 @@ def clean_quarantine(
         method: a name in `directions.pool.methods.METHODS`.
         targets: the classes that the bundle is for, of each of which samples must be kept: a bundle
             that is built from what is kept takes the place of the first.
-        layers: names of the layers to look at, in the order in which they run; None to find them.
-        generator: of the random numbers.
+        layers: names of layers in the order in which they run, the last of which is looked at where
+            no linear layer gives the logits; None to find them.
+        seed: of the random numbers.
 
     Raises:
         NoTriggerError: of a target there are too few samples, or they do not hold together.
@@ -103,30 +108,55 @@ def clean_quarantine(
             f"{clean.source}"
         )
     samples = SomeSamples(quarantine, _first_of_equal(quarantine))
-    with Progress("reading the quarantine", len(samples)) as progress:
-        logits = predict_logits(model, samples, range(len(samples)), progress)
-    predicted = logits.argmax(1)
-    for target in targets:
-        _refuse_few(int((predicted == target).sum()), "predicted as", target, samples)
-    members = _is_one_of(predicted, targets).nonzero().flatten()
-    pool = JoinedSamples(SomeSamples(samples, members.tolist()), clean)
-    try:
-        split = split_pool(
-            model, pool, example, method, layers=layers, clean=clean, generator=generator
+    last = (candidate_layers(model, example) if layers is None else layers)[-1]
+    with Progress("reading the quarantine", len(samples) + len(clean)) as progress:
+        read, known = (
+            read_last_layer(model, each, example, last, progress) for each in (samples, clean)
         )
-    except NoTriggerError:
-        raise _no_trigger(samples, targets) from None
-    known = torch.arange(len(pool)) >= len(members)
-    for target in targets:
-        group = split.flagged & (split.predicted == target)
-        if not bool(group.any()) or float(known[group].double().mean()) > MAX_CLEAN:
-            raise _no_trigger(samples, [target])
-        _refuse_few(int((group & ~known).sum()), "apart from clean ones of", target, samples)
-    scores = torch.zeros(len(samples), dtype=split.scores.dtype)
+    scores = torch.zeros(len(samples), dtype=torch.float64)
     kept = torch.zeros(len(samples), dtype=torch.bool)
-    scores[members], kept[members] = split.scores[~known], split.flagged[~known]
-    found = Split(predicted, scores, kept, tuple(targets))
-    return Cleaned(samples, found, len(quarantine) - len(samples))
+    for target in targets:
+        members = read.predicted == target
+        _refuse_few(int(members.sum()), "are predicted as", target, samples)
+        found = _split_class(
+            read.features[members], known.features[known.predicted == target], method, seed
+        )
+        if found is None:
+            raise NoTriggerError(
+                f"{samples.source}: the samples predicted as class {target} do not lie together, "
+                "apart from clean ones: they show no trigger"
+            )
+        scores[members], kept[members] = found
+        _refuse_few(int(kept[members].sum()), "lie apart from clean ones of", target, samples)
+    split = Split(read.predicted, scores, kept, tuple(targets))
+    return Cleaned(samples, split, len(quarantine) - len(samples))
+
+
+def _split_class(
+    features: Tensor, known: Tensor, method: str, seed: int
+) -> tuple[Tensor, Tensor] | None:
+    """Score the samples of a predicted class, and find those that lie apart from clean ones.
+
+    Args:
+        features: of the quarantine's samples, (n, D).
+        known: of clean ones, (m, D).
+        method: that scores.
+        seed: of the random numbers.
+
+    Returns:
+        The scores, (n,) float64, high for the second, (n,) bool; or None where none lie apart.
+    """
+    features, clean = features.double(), known.double()
+    both: Matrix = torch.cat([features, clean]).numpy()
+    groups = find_class_groups(both, clean.numpy(), METHODS[method], seed)
+    if groups.upper is None:
+        return None
+    scores, upper = torch.from_numpy(groups.scores), torch.from_numpy(groups.upper)
+    for group in (upper, ~upper):
+        if float((group[len(features) :]).sum() / group.sum()) <= MAX_CLEAN:
+            turned = scores if scores[group].mean() > scores[~group].mean() else -scores
+            return turned[: len(features)], group[: len(features)]
+    return None
 
 
 def _first_of_equal(samples: Samples) -> list[int]:
@@ -145,13 +175,6 @@ def _is_one_of(predicted: Tensor, targets: Sequence[int]) -> Tensor:
 def _refuse_few(count: int, how: str, target: int, samples: Samples) -> None:
     if count < MIN_TRIGGERED:
         raise NoTriggerError(
-            f"{samples.source}: {count} of {len(samples)} different samples are {how} class "
+            f"{samples.source}: {count} of {len(samples)} different samples {how} class "
             f"{target}, expected at least {MIN_TRIGGERED} to build from"
         )
-
-
-def _no_trigger(samples: Samples, targets: Sequence[int]) -> NoTriggerError:
-    return NoTriggerError(
-        f"{samples.source}: the samples predicted as {class_list(targets)} do not lie together, "
-        "apart from clean ones: they show no trigger"
-    )

@@ -44,39 +44,3 @@ class SomeSamples:
     def describe_input(self, config: HandlerConfig) -> InputDescription:
         """Return what a model that takes these samples takes."""
         return self._samples.describe_input(config)
-
-
-class JoinedSamples:
-    """Some samples, and behind them others.
-
-    Nobody knows the classes of all of them, so they have none.
-
-    Args:
-        first: the samples at the indices from 0 on.
-        second: those behind them, of the same shape.
-    """
-
-    class_names: Sequence[str] | None = None
-    labels: Tensor | None = None
-
-    def __init__(self, first: Samples, second: Samples) -> None:
-        self._first, self._second = first, second
-        self.source = first.source
-        self.names: Sequence[str] = [*first.names, *second.names]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def load(self, indices: Sequence[int]) -> Tensor:
-        """Return the samples at `indices` of both, (n, *input shape) float32."""
-        border = len(self._first)
-        return torch.stack(
-            [
-                (self._first.load([i]) if i < border else self._second.load([i - border]))[0]
-                for i in indices
-            ]
-        )
-
-    def describe_input(self, config: HandlerConfig) -> InputDescription:
-        """Return what a model that takes these samples takes."""
-        return self._first.describe_input(config)

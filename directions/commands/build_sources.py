@@ -136,7 +136,7 @@ def _from_quarantine(
         args.split_by,
         targets=targets,
         layers=layers,
-        generator=torch.Generator().manual_seed(args.seed),
+        seed=args.seed,
     )
     for line in cleaned.describe():
         print(line)

@@ -37,7 +37,7 @@ def clean_up(folder, kind, quarantine, clean=None, method=METHODS[0], targets=(0
         files[0].load([0]),
         method,
         targets=targets,
-        generator=torch.Generator().manual_seed(0),
+        seed=0,
     )
 
 

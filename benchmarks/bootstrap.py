@@ -1,0 +1,222 @@
+"""Bootstrap: from a bundle built of clean images alone to one refined from what that flagged.
+
+    python -m benchmarks.bootstrap --data cifar10-jpg.zip --cache DIR --victims wanet-vgg ...
+
+Requests come in a stream of which a share is triggered. What the bundle flags is kept in
+quarantine; after every 25 flagged, rightly or not, a bundle is refined from all of the quarantine
+and takes the place of the one before. One half of the test images is the stream, the other is what
+is measured on. A run that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from directions.budget import Budget
+from directions.evidence import gather_evidence
+from directions.pool.unlabelled import UnlabelledSamples
+from directions.quarantine import clean_quarantine
+from directions.reconstruct.find_triggers import find_triggers
+from directions.reconstruct.methods import METHODS
+from directions.reconstruct.stamped_samples import stamp_samples
+from handler.bundle import Bundle
+from handler.config import HandlerConfig
+from handler.errors import FireError
+
+from . import fire
+from .clean_only import CLEAN
+from .measure import Held, hold, measure_baseline, measure_defence, share
+from .options import parse_options
+from .pools import Pool, draw_pool
+from .samples import ImageSamples
+from .victims.attacks.attack import Attack
+from .victims.catalogue import benign_twin
+from .victims.data import Images, load_data
+from .victims.poison import to_float
+from .victims.train import obtain_backdoored, obtain_victim
+
+RESULTS = Path(__file__).parent / "results" / "bootstrap.json"
+SHARES = (0.01, 0.05, 0.2)
+STEP = 25
+MOST = 50
+"""Flagged requests after which the stream ends."""
+
+SEED = 0
+BATCH = 100
+SPLIT_BY = "activation-clustering"
+
+
+def main() -> None:
+    """Measure the victims and write the results."""
+    args, recipes, results = parse_options(__doc__.splitlines()[0], RESULTS)
+    data = load_data(args.data, args.cache)
+    order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
+    stream, held_out = (data.test.at(half) for half in order.chunk(2))
+    order = torch.randperm(len(data.pool), generator=torch.Generator().manual_seed(SEED))
+    clean = as_samples(data.pool.at(order[:CLEAN]), "clean")
+    done = {row["victim"] for row in results.rows}
+    for recipe in tqdm(recipes, desc="bootstrap"):
+        if recipe.name in done:
+            continue
+        victim, attack = obtain_backdoored(recipe, data, args.cache)
+        benign = obtain_victim(benign_twin(recipe), data, args.cache)
+        held = hold(attack, held_out)
+        row: dict[str, Any] = {
+            "victim": recipe.name,
+            "baseline": asdict(measure_baseline(victim.model, benign.model, held)),
+            "target": victim.target,
+        }
+        try:
+            first = build_first(victim.model, clean, list(METHODS), None)
+        except FireError as error:
+            results.replace(recipe.name, [row | {"refused": str(error)}])
+            continue
+        row["first"] = describe(victim.model, first, held)
+        results.replace(
+            recipe.name,
+            [
+                row
+                | {
+                    "share": triggered,
+                    "refined": refine_on(
+                        victim.model,
+                        first,
+                        clean,
+                        draw_stream(attack, stream, triggered),
+                        held,
+                    ),
+                }
+                for triggered in SHARES
+            ],
+        )
+
+
+def draw_stream(attack: Attack, images: Images, triggered: float) -> Pool:
+    """Return images in random order, a share of them triggered, these anywhere among them."""
+    drawn = draw_pool(attack, images, triggered, SEED)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(SEED))
+    return Pool(drawn.images.at(order), drawn.triggered[order], drawn.wanted[order])
+
+
+def build_first(
+    model: nn.Module, clean: ImageSamples, methods: Sequence[str], target: int | None
+) -> Bundle:
+    """Build a bundle from clean images alone.
+
+    Raises:
+        FireError: no trigger is found, or none that a bundle can be built from.
+    """
+    found = find_triggers(
+        model,
+        clean,
+        clean.describe_input(HandlerConfig(input="tensor")),
+        methods=methods,
+        target=target,
+        seed=SEED,
+        budget=Budget(),
+        tell=lambda line: None,
+    )
+    return fire.build_from(model, stamp_samples(clean, found), SEED, target=found[0].target)
+
+
+def refine_on(
+    model: nn.Module, first: Bundle, clean: ImageSamples, stream: Pool, held: Held
+) -> list[dict[str, Any]]:
+    """Let a stream pass, and refine the bundle after every `STEP` flagged requests.
+
+    Args:
+        model: the victim.
+        first: the bundle that the stream begins with.
+        clean: what all bundles are built from, beside what was flagged.
+        stream: in its order.
+        held: what each refined bundle is measured on.
+
+    Returns:
+        For each refinement what was in quarantine, what was kept of it, and the bundle's figures,
+        or why it was refused; then the bundle before it goes on. Fewer where the stream ends first.
+    """
+    bundle, passed, steps = first, 0, []
+    flagged = torch.empty(0, dtype=torch.long)
+    while len(flagged) < MOST:
+        more, passed = flag_next(model, bundle, stream.images, passed)
+        if len(more) < STEP:
+            break
+        flagged = torch.cat([flagged, more])
+        step: dict[str, Any] = {
+            "flagged": len(flagged),
+            "requests": passed,
+            "triggered": share(stream.triggered[flagged]),
+        }
+        try:
+            bundle, kept = refine(model, bundle, clean, stream.images.at(flagged))
+        except FireError as error:
+            steps.append(step | {"refused": str(error)})
+            continue
+        right = stream.triggered[flagged[kept]]
+        step |= {"kept": len(kept), "kept_triggered": share(right)}
+        steps.append(step | describe(model, bundle, held))
+    return steps
+
+
+def flag_next(model: nn.Module, bundle: Bundle, images: Images, start: int) -> tuple[Tensor, int]:
+    """Answer requests until a bundle has flagged `STEP` of them.
+
+    Returns:
+        The indices of those flagged, fewer where the stream ends, and of the request that follows.
+    """
+    answer, found = fire.defend(model, bundle), torch.empty(0, dtype=torch.long)
+    for i in range(start, len(images), BATCH):
+        flagged = answer(to_float(images.pixels[i : i + BATCH])).flagged
+        if flagged is not None:
+            found = torch.cat([found, i + flagged.nonzero().flatten()])
+        if len(found) >= STEP:
+            return found[:STEP], int(found[STEP - 1]) + 1
+    return found, len(images)
+
+
+def refine(
+    model: nn.Module, bundle: Bundle, clean: ImageSamples, flagged: Images
+) -> tuple[Bundle, list[int]]:
+    """Build a bundle from what another one flagged, and tell which of it was kept.
+
+    Raises:
+        FireError: the quarantine shows no trigger, or no bundle can be built from it.
+    """
+    quarantine = as_samples(flagged, "quarantine")
+    cleaned = clean_quarantine(
+        model,
+        quarantine,
+        clean,
+        clean.load([0]),
+        SPLIT_BY,
+        targets=bundle.targets,
+        seed=SEED,
+    )
+    evidence = gather_evidence(clean, UnlabelledSamples(cleaned.samples, cleaned.kept))
+    target = bundle.targets[0] if len(bundle.targets) == 1 else None
+    kept = [quarantine.names.index(cleaned.samples.names[i]) for i in cleaned.kept]
+    return fire.build_from(model, evidence, SEED, target=target), kept
+
+
+def describe(model: nn.Module, bundle: Bundle, held: Held) -> dict[str, Any]:
+    """Return a bundle's choices and figures."""
+    figures = measure_defence(fire.defend(model, bundle), held)
+    return {"bundle": fire.describe(bundle), "figures": asdict(figures)}
+
+
+def as_samples(images: Images, source: str) -> ImageSamples:
+    """Return images as the samples that a build takes, without their labels."""
+    samples = ImageSamples(images, source, [f"{i}.png" for i in range(len(images))])
+    samples.labels = None
+    return samples
+
+
+if __name__ == "__main__":
+    main()
