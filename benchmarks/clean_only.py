@@ -21,7 +21,7 @@ from tqdm import tqdm
 from directions.budget import Budget
 from directions.errors import NoTriggerError
 from directions.reconstruct.find_triggers import find_triggers
-from directions.reconstruct.methods import METHODS
+from directions.reconstruct.methods import AFFORDABLE
 from directions.reconstruct.stamped_samples import stamp_samples
 from handler.config import HandlerConfig
 from handler.errors import FireError
@@ -87,7 +87,7 @@ def measure(model: nn.Module, images: Images, held: Held | None) -> dict[str, An
             model,
             clean,
             clean.describe_input(HandlerConfig(input="tensor")),
-            methods=list(METHODS),
+            methods=list(AFFORDABLE),
             target=None,
             seed=SEED,
             budget=Budget(),

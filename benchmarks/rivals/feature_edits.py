@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from benchmarks.evidence import Evidence
 from benchmarks.measure import predict, share
-from handler.layers import feature_of, find_layer, with_feature
+from directions.edited_layer import Edit, edited
 
 from .rival import Answers, Defence, answer_with
-
-Edit = Callable[[Tensor], Tensor]
-"""Returns features (N, *S), changed."""
-
-
-@contextmanager
-def edited(model: nn.Module, layer: str, edit: Edit) -> Iterator[None]:
-    """Let the model run with the features of a layer changed."""
-
-    def hook(module: nn.Module, args: object, output: object) -> object:
-        feature = feature_of(output)
-        if feature is None:
-            raise TypeError(f"layer {layer!r} returns no tensor of features")
-        return with_feature(output, edit(feature))
-
-    handle = find_layer(model, layer).register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def answer_edited(model: nn.Module, layer: str, edit: Edit) -> Defence:

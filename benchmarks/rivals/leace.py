@@ -12,9 +12,10 @@ from benchmarks.evidence import Evidence
 from benchmarks.measure import predict
 from benchmarks.victims.data import Images
 from directions.channels import channel_means
+from directions.edited_layer import Edit
 from directions.record import record_features
 
-from .feature_edits import Edit, defend_at_best_layer
+from .feature_edits import defend_at_best_layer
 from .layer_means import layers_to_try
 from .rival import Defence, Granted
 

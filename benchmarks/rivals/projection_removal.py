@@ -10,7 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .feature_edits import Edit, defend_at_best_layer
+from directions.edited_layer import Edit
+
+from .feature_edits import defend_at_best_layer
 from .layer_means import LayerMeans, layer_means
 from .rival import Defence, Granted
 

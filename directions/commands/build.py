@@ -52,9 +52,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     source.add_argument(
         "--reconstruct",
-        choices=("all", "generated", "additive", "smooth", "neural-cleanse"),
-        help="search the model for its trigger, with clean samples alone, by one method or by all; "
-        "for images. It takes minutes, for large models hours: see --budget",
+        choices=("all", "generated", "additive", "smooth", "neural-cleanse", "tabor", "abs"),
+        help="search the model for its trigger, with clean samples alone, by one method or by all "
+        "but tabor and abs, which take longer; for images. It takes minutes, for large models "
+        "hours: see --budget",
     )
     parser.add_argument(
         "--budget",

@@ -189,14 +189,14 @@ def _reconstructed(
 ) -> Gathered:
     from ..budget import Budget
     from ..reconstruct.find_triggers import find_triggers
-    from ..reconstruct.methods import METHODS
+    from ..reconstruct.methods import AFFORDABLE
     from ..reconstruct.stamped_samples import stamp_samples
 
     found = find_triggers(
         loaded.model,
         clean,
         clean.describe_input(config),
-        methods=list(METHODS) if args.reconstruct == "all" else [args.reconstruct],
+        methods=list(AFFORDABLE) if args.reconstruct == "all" else [args.reconstruct],
         target=target,
         seed=args.seed,
         budget=Budget(args.budget),

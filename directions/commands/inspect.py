@@ -29,11 +29,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--method",
         nargs="+",
         metavar="NAME",
-        help="neural-cleanse, additive, smooth, generated: classes to which a reconstructed "
-        "trigger leads with less than to others; neuron-inspect: outliers among the classes' "
-        "saliency maps, a hint only; meta-classifier: trained on the answers of shadow models with "
-        "and without backdoors, takes as long as training these (default: what is affordable, and "
-        "it says what that is)",
+        help="neural-cleanse, tabor, abs, additive, smooth, generated: classes to which a "
+        "reconstructed trigger leads with less than to others; neuron-inspect: outliers among the "
+        "classes' saliency maps, a hint only; meta-classifier: trained on the answers of shadow "
+        "models with and without backdoors, takes as long as training these (default: what is "
+        "affordable, and it says what that is)",
     )
     parser.add_argument(
         "--shadows",

@@ -13,18 +13,15 @@ import math
 import torch
 from torch import Tensor
 
+from .patch import Patch, PatchOptimizer
 from .subject import Subject, loss_towards
 
-RATE = 0.1
-BETAS = (0.5, 0.9)
 FIRST_WEIGHT = 1e-3
 FACTOR = 2.0
 PATIENCE = 10
 """Steps between two changes of the weight."""
 
 SUCCESS = 0.95
-FIRST_MASK = -1.0
-"""Logit of the mask everywhere, to begin with."""
 
 
 class NeuralCleanse:
@@ -41,45 +38,52 @@ class NeuralCleanse:
 
     def __init__(self, subject: Subject, target: int, generator: torch.Generator) -> None:
         self._subject, self._target, self._generator = subject, target, generator
-        shape = tuple(subject.inputs.shape[1:])
-        self._mask = torch.full((1, *shape[1:]), FIRST_MASK, requires_grad=True)
-        self._pattern = torch.zeros(shape, requires_grad=True)
-        self._optimizer = torch.optim.Adam([self._mask, self._pattern], RATE, BETAS)
+        self._optimizer = PatchOptimizer(subject.inputs.shape[1:], subject.box)
         self._weight = FIRST_WEIGHT
-        self._best: tuple[Tensor, Tensor] | None = None
+        self._best: Patch | None = None
         self.size = math.inf
+
+    @property
+    def patch(self) -> Patch:
+        """The smallest patch that works, or the one so far."""
+        return self._optimizer.patch().detach() if self._best is None else self._best
 
     def advance(self, steps: int) -> None:
         """Go on for so many steps of a batch each."""
         successes: list[float] = []
         for _ in range(steps):
-            batch = self._subject.batch(self._target, self._generator)
+            rows = self._subject.draw(self._target, self._generator)
+            inputs, predicted = self._subject.inputs[rows], self._subject.predicted[rows]
             with torch.enable_grad():
-                mask, pattern = self._patch()
-                logits = self._subject.logits(batch * (1 - mask) + mask * pattern)
-                size = mask.sum()
-                loss = loss_towards(self._target, logits) + self._weight * size
-                gradients = torch.autograd.grad(loss, [self._mask, self._pattern])
-            self._mask.grad, self._pattern.grad = gradients
-            self._optimizer.step()
+                patch = self._optimizer.patch()
+                logits = self._subject.logits(patch.put_on(inputs))
+                loss = loss_towards(self._target, logits)
+                loss = loss + self._penalty(patch, self._weight, inputs, predicted)
+                self._optimizer.step(loss)
             successes.append(float((logits.argmax(1) == self._target).float().mean()))
             if len(successes) == PATIENCE:
                 works = sum(successes) / PATIENCE >= SUCCESS
-                if works and float(size.detach()) < self.size:
-                    self._best = mask.detach(), pattern.detach()
-                    self.size = float(size.detach())
+                size = float(patch.size.detach())
+                if works and size < self.size:
+                    self._best, self.size = patch.detach(), size
                 self._weight = self._weight * (FACTOR if works else FACTOR**-1.5)
                 successes.clear()
 
     def effort(self, loss: float) -> float:
         """Return the logarithm of the mask's size: patches differ by factors."""
-        return math.log(min(self.size, self._mask.numel()))
+        return math.log(min(self.size, self._subject.inputs[0, 0].numel()))
 
     def stamp(self, inputs: Tensor) -> Tensor:
         """Put the smallest patch that works, or the one so far, on inputs (N, C, H, W)."""
-        mask, pattern = self._patch() if self._best is None else self._best
-        return inputs * (1 - mask) + mask * pattern
+        return self.patch.put_on(inputs)
 
-    def _patch(self) -> tuple[Tensor, Tensor]:
-        box = self._subject.box
-        return self._mask.sigmoid(), box.low + box.width * self._pattern.sigmoid()
+    def _penalty(self, patch: Patch, weight: float, inputs: Tensor, predicted: Tensor) -> Tensor:
+        """Return what a step reduces beside the loss towards the target.
+
+        Args:
+            patch: as it is.
+            weight: of the mask's size, at present.
+            inputs: the step's batch, (N, C, H, W).
+            predicted: classes that the model predicts these as, (N,) int64.
+        """
+        return weight * patch.size

@@ -50,10 +50,14 @@ class Subject:
         """Return the inputs that are not predicted as the target anyway, (M, *S)."""
         return self.inputs[self.predicted != target]
 
+    def draw(self, target: int, generator: torch.Generator, size: int = BATCH) -> Tensor:
+        """Draw some of these, and return their places among the inputs, (size,) int64."""
+        others = (self.predicted != target).nonzero().flatten()
+        return others[torch.randint(len(others), (size,), generator=generator)]
+
     def batch(self, target: int, generator: torch.Generator, size: int = BATCH) -> Tensor:
         """Draw some of these, (size, *S)."""
-        others = self.others(target)
-        return others[torch.randint(len(others), (size,), generator=generator)]
+        return self.inputs[self.draw(target, generator, size)]
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Return the logits of inputs (N, *S), (N, classes) float32, differentiable."""

@@ -5,7 +5,7 @@ from directions.budget import Budget
 from directions.build import BuildOptions, build_bundle
 from directions.errors import CalibrationError, NoTriggerError
 from directions.reconstruct.find_triggers import find_triggers
-from directions.reconstruct.methods import METHODS
+from directions.reconstruct.methods import AFFORDABLE
 from directions.reconstruct.stamped_samples import stamp_samples
 from directions.samples import TensorFileSamples
 from handler.attach import attach
@@ -23,7 +23,7 @@ def clean_samples(folder, count=120):
 
 
 def find(samples, drive=10.0, tell=lambda line: None, **given):
-    given = {"methods": list(METHODS), "target": None, "seed": 0, "budget": Budget()} | given
+    given = {"methods": list(AFFORDABLE), "target": None, "seed": 0, "budget": Budget()} | given
     return find_triggers(PatchNet(drive), samples, UNIT, tell=tell, **given)
 
 
@@ -33,7 +33,7 @@ def test_from_clean_samples_to_a_repair_of_a_trigger_that_nobody_showed(tmp_path
     assert {one.target for one in found} == {0}
     assert len(found) >= 3
     assert lines[0] == "class 0 stands out"
-    assert len(lines) == 3 + len(METHODS)
+    assert len(lines) == 3 + len(AFFORDABLE)
     assert lines[1].startswith("  by generated: anomaly index ")
     net = PatchNet()
     bundle = build_bundle(
