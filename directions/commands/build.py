@@ -54,8 +54,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--reconstruct",
         choices=("all", "generated", "additive", "smooth", "neural-cleanse", "tabor", "abs"),
         help="search the model for its trigger, with clean samples alone, by one method or by all "
-        "but tabor and abs, which take longer; for images. It takes minutes, for large models "
-        "hours: see --budget",
+        "but tabor and abs, which look for patches, too; for images. It takes minutes, for large "
+        "models hours: see --budget",
     )
     parser.add_argument(
         "--budget",

@@ -49,9 +49,9 @@ METHODS: Mapping[str, Method] = {
     "smooth": Method(search_smooth, 14 / 255, screening=30, steps=60),
     "neural-cleanse": Method(_unbounded(NeuralCleanse), 1.0, screening=120, steps=200),
     "tabor": Method(_unbounded(Tabor), 1.0, screening=120, steps=200),
-    "abs": Method(AbsSearch, 0.06, screening=60, steps=120),
+    "abs": Method(AbsSearch, 0.02, screening=60, steps=120),
 }
 
 AFFORDABLE = ("generated", "additive", "smooth", "neural-cleanse")
-"""What "all" means where a model is searched by all methods: the others find patches only, as
-`neural-cleanse` does, and cost more."""
+"""What "all" means where a model is searched by all methods: the others look for patches,
+as `neural-cleanse` does already, and would add as much time as it takes, or more."""

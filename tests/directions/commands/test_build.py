@@ -7,6 +7,7 @@ import torch
 from torchvision.transforms.functional import to_pil_image
 
 from directions.commands.main import main
+from directions.errors import NoTriggerError
 from directions.pool.methods import METHODS
 from directions.reconstruct.methods import METHODS as RECONSTRUCTIONS
 from handler.bundle import load_bundle
@@ -303,6 +304,28 @@ def test_clean_images_of_a_benign_model_are_3_and_write_nothing(tmp_path, capsys
     assert (status, out) == (3, "")
     assert err.startswith(f"torchserve-fire build: {clean}: no class is easier")
     assert not (tmp_path / "b.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "methods"),
+    [
+        ("all", ["generated", "additive", "smooth", "neural-cleanse"]),
+        ("tabor", ["tabor"]),
+        ("abs", ["abs"]),
+    ],
+)
+def test_the_methods_that_search(tmp_path, capsys, monkeypatch, patch_model, name, methods):
+    searched = []
+
+    def find(*args, methods, **others):
+        searched.extend(methods)
+        raise NoTriggerError("none")
+
+    monkeypatch.setattr("directions.reconstruct.find_triggers.find_triggers", find)
+    clean = save_images(tmp_path / "clean", images(8))
+    command = ["build", *patch_model[0.0], "--clean", clean, "--reconstruct", name]
+    assert run(capsys, *command, "--output", tmp_path / "b.safetensors")[0] == 3
+    assert searched == methods
 
 
 @pytest.mark.parametrize(
