@@ -24,7 +24,7 @@ from directions.evidence import gather_evidence
 from directions.pool.unlabelled import UnlabelledSamples
 from directions.quarantine import clean_quarantine
 from directions.reconstruct.find_triggers import find_triggers
-from directions.reconstruct.methods import METHODS
+from directions.reconstruct.methods import AFFORDABLE
 from directions.reconstruct.stamped_samples import stamp_samples
 from handler.bundle import Bundle
 from handler.config import HandlerConfig
@@ -74,7 +74,7 @@ def main() -> None:
             "target": victim.target,
         }
         try:
-            first = build_first(victim.model, clean, list(METHODS), None)
+            first = build_first(victim.model, clean, AFFORDABLE, None)
         except FireError as error:
             results.replace(recipe.name, [row | {"refused": str(error)}])
             continue

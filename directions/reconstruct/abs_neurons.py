@@ -83,7 +83,8 @@ class AbsSearch:
 
     def _try(self, neuron: Neuron) -> _Trial:
         """Search for a patch that excites a neuron, by nothing but the neuron."""
-        optimizer = PatchOptimizer(self._subject.inputs.shape[1:], self._subject.box)
+        shape = self._subject.inputs.shape[1:]
+        optimizer = PatchOptimizer(shape, self._subject.box, self._generator)
         optimizer.shrink(self._limit)
         for _ in range(TRIAL):
             with torch.enable_grad():

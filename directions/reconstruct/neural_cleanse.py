@@ -38,7 +38,7 @@ class NeuralCleanse:
 
     def __init__(self, subject: Subject, target: int, generator: torch.Generator) -> None:
         self._subject, self._target, self._generator = subject, target, generator
-        self._optimizer = PatchOptimizer(subject.inputs.shape[1:], subject.box)
+        self._optimizer = PatchOptimizer(subject.inputs.shape[1:], subject.box, generator)
         self._weight = FIRST_WEIGHT
         self._best: Patch | None = None
         self.size = math.inf

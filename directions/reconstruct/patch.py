@@ -13,7 +13,7 @@ from .input_box import InputBox
 RATE = 0.1
 BETAS = (0.5, 0.9)
 FIRST_MASK = -1.0
-"""Logit of the mask everywhere, to begin with."""
+"""Mean logit of the mask, to begin with."""
 
 HALVINGS = 30
 """Of the interval in which the logits' shift lies; far beyond what float32 tells apart."""
@@ -51,12 +51,16 @@ class PatchOptimizer:
     Args:
         shape: of an input, (C, H, W).
         box: what inputs may hold.
+        generator: of mask and pattern to begin with; another one ends at another place where a
+            trigger works at several.
     """
 
-    def __init__(self, shape: torch.Size, box: InputBox) -> None:
+    def __init__(self, shape: torch.Size, box: InputBox, generator: torch.Generator) -> None:
         self._box = box
-        self._mask = torch.full((1, *shape[1:]), FIRST_MASK, requires_grad=True)
-        self._pattern = torch.zeros(shape, requires_grad=True)
+        self._mask = FIRST_MASK + torch.randn(1, *shape[1:], generator=generator)
+        self._pattern = torch.randn(shape, generator=generator)
+        for logits in (self._mask, self._pattern):
+            logits.requires_grad_()
         self._optimizer = torch.optim.Adam([self._mask, self._pattern], RATE, BETAS)
 
     def patch(self) -> Patch:
