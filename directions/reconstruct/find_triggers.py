@@ -9,6 +9,7 @@ from torch import nn
 
 from handler.bundle import InputDescription
 
+from ..anomaly_index import MIN_CLASSES
 from ..budget import Budget
 from ..errors import CalibrationError, NoTriggerError
 from ..progress import Progress
@@ -110,12 +111,20 @@ def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:
         return max(suspects)[1]
     if any(screening.index is None for screening in screenings):
         raise CalibrationError(
-            f"{clean.source}: not all classes could be compared: raise the --budget, or name the "
-            "--target"
+            f"{clean.source}: the classes could not be compared, since they are fewer than "
+            f"{MIN_CLASSES} or the time was over: raise the --budget, or name the --target"
         )
+    _, nearest, target = max(
+        (
+            (float(s.index.max()), s, int(s.index.argmax()))
+            for s in screenings
+            if s.index is not None
+        ),
+        key=lambda found: found[0],
+    )
     raise NoTriggerError(
         f"{clean.source}: no class is easier to lead these samples to than the others are, so "
-        "there is no sign of a trigger"
+        f"there is no sign of a trigger (nearest: class {target} by {_describe(nearest, target)})"
     )
 
 
