@@ -9,6 +9,7 @@ Driessen, "A Fast Algorithm for the Minimum Covariance Determinant Estimator" (1
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 
@@ -65,7 +66,7 @@ def _concentrate(features: Matrix, distances: Vector) -> LedoitWolf:
     return fitted
 
 
-def _nearest_half(distances: Vector) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _nearest_half(distances: Vector) -> npt.NDArray[np.int64]:
     return np.sort(np.argsort(distances, kind="stable")[: (len(distances) + 1) // 2])
 
 
