@@ -106,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     from ..save_bundle import save_bundle
     from ..write_file import check_writable
     from .build_sources import gather
+    from .checks import check_seed
 
     check_environment()
     if args.target != "auto" and not args.target.isdecimal():
@@ -114,8 +115,7 @@ def run(args: argparse.Namespace) -> int:
         raise CalibrationError(
             f"--budget {args.budget:g}: expected seconds above 0, beside --reconstruct"
         )
-    if not 0 <= args.seed < 2**63:
-        raise CalibrationError(f"--seed {args.seed}: expected 0 to 2**63 - 1")
+    check_seed(args.seed)
     if args.output.suffix != ".safetensors":
         raise CalibrationError(f"--output {args.output}: expected a name ending in .safetensors")
     check_writable(args.output)

@@ -151,21 +151,11 @@ def _targets_to_refine(
     args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig, target: int | None
 ) -> tuple[int, ...]:
     """Return the classes that the first bundle is for, or the one of them that was named."""
-    from handler.bundle import load_bundle
-    from handler.fit import check_model_fits, matching_input
-
     from ..errors import CalibrationError
     from ..metrics import class_list
+    from .checks import load_fitting_bundle
 
-    bundle = load_bundle(args.refine)
-    matching_input(config, bundle)
-    check_model_fits(
-        bundle,
-        str(args.refine),
-        loaded.class_name,
-        loaded.weights_sha256,
-        allow_other_weights=config.allow_other_weights,
-    )
+    bundle = load_fitting_bundle(args.refine, config, loaded)
     if not all(repair.only_target for repair in bundle.repairs):
         raise CalibrationError(
             f"{args.refine}: flags samples whatever class they are predicted as, expected a bundle "

@@ -34,30 +34,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from handler.bundle import load_bundle
     from handler.config import load_config
-    from handler.fit import check_model_fits, matching_input
     from handler.load_model import load_model
 
     from ..environment import check_environment
     from ..evaluate import evaluate_bundle
     from ..samples import open_samples
     from ..write_file import check_writable, write_file
+    from .checks import load_fitting_bundle
 
     check_environment()
     if args.json is not None:
         check_writable(args.json)
     config = load_config(args.config_file)
-    bundle = load_bundle(args.bundle)
-    matching_input(config, bundle)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
-    check_model_fits(
-        bundle,
-        str(args.bundle),
-        loaded.class_name,
-        loaded.weights_sha256,
-        allow_other_weights=config.allow_other_weights,
-    )
+    bundle = load_fitting_bundle(args.bundle, config, loaded)
     figures = evaluate_bundle(
         loaded,
         bundle,

@@ -135,10 +135,12 @@ def _check(args: argparse.Namespace, names: list[str]) -> None:
     Raises:
         CalibrationError: a method that does not exist, or that needs samples which are not given;
             a number out of its range.
+        ArgumentError: likewise.
     """
     from ..errors import CalibrationError
     from ..inspection.meta_classifier import MIN_SHADOWS
     from ..inspection.methods import METHODS
+    from .checks import check_seed
 
     for name in names:
         if name not in METHODS:
@@ -149,5 +151,4 @@ def _check(args: argparse.Namespace, names: list[str]) -> None:
         raise CalibrationError(f"--shadows {args.shadows}: expected at least {MIN_SHADOWS}")
     if args.budget is not None and not args.budget > 0:
         raise CalibrationError(f"--budget {args.budget:g}: expected seconds, more than 0")
-    if not 0 <= args.seed < 2**63:
-        raise CalibrationError(f"--seed {args.seed}: expected 0 to 2**63 - 1")
+    check_seed(args.seed)

@@ -97,9 +97,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     import torch
 
-    from handler.bundle import load_bundle
     from handler.config import load_config
-    from handler.fit import check_model_fits, matching_input
     from handler.load_model import load_model
 
     from ..environment import check_environment
@@ -111,23 +109,14 @@ def run(args: argparse.Namespace) -> int:
     from ..sanitize.methods import METHODS, Given
     from ..sanitize.training import Schedule
     from ..sanitize.weights_file import check_output, write_weights
+    from .checks import load_fitting_bundle
 
     check_environment()
     _check_arguments(args)
     check_output(args.output, args.serialized_file)
     config = load_config(args.config_file)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
-    bundle = None
-    if args.bundle is not None:
-        bundle = load_bundle(args.bundle)
-        matching_input(config, bundle)
-        check_model_fits(
-            bundle,
-            str(args.bundle),
-            loaded.class_name,
-            loaded.weights_sha256,
-            allow_other_weights=config.allow_other_weights,
-        )
+    bundle = None if args.bundle is None else load_fitting_bundle(args.bundle, config, loaded)
     samples = open_samples(args.clean, config)
     classes = logits_of(loaded.model, samples.load([0])).shape[1]
     (labels,) = require_labels([samples], classes, names_file(args))
@@ -166,8 +155,10 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
     Raises:
         SanitizeError: naming the flag.
+        ArgumentError: likewise.
     """
     from ..errors import SanitizeError
+    from .checks import check_seed
 
     for option in sorted({name for names in OPTIONS.values() for name in names}):
         if getattr(args, option) is not None and option not in OPTIONS[args.method]:
@@ -190,5 +181,4 @@ def _check_arguments(args: argparse.Namespace) -> None:
             raise SanitizeError(f"--{name} {value:g}: expected a number above 0")
     if args.accuracy_loss is not None and not 0 <= args.accuracy_loss <= 1:
         raise SanitizeError(f"--accuracy-loss {args.accuracy_loss:g}: expected a share, 0 to 1")
-    if not 0 <= args.seed < 2**63:
-        raise SanitizeError(f"--seed {args.seed}: expected 0 to 2**63 - 1")
+    check_seed(args.seed)

@@ -1,0 +1,45 @@
+"""Checks that several commands make of what they are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from handler.bundle import Bundle
+    from handler.config import HandlerConfig
+    from handler.load_model import LoadedModel
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a `--seed` that a generator does not take.
+
+    Raises:
+        ArgumentError: it is negative, or too large.
+    """
+    from ..errors import ArgumentError
+
+    if not 0 <= seed < 2**63:
+        raise ArgumentError(f"--seed {seed}: expected 0 to 2**63 - 1")
+
+
+def load_fitting_bundle(file: Path, config: HandlerConfig, loaded: LoadedModel) -> Bundle:
+    """Read a bundle, and refuse one that was built for another model or another input.
+
+    Raises:
+        BundleError: it cannot be read, or was built for another model.
+        ConfigError: it was built for another input.
+    """
+    from handler.bundle import load_bundle
+    from handler.fit import check_model_fits, matching_input
+
+    bundle = load_bundle(file)
+    matching_input(config, bundle)
+    check_model_fits(
+        bundle,
+        str(file),
+        loaded.class_name,
+        loaded.weights_sha256,
+        allow_other_weights=config.allow_other_weights,
+    )
+    return bundle
