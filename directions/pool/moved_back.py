@@ -8,13 +8,11 @@ it usually is. A group that is cut out of a class shows that class, and moved, n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from handler.layers import feature_of, find_layer, with_feature
-
+from ..edited_layer import edited
 from ..moments import Moments
 from ..predict import logits_of
 from ..record import record_features
@@ -81,15 +79,8 @@ def certainty_of_other_classes(
 def _predict_moved(
     model: nn.Module, samples: Samples, indices: Sequence[int], layer: str, shift: Tensor
 ) -> Tensor:
-    def move(module: nn.Module, args: Any, output: Any) -> Any:
-        feature = feature_of(output)
-        return None if feature is None else with_feature(output, feature + shift.to(feature))
-
-    handle = find_layer(model, layer).register_forward_hook(move)
-    try:
+    with edited(model, layer, lambda features: features + shift.to(features)):
         return torch.cat([logits_of(model, batch) for _, batch in iterate(samples, indices)])
-    finally:
-        handle.remove()
 
 
 def _evenly(indices: Sequence[int], most: int) -> list[int]:
