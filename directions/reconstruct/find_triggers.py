@@ -71,6 +71,7 @@ def find_triggers(
         raise CalibrationError(
             f"target {target}: the model has the classes 0 to {subject.classes - 1}"
         )
+    screenings: list[Screening] = []
     if target is None:
         screenings = [screen(subject, name, seed, budget) for name in methods]
         target = _stands_out_most(screenings, clean)
@@ -78,15 +79,21 @@ def find_triggers(
         tell(f"class {target} stands out")
         for screening in screenings:
             tell(f"  by {_describe(screening, target)}")
+    # The first reconstruction goes on from where the screening has got to.
+    screened = {s.method: s.searches[target] for s in screenings if s.method in methods}
     rounds = max(2, len(SCALES) // len(methods))
     found = []
     title = f"reconstructing triggers of class {target}"
     with Progress(title, rounds * len(methods)) as progress:
         for i, name in itertools.product(range(rounds), methods):
-            search = start(name, subject, target, seed + i, SCALES[i])
-            for _ in range(0, METHODS[name].steps, STRETCH):
-                if not budget.spent():
-                    search.advance(STRETCH)
+            left = METHODS[name].steps
+            if i == 0 and name in screened:
+                search, left = screened[name], left - METHODS[name].screening
+            else:
+                search = start(name, subject, target, seed + i, SCALES[i])
+            while left > 0 and not budget.spent():
+                search.advance(min(STRETCH, left))
+                left -= STRETCH
             found.append(reconstruction_of(name, subject, target, search))
             progress.advance()
     useful = [one for one in found if one.success >= MIN_SUCCESS]
@@ -101,27 +108,17 @@ def find_triggers(
 
 
 def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:
-    suspects = [
-        (float(screening.index[target]), target)
-        for screening in screenings
-        if screening.index is not None
-        for target in screening.suspects
-    ]
+    indexed = [(s, s.index) for s in screenings if s.index is not None]
+    suspects = [(float(index[target]), target) for s, index in indexed for target in s.suspects]
     if suspects:
         return max(suspects)[1]
-    if any(screening.index is None for screening in screenings):
+    if len(indexed) < len(screenings):
         raise CalibrationError(
             f"{clean.source}: the classes could not be compared, since they are fewer than "
             f"{MIN_CLASSES} or the time was over: raise the --budget, or name the --target"
         )
-    _, nearest, target = max(
-        (
-            (float(s.index.max()), s, int(s.index.argmax()))
-            for s in screenings
-            if s.index is not None
-        ),
-        key=lambda found: found[0],
-    )
+    nearest, index = max(indexed, key=lambda each: float(each[1].max()))
+    target = int(index.argmax())
     raise NoTriggerError(
         f"{clean.source}: no class is easier to lead these samples to than the others are, so "
         f"there is no sign of a trigger (nearest: class {target} by {_describe(nearest, target)})"
