@@ -10,7 +10,6 @@ is measured on. A run that was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,23 +18,19 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from directions.budget import Budget
 from directions.evidence import gather_evidence
 from directions.pool.unlabelled import UnlabelledSamples
 from directions.quarantine import clean_quarantine
-from directions.reconstruct.find_triggers import find_triggers
-from directions.reconstruct.methods import AFFORDABLE
 from directions.reconstruct.stamped_samples import stamp_samples
 from handler.bundle import Bundle
-from handler.config import HandlerConfig
 from handler.errors import FireError
 
 from . import fire
-from .clean_only import CLEAN
+from .clean_only import draw_clean, search
 from .measure import Held, hold, measure_baseline, measure_defence, share
 from .options import parse_options
 from .pools import Pool, draw_pool
-from .samples import ImageSamples
+from .samples import ImageSamples, unlabelled
 from .victims.attacks.attack import Attack
 from .victims.catalogue import benign_twin
 from .victims.data import Images, load_data
@@ -59,8 +54,7 @@ def main() -> None:
     data = load_data(args.data, args.cache)
     order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
     stream, held_out = (data.test.at(half) for half in order.chunk(2))
-    order = torch.randperm(len(data.pool), generator=torch.Generator().manual_seed(SEED))
-    clean = as_samples(data.pool.at(order[:CLEAN]), "clean")
+    clean = draw_clean(data.pool)
     done = {row["victim"] for row in results.rows}
     for recipe in tqdm(recipes, desc="bootstrap"):
         if recipe.name in done:
@@ -74,7 +68,7 @@ def main() -> None:
             "target": victim.target,
         }
         try:
-            first = build_first(victim.model, clean, AFFORDABLE, None)
+            first = build_first(victim.model, clean)
         except FireError as error:
             results.replace(recipe.name, [row | {"refused": str(error)}])
             continue
@@ -105,24 +99,13 @@ def draw_stream(attack: Attack, images: Images, triggered: float) -> Pool:
     return Pool(drawn.images.at(order), drawn.triggered[order], drawn.wanted[order])
 
 
-def build_first(
-    model: nn.Module, clean: ImageSamples, methods: Sequence[str], target: int | None
-) -> Bundle:
+def build_first(model: nn.Module, clean: ImageSamples) -> Bundle:
     """Build a bundle from clean images alone.
 
     Raises:
         FireError: no trigger is found, or none that a bundle can be built from.
     """
-    found = find_triggers(
-        model,
-        clean,
-        clean.describe_input(HandlerConfig(input="tensor")),
-        methods=methods,
-        target=target,
-        seed=SEED,
-        budget=Budget(),
-        tell=lambda line: None,
-    )
+    found = search(model, clean)
     return fire.build_from(model, stamp_samples(clean, found), SEED, target=found[0].target)
 
 
@@ -189,7 +172,7 @@ def refine(
     Raises:
         FireError: the quarantine shows no trigger, or no bundle can be built from it.
     """
-    quarantine = as_samples(flagged, "quarantine")
+    quarantine = unlabelled(flagged, "quarantine")
     cleaned = clean_quarantine(
         model,
         quarantine,
@@ -209,13 +192,6 @@ def describe(model: nn.Module, bundle: Bundle, held: Held) -> dict[str, Any]:
     """Return a bundle's choices and figures."""
     figures = measure_defence(fire.defend(model, bundle), held)
     return {"bundle": fire.describe(bundle), "figures": asdict(figures)}
-
-
-def as_samples(images: Images, source: str) -> ImageSamples:
-    """Return images as the samples that a build takes, without their labels."""
-    samples = ImageSamples(images, source, [f"{i}.png" for i in range(len(images))])
-    samples.labels = None
-    return samples
 
 
 if __name__ == "__main__":

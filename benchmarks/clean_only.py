@@ -22,15 +22,15 @@ from directions.budget import Budget
 from directions.errors import NoTriggerError
 from directions.reconstruct.find_triggers import find_triggers
 from directions.reconstruct.methods import AFFORDABLE
+from directions.reconstruct.reconstruction import Reconstruction
 from directions.reconstruct.stamped_samples import stamp_samples
 from handler.config import HandlerConfig
 from handler.errors import FireError
 
 from . import fire
-from .measure import Held, hold, measure_baseline, measure_defence
+from .measure import Held, draw_test_images, hold, measure_baseline, measure_defence
 from .options import parse_options
-from .run import TEST_IMAGES
-from .samples import ImageSamples
+from .samples import ImageSamples, unlabelled
 from .victims.catalogue import benign_twin
 from .victims.data import Images, load_data
 from .victims.train import obtain_backdoored, obtain_victim
@@ -44,10 +44,8 @@ def main() -> None:
     """Measure the victims and write the results."""
     args, recipes, results = parse_options(__doc__.splitlines()[0], RESULTS)
     data = load_data(args.data, args.cache)
-    order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
-    images = data.test.at(order[:TEST_IMAGES])
-    order = torch.randperm(len(data.pool), generator=torch.Generator().manual_seed(SEED))
-    clean = data.pool.at(order[:CLEAN])
+    images = draw_test_images(data)
+    clean = draw_clean(data.pool)
     twins = {benign_twin(recipe).name: benign_twin(recipe) for recipe in recipes}
     done = {row["victim"] for row in results.rows}
     with tqdm(total=len(recipes) + len(twins), desc="clean only") as progress:
@@ -71,28 +69,41 @@ def main() -> None:
             progress.update()
 
 
-def measure(model: nn.Module, images: Images, held: Held | None) -> dict[str, Any]:
+def draw_clean(pool: Images) -> ImageSamples:
+    """Return the clean images that builds are given, without their labels."""
+    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(SEED))
+    return unlabelled(pool.at(order[:CLEAN]), "clean")
+
+
+def search(model: nn.Module, clean: ImageSamples) -> list[Reconstruction]:
+    """Search a model for its trigger by all affordable methods, told nothing but clean images.
+
+    Raises:
+        FireError: none is found.
+    """
+    return find_triggers(
+        model,
+        clean,
+        clean.describe_input(HandlerConfig(input="tensor")),
+        methods=AFFORDABLE,
+        target=None,
+        seed=SEED,
+        budget=Budget(),
+        tell=lambda line: None,
+    )
+
+
+def measure(model: nn.Module, clean: ImageSamples, held: Held | None) -> dict[str, Any]:
     """Search a model for its trigger, and measure what a bundle from that does.
 
     Args:
         model: the model.
-        images: clean ones; their labels are not used.
+        clean: clean images.
         held: what to measure on; None for a benign model, of which no bundle is built.
     """
-    clean = ImageSamples(images, "clean", [f"{i}.png" for i in range(len(images))])
-    clean.labels = None
     start = time.monotonic()
     try:
-        found = find_triggers(
-            model,
-            clean,
-            clean.describe_input(HandlerConfig(input="tensor")),
-            methods=list(AFFORDABLE),
-            target=None,
-            seed=SEED,
-            budget=Budget(),
-            tell=lambda line: None,
-        )
+        found = search(model, clean)
     except NoTriggerError:
         return {"named": None, "search_seconds": round(time.monotonic() - start, 1)}
     result: dict[str, Any] = {

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from .rivals.rival import Answers, Defence
 from .victims.attacks.attack import Attack
-from .victims.data import Images
+from .victims.data import Data, Images
 from .victims.poison import stamp_images, to_float
 from .victims.train import normalise
 
 BATCH = 100
 STAMP_SEED = 1
+TEST_IMAGES = 5000
+"""Of the test set; 0.1 points are 5 images."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Held:
     triggered: Images
     wanted: Tensor
     partners: Tensor
+
+
+def draw_test_images(data: Data) -> Images:
+    """Return the images that victims are measured on, the same for all."""
+    order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
+    return data.test.at(order[:TEST_IMAGES])
 
 
 def hold(attack: Attack, images: Images) -> Held:

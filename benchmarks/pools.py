@@ -26,10 +26,9 @@ from directions.pool.unlabelled import UnlabelledSamples
 from handler.errors import FireError
 
 from . import fire
-from .measure import Held, hold, measure_baseline, measure_defence, share
+from .measure import Held, draw_test_images, hold, measure_baseline, measure_defence, share
 from .options import parse_options
-from .run import TEST_IMAGES
-from .samples import ImageSamples
+from .samples import unlabelled
 from .victims.attacks.attack import Attack
 from .victims.catalogue import benign_twin
 from .victims.data import Images, load_data
@@ -74,8 +73,7 @@ def main() -> None:
     """Measure the victims and write the results."""
     args, recipes, results = parse_options(__doc__.splitlines()[0], RESULTS)
     data = load_data(args.data, args.cache)
-    order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
-    images = data.test.at(order[:TEST_IMAGES])
+    images = draw_test_images(data)
     done = {row["victim"] for row in results.rows}
     with tqdm(total=len(recipes) * len(METHODS), desc="pools") as progress:
         for recipe in recipes:
@@ -106,7 +104,7 @@ def main() -> None:
 
 def measure_pool(model: nn.Module, pool: Pool, method: str, held: Held) -> dict[str, Any]:
     """Split a pool, build a bundle from what was found, and measure both."""
-    samples = as_samples(pool)
+    samples = unlabelled(pool.images, "pool")
     start = time.monotonic()
     try:
         split = split_pool(model, samples, EXAMPLE, method, generator=seeded())
@@ -143,15 +141,10 @@ def shares_flagged(flagged: Tensor, predicted: Tensor, pool: Pool) -> dict[str, 
 def is_told(model: nn.Module, pool: Pool, method: str) -> bool:
     """Return whether a pool in which there is nothing to find is told as such."""
     try:
-        split_pool(model, as_samples(pool), EXAMPLE, method, generator=seeded())
+        split_pool(model, unlabelled(pool.images, "pool"), EXAMPLE, method, generator=seeded())
     except NoTriggerError:
         return True
     return False
-
-
-def as_samples(pool: Pool) -> ImageSamples:
-    """Return a pool as the samples that a split takes."""
-    return ImageSamples(pool.images, "pool", [f"{i}.png" for i in range(len(pool.images))])
 
 
 def seeded() -> torch.Generator:

@@ -26,7 +26,7 @@ from handler.errors import FireError
 from . import fire
 from .evidence import KINDS, EvidenceKind, draw_evidence
 from .kept import write_json
-from .measure import Held, hold, measure_baseline, measure_defence
+from .measure import Held, draw_test_images, hold, measure_baseline, measure_defence
 from .options import add_options, make_folder, named_victims
 from .rivals.catalogue import RIVALS
 from .rivals.rival import Granted, RivalNotApplicable
@@ -35,9 +35,6 @@ from .victims.catalogue import benign_twin
 from .victims.data import Data, load_data
 from .victims.recipe import Recipe
 from .victims.train import Victim, obtain_backdoored, obtain_victim
-
-TEST_IMAGES = 5000
-"""Of the test set; 0.1 points are 5 images."""
 
 OURS = "torchserve-fire"
 RIVAL_EVIDENCE = KINDS[0]
@@ -85,8 +82,7 @@ def run(args: argparse.Namespace) -> None:
     recipes = named_victims(args.victims)
     make_folder(args.results)
     data = load_data(args.data, args.cache)
-    order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
-    images = data.test.at(order[:TEST_IMAGES])
+    images = draw_test_images(data)
     steps = plan(args.seeds)
     skipped = 0
     with tqdm(total=len(recipes) * (len(steps) + 1), desc="benchmark") as progress:

@@ -46,6 +46,13 @@ class ImageSamples:
         return InputDescription("image", tuple(self._pixels.shape[1:]), MEAN, STD)
 
 
+def unlabelled(images: Images, source: str) -> ImageSamples:
+    """Return images as the samples that a build takes, without their labels."""
+    samples = ImageSamples(images, source, [f"{i}.png" for i in range(len(images))])
+    samples.labels = None
+    return samples
+
+
 def labelled(images: Images) -> LabelledSamples:
     """Return images as the labelled samples that a method of `directions.sanitize` takes."""
     names = [str(i) for i in range(len(images))]

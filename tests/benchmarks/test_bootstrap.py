@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from benchmarks import fire
-from benchmarks.bootstrap import MOST, STEP, as_samples, draw_stream, flag_next, refine_on
+from benchmarks.bootstrap import MOST, STEP, draw_stream, flag_next, refine_on
 from benchmarks.measure import Held
 from benchmarks.pools import Pool
+from benchmarks.samples import unlabelled
 from benchmarks.victims.attacks.badnets import BadNets
 from directions.evidence import gather_evidence
 from directions.pool.unlabelled import UnlabelledSamples
@@ -13,7 +14,7 @@ from tests.benchmarks.test_evidence import is_triggered, pool
 from tests.directions.reconstruct.patch_net import images, stamp
 
 MODEL = OfNormalised(10.0).eval()
-CLEAN = as_samples(as_pixels(images(160)), "clean")
+CLEAN = unlabelled(as_pixels(images(160)), "clean")
 
 
 def triggered_of(inputs):
@@ -26,7 +27,7 @@ def triggered_of(inputs):
 def first():
     stamped, others = triggered_of(images(40, seed=1))
     chosen = others.nonzero().flatten().tolist()
-    flagged = UnlabelledSamples(as_samples(stamped, "triggered"), chosen)
+    flagged = UnlabelledSamples(unlabelled(stamped, "triggered"), chosen)
     return fire.build_from(MODEL, gather_evidence(CLEAN, flagged), 0)
 
 

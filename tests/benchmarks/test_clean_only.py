@@ -2,6 +2,7 @@ import torch
 
 from benchmarks.clean_only import measure
 from benchmarks.measure import Held
+from benchmarks.samples import unlabelled
 from benchmarks.victims.data import Images
 from benchmarks.victims.train import normalise
 from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
@@ -30,7 +31,7 @@ def test_the_attackers_trigger_is_what_is_measured():
     others = torch.arange(80)[torch.arange(80) % 4 != 0]
     triggered = as_pixels(stamp(test)).at(others)
     held = Held(as_pixels(test), triggered, torch.zeros(len(others), dtype=torch.int64), others)
-    found = measure(OfNormalised(10.0).eval(), as_pixels(images(120)), held)
+    found = measure(OfNormalised(10.0).eval(), unlabelled(as_pixels(images(120)), "clean"), held)
     assert found["named"] == 0
     assert len(found["reconstructed"]) >= 4
     assert found["figures"]["recovered_accuracy"] > 0.95
@@ -38,6 +39,6 @@ def test_the_attackers_trigger_is_what_is_measured():
 
 
 def test_a_benign_model():
-    found = measure(OfNormalised(0.0).eval(), as_pixels(images(120)), None)
+    found = measure(OfNormalised(0.0).eval(), unlabelled(as_pixels(images(120)), "clean"), None)
     assert set(found) == {"named", "search_seconds"}
     assert found["named"] is None
