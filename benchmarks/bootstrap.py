@@ -1,44 +1,31 @@
-"""Bootstrap: from a bundle built of clean images alone to one refined from what that flagged.
-
-    python -m benchmarks.bootstrap --data cifar10-jpg.zip --cache DIR --victims wanet-vgg ...
+"""Bootstrap: a bundle built of clean images alone, refined from what it flagged.
 
 Requests come in a stream of which a share is triggered. What the bundle flags is kept in
 quarantine; after every 25 flagged, rightly or not, a bundle is refined from all of the quarantine
-and takes the place of the one before. One half of the test images is the stream, the other is what
-is measured on. A run that was interrupted goes on where it stopped.
+and takes the place of the one before.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from directions.evidence import gather_evidence
 from directions.pool.unlabelled import UnlabelledSamples
 from directions.quarantine import clean_quarantine
-from directions.reconstruct.stamped_samples import stamp_samples
 from handler.bundle import Bundle
 from handler.errors import FireError
 
 from . import fire
-from .clean_only import draw_clean, search
-from .measure import Held, hold, measure_baseline, measure_defence, share
-from .options import parse_options
+from .measure import Held, share
 from .pools import Pool, draw_pool
 from .samples import ImageSamples, unlabelled
 from .victims.attacks.attack import Attack
-from .victims.catalogue import benign_twin
-from .victims.data import Images, load_data
+from .victims.data import Images
 from .victims.poison import to_float
-from .victims.train import obtain_backdoored, obtain_victim
 
-RESULTS = Path(__file__).parent / "results" / "bootstrap.json"
-SHARES = (0.01, 0.05, 0.2)
 STEP = 25
 MOST = 50
 """Flagged requests after which the stream ends."""
@@ -48,65 +35,11 @@ BATCH = 100
 SPLIT_BY = "activation-clustering"
 
 
-def main() -> None:
-    """Measure the victims and write the results."""
-    args, recipes, results = parse_options(__doc__.splitlines()[0], RESULTS)
-    data = load_data(args.data, args.cache)
-    order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
-    stream, held_out = (data.test.at(half) for half in order.chunk(2))
-    clean = draw_clean(data.pool)
-    done = {row["victim"] for row in results.rows}
-    for recipe in tqdm(recipes, desc="bootstrap"):
-        if recipe.name in done:
-            continue
-        victim, attack = obtain_backdoored(recipe, data, args.cache)
-        benign = obtain_victim(benign_twin(recipe), data, args.cache)
-        held = hold(attack, held_out)
-        row: dict[str, Any] = {
-            "victim": recipe.name,
-            "baseline": asdict(measure_baseline(victim.model, benign.model, held)),
-            "target": victim.target,
-        }
-        try:
-            first = build_first(victim.model, clean)
-        except FireError as error:
-            results.replace(recipe.name, [row | {"refused": str(error)}])
-            continue
-        row["first"] = describe(victim.model, first, held)
-        results.replace(
-            recipe.name,
-            [
-                row
-                | {
-                    "share": triggered,
-                    "refined": refine_on(
-                        victim.model,
-                        first,
-                        clean,
-                        draw_stream(attack, stream, triggered),
-                        held,
-                    ),
-                }
-                for triggered in SHARES
-            ],
-        )
-
-
 def draw_stream(attack: Attack, images: Images, triggered: float) -> Pool:
     """Return images in random order, a share of them triggered, these anywhere among them."""
     drawn = draw_pool(attack, images, triggered, SEED)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(SEED))
     return Pool(drawn.images.at(order), drawn.triggered[order], drawn.wanted[order])
-
-
-def build_first(model: nn.Module, clean: ImageSamples) -> Bundle:
-    """Build a bundle from clean images alone.
-
-    Raises:
-        FireError: no trigger is found, or none that a bundle can be built from.
-    """
-    found = search(model, clean)
-    return fire.build_from(model, stamp_samples(clean, found), SEED, target=found[0].target)
 
 
 def refine_on(
@@ -144,7 +77,7 @@ def refine_on(
             continue
         right = stream.triggered[flagged[kept]]
         step |= {"kept": len(kept), "kept_triggered": share(right)}
-        steps.append(step | describe(model, bundle, held))
+        steps.append(step | fire.measure(model, bundle, held))
     return steps
 
 
@@ -186,13 +119,3 @@ def refine(
     target = bundle.targets[0] if len(bundle.targets) == 1 else None
     kept = [quarantine.names.index(cleaned.samples.names[i]) for i in cleaned.kept]
     return fire.build_from(model, evidence, SEED, target=target), kept
-
-
-def describe(model: nn.Module, bundle: Bundle, held: Held) -> dict[str, Any]:
-    """Return a bundle's choices and figures."""
-    figures = measure_defence(fire.defend(model, bundle), held)
-    return {"bundle": fire.describe(bundle), "figures": asdict(figures)}
-
-
-if __name__ == "__main__":
-    main()

@@ -2,13 +2,15 @@
 
     python -m benchmarks.clean_only --data cifar10-jpg.zip --cache DIR --victims wanet-vgg ...
 
-The build is given clean images, and searches the model for its trigger; what it comes to is
-measured on the attacker's, which the build never sees. The benign twins are searched, too: nothing
-is to be named there. A run that was interrupted goes on where it stopped.
+The build is given clean images, and searches the model for its triggers; what it comes to is
+measured on the attacker's, which the build never sees. Then the bundle is refined from what it
+flags in a stream of requests, by nobody's labels. The benign twins are searched, too: nothing is to
+be named there. A run that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -19,16 +21,16 @@ from torch import nn
 from tqdm import tqdm
 
 from directions.budget import Budget
+from directions.build import BuildOptions
+from directions.build_reconstructed import build_reconstructed
 from directions.errors import NoTriggerError
-from directions.reconstruct.find_triggers import find_triggers
 from directions.reconstruct.methods import AFFORDABLE
-from directions.reconstruct.reconstruction import Reconstruction
-from directions.reconstruct.stamped_samples import stamp_samples
-from handler.config import HandlerConfig
+from handler.bundle import Bundle
 from handler.errors import FireError
 
 from . import fire
-from .measure import Held, draw_test_images, hold, measure_baseline, measure_defence
+from .bootstrap import draw_stream, refine_on
+from .measure import draw_test_images, hold, measure_baseline
 from .options import parse_options
 from .samples import ImageSamples, unlabelled
 from .victims.catalogue import benign_twin
@@ -38,13 +40,15 @@ from .victims.train import obtain_backdoored, obtain_victim
 RESULTS = Path(__file__).parent / "results" / "clean_only.json"
 CLEAN = 500
 SEED = 0
+SHARES = (0.01, 0.05, 0.2)
+"""Of the requests in a stream: triggered ones."""
 
 
 def main() -> None:
     """Measure the victims and write the results."""
     args, recipes, results = parse_options(__doc__.splitlines()[0], RESULTS)
     data = load_data(args.data, args.cache)
-    images = draw_test_images(data)
+    images, stream = draw_test_images(data)
     clean = draw_clean(data.pool)
     twins = {benign_twin(recipe).name: benign_twin(recipe) for recipe in recipes}
     done = {row["victim"] for row in results.rows}
@@ -54,18 +58,27 @@ def main() -> None:
                 victim, attack = obtain_backdoored(recipe, data, args.cache)
                 benign = obtain_victim(benign_twin(recipe), data, args.cache)
                 held = hold(attack, images)
+                built, bundle = build(victim.model, clean)
                 row = {
                     "victim": recipe.name,
                     "baseline": asdict(measure_baseline(victim.model, benign.model, held)),
                     "target": victim.target,
-                    **measure(victim.model, clean, held),
+                    **built,
                 }
+                if bundle is not None:
+                    row |= fire.measure(victim.model, bundle, held)
+                    row["refined"] = {
+                        str(share): refine_on(
+                            victim.model, bundle, clean, draw_stream(attack, stream, share), held
+                        )
+                        for share in SHARES
+                    }
                 results.replace(recipe.name, [row])
             progress.update()
         for name, recipe in twins.items():
             if name not in done:
-                model = obtain_victim(recipe, data, args.cache).model
-                results.replace(name, [{"victim": name, **measure(model, clean, None)}])
+                built, _ = build(obtain_victim(recipe, data, args.cache).model, clean)
+                results.replace(name, [{"victim": name, **built}])
             progress.update()
 
 
@@ -75,52 +88,33 @@ def draw_clean(pool: Images) -> ImageSamples:
     return unlabelled(pool.at(order[:CLEAN]), "clean")
 
 
-def search(model: nn.Module, clean: ImageSamples) -> list[Reconstruction]:
-    """Search a model for its trigger by all affordable methods, told nothing but clean images.
+def build(model: nn.Module, clean: ImageSamples) -> tuple[dict[str, Any], Bundle | None]:
+    """Build a bundle by all affordable methods, told nothing but clean images.
 
-    Raises:
-        FireError: none is found.
+    Returns:
+        The classes that were named, what was told and how long it took; and the bundle, or None
+        where nothing was found or what was found cannot be repaired.
     """
-    return find_triggers(
-        model,
-        clean,
-        clean.describe_input(HandlerConfig(input="tensor")),
-        methods=AFFORDABLE,
-        target=None,
-        seed=SEED,
-        budget=Budget(),
-        tell=lambda line: None,
-    )
-
-
-def measure(model: nn.Module, clean: ImageSamples, held: Held | None) -> dict[str, Any]:
-    """Search a model for its trigger, and measure what a bundle from that does.
-
-    Args:
-        model: the model.
-        clean: clean images.
-        held: what to measure on; None for a benign model, of which no bundle is built.
-    """
-    start = time.monotonic()
+    told: list[str] = []
+    start, bundle, refused = time.monotonic(), None, {}
     try:
-        found = search(model, clean)
-    except NoTriggerError:
-        return {"named": None, "search_seconds": round(time.monotonic() - start, 1)}
-    result: dict[str, Any] = {
-        "named": found[0].target,
-        "search_seconds": round(time.monotonic() - start, 1),
-        "reconstructed": [{"method": one.method, "success": one.success} for one in found],
-    }
-    if held is None:
-        return result
-    start = time.monotonic()
-    try:
-        bundle = fire.build_from(model, stamp_samples(clean, found), SEED, target=found[0].target)
+        bundle = build_reconstructed(
+            fire.loaded(model),
+            fire.CONFIG,
+            clean,
+            methods=AFFORDABLE,
+            options=BuildOptions(seed=SEED),
+            budget=Budget(),
+            tell=told.append,
+        )
+    except NoTriggerError as error:
+        told.append(str(error))
     except FireError as error:
-        return result | {"refused": str(error)}
-    result["build_seconds"] = round(time.monotonic() - start, 1)
-    figures = measure_defence(fire.defend(model, bundle), held)
-    return result | {"bundle": fire.describe(bundle), "figures": asdict(figures)}
+        refused = {"refused": str(error)}
+    named = [int(found[1]) for line in told if (found := re.match(r"class (\d+) stands out", line))]
+    seconds = round(time.monotonic() - start, 1)
+    row = {"named": list(dict.fromkeys(named)), "told": told, "seconds": seconds, **refused}
+    return row, bundle
 
 
 if __name__ == "__main__":

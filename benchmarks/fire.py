@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,17 @@ from handler.config import HandlerConfig
 from handler.load_model import LoadedModel
 
 from .evidence import Evidence
+from .measure import Held, measure_defence
 from .rivals.rival import Answers, Defence
 from .samples import ImageSamples
 from .victims.train import normalise
+
+CONFIG = HandlerConfig(input="tensor")
+
+
+def loaded(model: nn.Module) -> LoadedModel:
+    """Return a victim as a build takes it: nobody hands over its weights' file."""
+    return LoadedModel(model, type(model).__name__, "0" * 64)
 
 
 def build(
@@ -57,8 +66,8 @@ def build_from(
 ) -> Bundle:
     """Build a bundle for a victim from evidence that was gathered in some other way."""
     return build_bundle(
-        LoadedModel(model, type(model).__name__, "0" * 64),
-        HandlerConfig(input="tensor"),
+        loaded(model),
+        CONFIG,
         evidence,
         options=BuildOptions(seed=seed, repairs=repairs, target=target),
         examine=examine,
@@ -78,6 +87,12 @@ def defend(model: nn.Module, bundle: Bundle) -> Defence:
         return Answers(predictions, flagged, passes)
 
     return answer
+
+
+def measure(model: nn.Module, bundle: Bundle, held: Held) -> dict[str, Any]:
+    """Return what was chosen for a bundle, and its figures, for the results."""
+    figures = measure_defence(defend(model, bundle), held)
+    return {"bundle": describe(bundle), "figures": asdict(figures)}
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:

@@ -13,26 +13,50 @@ Row = Mapping[str, Any]
 def clean_only_table(rows: Sequence[Row]) -> str:
     """Return what searching each model came to, and what a bundle from that did."""
     lines = [
-        "| victim | class named (target) | search, build | ASR before | flagged: triggered / clean "
+        "| victim | classes named (target) | seconds | ASR before | flagged: triggered / clean "
         "| RA / ceiling | BA change | ASR above natural | tells, repairs |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in sorted(rows, key=lambda r: ("baseline" not in r, r["victim"])):
-        named = "none" if row["named"] is None else str(row["named"])
-        cells = [named, f"{row['search_seconds']:.0f} s"]
+        named = ", ".join(map(str, row["named"])) or "none"
+        cells = [named, f"{row['seconds']:.0f}"]
         if "baseline" in row:
             cells[0] += f" ({'several' if row['target'] is None else row['target']})"
             cells += _figures(row, row["baseline"])
-            if "figures" in row:
-                cells[1] += f", {row['build_seconds']:.0f} s"
-                bundle = row["bundle"]
-                cells.append(f"{bundle['tells']}, {' '.join(bundle['repairs'])}")
-            else:
-                cells.append(row.get("refused", ""))
+            cells.append(_chosen(row["bundle"]) if "bundle" in row else row.get("refused", ""))
         else:
             cells += [""] * 6
         lines.append(f"| {row['victim']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def refined_table(rows: Sequence[Row]) -> str:
+    """Return what each victim's bundle came to, refined from what it flagged in a stream."""
+    lines = [
+        "| victim | triggered requests | flagged (requests) | of these triggered | kept: triggered "
+        "| ASR before | flagged: triggered / clean | RA / ceiling | BA change "
+        "| ASR above natural |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(rows, key=lambda r: r["victim"]):
+        for triggered, steps in row.get("refined", {}).items():
+            for step in steps:
+                cells = [
+                    f"{float(triggered):.0%}",
+                    f"{step['flagged']} ({step['requests']})",
+                    f"{step['triggered']:.2f}",
+                    f"{step['kept']}: {step['kept_triggered']:.2f}"
+                    if "kept" in step
+                    else step["refused"],
+                    *_figures(step, row["baseline"]),
+                ]
+                lines.append(f"| {row['victim']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _chosen(bundle: Row) -> str:
+    parts = bundle["targets"].values() if "targets" in bundle else [bundle]
+    return "; ".join(f"{part['tells']}, {' '.join(part['repairs'])}" for part in parts)
 
 
 def pool_table(rows: Sequence[Row]) -> str:

@@ -36,10 +36,10 @@ class Held:
     partners: Tensor
 
 
-def draw_test_images(data: Data) -> Images:
-    """Return the images that victims are measured on, the same for all."""
+def draw_test_images(data: Data) -> tuple[Images, Images]:
+    """Return the images that victims are measured on, the same for all, and those that are left."""
     order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
-    return data.test.at(order[:TEST_IMAGES])
+    return data.test.at(order[:TEST_IMAGES]), data.test.at(order[TEST_IMAGES:])
 
 
 def hold(attack: Attack, images: Images) -> Held:

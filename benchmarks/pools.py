@@ -26,7 +26,7 @@ from directions.pool.unlabelled import UnlabelledSamples
 from handler.errors import FireError
 
 from . import fire
-from .measure import Held, draw_test_images, hold, measure_baseline, measure_defence, share
+from .measure import Held, draw_test_images, hold, measure_baseline, share
 from .options import parse_options
 from .samples import unlabelled
 from .victims.attacks.attack import Attack
@@ -73,7 +73,7 @@ def main() -> None:
     """Measure the victims and write the results."""
     args, recipes, results = parse_options(__doc__.splitlines()[0], RESULTS)
     data = load_data(args.data, args.cache)
-    images = draw_test_images(data)
+    images, _ = draw_test_images(data)
     done = {row["victim"] for row in results.rows}
     with tqdm(total=len(recipes) * len(METHODS), desc="pools") as progress:
         for recipe in recipes:
@@ -124,8 +124,7 @@ def measure_pool(model: nn.Module, pool: Pool, method: str, held: Held) -> dict[
     except FireError as error:
         return result | {"build_refused": str(error)}
     result["build_seconds"] = round(time.monotonic() - start, 1)
-    figures = measure_defence(fire.defend(model, bundle), held)
-    return result | {"bundle": fire.describe(bundle), "figures": asdict(figures)}
+    return result | fire.measure(model, bundle, held)
 
 
 def shares_flagged(flagged: Tensor, predicted: Tensor, pool: Pool) -> dict[str, float]:

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
     recipes = named_victims(args.victims)
     make_folder(args.results)
     data = load_data(args.data, args.cache)
-    images = draw_test_images(data)
+    images, _ = draw_test_images(data)
     steps = plan(args.seeds)
     skipped = 0
     with tqdm(total=len(recipes) * (len(steps) + 1), desc="benchmark") as progress:

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.little_evidence_tables import clean_only_table, pool_table
+from benchmarks.little_evidence_tables import clean_only_table, pool_table, refined_table
 from benchmarks.victim_tables import ablation_table, evidence_table, rival_table, victim_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,6 +63,7 @@ def with_tables(text: str) -> str:
         "ablation": ablation_table(_rows(ABLATION)),
         "cost": cost_table(_rows(COST)),
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
+        "refined": refined_table(_rows(CLEAN_ONLY)),
         "pools": pool_table(_rows(POOLS)),
     }
     for name, table in contents.items():

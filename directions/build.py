@@ -16,6 +16,7 @@ from handler.bundle import Bundle, Layer
 from handler.config import HandlerConfig
 from handler.load_model import LoadedModel
 
+from .by_target import by_target
 from .calibration import Calibration
 from .candidates import candidate_layers
 from .class_index import ClassIndex
@@ -181,9 +182,9 @@ def build_bundle(
             "paired": evidence.paired,
             "labels": labels[1] is not None,
             **({"reconstructed_triggers": len(set(evidence.origins))} if evidence.guessed else {}),
-            **_by_target(details),
+            **by_target(details),
         },
-        held_out={"folds": FOLDS, **_by_target(measured)},
+        held_out={"folds": FOLDS, **by_target(measured)},
         seed=options.seed,
         versions=_versions(),
     )
@@ -212,13 +213,6 @@ def _use(
         )
     tell(f"triggered samples predicted as class {target}: {int(use.sum())} of {len(use)}")
     return use
-
-
-def _by_target(values: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """Return the one target's values, or those of several under their targets."""
-    if len(values) == 1:
-        return next(iter(values.values()))
-    return {"targets": {str(target): value for target, value in values.items()}}
 
 
 def _find_target(

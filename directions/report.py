@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from handler.bundle import Bundle
 
+from .by_target import of_target
 from .calibration import Calibration
 from .metrics import Figures
 from .report_picture import draw
@@ -80,8 +81,8 @@ def _numbers(
         "bundle_sha256": bundle.digest,
         "model_class": bundle.model_class,
         "target": target,
-        "evidence": _of_target(bundle.evidence, target),
-        "held_out": _of_target(bundle.held_out, target),
+        "evidence": of_target(bundle.evidence, target),
+        "held_out": of_target(bundle.held_out, target),
         "choice": {
             "form": choice.form,
             "telling": None
@@ -109,12 +110,6 @@ def _numbers(
             for swept in sweeps
         ],
     }
-
-
-def _of_target(values: Mapping[str, Any], target: int) -> dict[str, Any]:
-    """Return what a bundle says of one of its targets, where it says it of each."""
-    shared = {name: value for name, value in values.items() if name != "targets"}
-    return {**shared, **values.get("targets", {}).get(str(target), {})}
 
 
 def _after(figures: Figures | None) -> dict[str, float | None] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from .model_arguments import (
@@ -98,14 +99,17 @@ def run(args: argparse.Namespace) -> int:
     from handler.config import load_config
     from handler.load_model import load_model
 
+    from ..budget import Budget
     from ..build import BuildOptions, build_bundle
+    from ..build_reconstructed import build_reconstructed
     from ..calibration import Calibration
     from ..environment import check_environment
     from ..errors import CalibrationError
+    from ..reconstruct.methods import AFFORDABLE
     from ..report import check_report_folder, write_reports
     from ..save_bundle import save_bundle
     from ..write_file import check_writable
-    from .build_sources import gather
+    from .build_sources import gather, open_clean
     from .checks import check_seed
 
     check_environment()
@@ -125,28 +129,41 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
     layers = None if args.layers == "auto" else args.layers.split(",")
     target = None if args.target == "auto" else int(args.target)
-    gathered = gather(args, loaded, config, layers=layers, target=target)
+    options = BuildOptions(layers=layers, target=target, form=args.form, seed=args.seed)
     calibrations: list[Calibration] = []
-    bundle = build_bundle(
-        loaded,
-        config,
-        gathered.evidence,
-        options=BuildOptions(
-            layers=layers,
-            target=target if gathered.target is None else gathered.target,
-            form=args.form,
-            seed=args.seed,
-        ),
-        names_file=names_file(args),
-        tell=print,
-        examine=calibrations.append,
-    )
+    write_report = None
+    if args.reconstruct is not None:
+        bundle = build_reconstructed(
+            loaded,
+            config,
+            open_clean(args, config, beside="--reconstruct"),
+            methods=list(AFFORDABLE) if args.reconstruct == "all" else [args.reconstruct],
+            options=options,
+            budget=Budget(args.budget),
+            names_file=names_file(args),
+            tell=print,
+            examine=calibrations.append,
+        )
+    else:
+        gathered = gather(args, loaded, config, layers=layers, target=target)
+        write_report = gathered.write_report
+        bundle = build_bundle(
+            loaded,
+            config,
+            gathered.evidence,
+            options=options
+            if gathered.target is None
+            else replace(options, target=gathered.target),
+            names_file=names_file(args),
+            tell=print,
+            examine=calibrations.append,
+        )
     saved = save_bundle(bundle, args.output)
     print(f"{args.output}: sha256 {saved.digest}")
     # After the bundle, so that a report which fails or is interrupted takes no bundle with it.
     if args.report is not None:
-        if gathered.write_report is not None:
-            gathered.write_report(args.report)
+        if write_report is not None:
+            write_report(args.report)
         for folder in write_reports(calibrations, saved, args.report):
             print(f"report: {folder}")
     return 0

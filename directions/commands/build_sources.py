@@ -1,4 +1,4 @@
-"""What `build` takes its evidence from: triggered samples, a quarantine, a pool, or clean ones."""
+"""What `build` takes its evidence from: triggered samples, a quarantine, or a pool."""
 
 from __future__ import annotations
 
@@ -60,17 +60,28 @@ def gather(
 
     if args.refine is not None and args.triggered is None:
         raise CalibrationError("--refine: expected beside --triggered, which it cleans")
-    clean = None if args.clean is None else open_samples(args.clean, config)
     if args.pool is not None:
+        clean = None if args.clean is None else open_samples(args.clean, config)
         return _from_pool(args, loaded, config, clean, layers)
-    if clean is None:
-        given = "--triggered" if args.triggered is not None else "--reconstruct"
-        raise CalibrationError(f"--clean: expected clean samples beside {given}")
-    if args.reconstruct is not None:
-        return _reconstructed(args, loaded, config, clean, target)
+    clean = open_clean(args, config, beside="--triggered")
     if args.refine is not None:
         return _from_quarantine(args, loaded, config, clean, layers, target)
     return Gathered(gather_evidence(clean, open_samples(args.triggered, config)))
+
+
+def open_clean(args: argparse.Namespace, config: HandlerConfig, *, beside: str) -> Samples:
+    """Return the clean samples.
+
+    Raises:
+        CalibrationError: none were given beside an option that needs them.
+        SamplesError: they cannot be used.
+    """
+    from ..errors import CalibrationError
+    from ..samples import open_samples
+
+    if args.clean is None:
+        raise CalibrationError(f"--clean: expected clean samples beside {beside}")
+    return open_samples(args.clean, config)
 
 
 def _from_pool(
@@ -168,28 +179,3 @@ def _targets_to_refine(
             f"--target {target}: {args.refine} is for {class_list(bundle.targets)}"
         )
     return (target,)
-
-
-def _reconstructed(
-    args: argparse.Namespace,
-    loaded: LoadedModel,
-    config: HandlerConfig,
-    clean: Samples,
-    target: int | None,
-) -> Gathered:
-    from ..budget import Budget
-    from ..reconstruct.find_triggers import find_triggers
-    from ..reconstruct.methods import AFFORDABLE
-    from ..reconstruct.stamped_samples import stamp_samples
-
-    found = find_triggers(
-        loaded.model,
-        clean,
-        clean.describe_input(config),
-        methods=list(AFFORDABLE) if args.reconstruct == "all" else [args.reconstruct],
-        target=target,
-        seed=args.seed,
-        budget=Budget(args.budget),
-        tell=print,
-    )
-    return Gathered(stamp_samples(clean, found), found[0].target)

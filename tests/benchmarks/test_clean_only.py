@@ -1,6 +1,7 @@
 import torch
 
-from benchmarks.clean_only import measure
+from benchmarks import fire
+from benchmarks.clean_only import build
 from benchmarks.measure import Held
 from benchmarks.samples import unlabelled
 from benchmarks.victims.data import Images
@@ -31,14 +32,19 @@ def test_the_attackers_trigger_is_what_is_measured():
     others = torch.arange(80)[torch.arange(80) % 4 != 0]
     triggered = as_pixels(stamp(test)).at(others)
     held = Held(as_pixels(test), triggered, torch.zeros(len(others), dtype=torch.int64), others)
-    found = measure(OfNormalised(10.0).eval(), unlabelled(as_pixels(images(120)), "clean"), held)
-    assert found["named"] == 0
-    assert len(found["reconstructed"]) >= 4
-    assert found["figures"]["recovered_accuracy"] > 0.95
-    assert found["figures"]["clean_accuracy"] == 1
+    model = OfNormalised(10.0).eval()
+    built, bundle = build(model, unlabelled(as_pixels(images(120)), "clean"))
+    assert built["named"] == [0]
+    assert bundle.targets == (0,)
+    figures = fire.measure(model, bundle, held)["figures"]
+    assert figures["recovered_accuracy"] > 0.95
+    assert figures["clean_accuracy"] == 1
 
 
 def test_a_benign_model():
-    found = measure(OfNormalised(0.0).eval(), unlabelled(as_pixels(images(120)), "clean"), None)
-    assert set(found) == {"named", "search_seconds"}
-    assert found["named"] is None
+    model = OfNormalised(0.0).eval()
+    built, bundle = build(model, unlabelled(as_pixels(images(120)), "clean"))
+    assert bundle is None
+    assert built["named"] == []
+    assert "refused" not in built
+    assert "no sign of a trigger" in built["told"][-1]

@@ -1,4 +1,4 @@
-from benchmarks.little_evidence_tables import clean_only_table, pool_table
+from benchmarks.little_evidence_tables import clean_only_table, pool_table, refined_table
 
 BASELINE = {
     "attack_success_rate": 0.95,
@@ -22,19 +22,34 @@ def cells(table):
 
 
 def test_clean_images_alone():
-    victim = {"victim": "v", "baseline": BASELINE, "target": 0, "named": 0, "search_seconds": 9.6}
+    victim = {"victim": "v", "baseline": BASELINE, "target": 0, "named": [0], "seconds": 9.6}
+    several = {"bytes": 9, "targets": {"0": BUNDLE, "1": {"tells": "last", "repairs": ["mid"]}}}
     rows = [
-        {"victim": "benign-v", "named": None, "search_seconds": 3.0},
-        {**victim, "build_seconds": 5.2, "bundle": BUNDLE, "figures": FIGURES},
-        {**victim, "victim": "w", "named": 3, "refused": "no layer"},
+        {"victim": "benign-v", "named": [], "seconds": 3.0},
+        {**victim, "bundle": BUNDLE, "figures": FIGURES},
+        {**victim, "victim": "u", "target": None, "named": [0, 1], "bundle": several},
+        {**victim, "victim": "w", "named": [3], "refused": "no layer"},
     ]
     header, _, *found = cells(clean_only_table(rows))
     assert found == [
-        ["v", "0 (0)", "10 s, 5 s", "95.0", "90.0 / 0.40", "0.800", "-0.50", "+1.0", "late, early"],
-        ["w", "3 (0)", "10 s", "95.0", "", "", "", "", "no layer"],
-        ["benign-v", "none", "3 s", *[""] * 6],
+        ["u", "0, 1 (several)", "10", "95.0", "", "", "", "", "late, early; last, mid"],
+        ["v", "0 (0)", "10", "95.0", "90.0 / 0.40", "0.800", "-0.50", "+1.0", "late, early"],
+        ["w", "3 (0)", "10", "95.0", "", "", "", "", "no layer"],
+        ["benign-v", "none", "3", *[""] * 6],
     ]
     assert {len(row) for row in found} == {len(header)} == {9}
+
+
+def test_bundles_that_are_refined():
+    step = {"flagged": 25, "requests": 400, "triggered": 0.8}
+    kept = {**step, "kept": 20, "kept_triggered": 1.0, "figures": FIGURES}
+    refined = {"0.05": [kept, {**step, "flagged": 50, "refused": "no trigger"}]}
+    rows = [{"victim": "benign-v"}, {"victim": "v", "baseline": BASELINE, "refined": refined}]
+    header, _, first, second = cells(refined_table(rows))
+    assert first[:5] == ["v", "5%", "25 (400)", "0.80", "20: 1.00"]
+    assert first[5:] == ["95.0", "90.0 / 0.40", "0.800", "-0.50", "+1.0"]
+    assert second == ["v", "5%", "50 (400)", "0.80", "no trigger", "95.0", "", "", "", ""]
+    assert len(header) == len(first)
 
 
 def test_pools():

@@ -321,7 +321,7 @@ def test_the_methods_that_search(tmp_path, capsys, monkeypatch, patch_model, nam
         searched.extend(methods)
         raise NoTriggerError("none")
 
-    monkeypatch.setattr("directions.reconstruct.find_triggers.find_triggers", find)
+    monkeypatch.setattr("directions.build_reconstructed.find_triggers", find)
     clean = save_images(tmp_path / "clean", images(8))
     command = ["build", *patch_model[0.0], "--clean", clean, "--reconstruct", name]
     assert run(capsys, *command, "--output", tmp_path / "b.safetensors")[0] == 3

@@ -1,0 +1,108 @@
+"""From clean samples alone to a bundle: triggers are found one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from handler.attach import attach
+from handler.bundle import Bundle
+from handler.config import HandlerConfig
+from handler.errors import FireError
+from handler.load_model import LoadedModel
+
+from .budget import Budget
+from .build import BuildOptions, build_bundle
+from .calibration import Calibration
+from .join_bundles import join_bundles
+from .reconstruct.find_triggers import find_triggers
+from .reconstruct.reconstruction import Reconstruction
+from .reconstruct.stamped_samples import stamp_samples
+from .samples import Samples
+
+
+def build_reconstructed(
+    loaded: LoadedModel,
+    config: HandlerConfig,
+    clean: Samples,
+    *,
+    methods: Sequence[str],
+    options: BuildOptions,
+    budget: Budget,
+    names_file: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+    examine: Callable[[Calibration], None] = lambda calibration: None,
+) -> Bundle:
+    """Search a model for its triggers, and build a bundle from what was found.
+
+    After one was found, the model is searched again as repaired so far, until no other class stands
+    out, or what does cannot be repaired. Where the target is given, nothing else is searched for.
+
+    Args:
+        loaded: the model.
+        config: its input.
+        clean: clean samples.
+        methods: names in `directions.reconstruct.methods.METHODS`.
+        options: what is given.
+        budget: of the time for all searches; that of the builds is not counted.
+        names_file: TorchServe's `index_to_name.json`, if there is one.
+        tell: called with each thing that was found, as a line for a person.
+        examine: called with what each choice was made from, after it was made.
+
+    Returns:
+        The bundle; it is not saved yet.
+
+    Raises:
+        NoTriggerError: no class stands out.
+        CalibrationError: the samples do not allow of the search, or the model cannot be repaired
+            with what was found.
+        SamplesError: the samples cannot be used.
+    """
+    description = clean.describe_input(config)
+
+    def find() -> list[Reconstruction]:
+        return find_triggers(
+            loaded.model,
+            clean,
+            description,
+            methods=methods,
+            target=options.target,
+            seed=options.seed,
+            budget=budget,
+            tell=tell,
+        )
+
+    def build(found: Sequence[Reconstruction]) -> Bundle:
+        return build_bundle(
+            loaded,
+            config,
+            stamp_samples(clean, found),
+            options=replace(options, target=found[0].target),
+            names_file=names_file,
+            tell=tell,
+            examine=examine,
+        )
+
+    bundle = build(find())
+    # Only repairs that each flag what is predicted as their target go together.
+    while options.target is None and all(repair.only_target for repair in bundle.repairs):
+        tell("searching again, the model as repaired so far")
+        try:
+            example = torch.zeros(1, *description.shape)
+            with attach(loaded.model, bundle.layers, example, target=bundle.target):
+                found = find()
+            if found[0].target in bundle.targets:
+                tell("nothing is added to what the bundle has for this class already")
+                break
+            other = build(found)
+            if not all(repair.only_target for repair in other.repairs):
+                break
+        except FireError as error:
+            # What was found before is as good as it was.
+            tell(f"nothing further: {error}")
+            break
+        bundle = join_bundles(bundle, other)
+    return bundle

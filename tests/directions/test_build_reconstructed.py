@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from directions.budget import Budget
+from directions.build import BuildOptions
+from directions.build_reconstructed import build_reconstructed
+from directions.errors import NoTriggerError
+from directions.samples import TensorFileSamples
+from handler.attach import attach
+from handler.bundle import InputDescription
+from handler.load_model import LoadedModel
+from tests.directions.backdoored import TENSOR, write_tensors
+from tests.directions.reconstruct.two_patch_net import TwoPatchNet, images, stamp
+
+METHODS = ["additive"]
+
+
+class Images(TensorFileSamples):
+    """Tensors that are said to be images, whose values may go from 0 to 1."""
+
+    def describe_input(self, config):
+        return InputDescription("image", (3, 8, 16), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def build(folder, drives, tell=lambda line: None, **options):
+    samples = Images(write_tensors(folder / "clean.npz", images(160), torch.arange(160) % 8))
+    loaded = LoadedModel(TwoPatchNet(drives), "TwoPatchNet", "0" * 64)
+    return loaded.model, build_reconstructed(
+        loaded,
+        TENSOR,
+        samples,
+        methods=METHODS,
+        options=BuildOptions(**options),
+        budget=Budget(),
+        tell=tell,
+    )
+
+
+def answers(net, bundle, inputs):
+    with attach(net, bundle.layers, inputs[:1], target=bundle.target), torch.no_grad():
+        return net(inputs).argmax(1)
+
+
+def test_triggers_are_found_one_after_the_other(tmp_path):
+    lines = []
+    net, bundle = build(tmp_path, (14.0, 10.0), lines.append)
+    assert set(bundle.targets) == {0, 5}
+    clean, truth = images(80, seed=7), torch.arange(80) % 8
+    assert torch.equal(answers(net, bundle, clean), truth)
+    for target in (0, 5):
+        triggered = stamp(clean, target)
+        with torch.no_grad():
+            assert bool((net(triggered).argmax(1) == target).all())
+        assert float((answers(net, bundle, triggered) == truth).float().mean()) > 0.95
+    assert lines.count("searching again, the model as repaired so far") >= 2
+
+
+def test_a_model_is_left_as_it_was(tmp_path):
+    net, _ = build(tmp_path, (14.0, 10.0))
+    inputs = stamp(images(16), 0)
+    with torch.no_grad():
+        assert torch.equal(net(inputs), TwoPatchNet()(inputs))
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_of_one_trigger_nothing_is_added(tmp_path):
+    lines = []
+    _, bundle = build(tmp_path, (14.0, 0.0), lines.append)
+    assert bundle.targets == (0,)
+    assert "searching again, the model as repaired so far" in lines
+
+
+def test_where_the_target_is_given_nothing_else_is_searched_for(tmp_path):
+    lines = []
+    _, bundle = build(tmp_path, (14.0, 10.0), lines.append, target=5)
+    assert bundle.targets == (5,)
+    assert not any(line.startswith("searching again") for line in lines)
+
+
+def test_a_benign_model(tmp_path):
+    with pytest.raises(NoTriggerError):
+        build(tmp_path, (0.0, 0.0))

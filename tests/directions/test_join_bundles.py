@@ -1,0 +1,32 @@
+from dataclasses import replace
+
+from directions.by_target import of_target
+from directions.join_bundles import join_bundles
+from tests.handler.bundles import small_bundle
+
+
+def bundle_for(target, layers):
+    return replace(small_bundle(), target=target, layers=layers, evidence={"clean": 10 * target})
+
+
+def test_each_repair_keeps_its_layers_and_its_target():
+    late, early, middle, *_ = small_bundle().layers
+    first, second = bundle_for(2, (late, early)), bundle_for(1, (late, middle))
+    joined = join_bundles(first, second)
+    assert joined.targets == (2, 1)
+    assert [[layer.name for layer in repair.layers] for repair in joined.repairs] == [
+        ["late", "early"],
+        ["late", "middle"],
+    ]
+    assert of_target(joined.evidence, 2) == {"clean": 20}
+    assert of_target(joined.evidence, 1) == {"clean": 10}
+    assert of_target(joined.held_out, 1) == {"clean_accuracy": 0.75}
+    assert joined.digest == ""
+
+
+def test_a_third_is_joined_to_two():
+    layers = small_bundle().layers[:2]
+    two = join_bundles(bundle_for(2, layers), bundle_for(1, layers))
+    three = join_bundles(two, bundle_for(3, layers))
+    assert three.targets == (2, 1, 3)
+    assert [of_target(three.evidence, t)["clean"] for t in three.targets] == [20, 10, 30]
