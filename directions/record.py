@@ -1,10 +1,11 @@
-"""Recording the features of layers while a model runs."""
+"""Recording what layers are given, and what they return, while a model runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from handler.errors import AttachError
@@ -40,6 +41,45 @@ def record_features(
 
             handles.append(find_layer(model, name).register_forward_hook(hook))
         yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def record_inputs(module: nn.Module, receive: Callable[[Tensor], None]) -> Iterator[None]:
+    """Hand what a module is given to `receive`, before the module runs.
+
+    Args:
+        module: that takes a tensor first.
+        receive: called with this tensor, (N, *S), each time that the module runs.
+    """
+
+    def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        receive(args[0].detach())
+
+    handle = module.register_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def record_linear_layers(model: nn.Module) -> Iterator[list[tuple[nn.Linear, torch.Size]]]:
+    """Collect the linear layers in the order in which they run, each with its output's shape.
+
+    Yields:
+        A list that grows as the model runs; a layer that runs twice is in it twice.
+    """
+    ran: list[tuple[nn.Linear, torch.Size]] = []
+
+    def hook(module: nn.Linear, args: object, output: Tensor) -> None:
+        ran.append((module, output.shape))
+
+    handles = [m.register_forward_hook(hook) for m in model.modules() if isinstance(m, nn.Linear)]
+    try:
+        yield ran
     finally:
         for handle in handles:
             handle.remove()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +10,7 @@ from torch import Tensor, nn
 from ..channels import channel_means
 from ..predict import logits_of
 from ..progress import Progress
-from ..record import record_features
+from ..record import record_features, record_inputs, record_linear_layers
 from ..samples import Samples, iterate
 
 
@@ -60,7 +57,7 @@ def read_last_layer(
     if head is None:
         kept = record_features(model, [otherwise], lambda _, f: features.append(_as_vectors(f)))
     else:
-        kept = _record_input(head, features)
+        kept = record_inputs(head, lambda f: features.append(_as_vectors(f)))
     with kept:
         for part, batch in iterate(samples, range(len(samples))):
             logits.append(logits_of(model, batch))
@@ -72,32 +69,10 @@ def _as_vectors(features: Tensor) -> Tensor:
     return channel_means(features).float().cpu()
 
 
-@contextmanager
-def _record_input(module: nn.Module, into: list[Tensor]) -> Iterator[None]:
-    def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        into.append(_as_vectors(args[0].detach()))
-
-    handle = module.register_forward_pre_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _find_head(model: nn.Module, example: Tensor) -> nn.Module | None:
+def _find_head(model: nn.Module, example: Tensor) -> nn.Linear | None:
     """Return the last linear layer that gives one row of as many values as there are classes."""
-    ran: list[tuple[nn.Module, tuple[int, ...]]] = []
-
-    def watch(module: nn.Module, args: Any, output: Tensor) -> None:
-        ran.append((module, tuple(output.shape)))
-
-    linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    handles = [module.register_forward_hook(watch) for module in linear]
-    try:
-        shape = tuple(logits_of(model, example).shape)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with record_linear_layers(model) as ran:
+        shape = logits_of(model, example).shape
     modules = [module for module, _ in ran]
     fitting = [m for m, seen in ran if seen == shape and modules.count(m) == 1]
     return fitting[-1] if fitting else None

@@ -9,13 +9,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import SanitizeError
 from ..predict import device_of, logits_of
+from ..record import record_inputs, record_linear_layers
 from ..samples import Samples, iterate
 from .defaults import ACCURACY_LOSS
 from .labelled_samples import LabelledSamples
@@ -103,23 +103,15 @@ def find_head(model: nn.Module, samples: Samples) -> nn.Linear:
     Raises:
         SanitizeError: there is none.
     """
-    ran: list[nn.Linear] = []
-
-    def hook(module: nn.Linear, args: Any, output: Any) -> None:
-        ran.append(module)
-
-    handles = [m.register_forward_hook(hook) for m in model.modules() if isinstance(m, nn.Linear)]
-    try:
+    with record_linear_layers(model) as ran:
         classes = logits_of(model, samples.load([0])).shape[1]
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not ran or ran[-1].out_features != classes:
+    head = ran[-1][0] if ran else None
+    if head is None or head.out_features != classes:
         raise SanitizeError(
             f"{type(model).__name__}: does not end in a linear layer, expected one of {classes} "
             "outputs to prune the inputs of"
         )
-    return ran[-1]
+    return head
 
 
 @dataclass(frozen=True)
@@ -174,16 +166,9 @@ def _inputs_of(model: nn.Module, head: nn.Linear, samples: Samples) -> Tensor:
         SanitizeError: it is given more than one row for each.
     """
     parts: list[Tensor] = []
-
-    def hook(module: nn.Module, args: Any) -> None:
-        parts.append(args[0].detach().float().cpu())
-
-    handle = head.register_forward_pre_hook(hook)
-    try:
+    with record_inputs(head, lambda x: parts.append(x.float().cpu())):
         for _, batch in iterate(samples, range(len(samples))):
             logits_of(model, batch)
-    finally:
-        handle.remove()
     inputs = torch.cat(parts)
     if inputs.shape != (len(samples), head.in_features):
         raise SanitizeError(

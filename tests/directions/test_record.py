@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from directions.record import record_features
+from directions.record import record_features, record_inputs, record_linear_layers
 from handler.errors import AttachError
 
 
@@ -28,7 +28,7 @@ class Words(nn.Module):
 
 
 def hooks_of(model):
-    return sum(len(m._forward_hooks) for m in model.modules())
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
 def recorded(model, layers, x):
@@ -85,3 +85,46 @@ def test_the_outputs_are_not_changed():
     before = model(x)
     with record_features(model, ["linear"], lambda *_: None):
         assert torch.equal(model(x), before)
+
+
+def test_inputs_are_seen_before_the_module_overwrites_them():
+    model, seen = InPlace(), []
+    with record_inputs(model.relu, lambda x: seen.append(x.clone())):
+        model(torch.tensor([[1.0, -1.0]]))
+        model(torch.tensor([[-2.0, 0.0]]))
+    assert [x.tolist() for x in seen] == [[[1, -1]], [[-2, 0]]]
+    assert not any(x.requires_grad for x in seen)
+    model(torch.zeros(1, 2))
+    assert len(seen) == 2
+    assert hooks_of(model) == 0
+
+
+class Tied(nn.Module):
+    """Defined in another order than they run in; one runs twice, and one never."""
+
+    def __init__(self):
+        super().__init__()
+        self.last, self.idle, self.first = nn.Linear(2, 3), nn.Linear(2, 2), nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(self.first(x)))[:, 0])
+
+
+def test_linear_layers_stand_in_the_order_in_which_they_run():
+    model = Tied()
+    with record_linear_layers(model) as ran:
+        model(torch.zeros(5, 4, 2))
+    first = (model.first, (5, 4, 2))
+    assert ran == [first, first, (model.last, (5, 3))]
+    model(torch.zeros(5, 4, 2))
+    assert len(ran) == 3
+    assert hooks_of(model) == 0
+
+
+def test_a_model_that_fails_keeps_no_hook():
+    model = Tied()
+    with pytest.raises(RuntimeError), record_linear_layers(model):
+        model(torch.zeros(5, 4, 7))
+    with pytest.raises(RuntimeError), record_inputs(model.first, lambda _: None):
+        model(torch.zeros(5, 4, 7))
+    assert hooks_of(model) == 0
