@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from handler.errors import FireError
 from handler.layers import feature_of
@@ -49,6 +50,34 @@ def logits_of(model: nn.Module, inputs: Tensor, copies: int = 1) -> Tensor:
             "classes"
         )
     return output.float().cpu()
+
+
+def differentiable_logits(
+    model: nn.Module, inputs: Tensor, state: Mapping[str, Tensor] | None = None
+) -> Tensor:
+    """Run the model on inputs (N, ...) and return its logits, (N, classes) float32, on the CPU.
+
+    Gradients lead through them to the inputs and to the parameters, where these require any and
+    gradients are enabled. What the model raises is not caught.
+
+    Args:
+        model: in either mode.
+        inputs: (N, *input shape).
+        state: parameters and buffers by name, in place of the model's own.
+
+    Raises:
+        CalibrationError: the model returns no tensor.
+    """
+    inputs = inputs.to(device_of(model))
+    output = model(inputs) if state is None else functional_call(model, dict(state), (inputs,))
+    logits = feature_of(output)
+    if logits is None:
+        mode = "training" if model.training else "evaluation"
+        raise CalibrationError(
+            f"{type(model).__name__}: returns no tensor in {mode} mode, expected (N, classes) "
+            "logits"
+        )
+    return logits.float().cpu()
 
 
 def predict_logits(

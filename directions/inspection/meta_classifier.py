@@ -11,12 +11,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torch.func import functional_call
-
-from handler.layers import feature_of
 
 from ..budget import Budget
-from ..predict import logits_of
+from ..predict import differentiable_logits, logits_of
 from ..progress import Progress
 from ..samples import Samples
 from ..separation import area_under_curve
@@ -187,10 +184,7 @@ class Judge(nn.Module):
 
     def answers(self, shadow: Shadow) -> Tensor:
         """Return the logits of a shadow model for the queries, (QUERIES, classes) float32."""
-        logits = feature_of(functional_call(self._net, shadow.state, (self.queries,)))
-        if logits is None:
-            raise TypeError("the model returns no tensor")
-        return logits
+        return differentiable_logits(self._net, self.queries, shadow.state)
 
     def forward(self, answers: Tensor) -> Tensor:
         """Return the score of a model from its answers, (QUERIES, classes) logits, as a scalar."""

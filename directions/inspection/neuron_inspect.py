@@ -6,11 +6,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from handler.layers import feature_of
-
 from ..anomaly_index import MIN_CLASSES, anomaly_index
 from ..budget import Budget
-from ..predict import device_of
+from ..predict import differentiable_logits
 from ..progress import Progress
 from ..samples import Samples, iterate
 from .inspection import Inspection
@@ -100,11 +98,9 @@ def saliency_maps(model: nn.Module, inputs: Tensor, classes: int) -> Tensor:
         (classes, N, H, W) float32, on the CPU: the largest absolute gradient among the channels,
         divided by the largest of the map. A map of no gradients is 0.
     """
-    inputs = inputs.to(device_of(model)).requires_grad_()
+    inputs = inputs.detach().requires_grad_()
     with torch.enable_grad():
-        logits = feature_of(model(inputs))
-        if logits is None:
-            raise TypeError("the model returns no tensor")
+        logits = differentiable_logits(model, inputs)
         maps = []
         for c in range(classes):
             (gradient,) = torch.autograd.grad(

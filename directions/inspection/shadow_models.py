@@ -13,11 +13,11 @@ import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from handler.layers import feature_of
 from handler.safetensors_file import parse_safetensors
 
 from ..budget import Budget
-from ..errors import CalibrationError, OutputError
+from ..errors import OutputError
+from ..predict import differentiable_logits
 from ..progress import Progress
 from ..write_file import write_file
 from .fresh_network import fresh_network
@@ -171,24 +171,18 @@ def _fit(net: nn.Module, inputs: Tensor, labels: Tensor, generator: torch.Genera
             for batch in torch.split(torch.randperm(len(inputs), generator=generator), BATCH):
                 # A single sample has no batch statistics.
                 if len(batch) > 1:
-                    loss = F.cross_entropy(_logits(net, inputs[batch]), labels[batch])
+                    logits = differentiable_logits(net, inputs[batch])
+                    loss = F.cross_entropy(logits, labels[batch])
                     optimizer.zero_grad()
                     torch.autograd.backward(loss)
                     optimizer.step()
     net.eval()
 
 
-def _logits(net: nn.Module, inputs: Tensor) -> Tensor:
-    output = feature_of(net(inputs))
-    if output is None:
-        raise CalibrationError(f"{type(net).__name__}: returns no logits while it is trained")
-    return output
-
-
 @torch.no_grad()
 def _share(net: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     """Return the share of inputs that the network takes for these classes."""
-    return float((_logits(net, inputs).argmax(1) == labels).float().mean())
+    return float((differentiable_logits(net, inputs).argmax(1) == labels).float().mean())
 
 
 def _write(shadow: Shadow, file: Path) -> None:

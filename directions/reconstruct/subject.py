@@ -9,10 +9,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from handler.bundle import InputDescription
-from handler.layers import feature_of
 
 from ..errors import CalibrationError
-from ..predict import device_of, logits_of
+from ..predict import differentiable_logits, logits_of
 from ..samples import Samples
 from .input_box import InputBox, input_box
 
@@ -61,10 +60,7 @@ class Subject:
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Return the logits of inputs (N, *S), (N, classes) float32, differentiable."""
-        output = feature_of(self.model(inputs.to(device_of(self.model))))
-        if output is None:
-            raise TypeError("the model returns no tensor")
-        return output.float().cpu()
+        return differentiable_logits(self.model, inputs)
 
     def success(self, inputs: Tensor, target: int) -> float:
         """Return the share of inputs (N, *S) that are predicted as the target."""
