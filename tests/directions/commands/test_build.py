@@ -25,25 +25,8 @@ from tests.directions.backdoored_nets import backdoored
 from tests.directions.pool.pools import pool_of
 from tests.directions.reconstruct.patch_net import PatchNet, images
 from tests.directions.reconstruct.patch_net import stamp as stamp_patch
-from tests.tiny import TinyFiles
 
 LABELS = [0, 1, 2, 3] * 10
-
-
-@pytest.fixture
-def tiny_model(tmp_path, tiny: TinyFiles):
-    """The flags of the tiny image model; its class names stand beside the configuration."""
-    (tmp_path / "model").mkdir()
-    config = tiny.config(tmp_path / "model")
-    config.with_name("index_to_name.json").write_text(tiny.names.read_text())
-    return [
-        "--model-file",
-        str(tiny.model_file),
-        "--serialized-file",
-        str(tiny.serialized_file),
-        "--config-file",
-        str(config),
-    ]
 
 
 @pytest.fixture

@@ -5,24 +5,17 @@ import torch
 
 from directions.commands.main import main
 from tests.directions.backdoored import write_images
-from tests.tiny import TinyFiles
 
 LABELS = [0, 1, 2, 3] * 3
 
 
 @pytest.fixture
-def command(tmp_path, tiny: TinyFiles):
+def command(tmp_path, tiny, tiny_model):
     """A whole command line; a flag that is given again replaces the first."""
-    (tmp_path / "model").mkdir()
-    config = tiny.config(tmp_path / "model")
-    config.with_name("index_to_name.json").write_text(tiny.names.read_text())
     clean = write_images(tmp_path / "clean", LABELS)
     triggered = write_images(tmp_path / "triggered", LABELS, triggered=True)
     return [
-        "evaluate",
-        *("--model-file", str(tiny.model_file)),
-        *("--serialized-file", str(tiny.serialized_file)),
-        *("--config-file", str(config)),
+        *("evaluate", *tiny_model),
         *("--bundle", str(tiny.bundle)),
         *("--clean", str(clean)),
         *("--triggered", str(triggered)),

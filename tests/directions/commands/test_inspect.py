@@ -9,7 +9,6 @@ from directions.inspection import methods
 from directions.inspection.inspection import Inspection
 from tests.directions.backdoored import write_images, write_tensors
 from tests.directions.inspection import nets
-from tests.tiny import TinyFiles
 
 
 def model_flags(folder, corner):
@@ -80,14 +79,11 @@ def test_the_default_says_what_it_runs(capsys, backdoored, clean):
     assert first == f"methods: {', '.join(methods.DEFAULT)} (what is affordable)"
 
 
-def test_images(tmp_path, capsys, tiny: TinyFiles):
-    write_images(tmp_path / "clean", [0, 1, 2, 3] * 5)
-    flags = ["--model-file", tiny.model_file, "--serialized-file", tiny.serialized_file]
-    config = tiny.config(tmp_path)
-    config.with_name("index_to_name.json").write_text(tiny.names.read_text())
-    given = ["--config-file", config, "--clean", tmp_path / "clean"]
+def test_images(tmp_path, capsys, tiny_model):
+    clean = write_images(tmp_path / "clean", [0, 1, 2, 3] * 5)
     # Its trigger starts to work at a brightness that clean images lack: no saliency shows it.
-    status, out, _ = run(capsys, "inspect", *flags, *given, "--method", "neuron-inspect")
+    command = ["inspect", *tiny_model, "--clean", clean, "--method", "neuron-inspect"]
+    status, out, _ = run(capsys, *command)
     assert status == 0
     assert "saliency maps of 20 clean samples" in out
 

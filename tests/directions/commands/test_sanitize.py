@@ -7,47 +7,33 @@ from directions.commands.sanitize import OPTIONS
 from directions.sanitize.methods import METHODS
 from handler.load_model import file_sha256, load_model, load_weights
 from tests.directions.backdoored import write_images
-from tests.tiny import TinyFiles
 from tests.tiny_net import trained
 
 LABELS = [0, 1, 2, 3] * 10
 
 
 @pytest.fixture
-def model(tmp_path, tiny: TinyFiles):
-    """The flags of the tiny image model, in whose folder new weights may lie."""
-    (tmp_path / "model").mkdir()
-    config = tiny.config(tmp_path / "model")
-    config.with_name("index_to_name.json").write_text(tiny.names.read_text())
-    return [
-        *("--model-file", str(tiny.model_file)),
-        *("--serialized-file", str(tiny.serialized_file)),
-        *("--config-file", str(config)),
-    ]
-
-
-@pytest.fixture
-def command(tmp_path, model):
+def command(tmp_path, tiny_model):
     """A whole command line that prunes; a flag that is given again replaces the first."""
     clean = write_images(tmp_path / "clean", LABELS)
     test = write_images(tmp_path / "test-clean", LABELS, seed=7)
     triggered = write_images(tmp_path / "test-triggered", LABELS, seed=7, triggered=True)
     return [
-        *("sanitize", "--method", "prune", *model),
+        *("sanitize", "--method", "prune", *tiny_model),
         *("--clean", str(clean), "--test-clean", str(test), "--test-triggered", str(triggered)),
         *("--output", str(tmp_path / "new.pth")),
     ]
 
 
 @pytest.fixture
-def linear_bundle(tmp_path, model, command):
+def linear_bundle(tmp_path, tiny_model, command):
     """A bundle at a layer that weights write."""
     triggered = write_images(tmp_path / "triggered", LABELS, triggered=True)
     bundle = tmp_path / "linear.safetensors"
     assert (
         main(
             [
-                *("build", *model, "--clean", str(tmp_path / "clean")),
+                *("build", *tiny_model, "--clean", str(tmp_path / "clean")),
                 *("--triggered", str(triggered), "--output", str(bundle)),
                 *("--layers", "features.linear", "--form", "clamp"),
             ]
@@ -124,10 +110,10 @@ def test_orthogonalized_weights(tmp_path, capsys, command, linear_bundle):
     assert table[2].split()[2:4] == ["0.00%", "100.00%"]
 
 
-def test_the_old_bundle_does_not_fit_the_new_weights(tmp_path, capsys, tiny, model, command):
+def test_the_old_bundle_does_not_fit_the_new_weights(tmp_path, capsys, tiny, tiny_model, command):
     run(capsys, *command)
     test = ["--clean", tmp_path / "test-clean", "--triggered", tmp_path / "test-triggered"]
-    arguments = ["evaluate", *model, "--bundle", tiny.bundle, *test]
+    arguments = ["evaluate", *tiny_model, "--bundle", tiny.bundle, *test]
     run(capsys, *arguments)
     arguments += ["--serialized-file", tmp_path / "new.pth"]
     assert main([str(argument) for argument in arguments]) == 2
@@ -135,10 +121,10 @@ def test_the_old_bundle_does_not_fit_the_new_weights(tmp_path, capsys, tiny, mod
 
 
 @pytest.mark.parametrize("method", ["fine-tune", "fine-prune"])
-def test_trained_weights_without_a_table(tmp_path, capsys, tiny, model, command, method):
+def test_trained_weights_without_a_table(tmp_path, capsys, tiny, tiny_model, command, method):
     output = tmp_path / "new.pth"
     arguments = [
-        *("sanitize", "--method", method, *model, "--clean", tmp_path / "clean"),
+        *("sanitize", "--method", method, *tiny_model, "--clean", tmp_path / "clean"),
         *("--epochs", 2, "--rate", 0.001, "--output", output),
     ]
     out = run(capsys, *arguments)
@@ -200,8 +186,8 @@ def test_mistakes(tmp_path, capsys, monkeypatch, tiny, command, arguments, named
     assert own.read_bytes() == tiny.serialized_file.read_bytes()
 
 
-def test_one_of_two_test_folders(tmp_path, capsys, model, command):
-    arguments = ["sanitize", "--method", "prune", *model, "--clean", tmp_path / "clean"]
+def test_one_of_two_test_folders(tmp_path, capsys, tiny_model, command):
+    arguments = ["sanitize", "--method", "prune", *tiny_model, "--clean", tmp_path / "clean"]
     message = refused(
         capsys,
         *arguments,
