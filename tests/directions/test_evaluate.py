@@ -6,7 +6,7 @@ import torch
 from directions.errors import CalibrationError, SamplesError
 from directions.evaluate import evaluate_bundle
 from directions.samples import open_samples
-from handler.bundle import Bundle, InputDescription, Layer, Repairing, Telling
+from handler.bundle import InputDescription, Layer, Repairing, Telling
 from handler.errors import AttachError
 from tests.directions.backdoored import (
     TENSOR,
@@ -20,18 +20,14 @@ from tests.directions.backdoored import (
     two_trigger_sets,
     write_tensors,
 )
+from tests.handler.bundles import small_bundle
 
 CORNER = torch.tensor([0.0, 0, 0, 0, 1, 0])
-BUNDLE = Bundle(
+BUNDLE = replace(
+    small_bundle(),
     layers=(Layer("relu", (6,), Telling(CORNER, 1.0), Repairing("shift", 2 * CORNER, 1.0)),),
-    model_class="VectorNet",
-    weights_sha256="0" * 64,
     input=InputDescription("tensor", (6,)),
     target=0,
-    evidence={},
-    held_out={},
-    seed=0,
-    versions={},
 )
 LEAD_TO_1 = "these samples lead to class 1, which this bundle does not repair"
 

@@ -7,11 +7,12 @@ from directions.errors import SanitizeError
 from directions.record import record_features
 from directions.samples import TensorFileSamples
 from directions.sanitize.orthogonalizing import orthogonalize
-from handler.bundle import Bundle, InputDescription, Layer, Repairing
+from handler.bundle import Layer, Repairing
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, write_tensors
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.sanitize.nets import accuracy, clean_samples, generator, same_form, twin
 from tests.directions.sanitize.sum_nets import Residual, Tokens, random_net
+from tests.handler.bundles import small_bundle
 
 LABELS = labels_of(60)
 KINDS = ("vector", "token", "map")
@@ -19,17 +20,7 @@ LAYERS = {"vector": "mix", "token": "mix", "map": "stem"}
 
 
 def bundle_of(*layers):
-    return Bundle(
-        layers=tuple(layers),
-        model_class="Net",
-        weights_sha256="0" * 64,
-        input=InputDescription("tensor", (6,)),
-        target=0,
-        evidence={},
-        held_out={},
-        seed=0,
-        versions={},
-    )
+    return replace(small_bundle(), layers=tuple(layers))
 
 
 def shift(name, direction):
