@@ -20,6 +20,7 @@ from .calibration import Calibration
 from .join_bundles import join_bundles
 from .reconstruct.find_triggers import find_triggers
 from .reconstruct.reconstruction import Reconstruction
+from .reconstruct.settings import OWN_VALUES, SearchSettings
 from .reconstruct.stamped_samples import stamp_samples
 from .samples import Samples
 
@@ -35,6 +36,7 @@ def build_reconstructed(
     names_file: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
     examine: Callable[[Calibration], None] = lambda calibration: None,
+    settings: SearchSettings = OWN_VALUES,
 ) -> Bundle:
     """Search a model for its triggers, and build a bundle from what was found.
 
@@ -51,6 +53,7 @@ def build_reconstructed(
         names_file: TorchServe's `index_to_name.json`, if there is one.
         tell: called with each thing that was found, as a line for a person.
         examine: called with what each choice was made from, after it was made.
+        settings: of the searches.
 
     Returns:
         The bundle; it is not saved yet.
@@ -73,6 +76,7 @@ def build_reconstructed(
             seed=options.seed,
             budget=budget,
             tell=tell,
+            settings=settings,
         )
 
     def build(found: Sequence[Reconstruction]) -> Bundle:

@@ -13,6 +13,7 @@ from .model_arguments import (
     add_triggered_argument,
     names_file,
 )
+from .search_arguments import add_search_arguments, read_search_settings
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -91,6 +92,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--refine is given, also what was found in it: all samples in samples.csv, those that look "
         "triggered in flagged.png",
     )
+    add_search_arguments(parser, to_the_end=True)
     parser.set_defaults(run=run)
 
 
@@ -105,11 +107,10 @@ def run(args: argparse.Namespace) -> int:
     from ..calibration import Calibration
     from ..environment import check_environment
     from ..errors import CalibrationError
-    from ..reconstruct.methods import AFFORDABLE
     from ..report import check_report_folder, write_reports
     from ..save_bundle import save_bundle
     from ..write_file import check_writable
-    from .build_sources import gather, open_clean
+    from .build_sources import gather, open_clean, searches
     from .checks import check_seed
 
     check_environment()
@@ -119,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
         raise CalibrationError(
             f"--budget {args.budget:g}: expected seconds above 0, beside --reconstruct"
         )
+    settings = read_search_settings(args, searches(args))
     check_seed(args.seed)
     if args.output.suffix != ".safetensors":
         raise CalibrationError(f"--output {args.output}: expected a name ending in .safetensors")
@@ -137,7 +139,8 @@ def run(args: argparse.Namespace) -> int:
             loaded,
             config,
             open_clean(args, config, beside="--reconstruct"),
-            methods=list(AFFORDABLE) if args.reconstruct == "all" else [args.reconstruct],
+            methods=searches(args),
+            settings=settings,
             options=options,
             budget=Budget(args.budget),
             names_file=names_file(args),

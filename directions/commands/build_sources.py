@@ -29,6 +29,15 @@ class Gathered(NamedTuple):
     write_report: Callable[[Path], None] | None = None
 
 
+def searches(args: argparse.Namespace) -> list[str]:
+    """Return the searches for triggers that `--reconstruct` asks for; none without it."""
+    from ..reconstruct.methods import AFFORDABLE
+
+    if args.reconstruct is None:
+        return []
+    return list(AFFORDABLE) if args.reconstruct == "all" else [args.reconstruct]
+
+
 def gather(
     args: argparse.Namespace,
     loaded: LoadedModel,
@@ -47,8 +56,8 @@ def gather(
         target: the class that was named, or None.
 
     Raises:
-        CalibrationError: clean samples are missing, or do not allow of the search; the bundle to
-            refine is for no target, or not for the one that was named.
+        CalibrationError: clean samples are missing; the bundle to refine is for no target, or not
+            for the one that was named.
         BundleError: it cannot be read, or was built for another model.
         ConfigError: it was built for another input.
         NoTriggerError: no trigger was found.

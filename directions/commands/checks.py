@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,19 @@ def check_seed(seed: int) -> None:
 
     if not 0 <= seed < 2**63:
         raise ArgumentError(f"--seed {seed}: expected 0 to 2**63 - 1")
+
+
+def check_positive(flag: str, value: float, most: float | None = None) -> None:
+    """Refuse a number that is not above 0, or is infinite, or exceeds the most that it may be.
+
+    Raises:
+        ArgumentError: naming the flag.
+    """
+    from ..errors import ArgumentError
+
+    if not 0 < value < math.inf or (most is not None and value > most):
+        limit = "" if most is None else f", at most {most:g}"
+        raise ArgumentError(f"{flag} {value:g}: expected a number above 0{limit}")
 
 
 def load_fitting_bundle(file: Path, config: HandlerConfig, loaded: LoadedModel) -> Bundle:

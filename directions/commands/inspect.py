@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from .model_arguments import add_model_arguments, names_file
+from .search_arguments import add_search_arguments, read_search_settings
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -63,6 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="folder to write pictures to: the anomaly indices as anomaly.png, and a picture for "
         "each class as METHOD.png",
     )
+    add_search_arguments(parser, to_the_end=False)
     parser.set_defaults(run=run)
 
 
@@ -87,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     check_environment()
     names = list(dict.fromkeys(args.method or DEFAULT))
     _check(args, names)
+    search = read_search_settings(args, names)
     if args.json is not None:
         check_writable(args.json)
     if args.pictures is not None:
@@ -115,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
             labels=None if index is None else index.labels(clean),
             shadows=args.shadows,
             cache=args.cache,
+            search=search,
         ),
         seed=args.seed,
         budget=budget,

@@ -11,6 +11,7 @@ from torch import Tensor
 from handler.bundle import InputDescription
 
 from ..reconstruct.methods import METHODS as RECONSTRUCTIONS
+from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from . import meta_classifier, neuron_inspect
 from .inspection import Method
 from .reconstructions import ReconstructedTriggers
@@ -25,12 +26,14 @@ class Settings:
         labels: classes of the clean samples, (N,) int64, or None where nobody knows them.
         shadows: number of shadow models.
         cache: folder to keep shadow models in, or None.
+        search: of the searches for triggers.
     """
 
     description: InputDescription
     labels: Tensor | None = None
     shadows: int = meta_classifier.DEFAULT_SHADOWS
     cache: Path | None = None
+    search: SearchSettings = OWN_VALUES
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class Entry:
 
 
 def _reconstruction(name: str) -> Entry:
-    return Entry(lambda settings: ReconstructedTriggers(name, settings.description))
+    return Entry(
+        lambda settings: ReconstructedTriggers(name, settings.description, settings.search)
+    )
 
 
 METHODS: Mapping[str, Entry] = {

@@ -11,7 +11,8 @@ from handler.bundle import InputDescription
 
 from ..budget import Budget
 from ..errors import CalibrationError
-from ..reconstruct.screening import SUCCESS, THRESHOLD, Screening, screen
+from ..reconstruct.screening import SUCCESS, Screening, screen
+from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..reconstruct.subject import Subject, gather_subject
 from ..samples import Samples
 from .inspection import Inspection
@@ -30,10 +31,12 @@ class ReconstructedTriggers:
     Attributes:
         method: a name in `directions.reconstruct.methods.METHODS`.
         description: what the model takes.
+        settings: of the search.
     """
 
     method: str
     description: InputDescription
+    settings: SearchSettings = OWN_VALUES
 
     def __call__(
         self,
@@ -49,7 +52,7 @@ class ReconstructedTriggers:
             subject = gather_subject(model, clean, self.description, seed)
         except CalibrationError as error:
             return self._silent(str(error))
-        screening = screen(subject, self.method, seed, budget)
+        screening = screen(subject, self.method, seed, budget, self.settings)
         searched = len(screening.searches)
         if screening.index is None:
             why = "the time was over" if searched < classes else "no class can stand out"
@@ -60,7 +63,7 @@ class ReconstructedTriggers:
             index=torch.where(
                 screening.success >= SUCCESS, screening.index, screening.index.clamp(max=0)
             ),
-            threshold=THRESHOLD,
+            threshold=screening.threshold,
             pictures=_pictures(subject, screening),
             notes=(f"triggers of {classes} classes on {len(subject.inputs)} clean samples",),
         )

@@ -14,9 +14,9 @@ from ..budget import Budget
 from ..errors import CalibrationError, NoTriggerError
 from ..progress import Progress
 from ..samples import Samples
-from .methods import METHODS
 from .reconstruction import Reconstruction, reconstruction_of
 from .screening import Screening, screen, start
+from .settings import OWN_VALUES, SearchSettings
 from .subject import gather_subject
 
 STRETCH = 20
@@ -40,6 +40,7 @@ def find_triggers(
     seed: int,
     budget: Budget,
     tell: Callable[[str], None],
+    settings: SearchSettings = OWN_VALUES,
 ) -> list[Reconstruction]:
     """Search a model for the trigger of one class, by several methods.
 
@@ -52,11 +53,12 @@ def find_triggers(
         model: in evaluation mode.
         clean: clean samples.
         description: what the model takes.
-        methods: names in `METHODS`.
+        methods: names in `directions.reconstruct.methods.METHODS`.
         target: the class to search for, or None to find it.
         seed: of the random numbers.
         budget: of the time; when it is spent, each search ends with the best so far.
         tell: called with each thing that was found, as a line for a person.
+        settings: of the methods.
 
     Returns:
         Reconstructions that work, of one target.
@@ -73,7 +75,7 @@ def find_triggers(
         )
     screenings: list[Screening] = []
     if target is None:
-        screenings = [screen(subject, name, seed, budget) for name in methods]
+        screenings = [screen(subject, name, seed, budget, settings) for name in methods]
         target = _stands_out_most(screenings, clean)
         methods = [s.method for s in screenings if target in s.suspects]
         tell(f"class {target} stands out")
@@ -86,11 +88,12 @@ def find_triggers(
     title = f"reconstructing triggers of class {target}"
     with Progress(title, rounds * len(methods)) as progress:
         for i, name in itertools.product(range(rounds), methods):
-            left = METHODS[name].steps
+            method = settings.method(name)
+            left = method.steps
             if i == 0 and name in screened:
-                search, left = screened[name], left - METHODS[name].screening
+                search, left = screened[name], left - method.screening
             else:
-                search = start(name, subject, target, seed + i, SCALES[i])
+                search = start(name, subject, target, seed + i, SCALES[i], settings)
             while left > 0 and not budget.spent():
                 search.advance(min(STRETCH, left))
                 left -= STRETCH

@@ -10,12 +10,12 @@ from torch import Tensor
 from ..anomaly_index import anomaly_index
 from ..budget import Budget
 from ..progress import Progress
-from .methods import METHODS
 from .reconstruction import TriggerSearch
+from .settings import OWN_VALUES, SearchSettings
 from .subject import Subject, loss_towards
 
 THRESHOLD = 3.0
-"""Anomaly index of a suspect at least. Neural Cleanse (Wang et al. 2019) takes 2, which one of ten
+"""Anomaly index that a suspect exceeds. Neural Cleanse (Wang et al. 2019) takes 2, which one of ten
 classes exceeds by chance in a third of all models."""
 
 SUCCESS = 0.75
@@ -37,6 +37,7 @@ class Screening:
         success: share of clean inputs of other classes that are led to each, (classes,) float64.
         index: anomaly index of each class's effort, (classes,) float64; None where it is of no
             meaning, or not all classes were searched.
+        threshold: what the index of a suspect exceeds.
     """
 
     method: str
@@ -44,6 +45,7 @@ class Screening:
     effort: Tensor
     success: Tensor
     index: Tensor | None
+    threshold: float
 
     @property
     def suspects(self) -> list[int]:
@@ -51,12 +53,18 @@ class Screening:
         if self.index is None:
             return []
         index = self.index
-        suspects = ((index > THRESHOLD) & (self.success >= SUCCESS)).nonzero().flatten().tolist()
+        suspicious = (index > self.threshold) & (self.success >= SUCCESS)
+        suspects = suspicious.nonzero().flatten().tolist()
         return sorted(suspects, key=lambda target: -float(index[target]))
 
 
 def start(
-    method: str, subject: Subject, target: int, seed: int, scale: float = 1.0
+    method: str,
+    subject: Subject,
+    target: int,
+    seed: int,
+    scale: float = 1.0,
+    settings: SearchSettings = OWN_VALUES,
 ) -> TriggerSearch:
     """Start a search for the trigger of a class.
 
@@ -66,12 +74,19 @@ def start(
         target: the class.
         seed: of the random numbers.
         scale: of the method's bound.
+        settings: of the method.
     """
-    of = METHODS[method]
+    of = settings.method(method)
     return of.start(subject, target, torch.Generator().manual_seed(seed), scale * of.bound)
 
 
-def screen(subject: Subject, method: str, seed: int, budget: Budget) -> Screening:
+def screen(
+    subject: Subject,
+    method: str,
+    seed: int,
+    budget: Budget,
+    settings: SearchSettings = OWN_VALUES,
+) -> Screening:
     """Search for a trigger of each class a little, and compare what it takes.
 
     Every class's search draws the same numbers, so that the classes differ by themselves alone.
@@ -82,8 +97,8 @@ def screen(subject: Subject, method: str, seed: int, budget: Budget) -> Screenin
         for target in range(subject.classes):
             if budget.spent():
                 break
-            search = start(method, subject, target, seed)
-            search.advance(METHODS[method].screening)
+            search = start(method, subject, target, seed, settings=settings)
+            search.advance(settings.method(method).screening)
             searches.append(search)
             with torch.no_grad():
                 stamped = subject.box.legal(search.stamp(subject.others(target)[:INPUTS]))
@@ -93,4 +108,5 @@ def screen(subject: Subject, method: str, seed: int, budget: Budget) -> Screenin
             progress.advance()
     whole = len(searches) == subject.classes
     index = anomaly_index(effort, suspicious="low") if whole else None
-    return Screening(method, searches, effort.double(), success.double(), index)
+    threshold = THRESHOLD if settings.anomaly_index is None else settings.anomaly_index
+    return Screening(method, searches, effort.double(), success.double(), index, threshold)

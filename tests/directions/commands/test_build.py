@@ -10,6 +10,7 @@ from directions.commands.main import main
 from directions.errors import NoTriggerError
 from directions.pool.methods import METHODS
 from directions.reconstruct.methods import METHODS as RECONSTRUCTIONS
+from directions.reconstruct.settings import SearchSettings
 from handler.bundle import load_bundle
 from handler.load_model import file_sha256
 from tests.directions.backdoored import (
@@ -317,11 +318,29 @@ def test_the_methods_that_search(tmp_path, capsys, monkeypatch, patch_model, nam
         (["--reconstruct", "all"], "--clean: expected clean samples beside --reconstruct"),
         (["--reconstruct", "all", "--budget", "0"], "--budget 0: expected seconds above 0"),
         (["--triggered", "x", "--budget", "9"], "--budget 9: expected .* beside --reconstruct"),
+        (["--triggered", "x", "--bound", "9"], "--bound 9: expected beside a search for triggers"),
+        (["--reconstruct", "tabor", "--bound", "9"], "--bound 9: expected beside a search"),
+        (["--reconstruct", "all", "--steps", "0"], "--steps 0: expected a number above 0"),
     ],
 )
 def test_wrong_arguments_of_a_reconstruction(tmp_path, capsys, patch_model, more, named):
     error = refused(capsys, "build", *patch_model[0.0], *more, "--output", "b.safetensors")
     assert re.search(named, error)
+
+
+def test_the_search_is_given_what_was_set(tmp_path, capsys, monkeypatch, patch_model):
+    given = []
+
+    def find(*args, settings, **others):
+        given.append(settings)
+        raise NoTriggerError("none")
+
+    monkeypatch.setattr("directions.build_reconstructed.find_triggers", find)
+    clean = save_images(tmp_path / "clean", images(8))
+    command = ["build", *patch_model[0.0], "--clean", clean, "--reconstruct", "additive"]
+    command += ["--bound", 51, "--screening-steps", 20, "--steps", 40, "--anomaly-index", 2]
+    assert run(capsys, *command, "--output", tmp_path / "b.safetensors")[0] == 3
+    assert given == [SearchSettings(bound=0.2, screening_steps=20, steps=40, anomaly_index=2)]
 
 
 @pytest.mark.parametrize("source", [[], ["--triggered", "a", "--pool", "b"]])

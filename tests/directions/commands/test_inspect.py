@@ -7,6 +7,7 @@ import torch
 from directions.commands.main import main
 from directions.inspection import methods
 from directions.inspection.inspection import Inspection
+from directions.reconstruct.settings import SearchSettings
 from tests.directions.backdoored import write_images, write_tensors
 from tests.directions.inspection import nets
 
@@ -136,6 +137,8 @@ def test_without_images_the_shape_of_tensors_is_not_known(capsys, backdoored, mo
         (["--budget", "0"], "--budget 0: expected seconds"),
         (["--budget", "nan"], "--budget nan: expected seconds"),
         (["--seed", "-1"], "--seed -1"),
+        (["--bound", "300"], "--bound 300: expected a number above 0, at most 255"),
+        (["--patch-share", "0.1"], "--patch-share 0.1: expected beside a search"),
         (["--json", "nowhere/f.json"], "nowhere/f.json: cannot be written"),
         (["--pictures", "nowhere/p"], "nowhere/p: cannot be written"),
         (["--cache", "nowhere/c"], "nowhere/c: cannot be written"),
@@ -144,6 +147,21 @@ def test_without_images_the_shape_of_tensors_is_not_known(capsys, backdoored, mo
 )
 def test_bad_input_is_told_before_the_work(capsys, backdoored, clean, arguments, reason):
     assert reason in refused(capsys, *backdoored, *clean, *arguments)
+
+
+def test_the_search_is_given_what_was_set(capsys, monkeypatch, backdoored, clean):
+    made = []
+
+    def make(settings):
+        made.append(methods.METHODS["additive"].make(settings))
+        return lambda *_: Inspection("additive", told=False)
+
+    entries = {"additive": methods.Entry(make)}
+    monkeypatch.setattr("directions.inspection.inspect_model.METHODS", entries)
+    command = [*backdoored, *clean, "--method", "additive", "--bound", 51]
+    assert run(capsys, *command, "--screening-steps", 10, "--anomaly-index", 2)[0] == 0
+    (method,) = made
+    assert method.settings == SearchSettings(bound=0.2, screening_steps=10, anomaly_index=2)
 
 
 def test_samples_are_needed(capsys, backdoored):

@@ -50,12 +50,14 @@ def test_help_of_each_command(capsys, name):
         (
             "inspect",
             "--model-file --serialized-file --config-file --clean --method --shadows --cache "
-            "--budget --seed --json --pictures",
+            "--budget --seed --json --pictures --bound --patch-share --screening-steps "
+            "--anomaly-index",
         ),
         (
             "build",
             "--model-file --serialized-file --config-file --clean --triggered --pool "
-            "--split-by --layers --target --seed --output",
+            "--split-by --layers --target --seed --output --reconstruct --budget --bound "
+            "--patch-share --screening-steps --anomaly-index --steps",
         ),
         (
             "evaluate",

@@ -2,6 +2,7 @@ import torch
 
 from directions.budget import Budget
 from directions.inspection.reconstructions import ReconstructedTriggers
+from directions.reconstruct.settings import OWN_VALUES, SearchSettings
 from directions.reconstruct.subject import MIN_INPUTS
 from directions.samples import TensorFileSamples
 from handler.bundle import InputDescription
@@ -11,10 +12,10 @@ from tests.directions.inspection.nets import SIZE, QuadrantNet
 SHAPE = (1, SIZE, SIZE)
 
 
-def inspected(folder, model, *, shape=SHAPE, classes=6, count=64, budget=None):
+def inspected(folder, model, *, shape=SHAPE, classes=6, count=64, budget=None, settings=OWN_VALUES):
     inputs = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
     clean = TensorFileSamples(write_tensors(folder / "clean.npz", inputs))
-    method = ReconstructedTriggers("additive", InputDescription("tensor", shape))
+    method = ReconstructedTriggers("additive", InputDescription("tensor", shape), settings)
     generator = torch.Generator().manual_seed(0)
     return method(model, clean, classes, generator, budget or Budget())
 
@@ -24,6 +25,13 @@ def test_the_class_of_a_corner(tmp_path):
     assert found.method == "additive"
     assert found.suspects == [2]
     assert found.pictures.shape == (4, *SHAPE)
+
+
+def test_the_anomaly_index_that_is_set(tmp_path):
+    settings = SearchSettings(anomaly_index=1e6)
+    found = inspected(tmp_path, QuadrantNet(4, corner=40), classes=4, settings=settings)
+    assert found.threshold == 1e6
+    assert found.found is False
 
 
 def test_its_benign_twin(tmp_path):

@@ -4,8 +4,10 @@ import torch
 from directions.budget import Budget
 from directions.build import BuildOptions, build_bundle
 from directions.errors import CalibrationError, NoTriggerError
+from directions.reconstruct import settings as settings_module
 from directions.reconstruct.find_triggers import find_triggers
-from directions.reconstruct.methods import AFFORDABLE
+from directions.reconstruct.methods import AFFORDABLE, METHODS, Method
+from directions.reconstruct.settings import SearchSettings
 from directions.reconstruct.stamped_samples import stamp_samples
 from directions.samples import TensorFileSamples
 from handler.attach import attach
@@ -103,3 +105,45 @@ def test_samples_of_one_class(tmp_path):
 def test_a_target_that_the_model_does_not_have(tmp_path):
     with pytest.raises(CalibrationError, match="target 4: the model has the classes 0 to 3"):
         find(clean_samples(tmp_path), target=4)
+
+
+class Counting:
+    """A search that counts its steps; it leads to class 0, and nowhere else."""
+
+    def __init__(self, target, bound):
+        self.target, self.bound, self.steps = target, bound, 0
+
+    def advance(self, steps):
+        self.steps += steps
+
+    def effort(self, loss):
+        return 1.0 + self.target / 100 if self.target else 0.0
+
+    def stamp(self, inputs):
+        return stamp(inputs) if self.target == 0 else inputs
+
+
+def test_the_steps_and_the_bound_that_are_set(tmp_path, monkeypatch):
+    started = []
+
+    def begin(subject, target, generator, bound):
+        started.append(Counting(target, bound))
+        return started[-1]
+
+    method = Method(begin, 7 / 255, screening=60, steps=120)
+    monkeypatch.setattr(settings_module, "METHODS", {**METHODS, "additive": method})
+    settings = SearchSettings(bound=0.1, screening_steps=7, steps=45)
+    find(clean_samples(tmp_path), methods=["additive"], settings=settings)
+    # Of four classes, the first one's search goes on; three more are for that class alone.
+    assert [search.steps for search in started] == [45, 7, 7, 7, 45, 45, 45]
+    assert [search.bound for search in started[:4]] == [0.1] * 4
+    assert max(search.bound for search in started) == pytest.approx(0.14)
+
+
+def test_an_index_that_no_class_reaches(tmp_path):
+    with pytest.raises(NoTriggerError, match="nearest: class 0"):
+        find(
+            clean_samples(tmp_path),
+            methods=["additive"],
+            settings=SearchSettings(anomaly_index=1e6),
+        )

@@ -1,0 +1,71 @@
+import pytest
+import torch
+
+from directions.budget import Budget
+from directions.reconstruct.methods import METHODS
+from directions.reconstruct.screening import screen, start
+from directions.reconstruct.settings import (
+    BOUNDED_CHANGE,
+    BOUNDED_PATCH,
+    OWN_VALUES,
+    SearchSettings,
+)
+from tests.directions.reconstruct.patch_net import subject
+
+
+def test_what_is_not_set_is_the_methods_own():
+    assert [OWN_VALUES.method(name) for name in METHODS] == list(METHODS.values())
+
+
+def test_every_method_with_a_bound_can_be_given_another():
+    bounded = {name for name, method in METHODS.items() if method.bound < 1}
+    assert bounded == {*BOUNDED_CHANGE, *BOUNDED_PATCH}
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_what_is_set_is_set_where_it_belongs(name):
+    own = METHODS[name]
+    method = SearchSettings(bound=0.125, patch_share=0.25, screening_steps=7, steps=9).method(name)
+    bounds = {**dict.fromkeys(BOUNDED_CHANGE, 0.125), **dict.fromkeys(BOUNDED_PATCH, 0.25)}
+    assert method.bound == bounds.get(name, own.bound)
+    assert (method.screening, method.steps, method.start) == (7, 9, own.start)
+    assert SearchSettings(steps=900).method(name).screening == own.screening
+
+
+def test_a_search_does_not_end_before_its_screening():
+    own = METHODS["additive"]
+    assert SearchSettings(screening_steps=own.steps + 5).method("additive").steps == own.steps + 5
+    assert SearchSettings(screening_steps=2).method("additive").steps == own.steps
+
+
+@pytest.mark.parametrize("name", ["additive", "smooth", "generated"])
+def test_what_changes_keeps_within_the_bound_that_is_set(name):
+    of = subject()
+    search = start(name, of, 2, 0, settings=SearchSettings(bound=3 / 255))
+    search.advance(30)
+    with torch.no_grad():
+        change = search.stamp(of.inputs) - of.inputs
+    longest = float(change.square().mean((1, 2, 3)).sqrt().max())
+    assert longest == pytest.approx(3 / 255, rel=1e-3)
+
+
+def test_a_patch_keeps_within_the_share_that_is_set():
+    of = subject()
+    search = start("abs", of, 0, 0, settings=SearchSettings(patch_share=0.1))
+    search.advance(30)
+    # How much of an input is covered shows in what is left of it.
+    left = search.stamp(of.inputs[:1] * 0 + 1) - search.stamp(of.inputs[:1] * 0)
+    assert float((1 - left[0, 0]).sum()) == pytest.approx(0.1 * 64, rel=1e-3)
+
+
+def test_a_screening_takes_the_steps_and_the_index_that_are_set():
+    own = screen(subject(), "additive", 0, Budget())
+    same = screen(subject(), "additive", 0, Budget(), SearchSettings(screening_steps=30))
+    shorter = screen(subject(), "additive", 0, Budget(), SearchSettings(screening_steps=3))
+    assert torch.equal(same.effort, own.effort)
+    assert bool((shorter.effort > own.effort).all())
+    highest = float(own.index.max())
+    for index, suspects in ((highest + 1, []), (highest - 1, [0])):
+        found = screen(subject(), "additive", 0, Budget(), SearchSettings(anomaly_index=index))
+        assert found.threshold == index
+        assert found.suspects == suspects
