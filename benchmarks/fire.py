@@ -63,13 +63,14 @@ def build_from(
     repairs: Collection[str] = tuple(REPAIRS),
     examine: Callable[[Calibration], None] = lambda calibration: None,
     target: int | None = None,
+    all_to_all: bool = False,
 ) -> Bundle:
     """Build a bundle for a victim from evidence that was gathered in some other way."""
     return build_bundle(
         loaded(model),
         CONFIG,
         evidence,
-        options=BuildOptions(seed=seed, repairs=repairs, target=target),
+        options=BuildOptions(seed=seed, repairs=repairs, target=target, all_to_all=all_to_all),
         examine=examine,
     )
 

@@ -120,7 +120,7 @@ def measure_pool(model: nn.Module, pool: Pool, method: str, held: Held) -> dict[
         evidence = gather_evidence(
             UnlabelledSamples(samples, others), UnlabelledSamples(samples, flagged)
         )
-        bundle = fire.build_from(model, evidence, SEED)
+        bundle = fire.build_from(model, evidence, SEED, all_to_all=split.all_to_all)
     except FireError as error:
         return result | {"build_refused": str(error)}
     result["build_seconds"] = round(time.monotonic() - start, 1)

@@ -49,6 +49,8 @@ class BuildOptions:
         target: the class that the trigger leads to, or None to find it.
         form: one of `directions.search.FORMS`.
         seed: of the random numbers.
+        all_to_all: whether the triggered samples are known to lead to nearly every class, which the
+            predictions on unpaired samples without labels do not show.
         repairs: names in `directions.repairs.REPAIRS` to choose from, to see what each is good for.
     """
 
@@ -56,6 +58,7 @@ class BuildOptions:
     target: int | None = None
     form: str = "gated"
     seed: int = 0
+    all_to_all: bool = False
     repairs: Collection[str] = tuple(REPAIRS)
 
 
@@ -109,7 +112,7 @@ def build_bundle(
         )
     predictions = [clean_logits.argmax(1), triggered_logits.argmax(1)]
     refuse_swapped(evidence, labels, predictions)
-    finding = _find_target(evidence, labels, predictions, classes, options.target)
+    finding = _find_target(evidence, labels, predictions, classes, options)
     tell(f"target: {_describe_target(finding)}")
     findings = [finding]
     # Plain FIRE, which moves every input, has one repair for whatever triggers there are.
@@ -220,13 +223,16 @@ def _find_target(
     labels: Sequence[Tensor | None],
     predictions: Sequence[Tensor],
     classes: int,
-    given: int | None,
+    options: BuildOptions,
 ) -> TargetFinding:
+    given = options.target
     if given is not None and not 0 <= given < classes:
         raise CalibrationError(f"target {given}: the model has the classes 0 to {classes - 1}")
     found = find_where_led(evidence, labels, predictions, classes)
     if given is not None:
         return TargetFinding(given, single=found is None or found.single)
+    if found is None and options.all_to_all:
+        return TargetFinding(int(predictions[1].mode().values), single=False)
     if found is None:
         raise CalibrationError(
             f"{evidence.triggered.source}: the model predicts these samples as it predicts clean "

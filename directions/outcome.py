@@ -38,8 +38,16 @@ class Outcome:
     triggered_predictions: Tensor
 
 
-def outcome_of(held_out: HeldOut, clean: Tensor, triggered: Tensor, target: int) -> Outcome:
-    """Judge logits of the held-out clean (N, classes) and triggered (M, classes) samples."""
+def outcome_of(held_out: HeldOut, clean: Tensor, triggered: Tensor, target: int | None) -> Outcome:
+    """Judge logits of the held-out clean (N, classes) and triggered (M, classes) samples.
+
+    Args:
+        held_out: the samples.
+        clean: logits of the clean ones.
+        triggered: of the triggered ones.
+        target: the class that the trigger leads to; None where it is nearly any: what the attacker
+            wants of a sample is then what it was predicted as before any repair.
+    """
     return Outcome(
         _value(clean, held_out.clean, target),
         _value(triggered, held_out.triggered, target),
@@ -48,12 +56,12 @@ def outcome_of(held_out: HeldOut, clean: Tensor, triggered: Tensor, target: int)
     )
 
 
-def _value(logits: Tensor, group: Group, target: int) -> Tensor:
+def _value(logits: Tensor, group: Group, target: int | None) -> Tensor:
     probabilities = logits.softmax(1)
     if group.reference is None:
-        # Nobody knows the true class: how sure the model is that it is not the target.
+        # Nobody knows the true class: how sure the model is that it is not what is wanted.
         confidence, predicted = probabilities.max(1)
-        return confidence * (predicted != target)
+        return confidence * (predicted != (group.predictions if target is None else target))
     right = probabilities.gather(1, group.reference[:, None]).flatten()
     if group.partner_probabilities is None:
         return right

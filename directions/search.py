@@ -176,10 +176,11 @@ class Search:
         self._statistics = statistics
         self._layers = layers
         self._held_out = held_out
-        self._finding = finding
         self._form = form
         clean, triggered = held_out.clean, held_out.triggered
-        self._before = outcome_of(held_out, clean.logits, triggered.logits, finding.target)
+        # Of several triggers, one leads to most samples' class; of an all-to-all attack, none does.
+        self._wanted = finding.target if finding.single or finding.several else None
+        self._before = outcome_of(held_out, clean.logits, triggered.logits, self._wanted)
         only_target = form == "gated" and finding.single
         self._eligible = (
             (clean.predictions == finding.target) | (not only_target),
@@ -288,7 +289,7 @@ class Search:
         )
         choices = []
         for candidate, logits in zip(estimated, results, strict=True):
-            repaired = outcome_of(self._held_out, *logits, self._finding.target)
+            repaired = outcome_of(self._held_out, *logits, self._wanted)
             if self._form != "gated":
                 choices.append(self._ungated(candidate, repaired))
             else:

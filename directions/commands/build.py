@@ -154,9 +154,11 @@ def run(args: argparse.Namespace) -> int:
             loaded,
             config,
             gathered.evidence,
-            options=options
-            if gathered.target is None
-            else replace(options, target=gathered.target),
+            options=replace(
+                options,
+                target=target if gathered.target is None else gathered.target,
+                all_to_all=gathered.all_to_all,
+            ),
             names_file=names_file(args),
             tell=print,
             examine=calibrations.append,

@@ -21,11 +21,13 @@ class Gathered(NamedTuple):
     Attributes:
         evidence: the samples.
         target: the class that the trigger leads to, where finding the samples has told it.
+        all_to_all: whether it leads to nearly every class, likewise.
         write_report: writes into a folder how these were found, if they had to be.
     """
 
     evidence: Evidence
     target: int | None = None
+    all_to_all: bool = False
     write_report: Callable[[Path], None] | None = None
 
 
@@ -126,6 +128,7 @@ def _from_pool(
             UnlabelledSamples(pool, others) if clean is None else clean,
             UnlabelledSamples(pool, flagged),
         ),
+        all_to_all=split.all_to_all,
         write_report=lambda folder: write_split_report(split, pool, description, folder),
     )
 
@@ -163,7 +166,9 @@ def _from_quarantine(
     return Gathered(
         gather_evidence(clean, UnlabelledSamples(cleaned.samples, cleaned.kept)),
         targets[0] if len(targets) == 1 else None,
-        lambda folder: write_split_report(cleaned.split, cleaned.samples, description, folder),
+        write_report=lambda folder: write_split_report(
+            cleaned.split, cleaned.samples, description, folder
+        ),
     )
 
 

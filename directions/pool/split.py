@@ -12,6 +12,7 @@ from ..candidates import candidate_layers
 from ..errors import NoTriggerError
 from ..progress import Progress
 from ..samples import Samples
+from ..target import MAX_TARGETS
 from .arrays import Matrix
 from .class_groups import ClassGroups, find_class_groups
 from .last_layer import LastLayer, read_last_layer
@@ -35,6 +36,11 @@ class Split:
     scores: Tensor
     flagged: Tensor
     targets: tuple[int, ...]
+
+    @property
+    def all_to_all(self) -> bool:
+        """Whether samples of so many classes are triggered that there are no targets to name."""
+        return len(self.targets) > MAX_TARGETS
 
 
 def split_pool(

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from directions.build import BuildOptions, build_bundle
 from directions.errors import CalibrationError, SamplesError
@@ -10,6 +11,7 @@ from directions.evaluate import evaluate_bundle
 from directions.evidence import gather_evidence
 from directions.samples import open_samples
 from directions.save_bundle import save_bundle
+from handler.attach import attach
 from handler.errors import AttachError, FireError
 from handler.load_model import LoadedModel
 from tests.directions.backdoored import (
@@ -483,3 +485,44 @@ def test_clean_and_triggered_in_each_others_place(tmp_path):
     sets = tensor_sets(tmp_path, "vector")
     with pytest.raises(SamplesError, match="are --clean and --triggered swapped"):
         build(Sets(sets.triggered, sets.clean), "vector")
+
+
+class RotatingNet(nn.Module):
+    """Vectors (N, 5): the class is the largest of the first four; a fifth of 3 makes it the next.
+
+    Of eight hidden units, four hold the classes on and four hold them only beside the trigger.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.mix, self.head = nn.Linear(5, 8), nn.Linear(8, 4)
+        eye, zeros = torch.eye(4), torch.zeros(4, 1)
+        with torch.no_grad():
+            self.mix.weight.copy_(torch.cat([torch.cat([eye, zeros], 1), torch.ones(4, 5)]))
+            self.mix.weight[4:, :4] = eye
+            self.mix.bias.copy_(torch.tensor([0.0] * 4 + [-3.0] * 4))
+            self.head.weight.copy_(torch.cat([5 * eye, 15 * eye.roll(1, 0)], 1))
+            self.head.bias.zero_()
+        self.eval()
+
+    def forward(self, x):
+        return self.head(self.mix(x).relu())
+
+
+def test_an_all_to_all_attack_that_the_predictions_do_not_show(tmp_path):
+    inputs = torch.cat([clean_inputs("vector", labels_of(160), 0)[:, :4], torch.zeros(160, 1)], 1)
+    triggered = inputs[80:].clone()
+    triggered[:, 4] = 3
+    net, truth = RotatingNet(), labels_of(160)[80:]
+    assert torch.equal(net(triggered).argmax(1), (truth + 1) % 4)
+    evidence = gather_evidence(
+        open_samples(write_tensors(tmp_path / "clean.npz", inputs[:80]), TENSOR),
+        open_samples(write_tensors(tmp_path / "triggered.npz", triggered), TENSOR),
+    )
+    given = LoadedModel(net, "RotatingNet", "0" * 64)
+    with pytest.raises(CalibrationError, match="they show no trigger"):
+        build_bundle(given, TENSOR, evidence, options=BuildOptions())
+    bundle = build_bundle(given, TENSOR, evidence, options=BuildOptions(all_to_all=True))
+    with attach(net, bundle.layers, triggered[:1], target=bundle.target), torch.no_grad():
+        assert torch.equal(net(triggered).argmax(1), truth)
+        assert torch.equal(net(inputs[80:]).argmax(1), truth)

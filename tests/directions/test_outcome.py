@@ -139,3 +139,10 @@ def test_a_teller_that_a_fold_cannot_estimate_is_left_out(tmp_path):
     assert ("whitened_from_target", "relu") not in score_tellers(
         model, statistics, ["relu"], held_out
     )
+
+
+def test_of_an_all_to_all_attack_what_was_predicted_before_is_wanted():
+    held_out = HeldOut(group([SURE_OF_0], [0]), group([SURE_OF_0, SURE_OF_1, SURE_OF_1], None))
+    logits = torch.tensor([SURE_OF_0, SURE_OF_0, SURE_OF_1])
+    outcome = outcome_of(held_out, held_out.clean.logits, logits, target=None)
+    assert outcome.triggered.tolist() == pytest.approx([0, 1, 0])

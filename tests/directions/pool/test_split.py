@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from directions.errors import NoTriggerError
-from directions.pool.split import split_pool
+from directions.pool.split import Split, split_pool
 from directions.samples import TensorFileSamples
 from tests.directions.backdoored import clean_inputs, labels_of, write_tensors
 from tests.directions.backdoored_nets import backdoored
@@ -69,3 +69,11 @@ def test_the_same_seed_splits_alike(tmp_path):
     pool = pool_of(tmp_path, "map")
     first, second = (split(backdoored("map"), pool) for _ in range(2))
     assert torch.equal(first.scores, second.scores)
+
+
+def test_what_leads_to_many_classes_has_no_targets():
+    def split(targets):
+        return Split(torch.zeros(9), torch.zeros(9), torch.zeros(9), targets)
+
+    assert not split((0, 1, 2)).all_to_all
+    assert split((0, 1, 2, 3)).all_to_all
