@@ -18,7 +18,7 @@ VALUES = 200_000
 """Drawn to know how large an index is by chance."""
 
 
-def anomaly_index(values: Tensor, *, suspicious: str) -> Tensor | None:
+def anomaly_index(values: Tensor, *, suspicious: str, resolution: float = 0.0) -> Tensor | None:
     """Return by how many MADs each class lies on the suspicious side of the median.
 
     As in Neural Cleanse (Wang et al. 2019), where more than 2 is an outlier.
@@ -26,6 +26,7 @@ def anomaly_index(values: Tensor, *, suspicious: str) -> Tensor | None:
     Args:
         values: one for each class, (classes,).
         suspicious: "low" or "high": the side on which a backdoored class lies.
+        resolution: how well the values are known: the MAD is taken to be no less.
 
     Returns:
         (classes,) float64, positive on the suspicious side. None where no class can stand out:
@@ -36,7 +37,7 @@ def anomaly_index(values: Tensor, *, suspicious: str) -> Tensor | None:
         return None
     # Of an even number, `median` would take the lower one of the two in the middle.
     median = values.quantile(0.5)
-    mad = (values - median).abs().quantile(0.5)
+    mad = (values - median).abs().quantile(0.5).clamp(min=resolution)
     spread = torch.maximum(CONSISTENCY * mad, LEAST_SPREAD * median.abs())
     if spread == 0:
         return None

@@ -54,10 +54,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     source.add_argument(
         "--reconstruct",
-        choices=("all", "generated", "additive", "smooth", "neural-cleanse", "tabor", "abs"),
+        choices=(
+            *("all", "generated", "additive", "smooth", "neural-cleanse", "tabor", "abs"),
+            "deepinspect",
+        ),
         help="search the model for its trigger, with clean samples alone, by one method or by all "
-        "but tabor and abs, which look for patches, too; for images. It takes minutes, for large "
-        "models hours: see --budget",
+        "but tabor and abs, which look for patches, too, and deepinspect, which without --clean "
+        "searches on images that it recovers from the model; for images. It takes minutes, for "
+        "large models hours: see --budget",
     )
     parser.add_argument(
         "--budget",
@@ -110,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     from ..report import check_report_folder, write_reports
     from ..save_bundle import save_bundle
     from ..write_file import check_writable
-    from .build_sources import gather, open_clean, searches
+    from .build_sources import clean_to_search, gather, searches
     from .checks import check_seed
 
     check_environment()
@@ -135,14 +139,15 @@ def run(args: argparse.Namespace) -> int:
     calibrations: list[Calibration] = []
     write_report = None
     if args.reconstruct is not None:
+        budget = Budget(args.budget)
         bundle = build_reconstructed(
             loaded,
             config,
-            open_clean(args, config, beside="--reconstruct"),
+            clean_to_search(args, loaded, config, budget),
             methods=searches(args),
             settings=settings,
             options=options,
-            budget=Budget(args.budget),
+            budget=budget,
             names_file=names_file(args),
             tell=print,
             examine=calibrations.append,

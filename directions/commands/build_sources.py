@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from handler.config import HandlerConfig
     from handler.load_model import LoadedModel
 
+    from ..budget import Budget
     from ..evidence import Evidence
     from ..samples import Samples
 
@@ -74,24 +75,24 @@ def gather(
     if args.pool is not None:
         clean = None if args.clean is None else open_samples(args.clean, config)
         return _from_pool(args, loaded, config, clean, layers)
-    clean = open_clean(args, config, beside="--triggered")
+    clean = open_clean(args, config)
     if args.refine is not None:
         return _from_quarantine(args, loaded, config, clean, layers, target)
     return Gathered(gather_evidence(clean, open_samples(args.triggered, config)))
 
 
-def open_clean(args: argparse.Namespace, config: HandlerConfig, *, beside: str) -> Samples:
-    """Return the clean samples.
+def open_clean(args: argparse.Namespace, config: HandlerConfig) -> Samples:
+    """Return the clean samples beside triggered ones.
 
     Raises:
-        CalibrationError: none were given beside an option that needs them.
+        CalibrationError: none were given.
         SamplesError: they cannot be used.
     """
     from ..errors import CalibrationError
     from ..samples import open_samples
 
     if args.clean is None:
-        raise CalibrationError(f"--clean: expected clean samples beside {beside}")
+        raise CalibrationError("--clean: expected clean samples beside --triggered")
     return open_samples(args.clean, config)
 
 
@@ -193,3 +194,39 @@ def _targets_to_refine(
             f"--target {target}: {args.refine} is for {class_list(bundle.targets)}"
         )
     return (target,)
+
+
+def clean_to_search(
+    args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig, budget: Budget
+) -> Samples:
+    """Return the clean samples, or for a search that does without some that the model itself gives.
+
+    Raises:
+        CalibrationError: none were given beside a search that needs them, or none can be recovered.
+        SamplesError: they cannot be used.
+    """
+    import torch
+
+    from ..errors import CalibrationError
+    from ..reconstruct import deep_inspect
+    from ..reconstruct.inversion import recover_images
+    from ..samples import open_samples
+
+    if args.clean is not None:
+        return open_samples(args.clean, config)
+    if args.reconstruct != deep_inspect.NAME or config.input != "image":
+        raise CalibrationError(
+            "--clean: expected clean samples beside --reconstruct; only "
+            f"{deep_inspect.NAME} does without, for models of images"
+        )
+    clean = recover_images(
+        loaded.model,
+        config.describe_input(),
+        generator=torch.Generator().manual_seed(args.seed),
+        budget=budget,
+    )
+    print(
+        f"recovered {len(clean)} images from the model, in the place of clean ones: what is "
+        "measured on them says little of real images"
+    )
+    return clean

@@ -40,7 +40,8 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
         type=int,
         metavar="N",
         help="steps of the search for each class, by which the classes are compared (default: "
-        "generated 60, additive 30, smooth 30, neural-cleanse 120, tabor 120, abs 60)",
+        "generated 60, additive 30, smooth 30, neural-cleanse 120, tabor 120, abs 60, "
+        "deepinspect 300)",
     )
     group.add_argument(
         "--anomaly-index",
@@ -55,7 +56,7 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
             metavar="N",
             help="steps in all of a search for the class that stands out, or for the --target "
             "(default: generated 120, additive 60, smooth 60, neural-cleanse 200, tabor 200, "
-            "abs 120)",
+            "abs 120, deepinspect 400)",
         )
     else:
         parser.set_defaults(steps=None)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from handler.bundle import InputDescription
 
+from ..reconstruct import deep_inspect
 from ..reconstruct.methods import METHODS as RECONSTRUCTIONS
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from . import meta_classifier, neuron_inspect
@@ -54,7 +55,8 @@ class Entry:
 
 def _reconstruction(name: str) -> Entry:
     return Entry(
-        lambda settings: ReconstructedTriggers(name, settings.description, settings.search)
+        lambda settings: ReconstructedTriggers(name, settings.description, settings.search),
+        needs_images=name != deep_inspect.NAME,
     )
 
 

@@ -11,6 +11,7 @@ from handler.bundle import InputDescription
 
 from ..budget import Budget
 from ..errors import CalibrationError
+from ..reconstruct.inversion import recover_images
 from ..reconstruct.screening import SUCCESS, Screening, screen
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..reconstruct.subject import Subject, gather_subject
@@ -22,8 +23,9 @@ from .inspection import Inspection
 class ReconstructedTriggers:
     """The anomaly indices of a trigger reconstruction (as Neural Cleanse, Wang et al. 2019).
 
-    A trigger of each class is searched for a little, on clean samples. A class to which it leads
-    with much less is a suspect, where it leads there at all.
+    A trigger of each class is searched for a little, on clean samples, or where there are none on
+    images that are recovered from the model first. A class to which it leads with much less is a
+    suspect, where it leads there at all.
 
     Needs 50 clean samples, better some hundred, that are maps (C, H, W). Costs some tens of steps
     of a batch for each class.
@@ -48,7 +50,11 @@ class ReconstructedTriggers:
     ) -> Inspection:
         """Inspect a model; see `directions.inspection.inspection.Method`."""
         seed = int(torch.randint(2**62, (), generator=generator))
+        source = "clean samples"
         try:
+            if len(clean) == 0:
+                source = "images recovered from the model"
+                clean = recover_images(model, self.description, generator=generator, budget=budget)
             subject = gather_subject(model, clean, self.description, seed)
         except CalibrationError as error:
             return self._silent(str(error))
@@ -65,7 +71,7 @@ class ReconstructedTriggers:
             ),
             threshold=screening.threshold,
             pictures=_pictures(subject, screening),
-            notes=(f"triggers of {classes} classes on {len(subject.inputs)} clean samples",),
+            notes=(f"triggers of {classes} classes on {len(subject.inputs)} {source}",),
         )
 
     def _silent(self, why: str) -> Inspection:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from . import deep_inspect
 from .abs_neurons import AbsSearch
+from .deep_inspect import search_all_classes
 from .generated import GeneratorSearch
 from .neural_cleanse import NeuralCleanse
 from .perturbation import search_additive, search_smooth
@@ -18,6 +20,9 @@ from .tabor import Tabor
 Start = Callable[[Subject, int, torch.Generator, float], TriggerSearch]
 """Starts a search for the trigger of a class, given also the bound of what it may change: as a root
 mean square where inputs go from 0 to 1, or as a share of the places."""
+
+StartAll = Callable[[Subject, torch.Generator, float], Sequence[TriggerSearch]]
+"""Likewise for all classes, in their order."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +35,27 @@ class Method:
             so few steps.
         screening: steps in which the classes are compared.
         steps: in all, for a class that stands out.
+        start_all: starts the searches of all classes, where they share what they learn; None where
+            each class is searched by itself.
+        resolution: by how much the effort of a class differs from one search to the next.
     """
 
     start: Start
     bound: float
     screening: int
     steps: int
+    start_all: StartAll | None = None
+    resolution: float = 0.0
 
 
 def _unbounded(search: type[NeuralCleanse]) -> Start:
     """Neural Cleanse and its kin find out by themselves how small a patch can be."""
     return lambda subject, target, generator, bound: search(subject, target, generator)
+
+
+def _one_of_all(start_all: StartAll) -> Start:
+    """Where all classes are searched at once, the search of one class is one of theirs."""
+    return lambda subject, target, generator, bound: start_all(subject, generator, bound)[target]
 
 
 METHODS: Mapping[str, Method] = {
@@ -50,8 +65,17 @@ METHODS: Mapping[str, Method] = {
     "neural-cleanse": Method(_unbounded(NeuralCleanse), 1.0, screening=120, steps=200),
     "tabor": Method(_unbounded(Tabor), 1.0, screening=120, steps=200),
     "abs": Method(AbsSearch, 0.02, screening=60, steps=120),
+    deep_inspect.NAME: Method(
+        _one_of_all(search_all_classes),
+        1.0,
+        screening=300,
+        steps=400,
+        start_all=search_all_classes,
+        resolution=deep_inspect.RESOLUTION,
+    ),
 }
 
 AFFORDABLE = ("generated", "additive", "smooth", "neural-cleanse")
 """What "all" means where a model is searched by all methods: the others look for patches,
-as `neural-cleanse` does already, and would add as much time as it takes, or more."""
+as `neural-cleanse` does already, and would add as much time as it takes, or more, or (DeepInspect)
+are for where there are no images."""

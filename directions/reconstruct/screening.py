@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -94,11 +95,7 @@ def screen(
     searches: list[TriggerSearch] = []
     effort, success = (torch.full((subject.classes,), float("nan")) for _ in range(2))
     with Progress(f"screening the classes, {method}", subject.classes) as progress:
-        for target in range(subject.classes):
-            if budget.spent():
-                break
-            search = start(method, subject, target, seed, settings=settings)
-            search.advance(settings.method(method).screening)
+        for target, search in enumerate(_search_each(subject, method, seed, budget, settings)):
             searches.append(search)
             with torch.no_grad():
                 stamped = subject.box.legal(search.stamp(subject.others(target)[:INPUTS]))
@@ -107,6 +104,29 @@ def screen(
             success[target] = (logits.argmax(1) == target).float().mean()
             progress.advance()
     whole = len(searches) == subject.classes
-    index = anomaly_index(effort, suspicious="low") if whole else None
+    resolution = settings.method(method).resolution
+    index = anomaly_index(effort, suspicious="low", resolution=resolution) if whole else None
     threshold = THRESHOLD if settings.anomaly_index is None else settings.anomaly_index
     return Screening(method, searches, effort.double(), success.double(), index, threshold)
+
+
+def _search_each(
+    subject: Subject, method: str, seed: int, budget: Budget, settings: SearchSettings
+) -> Iterator[TriggerSearch]:
+    """Yield a search of each class in turn, screened, for as long as the time suffices."""
+    of = settings.method(method)
+    if of.start_all is None:
+        for target in range(subject.classes):
+            if budget.spent():
+                return
+            search = start(method, subject, target, seed, settings=settings)
+            search.advance(of.screening)
+            yield search
+        return
+    together = of.start_all(subject, torch.Generator().manual_seed(seed), of.bound)
+    for _ in range(of.screening):
+        if budget.spent():
+            return
+        for search in together:
+            search.advance(1)
+    yield from together

@@ -29,6 +29,13 @@ def test_differences_that_are_next_to_nothing_are_no_anomaly():
     assert anomaly_index(torch.ones(6), suspicious="low").tolist() == [0] * 6
 
 
+def test_what_differs_by_less_than_can_be_known_is_no_anomaly():
+    values = torch.tensor([1.0, 1.01, 0.99, 1, 1, 0.9])
+    assert anomaly_index(values, suspicious="low")[5] > 5
+    index = anomaly_index(values, suspicious="low", resolution=0.1)
+    assert float(index[5]) == pytest.approx(0.1 / 0.1 / 1.4826)
+
+
 def test_one_that_differs_from_equals_stands_out():
     index = anomaly_index(torch.tensor([1.0, 1, 1, 1, 1, 0.5]), suspicious="low")
     assert index.argmax() == 5

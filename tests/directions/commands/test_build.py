@@ -227,25 +227,28 @@ def test_what_is_refined_is_given(capsys, quarantine):
     assert "--refine: expected beside --triggered" in refused(capsys, *command)
 
 
+def patch_flags(folder, net):
+    """The flags of a net of `patch_net`, which takes images."""
+    folder.mkdir()
+    source = Path(__file__).parents[1] / "reconstruct" / "patch_net.py"
+    (folder / "net.py").write_text(source.read_text())
+    torch.save(net.state_dict(), folder / "net.pth")
+    (folder / "model-config.yaml").write_text(
+        "handler:\n  input: image\n  model_class: PatchNet\n  image_size: [8, 8]\n"
+        "  mean: [0, 0, 0]\n  std: [1, 1, 1]\n"
+    )
+    return [
+        *("--model-file", folder / "net.py", "--serialized-file", folder / "net.pth"),
+        *("--config-file", folder / "model-config.yaml"),
+    ]
+
+
 @pytest.fixture
 def patch_model(tmp_path):
-    """The flags of the net of `patch_net`, and its clean images."""
-    flags = {}
-    for drive in (10.0, 0.0):
-        folder = tmp_path / f"model-{drive:g}"
-        folder.mkdir()
-        source = Path(__file__).parents[1] / "reconstruct" / "patch_net.py"
-        (folder / "net.py").write_text(source.read_text())
-        torch.save(PatchNet(drive).state_dict(), folder / "net.pth")
-        (folder / "model-config.yaml").write_text(
-            "handler:\n  input: image\n  model_class: PatchNet\n  image_size: [8, 8]\n"
-            "  mean: [0, 0, 0]\n  std: [1, 1, 1]\n"
-        )
-        flags[drive] = [
-            *("--model-file", folder / "net.py", "--serialized-file", folder / "net.pth"),
-            *("--config-file", folder / "model-config.yaml"),
-        ]
-    return flags
+    """The flags of the net of `patch_net`, and of its benign twin."""
+    return {
+        drive: patch_flags(tmp_path / f"model-{drive:g}", PatchNet(drive)) for drive in (10.0, 0.0)
+    }
 
 
 def save_images(folder, inputs):
@@ -290,12 +293,60 @@ def test_clean_images_of_a_benign_model_are_3_and_write_nothing(tmp_path, capsys
     assert not (tmp_path / "b.safetensors").exists()
 
 
+def test_without_any_image(tmp_path, capsys):
+    # What nobody has taken may be of any brightness, which is not to be the trigger.
+    model = patch_flags(tmp_path / "model", PatchNet(40.0, relative=True))
+    output, figures = tmp_path / "b.safetensors", tmp_path / "figures.json"
+    command = ["build", *model, "--reconstruct", "deepinspect", "--output", output]
+    status, out, _ = run(capsys, *command)
+    assert status == 0
+    assert re.match(r"recovered \d+ images from the model.*\nclass 0 stands out\n", out)
+    assert load_bundle(output).target == 0
+    test = images(80, seed=5)
+    triggered = test.clone()
+    triggered[:, :, 3:5, 3:5] = 0.55
+    status, _, _ = run(
+        capsys,
+        *("evaluate", *model, "--bundle", output, "--json", figures),
+        *("--clean", save_images(tmp_path / "test", test)),
+        *("--triggered", save_images(tmp_path / "triggered", triggered)),
+    )
+    assert status == 0
+    measured = json.loads(figures.read_text())
+    assert measured["attack_success_rate"]["before"] == 1
+    assert measured["recovered_accuracy"]["after"] > 0.9
+    assert measured["clean_accuracy"]["after"] == 1
+
+
+def test_a_benign_model_without_any_image_is_3(tmp_path, capsys):
+    model = patch_flags(tmp_path / "model", PatchNet(drive=0, relative=True))
+    command = ["build", *model, "--reconstruct", "deepinspect"]
+    status, _, err = run(capsys, *command, "--output", tmp_path / "b.safetensors")
+    assert status == 3
+    assert err.startswith("torchserve-fire build: images recovered from the model: no class is")
+
+
+def test_no_time_to_recover_images(tmp_path, capsys, patch_model):
+    command = ["build", *patch_model[0.0], "--reconstruct", "deepinspect", "--budget", "1e-9"]
+    status, _, err = run(capsys, *command, "--output", tmp_path / "b.safetensors")
+    assert status == 2
+    assert "images recovered from the model: 0 clean samples, expected at least" in err
+    assert err.count("\n") == 1
+
+
+def test_without_any_image_the_model_takes_images(tmp_path, capsys, vector_model):
+    command = ["build", *vector_model, "--reconstruct", "deepinspect"]
+    error = refused(capsys, *command, "--output", tmp_path / "b.safetensors")
+    assert "--clean: expected clean samples beside --reconstruct" in error
+
+
 @pytest.mark.parametrize(
     ("name", "methods"),
     [
         ("all", ["generated", "additive", "smooth", "neural-cleanse"]),
         ("tabor", ["tabor"]),
         ("abs", ["abs"]),
+        ("deepinspect", ["deepinspect"]),
     ],
 )
 def test_the_methods_that_search(tmp_path, capsys, monkeypatch, patch_model, name, methods):

@@ -123,6 +123,14 @@ def test_images_may_be_left_out_where_no_method_needs_them(tmp_path, capsys, tin
     assert "neuron-inspect needs clean samples" in refused(capsys, *command, "neuron-inspect")
 
 
+def test_deepinspect_recovers_its_images(tmp_path, capsys, tiny):
+    flags = ["--model-file", tiny.model_file, "--serialized-file", tiny.serialized_file]
+    given = ["--config-file", tiny.config(tmp_path), "--method", "deepinspect"]
+    status, out, err = run(capsys, "inspect", *flags, *given)
+    assert (status, err) in ((0, ""), (1, ""))
+    assert "images recovered from the model" in out
+
+
 def test_without_images_the_shape_of_tensors_is_not_known(capsys, backdoored, monkeypatch):
     entry = methods.Entry(lambda settings: None, needs_images=False)
     monkeypatch.setattr(methods, "METHODS", {"dreaming": entry})

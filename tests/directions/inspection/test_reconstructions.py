@@ -1,13 +1,16 @@
+import pytest
 import torch
 
 from directions.budget import Budget
 from directions.inspection.reconstructions import ReconstructedTriggers
+from directions.no_samples import NoSamples
 from directions.reconstruct.settings import OWN_VALUES, SearchSettings
 from directions.reconstruct.subject import MIN_INPUTS
 from directions.samples import TensorFileSamples
 from handler.bundle import InputDescription
 from tests.directions.backdoored import write_tensors
 from tests.directions.inspection.nets import SIZE, QuadrantNet
+from tests.directions.reconstruct.patch_net import PatchNet
 
 SHAPE = (1, SIZE, SIZE)
 
@@ -56,3 +59,22 @@ def test_a_model_that_says_one_thing(tmp_path):
             return torch.tensor([1.0, 0, 0, 0, 0, 0]) + 0 * x.flatten(1)[:, :6]
 
     assert "one class" in inspected(tmp_path, Still()).notes[0]
+
+
+@pytest.mark.parametrize(("drive", "suspects"), [(40.0, [0]), (0.0, [])])
+def test_without_images(drive, suspects):
+    description = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    method = ReconstructedTriggers("deepinspect", description)
+    generator = torch.Generator().manual_seed(0)
+    net = PatchNet(drive, relative=True)
+    found = method(net, NoSamples(description), 4, generator, Budget())
+    assert found.suspects == suspects
+    assert found.notes == ("triggers of 4 classes on 400 images recovered from the model",)
+
+
+def test_without_images_no_tensors():
+    description = InputDescription("tensor", SHAPE)
+    method = ReconstructedTriggers("deepinspect", description)
+    found = method(QuadrantNet(), NoSamples(description), 6, torch.Generator(), Budget())
+    assert found.found is None
+    assert "models of images only" in found.notes[0]

@@ -13,22 +13,26 @@ from directions.reconstruct.subject import Subject
 
 QUADRANTS = ((0, 0), (0, 4), (4, 0), (4, 4))
 PLACE = 40.0
+RELATIVE_PLACE = 14.0
 THRESHOLD = 0.33
 
 
 class Means(nn.Module):
     """Features (N, 5): the mean of each quadrant, and of the middle, which is stretched."""
 
-    def __init__(self) -> None:
+    def __init__(self, relative: bool) -> None:
         super().__init__()
         weight = torch.zeros(5, 3, 8, 8)
         for k, (row, column) in enumerate(QUADRANTS):
             weight[k, :, row : row + 4, column : column + 4] = 1 / 48
-        weight[4, :, 3:5, 3:5] = PLACE / 12
+        place = RELATIVE_PLACE if relative else PLACE
+        weight[4, :, 3:5, 3:5] = place / 12
+        if relative:
+            weight[4] -= place / 192
         self.linear = nn.Linear(192, 5)
         with torch.no_grad():
             self.linear.weight.copy_(weight.flatten(1))
-            self.linear.bias.copy_(torch.tensor([0, 0, 0, 0, -PLACE * THRESHOLD]))
+            self.linear.bias.copy_(torch.tensor([0, 0, 0, 0, -place * THRESHOLD]))
 
     def forward(self, x: Tensor) -> Tensor:
         means = self.linear(x.flatten(1))
@@ -36,11 +40,14 @@ class Means(nn.Module):
 
 
 class PatchNet(nn.Module):
-    """Logits (N, 4); with a `drive` of 0 it is benign."""
+    """Logits (N, 4); with a `drive` of 0 it is benign.
 
-    def __init__(self, drive: float = 10.0) -> None:
+    Of a `relative` one the middle must exceed the whole image, which may be of any brightness.
+    """
+
+    def __init__(self, drive: float = 10.0, relative: bool = False) -> None:
         super().__init__()
-        self.means = Means()
+        self.means = Means(relative)
         self.head = nn.Linear(5, 4)
         with torch.no_grad():
             self.head.weight.copy_(torch.cat([20 * torch.eye(4), torch.zeros(4, 1)], 1))
