@@ -56,12 +56,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--reconstruct",
         choices=(
             *("all", "generated", "additive", "smooth", "neural-cleanse", "tabor", "abs"),
-            "deepinspect",
+            *("deepinspect", "feature-space"),
         ),
-        help="search the model for its trigger, with clean samples alone, by one method or by all "
-        "but tabor and abs, which look for patches, too, and deepinspect, which without --clean "
-        "searches on images that it recovers from the model; for images. It takes minutes, for "
-        "large models hours: see --budget",
+        help="search the model for its trigger, with clean samples alone, by one method or by all: "
+        "generated, additive, smooth and neural-cleanse. Without --clean, deepinspect searches on "
+        "images that it recovers from the model. For images. It takes minutes, for large models "
+        "hours: see --budget",
     )
     parser.add_argument(
         "--budget",

@@ -30,12 +30,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--method",
         nargs="+",
         metavar="NAME",
-        help="neural-cleanse, tabor, abs, additive, smooth, generated, deepinspect: classes to "
-        "which a reconstructed trigger leads with less than to others, deepinspect without --clean "
-        "on images that it recovers from the model; neuron-inspect: outliers among the "
-        "classes' saliency maps, a hint only; meta-classifier: trained on the answers of shadow "
-        "models with and without backdoors, takes as long as training these (default: what is "
-        "affordable, and it says what that is)",
+        help="neural-cleanse, tabor, abs, additive, smooth, generated, feature-space, deepinspect: "
+        "classes to which a reconstructed trigger leads with less than to others, deepinspect "
+        "without --clean on images that it recovers from the model; neuron-inspect: outliers among "
+        "the classes' saliency maps, a hint only; meta-classifier: trained on the answers of "
+        "shadow models with and without backdoors, takes as long as training these (default: what "
+        "is affordable, and it says what that is)",
     )
     parser.add_argument(
         "--shadows",

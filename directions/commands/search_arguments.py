@@ -26,8 +26,9 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
         "--bound",
         type=float,
         metavar="LEVELS",
-        help="of generated, additive and smooth: root mean square of what they may change, in "
-        "255ths of the range of the inputs (default: generated 7, additive 7, smooth 14)",
+        help="of generated, additive, smooth and feature-space: root mean square of what they may "
+        "change, in 255ths of the range of the inputs (default: generated 7, additive 7, smooth "
+        "14, feature-space 7)",
     )
     group.add_argument(
         "--patch-share",
@@ -41,7 +42,7 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
         metavar="N",
         help="steps of the search for each class, by which the classes are compared (default: "
         "generated 60, additive 30, smooth 30, neural-cleanse 120, tabor 120, abs 60, "
-        "deepinspect 300)",
+        "deepinspect 300, feature-space 60)",
     )
     group.add_argument(
         "--anomaly-index",
@@ -56,7 +57,7 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
             metavar="N",
             help="steps in all of a search for the class that stands out, or for the --target "
             "(default: generated 120, additive 60, smooth 60, neural-cleanse 200, tabor 200, "
-            "abs 120, deepinspect 400)",
+            "abs 120, deepinspect 400, feature-space 120)",
         )
     else:
         parser.set_defaults(steps=None)

@@ -44,9 +44,8 @@ class GeneratorSearch:
         for _ in range(steps):
             batch = self._subject.batch(self._target, self._generator)
             with torch.enable_grad():
-                inputs = self._subject.box.clamp(self.stamp(batch))
-                loss = loss_towards(self._target, self._subject.logits(inputs))
-                gradients = torch.autograd.grad(loss, self._parameters)
+                stamped = self._subject.box.clamp(self.stamp(batch))
+                gradients = torch.autograd.grad(self._loss(batch, stamped), self._parameters)
             for parameter, gradient in zip(self._parameters, gradients, strict=True):
                 parameter.grad = gradient
             self._optimizer.step()
@@ -62,6 +61,10 @@ class GeneratorSearch:
         length = change.square().mean((1, 2, 3), keepdim=True).sqrt()
         bounded: Tensor = change * (self._bound / length.clamp(min=1e-12)).clamp(max=1)
         return inputs + box.width * bounded
+
+    def _loss(self, inputs: Tensor, stamped: Tensor) -> Tensor:
+        """Return what a step reduces, (), of a batch (N, C, H, W) without and with the trigger."""
+        return loss_towards(self._target, self._subject.logits(stamped))
 
 
 def _network(channels: int, generator: torch.Generator) -> nn.Module:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from . import deep_inspect
+from . import deep_inspect, feature_space
 from .abs_neurons import AbsSearch
-from .deep_inspect import search_all_classes
 from .generated import GeneratorSearch
 from .neural_cleanse import NeuralCleanse
 from .perturbation import search_additive, search_smooth
@@ -66,16 +65,23 @@ METHODS: Mapping[str, Method] = {
     "tabor": Method(_unbounded(Tabor), 1.0, screening=120, steps=200),
     "abs": Method(AbsSearch, 0.02, screening=60, steps=120),
     deep_inspect.NAME: Method(
-        _one_of_all(search_all_classes),
+        _one_of_all(deep_inspect.search_all_classes),
         1.0,
         screening=300,
         steps=400,
-        start_all=search_all_classes,
+        start_all=deep_inspect.search_all_classes,
         resolution=deep_inspect.RESOLUTION,
+    ),
+    feature_space.NAME: Method(
+        _one_of_all(feature_space.search_all_classes),
+        7 / 255,
+        screening=60,
+        steps=120,
+        start_all=feature_space.search_all_classes,
     ),
 }
 
 AFFORDABLE = ("generated", "additive", "smooth", "neural-cleanse")
 """What "all" means where a model is searched by all methods: the others look for patches,
-as `neural-cleanse` does already, and would add as much time as it takes, or more, or (DeepInspect)
-are for where there are no images."""
+as `neural-cleanse` does already, and would add as much time as it takes, or more; search for what
+`generated` does (`feature-space`); or are for where there are no images (DeepInspect)."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from .methods import METHODS, Method
 
-BOUNDED_CHANGE = ("generated", "additive", "smooth")
+BOUNDED_CHANGE = ("generated", "additive", "smooth", "feature-space")
 """Methods whose bound is a root mean square."""
 
 BOUNDED_PATCH = ("abs",)

@@ -347,6 +347,7 @@ def test_without_any_image_the_model_takes_images(tmp_path, capsys, vector_model
         ("tabor", ["tabor"]),
         ("abs", ["abs"]),
         ("deepinspect", ["deepinspect"]),
+        ("feature-space", ["feature-space"]),
     ],
 )
 def test_the_methods_that_search(tmp_path, capsys, monkeypatch, patch_model, name, methods):
