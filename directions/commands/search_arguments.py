@@ -74,15 +74,19 @@ def read_search_settings(args: argparse.Namespace, methods: Sequence[str]) -> Se
         ArgumentError: a number is out of its range, or no search that was asked for takes it.
     """
     from ..errors import ArgumentError
-    from ..reconstruct.input_box import LEVELS
-    from ..reconstruct.methods import METHODS
-    from ..reconstruct.settings import BOUNDED_CHANGE, BOUNDED_PATCH, SearchSettings
+    from ..reconstruct import input_box
+    from ..reconstruct.methods import LEVELS, METHODS, SHARE
+    from ..reconstruct.settings import SearchSettings
     from .checks import check_positive
 
     searches = [name for name in methods if name in METHODS]
+    bounded = {
+        unit: [name for name, method in METHODS.items() if method.unit == unit]
+        for unit in (LEVELS, SHARE)
+    }
     for flag, value, most, takers in (
-        ("--bound", args.bound, LEVELS, BOUNDED_CHANGE),
-        ("--patch-share", args.patch_share, 1, BOUNDED_PATCH),
+        ("--bound", args.bound, input_box.LEVELS, bounded[LEVELS]),
+        ("--patch-share", args.patch_share, 1, bounded[SHARE]),
         ("--screening-steps", args.screening_steps, None, METHODS),
         ("--steps", args.steps, None, METHODS),
         ("--anomaly-index", args.anomaly_index, None, METHODS),
@@ -96,7 +100,7 @@ def read_search_settings(args: argparse.Namespace, methods: Sequence[str]) -> Se
                 f"{', '.join(takers)}"
             )
     settings = SearchSettings(
-        bound=None if args.bound is None else args.bound / LEVELS,
+        bound=None if args.bound is None else args.bound / input_box.LEVELS,
         patch_share=args.patch_share,
         screening_steps=args.screening_steps,
         steps=args.steps,

@@ -24,6 +24,13 @@ StartAll = Callable[[Subject, torch.Generator, float], Sequence[TriggerSearch]]
 """Likewise for all classes, in their order."""
 
 
+LEVELS = "levels"
+"""A bound that is a root mean square of what is changed, where inputs go from 0 to 1."""
+
+SHARE = "share"
+"""A bound that is a share of the places."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A search for triggers.
@@ -37,6 +44,7 @@ class Method:
         start_all: starts the searches of all classes, where they share what they learn; None where
             each class is searched by itself.
         resolution: by how much the effort of a class differs from one search to the next.
+        unit: of the bound: `LEVELS` or `SHARE`; None where there is none to set.
     """
 
     start: Start
@@ -45,6 +53,7 @@ class Method:
     steps: int
     start_all: StartAll | None = None
     resolution: float = 0.0
+    unit: str | None = None
 
 
 def _unbounded(search: type[NeuralCleanse]) -> Start:
@@ -58,12 +67,12 @@ def _one_of_all(start_all: StartAll) -> Start:
 
 
 METHODS: Mapping[str, Method] = {
-    "generated": Method(GeneratorSearch, 7 / 255, screening=60, steps=120),
-    "additive": Method(search_additive, 7 / 255, screening=30, steps=60),
-    "smooth": Method(search_smooth, 14 / 255, screening=30, steps=60),
+    "generated": Method(GeneratorSearch, 7 / 255, screening=60, steps=120, unit=LEVELS),
+    "additive": Method(search_additive, 7 / 255, screening=30, steps=60, unit=LEVELS),
+    "smooth": Method(search_smooth, 14 / 255, screening=30, steps=60, unit=LEVELS),
     "neural-cleanse": Method(_unbounded(NeuralCleanse), 1.0, screening=120, steps=200),
     "tabor": Method(_unbounded(Tabor), 1.0, screening=120, steps=200),
-    "abs": Method(AbsSearch, 0.02, screening=60, steps=120),
+    "abs": Method(AbsSearch, 0.02, screening=60, steps=120, unit=SHARE),
     deep_inspect.NAME: Method(
         _one_of_all(deep_inspect.search_all_classes),
         1.0,
@@ -78,6 +87,7 @@ METHODS: Mapping[str, Method] = {
         screening=60,
         steps=120,
         start_all=feature_space.search_all_classes,
+        unit=LEVELS,
     ),
 }
 

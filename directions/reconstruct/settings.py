@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .methods import METHODS, Method
-
-BOUNDED_CHANGE = ("generated", "additive", "smooth", "feature-space")
-"""Methods whose bound is a root mean square."""
-
-BOUNDED_PATCH = ("abs",)
-"""Methods whose bound is a share of the places."""
+from .methods import LEVELS, METHODS, SHARE, Method
 
 
 @dataclass(frozen=True)
@@ -18,9 +12,8 @@ class SearchSettings:
     """Hyper-parameters of the searches; what is None is each method's own.
 
     Attributes:
-        bound: root mean square of what methods of `BOUNDED_CHANGE` may change in the screening,
-            where inputs go from 0 to 1.
-        patch_share: share of the places that methods of `BOUNDED_PATCH` may cover, likewise.
+        bound: of methods whose bound is in `LEVELS`, in the screening.
+        patch_share: of methods whose bound is a `SHARE`, likewise.
         screening_steps: steps in which the classes are compared.
         steps: in all, for a class that stands out, those of the screening among them.
         anomaly_index: a class with a higher one is a suspect.
@@ -35,9 +28,9 @@ class SearchSettings:
     def method(self, name: str) -> Method:
         """Return a method of `METHODS`, with what is set in place of its own values."""
         method = METHODS[name]
-        if name in BOUNDED_CHANGE and self.bound is not None:
+        if method.unit == LEVELS and self.bound is not None:
             method = replace(method, bound=self.bound)
-        if name in BOUNDED_PATCH and self.patch_share is not None:
+        if method.unit == SHARE and self.patch_share is not None:
             method = replace(method, bound=self.patch_share)
         if self.screening_steps is not None:
             # A search goes on from its screening, and does not end before it.

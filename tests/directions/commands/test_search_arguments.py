@@ -5,14 +5,9 @@ import pytest
 from directions.commands.main import main
 from directions.commands.search_arguments import add_search_arguments, read_search_settings
 from directions.errors import ArgumentError
-from directions.reconstruct.methods import AFFORDABLE, METHODS
+from directions.reconstruct.methods import AFFORDABLE, LEVELS, METHODS, SHARE
 from directions.reconstruct.screening import THRESHOLD
-from directions.reconstruct.settings import (
-    BOUNDED_CHANGE,
-    BOUNDED_PATCH,
-    OWN_VALUES,
-    SearchSettings,
-)
+from directions.reconstruct.settings import OWN_VALUES, SearchSettings
 
 
 def read(*arguments, methods=AFFORDABLE, to_the_end=True):
@@ -84,8 +79,9 @@ def test_the_help_tells_the_defaults(capsys, monkeypatch, command):
     def listed(names, value):
         return "(default: " + ", ".join(f"{name} {value(METHODS[name]):g}" for name in names) + ")"
 
-    assert listed(BOUNDED_CHANGE, lambda method: 255 * method.bound) in text
-    assert listed(BOUNDED_PATCH, lambda method: method.bound) in text
+    for unit, width in ((LEVELS, 255), (SHARE, 1)):
+        of_unit = [name for name in METHODS if METHODS[name].unit == unit]
+        assert listed(of_unit, lambda method, width=width: width * method.bound) in text
     assert listed(METHODS, lambda method: method.screening) in text
     assert (listed(METHODS, lambda method: method.steps) in text) == (command == "build")
     assert f"(default: {THRESHOLD:g})" in text

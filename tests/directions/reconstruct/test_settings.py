@@ -2,14 +2,9 @@ import pytest
 import torch
 
 from directions.budget import Budget
-from directions.reconstruct.methods import METHODS
+from directions.reconstruct.methods import LEVELS, METHODS, SHARE
 from directions.reconstruct.screening import screen, start
-from directions.reconstruct.settings import (
-    BOUNDED_CHANGE,
-    BOUNDED_PATCH,
-    OWN_VALUES,
-    SearchSettings,
-)
+from directions.reconstruct.settings import OWN_VALUES, SearchSettings
 from tests.directions.reconstruct.patch_net import subject
 
 
@@ -18,16 +13,15 @@ def test_what_is_not_set_is_the_methods_own():
 
 
 def test_every_method_with_a_bound_can_be_given_another():
-    bounded = {name for name, method in METHODS.items() if method.bound < 1}
-    assert bounded == {*BOUNDED_CHANGE, *BOUNDED_PATCH}
+    for method in METHODS.values():
+        assert (method.unit in (LEVELS, SHARE)) == (method.bound < 1)
 
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_what_is_set_is_set_where_it_belongs(name):
     own = METHODS[name]
     method = SearchSettings(bound=0.125, patch_share=0.25, screening_steps=7, steps=9).method(name)
-    bounds = {**dict.fromkeys(BOUNDED_CHANGE, 0.125), **dict.fromkeys(BOUNDED_PATCH, 0.25)}
-    assert method.bound == bounds.get(name, own.bound)
+    assert method.bound == {LEVELS: 0.125, SHARE: 0.25, None: own.bound}[own.unit]
     assert (method.screening, method.steps, method.start) == (7, 9, own.start)
     assert SearchSettings(steps=900).method(name).screening == own.screening
 
