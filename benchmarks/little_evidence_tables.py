@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .victim_tables import score
 
 Row = Mapping[str, Any]
+
+RECOVERED = 0.95
+"""Recovered accuracy over its ceiling, at least: of a mixed pool, of patches, and once refined."""
+
+RECOVERED_OF_OTHERS = 0.5
+CLEAN_CHANGE = -0.3
+"""Points of clean accuracy that may be lost."""
+
+FLAGGED_CLEAN = 0.01
+FLAGGED_OF_WORKING = {"wanet": 0.9, "bpp": 0.9, "input_aware": 0.9}
+"""Share of the triggered images that work, by attack."""
+
+FLAGGED_OF_WORKING_OTHERWISE = 0.98
+FOUND = 0.95
+"""Of a mixed pool's triggered images that work; and at most `FLAGGED_CLEAN` of its others."""
 
 
 def clean_only_table(rows: Sequence[Row]) -> str:
@@ -27,7 +42,50 @@ def clean_only_table(rows: Sequence[Row]) -> str:
         else:
             cells += [""] * 6
         lines.append(f"| {row['victim']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", _count_clean_only(rows)]) + "\n"
+
+
+def _count_clean_only(rows: Sequence[Row]) -> str:
+    """Return how many models are within the bars, as a sentence."""
+    one = [row for row in rows if row.get("target") is not None]
+    benign = [row for row in rows if "baseline" not in row]
+    named = sum(row["named"] == [row["target"]] for row in one)
+    none = sum(not row["named"] for row in benign)
+    counts = [
+        f"{named} of {len(one)} victims with one target have it named, and nothing else; of "
+        f"{none} of {len(benign)} benign models nothing is named",
+        _within("flagged as asked for", one, _flags),
+    ]
+    for kind, patches in (("patches", True), ("other triggers", False)):
+        of_kind = [row for row in one if row["victim"].startswith("badnets") == patches]
+        least = RECOVERED if patches else RECOVERED_OF_OTHERS
+        name = f"RA / ceiling of {kind} at least {least:g}, BA change at least {CLEAN_CHANGE:+g}"
+        counts.append(
+            _within(name, of_kind, lambda row, b=least: _repairs(row, row["baseline"], b))
+        )
+    return "; ".join(counts) + "."
+
+
+def _within(name: str, rows: Sequence[Row], holds: Callable[[Row], bool]) -> str:
+    return f"{name}: {sum(map(holds, rows))} of {len(rows)}"
+
+
+def _flags(row: Row) -> bool:
+    """Whether as many triggered images are flagged, of those that work, and as few clean ones."""
+    if "figures" not in row:
+        return False
+    figures, attack = row["figures"], row["victim"].rsplit("-", 1)[0]
+    # Flagged is only what is predicted as the target, so none on which the attack fails.
+    share = figures["flagged_triggered"] / row["baseline"]["attack_success_rate"]
+    least = FLAGGED_OF_WORKING.get(attack, FLAGGED_OF_WORKING_OTHERWISE)
+    return bool(share >= least and figures["flagged_clean"] <= FLAGGED_CLEAN)
+
+
+def _repairs(row: Row, baseline: Mapping[str, float], least: float) -> bool:
+    if "figures" not in row:
+        return False
+    found = score(baseline, row["figures"])
+    return found.ratio >= least and found.clean_change >= CLEAN_CHANGE
 
 
 def refined_table(rows: Sequence[Row]) -> str:
@@ -51,6 +109,18 @@ def refined_table(rows: Sequence[Row]) -> str:
                     *_figures(step, row["baseline"]),
                 ]
                 lines.append(f"| {row['victim']} | {' | '.join(cells)} |")
+    flagging = [row for row in rows if row.get("target") is not None and _flags(row)]
+    counts = []
+    for triggered in dict.fromkeys(share for row in rows for share in row.get("refined", {})):
+        last = [(row, [row, *row["refined"][triggered]][-1]) for row in flagging]
+        met = sum(_repairs(step, row["baseline"], RECOVERED) for row, step in last)
+        counts.append(f"{met} of {len(last)} where {float(triggered):.0%} are triggered")
+    if counts:
+        lines += [
+            "",
+            "Of the victims whose first bundle flags as asked for, the last one comes to RA / "
+            f"ceiling of at least {RECOVERED:g}: {', '.join(counts)}.",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -81,7 +151,25 @@ def pool_table(rows: Sequence[Row]) -> str:
         told = (row["clean_pool_told"], row["benign_model_told"])
         cells.append(" / ".join("yes" if each else "no" for each in told))
         lines.append(f"| {row['victim']} | {row['method']} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"Of those that work at least {FOUND:g} found, at most {FLAGGED_CLEAN:g} falsely, RA / "
+        f"ceiling at least {RECOVERED:g}:",
+        *(
+            f"- {_within(method, [row for row in rows if row['method'] == method], _finds)}"
+            for method in dict.fromkeys(row["method"] for row in rows)
+        ),
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _finds(row: Row) -> bool:
+    mixed = row["mixed"]
+    return bool(
+        mixed.get("found_of_working", 0) >= FOUND
+        and mixed["falsely_flagged"] <= FLAGGED_CLEAN
+        and _repairs(mixed, row["baseline"], RECOVERED)
+    )
 
 
 def _figures(row: Row, baseline: Mapping[str, float]) -> list[str]:

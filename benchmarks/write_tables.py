@@ -14,6 +14,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.little_evidence_tables import clean_only_table, pool_table, refined_table
+from benchmarks.methods_table import methods_table
 from benchmarks.victim_tables import ablation_table, evidence_table, rival_table, victim_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,6 +63,7 @@ def with_tables(text: str) -> str:
         "rivals": rival_table(results, "paired 200"),
         "ablation": ablation_table(_rows(ABLATION)),
         "cost": cost_table(_rows(COST)),
+        "methods": methods_table(results, _rows(POOLS), _rows(CLEAN_ONLY)),
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
         "refined": refined_table(_rows(CLEAN_ONLY)),
         "pools": pool_table(_rows(POOLS)),

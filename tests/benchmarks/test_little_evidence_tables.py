@@ -14,10 +14,12 @@ FIGURES = {
     "flagged_clean": 0.004,
     "flagged_triggered": 0.9,
 }
+STEP = {"flagged": 25, "requests": 400, "triggered": 0.8}
 BUNDLE = {"tells": "late", "repairs": ["early"]}
 
 
-def cells(table):
+def cells(text):
+    table = text.split("\n\n")[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
@@ -40,10 +42,54 @@ def test_clean_images_alone():
     assert {len(row) for row in found} == {len(header)} == {9}
 
 
+def test_how_many_are_within_the_bars():
+    good = {
+        "recovered_accuracy": 0.75,
+        "clean_accuracy": 0.8,
+        "flagged_triggered": 0.95,
+        "flagged_clean": 0.01,
+    }
+    victims = {
+        "badnets-v": good,
+        # Of those that work, .98 is asked for, and .9 where the trigger is made for each image.
+        "blended-v": {**good, "flagged_triggered": 0.9, "recovered_accuracy": 0.3},
+        "wanet-v": {**good, "flagged_triggered": 0.9, "clean_accuracy": 0.79},
+        "bpp-v": {**good, "flagged_clean": 0.011},
+    }
+    rows = [
+        {
+            "victim": name,
+            "baseline": BASELINE,
+            "target": 0,
+            "named": [0],
+            "seconds": 1.0,
+            "bundle": BUNDLE,
+            "figures": {**FIGURES, **figures},
+        }
+        for name, figures in victims.items()
+    ]
+    rows[2]["named"] = [0, 3]
+    rows += [
+        {"victim": "benign-v", "named": [], "seconds": 1.0},
+        {"victim": "benign-w", "named": [2], "seconds": 1.0},
+        {**rows[0], "victim": "two_triggers-v", "target": None},
+    ]
+    told = clean_only_table(rows).split("\n\n")[1]
+    assert "3 of 4 victims with one target have it named" in told
+    assert "of 1 of 2 benign models nothing is named" in told
+    assert "flagged as asked for: 2 of 4" in told
+    assert "patches at least 0.95, BA change at least -0.3: 1 of 1" in told
+    assert "other triggers at least 0.5, BA change at least -0.3: 1 of 3" in told
+    refined = {"0.01": [{**rows[0], **STEP, "kept": 20, "kept_triggered": 1.0}]}
+    refused = {"0.01": [{**STEP, "refused": "no trigger"}]}
+    streams = [{**rows[0], "refined": refined}, {**rows[2], "refined": refused}]
+    told = refined_table(streams).split("\n\n")[1]
+    assert told.endswith("RA / ceiling of at least 0.95: 1 of 2 where 1% are triggered.\n")
+
+
 def test_bundles_that_are_refined():
-    step = {"flagged": 25, "requests": 400, "triggered": 0.8}
-    kept = {**step, "kept": 20, "kept_triggered": 1.0, "figures": FIGURES}
-    refined = {"0.05": [kept, {**step, "flagged": 50, "refused": "no trigger"}]}
+    kept = {**STEP, "kept": 20, "kept_triggered": 1.0, "figures": FIGURES}
+    refined = {"0.05": [kept, {**STEP, "flagged": 50, "refused": "no trigger"}]}
     rows = [{"victim": "benign-v"}, {"victim": "v", "baseline": BASELINE, "refined": refined}]
     header, _, first, second = cells(refined_table(rows))
     assert first[:5] == ["v", "5%", "25 (400)", "0.80", "20: 1.00"]
@@ -61,9 +107,12 @@ def test_pools():
         "figures": FIGURES,
     }
     row = {"victim": "v", "method": "m", "baseline": BASELINE, "mixed": mixed}
+    good = {**mixed, "figures": {**FIGURES, "clean_accuracy": 0.8, "recovered_accuracy": 0.74}}
     told = {"clean_pool_told": True, "benign_model_told": False}
     refused = {**row, **told, "method": "n", "mixed": {"refused": "none"}}
-    header, _, first, second = cells(pool_table([{**row, **told}, refused]))
+    table = pool_table([{**row, **told}, {**row, **told, "victim": "w", "mixed": good}, refused])
+    header, _, first, second, _ = cells(table)
+    assert table.endswith("\n- m: 1 of 2\n- n: 0 of 1\n")
     assert first[:5] == ["v", "m", "0.900 / 0.990", "0.0040", "7"]
     assert first[5:] == ["95.0", "90.0 / 0.40", "0.800", "-0.50", "+1.0", "yes / no"]
     assert second == ["v", "n", "none", "", "", "95.0", "", "", "", "", "yes / no"]

@@ -1,0 +1,122 @@
+"""One table of all repairs that a person can choose from: what each needs, takes and comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, median
+from typing import Any
+
+from .bootstrap import MOST
+from .victim_tables import OURS, Results, score
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One method on one victim.
+
+    Attributes:
+        baseline: of the victim.
+        figures: after the repair; those of the baseline where the method gave none.
+        repaired: whether it gave any.
+        seconds: that it took; None where they were not measured.
+    """
+
+    baseline: Mapping[str, float]
+    figures: Mapping[str, float]
+    repaired: bool
+    seconds: float | None
+
+
+def methods_table(
+    victims: Sequence[Results], pools: Sequence[Row], clean_only: Sequence[Row]
+) -> str:
+    """Return the table, the methods that need most evidence first."""
+    lines = [
+        "| command | what you need | victims (of these left as they were) "
+        "| RA / ceiling: mean (worst) | BA change: mean (worst) | ASR above natural: mean (worst) "
+        "| seconds: median (most) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    triggered = {
+        "200 triggered images and their clean partners": "paired 200",
+        "20 of each": "paired 20",
+        "100 triggered images, 200 clean ones of other content": "unpaired 100",
+        "20 triggered images, 200 clean ones": "unpaired 20",
+    }
+    for need, evidence in triggered.items():
+        lines.append(_line("`build --triggered`", need, _of_victims(victims, OURS, evidence)))
+    for method in dict.fromkeys(row["method"] for row in pools):
+        attempts = [_of_pool(row) for row in pools if row["method"] == method]
+        lines.append(_line(f"`build --pool --split-by {method}`", "2,000 images, mixed", attempts))
+    searched = [row for row in clean_only if "baseline" in row]
+    attempts = [_attempt(row["baseline"], row, row["seconds"]) for row in searched]
+    lines.append(_line("`build --reconstruct all`", "500 clean images", attempts))
+    for share in dict.fromkeys(s for row in searched for s in row.get("refined", {})):
+        lines.append(
+            _line(
+                "`build --refine`",
+                f"500 clean images, the bundle from these, and {MOST} requests that it flagged "
+                f"where {float(share):.0%} are triggered",
+                [_refined(row, share) for row in searched if share in row.get("refined", {})],
+            )
+        )
+    for method in ("fine-tune", "fine-prune"):
+        name = {"fine-tune": "fine_tuning", "fine-prune": "fine_pruning"}[method]
+        attempts = _of_victims(victims, name, "paired 200")
+        need = "2,000 labelled clean images, and leave to change the weights"
+        lines.append(_line(f"`sanitize --method {method}`", need, attempts))
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def _line(command: str, need: str, attempts: Sequence[Attempt]) -> str:
+    """Return a line of the table, empty where nothing was measured."""
+    if not attempts:
+        return ""
+    scores = [score(each.baseline, each.figures) for each in attempts]
+    # One victim's surplus is not to hide another's loss.
+    ratios = [min(found.ratio, 1.0) for found in scores]
+    changes = [found.clean_change for found in scores]
+    excess = [found.attack_excess for found in scores]
+    seconds = [each.seconds for each in attempts if each.seconds is not None]
+    left = sum(not each.repaired for each in attempts)
+    cells = [
+        command,
+        need,
+        f"{len(attempts)} ({left})",
+        f"{mean(ratios):.3f} ({min(ratios):.3f})",
+        f"{mean(changes):+.2f} ({min(changes):+.2f})",
+        f"{mean(excess):+.1f} ({max(excess):+.1f})",
+        f"{median(seconds):.0f} ({max(seconds):.0f})" if seconds else "",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _attempt(baseline: Mapping[str, float], row: Row, seconds: float | None) -> Attempt:
+    return Attempt(baseline, row.get("figures", baseline), "figures" in row, seconds)
+
+
+def _of_victims(victims: Sequence[Results], defence: str, evidence: str) -> list[Attempt]:
+    """Return what a defence came to with the first draw of the evidence."""
+    return [
+        _attempt(victim["baseline"], run, run.get("build_seconds"))
+        for victim in victims
+        for run in victim["runs"]
+        if (run["defence"], run["evidence"], run["seed"]) == (defence, evidence, 0)
+    ]
+
+
+def _of_pool(row: Row) -> Attempt:
+    mixed = row["mixed"]
+    times = [mixed.get(name) for name in ("split_seconds", "build_seconds")]
+    seconds = sum(times) if None not in times else None
+    return _attempt(row["baseline"], mixed, seconds)
+
+
+def _refined(row: Row, share: str) -> Attempt:
+    """Return the last bundle of a stream; where a step refused, it is the one before."""
+    steps = [row, *row["refined"][share]]
+    last = next(step for step in reversed(steps) if "figures" in step)
+    return _attempt(row["baseline"], last, None)
