@@ -116,6 +116,5 @@ def refine(
         seed=SEED,
     )
     evidence = gather_evidence(clean, UnlabelledSamples(cleaned.samples, cleaned.kept))
-    target = bundle.targets[0] if len(bundle.targets) == 1 else None
     kept = [quarantine.names.index(cleaned.samples.names[i]) for i in cleaned.kept]
-    return fire.build_from(model, evidence, SEED, target=target), kept
+    return fire.build_from(model, evidence, SEED, targets=bundle.targets), kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -62,15 +62,31 @@ def build_from(
     seed: int,
     repairs: Collection[str] = tuple(REPAIRS),
     examine: Callable[[Calibration], None] = lambda calibration: None,
-    target: int | None = None,
+    targets: Sequence[int] = (),
     all_to_all: bool = False,
 ) -> Bundle:
-    """Build a bundle for a victim from evidence that was gathered in some other way."""
+    """Build a bundle for a victim from evidence that was gathered in some other way.
+
+    Args:
+        model: the victim.
+        evidence: the samples.
+        seed: of the random numbers.
+        repairs: to choose from.
+        examine: called with what the choice was made from.
+        targets: the classes that the triggers lead to; none where the build is to find them.
+        all_to_all: whether they are known to lead to nearly every class.
+    """
     return build_bundle(
         loaded(model),
         CONFIG,
         evidence,
-        options=BuildOptions(seed=seed, repairs=repairs, target=target, all_to_all=all_to_all),
+        options=BuildOptions(
+            seed=seed,
+            repairs=repairs,
+            target=targets[0] if len(targets) == 1 else None,
+            several=tuple(targets) if len(targets) > 1 else (),
+            all_to_all=all_to_all,
+        ),
         examine=examine,
     )
 

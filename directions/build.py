@@ -49,6 +49,7 @@ class BuildOptions:
         target: the class that the trigger leads to, or None to find it.
         form: one of `directions.search.FORMS`.
         seed: of the random numbers.
+        several: the classes that triggers of their own lead to, where these are known.
         all_to_all: whether the triggered samples are known to lead to nearly every class, which the
             predictions on unpaired samples without labels do not show.
         repairs: names in `directions.repairs.REPAIRS` to choose from, to see what each is good for.
@@ -58,6 +59,7 @@ class BuildOptions:
     target: int | None = None
     form: str = "gated"
     seed: int = 0
+    several: tuple[int, ...] = ()
     all_to_all: bool = False
     repairs: Collection[str] = tuple(REPAIRS)
 
@@ -226,6 +228,8 @@ def _find_target(
     options: BuildOptions,
 ) -> TargetFinding:
     given = options.target
+    if options.several:
+        return TargetFinding(options.several[0], single=False, several=options.several)
     if given is not None and not 0 <= given < classes:
         raise CalibrationError(f"target {given}: the model has the classes 0 to {classes - 1}")
     found = find_where_led(evidence, labels, predictions, classes)

@@ -52,7 +52,7 @@ def build_reconstructed(
         budget: of the time for all searches; that of the builds is not counted.
         names_file: TorchServe's `index_to_name.json`, if there is one.
         tell: called with each thing that was found, as a line for a person.
-        examine: called with what each choice was made from, after it was made.
+        examine: called with what each repair of the bundle was chosen from, at the end.
         settings: of the searches.
 
     Returns:
@@ -79,18 +79,20 @@ def build_reconstructed(
             settings=settings,
         )
 
-    def build(found: Sequence[Reconstruction]) -> Bundle:
-        return build_bundle(
+    def build(found: Sequence[Reconstruction]) -> tuple[Bundle, list[Calibration]]:
+        calibrations: list[Calibration] = []
+        built = build_bundle(
             loaded,
             config,
             stamp_samples(clean, found),
             options=replace(options, target=found[0].target),
             names_file=names_file,
             tell=tell,
-            examine=examine,
+            examine=calibrations.append,
         )
+        return built, calibrations
 
-    bundle = build(find())
+    bundle, calibrations = build(find())
     # Only repairs that each flag what is predicted as their target go together.
     while options.target is None and all(repair.only_target for repair in bundle.repairs):
         tell("searching again, the model as repaired so far")
@@ -101,12 +103,19 @@ def build_reconstructed(
             if found[0].target in bundle.targets:
                 tell("nothing is added to what the bundle has for this class already")
                 break
-            other = build(found)
+            other, of_other = build(found)
             if not all(repair.only_target for repair in other.repairs):
+                tell(
+                    f"not added: for class {other.target} samples would be flagged whatever they "
+                    "are predicted as, which goes with no other repair"
+                )
                 break
         except FireError as error:
             # What was found before is as good as it was.
             tell(f"nothing further: {error}")
             break
         bundle = join_bundles(bundle, other)
+        calibrations += of_other
+    for calibration in calibrations:
+        examine(calibration)
     return bundle

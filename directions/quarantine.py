@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .build import MIN_TRIGGERED
 from .candidates import candidate_layers
-from .errors import NoTriggerError, SamplesError
+from .errors import CalibrationError, NoTriggerError, SamplesError
 from .metrics import class_list
 from .pool.arrays import Matrix
 from .pool.class_groups import find_class_groups
@@ -23,7 +23,14 @@ from .sample_views import SomeSamples
 from .samples import Samples, iterate
 
 MAX_CLEAN = 0.25
-"""Share of a group of triggered samples that may be samples which are known to be clean."""
+"""Share of a group of triggered samples that may be samples which are known to be clean; and share
+of those that may lie in it."""
+
+MIN_CLEAN = 10
+"""Of fewer samples that are known to be clean, nobody knows which group they belong to."""
+
+SEEDS = 2**32
+"""What scikit-learn takes as a seed is less."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,8 @@ def clean_quarantine(
     Raises:
         NoTriggerError: of a target there are too few samples, or they do not hold together.
         SamplesError: samples of the quarantine and clean ones differ in shape.
-        CalibrationError: the model fails on the samples, or no layers are found.
+        CalibrationError: too few of the clean samples are predicted as a target; the model fails on
+            the samples, or no layers are found.
         AttachError: it has no such layer.
     """
     shapes = [tuple(samples.load([0]).shape[1:]) for samples in (quarantine, clean)]
@@ -118,9 +126,14 @@ def clean_quarantine(
     for target in targets:
         members = read.predicted == target
         _refuse_few(int(members.sum()), "are predicted as", target, samples)
-        found = _split_class(
-            read.features[members], known.features[known.predicted == target], method, seed
-        )
+        beside = known.features[known.predicted == target]
+        if len(beside) < MIN_CLEAN:
+            raise CalibrationError(
+                f"{clean.source}: {len(beside)} of {len(clean)} clean samples are predicted as "
+                f"class {target}, expected at least {MIN_CLEAN} to tell which samples of "
+                f"{samples.source} lie apart from them"
+            )
+        found = _split_class(read.features[members], beside, method, seed)
         if found is None:
             raise NoTriggerError(
                 f"{samples.source}: the samples predicted as class {target} do not lie together, "
@@ -148,15 +161,18 @@ def _split_class(
     """
     features, clean = features.double(), known.double()
     both: Matrix = torch.cat([features, clean]).numpy()
-    groups = find_class_groups(both, clean.numpy(), METHODS[method], seed)
+    groups = find_class_groups(both, clean.numpy(), METHODS[method], seed % SEEDS)
     if groups.upper is None:
         return None
     scores, upper = torch.from_numpy(groups.scores), torch.from_numpy(groups.upper)
-    for group in (upper, ~upper):
-        if float((group[len(features) :]).sum() / group.sum()) <= MAX_CLEAN:
-            turned = scores if scores[group].mean() > scores[~group].mean() else -scores
-            return turned[: len(features)], group[: len(features)]
-    return None
+    ours, theirs = upper[: len(features)], upper[len(features) :]
+    # Where most of the clean samples lie, no trigger is.
+    group = ~upper if bool(theirs.float().mean() > 0.5) else upper
+    astray = group[len(ours) :].sum()
+    if float(astray / len(theirs)) > MAX_CLEAN or float(astray / group.sum()) > MAX_CLEAN:
+        return None
+    turned = scores if scores[group].mean() > scores[~group].mean() else -scores
+    return turned[: len(ours)], group[: len(ours)]
 
 
 def _first_of_equal(samples: Samples) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import replace
 from pathlib import Path
 
 from .model_arguments import (
@@ -126,6 +125,8 @@ def run(args: argparse.Namespace) -> int:
         )
     settings = read_search_settings(args, searches(args))
     check_seed(args.seed)
+    if args.refine is not None and args.triggered is None:
+        raise CalibrationError("--refine: expected beside --triggered, which it cleans")
     if args.output.suffix != ".safetensors":
         raise CalibrationError(f"--output {args.output}: expected a name ending in .safetensors")
     check_writable(args.output)
@@ -153,17 +154,13 @@ def run(args: argparse.Namespace) -> int:
             examine=calibrations.append,
         )
     else:
-        gathered = gather(args, loaded, config, layers=layers, target=target)
+        gathered = gather(args, loaded, config, options)
         write_report = gathered.write_report
         bundle = build_bundle(
             loaded,
             config,
             gathered.evidence,
-            options=replace(
-                options,
-                target=target if gathered.target is None else gathered.target,
-                all_to_all=gathered.all_to_all,
-            ),
+            options=gathered.options,
             names_file=names_file(args),
             tell=print,
             examine=calibrations.append,

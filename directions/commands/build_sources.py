@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from handler.load_model import LoadedModel
 
     from ..budget import Budget
+    from ..build import BuildOptions
     from ..evidence import Evidence
     from ..samples import Samples
 
@@ -21,14 +23,12 @@ class Gathered(NamedTuple):
 
     Attributes:
         evidence: the samples.
-        target: the class that the trigger leads to, where finding the samples has told it.
-        all_to_all: whether it leads to nearly every class, likewise.
+        options: what was given, with what finding the samples has told of the triggers' targets.
         write_report: writes into a folder how these were found, if they had to be.
     """
 
     evidence: Evidence
-    target: int | None = None
-    all_to_all: bool = False
+    options: BuildOptions
     write_report: Callable[[Path], None] | None = None
 
 
@@ -45,9 +45,7 @@ def gather(
     args: argparse.Namespace,
     loaded: LoadedModel,
     config: HandlerConfig,
-    *,
-    layers: list[str] | None,
-    target: int | None,
+    options: BuildOptions,
 ) -> Gathered:
     """Return the samples that were given, or found among those that were given.
 
@@ -55,8 +53,7 @@ def gather(
         args: of the command.
         loaded: the model.
         config: its input.
-        layers: those that were named, or None.
-        target: the class that was named, or None.
+        options: of the build, as far as they were given.
 
     Raises:
         CalibrationError: clean samples are missing; the bundle to refine is for no target, or not
@@ -66,19 +63,16 @@ def gather(
         NoTriggerError: no trigger was found.
         SamplesError: the samples cannot be used.
     """
-    from ..errors import CalibrationError
     from ..evidence import gather_evidence
     from ..samples import open_samples
 
-    if args.refine is not None and args.triggered is None:
-        raise CalibrationError("--refine: expected beside --triggered, which it cleans")
     if args.pool is not None:
         clean = None if args.clean is None else open_samples(args.clean, config)
-        return _from_pool(args, loaded, config, clean, layers)
+        return _from_pool(args, loaded, config, clean, options)
     clean = open_clean(args, config)
     if args.refine is not None:
-        return _from_quarantine(args, loaded, config, clean, layers, target)
-    return Gathered(gather_evidence(clean, open_samples(args.triggered, config)))
+        return _from_quarantine(args, loaded, config, clean, options)
+    return Gathered(gather_evidence(clean, open_samples(args.triggered, config)), options)
 
 
 def open_clean(args: argparse.Namespace, config: HandlerConfig) -> Samples:
@@ -101,7 +95,7 @@ def _from_pool(
     loaded: LoadedModel,
     config: HandlerConfig,
     clean: Samples | None,
-    layers: list[str] | None,
+    options: BuildOptions,
 ) -> Gathered:
     import torch
 
@@ -118,7 +112,7 @@ def _from_pool(
         pool,
         torch.zeros(1, *description.shape),
         args.split_by,
-        layers=layers,
+        layers=options.layers,
         clean=clean,
         generator=torch.Generator().manual_seed(args.seed),
         tell=print,
@@ -129,7 +123,7 @@ def _from_pool(
             UnlabelledSamples(pool, others) if clean is None else clean,
             UnlabelledSamples(pool, flagged),
         ),
-        all_to_all=split.all_to_all,
+        replace(options, all_to_all=split.all_to_all),
         write_report=lambda folder: write_split_report(split, pool, description, folder),
     )
 
@@ -139,8 +133,7 @@ def _from_quarantine(
     loaded: LoadedModel,
     config: HandlerConfig,
     clean: Samples,
-    layers: list[str] | None,
-    target: int | None,
+    options: BuildOptions,
 ) -> Gathered:
     import torch
 
@@ -150,7 +143,7 @@ def _from_quarantine(
     from ..quarantine import clean_quarantine
     from ..samples import open_samples
 
-    targets = _targets_to_refine(args, loaded, config, target)
+    targets = _targets_to_refine(args, loaded, config, options.target)
     description = clean.describe_input(config)
     cleaned = clean_quarantine(
         loaded.model,
@@ -159,14 +152,16 @@ def _from_quarantine(
         torch.zeros(1, *description.shape),
         args.split_by,
         targets=targets,
-        layers=layers,
+        layers=options.layers,
         seed=args.seed,
     )
     for line in cleaned.describe():
         print(line)
     return Gathered(
         gather_evidence(clean, UnlabelledSamples(cleaned.samples, cleaned.kept)),
-        targets[0] if len(targets) == 1 else None,
+        replace(options, target=targets[0])
+        if len(targets) == 1
+        else replace(options, several=targets),
         write_report=lambda folder: write_split_report(
             cleaned.split, cleaned.samples, description, folder
         ),

@@ -290,6 +290,12 @@ def test_a_given_target_or_plain_fire_makes_one_repair_of_two_triggers(tmp_path)
         assert "targets" not in bundle.held_out
 
 
+def test_triggers_whose_targets_are_known_are_each_repaired_however_few_their_samples(tmp_path):
+    files = few_of_the_second(tmp_path, 40, 8)
+    assert build_two(files, "vector").targets == (0,)
+    assert build_two(files, "vector", several=(0, 1)).targets == (0, 1)
+
+
 def few_of_the_second(folder, of_first, of_second):
     """Sets of some samples led to class 0, and fewer, none of which is of class 1, led there."""
     sets = two_trigger_sets(folder, "vector")

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from directions.budget import Budget
-from directions.build import BuildOptions
+from directions.build import BuildOptions, build_bundle
 from directions.build_reconstructed import build_reconstructed
 from directions.errors import NoTriggerError
 from directions.samples import TensorFileSamples
@@ -22,7 +24,7 @@ class Images(TensorFileSamples):
         return InputDescription("image", (3, 8, 16), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
-def build(folder, drives, tell=lambda line: None, **options):
+def build(folder, drives, tell=lambda line: None, examine=lambda calibration: None, **options):
     samples = Images(write_tensors(folder / "clean.npz", images(160), torch.arange(160) % 8))
     loaded = LoadedModel(TwoPatchNet(drives), "TwoPatchNet", "0" * 64)
     return loaded.model, build_reconstructed(
@@ -33,6 +35,7 @@ def build(folder, drives, tell=lambda line: None, **options):
         options=BuildOptions(**options),
         budget=Budget(),
         tell=tell,
+        examine=examine,
     )
 
 
@@ -42,9 +45,10 @@ def answers(net, bundle, inputs):
 
 
 def test_triggers_are_found_one_after_the_other(tmp_path):
-    lines = []
-    net, bundle = build(tmp_path, (14.0, 10.0), lines.append)
+    lines, examined = [], []
+    net, bundle = build(tmp_path, (14.0, 10.0), lines.append, examined.append)
     assert set(bundle.targets) == {0, 5}
+    assert [calibration.target for calibration in examined] == list(bundle.targets)
     clean, truth = images(80, seed=7), torch.arange(80) % 8
     assert torch.equal(answers(net, bundle, clean), truth)
     for target in (0, 5):
@@ -68,6 +72,23 @@ def test_of_one_trigger_nothing_is_added(tmp_path):
     _, bundle = build(tmp_path, (14.0, 0.0), lines.append)
     assert bundle.targets == (0,)
     assert "searching again, the model as repaired so far" in lines
+
+
+def test_a_repair_that_goes_with_no_other_is_not_added(tmp_path, monkeypatch):
+    def flag_whatever_is_predicted(*args, options, **others):
+        built = build_bundle(*args, options=options, **others)
+        if options.target == 0:
+            return built
+        (layer,) = built.layers
+        telling = replace(layer.telling, only_target=False)
+        return replace(built, layers=(replace(layer, telling=telling),))
+
+    monkeypatch.setattr("directions.build_reconstructed.build_bundle", flag_whatever_is_predicted)
+    lines, examined = [], []
+    _, bundle = build(tmp_path, (14.0, 10.0), lines.append, examined.append)
+    assert bundle.targets == (0,)
+    assert [calibration.target for calibration in examined] == [0]
+    assert lines[-1].startswith("not added: for class 5")
 
 
 def test_where_the_target_is_given_nothing_else_is_searched_for(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from directions.errors import NoTriggerError, SamplesError
+from directions.errors import CalibrationError, NoTriggerError, SamplesError
 from directions.quarantine import clean_quarantine
 from directions.samples import TensorFileSamples
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, stamp_second, write_tensors
@@ -23,7 +23,7 @@ def known_clean(kind, count=160):
     return clean_inputs(kind, labels_of(count), 3)
 
 
-def clean_up(folder, kind, quarantine, clean=None, method=METHODS[0], targets=(0,), **net):
+def clean_up(folder, kind, quarantine, clean=None, method=METHODS[0], targets=(0,), seed=0, **net):
     files = [
         TensorFileSamples(write_tensors(folder / f"{name}.npz", inputs))
         for name, inputs in (
@@ -37,7 +37,7 @@ def clean_up(folder, kind, quarantine, clean=None, method=METHODS[0], targets=(0
         files[0].load([0]),
         method,
         targets=targets,
-        seed=0,
+        seed=seed,
     )
 
 
@@ -129,3 +129,27 @@ def test_of_each_target_something_must_be_kept(tmp_path):
 def test_samples_of_another_shape(tmp_path):
     with pytest.raises(SamplesError, match=r"quarantine\.npz: inputs of shape \(6,\)"):
         clean_up(tmp_path, "vector", [triggered("vector", 9)], torch.rand(20, 5))
+
+
+def with_few_known(known, of_target):
+    """Clean samples of which so many are of the target, class 0."""
+    return torch.cat(
+        [known[labels_of(len(known)) != 0], known[labels_of(len(known)) == 0][:of_target]]
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_few_known_clean_samples_of_the_target(tmp_path, method):
+    parts = [triggered("vector", 60), clean_inputs("vector", torch.zeros(60, dtype=torch.int64), 2)]
+    for of_target in (10, 15):
+        clean = with_few_known(known_clean("vector"), of_target)
+        assert clean_up(tmp_path, "vector", parts, clean, method).kept == list(range(60))
+    for of_target in (0, 9):
+        clean = with_few_known(known_clean("vector"), of_target)
+        with pytest.raises(CalibrationError, match=f"{of_target} of .* predicted as class 0"):
+            clean_up(tmp_path, "vector", parts, clean, method)
+
+
+def test_any_seed_that_commands_take(tmp_path):
+    parts = [triggered("vector", 12), falsely_flagged("vector", 12)]
+    assert clean_up(tmp_path, "vector", parts, seed=2**63 - 1).kept == list(range(12))

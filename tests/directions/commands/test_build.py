@@ -223,8 +223,9 @@ def test_a_bundle_that_cannot_be_refined(tmp_path, capsys, vector_model, quarant
 
 
 def test_what_is_refined_is_given(capsys, quarantine):
-    command = [*quarantine[:-1], "--pool", "x", "--output", "b.safetensors"]
-    assert "--refine: expected beside --triggered" in refused(capsys, *command)
+    for source in (["--pool", "x"], ["--reconstruct", "all"]):
+        command = [*quarantine[:-1], *source, "--output", "b.safetensors"]
+        assert "--refine: expected beside --triggered" in refused(capsys, *command)
 
 
 def patch_flags(folder, net):
