@@ -8,6 +8,7 @@ it usually is. A group that is cut out of a class shows that class, and moved, n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -47,14 +48,29 @@ def certainty(logits: Tensor) -> Tensor:
     return first - second
 
 
-def certainty_of_other_classes(
+@dataclass(frozen=True)
+class OtherClasses:
+    """What a model sees in samples of one predicted class once they are moved.
+
+    Attributes:
+        certainty: how surely it sees other classes, on average, zero where the prediction stays; at
+            the layer where it is the highest.
+        variety: the same times the share of the other classes among which it is spread, which is 1
+            where each has as much of it; at the layer where that is the highest.
+    """
+
+    certainty: float
+    variety: float
+
+
+def see_other_classes(
     model: nn.Module,
     samples: Samples,
     indices: Sequence[int],
     predicted: int,
     rest: dict[str, Tensor],
-) -> float:
-    """Return how surely the model sees other classes in a group that is moved to the others.
+) -> OtherClasses:
+    """Return what other classes the model sees in a group that is moved to the others.
 
     Args:
         model: in evaluation mode.
@@ -62,18 +78,26 @@ def certainty_of_other_classes(
         indices: of the group.
         predicted: the class that the model predicts for all of the group.
         rest: mean features of the others, by layer.
-
-    Returns:
-        The mean certainty, zero where the prediction stays, at the layer where it is the highest.
     """
     own = mean_features(model, list(rest), samples, indices)
     moved = _evenly(indices, MOST_MOVED)
-    best = 0.0
-    for name in rest:
-        logits = _predict_moved(model, samples, moved, name, rest[name] - own[name])
-        seen = certainty(logits) * (logits.argmax(1) != predicted)
-        best = max(best, float(seen.mean()))
-    return best
+    seen = [
+        _other_classes(
+            _predict_moved(model, samples, moved, name, rest[name] - own[name]), predicted
+        )
+        for name in rest
+    ]
+    return OtherClasses(max(each.certainty for each in seen), max(each.variety for each in seen))
+
+
+def _other_classes(logits: Tensor, predicted: int) -> OtherClasses:
+    certain = certainty(logits) * (logits.argmax(1) != predicted)
+    by_class = torch.zeros(logits.shape[1]).index_add(0, logits.argmax(1), certain)
+    # As many classes with equal shares have the same entropy.
+    shares = by_class / by_class.sum().clamp(min=1e-12)
+    spread = torch.special.entr(shares).sum().exp()
+    mean = float(certain.mean())
+    return OtherClasses(mean, mean * float(spread) / (logits.shape[1] - 1))
 
 
 def _predict_moved(

@@ -1,7 +1,10 @@
 import pytest
 import torch
+from torch import nn
 
-from directions.pool.moved_back import certainty, certainty_of_other_classes, mean_features
+from directions.pool.moved_back import certainty, mean_features, see_other_classes
+from directions.samples import TensorFileSamples
+from tests.directions.backdoored import write_tensors
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.pool.pools import pool_of
 
@@ -15,11 +18,13 @@ def test_other_classes_show_in_triggered_samples_alone(tmp_path, kind):
     rest = mean_features(model, layers, pool.samples, (predicted != 0).nonzero().flatten().tolist())
     own = predicted == 0
     triggered, others = (
-        certainty_of_other_classes(model, pool.samples, which.nonzero().flatten().tolist(), 0, rest)
+        see_other_classes(model, pool.samples, which.nonzero().flatten().tolist(), 0, rest)
         for which in (own & pool.triggered, own & ~pool.triggered)
     )
-    assert triggered > 0.8
-    assert others < 0.6 * triggered
+    assert triggered.certainty > 0.8
+    assert others.certainty < 0.6 * triggered.certainty
+    assert triggered.variety > 0.7
+    assert others.variety < 0.6 * triggered.variety
     assert not any(module._forward_hooks for module in model.modules())
 
 
@@ -35,3 +40,29 @@ def test_means_are_those_of_the_features(tmp_path):
 def test_certainty_is_by_how_much_the_first_class_is_likelier():
     logits = torch.tensor([[0.5, 0.3, 0.2], [1, 1, 1]]).log()
     assert certainty(logits).tolist() == pytest.approx([0.2, 0.0], abs=1e-6)
+
+
+class Moved(nn.Module):
+    """Logits (N, 4): a sample's own, once a layer's features are moved."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Identity()
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+@pytest.mark.parametrize(
+    ("shown", "certainty", "variety"),
+    [([1, 2, 3], 1.0, 1.0), ([1, 1, 1], 1.0, 1 / 3), ([1, 2, 0], 2 / 3, 4 / 9), ([0, 0, 0], 0, 0)],
+)
+def test_certainty_counts_for_more_where_it_is_spread_over_the_classes(
+    tmp_path, shown, certainty, variety
+):
+    logits = 100 * torch.eye(4)[shown]
+    samples = TensorFileSamples(write_tensors(tmp_path / "x.npz", logits))
+    # Moved to their own mean, they stay where they are.
+    rest = {"layer": logits.mean(0)}
+    seen = see_other_classes(Moved().eval(), samples, range(3), 0, rest)
+    assert (seen.certainty, seen.variety) == pytest.approx((certainty, variety), abs=1e-4)
