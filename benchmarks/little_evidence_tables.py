@@ -54,7 +54,13 @@ def _count_clean_only(rows: Sequence[Row]) -> str:
     counts = [
         f"{named} of {len(one)} victims with one target have it named, and nothing else; of "
         f"{none} of {len(benign)} benign models nothing is named",
-        _within("flagged as asked for", one, _flags),
+        _within(
+            "flagged, of the triggered images that work, at least "
+            f"{FLAGGED_OF_WORKING_OTHERWISE:g} ({', '.join(FLAGGED_OF_WORKING)}: "
+            f"{min(FLAGGED_OF_WORKING.values()):g}), and at most {FLAGGED_CLEAN:g} of the clean",
+            one,
+            _flags,
+        ),
     ]
     for kind, patches in (("patches", True), ("other triggers", False)):
         of_kind = [row for row in one if row["victim"].startswith("badnets") == patches]
@@ -75,7 +81,7 @@ def _flags(row: Row) -> bool:
     if "figures" not in row:
         return False
     figures, attack = row["figures"], row["victim"].rsplit("-", 1)[0]
-    # Flagged is only what is predicted as the target, so none on which the attack fails.
+    # Of one target, flagged is only what is predicted as it, so none on which the attack fails.
     share = figures["flagged_triggered"] / row["baseline"]["attack_success_rate"]
     least = FLAGGED_OF_WORKING.get(attack, FLAGGED_OF_WORKING_OTHERWISE)
     return bool(share >= least and figures["flagged_clean"] <= FLAGGED_CLEAN)
@@ -98,6 +104,9 @@ def refined_table(rows: Sequence[Row]) -> str:
     ]
     for row in sorted(rows, key=lambda r: r["victim"]):
         for triggered, steps in row.get("refined", {}).items():
+            if not steps:
+                cells = [f"{float(triggered):.0%}", "fewer than are asked for", *[""] * 7]
+                lines.append(f"| {row['victim']} | {' | '.join(cells)} |")
             for step in steps:
                 cells = [
                     f"{float(triggered):.0%}",
@@ -118,8 +127,8 @@ def refined_table(rows: Sequence[Row]) -> str:
     if counts:
         lines += [
             "",
-            "Of the victims whose first bundle flags as asked for, the last one comes to RA / "
-            f"ceiling of at least {RECOVERED:g}: {', '.join(counts)}.",
+            "Of the victims whose first bundle flags as asked for, the last bundle of the stream "
+            f"comes to RA / ceiling of at least {RECOVERED:g}: {', '.join(counts)}.",
         ]
     return "\n".join(lines) + "\n"
 
@@ -153,20 +162,21 @@ def pool_table(rows: Sequence[Row]) -> str:
         lines.append(f"| {row['victim']} | {row['method']} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"Of those that work at least {FOUND:g} found, at most {FLAGGED_CLEAN:g} falsely, RA / "
-        f"ceiling at least {RECOVERED:g}:",
-        *(
-            f"- {_within(method, [row for row in rows if row['method'] == method], _finds)}"
-            for method in dict.fromkeys(row["method"] for row in rows)
-        ),
+        f"At least {FOUND:g} found, of those that work (of all), at most {FLAGGED_CLEAN:g} "
+        f"falsely, RA / ceiling at least {RECOVERED:g}:",
     ]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        of_method = [row for row in rows if row["method"] == method]
+        of_all = sum(_finds(row, "found") for row in of_method)
+        of_working = _within(method, of_method, lambda row: _finds(row, "found_of_working"))
+        lines.append(f"- {of_working} ({of_all})")
     return "\n".join(lines) + "\n"
 
 
-def _finds(row: Row) -> bool:
+def _finds(row: Row, share: str) -> bool:
     mixed = row["mixed"]
     return bool(
-        mixed.get("found_of_working", 0) >= FOUND
+        mixed.get(share, 0) >= FOUND
         and mixed["falsely_flagged"] <= FLAGGED_CLEAN
         and _repairs(mixed, row["baseline"], RECOVERED)
     )

@@ -58,8 +58,8 @@ def methods_table(
         lines.append(
             _line(
                 "`build --refine`",
-                f"500 clean images, the bundle from these, and {MOST} requests that it flagged "
-                f"where {float(share):.0%} are triggered",
+                f"500 clean images, the bundle from these, and up to {MOST} of the requests that "
+                f"it flagged where {float(share):.0%} are triggered",
                 [_refined(row, share) for row in searched if share in row.get("refined", {})],
             )
         )

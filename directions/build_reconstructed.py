@@ -80,6 +80,8 @@ def build_reconstructed(
         )
 
     def build(found: Sequence[Reconstruction]) -> tuple[Bundle, list[Calibration]]:
+        if len(found) == 1:
+            tell("of one trigger alone nobody sees whether its repair serves for another one")
         calibrations: list[Calibration] = []
         built = build_bundle(
             loaded,

@@ -43,8 +43,9 @@ def neuron_inspect(
     is and not how steep the network is; norms are means over pixels, with equal weights; maps are
     binarised at their own mean, and those of consecutive samples are compared.
 
-    A class of a benign model often stands out by more than 2, too: on the benchmark's victims and
-    their benign twins, this threshold does not tell the ones from the others. A trigger whose
+    A class of a benign model often stands out by more than 2, too: on six of the benchmark's
+    victims and their benign twins, in a run that is not part of the benchmark, this threshold did
+    not tell the ones from the others. A trigger whose
     pixels act only beyond a brightness that clean samples lack leaves no saliency at all.
 
     Needs clean samples, of any classes, whose inputs are maps, (H, W) or (C, H, W). Costs one

@@ -77,7 +77,7 @@ def test_how_many_are_within_the_bars():
     told = clean_only_table(rows).split("\n\n")[1]
     assert "3 of 4 victims with one target have it named" in told
     assert "of 1 of 2 benign models nothing is named" in told
-    assert "flagged as asked for: 2 of 4" in told
+    assert "0.98 (wanet, bpp, input_aware: 0.9), and at most 0.01 of the clean: 2 of 4" in told
     assert "patches at least 0.95, BA change at least -0.3: 1 of 1" in told
     assert "other triggers at least 0.5, BA change at least -0.3: 1 of 3" in told
     refined = {"0.01": [{**rows[0], **STEP, "kept": 20, "kept_triggered": 1.0}]}
@@ -89,12 +89,13 @@ def test_how_many_are_within_the_bars():
 
 def test_bundles_that_are_refined():
     kept = {**STEP, "kept": 20, "kept_triggered": 1.0, "figures": FIGURES}
-    refined = {"0.05": [kept, {**STEP, "flagged": 50, "refused": "no trigger"}]}
+    refined = {"0.05": [kept, {**STEP, "flagged": 50, "refused": "no trigger"}], "0.01": []}
     rows = [{"victim": "benign-v"}, {"victim": "v", "baseline": BASELINE, "refined": refined}]
-    header, _, first, second = cells(refined_table(rows))
+    header, _, first, second, none = cells(refined_table(rows))
     assert first[:5] == ["v", "5%", "25 (400)", "0.80", "20: 1.00"]
     assert first[5:] == ["95.0", "90.0 / 0.40", "0.800", "-0.50", "+1.0"]
     assert second == ["v", "5%", "50 (400)", "0.80", "no trigger", "95.0", "", "", "", ""]
+    assert none == ["v", "1%", "fewer than are asked for", *[""] * 7]
     assert len(header) == len(first)
 
 
@@ -112,7 +113,7 @@ def test_pools():
     refused = {**row, **told, "method": "n", "mixed": {"refused": "none"}}
     table = pool_table([{**row, **told}, {**row, **told, "victim": "w", "mixed": good}, refused])
     header, _, first, second, _ = cells(table)
-    assert table.endswith("\n- m: 1 of 2\n- n: 0 of 1\n")
+    assert table.endswith("\n- m: 1 of 2 (0)\n- n: 0 of 1 (0)\n")
     assert first[:5] == ["v", "m", "0.900 / 0.990", "0.0040", "7"]
     assert first[5:] == ["95.0", "90.0 / 0.40", "0.800", "-0.50", "+1.0", "yes / no"]
     assert second == ["v", "n", "none", "", "", "95.0", "", "", "", "", "yes / no"]

@@ -7,6 +7,7 @@ from directions.budget import Budget
 from directions.build import BuildOptions, build_bundle
 from directions.build_reconstructed import build_reconstructed
 from directions.errors import NoTriggerError
+from directions.reconstruct.find_triggers import find_triggers
 from directions.samples import TensorFileSamples
 from handler.attach import attach
 from handler.bundle import InputDescription
@@ -96,6 +97,15 @@ def test_where_the_target_is_given_nothing_else_is_searched_for(tmp_path):
     _, bundle = build(tmp_path, (14.0, 10.0), lines.append, target=5)
     assert bundle.targets == (5,)
     assert not any(line.startswith("searching again") for line in lines)
+
+
+def test_a_single_trigger_is_said_to_tell_little(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "directions.build_reconstructed.find_triggers", lambda *a, **k: find_triggers(*a, **k)[:1]
+    )
+    lines = []
+    build(tmp_path, (14.0, 10.0), lines.append, target=0)
+    assert "of one trigger alone nobody sees whether its repair serves for another one" in lines
 
 
 def test_a_benign_model(tmp_path):
