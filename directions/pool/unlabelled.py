@@ -23,6 +23,7 @@ class UnlabelledSamples(SomeSamples):
 
     def __init__(self, pool: Samples, indices: Sequence[int]) -> None:
         super().__init__(pool, indices)
-        self.names = [str(PurePosixPath("pool", name)) for name in self.names]
+        # Names in a folder are relative, whatever its subfolders are called.
+        self.names = [str(PurePosixPath("/pool", name)) for name in self.names]
         self.class_names = None
         self.labels = None

@@ -17,5 +17,8 @@ def test_folders_are_no_classes_and_names_make_no_pairs(tmp_path):
     assert some.labels is None
     assert torch.equal(some.load([0, 2]), pool.load([3, 5]))
     assert not gather_evidence(clean, some).paired
+    inner = open_samples(write_images(tmp_path / "of" / "pool", [0, 1, 2, 3] * 4).parent, IMAGES)
+    assert all(name.startswith("pool/") for name in inner.names)
+    assert not gather_evidence(inner, some).paired
     others = UnlabelledSamples(pool, [1, 2, 4])
     assert not gather_evidence(others, some).paired
