@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from directions.evidence import gather_evidence
+from directions.join_bundles import renew_repairs
 from directions.pool.unlabelled import UnlabelledSamples
 from directions.quarantine import clean_quarantine
 from handler.bundle import Bundle
@@ -117,4 +118,5 @@ def refine(
     )
     evidence = gather_evidence(clean, UnlabelledSamples(cleaned.samples, cleaned.kept))
     kept = [quarantine.names.index(cleaned.samples.names[i]) for i in cleaned.kept]
-    return fire.build_from(model, evidence, SEED, targets=bundle.targets), kept
+    newer = fire.build_from(model, evidence, SEED, targets=cleaned.split.targets)
+    return renew_repairs(bundle, newer), kept

@@ -24,6 +24,10 @@ from .reconstruct.settings import OWN_VALUES, SearchSettings
 from .reconstruct.stamped_samples import stamp_samples
 from .samples import Samples
 
+FURTHER_INDEX = 5.0
+"""Anomaly index of a further class at least. Each search is one more occasion for a class to stand
+out by chance, and a repair for a trigger that is none flags clean samples."""
+
 
 def build_reconstructed(
     loaded: LoadedModel,
@@ -41,7 +45,8 @@ def build_reconstructed(
     """Search a model for its triggers, and build a bundle from what was found.
 
     After one was found, the model is searched again as repaired so far, until no other class stands
-    out, or what does cannot be repaired. Where the target is given, nothing else is searched for.
+    out (by `FURTHER_INDEX`), or what does cannot be repaired. Where the target is given, nothing
+    else is searched for.
 
     Args:
         loaded: the model.
@@ -53,7 +58,7 @@ def build_reconstructed(
         names_file: TorchServe's `index_to_name.json`, if there is one.
         tell: called with each thing that was found, as a line for a person.
         examine: called with what each repair of the bundle was chosen from, at the end.
-        settings: of the searches.
+        settings: of the searches; an anomaly index that is given is that of all of them.
 
     Returns:
         The bundle; it is not saved yet.
@@ -65,8 +70,11 @@ def build_reconstructed(
         SamplesError: the samples cannot be used.
     """
     description = clean.describe_input(config)
+    later = settings
+    if settings.anomaly_index is None:
+        later = replace(settings, anomaly_index=FURTHER_INDEX)
 
-    def find() -> list[Reconstruction]:
+    def find(settings: SearchSettings) -> list[Reconstruction]:
         return find_triggers(
             loaded.model,
             clean,
@@ -94,14 +102,14 @@ def build_reconstructed(
         )
         return built, calibrations
 
-    bundle, calibrations = build(find())
+    bundle, calibrations = build(find(settings))
     # Only repairs that each flag what is predicted as their target go together.
     while options.target is None and all(repair.only_target for repair in bundle.repairs):
         tell("searching again, the model as repaired so far")
         try:
             example = torch.zeros(1, *description.shape)
             with attach(loaded.model, bundle.layers, example, target=bundle.target):
-                found = find()
+                found = find(later)
             if found[0].target in bundle.targets:
                 tell("nothing is added to what the bundle has for this class already")
                 break

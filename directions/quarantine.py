@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from handler.errors import FireError
 
 from .build import MIN_TRIGGERED
 from .candidates import candidate_layers
@@ -39,14 +41,15 @@ class Cleaned:
 
     Attributes:
         samples: N different ones; of equal samples, the first.
-        split: of these; flagged are those that are kept, targets the classes that the first
-            bundle is for.
+        split: of these; flagged are those that are kept, targets the classes of which some are.
         repeated: how many samples of the quarantine equal one of these.
+        refused: why nothing was kept of a target, by target; `split` does not name these.
     """
 
     samples: Samples
     split: Split
     repeated: int
+    refused: Mapping[int, str]
 
     @property
     def kept(self) -> list[int]:
@@ -66,6 +69,10 @@ class Cleaned:
             "from clean ones",
             f"  left out: {alike} that lie with clean ones of {classes}, {others} that are "
             f"predicted as another class, {self.repeated} that are equal to another",
+            *(
+                f"  class {target}, whose repair stays as it was: {why}"
+                for target, why in self.refused.items()
+            ),
         ]
 
 
@@ -96,17 +103,16 @@ def clean_quarantine(
         clean: clean samples, some of them predicted as the targets.
         example: one input, (1, *input shape).
         method: a name in `directions.pool.methods.METHODS`.
-        targets: the classes that the bundle is for, of each of which samples must be kept: a bundle
-            that is built from what is kept takes the place of the first.
+        targets: the classes that the bundle is for.
         layers: names of layers in the order in which they run, the last of which is looked at where
             no linear layer gives the logits; None to find them.
         seed: of the random numbers.
 
     Raises:
-        NoTriggerError: of a target there are too few samples, or they do not hold together.
+        NoTriggerError: of every target there are too few samples, or they do not hold together.
         SamplesError: samples of the quarantine and clean ones differ in shape.
-        CalibrationError: too few of the clean samples are predicted as a target; the model fails on
-            the samples, or no layers are found.
+        CalibrationError: too few of the clean samples are predicted as a target, and nothing is
+            kept of another one; the model fails on the samples, or no layers are found.
         AttachError: it has no such layer.
     """
     shapes = [tuple(samples.load([0]).shape[1:]) for samples in (quarantine, clean)]
@@ -123,26 +129,33 @@ def clean_quarantine(
         )
     scores = torch.zeros(len(samples), dtype=torch.float64)
     kept = torch.zeros(len(samples), dtype=torch.bool)
+    refused: dict[int, FireError] = {}
     for target in targets:
         members = read.predicted == target
-        _refuse_few(int(members.sum()), "are predicted as", target, samples)
         beside = known.features[known.predicted == target]
-        if len(beside) < MIN_CLEAN:
-            raise CalibrationError(
-                f"{clean.source}: {len(beside)} of {len(clean)} clean samples are predicted as "
-                f"class {target}, expected at least {MIN_CLEAN} to tell which samples of "
-                f"{samples.source} lie apart from them"
-            )
-        found = _split_class(read.features[members], beside, method, seed)
-        if found is None:
-            raise NoTriggerError(
-                f"{samples.source}: the samples predicted as class {target} do not lie together, "
-                "apart from clean ones: they show no trigger"
-            )
+        try:
+            _refuse_few(int(members.sum()), "are predicted as", target, samples)
+            _refuse_few_clean(len(beside), target, clean, samples)
+            found = _split_class(read.features[members], beside, method, seed)
+            if found is None:
+                raise NoTriggerError(
+                    f"{samples.source}: the samples predicted as class {target} do not lie "
+                    "together, apart from clean ones: they show no trigger"
+                )
+            _refuse_few(int(found[1].sum()), "lie apart from clean ones of", target, samples)
+        except (NoTriggerError, CalibrationError) as error:
+            refused[target] = error
+            continue
         scores[members], kept[members] = found
-        _refuse_few(int(kept[members].sum()), "lie apart from clean ones of", target, samples)
-    split = Split(read.predicted, scores, kept, tuple(targets))
-    return Cleaned(samples, split, len(quarantine) - len(samples))
+    left = tuple(target for target in targets if target not in refused)
+    if not left:
+        raise refused[targets[0]]
+    return Cleaned(
+        samples,
+        Split(read.predicted, scores, kept, left),
+        len(quarantine) - len(samples),
+        {target: str(error) for target, error in refused.items()},
+    )
 
 
 def _split_class(
@@ -193,4 +206,13 @@ def _refuse_few(count: int, how: str, target: int, samples: Samples) -> None:
         raise NoTriggerError(
             f"{samples.source}: {count} of {len(samples)} different samples {how} class "
             f"{target}, expected at least {MIN_TRIGGERED} to build from"
+        )
+
+
+def _refuse_few_clean(count: int, target: int, clean: Samples, samples: Samples) -> None:
+    if count < MIN_CLEAN:
+        raise CalibrationError(
+            f"{clean.source}: {count} of {len(clean)} clean samples are predicted as class "
+            f"{target}, expected at least {MIN_CLEAN} to tell which samples of {samples.source} "
+            "lie apart from them"
         )

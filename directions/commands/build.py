@@ -110,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
     from ..calibration import Calibration
     from ..environment import check_environment
     from ..errors import CalibrationError
+    from ..join_bundles import renew_repairs
     from ..report import check_report_folder, write_reports
     from ..save_bundle import save_bundle
     from ..write_file import check_writable
@@ -165,6 +166,8 @@ def run(args: argparse.Namespace) -> int:
             tell=print,
             examine=calibrations.append,
         )
+        if gathered.first is not None:
+            bundle = renew_repairs(gathered.first, bundle)
     saved = save_bundle(bundle, args.output)
     print(f"{args.output}: sha256 {saved.digest}")
     # After the bundle, so that a report which fails or is interrupted takes no bundle with it.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from handler.bundle import Bundle
     from handler.config import HandlerConfig
     from handler.load_model import LoadedModel
 
@@ -24,11 +25,13 @@ class Gathered(NamedTuple):
     Attributes:
         evidence: the samples.
         options: what was given, with what finding the samples has told of the triggers' targets.
+        first: the bundle that is refined, whose other repairs stay as they are.
         write_report: writes into a folder how these were found, if they had to be.
     """
 
     evidence: Evidence
     options: BuildOptions
+    first: Bundle | None = None
     write_report: Callable[[Path], None] | None = None
 
 
@@ -137,13 +140,19 @@ def _from_quarantine(
 ) -> Gathered:
     import torch
 
+    from ..errors import CalibrationError
     from ..evidence import gather_evidence
+    from ..metrics import class_list
     from ..pool.split_report import write_split_report
     from ..pool.unlabelled import UnlabelledSamples
     from ..quarantine import clean_quarantine
     from ..samples import open_samples
 
-    targets = _targets_to_refine(args, loaded, config, options.target)
+    first = _bundle_to_refine(args, loaded, config)
+    if options.target not in (None, *first.targets):
+        raise CalibrationError(
+            f"--target {options.target}: {args.refine} is for {class_list(first.targets)}"
+        )
     description = clean.describe_input(config)
     cleaned = clean_quarantine(
         loaded.model,
@@ -151,29 +160,30 @@ def _from_quarantine(
         clean,
         torch.zeros(1, *description.shape),
         args.split_by,
-        targets=targets,
+        targets=first.targets if options.target is None else (options.target,),
         layers=options.layers,
         seed=args.seed,
     )
     for line in cleaned.describe():
         print(line)
+    targets = cleaned.split.targets
     return Gathered(
         gather_evidence(clean, UnlabelledSamples(cleaned.samples, cleaned.kept)),
         replace(options, target=targets[0])
         if len(targets) == 1
         else replace(options, several=targets),
+        first,
         write_report=lambda folder: write_split_report(
             cleaned.split, cleaned.samples, description, folder
         ),
     )
 
 
-def _targets_to_refine(
-    args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig, target: int | None
-) -> tuple[int, ...]:
-    """Return the classes that the first bundle is for, or the one of them that was named."""
+def _bundle_to_refine(
+    args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig
+) -> Bundle:
+    """Return the first bundle, if what it flagged leads to classes that it names."""
     from ..errors import CalibrationError
-    from ..metrics import class_list
     from .checks import load_fitting_bundle
 
     bundle = load_fitting_bundle(args.refine, config, loaded)
@@ -182,13 +192,7 @@ def _targets_to_refine(
             f"{args.refine}: flags samples whatever class they are predicted as, expected a bundle "
             "for triggers that lead to one class each"
         )
-    if target is None:
-        return bundle.targets
-    if target not in bundle.targets:
-        raise CalibrationError(
-            f"--target {target}: {args.refine} is for {class_list(bundle.targets)}"
-        )
-    return (target,)
+    return bundle
 
 
 def clean_to_search(

@@ -115,15 +115,20 @@ def test_what_another_trigger_does_is_left_out(tmp_path):
     assert cleaned.kept == list(range(12))
 
 
-def test_of_each_target_something_must_be_kept(tmp_path):
+def test_of_several_targets_something_is_kept_of_one_or_more(tmp_path):
     contents = clean_inputs("vector", 2 + labels_of(12) % 2, 7)
     both = [triggered("vector", 12), stamp_second("vector", contents)]
     net = {"second_trigger": True, "targets": (0, 1)}
     cleaned = clean_up(tmp_path, "vector", both, **net)
     assert cleaned.kept == list(range(24))
     of_class_1 = clean_inputs("vector", torch.ones(20, dtype=torch.int64), 8)
-    with pytest.raises(NoTriggerError, match="predicted as class 1 do not lie together"):
-        clean_up(tmp_path, "vector", [both[0], of_class_1], **net)
+    cleaned = clean_up(tmp_path, "vector", [both[0], of_class_1], **net)
+    assert cleaned.kept == list(range(12))
+    assert cleaned.split.targets == (0,)
+    assert "predicted as class 1 do not lie together" in cleaned.refused[1]
+    assert cleaned.describe()[-1].startswith("  class 1, whose repair stays as it was: ")
+    with pytest.raises(NoTriggerError, match=r"0 of 20 .* predicted as class 0"):
+        clean_up(tmp_path, "vector", [of_class_1], **net)
 
 
 def test_samples_of_another_shape(tmp_path):

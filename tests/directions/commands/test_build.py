@@ -222,6 +222,26 @@ def test_a_bundle_that_cannot_be_refined(tmp_path, capsys, vector_model, quarant
     assert "first.safetensors: weights_sha256" in refused(capsys, *command)
 
 
+def test_what_the_quarantine_does_not_show_stays_as_it_was(tmp_path, capsys, vector_model):
+    model = backdoored("vector", second_trigger=True)
+    torch.save(model.state_dict(), tmp_path / "model" / "net.pth")
+    sets, first = two_trigger_sets(tmp_path / "s", "vector"), tmp_path / "first.safetensors"
+    assert run(capsys, "build", *vector_model, *samples(sets), "--output", first)[0] == 0
+    clean = write_tensors(tmp_path / "c.npz", clean_inputs("vector", labels_of(160), 5))
+    command = ["build", *vector_model, "--clean", clean, "--refine", first, "--triggered"]
+    flagged, output = write_flagged(tmp_path / "q.npz", 12, 12), tmp_path / "b.safetensors"
+    status, out, err = run(capsys, *command, flagged, "--output", output)
+    assert (status, err) == (0, "")
+    assert "  class 1, whose repair stays as it was: " in out
+    before, after = load_bundle(first), load_bundle(output)
+    assert after.targets == (0, 1)
+    weights = [
+        bundle.repairs[bundle.targets.index(1)].telling_layer.telling.weight
+        for bundle in (before, after)
+    ]
+    assert torch.equal(*weights)
+
+
 def test_what_is_refined_is_given(capsys, quarantine):
     for source in (["--pool", "x"], ["--reconstruct", "all"]):
         command = [*quarantine[:-1], *source, "--output", "b.safetensors"]
