@@ -59,10 +59,8 @@ class ReconstructedTriggers:
         except CalibrationError as error:
             return self._silent(str(error))
         screening = screen(subject, self.method, seed, budget, self.settings)
-        searched = len(screening.searches)
         if screening.index is None:
-            why = "the time was over" if searched < classes else "no class can stand out"
-            return self._silent(f"{searched} of {classes} classes searched: {why}")
+            return self._silent(screening.why_no_index)
         return Inspection(
             self.method,
             # A class that the trigger does not lead to is not suspicious, however it compares.

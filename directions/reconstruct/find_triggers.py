@@ -9,7 +9,6 @@ from torch import nn
 
 from handler.bundle import InputDescription
 
-from ..anomaly_index import MIN_CLASSES
 from ..budget import Budget
 from ..errors import CalibrationError, NoTriggerError
 from ..progress import Progress
@@ -115,10 +114,12 @@ def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:
     suspects = [(float(index[target]), target) for s, index in indexed for target in s.suspects]
     if suspects:
         return max(suspects)[1]
-    if len(indexed) < len(screenings):
+    silent = [s for s in screenings if s.index is None]
+    if silent:
         raise CalibrationError(
-            f"{clean.source}: the classes could not be compared, since they are fewer than "
-            f"{MIN_CLASSES} or the time was over: raise the --budget, or name the --target"
+            f"{clean.source}: the classes could not be compared by {silent[0].method} "
+            f"({silent[0].why_no_index}): name the --target, or if it was the time raise the "
+            "--budget"
         )
     nearest, index = max(indexed, key=lambda each: float(each[1].max()))
     target = int(index.argmax())

@@ -12,6 +12,9 @@ from handler.bundle import InputDescription
 LEVELS = 255
 """Steps between black and white in what a server receives."""
 
+LEAST_WIDTH = 1e-6
+"""Of a channel; where its values exceed 1, a share of them: float32 tells no less apart."""
+
 
 @dataclass(frozen=True)
 class InputBox:
@@ -61,4 +64,5 @@ def input_box(description: InputDescription, inputs: Tensor) -> InputBox:
     shape = (-1, *[1] * (inputs.dim() - 2))
     low, high = channels.amin(1).view(shape), channels.amax(1).view(shape)
     # A channel that never varies would leave nothing to divide by.
-    return InputBox(low, torch.maximum(high, low + 1e-6), 0)
+    least = LEAST_WIDTH * low.abs().clamp(min=1)
+    return InputBox(low, torch.maximum(high, low + least), 0)

@@ -37,7 +37,7 @@ class Screening:
             searched.
         success: share of clean inputs of other classes that are led to each, (classes,) float64.
         index: anomaly index of each class's effort, (classes,) float64; None where it is of no
-            meaning, or not all classes were searched.
+            meaning, as of an effort that is not finite, or not all classes were searched.
         threshold: what the index of a suspect exceeds.
     """
 
@@ -57,6 +57,18 @@ class Screening:
         suspicious = (index > self.threshold) & (self.success >= SUCCESS)
         suspects = suspicious.nonzero().flatten().tolist()
         return sorted(suspects, key=lambda target: -float(index[target]))
+
+    @property
+    def why_no_index(self) -> str:
+        """Why the classes could not be compared, where they could not be."""
+        classes = len(self.effort)
+        if len(self.searches) < classes:
+            return f"{len(self.searches)} of {classes} classes searched: the time was over"
+        strange = (~self.effort.isfinite()).nonzero().flatten().tolist()
+        if strange:
+            found = float(self.effort[strange[0]])
+            return f"towards class {strange[0]} the effort is {found}, expected a finite number"
+        return f"{classes} of {classes} classes searched: no class can stand out"
 
 
 def start(
@@ -103,9 +115,10 @@ def screen(
             effort[target] = search.effort(float(loss_towards(target, logits)))
             success[target] = (logits.argmax(1) == target).float().mean()
             progress.advance()
-    whole = len(searches) == subject.classes
     resolution = settings.method(method).resolution
-    index = anomaly_index(effort, suspicious="low", resolution=resolution) if whole else None
+    # Of a class that was not searched it is NaN.
+    told = bool(effort.isfinite().all())
+    index = anomaly_index(effort, suspicious="low", resolution=resolution) if told else None
     threshold = THRESHOLD if settings.anomaly_index is None else settings.anomaly_index
     return Screening(method, searches, effort.double(), success.double(), index, threshold)
 

@@ -41,6 +41,25 @@ def test_its_benign_twin(tmp_path):
     assert inspected(tmp_path, QuadrantNet(4), classes=4).found is False
 
 
+def test_a_channel_that_never_varies_hides_nothing(tmp_path):
+    class Beside(torch.nn.Module):
+        """A backdoored net that does not look at a second channel."""
+
+        def __init__(self):
+            super().__init__()
+            self.net = QuadrantNet(4, corner=40)
+
+        def forward(self, x):
+            return self.net(x[:, 0])
+
+    images = torch.rand(64, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    inputs = torch.cat([images, torch.full_like(images, 100)], 1)
+    clean = TensorFileSamples(write_tensors(tmp_path / "clean.npz", inputs))
+    method = ReconstructedTriggers("generated", InputDescription("tensor", (2, SIZE, SIZE)))
+    found = method(Beside(), clean, 4, torch.Generator().manual_seed(0), Budget())
+    assert found.suspects == [2]
+
+
 def test_where_it_cannot_tell(tmp_path):
     net = QuadrantNet()
     for options, reason in (

@@ -32,6 +32,15 @@ def test_of_tensors_the_clean_ones_say_what_is_possible():
     assert box.legal(torch.full((1, 2, 2), 2.7)).tolist()[0][0] == torch.tensor([2.7] * 2).tolist()
 
 
+def test_a_channel_that_never_varies_has_a_width_whatever_its_value():
+    values = torch.tensor([0.0, 5, 100, -100, 1e6, -3e7])
+    inputs = values.view(1, -1, 1, 1).expand(3, -1, 2, 2)
+    box = input_box(InputDescription("tensor", (6, 2, 2)), inputs)
+    assert bool((box.width > 0).all())
+    assert bool((box.width.flatten() <= 1e-5 * values.abs().clamp(min=1)).all())
+    assert bool((((inputs - box.low) / box.width) == 0).all())
+
+
 def test_vectors_have_one_range():
     box = input_box(InputDescription("tensor", (3,)), torch.tensor([[1.0, -2, 5], [0, 3, 4]]))
     assert (float(box.low), float(box.high)) == (-2, 5)

@@ -1,9 +1,13 @@
+import math
+
 import pytest
 import torch
 
 from directions.budget import Budget
+from directions.reconstruct.generated import GeneratorSearch
 from directions.reconstruct.methods import METHODS
 from directions.reconstruct.screening import screen
+from directions.reconstruct.settings import SearchSettings
 from tests.directions.reconstruct.patch_net import subject
 
 
@@ -22,9 +26,19 @@ def test_no_class_of_a_benign_model_stands_out(name):
     assert screen(subject(drive=0), name, 0, Budget()).suspects == []
 
 
+@pytest.mark.parametrize("effort", [math.nan, math.inf])
+def test_an_effort_that_is_no_number_compares_nothing(monkeypatch, effort):
+    monkeypatch.setattr(GeneratorSearch, "effort", lambda search, loss: effort)
+    screening = screen(subject(), "generated", 0, Budget(), SearchSettings(screening_steps=1))
+    assert screening.index is None
+    assert screening.suspects == []
+    assert f"towards class 0 the effort is {effort}, expected" in screening.why_no_index
+
+
 def test_without_time_nothing_is_compared():
     screening = screen(subject(), "additive", 0, Budget(0))
     assert screening.searches == []
     assert screening.index is None
+    assert screening.why_no_index == "0 of 4 classes searched: the time was over"
     assert screening.suspects == []
     assert bool(torch.isnan(screening.effort).all())
