@@ -13,6 +13,7 @@ from torch.autograd.graph import Node
 from handler.layers import feature_of
 
 from .errors import CalibrationError
+from .predict import telling_failures
 
 MAX_CANDIDATES = 13
 
@@ -34,9 +35,10 @@ def candidate_layers(model: nn.Module, example: Tensor) -> list[str]:
         shape, behind which features are condensed, and of the others some, evenly chosen.
 
     Raises:
-        CalibrationError: there is no such layer.
+        CalibrationError: there is no such layer, or the model fails.
     """
-    cuts = _cut_points(model, example, _layers_that_run_once(model, example))
+    with telling_failures(model, example):
+        cuts = _cut_points(model, example, _layers_that_run_once(model, example))
     if not cuts:
         raise CalibrationError(
             f"{type(model).__name__}: no layer carries everything from the input to the output: "

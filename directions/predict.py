@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,29 @@ def device_of(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
+@contextmanager
+def telling_failures(model: nn.Module, inputs: Tensor) -> Iterator[None]:
+    """Tell in one line what a model raises on inputs (N, ...).
+
+    Raises:
+        CalibrationError: with the first line of what it raised.
+    """
+    try:
+        yield
+    except FireError:
+        raise
+    except Exception as error:  # Whatever a model raises on inputs that it was not made for.
+        raise CalibrationError(
+            f"{type(model).__name__}: fails on inputs of shape {tuple(inputs.shape[1:])}: "
+            f"{first_line(error)}"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an exception says, or its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def logits_of(model: nn.Module, inputs: Tensor, copies: int = 1) -> Tensor:
     """Run the model on inputs (N, ...) and return its logits, (N, classes) float32, on the CPU.
 
@@ -33,16 +57,8 @@ def logits_of(model: nn.Module, inputs: Tensor, copies: int = 1) -> Tensor:
         CalibrationError: the model fails on these inputs, or its output is not one row of logits
             for each.
     """
-    try:
-        with torch.no_grad():
-            output = feature_of(model(inputs.to(device_of(model))))
-    except FireError:
-        raise
-    except Exception as error:  # Whatever a model raises on inputs that it was not made for.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CalibrationError(
-            f"{type(model).__name__}: fails on inputs of shape {tuple(inputs.shape[1:])}: {reason}"
-        ) from error
+    with telling_failures(model, inputs), torch.no_grad():
+        output = feature_of(model(inputs.to(device_of(model))))
     rows = copies * len(inputs)
     if output is None or output.dim() != 2 or len(output) != rows or output.shape[1] < 2:
         raise CalibrationError(
@@ -58,7 +74,7 @@ def differentiable_logits(
     """Run the model on inputs (N, ...) and return its logits, (N, classes) float32, on the CPU.
 
     Gradients lead through them to the inputs and to the parameters, where these require any and
-    gradients are enabled. What the model raises is not caught.
+    gradients are enabled.
 
     Args:
         model: in either mode.
@@ -66,10 +82,11 @@ def differentiable_logits(
         state: parameters and buffers by name, in place of the model's own.
 
     Raises:
-        CalibrationError: the model returns no tensor.
+        CalibrationError: the model fails on these inputs, or returns no tensor.
     """
-    inputs = inputs.to(device_of(model))
-    output = model(inputs) if state is None else functional_call(model, dict(state), (inputs,))
+    with telling_failures(model, inputs):
+        moved = inputs.to(device_of(model))
+        output = model(moved) if state is None else functional_call(model, dict(state), (moved,))
     logits = feature_of(output)
     if logits is None:
         mode = "training" if model.training else "evaluation"
@@ -78,6 +95,31 @@ def differentiable_logits(
             "logits"
         )
     return logits.float().cpu()
+
+
+def gradients_of(
+    loss: Tensor, sources: Sequence[Tensor], *, keep_graph: bool = False, unused_are_0: bool = False
+) -> tuple[Tensor, ...]:
+    """Return the gradients of a loss that was computed from a model's logits.
+
+    Args:
+        loss: (), from `differentiable_logits`.
+        sources: tensors that the model's inputs were computed from.
+        keep_graph: whether more gradients will be asked for.
+        unused_are_0: whether sources that the loss does not depend on have gradients of 0.
+
+    Raises:
+        CalibrationError: the model lets no gradients through, or they cannot be computed.
+    """
+    try:
+        return torch.autograd.grad(
+            loss, sources, retain_graph=keep_graph, materialize_grads=unused_are_0
+        )
+    except RuntimeError as error:
+        raise CalibrationError(
+            "the gradients of the model's logits cannot be computed, expected a model that is "
+            f"differentiable in its input: {first_line(error)}"
+        ) from error
 
 
 def predict_logits(

@@ -70,7 +70,29 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+    """Run the command.
+
+    Raises:
+        CalibrationError: something that nobody foresaw went wrong: Python's own exit status would
+            be 1, which says that a backdoor was found.
+        FireError: what was foreseen.
+    """
+    from handler.errors import FireError
+
+    from ..errors import CalibrationError
+    from ..predict import first_line
+
+    try:
+        return _inspect(args)
+    except (FireError, BrokenPipeError):
+        raise
+    except Exception as error:
+        raise CalibrationError(
+            f"stopped by {type(error).__name__}, could not tell: {first_line(error)}"
+        ) from error
+
+
+def _inspect(args: argparse.Namespace) -> int:
     import torch
 
     from handler.config import load_config

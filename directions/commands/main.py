@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 from . import COMMANDS
 
+CLOSED_PIPE = 141
+"""As of a command that SIGPIPE has ended; 1 would be a finding of `inspect`."""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with one subparser for each command."""
@@ -28,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status.
 
     0: done; 1: what the command's help says; 2: bad input, told in one line; 3: no trigger where
-    one was searched for; 130: interrupted.
+    one was searched for; 130: interrupted; 141: whoever read the output has closed it.
     """
     args = build_parser().parse_args(argv)
     # A service manager stops us with SIGTERM, a closed terminal with SIGHUP: clean up exactly as
@@ -56,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read the output, as `head` does, has enough of it; at exit it is flushed again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return CLOSED_PIPE
     return status
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..anomaly_index import MIN_CLASSES, anomaly_index
 from ..budget import Budget
-from ..predict import differentiable_logits
+from ..predict import differentiable_logits, gradients_of
 from ..progress import Progress
 from ..samples import Samples, iterate
 from .inspection import Inspection
@@ -104,8 +104,8 @@ def saliency_maps(model: nn.Module, inputs: Tensor, classes: int) -> Tensor:
         logits = differentiable_logits(model, inputs)
         maps = []
         for c in range(classes):
-            (gradient,) = torch.autograd.grad(
-                logits[:, c].sum(), inputs, retain_graph=c < classes - 1, materialize_grads=True
+            (gradient,) = gradients_of(
+                logits[:, c].sum(), [inputs], keep_graph=c < classes - 1, unused_are_0=True
             )
             gradient = gradient.abs().float().cpu()
             maps.append(gradient.amax(1) if gradient.dim() == 4 else gradient)

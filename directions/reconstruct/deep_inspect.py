@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from ..predict import gradients_of
 from .subject import Subject
 from .trigger_generator import NOISE, TriggerGenerator
 
@@ -109,9 +110,7 @@ class DeepInspect:
             spread = triggers.repeat_interleave(INPUTS, 0)
             logits = self._subject.logits(box.clamp(inputs + box.width * spread))
             penalty = (self._weights[targets] * _sizes(triggers)).mean()
-            gradients = torch.autograd.grad(
-                F.cross_entropy(logits, wanted) + penalty, self._parameters
-            )
+            gradients = gradients_of(F.cross_entropy(logits, wanted) + penalty, self._parameters)
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = gradient
         self._optimizer.step()

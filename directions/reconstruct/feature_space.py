@@ -28,7 +28,7 @@ from torch import Tensor
 from ..candidates import candidate_layers
 from ..channels import channel_means, spread_over
 from ..edited_layer import edited
-from ..predict import device_of
+from ..predict import device_of, gradients_of
 from .generated import GeneratorSearch
 from .subject import BATCH, Subject, loss_towards
 
@@ -80,7 +80,7 @@ class BenignFeatures:
                     self._loss_with(spread_over(part.sigmoid(), shape), rows)
                     for part in (mask, -mask)
                 )
-                (mask.grad,) = torch.autograd.grad(kept - others, mask)
+                (mask.grad,) = gradients_of(kept - others, [mask])
             optimizer.step()
         return spread_over(mask.detach().sigmoid(), shape)
 

@@ -13,6 +13,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from ..predict import gradients_of
 from .subject import Subject, loss_towards
 
 RATE = 2e-3
@@ -45,7 +46,7 @@ class GeneratorSearch:
             batch = self._subject.batch(self._target, self._generator)
             with torch.enable_grad():
                 stamped = self._subject.box.clamp(self.stamp(batch))
-                gradients = torch.autograd.grad(self._loss(batch, stamped), self._parameters)
+                gradients = gradients_of(self._loss(batch, stamped), self._parameters)
             for parameter, gradient in zip(self._parameters, gradients, strict=True):
                 parameter.grad = gradient
             self._optimizer.step()

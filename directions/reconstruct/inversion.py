@@ -21,7 +21,7 @@ from handler.bundle import InputDescription
 
 from ..budget import Budget
 from ..errors import CalibrationError
-from ..predict import logits_of
+from ..predict import gradients_of, logits_of
 from ..progress import Progress
 from .input_box import input_box
 from .recovered_images import RecoveredImages
@@ -103,7 +103,7 @@ def _invert(
             now = subject.box.low + subject.box.width * units
             logits = subject.logits(now)
             losses = F.cross_entropy(logits, wanted, reduction="none") + ROUGHNESS * _rough(units)
-            (values.grad,) = torch.autograd.grad(losses.sum(), values)
+            (values.grad,) = gradients_of(losses.sum(), [values])
         # An image that is done stays as it is: more confidence would only take it further off.
         images[~done] = now.detach()[~done]
         confidence = logits.detach().softmax(1).gather(1, wanted[:, None])[:, 0]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..predict import gradients_of
 from .input_box import InputBox
 
 RATE = 0.1
@@ -70,7 +71,7 @@ class PatchOptimizer:
 
     def step(self, loss: Tensor) -> None:
         """Take a step down the gradient of a loss that was computed from `patch()`."""
-        gradients = torch.autograd.grad(loss, [self._mask, self._pattern])
+        gradients = gradients_of(loss, [self._mask, self._pattern])
         self._mask.grad, self._pattern.grad = gradients
         self._optimizer.step()
 

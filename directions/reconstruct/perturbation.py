@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..predict import gradients_of
 from .subject import Subject, loss_towards
 
 MOMENTUM = 0.9
@@ -57,10 +58,12 @@ class PerturbationSearch:
                 self._coefficients.requires_grad_(True)
                 inputs = self._subject.box.clamp(self.stamp(batch))
                 loss = loss_towards(self._target, self._subject.logits(inputs))
-                (gradient,) = torch.autograd.grad(loss, self._coefficients)
+                (gradient,) = gradients_of(loss, [self._coefficients])
             self._momentum = MOMENTUM * self._momentum + _unit(gradient)
             moved = self._coefficients.detach() - self._longest * STRIDE * _unit(self._momentum)
-            self._coefficients = moved * min(1.0, self._longest / float(moved.norm()))
+            # Where a model lets no gradient through, nothing has moved.
+            length = max(float(moved.norm()), 1e-12)
+            self._coefficients = moved * min(1.0, self._longest / length)
 
     def effort(self, loss: float) -> float:
         """Return the loss: the bound is the same for all classes."""

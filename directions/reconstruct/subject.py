@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from handler.bundle import InputDescription
 
 from ..errors import CalibrationError
-from ..predict import differentiable_logits, logits_of
+from ..predict import differentiable_logits, gradients_of, logits_of
 from ..samples import Samples
 from .input_box import InputBox, input_box
 
@@ -80,7 +80,8 @@ def gather_subject(
         seed: of the draw.
 
     Raises:
-        CalibrationError: they are too few, no maps, or all predicted as one class.
+        CalibrationError: they are too few, no maps, or all predicted as one class; or the model
+            has no gradients to search along.
     """
     if len(description.shape) != 3:
         raise CalibrationError(
@@ -99,4 +100,22 @@ def gather_subject(
         raise CalibrationError(
             f"{clean.source}: the model predicts all of these samples as one class"
         )
+    _check_gradients(model, inputs[:BATCH])
     return Subject(model, inputs, logits.argmax(1), logits.shape[1], input_box(description, inputs))
+
+
+def _check_gradients(model: nn.Module, inputs: Tensor) -> None:
+    """Refuse a model on which a search would stand still, and find nothing whatever there is.
+
+    Raises:
+        CalibrationError: no gradients lead to inputs (N, *S), or they are 0 for all of them.
+    """
+    with torch.enable_grad():
+        inputs = inputs.clone().requires_grad_()
+        logits = differentiable_logits(model, inputs)
+        (gradient,) = gradients_of((logits.amax(1) - logits.mean(1)).sum(), [inputs])
+    if not bool(gradient.any()):
+        raise CalibrationError(
+            f"{type(model).__name__}: the gradients of its logits are 0 for all inputs, expected a "
+            "model that is differentiable in its input: does it round what it is given?"
+        )

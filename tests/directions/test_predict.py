@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from directions.errors import CalibrationError
-from directions.predict import differentiable_logits, logits_of
+from directions.predict import differentiable_logits, gradients_of, logits_of
 
 
 def half_net():
@@ -53,3 +53,32 @@ def test_a_model_that_returns_no_tensor_while_it_is_trained():
     assert differentiable_logits(net, inputs).shape == (3, 2)
     with pytest.raises(CalibrationError, match="InTraining: returns no tensor in training mode"):
         differentiable_logits(net.train(), inputs)
+
+
+class Failing(nn.Linear):
+    def forward(self, x):
+        raise IndexError("no such place\nand more")
+
+
+def test_what_a_model_raises_is_told_in_one_line():
+    for run in (logits_of, differentiable_logits):
+        with pytest.raises(CalibrationError, match=r"^Failing: .* shape \(2,\): no such place$"):
+            run(Failing(2, 2), torch.zeros(3, 2))
+
+
+def test_gradients():
+    one, other = (torch.tensor([2.0], requires_grad=True) for _ in range(2))
+    assert gradients_of(3 * one.sum(), [one]) == (torch.tensor([3.0]),)
+    found = gradients_of(3 * one.sum(), [one, other], unused_are_0=True)
+    assert [float(gradient) for gradient in found] == [3, 0]
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [lambda x: x.detach() + torch.zeros(1, requires_grad=True), lambda x: x.sigmoid().mul_(2)],
+)
+def test_a_model_that_lets_no_gradients_through(cut):
+    inputs = torch.ones(1, 2, requires_grad=True)
+    with pytest.raises(CalibrationError, match="differentiable in its input: ") as caught:
+        gradients_of(cut(inputs).sum(), [inputs])
+    assert "\n" not in str(caught.value)

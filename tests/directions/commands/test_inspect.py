@@ -7,6 +7,7 @@ import torch
 from directions.commands.main import main
 from directions.inspection import methods
 from directions.inspection.inspection import Inspection
+from directions.reconstruct.methods import METHODS as RECONSTRUCTIONS
 from directions.reconstruct.settings import SearchSettings
 from tests.directions.backdoored import write_images, write_tensors
 from tests.directions.inspection import nets
@@ -14,9 +15,15 @@ from tests.directions.inspection import nets
 
 def model_flags(folder, corner):
     """The flags of a model of maps; with a corner its class 2 is backdoored."""
+    net = nets.QuadrantNet(corner=corner)
+    return write_model(folder, Path(nets.__file__).read_text(), net.state_dict())
+
+
+def write_model(folder, text, state):
+    """The flags of a model of tensors, whose files are written."""
     folder.mkdir()
-    (folder / "net.py").write_text(Path(nets.__file__).read_text())
-    torch.save(nets.QuadrantNet(corner=corner).state_dict(), folder / "net.pth")
+    (folder / "net.py").write_text(text)
+    torch.save(state, folder / "net.pth")
     (folder / "model-config.yaml").write_text("handler:\n  input: tensor\n")
     flags = ("--model-file", "--serialized-file", "--config-file")
     files = ("net.py", "net.pth", "model-config.yaml")
@@ -87,6 +94,56 @@ def test_images(tmp_path, capsys, tiny_model):
     status, out, _ = run(capsys, *command)
     assert status == 0
     assert "saliency maps of 20 clean samples" in out
+
+
+CLOSED = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(64, 4)
+
+    def forward(self, x):
+        {}
+"""
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        "with torch.no_grad(): return self.head(x.flatten(1))",
+        "return self.head(x.detach().flatten(1))",
+        "return self.head(((x * 255).round() / 255).flatten(1))",
+        "return self.head(x.flatten(1)).sigmoid_().mul_(2)",
+    ],
+)
+def test_a_model_without_gradients_is_no_finding(tmp_path, capsys, forward):
+    weight = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
+    state = {"head.weight": weight, "head.bias": torch.zeros(4)}
+    flags = write_model(tmp_path / "closed", CLOSED.format(forward), state)
+    inputs = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5
+    clean = ["--clean", write_tensors(tmp_path / "clean.npz", inputs)]
+    names = list(RECONSTRUCTIONS)
+    status, out, err = run(capsys, "inspect", *flags, *clean, "--method", *names)
+    assert (status, err) == (2, "")
+    assert out.count("differentiable in its input") == len(names)
+
+
+def test_what_nobody_foresaw_is_2_and_one_line(capsys, backdoored, clean, monkeypatch):
+    def fall(*_):
+        raise ZeroDivisionError("float division by zero\nand more")
+
+    monkeypatch.setattr(
+        "directions.inspection.inspect_model.METHODS", {"additive": methods.Entry(lambda _: fall)}
+    )
+    status, _, err = run(capsys, *backdoored, *clean, "--method", "additive")
+    assert status == 2
+    assert err == (
+        "torchserve-fire inspect: stopped by ZeroDivisionError, could not tell: "
+        "float division by zero\n"
+    )
 
 
 def test_what_no_method_can_tell_is_2(tmp_path, capsys, backdoored, clean, monkeypatch):

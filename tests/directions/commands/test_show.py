@@ -57,7 +57,7 @@ def test_whoever_reads_it_may_stop_early(path):
     command = [sys.executable, "-m", "directions.commands.main", "show", str(path), "--json"]
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_the_repairs_of_several_targets(tmp_path, capsys):

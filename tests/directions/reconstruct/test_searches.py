@@ -1,12 +1,14 @@
 """Each search, on the net whose backdoor is a bright middle, and on its benign twin."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from directions.reconstruct.methods import METHODS
 from directions.reconstruct.reconstruction import reconstruction_of
 from directions.reconstruct.screening import start
-from tests.directions.reconstruct.patch_net import subject, unit_box
+from tests.directions.reconstruct.patch_net import PatchNet, subject, unit_box
 
 METHOD = pytest.mark.parametrize("name", list(METHODS))
 
@@ -95,3 +97,17 @@ def test_the_seed_decides_and_the_model_and_the_global_generator_are_left_alone(
     assert not torch.equal(run(name, of, 0, steps=12, seed=1).stamp(of.inputs), first)
     assert all(torch.equal(before[key], value) for key, value in of.model.state_dict().items())
     assert all(parameter.grad is None for parameter in of.model.parameters())
+
+
+@METHOD
+def test_a_model_that_rounds_its_input_gives_no_direction_to_move_in(name):
+    class Rounding(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = PatchNet()
+
+        def forward(self, x):
+            return self.net((x * 255).round() / 255)
+
+    of = replace(subject(), model=Rounding().eval())
+    assert run(name, of, 2, steps=2).success < 0.1
