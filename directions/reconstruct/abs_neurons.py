@@ -23,10 +23,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..candidates import candidate_layers
 from ..channels import channel_means
 from ..edited_layer import edited
-from ..predict import device_of
+from .late_layer import late_layer
 from .patch import PatchOptimizer
 from .stimulation import Neuron, rank_neurons
 from .subject import Subject, loss_towards
@@ -59,8 +58,7 @@ class AbsSearch:
     ) -> None:
         self._subject, self._target, self._generator = subject, target, generator
         self._limit = bound * subject.inputs[0, 0].numel()
-        example = subject.inputs[:1].to(device_of(subject.model))
-        layer = candidate_layers(subject.model, example)[-1]
+        layer = late_layer(subject)
         trials = [self._try(one) for one in rank_neurons(subject, layer, target)[:CANDIDATES]]
         best = min(trials, key=lambda trial: trial.loss)
         self.neuron, self._optimizer = best.neuron, best.optimizer

@@ -25,11 +25,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from ..candidates import candidate_layers
 from ..channels import channel_means, spread_over
 from ..edited_layer import edited
-from ..predict import device_of, gradients_of
+from ..predict import gradients_of
 from .generated import GeneratorSearch
+from .late_layer import late_layer
 from .subject import BATCH, Subject, loss_towards
 
 NAME = "feature-space"
@@ -57,8 +57,7 @@ class BenignFeatures:
 
     def __init__(self, subject: Subject, generator: torch.Generator) -> None:
         self._subject = subject
-        example = subject.inputs[:1].to(device_of(subject.model))
-        self._layer = candidate_layers(subject.model, example)[-1]
+        self._layer = late_layer(subject)
         self.mask = self._decouple(generator)
 
     def see(self, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
+
+from handler.errors import FireError
 
 from ..channels import channel_means, spread_over
 from ..edited_layer import edited
@@ -43,9 +47,12 @@ def rank_neurons(subject: Subject, layer: str, target: int) -> list[Neuron]:
     """Stimulate each channel of a layer by itself, and order them by what that does to a class.
 
     The one that elevates the class most is the first. Costs three passes for every sixteen
-    channels, each of one input to the layer and of 128 from there on.
+    channels, each of one input to the layer and of 128 from there on; or of eight inputs for every
+    channel, where the model takes no other number of features than of inputs.
     """
-    features, logits = _observe(subject, layer, subject.others(target)[:INPUTS])
+    inputs = subject.others(target)[:INPUTS]
+    features, logits = _observe(subject, layer, inputs)
+    seen = (inputs, features)
     means = channel_means(features)
     values = [float(means.abs().max()) * multiple for multiple in MULTIPLES]
     channels = torch.arange(means.shape[1])
@@ -53,7 +60,7 @@ def rank_neurons(subject: Subject, layer: str, target: int) -> list[Neuron]:
         [
             torch.cat(
                 [
-                    _elevation(_stimulate(subject, layer, features, some, value) - logits, target)
+                    _elevation(_stimulate(subject, layer, seen, some, value) - logits, target)
                     for some in torch.split(channels, TOGETHER)
                 ]
             )
@@ -82,30 +89,41 @@ def _observe(subject: Subject, layer: str, inputs: Tensor) -> tuple[Tensor, Tens
 
 
 def _stimulate(
-    subject: Subject, layer: str, features: Tensor, channels: Tensor, value: float
+    subject: Subject, layer: str, seen: tuple[Tensor, Tensor], channels: Tensor, value: float
 ) -> Tensor:
     """Return the logits with each of some channels set to a value everywhere.
 
     Args:
         subject: the model.
         layer: a module name.
-        features: of the layer, (N, *S).
+        seen: inputs, (N, *S), and the layer's features of them.
         channels: which, (n,) int64.
         value: what to set them to.
 
     Returns:
         (n, N, classes).
     """
-    shape = tuple(features.shape[1:])
+    inputs, features = seen
+    together = torch.cat([_set(features, channel, value) for channel in channels])
+    with torch.no_grad():
+        # What comes before the layer is of no account: it sees one input, to cost little.
+        with suppress(FireError), edited(subject.model, layer, lambda _: together):
+            logits = subject.logits(subject.inputs[:1])
+            if len(logits) == len(together):
+                return logits.view(len(channels), len(inputs), -1)
+        # The model counts its inputs, or has corrections, which run what they flag once more.
+        alone = []
+        for channel in channels:
+            with edited(subject.model, layer, partial(_set, channel=channel, value=value)):
+                alone.append(subject.logits(inputs))
+    return torch.stack(alone)
+
+
+def _set(features: Tensor, channel: Tensor, value: float) -> Tensor:
+    """Return features (N, *S) with a channel, (), set to a value everywhere."""
     count = channel_means(features[:1]).shape[1]
-    chosen = (channels[:, None] == torch.arange(count)).to(features.device)
-    stimulated = torch.cat(
-        [torch.where(spread_over(one, shape), value, features) for one in chosen]
-    )
-    # What comes before the layer is of no account: it sees one input, to cost little.
-    with torch.no_grad(), edited(subject.model, layer, lambda _: stimulated):
-        logits = subject.logits(subject.inputs[:1])
-    return logits.view(len(channels), len(features), -1)
+    chosen = (channel == torch.arange(count)).to(features.device)
+    return torch.where(spread_over(chosen, tuple(features.shape[1:])), value, features)
 
 
 def _elevation(rises: Tensor, target: int) -> Tensor:

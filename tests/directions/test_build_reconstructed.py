@@ -15,8 +15,6 @@ from handler.load_model import LoadedModel
 from tests.directions.backdoored import TENSOR, write_tensors
 from tests.directions.reconstruct.two_patch_net import TwoPatchNet, images, stamp
 
-METHODS = ["additive"]
-
 
 class Images(TensorFileSamples):
     """Tensors that are said to be images, whose values may go from 0 to 1."""
@@ -25,14 +23,22 @@ class Images(TensorFileSamples):
         return InputDescription("image", (3, 8, 16), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
-def build(folder, drives, tell=lambda line: None, examine=lambda calibration: None, **options):
+def build(
+    folder,
+    drives,
+    tell=lambda line: None,
+    examine=lambda calibration: None,
+    *,
+    method="additive",
+    **options,
+):
     samples = Images(write_tensors(folder / "clean.npz", images(160), torch.arange(160) % 8))
     loaded = LoadedModel(TwoPatchNet(drives), "TwoPatchNet", "0" * 64)
     return loaded.model, build_reconstructed(
         loaded,
         TENSOR,
         samples,
-        methods=METHODS,
+        methods=[method],
         options=BuildOptions(**options),
         budget=Budget(),
         tell=tell,
@@ -45,9 +51,10 @@ def answers(net, bundle, inputs):
         return net(inputs).argmax(1)
 
 
-def test_triggers_are_found_one_after_the_other(tmp_path):
+@pytest.mark.parametrize("method", ["additive", "abs"])
+def test_triggers_are_found_one_after_the_other(tmp_path, method):
     lines, examined = [], []
-    net, bundle = build(tmp_path, (14.0, 10.0), lines.append, examined.append)
+    net, bundle = build(tmp_path, (14.0, 10.0), lines.append, examined.append, method=method)
     assert set(bundle.targets) == {0, 5}
     assert [calibration.target for calibration in examined] == list(bundle.targets)
     clean, truth = images(80, seed=7), torch.arange(80) % 8

@@ -5,9 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from directions.budget import Budget
 from directions.reconstruct.methods import METHODS
 from directions.reconstruct.reconstruction import reconstruction_of
-from directions.reconstruct.screening import start
+from directions.reconstruct.screening import screen, start
+from directions.reconstruct.settings import SearchSettings
+from handler.attach import attach
+from handler.bundle import Layer, Repairing, Telling
 from tests.directions.reconstruct.patch_net import PatchNet, subject, unit_box
 
 METHOD = pytest.mark.parametrize("name", list(METHODS))
@@ -111,3 +115,34 @@ def test_a_model_that_rounds_its_input_gives_no_direction_to_move_in(name):
 
     of = replace(subject(), model=Rounding().eval())
     assert run(name, of, 2, steps=2).success < 0.1
+
+
+@METHOD
+def test_a_model_with_corrections_is_searched_too(name):
+    """Flagged is all that is predicted as class 0, and run once more."""
+    of = subject()
+    telling = Telling(torch.ones(5), -1e6, only_target=True)
+    direction = torch.tensor([0.0, 0, 0, 0, 20])
+    layer = Layer("means", (5,), telling=telling, repairing=Repairing("shift", direction, 1.0))
+    with attach(of.model, [layer], of.inputs[:1], target=0) as handle:
+        screening = screen(of, name, 0, Budget(), SearchSettings(screening_steps=2))
+        of.model(of.inputs[:4])
+        assert handle.verdict.flagged.tolist() == [True, False, False, False]
+    assert screening.index is not None
+    assert not any(module._forward_hooks for module in of.model.modules())
+
+
+@METHOD
+def test_a_model_that_takes_the_size_of_the_batch_from_its_input(name):
+    class Counting(PatchNet):
+        def forward(self, x):
+            return self.head(self.means(x).reshape(len(x), -1))
+
+    of, counting = subject(), replace(subject(), model=Counting())
+    stamped = [
+        screen(one, name, 0, Budget(), SearchSettings(screening_steps=2))
+        .searches[0]
+        .stamp(of.inputs)
+        for one in (of, counting)
+    ]
+    assert torch.equal(*stamped)
