@@ -66,7 +66,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--budget",
         type=float,
         metavar="SECONDS",
-        help="of --reconstruct: the search then ends, with the best so far (default: no limit)",
+        help="of --reconstruct, for its searches: no more are then started, and a bundle is built "
+        "from the triggers found so far. Where no method has compared all classes by then and "
+        "found one that stands out, there is none: name the --target, or give more (default: no "
+        "limit)",
     )
     parser.add_argument(
         "--layers",

@@ -54,7 +54,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--budget",
         type=float,
         metavar="SECONDS",
-        help="stop searching then, with the best so far (default: no limit)",
+        help="of all methods, in equal shares: a search for triggers that has not gone through all "
+        "classes by then could not tell; neuron-inspect and meta-classifier do with what they have "
+        "(default: no limit)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
     parser.add_argument("--json", type=Path, help="file to write the findings to, as JSON")

@@ -13,13 +13,10 @@ from ..budget import Budget
 from ..errors import CalibrationError, NoTriggerError
 from ..progress import Progress
 from ..samples import Samples
-from .reconstruction import Reconstruction, reconstruction_of
+from .reconstruction import Reconstruction, advance_within, reconstruction_of
 from .screening import Screening, screen, start
 from .settings import OWN_VALUES, SearchSettings
 from .subject import gather_subject
-
-STRETCH = 20
-"""Steps between two looks at the time."""
 
 MIN_SUCCESS = 0.5
 """Share of clean inputs that a reconstructed trigger must lead to its target to be of use."""
@@ -55,7 +52,8 @@ def find_triggers(
         methods: names in `directions.reconstruct.methods.METHODS`.
         target: the class to search for, or None to find it.
         seed: of the random numbers.
-        budget: of the time; when it is spent, each search ends with the best so far.
+        budget: of the time; when it is spent, no search goes on or is started, and what was found
+            so far is returned.
         tell: called with each thing that was found, as a line for a person.
         settings: of the methods.
 
@@ -64,7 +62,8 @@ def find_triggers(
 
     Raises:
         CalibrationError: there are too few samples, their shape does not allow of the methods, or
-            no method finds a trigger of the target that was given.
+            no method finds a trigger of the target that was given; the time was over before the
+            classes were compared, or a search was started.
         NoTriggerError: no class stands out.
     """
     subject = gather_subject(model, clean, description, seed)
@@ -91,13 +90,18 @@ def find_triggers(
             left = method.steps
             if i == 0 and name in screened:
                 search, left = screened[name], left - method.screening
+            elif budget.spent():
+                break
             else:
                 search = start(name, subject, target, seed + i, SCALES[i], settings)
-            while left > 0 and not budget.spent():
-                search.advance(min(STRETCH, left))
-                left -= STRETCH
+            advance_within(search, left, budget)
             found.append(reconstruction_of(name, subject, target, search))
             progress.advance()
+    if not found:
+        raise CalibrationError(
+            f"{clean.source}: the time was over before a trigger of class {target} was searched "
+            "for: raise the --budget"
+        )
     useful = [one for one in found if one.success >= MIN_SUCCESS]
     tell(f"reconstructed, each leading so many clean samples of other classes to class {target}:")
     tell("  " + ", ".join(f"{one.method} {one.success:.0%}" for one in found))
@@ -105,6 +109,7 @@ def find_triggers(
         raise CalibrationError(
             f"{clean.source}: no method found a trigger that leads {MIN_SUCCESS:.0%} of the clean "
             f"samples to class {target}"
+            + (", until the time was over: raise the --budget" if budget.spent() else "")
         )
     return useful
 

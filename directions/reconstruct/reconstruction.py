@@ -9,7 +9,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..budget import Budget
 from .subject import Subject
+
+STRETCH = 20
+"""Steps between two looks at the time: whole windows of those searches that count their successes
+in windows, which do as they would at one go."""
 
 Stamp = Callable[[Tensor], Tensor]
 """Puts a trigger into inputs (N, *S), float32."""
@@ -53,6 +58,15 @@ class TriggerSearch(Protocol):
     def stamp(self, inputs: Tensor) -> Tensor:
         """Put the best trigger so far into inputs (N, *S), not yet as a request carries it."""
         ...
+
+
+def advance_within(search: TriggerSearch, steps: int, budget: Budget) -> bool:
+    """Go on with a search for so many steps; return whether the time sufficed for all of them."""
+    for taken in range(0, steps, STRETCH):
+        if budget.spent():
+            return False
+        search.advance(min(STRETCH, steps - taken))
+    return True
 
 
 def reconstruction_of(

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..anomaly_index import anomaly_index
 from ..budget import Budget
 from ..progress import Progress
-from .reconstruction import TriggerSearch
+from .reconstruction import TriggerSearch, advance_within
 from .settings import OWN_VALUES, SearchSettings
 from .subject import Subject, loss_towards
 
@@ -133,13 +133,16 @@ def _search_each(
             if budget.spent():
                 return
             search = start(method, subject, target, seed, settings=settings)
-            search.advance(of.screening)
+            if not advance_within(search, of.screening, budget):
+                return
             yield search
+        return
+    if budget.spent():
         return
     together = of.start_all(subject, torch.Generator().manual_seed(seed), of.bound)
     for _ in range(of.screening):
-        if budget.spent():
-            return
         for search in together:
+            if budget.spent():
+                return
             search.advance(1)
     yield from together

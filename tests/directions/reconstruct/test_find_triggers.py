@@ -6,7 +6,7 @@ from directions.build import BuildOptions, build_bundle
 from directions.errors import CalibrationError, NoTriggerError
 from directions.reconstruct import settings as settings_module
 from directions.reconstruct.find_triggers import find_triggers
-from directions.reconstruct.methods import AFFORDABLE, METHODS, Method
+from directions.reconstruct.methods import AFFORDABLE, LEVELS, METHODS, Method
 from directions.reconstruct.settings import SearchSettings
 from directions.reconstruct.stamped_samples import stamp_samples
 from directions.samples import TensorFileSamples
@@ -130,7 +130,7 @@ def test_the_steps_and_the_bound_that_are_set(tmp_path, monkeypatch):
         started.append(Counting(target, bound))
         return started[-1]
 
-    method = Method(begin, 7 / 255, screening=60, steps=120)
+    method = Method(begin, 7 / 255, screening=60, steps=120, unit=LEVELS)
     monkeypatch.setattr(settings_module, "METHODS", {**METHODS, "additive": method})
     settings = SearchSettings(bound=0.1, screening_steps=7, steps=45)
     find(clean_samples(tmp_path), methods=["additive"], settings=settings)
@@ -147,3 +147,64 @@ def test_an_index_that_no_class_reaches(tmp_path):
             methods=["additive"],
             settings=SearchSettings(anomaly_index=1e6),
         )
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """Begins searches whose every step takes a second; they are listed."""
+    now, started = [0.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    class Timed(Counting):
+        def advance(self, steps):
+            super().advance(steps)
+            now[0] += steps
+
+    def begin(subject, target, generator, bound):
+        started.append(Timed(target, bound))
+        return started[-1]
+
+    method = Method(begin, 7 / 255, screening=60, steps=120)
+    monkeypatch.setattr(settings_module, "METHODS", {**METHODS, "additive": method})
+    return started
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steps"),
+    [
+        # Four classes are screened in 240 seconds; of class 0 there is a trigger by then.
+        (240, [60] * 4),
+        (250, [80, 60, 60, 60]),
+        (310, [120, 60, 60, 60, 20]),
+        (420, [120, 60, 60, 60, 120]),
+    ],
+)
+def test_when_the_time_is_over_no_search_goes_on_or_is_started(tmp_path, timed, seconds, steps):
+    found = find(clean_samples(tmp_path), methods=["additive"], budget=Budget(seconds))
+    assert [search.steps for search in timed] == steps
+    assert len(found) == len(steps) - 3
+
+
+def test_when_the_time_is_over_in_the_screening(tmp_path, timed):
+    with pytest.raises(CalibrationError, match="2 of 4 classes searched: the time was over"):
+        find(clean_samples(tmp_path), methods=["additive"], budget=Budget(130))
+    assert [search.steps for search in timed] == [60, 60, 20]
+
+
+def test_what_one_method_found_in_time_is_taken(tmp_path, timed, monkeypatch):
+    both = settings_module.METHODS | {"smooth": settings_module.METHODS["additive"]}
+    monkeypatch.setattr(settings_module, "METHODS", both)
+    found = find(clean_samples(tmp_path), methods=["additive", "smooth"], budget=Budget(300))
+    assert [(one.method, one.target) for one in found] == [("additive", 0)]
+
+
+def test_no_time_for_a_target_that_is_given(tmp_path, timed):
+    with pytest.raises(CalibrationError, match="before a trigger of class 0 was searched for"):
+        find(clean_samples(tmp_path), methods=["additive"], target=0, budget=Budget(0))
+    assert timed == []
+
+
+def test_too_little_time_for_a_target_that_is_given(tmp_path, timed):
+    with pytest.raises(CalibrationError, match="to class 2, until the time was over: raise the"):
+        find(clean_samples(tmp_path), methods=["additive"], target=2, budget=Budget(30))
+    assert [search.steps for search in timed] == [40]

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,3 +43,26 @@ def test_without_time_nothing_is_compared():
     assert screening.why_no_index == "0 of 4 classes searched: the time was over"
     assert screening.suspects == []
     assert bool(torch.isnan(screening.effort).all())
+
+
+@pytest.mark.parametrize("name", ["deepinspect", "feature-space"])
+def test_without_time_searches_of_all_classes_are_not_started(name, monkeypatch):
+    def start_all(*_):
+        raise AssertionError("started")
+
+    method = replace(METHODS[name], start_all=start_all)
+    monkeypatch.setattr("directions.reconstruct.settings.METHODS", {name: method})
+    assert screen(subject(), name, 0, Budget(0)).searches == []
+
+
+def test_the_time_is_kept_within_a_step_of_all_classes(monkeypatch):
+    now, steps = [0.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def count(search, number):
+        steps.append(number)
+        now[0] += number
+
+    monkeypatch.setattr(GeneratorSearch, "advance", count)
+    assert screen(subject(), "feature-space", 0, Budget(6)).index is None
+    assert steps == [1] * 6

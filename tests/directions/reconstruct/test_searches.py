@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from directions.budget import Budget
+from directions.reconstruct import neural_cleanse
 from directions.reconstruct.methods import METHODS
-from directions.reconstruct.reconstruction import reconstruction_of
+from directions.reconstruct.reconstruction import STRETCH, reconstruction_of
 from directions.reconstruct.screening import screen, start
 from directions.reconstruct.settings import SearchSettings
 from handler.attach import attach
@@ -80,12 +81,16 @@ def test_what_is_stamped_a_request_could_carry(name):
 @METHOD
 def test_going_on_is_the_same_as_going_at_once(name):
     of, results = subject(), []
-    for parts in ((20,), (10, 10)):
+    for parts in ((50,), (STRETCH, STRETCH, 50 - 2 * STRETCH)):
         search = start(name, of, 0, 3)
         for steps in parts:
             search.advance(steps)
         results.append(search.stamp(of.inputs))
     assert torch.equal(*results)
+
+
+def test_a_stretch_is_whole_windows_of_what_counts_in_windows():
+    assert STRETCH % neural_cleanse.PATIENCE == 0
 
 
 @METHOD
