@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from handler.bundle import InputDescription
 
+from ..anomaly_index import MIN_CLASSES
 from ..budget import Budget
 from ..errors import CalibrationError
 from ..reconstruct.inversion import recover_images
@@ -49,6 +50,8 @@ class ReconstructedTriggers:
         budget: Budget,
     ) -> Inspection:
         """Inspect a model; see `directions.inspection.inspection.Method`."""
+        if classes < MIN_CLASSES:
+            return self._silent(f"needs at least {MIN_CLASSES} classes to compare")
         seed = int(torch.randint(2**62, (), generator=generator))
         source = "clean samples"
         try:

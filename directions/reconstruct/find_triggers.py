@@ -9,6 +9,7 @@ from torch import nn
 
 from handler.bundle import InputDescription
 
+from ..anomaly_index import MIN_CLASSES
 from ..budget import Budget
 from ..errors import CalibrationError, NoTriggerError
 from ..progress import Progress
@@ -61,15 +62,21 @@ def find_triggers(
         Reconstructions that work, of one target.
 
     Raises:
-        CalibrationError: there are too few samples, their shape does not allow of the methods, or
-            no method finds a trigger of the target that was given; the time was over before the
-            classes were compared, or a search was started.
+        CalibrationError: there are too few samples, or too few classes to see whether one stands
+            out; the shape of the samples does not allow of the methods; no method finds a trigger
+            of the target that was given; the time was over before the classes were compared, or a
+            search was started.
         NoTriggerError: no class stands out.
     """
     subject = gather_subject(model, clean, description, seed)
     if target is not None and not 0 <= target < subject.classes:
         raise CalibrationError(
             f"target {target}: the model has the classes 0 to {subject.classes - 1}"
+        )
+    if target is None and subject.classes < MIN_CLASSES:
+        raise CalibrationError(
+            f"{type(model).__name__}: {subject.classes} classes, expected at least {MIN_CLASSES} "
+            "to see whether one stands out: name the --target"
         )
     screenings: list[Screening] = []
     if target is None:

@@ -66,6 +66,7 @@ def test_where_it_cannot_tell(tmp_path):
         ({"budget": Budget(0)}, "the time was over"),
         ({"count": MIN_INPUTS - 1}, "clean samples"),
         ({"shape": (SIZE, SIZE)}, "maps"),
+        ({"classes": 3}, "needs at least 4 classes to compare"),
     ):
         found = inspected(tmp_path, net, **options)
         assert found.found is None

@@ -208,3 +208,26 @@ def test_too_little_time_for_a_target_that_is_given(tmp_path, timed):
     with pytest.raises(CalibrationError, match="to class 2, until the time was over: raise the"):
         find(clean_samples(tmp_path), methods=["additive"], target=2, budget=Budget(30))
     assert [search.steps for search in timed] == [40]
+
+
+class TwoClasses(torch.nn.Module):
+    """The backdoored net, of whose classes there are two."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = PatchNet()
+
+    def forward(self, x):
+        return self.net(x)[:, :2]
+
+
+def test_too_few_classes_to_compare_are_told_before_any_search(tmp_path, monkeypatch):
+    monkeypatch.setattr("directions.reconstruct.find_triggers.screen", None)
+    given = {"methods": ["additive"], "seed": 0, "budget": Budget(), "tell": lambda line: None}
+    clean = clean_samples(tmp_path)
+    with pytest.raises(
+        CalibrationError, match="TwoClasses: 2 classes, expected at least 4"
+    ) as told:
+        find_triggers(TwoClasses(), clean, UNIT, target=None, **given)
+    assert "budget" not in str(told.value)
+    assert find_triggers(TwoClasses(), clean, UNIT, target=0, **given)
