@@ -37,7 +37,7 @@ def fit_two_groups(scores: Vector, seed: int) -> TwoGroups:
         seed: of the random starts.
     """
     column = ((scores - scores.mean()) / max(scores.std(), 1e-12))[:, None]
-    one = GaussianMixture(1).fit(column)
+    one = GaussianMixture(1, random_state=seed).fit(column)
     two = GaussianMixture(2, n_init=STARTS, random_state=seed).fit(column)
     probabilities: Vector = two.predict_proba(column)
     low, high = np.sort(two.means_[:, 0])

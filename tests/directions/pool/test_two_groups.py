@@ -25,3 +25,11 @@ def test_a_wider_group_does_not_own_both_ends():
     found = fit_two_groups(np.append(np.concatenate([narrow, wide]), -6.0), 0)
     assert not found.upper[-1]
     assert found.upper[300:-1].mean() > 0.98
+
+
+def test_the_global_random_numbers_are_not_moved():
+    before = np.random.get_state()[1:3]
+    fit_two_groups(pools.blob(50, 1, 0)[:, 0], 0)
+    after = np.random.get_state()[1:3]
+    assert np.array_equal(before[0], after[0])
+    assert before[1] == after[1]
