@@ -39,6 +39,9 @@ from .writers import Writers, find_writers
 CONSTANT = 1e-3
 """Of the projection's spread before, what rounding may leave of it."""
 
+RANK = 1e-6
+"""Share of the largest singular value; what is less is rounding."""
+
 
 def orthogonalize(
     model: nn.Module,
@@ -136,8 +139,9 @@ def _project_out(model: nn.Module, writers: Writers, basis: Tensor) -> None:
         weight = model.get_submodule(writer.name).get_parameter("weight")
         scaled = writer.scale.double()[:, None] * basis.double()
         rows = weight.detach().double().flatten(1)
-        # Of a batch normalisation that ignores these channels, nothing arrives: nothing to take.
-        span = torch.linalg.qr(scaled).Q[:, scaled.norm(dim=0) > 0]
+        # Where a batch normalisation ignores channels, less arrives: only that is to take.
+        left, values, _ = torch.linalg.svd(scaled, full_matrices=False)
+        span = left[:, values > RANK * values[0]]
         with torch.no_grad():
             weight.copy_((rows - span @ (span.T @ rows)).view_as(weight))
 

@@ -130,6 +130,30 @@ def test_two_directions_at_one_layer(tmp_path):
         assert spread(projections(features, direction.flatten())) < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("directions", "changes"),
+    [
+        (((0.0, 0, 0, 1), (1.0, 1, 0, 0)), [0, 1]),
+        # What arrives of both is the same.
+        (((1.0, 0, 0, 1), (1.0, 0, 0, -1)), [0]),
+        (((0.0, 0, 0, 1),), []),
+    ],
+)
+def test_what_a_batch_normalisation_ignores_is_not_taken(tmp_path, directions, changes):
+    mix, norm = torch.nn.Linear(6, 4, bias=False), torch.nn.BatchNorm1d(4)
+    with torch.no_grad():
+        mix.weight.copy_(torch.randn(4, 6, generator=generator()))
+        norm.weight[3] = 0
+    net = torch.nn.Sequential(mix, norm).eval()
+    layers = [replace(shift("1", torch.tensor(d)), target=i) for i, d in enumerate(directions)]
+    samples = random_samples(tmp_path, (6,))
+    changed = orthogonalize(net, bundle_of(*layers), samples)
+    features = features_of(changed, "1", samples.load(range(80)))
+    assert all(spread(features @ torch.tensor(d)[:, None]) < 1e-5 for d in directions)
+    kept = [channel for channel in range(4) if channel not in changes]
+    torch.testing.assert_close(changed[0].weight[kept], mix.weight[kept])
+
+
 def test_of_a_direction_that_differs_by_place_the_larger_part_goes(tmp_path):
     net, samples, lines = random_net(Residual), random_samples(tmp_path, (2, 5, 5)), []
     direction = torch.zeros(4, 5, 5)
