@@ -58,5 +58,6 @@ Method = Callable[[nn.Module, Samples, int, torch.Generator, Budget], Inspection
 """Inspects a model, given clean samples, the number of classes, random numbers and a time limit.
 
 The model is in evaluation mode and is left as it is. When the budget is spent, the method returns
-the best it has so far, or an inspection that could not tell.
+the best it has so far, or an inspection that could not tell. It raises a CalibrationError where the
+model or the samples do not allow of it.
 """

@@ -11,7 +11,6 @@ from handler.bundle import InputDescription
 
 from ..anomaly_index import MIN_CLASSES
 from ..budget import Budget
-from ..errors import CalibrationError
 from ..reconstruct.inversion import recover_images
 from ..reconstruct.screening import SUCCESS, Screening, screen
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
@@ -49,18 +48,19 @@ class ReconstructedTriggers:
         generator: torch.Generator,
         budget: Budget,
     ) -> Inspection:
-        """Inspect a model; see `directions.inspection.inspection.Method`."""
+        """Inspect a model; see `directions.inspection.inspection.Method`.
+
+        Raises:
+            CalibrationError: the model, or what there is of samples, does not allow of the search.
+        """
         if classes < MIN_CLASSES:
             return self._silent(f"needs at least {MIN_CLASSES} classes to compare")
         seed = int(torch.randint(2**62, (), generator=generator))
         source = "clean samples"
-        try:
-            if len(clean) == 0:
-                source = "images recovered from the model"
-                clean = recover_images(model, self.description, generator=generator, budget=budget)
-            subject = gather_subject(model, clean, self.description, seed)
-        except CalibrationError as error:
-            return self._silent(str(error))
+        if len(clean) == 0:
+            source = "images recovered from the model"
+            clean = recover_images(model, self.description, generator=generator, budget=budget)
+        subject = gather_subject(model, clean, self.description, seed)
         screening = screen(subject, self.method, seed, budget, self.settings)
         if screening.index is None:
             return self._silent(screening.why_no_index)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from directions.budget import Budget
+from directions.errors import CalibrationError
 from directions.inspection.reconstructions import ReconstructedTriggers
 from directions.no_samples import NoSamples
 from directions.reconstruct.settings import OWN_VALUES, SearchSettings
@@ -61,16 +62,22 @@ def test_a_channel_that_never_varies_hides_nothing(tmp_path):
 
 
 def test_where_it_cannot_tell(tmp_path):
-    net = QuadrantNet()
     for options, reason in (
         ({"budget": Budget(0)}, "the time was over"),
-        ({"count": MIN_INPUTS - 1}, "clean samples"),
-        ({"shape": (SIZE, SIZE)}, "maps"),
         ({"classes": 3}, "needs at least 4 classes to compare"),
     ):
-        found = inspected(tmp_path, net, **options)
+        found = inspected(tmp_path, QuadrantNet(), **options)
         assert found.found is None
         assert reason in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"count": MIN_INPUTS - 1}, "clean samples"), ({"shape": (SIZE, SIZE)}, "maps")],
+)
+def test_samples_that_do_not_allow_of_it(tmp_path, options, reason):
+    with pytest.raises(CalibrationError, match=reason):
+        inspected(tmp_path, QuadrantNet(), **options)
 
 
 def test_a_model_that_says_one_thing(tmp_path):
@@ -78,7 +85,8 @@ def test_a_model_that_says_one_thing(tmp_path):
         def forward(self, x):
             return torch.tensor([1.0, 0, 0, 0, 0, 0]) + 0 * x.flatten(1)[:, :6]
 
-    assert "one class" in inspected(tmp_path, Still()).notes[0]
+    with pytest.raises(CalibrationError, match="one class"):
+        inspected(tmp_path, Still())
 
 
 @pytest.mark.parametrize(("drive", "suspects"), [(40.0, [0]), (0.0, [])])
@@ -95,6 +103,5 @@ def test_without_images(drive, suspects):
 def test_without_images_no_tensors():
     description = InputDescription("tensor", SHAPE)
     method = ReconstructedTriggers("deepinspect", description)
-    found = method(QuadrantNet(), NoSamples(description), 6, torch.Generator(), Budget())
-    assert found.found is None
-    assert "models of images only" in found.notes[0]
+    with pytest.raises(CalibrationError, match="models of images only"):
+        method(QuadrantNet(), NoSamples(description), 6, torch.Generator(), Budget())
