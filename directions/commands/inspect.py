@@ -95,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
+    """Run the command; what it raises may be anything."""
     import torch
 
     from handler.config import load_config
@@ -103,6 +104,7 @@ def _inspect(args: argparse.Namespace) -> int:
     from ..budget import Budget
     from ..class_index import ClassIndex
     from ..environment import check_environment
+    from ..errors import CalibrationError
     from ..inspection.anomaly_picture import check_picture_folder, write_pictures
     from ..inspection.inspect_model import inspect_model
     from ..inspection.methods import DEFAULT, Settings
@@ -123,6 +125,11 @@ def _inspect(args: argparse.Namespace) -> int:
         check_writable(args.cache)
     budget = Budget(args.budget)
     config = load_config(args.config_file)
+    if args.clean is None and config.input != "image":
+        raise CalibrationError(
+            f"--method {' '.join(names)}: expected --clean samples of a model whose input is a "
+            f"{config.input}: only images can be recovered from a model"
+        )
     model = load_model(args.model_file, args.serialized_file, config.model_class).model
     clean: Samples = (
         NoSamples(config.describe_input())

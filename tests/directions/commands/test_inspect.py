@@ -188,10 +188,9 @@ def test_deepinspect_recovers_its_images(tmp_path, capsys, tiny):
     assert "images recovered from the model" in out
 
 
-def test_without_images_the_shape_of_tensors_is_not_known(capsys, backdoored, monkeypatch):
-    entry = methods.Entry(lambda settings: None, needs_images=False)
-    monkeypatch.setattr(methods, "METHODS", {"dreaming": entry})
-    assert "shape" in refused(capsys, *backdoored, "--method", "dreaming")
+def test_without_images_no_tensors(capsys, backdoored):
+    message = refused(capsys, *backdoored, "--method", "deepinspect")
+    assert "--method deepinspect: expected --clean samples of a model whose input is" in message
 
 
 @pytest.mark.parametrize(
