@@ -11,12 +11,13 @@ from directions.reconstruct.methods import METHODS as RECONSTRUCTIONS
 from directions.reconstruct.settings import SearchSettings
 from tests.directions.backdoored import write_images, write_tensors
 from tests.directions.inspection import nets
+from tests.directions.reconstruct.patch_net import PatchNet
 
 
-def model_flags(folder, corner):
+def model_flags(folder, corner, classes=6):
     """The flags of a model of maps; with a corner its class 2 is backdoored."""
-    net = nets.QuadrantNet(corner=corner)
-    return write_model(folder, Path(nets.__file__).read_text(), net.state_dict())
+    text = Path(nets.__file__).read_text().replace("classes: int = 6", f"classes: int = {classes}")
+    return write_model(folder, text, nets.QuadrantNet(classes, corner).state_dict())
 
 
 def write_model(folder, text, state):
@@ -80,11 +81,19 @@ def test_its_benign_twin(tmp_path, capsys, clean):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["benign", "clean.npz"]
 
 
-def test_the_default_says_what_it_runs(capsys, backdoored, clean):
-    status, out, _ = run(capsys, *backdoored, *clean)
-    assert status in (0, 1, 2)
-    first = out.splitlines()[0]
+@pytest.mark.parametrize(
+    ("corner", "status", "words"),
+    [(40.0, 1, "the model looks backdoored: class 2"), (0.0, 0, "nothing found")],
+)
+def test_the_default_tells_a_model_from_its_twin(tmp_path, capsys, corner, status, words):
+    inputs = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    clean = ["--clean", write_tensors(tmp_path / "clean.npz", inputs)]
+    flags = model_flags(tmp_path / "model", corner, classes=4)
+    found, out, err = run(capsys, "inspect", *flags, *clean)
+    assert (found, err) == (status, "")
+    first, *_, last = out.splitlines()
     assert first == f"methods: {', '.join(methods.DEFAULT)} (what is affordable)"
+    assert last.startswith(words)
 
 
 def test_images(tmp_path, capsys, tiny_model):
@@ -95,6 +104,14 @@ def test_images(tmp_path, capsys, tiny_model):
     assert status == 0
     assert "saliency maps of 20 clean samples" in out
 
+
+RELATIVE = """
+from tests.directions.reconstruct import patch_net
+
+class Net(patch_net.PatchNet):
+    def __init__(self):
+        super().__init__(relative=True)
+"""
 
 CLOSED = """
 import torch
@@ -180,12 +197,19 @@ def test_images_may_be_left_out_where_no_method_needs_them(tmp_path, capsys, tin
     assert "neuron-inspect needs clean samples" in refused(capsys, *command, "neuron-inspect")
 
 
-def test_deepinspect_recovers_its_images(tmp_path, capsys, tiny):
-    flags = ["--model-file", tiny.model_file, "--serialized-file", tiny.serialized_file]
+@pytest.mark.parametrize(
+    ("drive", "status", "words"),
+    [(40.0, 1, "looks backdoored: class 0"), (0.0, 0, "nothing found")],
+)
+def test_deepinspect_recovers_its_images(tmp_path, capsys, tiny, drive, status, words):
+    (tmp_path / "net.py").write_text(RELATIVE)
+    torch.save(PatchNet(drive, relative=True).state_dict(), tmp_path / "net.pth")
+    flags = ["--model-file", tmp_path / "net.py", "--serialized-file", tmp_path / "net.pth"]
     given = ["--config-file", tiny.config(tmp_path), "--method", "deepinspect"]
-    status, out, err = run(capsys, "inspect", *flags, *given)
-    assert (status, err) in ((0, ""), (1, ""))
+    found, out, err = run(capsys, "inspect", *flags, *given)
+    assert (found, err) == (status, "")
     assert "images recovered from the model" in out
+    assert words in out.splitlines()[-1]
 
 
 def test_without_images_no_tensors(capsys, backdoored):

@@ -22,7 +22,7 @@ def test_the_target_stands_out_alone(name):
     assert len(screening.searches) == 4
 
 
-@pytest.mark.parametrize("name", ["additive", "generated", "deepinspect"])
+@pytest.mark.parametrize("name", list(METHODS))
 def test_no_class_of_a_benign_model_stands_out(name):
     assert screen(subject(drive=0), name, 0, Budget()).suspects == []
 
