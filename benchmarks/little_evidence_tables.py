@@ -114,7 +114,7 @@ def refined_table(rows: Sequence[Row]) -> str:
                     f"{step['triggered']:.2f}",
                     f"{step['kept']}: {step['kept_triggered']:.2f}"
                     if "kept" in step
-                    else step["refused"],
+                    else "refused",
                     *_figures(step, row["baseline"]),
                 ]
                 lines.append(f"| {row['victim']} | {' | '.join(cells)} |")

@@ -94,7 +94,7 @@ def test_bundles_that_are_refined():
     header, _, first, second, none = cells(refined_table(rows))
     assert first[:5] == ["v", "5%", "25 (400)", "0.80", "20: 1.00"]
     assert first[5:] == ["95.0", "90.0 / 0.40", "0.800", "-0.50", "+1.0"]
-    assert second == ["v", "5%", "50 (400)", "0.80", "no trigger", "95.0", "", "", "", ""]
+    assert second == ["v", "5%", "50 (400)", "0.80", "refused", "95.0", "", "", "", ""]
     assert none == ["v", "1%", "fewer than are asked for", *[""] * 7]
     assert len(header) == len(first)
 
