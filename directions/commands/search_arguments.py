@@ -48,7 +48,8 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
         "--anomaly-index",
         type=float,
         metavar="X",
-        help="a class whose anomaly index exceeds it stands out, if its trigger works (default: 3)",
+        help="a class whose anomaly index exceeds it stands out, if its trigger works (default: "
+        "4); of a further class, build asks 5 by default",
     )
     if to_the_end:
         group.add_argument(

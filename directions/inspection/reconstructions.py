@@ -72,11 +72,24 @@ class ReconstructedTriggers:
             ),
             threshold=screening.threshold,
             pictures=_pictures(subject, screening),
-            notes=(f"triggers of {classes} classes on {len(subject.inputs)} {source}",),
+            notes=(
+                f"triggers of {classes} classes on {len(subject.inputs)} {source}",
+                *_too_weak(screening, screening.index),
+            ),
         )
 
     def _silent(self, why: str) -> Inspection:
         return Inspection(self.method, notes=(why,))
+
+
+def _too_weak(screening: Screening, index: Tensor) -> list[str]:
+    """Return which classes would stand out if their triggers led there more often."""
+    return [
+        f"class {target}: anomaly index {index[target]:.1f}, but its trigger leads only "
+        f"{screening.success[target]:.0%} there, where {SUCCESS:.0%} are asked for"
+        for target in (index > screening.threshold).nonzero().flatten().tolist()
+        if screening.success[target] < SUCCESS
+    ]
 
 
 def _pictures(subject: Subject, screening: Screening) -> Tensor:

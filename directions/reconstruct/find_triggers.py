@@ -9,13 +9,13 @@ from torch import nn
 
 from handler.bundle import InputDescription
 
-from ..anomaly_index import MIN_CLASSES
+from ..anomaly_index import MIN_CLASSES, by_chance
 from ..budget import Budget
 from ..errors import CalibrationError, NoTriggerError
 from ..progress import Progress
 from ..samples import Samples
 from .reconstruction import Reconstruction, advance_within, reconstruction_of
-from .screening import Screening, screen, start
+from .screening import SUCCESS, Screening, screen, start
 from .settings import OWN_VALUES, SearchSettings
 from .subject import gather_subject
 
@@ -85,7 +85,10 @@ def find_triggers(
         methods = [s.method for s in screenings if target in s.suspects]
         tell(f"class {target} stands out")
         for screening in screenings:
-            tell(f"  by {_describe(screening, target)}")
+            how = "by" if target in screening.suspects else "not by"
+            tell(f"  {how} {_describe(screening, target)}")
+    else:
+        tell(f"class {target} was named: whether it stands out is not looked at")
     # The first reconstruction goes on from where the screening has got to.
     screened = {s.method: s.searches[target] for s in screenings if s.method in methods}
     rounds = max(2, len(SCALES) // len(methods))
@@ -129,22 +132,24 @@ def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:
     silent = [s for s in screenings if s.index is None]
     if silent:
         raise CalibrationError(
-            f"{clean.source}: the classes could not be compared by {silent[0].method} "
-            f"({silent[0].why_no_index}): name the --target, or if it was the time raise the "
-            "--budget"
+            f"{clean.source}: the classes could not be compared by {silent[0].method}: "
+            f"{silent[0].why_no_index}"
         )
     nearest, index = max(indexed, key=lambda each: float(each[1].max()))
     target = int(index.argmax())
     raise NoTriggerError(
         f"{clean.source}: no class is easier to lead these samples to than the others are, so "
-        f"there is no sign of a trigger (nearest: class {target} by {_describe(nearest, target)})"
+        f"there is no sign of a trigger (nearest: class {target} by {_describe(nearest, target)}; "
+        f"above {nearest.threshold:g} it stands out, where it leads {SUCCESS:.0%} there)"
     )
 
 
 def _describe(screening: Screening, target: int) -> str:
     if screening.index is None:
         return f"{screening.method}: not compared"
+    index = float(screening.index[target])
     return (
-        f"{screening.method}: anomaly index {screening.index[target]:.1f}, leads "
+        f"{screening.method}: anomaly index {index:.1f} (by chance in "
+        f"{by_chance(index, len(screening.index)):.0%} of models), leads "
         f"{screening.success[target]:.0%} of the clean samples there"
     )

@@ -15,9 +15,9 @@ from .reconstruction import TriggerSearch, advance_within
 from .settings import OWN_VALUES, SearchSettings
 from .subject import Subject, loss_towards
 
-THRESHOLD = 3.0
-"""Anomaly index that a suspect exceeds. Neural Cleanse (Wang et al. 2019) takes 2, which one of ten
-classes exceeds by chance in a third of all models."""
+THRESHOLD = 4.0
+"""Anomaly index of a suspect at least: the largest of ten classes comes to it by chance in one
+model of twenty, to 3 in one of nine. Neural Cleanse (Wang et al. 2019) takes 2: one of three."""
 
 SUCCESS = 0.75
 """Share of clean inputs that a suspect's trigger leads to it at least."""
@@ -63,12 +63,18 @@ class Screening:
         """Why the classes could not be compared, where they could not be."""
         classes = len(self.effort)
         if len(self.searches) < classes:
-            return f"{len(self.searches)} of {classes} classes searched: the time was over"
+            return (
+                f"{len(self.searches)} of {classes} classes searched: the time was over, raise the "
+                "--budget"
+            )
         strange = (~self.effort.isfinite()).nonzero().flatten().tolist()
         if strange:
             found = float(self.effort[strange[0]])
             return f"towards class {strange[0]} the effort is {found}, expected a finite number"
-        return f"{classes} of {classes} classes searched: no class can stand out"
+        return (
+            f"{classes} of {classes} classes searched, and most are as easy to lead to as each "
+            "other: a lower --bound may tell them apart"
+        )
 
 
 def start(

@@ -11,7 +11,7 @@ from directions.samples import TensorFileSamples
 from handler.bundle import InputDescription
 from tests.directions.backdoored import write_tensors
 from tests.directions.inspection.nets import SIZE, QuadrantNet
-from tests.directions.reconstruct.patch_net import PatchNet
+from tests.directions.reconstruct.patch_net import PatchNet, images
 
 SHAPE = (1, SIZE, SIZE)
 
@@ -36,6 +36,21 @@ def test_the_anomaly_index_that_is_set(tmp_path):
     found = inspected(tmp_path, QuadrantNet(4, corner=40), classes=4, settings=settings)
     assert found.threshold == 1e6
     assert found.found is False
+
+
+def test_a_class_that_would_stand_out_is_noted(tmp_path):
+    clean = TensorFileSamples(write_tensors(tmp_path / "clean.npz", images(120)))
+    unit = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    notes = {}
+    for steps in (8, 25):
+        method = ReconstructedTriggers("additive", unit, SearchSettings(screening_steps=steps))
+        found = method(PatchNet(), clean, 4, torch.Generator().manual_seed(0), Budget())
+        notes[steps], told = found.notes[1:], found.found
+    assert told
+    assert notes[25] == ()
+    (note,) = notes[8]
+    assert note.startswith("class 0: anomaly index ")
+    assert note.endswith("leads only 0% there, where 75% are asked for")
 
 
 def test_its_benign_twin(tmp_path):

@@ -63,7 +63,8 @@ def test_a_target_that_is_given_is_not_searched_for(tmp_path):
     lines = []
     found = find(clean_samples(tmp_path), target=0, methods=["additive"], tell=lines.append)
     assert {one.method for one in found} == {"additive"}
-    assert lines[0].startswith("reconstructed")
+    assert lines[0] == "class 0 was named: whether it stands out is not looked at"
+    assert lines[1].startswith("reconstructed")
 
 
 def test_a_target_without_a_trigger(tmp_path):

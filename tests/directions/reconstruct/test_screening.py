@@ -40,7 +40,9 @@ def test_without_time_nothing_is_compared():
     screening = screen(subject(), "additive", 0, Budget(0))
     assert screening.searches == []
     assert screening.index is None
-    assert screening.why_no_index == "0 of 4 classes searched: the time was over"
+    assert (
+        screening.why_no_index == "0 of 4 classes searched: the time was over, raise the --budget"
+    )
     assert screening.suspects == []
     assert bool(torch.isnan(screening.effort).all())
 
