@@ -90,7 +90,8 @@ def draw_grid(inspection: Inspection, pictures: Tensor) -> bytes:
     shown = _shown(inspection, len(pictures))
     columns = min(COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
-    figure = _figure(1.25 * columns, 1.5 * rows)
+    tall = pictures.shape[-2] / pictures.shape[-1]
+    figure = _figure(1.25 * columns, (1.25 * tall + 0.25) * rows)
     title = f"{inspection.method}: {WORDS[inspection.found]}"
     figure.text(0, 1.02, title, fontsize=13, color=INK, weight="bold", va="bottom")
     figure.subplots_adjust(left=0, right=1, bottom=0, top=0.92, hspace=0.3, wspace=0.1)

@@ -93,10 +93,18 @@ def _too_weak(screening: Screening, index: Tensor) -> list[str]:
 
 
 def _pictures(subject: Subject, screening: Screening) -> Tensor:
-    """Return what each class's trigger makes of a sample of another class, (classes, C, H, W)."""
-    with torch.no_grad():
-        stamped = [
-            subject.box.legal(search.stamp(subject.others(target)[:1]))[0]
-            for target, search in enumerate(screening.searches)
-        ]
-    return torch.stack(stamped)
+    """Return what each class's trigger makes of a sample of another class, (classes, C, 3 H, W).
+
+    Below each other from 0 to 1: the sample, the same with the trigger, and the difference, which
+    is as large as it goes, around .5.
+    """
+    box, pictures = subject.box, []
+    for target, search in enumerate(screening.searches):
+        sample = subject.others(target)[:1]
+        with torch.no_grad():
+            stamped = box.legal(search.stamp(sample))
+        before, after = ((each[0] - box.low) / box.width for each in (sample, stamped))
+        change = after - before
+        magnified = 0.5 + 0.5 * change / change.abs().max().clamp(min=1e-12)
+        pictures.append(torch.cat([before, after, magnified], 1))
+    return torch.stack(pictures)

@@ -28,7 +28,11 @@ def test_the_class_of_a_corner(tmp_path):
     found = inspected(tmp_path, QuadrantNet(4, corner=40), classes=4)
     assert found.method == "additive"
     assert found.suspects == [2]
-    assert found.pictures.shape == (4, *SHAPE)
+    assert found.pictures.shape == (4, 1, 3 * SIZE, SIZE)
+    before, after, change = found.pictures.split(SIZE, 2)
+    torch.testing.assert_close((change - 0.5).sign(), (after - before).sign())
+    assert bool(((change - 0.5).abs().amax((1, 2, 3)) == 0.5).all())
+    assert 0 <= float(found.pictures.min()) <= float(found.pictures.max()) <= 1
 
 
 def test_the_anomaly_index_that_is_set(tmp_path):
