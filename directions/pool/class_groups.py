@@ -15,6 +15,9 @@ from .two_groups import fit_two_groups
 MIN_GROUP = 8
 """The fewest triggered samples that a build takes."""
 
+LEAST = 2 * MIN_GROUP
+"""Samples of a class that may be two groups."""
+
 MAX_OVERLAP = 0.025
 """Share of samples that may lie on the wrong side of the gap."""
 
@@ -55,7 +58,7 @@ def find_class_groups(
         method: that scores.
         seed: of the random numbers.
     """
-    if len(features) < 2 * MIN_GROUP or not np.ptp(features, axis=0).any():
+    if len(features) < LEAST or not np.ptp(features, axis=0).any():
         return ClassGroups(np.zeros(len(features)), None)
     scores = method(features, clean, seed)
     found = fit_two_groups(scores, seed)

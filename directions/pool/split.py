@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ..candidates import candidate_layers
-from ..errors import NoTriggerError
+from ..errors import CalibrationError, NoTriggerError
 from ..progress import Progress
 from ..samples import Samples
 from ..target import MAX_TARGETS
 from .arrays import Matrix
-from .class_groups import ClassGroups, find_class_groups
+from .class_groups import LEAST, ClassGroups, find_class_groups
 from .last_layer import LastLayer, read_last_layer
 from .methods import METHODS
 from .triggered_side import TriggeredSide
@@ -77,7 +77,8 @@ def split_pool(
 
     Raises:
         NoTriggerError: none of the samples are triggered.
-        CalibrationError: the model fails on the samples, or no layers are found.
+        CalibrationError: there are too few samples of every class, the model fails on them, or no
+            layers are found.
         AttachError: it has no such layer.
     """
     layers = candidate_layers(model, example) if layers is None else layers
@@ -85,6 +86,12 @@ def split_pool(
         read = read_last_layer(model, pool, example, layers[-1], progress)
         known = (
             None if clean is None else read_last_layer(model, clean, example, layers[-1], progress)
+        )
+    most = int(read.predicted.bincount().max())
+    if most < LEAST:
+        raise CalibrationError(
+            f"{pool.source}: at most {most} of {len(pool)} samples are predicted as the same "
+            f"class, expected at least {LEAST} to see whether they are two groups"
         )
     seed = int(torch.randint(2**31, (), generator=generator))
     groups = _groups_by_class(read, known, method, seed)

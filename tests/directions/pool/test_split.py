@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from directions.errors import NoTriggerError
+from directions.errors import CalibrationError, NoTriggerError
 from directions.pool.split import Split, split_pool
 from directions.samples import TensorFileSamples
 from tests.directions.backdoored import clean_inputs, labels_of, write_tensors
@@ -48,6 +48,19 @@ def test_a_benign_model_has_none(tmp_path, method):
     # The last layer sees the bright place, too, and makes nothing of it.
     with pytest.raises(NoTriggerError):
         split(backdoored("vector", drive=0.0), pool_of(tmp_path, "vector"), method)
+
+
+def test_a_pool_of_too_few(tmp_path):
+    files = write_tensors(tmp_path / "few.npz", clean_inputs("vector", labels_of(60), 0))
+    pool = TensorFileSamples(files)
+    with pytest.raises(CalibrationError, match=r"at most 15 of 60 .* expected at least 16"):
+        split_pool(
+            backdoored("vector"),
+            pool,
+            torch.zeros(1, 6),
+            "mahalanobis",
+            generator=torch.Generator().manual_seed(0),
+        )
 
 
 def test_two_triggers(tmp_path):
