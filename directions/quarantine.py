@@ -60,7 +60,7 @@ class Cleaned:
     def describe(self) -> list[str]:
         """Return what was kept, and why the others were not, for a person."""
         targets = self.split.targets
-        others = int((~_is_one_of(self.split.predicted, targets)).sum())
+        others = int((~torch.isin(self.split.predicted, torch.tensor(targets))).sum())
         alike = len(self.samples) - len(self.kept) - others
         classes = class_list(targets)
         return [
@@ -195,10 +195,6 @@ def _first_of_equal(samples: Samples) -> list[int]:
         for i, sample in zip(indices, batch, strict=True):
             first.setdefault(hashlib.sha256(sample.numpy().tobytes()).digest(), i)
     return list(first.values())
-
-
-def _is_one_of(predicted: Tensor, targets: Sequence[int]) -> Tensor:
-    return torch.isin(predicted, torch.tensor(list(targets)))
 
 
 def _refuse_few(count: int, how: str, target: int, samples: Samples) -> None:
