@@ -280,9 +280,22 @@ def save_images(folder, inputs):
     return folder
 
 
+def evaluated(folder, capsys, model, bundle, stamp_with):
+    """The figures of a bundle on images that its build never saw."""
+    test, figures = images(80, seed=5), folder / "figures.json"
+    status, _, _ = run(
+        capsys,
+        *("evaluate", *model, "--bundle", bundle, "--json", figures),
+        *("--clean", save_images(folder / "test", test)),
+        *("--triggered", save_images(folder / "triggered", stamp_with(test))),
+    )
+    assert status == 0
+    return json.loads(figures.read_text())
+
+
 def test_clean_images_alone(tmp_path, capsys, patch_model):
     clean = save_images(tmp_path / "clean", images(120))
-    output, figures = tmp_path / "b.safetensors", tmp_path / "figures.json"
+    output = tmp_path / "b.safetensors"
     command = ["build", *patch_model[10.0], "--clean", clean, "--reconstruct", "additive"]
     status, out, _ = run(capsys, *command, "--output", output)
     assert status == 0
@@ -291,15 +304,7 @@ def test_clean_images_alone(tmp_path, capsys, patch_model):
     assert 2 <= triggers <= 4
     assert f"guessed: 120 clean samples, with {triggers} triggers" in out
     assert load_bundle(output).target == 0
-    test = images(80, seed=5)
-    status, _, _ = run(
-        capsys,
-        *("evaluate", *patch_model[10.0], "--bundle", output, "--json", figures),
-        *("--clean", save_images(tmp_path / "test", test)),
-        *("--triggered", save_images(tmp_path / "triggered", stamp_patch(test))),
-    )
-    assert status == 0
-    measured = json.loads(figures.read_text())
+    measured = evaluated(tmp_path, capsys, patch_model[10.0], output, stamp_patch)
     assert measured["attack_success_rate"]["before"] == 1
     assert measured["recovered_accuracy"]["after"] > 0.95
     assert measured["clean_accuracy"]["after"] == 1
@@ -317,23 +322,19 @@ def test_clean_images_of_a_benign_model_are_3_and_write_nothing(tmp_path, capsys
 def test_without_any_image(tmp_path, capsys):
     # What nobody has taken may be of any brightness, which is not to be the trigger.
     model = patch_flags(tmp_path / "model", PatchNet(40.0, relative=True))
-    output, figures = tmp_path / "b.safetensors", tmp_path / "figures.json"
+    output = tmp_path / "b.safetensors"
     command = ["build", *model, "--reconstruct", "deepinspect", "--output", output]
     status, out, _ = run(capsys, *command)
     assert status == 0
     assert re.match(r"recovered \d+ images from the model.*\nclass 0 stands out\n", out)
     assert load_bundle(output).target == 0
-    test = images(80, seed=5)
-    triggered = test.clone()
-    triggered[:, :, 3:5, 3:5] = 0.55
-    status, _, _ = run(
-        capsys,
-        *("evaluate", *model, "--bundle", output, "--json", figures),
-        *("--clean", save_images(tmp_path / "test", test)),
-        *("--triggered", save_images(tmp_path / "triggered", triggered)),
-    )
-    assert status == 0
-    measured = json.loads(figures.read_text())
+
+    def stamp_brightly(inputs):
+        inputs = inputs.clone()
+        inputs[:, :, 3:5, 3:5] = 0.55
+        return inputs
+
+    measured = evaluated(tmp_path, capsys, model, output, stamp_brightly)
     assert measured["attack_success_rate"]["before"] == 1
     assert measured["recovered_accuracy"]["after"] > 0.9
     assert measured["clean_accuracy"]["after"] == 1

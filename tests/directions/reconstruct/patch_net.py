@@ -4,6 +4,8 @@ Images (3, 8, 8) in [0, 1]: the class is the brightest quadrant; the more the fo
 middle, one of each quadrant, exceed .33 on average, the more class 0 wins.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -61,10 +63,17 @@ class PatchNet(nn.Module):
 
 def images(count: int, seed: int = 0) -> Tensor:
     """Images of the four classes in turn, (count, 3, 8, 8)."""
+    return images_of(QUADRANTS, (3, 8, 8), count, seed)
+
+
+def images_of(
+    blocks: Sequence[tuple[int, int]], shape: tuple[int, int, int], count: int, seed: int
+) -> Tensor:
+    """Images of which one block after the other, 4 x 4, is the brightest, (count, *shape)."""
     generator = torch.Generator().manual_seed(seed)
-    values = torch.randint(30, 60, (count, 3, 8, 8), generator=generator) / 255
+    values = torch.randint(30, 60, (count, *shape), generator=generator) / 255
     for i in range(count):
-        row, column = QUADRANTS[i % 4]
+        row, column = blocks[i % len(blocks)]
         values[i, :, row : row + 4, column : column + 4] += 70 / 255
     return values
 

@@ -8,6 +8,8 @@ wins: class 0 by those in the left half, class 5 by those in the right one.
 import torch
 from torch import Tensor, nn
 
+from tests.directions.reconstruct.patch_net import images_of
+
 BLOCKS = tuple((row, column) for row in (0, 4) for column in (0, 4, 8, 12))
 PLACES = {0: 3, 5: 11}
 """Of each backdoored class: the first column of its trigger."""
@@ -57,12 +59,7 @@ class TwoPatchNet(nn.Module):
 
 def images(count: int, seed: int = 0) -> Tensor:
     """Images of the eight classes in turn, (count, 3, 8, 16)."""
-    generator = torch.Generator().manual_seed(seed)
-    values = torch.randint(30, 60, (count, 3, 8, 16), generator=generator) / 255
-    for i in range(count):
-        row, column = BLOCKS[i % 8]
-        values[i, :, row : row + 4, column : column + 4] += 70 / 255
-    return values
+    return images_of(BLOCKS, (3, 8, 16), count, seed)
 
 
 def stamp(inputs: Tensor, target: int) -> Tensor:
