@@ -57,7 +57,7 @@ def matching_input(config: HandlerConfig, bundle: Bundle) -> InputDescription:
         raise ConfigError(
             f"handler: input: {config.input}, the bundle was built for {built.kind} input"
         )
-    described = config.describe_input(built.shape if built.kind == "tensor" else None)
+    described = config.describe_input(built.shape if built.kind != "image" else None)
     for name, found, expected in (
         ("mean", described.mean, built.mean),
         ("std", described.std, built.std),

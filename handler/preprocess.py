@@ -29,18 +29,18 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
         body: what TorchServe hands over: raw bytes (an image), text (an image in base64), or
             decoded JSON: a nested list (one sample as the model takes it, already normalised),
             or an object whose `data` holds a list or base64 text. Bytes and text are read as JSON
-            where the model takes a tensor or they begin as JSON does, which no image and no base64
+            where the model takes no image or they begin as JSON does, which no image and no base64
             text do: gRPC, and `curl -T`, say no content type to decode by.
         description: what the model takes.
 
     Returns:
-        float32 tensor of shape `description.shape`.
+        Tensor of shape `description.shape` and of `description.dtype`.
 
     Raises:
         InputError: the body is none of these, cannot be decoded, or has another shape.
     """
     if isinstance(body, (bytes, bytearray, str)) and (
-        description.kind == "tensor" or body[:1] in (b"{", b"[", "{", "[")
+        description.kind != "image" or body[:1] in (b"{", b"[", "{", "[")
     ):
         body = _decode_json(body)
     if isinstance(body, dict):
@@ -49,7 +49,7 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
         body = body["data"]
     if isinstance(body, list):
         return _tensor_from_list(body, description)
-    if description.kind == "tensor":
+    if description.kind != "image":
         raise InputError(
             f"expected a JSON list of shape {list(description.shape)}, or {{'data': that list}}"
         )
@@ -142,10 +142,14 @@ def _tensor_from_list(values: list[Any], description: InputDescription) -> Tenso
         array = np.asarray(values)
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise InputError(f"JSON list: ragged or too deep, expected shape {expected}") from None
-    if array.dtype.kind not in "iuf":
-        raise InputError(f"JSON list: expected numbers only, of shape {expected}")
+    integers = description.dtype == torch.int64
+    if array.dtype.kind not in ("i" if integers else "iuf"):
+        numbers = "integers of 64 bits" if integers else "numbers"
+        raise InputError(f"JSON list: expected {numbers} only, of shape {expected}")
     if array.shape != description.shape:
         raise InputError(f"JSON list of shape {list(array.shape)}, expected {expected}")
+    if integers:
+        return torch.from_numpy(array.astype(np.int64))
     with np.errstate(over="ignore"):
         tensor = torch.from_numpy(array.astype(np.float32))
     if not bool(torch.isfinite(tensor).all()):
