@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ts.torch_handler.base_handler import BaseHandler
 
 from .errors import InputError, ModelError
+from .exported_program import SUFFIX
 from .layers import feature_of
 from .load_model import load_model
 from .open_inference import infer_answer, infer_error, infer_input, infer_request
@@ -29,6 +30,21 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
     """Serves a classifier with repair; a bad request is refused alone, not with its batch."""
 
     _predicted: Sequence[int] = ()
+
+    def initialize(self, context: Any) -> None:
+        """Load the model, of a model file or a `torch.export` program, and attach the bundle.
+
+        Args:
+            context: TorchServe's context of the worker.
+
+        Raises:
+            FireError: see RepairMixin.
+        """
+        names = context.manifest["model"]
+        if names.get("serializedFile", "").endswith(SUFFIX):
+            # BaseHandler asks us for those models only that have a model file.
+            names.setdefault("modelFile", names["serializedFile"])
+        super().initialize(context)
 
     def handle(self, data: list[Any], context: Any) -> list[Any]:
         """Answer a batch; requests of the Open Inference Protocol are answered in its own form.
@@ -145,7 +161,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         # TorchServe's own loader refuses files with several classes, and unpickles on old torch.
         if model_pt_path is None:
             raise ModelError("the archive names no weights: package it with --serialized-file")
-        path = Path(model_dir) / model_file
+        path = None if model_file.endswith(SUFFIX) else Path(model_dir) / model_file
         return load_model(path, model_pt_path, self.fire_config.model_class).model
 
     def _load_torchscript_model(self, model_pt_path: str) -> NoReturn:

@@ -23,6 +23,7 @@ import handler
 from handler.bundle import BUNDLE_FILE, load_bundle
 from handler.config import load_config
 from handler.errors import FireError
+from handler.load_model import check_model_files
 
 from ..write_file import check_writable
 from .load_as_worker import load_as_worker
@@ -55,8 +56,8 @@ class ArchiveInputs:
     Attributes:
         model_name: the model's name.
         version: its version.
-        model_file: Python file of the model's class.
-        serialized_file: its weights.
+        model_file: Python file of the model's class; None where the next one is a program.
+        serialized_file: its weights, or a `torch.export` program.
         config_file: its `model-config.yaml`.
         bundle: its direction bundle; None only where the configuration says `mode: off`.
         handler: Python file with the user's own handler class; ours where None.
@@ -67,7 +68,7 @@ class ArchiveInputs:
 
     model_name: str
     version: str
-    model_file: Path
+    model_file: Path | None
     serialized_file: Path
     config_file: Path
     bundle: Path | None = None
@@ -102,6 +103,8 @@ def package_archive(inputs: ArchiveInputs, export_path: Path, *, force: bool = F
     check_writable(target)
     if target.exists() and not force:
         raise FireError(f"{target}: exists already; --force replaces it")
+    if inputs.handler is None:  # A user's own handler may load its model in its own way.
+        check_model_files(inputs.model_file, inputs.serialized_file)
     config = load_config(inputs.config_file)
     if inputs.bundle is not None:
         load_bundle(inputs.bundle)
@@ -199,7 +202,7 @@ def _manifest(inputs: ArchiveInputs) -> str:
                 model_name=inputs.model_name,
                 version=inputs.version,
                 handler=ENTRY_FILE,
-                model_file=inputs.model_file.name,
+                model_file=inputs.model_file.name if inputs.model_file else None,
                 serialized_file=inputs.serialized_file.name,
                 config_file=inputs.config_file.name,
                 requirements_file=requirements.name if requirements else None,
