@@ -22,8 +22,8 @@ from .attach import RepairHandle, attach
 from .bundle import BUNDLE_FILE, Bundle, InputDescription, Layer, load_bundle
 from .config import HandlerConfig, parse_config
 from .errors import ConfigError, FireError, ModelError
-from .fit import check_model_fits, matching_input
-from .layers import device_of, eager_model
+from .fit import check_model_fits, example_for, matching_input
+from .layers import eager_model
 from .load_model import file_sha256
 
 logger = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ class RepairMixin:
         """
         name = self.fire_config.example
         if name is None:
-            return self.fire_input.example().to(device_of(self.model))
+            return example_for(self.model, self.fire_input)
         try:
             body: Any = (folder / name).read_bytes()
             if name.endswith(".json"):

@@ -61,6 +61,74 @@ def test_torchserves_own_image_classifier(tmp_path):
     assert max(answers[1][1], key=answers[1][1].get) == "1"
 
 
+# Other precisions and layouts of memory -----------------------------------------------------------
+
+
+class Maps(nn.Module):
+    """Logits (sum, 6, 0) of 12 values, as the archive's model, by way of a convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Conv2d(3, 4, 1, bias=False)
+        self.head = nn.Linear(4, 3)
+        with torch.no_grad():
+            self.features.weight.fill_(0.25)
+            self.head.weight.copy_(torch.tensor([[4.0], [0], [0]]).expand(3, 4))
+            self.head.bias.copy_(torch.tensor([0.0, 6, 0]))
+
+    def forward(self, x):
+        return self.head(self.features(x).mean((2, 3)))
+
+
+class Converted(BaseHandler):
+    """Changes the model and its inputs as users do to save time."""
+
+    convert: dict
+
+    def _load_pickled_model(self, model_dir, model_file, model_pt_path):
+        return Maps().to(**self.convert)
+
+    def preprocess(self, data):
+        images = torch.tensor([row["body"] for row in data]).view(-1, 3, 2, 2)
+        return images.to(**self.convert)
+
+    def postprocess(self, data):
+        return data.tolist()
+
+
+@pytest.mark.parametrize("only_target", [False, True])
+@pytest.mark.parametrize(
+    "convert",
+    [
+        {"dtype": torch.float16},
+        {"dtype": torch.bfloat16},
+        {"memory_format": torch.channels_last},
+        {"dtype": torch.bfloat16, "memory_format": torch.channels_last},
+    ],
+)
+def test_half_precision_and_channels_last(tmp_path, convert, only_target):
+    weight = torch.full((4, 2, 2), 1 / 16)
+    layer = Layer(
+        "features",
+        (4, 2, 2),
+        Telling(weight, 0.5, only_target),
+        Repairing("shift", torch.full((4, 1, 1), 0.5), 1.0),
+    )
+    context = make_archive(
+        tmp_path,
+        TENSOR,
+        layers=(layer,),
+        model_class="Maps",
+        input=InputDescription("tensor", (3, 2, 2)),
+    )
+    service = start(type("Handler", (Converted,), {"convert": convert}), context)
+    rows = [{"body": [value] * 12} for value in (0.5, 1.0, 0.0, 0.75)]
+    # All values are such as half precision holds, so the answers are exact.
+    answers = [answer for _, answer in ask(service, context, rows)]
+    assert flags(context, 4) == ["false", "true", "false", "true"]
+    assert answers == [[6.0, 6, 0], [4, 6, 0], [0, 6, 0], [1, 6, 0]]
+
+
 # Texts --------------------------------------------------------------------------------------------
 
 
