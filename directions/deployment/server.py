@@ -105,10 +105,15 @@ class TorchServe:
         self.model_store = Path(model_store).resolve()
         self._models = list(models)
         self._config = config or find_config()
-        self._settings = {**read_properties(self._config), **(settings or {})}
+        self._settings = read_properties(self._config)
+        self._rewritten = free_ports or bool(settings) or "metrics_config" in self._settings
+        if "metrics_config" in self._settings:
+            # TorchServe would look for it in its working folder.
+            beside = self._config.resolve().parent / self._settings["metrics_config"]
+            self._settings["metrics_config"] = str(beside)
+        self._settings |= settings or {}
         if free_ports:
             self._settings = with_free_ports(self._settings)
-        self._rewritten = free_ports or bool(settings)
         self._given_folder = folder
         self._python = python
         self._temporary: Path | None = None
