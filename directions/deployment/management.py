@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import requests
 
 from handler.errors import FireError
+
+from .trust import PinnedAdapter, check_authorities
 
 CONNECT_SECONDS = 10.0
 
@@ -74,11 +77,18 @@ class Management:
     Args:
         url: its address.
         token: the management token, None where the server asks for none.
+        ca: certificates of the authorities to trust, as of `open_session`.
+        pinned: the only certificate to take, as of `open_session`.
+
+    Raises:
+        FireError: `ca` is no such file.
     """
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(
+        self, url: str, token: str | None, ca: Path | None = None, *, pinned: str | None = None
+    ) -> None:
         self._url = url.rstrip("/")
-        self._session = open_session(token)
+        self._session = open_session(token, ca, pinned=pinned)
 
     def models(self) -> list[str]:
         """Return the names of the registered models."""
@@ -172,11 +182,30 @@ class Management:
         return body
 
 
-def open_session(token: str | None) -> requests.Session:
-    """Return a session that sends the token, and nothing that the surroundings would add."""
+def open_session(
+    token: str | None, ca: Path | None = None, *, pinned: str | None = None
+) -> requests.Session:
+    """Return a session that sends the token, and nothing that the surroundings would add.
+
+    Args:
+        token: the token, None for none.
+        ca: PEM file with the certificates of the authorities to trust over https; the public ones
+            where None.
+        pinned: SHA-256 of the only certificate to take over https; then `ca` says nothing.
+
+    Raises:
+        FireError: `ca` is no such file.
+    """
     session = requests.Session()
     # A proxy or .netrc of the environment must not get the requests, or replace their token.
     session.trust_env = False
+    if pinned:
+        # It stands for the check of authorities and names, which would refuse a loopback address.
+        session.verify = False
+        session.mount("https://", PinnedAdapter(pinned))
+    elif ca is not None:
+        check_authorities(ca)
+        session.verify = str(ca)
     if token:
         session.headers["Authorization"] = f"Bearer {token.strip()}"
     return session
