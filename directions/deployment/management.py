@@ -15,6 +15,7 @@ from handler.errors import FireError
 from .trust import PinnedAdapter, check_authorities
 
 CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 120.0
 
 
 class ServerError(FireError):
@@ -101,7 +102,12 @@ class Management:
         return names
 
     def describe(
-        self, name: str, version: str | None = None, *, customized: bool = False
+        self,
+        name: str,
+        version: str | None = None,
+        *,
+        customized: bool = False,
+        timeout: float = ANSWER_SECONDS,
     ) -> ModelVersion:
         """Describe one version of a model, the default one where None.
 
@@ -109,7 +115,7 @@ class Management:
         the question waits in the queue behind the requests that came before it.
         """
         parameters = {"customized": "true"} if customized else {}
-        return _parse(self._request("GET", _path(name, version), parameters)[0])
+        return _parse(self._request("GET", _path(name, version), parameters, timeout)[0])
 
     def describe_all(self, name: str) -> list[ModelVersion]:
         """Describe every registered version of a model."""
@@ -158,12 +164,15 @@ class Management:
         method: str,
         path: str,
         parameters: Mapping[str, Any] | None = None,
-        timeout: float = 120,
+        timeout: float = ANSWER_SECONDS,
     ) -> Any:
         where = f"{method} {self._url}{path}"
         try:
             answer = self._session.request(
-                method, f"{self._url}{path}", params=parameters, timeout=(CONNECT_SECONDS, timeout)
+                method,
+                f"{self._url}{path}",
+                params=parameters,
+                timeout=(min(CONNECT_SECONDS, timeout), timeout),
             )
         except requests.RequestException as error:
             raise ServerError(f"{where}: no answer from TorchServe ({_reason(error)})") from None
