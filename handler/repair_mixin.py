@@ -125,6 +125,7 @@ class RepairMixin:
             "model_version": version,
             "mode": self.fire_config.mode,
             "bundle": bundle.digest if bundle else None,
+            "input": {"kind": self.fire_input.kind, "shape": list(self.fire_input.shape)},
             "target": bundle.target if bundle else None,
             "layers": [_describe_layer(layer) for layer in bundle.layers] if bundle else [],
             "held_out": dict(bundle.held_out) if bundle else {},

@@ -13,6 +13,7 @@ NAMES = (
     "package",
     "show",
     "serve",
+    "ready",
     "swap",
     "sanitize",
     "demo",
@@ -70,7 +71,12 @@ def test_help_of_each_command(capsys, name):
         ),
         ("show", "--json"),
         ("serve", "--model-store --models"),
-        ("swap", "--model-name --bundle --management --token"),
+        ("swap", "--model-name --bundle --management --token --ca"),
+        (
+            "ready",
+            "--model-name --version --input --bundle --timeout --management --inference "
+            "--token --inference-token --key-file --ca",
+        ),
         (
             "sanitize",
             "--method --model-file --serialized-file --config-file --clean --bundle --test-clean "
