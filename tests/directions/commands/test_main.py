@@ -14,6 +14,7 @@ NAMES = (
     "show",
     "serve",
     "ready",
+    "status",
     "swap",
     "sanitize",
     "demo",
