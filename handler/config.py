@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 
 from .bundle import InputDescription
-from .errors import ConfigError
-from .fields import Fields
+from .errors import ConfigError, SignatureError
+from .fields import Fields, shown
+from .signature import parse_public_key
 
 INPUTS = ("image", "tensor")
 MODES = ("repair", "observe", "reject", "off")
@@ -37,6 +38,8 @@ class HandlerConfig:
             "off" serves the model as it is.
         allow_other_weights: whether a bundle built for other weights may be used.
         flag_in_body: whether the answer's body says what was flagged.
+        trusted_keys: public keys, one of which must have signed the archive; empty where it need
+            not be signed.
     """
 
     input: str
@@ -48,6 +51,7 @@ class HandlerConfig:
     mode: str = "repair"
     allow_other_weights: bool = False
     flag_in_body: bool = False
+    trusted_keys: tuple[str, ...] = ()
 
     def describe_input(self, tensor_shape: tuple[int, ...] | None = None) -> InputDescription:
         """Return what the model takes.
@@ -128,5 +132,18 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
     for name in ("allow_other_weights", "flag_in_body"):
         if fields.has(name):
             settings[name] = fields.boolean(name)
+    if fields.has("trusted_keys"):
+        where = fields.where("trusted_keys")
+        settings["trusted_keys"] = _public_keys(fields.raw("trusted_keys"), where)
     fields.finish()
     return HandlerConfig(**settings)
+
+
+def _public_keys(values: Any, where: str) -> tuple[str, ...]:
+    # An empty list would trust nobody, or everybody, depending on who reads it.
+    if not isinstance(values, list) or not values:
+        raise ConfigError(f"{where}: {shown(values)}, expected a list of public keys")
+    try:
+        return tuple(parse_public_key(value, where) for value in values)
+    except SignatureError as error:
+        raise ConfigError(str(error)) from None

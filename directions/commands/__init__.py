@@ -6,7 +6,20 @@ Each file has `add_parser(subparsers)`, which calls `parser.set_defaults(run=run
 
 from types import ModuleType
 
-from . import build, demo, evaluate, inspect, package, sanitize, serve, show, swap
+from . import (
+    build,
+    demo,
+    evaluate,
+    inspect,
+    keygen,
+    package,
+    sanitize,
+    serve,
+    show,
+    sign,
+    swap,
+    verify,
+)
 
 COMMANDS: tuple[ModuleType, ...] = (
     inspect,
@@ -17,5 +30,8 @@ COMMANDS: tuple[ModuleType, ...] = (
     serve,
     swap,
     sanitize,
+    keygen,
+    sign,
+    verify,
     demo,
 )

@@ -5,6 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .signing_arguments import (
+    add_sign_argument,
+    add_trusted_key_argument,
+    public_keys,
+    signing_key,
+)
+
 KEY_FILE = Path("key_file.json")
 
 
@@ -51,6 +58,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="the server's key_file.json, for the tokens that are not given (default: the one in "
         "the current folder, where there is one)",
     )
+    add_sign_argument(parser)
+    add_trusted_key_argument(parser, "a bundle")
     parser.set_defaults(run=run)
 
 
@@ -62,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from ..deployment.server import read_tokens
     from ..deployment.swap import Target, swap_bundle
 
+    key, trusted_keys = signing_key(args.sign), public_keys(args.trusted_keys)
     token, inference_token, key_file = args.token, args.inference_token, args.key_file
     if key_file is None and not (token and inference_token) and KEY_FILE.is_file():
         key_file = KEY_FILE
@@ -79,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
             args.bundle,
             args.version,
             report=lambda line: print(line, flush=True),
+            signing_key=key,
+            trusted_keys=trusted_keys,
         )
     except TokenError as error:
         if token:

@@ -15,6 +15,9 @@ NAMES = (
     "serve",
     "swap",
     "sanitize",
+    "keygen",
+    "sign",
+    "verify",
     "demo",
 )
 
@@ -66,11 +69,14 @@ def test_help_of_each_command(capsys, name):
         (
             "package",
             "--model-name --version --model-file --serialized-file --config-file --bundle "
-            "--handler --extra-files --requirements-file --export-path --force",
+            "--handler --extra-files --requirements-file --export-path --force "
+            "--sign --trusted-key",
         ),
         ("show", "--json"),
-        ("serve", "--model-store --models"),
-        ("swap", "--model-name --bundle --management --token"),
+        ("serve", "--model-store --models --trusted-key"),
+        ("swap", "--model-name --bundle --management --token --sign --trusted-key"),
+        ("sign", "--key"),
+        ("verify", "--trusted-key"),
         (
             "sanitize",
             "--method --model-file --serialized-file --config-file --clean --bundle --test-clean "

@@ -18,9 +18,9 @@ from directions.deployment.archive import (
     ArchiveInputs,
     entry_for,
     package_archive,
-    write_reproducibly,
 )
 from directions.deployment.next_archive import unpacked_with
+from directions.deployment.reproducible_zip import write_reproducibly
 from handler.bundle import BUNDLE_FILE
 from handler.errors import FireError
 from tests.tiny import TinyFiles
@@ -163,7 +163,7 @@ def test_a_store_that_takes_no_archive_is_told_before_the_work(
     with pytest.raises(FireError, match=r"/proc/tiny-1.0.mar: cannot be written: /proc takes"):
         package_archive(inputs, Path("/proc"))
     # Nor is one that stops taking files only after the check a traceback.
-    monkeypatch.setattr("directions.deployment.archive.check_writable", lambda path: None)
+    monkeypatch.setattr("directions.deployment.reproducible_zip.check_writable", lambda path: None)
     with pytest.raises(FireError, match=r"/proc/t.mar: cannot be written: No such file"):
         write_reproducibly(store / "tiny-1.0.mar", Path("/proc/t.mar"))
 
@@ -228,24 +228,3 @@ def test_the_entry_around_a_users_handler(user_handler: Path, tmp_path: Path) ->
         entry_for(two)
     with pytest.raises(FireError, match="can be imported"):
         entry_for(tmp_path / "my-handler.py")
-
-
-def test_times_in_an_archive_are_those_of_source_date_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    packed, target = tmp_path / "packed.zip", tmp_path / "target.mar"
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("b", "2")
-        archive.writestr("a", "1")
-    write_reproducibly(packed, target)
-    with zipfile.ZipFile(target) as archive:
-        entries = [(e.filename, e.date_time) for e in archive.infolist()]
-    assert entries == [("a", (1980, 1, 1, 0, 0, 0)), ("b", (1980, 1, 1, 0, 0, 0))]
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-    write_reproducibly(packed, target)
-    with zipfile.ZipFile(target) as archive:
-        assert archive.infolist()[0].date_time == (2023, 11, 14, 22, 13, 20)
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
-    with pytest.raises(FireError, match="SOURCE_DATE_EPOCH"):
-        write_reproducibly(packed, target)
-    assert {path.name for path in tmp_path.iterdir()} == {"packed.zip", "target.mar"}
