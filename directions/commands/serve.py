@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "that each was packed with",
     )
     parser.add_argument("--ts-config", type=Path, help="another configuration than this project's")
-    add_trusted_key_argument(parser, "to start where an archive to be loaded at the start is one")
+    add_trusted_key_argument(parser, "start only where each archive of --models is signed by it")
     parser.set_defaults(run=run)
 
 

@@ -26,9 +26,9 @@ def add_sign_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trusted_key_argument(
-    parser: argparse.ArgumentParser, what: str, *, required: bool = False
+    parser: argparse.ArgumentParser, purpose: str, *, required: bool = False
 ) -> None:
-    """Add the flag that names the public keys, one of which must have signed `what`."""
+    """Add the flag that names the public keys, one of which must have signed."""
     parser.add_argument(
         "--trusted-key",
         dest="trusted_keys",
@@ -36,8 +36,8 @@ def add_trusted_key_argument(
         default=[],
         required=required,
         metavar="KEY",
-        help=f"public key, as keygen prints it: refuse {what} that is not signed by it; several "
-        "may be given, each in a flag of its own",
+        help=f"public key, as keygen prints it: {purpose}; given several times, any of them will "
+        "do",
     )
 
 

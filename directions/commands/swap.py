@@ -59,7 +59,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "the current folder, where there is one)",
     )
     add_sign_argument(parser)
-    add_trusted_key_argument(parser, "a bundle")
+    add_trusted_key_argument(parser, "a bundle that is not signed by it is refused")
     parser.set_defaults(run=run)
 
 

@@ -19,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     parser.add_argument("file", type=Path, help="a bundle, or an archive (.mar)")
-    add_trusted_key_argument(parser, "what", required=True)
+    add_trusted_key_argument(parser, "who must have signed", required=True)
     parser.set_defaults(run=run)
 
 

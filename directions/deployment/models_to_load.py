@@ -9,7 +9,7 @@ from handler.errors import SignatureError
 
 from .archive_signing import verify_archive
 
-# Each lets TorchServe load what neither --models nor load_models names.
+# Each may let TorchServe load what --models does not name.
 OTHER_SOURCES = {"model_snapshot": "", "enable_envvars_config": "false"}
 
 
@@ -26,21 +26,26 @@ def check_models_to_load(
 
     Args:
         model_store: folder with the archives.
-        models: of `--models`: `name=file.mar` or `file.mar`.
-        settings: of the server; where `models` is empty, its `load_models` counts.
+        models: of `--models`: `name=file.mar`, `file.mar`, or `ALL`.
+        settings: of the server.
         trusted_keys: public keys.
 
     Raises:
-        SignatureError: an archive is not signed by any of them, is none, or the settings load
-            others.
+        SignatureError: an archive is not signed by any of them, or is none; or nothing is named,
+            or the settings load others.
     """
+    if not models:
+        raise SignatureError(
+            "--trusted-key: what is registered later is not checked, expected the archives to load "
+            "(--models)"
+        )
     for name, harmless in OTHER_SOURCES.items():
         if settings.get(name, harmless) != harmless:
             raise SignatureError(
                 f"{name}={settings[name]}: loads archives that are not checked, expected no such "
                 "setting beside --trusted-key"
             )
-    for model in models or settings.get("load_models", "").replace(",", " ").split():
+    for model in models:
         file = model.partition("=")[2] or model
         for archive in _visible(model_store) if file.upper() == "ALL" else [model_store / file]:
             if archive.is_dir():

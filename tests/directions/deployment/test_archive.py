@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 import handler
+from directions.bundle_signature import sign_bundle
 from directions.commands.main import main
 from directions.deployment.archive import (
     MANIFEST,
@@ -19,10 +22,14 @@ from directions.deployment.archive import (
     entry_for,
     package_archive,
 )
+from directions.deployment.archive_signing import verify_archive
 from directions.deployment.next_archive import unpacked_with
 from directions.deployment.reproducible_zip import write_reproducibly
+from directions.signing_key import sign_files
+from handler.archive_signature import SIGNATURE_FILE
 from handler.bundle import BUNDLE_FILE
 from handler.errors import FireError
+from tests.keys import KEY, OTHER_KEY, PUBLIC
 from tests.tiny import TinyFiles
 
 
@@ -180,7 +187,14 @@ def test_a_bundle_is_needed_unless_the_mode_is_off(inputs: ArchiveInputs, out: P
 
 @pytest.mark.parametrize(
     "name",
-    ["fire_service.py", "torchserve_fire.py", BUNDLE_FILE, "tiny_net.py", "model-config.yaml"],
+    [
+        "fire_service.py",
+        "torchserve_fire.py",
+        BUNDLE_FILE,
+        SIGNATURE_FILE,
+        "tiny_net.py",
+        "model-config.yaml",
+    ],
 )
 def test_extra_files_take_nobodys_place(
     inputs: ArchiveInputs, out: Path, tmp_path: Path, name: str
@@ -228,3 +242,36 @@ def test_the_entry_around_a_users_handler(user_handler: Path, tmp_path: Path) ->
         entry_for(two)
     with pytest.raises(FireError, match="can be imported"):
         entry_for(tmp_path / "my-handler.py")
+
+
+def test_a_signed_archive_names_each_of_its_files(signed_archive: Path) -> None:
+    verify_archive(signed_archive, [PUBLIC])
+    packed = contents(signed_archive)
+    document = packed.pop(SIGNATURE_FILE)
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()}
+    assert document == sign_files("archive", files, KEY)
+
+
+def test_what_could_not_be_signed_or_trusted_is_refused(
+    inputs: ArchiveInputs, tiny: TinyFiles, out: Path, tmp_path: Path
+) -> None:
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("")
+    for name in ("asking", "off"):
+        (tmp_path / name).mkdir()
+    asking = tiny.config(tmp_path / "asking", trusted_keys=[PUBLIC])
+    off = tiny.config(tmp_path / "off", mode="off")
+    unsigned = Path(shutil.copy(tiny.bundle, tmp_path / "unsigned.safetensors"))
+    other = Path(shutil.copy(tiny.bundle, tmp_path / "other.safetensors"))
+    sign_bundle(other, OTHER_KEY)
+    for changes, options, match in (
+        ({"requirements_file": requirements}, {"signing_key": KEY}, "takes no further file"),
+        ({"config_file": asking}, {}, "trusted_keys: .*give --sign"),
+        ({"config_file": asking}, {"signing_key": OTHER_KEY}, "would not serve: .* not trusted"),
+        ({"config_file": off, "bundle": None}, {"trusted_keys": [PUBLIC]}, "there is no bundle"),
+        ({"bundle": unsigned}, {"trusted_keys": [PUBLIC]}, "cannot read the bundle's signature"),
+        ({"bundle": other}, {"trusted_keys": [PUBLIC]}, "which is not trusted"),
+    ):
+        with pytest.raises(FireError, match=match):
+            package_archive(replace(inputs, **changes), out, **options)
+        assert list(out.iterdir()) == []
