@@ -125,6 +125,7 @@ def entry(name: str, content: bytes) -> bytes:
     return file.getvalue()[:end]
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize(
     "crafted", ["before", "after", "comment", "compressed", "twice", "unsorted"]
 )
@@ -145,9 +146,24 @@ def test_a_zip_file_that_another_reader_may_read_otherwise_is_refused(
             for name, content in files + (files[:1] if crafted == "twice" else []):
                 packed.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, kind)
             packed.comment = b"more" if crafted == "comment" else b""
+        if crafted == "twice":
+            write_reproducibly(archive, archive)
     with zipfile.ZipFile(archive) as packed:
         assert packed.read("net.py") == FILES["net.py"]
     refused(archive, "not written by torchserve-fire")
+
+
+def test_what_unpacks_to_more_than_the_file_holds_is_not_unpacked(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("bomb", bytes(1 << 20))
+    written: list[object] = []
+    monkeypatch.setattr(
+        "directions.deployment.archive_signing.write_entries", lambda *each: written.append(each)
+    )
+    refused(archive, "not written by torchserve-fire")
+    assert written == []
 
 
 def test_what_is_no_archive(tmp_path: Path) -> None:
