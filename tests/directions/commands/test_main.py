@@ -13,6 +13,8 @@ NAMES = (
     "package",
     "show",
     "serve",
+    "ready",
+    "status",
     "swap",
     "sanitize",
     "keygen",
@@ -74,9 +76,14 @@ def test_help_of_each_command(capsys, name):
         ),
         ("show", "--json"),
         ("serve", "--model-store --models --trusted-key"),
-        ("swap", "--model-name --bundle --management --token --sign --trusted-key"),
+        ("swap", "--model-name --bundle --management --token --ca --sign --trusted-key"),
         ("sign", "--key"),
         ("verify", "--trusted-key"),
+        (
+            "ready",
+            "--model-name --version --input --bundle --timeout --management --inference "
+            "--token --inference-token --key-file --ca",
+        ),
         (
             "sanitize",
             "--method --model-file --serialized-file --config-file --clean --bundle --test-clean "
