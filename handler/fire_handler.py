@@ -98,7 +98,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         logits = [item for item in data if isinstance(item, Tensor)]
         answers = iter(self._answers(torch.stack(logits)) if logits else ())
         return [
-            self.refuse(self.context, i, item.status, "InputError", str(item))
+            self.refuse(self.context, i, item.status, "InputError", str(item), item.reason)
             if isinstance(item, InputError)
             else next(answers)
             for i, item in enumerate(data)
@@ -108,17 +108,29 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         """Return the requests whose bodies could be read."""
         return self._predicted
 
-    def _read(self, row: dict[str, Any]) -> Item:
+    def read_sample(self, row: dict[str, Any]) -> Tensor:
+        """Return the sample that a request holds.
+
+        Args:
+            row: the request's parameters.
+
+        Raises:
+            InputError: it holds none.
+        """
+        request = infer_request(row)
+        if request is not None:
+            return read_body(infer_input(request, self.fire_input), self.fire_input)
         name = next((name for name in ("data", "body") if name in row), None)
+        if name is None:
+            raise InputError(
+                "no body: send the input as the body, with its own Content-Type (curl -d alone "
+                "says that it is a form), or as the field 'data'"
+            )
+        return read_body(row[name], self.fire_input)
+
+    def _read(self, row: dict[str, Any]) -> Item:
         try:
-            if name is None:
-                raise InputError(
-                    "no body: send the input as the body, with its own Content-Type (curl -d alone "
-                    "says that it is a form), or as the field 'data'"
-                )
-            request = infer_request(row)
-            body = row[name] if request is None else infer_input(request, self.fire_input)
-            return read_body(body, self.fire_input)
+            return self.read_sample(row)
         except InputError as error:
             return error
 

@@ -34,7 +34,10 @@ def infer_request(row: Mapping[str, Any]) -> dict[str, Any] | None:
             is JSON.
     """
     body = row.get("body")
-    if isinstance(body, (bytes, bytearray, str)) and body[:1] in (b"{", "{"):
+    if isinstance(body, str):
+        body = body.encode()
+    # Other JSON is not read twice.
+    if isinstance(body, (bytes, bytearray)) and body[:1] == b"{" and b'"inputs"' in body:
         try:
             body = json.loads(body)
         except (ValueError, RecursionError):
