@@ -229,27 +229,8 @@ def metadata() -> dict[str, bytes]:
 
 def modes() -> dict[str, bytes]:
     """Every mode of Pillow in every format that can carry it."""
-    names = [
-        "1",
-        "L",
-        "P",
-        "RGB",
-        "RGBA",
-        "CMYK",
-        "YCbCr",
-        "LAB",
-        "HSV",
-        "I",
-        "F",
-        "LA",
-        "La",
-        "PA",
-        "RGBX",
-        "RGBa",
-        "I;16",
-        "I;16B",
-        "I;16L",
-    ]
+    names = ("1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "La")
+    names += ("PA", "RGBX", "RGBa", "I;16", "I;16B", "I;16L")
     cases = {}
     for form in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"):
         for mode in names:

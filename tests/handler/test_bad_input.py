@@ -47,7 +47,7 @@ def check_refusal(status: int, answer: Any) -> None:
     assert message
     assert message.isprintable()
     assert len(message) <= 300
-    assert MARKER not in message
+    assert MARKER[:6] not in message
     json.dumps(answer).encode()
 
 
