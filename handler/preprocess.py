@@ -90,7 +90,9 @@ def image_to_tensor(data: bytes, description: InputDescription) -> Tensor:
                     f"{MAX_PIXELS} in all",
                     status=413,
                 )
-            image = _convert(ImageOps.exif_transpose(image), "RGB" if channels == 3 else "L")
+            # In place: else an image that is upright already, as most are, would be copied.
+            ImageOps.exif_transpose(image, in_place=True)
+            image = _convert(image, "RGB" if channels == 3 else "L")
             if image.size != (width, height):
                 image = image.resize((width, height), Image.Resampling.BILINEAR)
     except InputError:
@@ -107,7 +109,7 @@ def image_to_tensor(data: bytes, description: InputDescription) -> Tensor:
     pixels = torch.from_numpy(np.array(image, dtype=np.uint8)).reshape(height, width, channels)
     mean = torch.tensor(description.mean).view(-1, 1, 1)
     std = torch.tensor(description.std).view(-1, 1, 1)
-    return (pixels.permute(2, 0, 1).contiguous().float().div_(255) - mean).div_(std)
+    return pixels.permute(2, 0, 1).contiguous().float().div_(255).sub_(mean).div_(std)
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:

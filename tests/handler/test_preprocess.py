@@ -152,6 +152,15 @@ def test_the_exif_orientation_is_applied(orientation, form):
     assert tensor[0, :, 17:].max() < 0.1
 
 
+def test_an_upright_image_is_not_copied(monkeypatch):
+    def refuse(image: Image.Image) -> Image.Image:
+        raise AssertionError("copied")
+
+    data = encode(noise((64, 48)), "JPEG")
+    monkeypatch.setattr(Image.Image, "copy", refuse)
+    read_body(data, RGB)
+
+
 def png_of_size(width: int, height: int) -> bytes:
     """A PNG that says it is large; its pixels are never looked at."""
     data = bytearray(encode(Image.new("L", (1, 1))))
