@@ -92,11 +92,13 @@ def image_to_tensor(data: bytes, description: InputDescription) -> Tensor:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            opened = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
-            _check_cost(opened, data)
-            image = _convert(ImageOps.exif_transpose(opened), "RGB" if channels == 3 else "L")
-            if image.size != (width, height):
-                image = image.resize((width, height), Image.Resampling.BILINEAR)
+            image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+            _check_cost(image, data)
+            # In place: else an image that is upright already, as most are, would be copied.
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = _convert(image, "RGB" if channels == 3 else "L")
+            if pixels.size != (width, height):
+                pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
     except InputError:
         raise
     except Image.DecompressionBombError:
@@ -105,10 +107,10 @@ def image_to_tensor(data: bytes, description: InputDescription) -> Tensor:
         ) from None
     except Exception as error:  # A decoder's failure on foreign bytes is the input's fault.
         raise InputError(f"not a readable image: {_reason(error)}") from None
-    pixels = torch.from_numpy(np.array(image, dtype=np.uint8)).reshape(height, width, channels)
+    values = torch.from_numpy(np.array(pixels, dtype=np.uint8)).reshape(height, width, channels)
     mean = torch.tensor(description.mean).view(-1, 1, 1)
     std = torch.tensor(description.std).view(-1, 1, 1)
-    return (pixels.permute(2, 0, 1).contiguous().float().div_(255) - mean).div_(std)
+    return values.permute(2, 0, 1).contiguous().float().div_(255).sub_(mean).div_(std)
 
 
 def _check_cost(image: ImageFile.ImageFile, data: bytes) -> None:
