@@ -12,6 +12,7 @@ them, too.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,7 +46,7 @@ def infer_request(row: Mapping[str, Any]) -> dict[str, Any] | None:
     return body if isinstance(body, dict) and "inputs" in body else None
 
 
-def infer_input(request: Mapping[str, Any], description: InputDescription) -> str | list[Any]:
+def infer_input(request: Mapping[str, Any], description: InputDescription) -> Any:
     """Return the one sample of an inference request, as `read_body` takes it.
 
     Args:
@@ -54,7 +55,7 @@ def infer_input(request: Mapping[str, Any], description: InputDescription) -> st
         description: what the model takes.
 
     Returns:
-        Text in base64, or a nested list in the shape of a sample.
+        Text in base64, or a nested list, whose shape remains to be checked.
 
     Raises:
         InputError: there is not one input, or it is no such tensor.
@@ -78,11 +79,16 @@ def infer_input(request: Mapping[str, Any], description: InputDescription) -> st
         raise InputError(
             f"inputs[0].shape: expected {expected}, or {[1, *expected]}: one sample per request"
         )
-    try:
-        values: list[Any] = np.asarray(data).reshape(expected).tolist()
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        raise InputError(f"inputs[0].data: expected the numbers of the shape {shape}") from None
-    return values
+    if isinstance(data[0], list):
+        if shape == expected:
+            return data
+        if len(data) != 1:
+            raise InputError(f"inputs[0].data: expected one sample, of the shape {shape}")
+        return data[0]
+    # numpy would take room for each of a million short texts as for the longest one of them.
+    if len(data) != math.prod(expected) or not set(map(type, data)) <= {int, float}:
+        raise InputError(f"inputs[0].data: expected the numbers of the shape {shape}")
+    return np.asarray(data, dtype=object).reshape(expected).tolist()
 
 
 def infer_answer(

@@ -97,9 +97,10 @@ def test_no_flags_are_told_without_repair(tmp_path):
         ([{"shape": [12], "datatype": ["FP32"], "data": [1]}], "expected BYTES or one of"),
         ([{"shape": [12], "datatype": "BF16", "data": [1]}], "expected BYTES or one of"),
         ([{"shape": [2, 12], "datatype": "FP32", "data": [1] * 24}], "one sample per request"),
+        ([{"shape": [1, 12], "datatype": "FP32", "data": [[1] * 12] * 2}], "expected one sample"),
         ([{"shape": "12", "datatype": "FP32", "data": [1] * 12}], "expected [12], or [1, 12]"),
         ([{"shape": [12], "datatype": "FP32", "data": [1] * 11}], "expected the numbers of"),
-        ([{"shape": [12], "datatype": "FP32", "data": [[1], [1, 2]]}], "expected the numbers of"),
+        ([{"shape": [12], "datatype": "FP32", "data": ["1"] * 12}], "expected the numbers of"),
     ],
 )
 def test_bad_requests_are_told_what_was_expected(description, inputs, reason):
@@ -107,6 +108,14 @@ def test_bad_requests_are_told_what_was_expected(description, inputs, reason):
         infer_input({"inputs": inputs}, description)
     assert reason in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("data", [[[1], [1, 2]], [[1] * 11], [[1] * 12, [1] * 12], [["1"] * 12]])
+def test_nested_numbers_of_another_shape(tmp_path, data):
+    context = make_archive(tmp_path, TENSOR)
+    ((status, answer),) = ask(start(context), context, [asking([12], "FP32", data)])
+    assert status == 400
+    assert "expected numbers only, of shape [12]" in answer["error"]
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,8 @@ def test_words_with_the_projects_own_handler(tmp_path):
     assert [status for status, _ in answers] == [200, 200, 400, 400, 400]
     assert [max(body, key=body.get) for _, body in answers[:2]] == ["0", "0"]
     assert flags(context, 2) == ["false", "true"]
-    assert "expected integers of 64 bits only, of shape [5]" in answers[2][1]["message"]
+    assert "expected integers only, of shape [5]" in answers[2][1]["message"]
+    assert "integers that 64 bits can hold" in answers[4][1]["message"]
 
 
 @pytest.mark.parametrize(
