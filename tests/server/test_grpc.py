@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
-import ts
-from grpc_tools import protoc
 
+from benchmarks.load.grpc_stubs import load_stubs
 from directions.deployment.server import TorchServe
 from handler.bundle import load_bundle
 from tests.tiny import CLASSES, TinyFiles, image
@@ -24,26 +19,8 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture(scope="session")
-def stubs(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    folder = tmp_path_factory.mktemp("stubs")
-    sources = ["inference.proto", "management.proto", "google/rpc/status.proto"]
-    with zipfile.ZipFile(Path(ts.__file__).parent / "frontend" / "model-server.jar") as jar:
-        for source in sources:
-            jar.extract(source, folder)
-    common = Path(protoc.__file__).parent / "_proto"
-    options = [
-        f"-I{folder}",
-        f"-I{common}",
-        f"--python_out={folder}",
-        f"--grpc_python_out={folder}",
-    ]
-    assert protoc.main(["protoc", *options, *sources]) == 0
-    sys.path.insert(0, str(folder))
-    try:
-        names = ("inference_pb2", "inference_pb2_grpc", "management_pb2", "management_pb2_grpc")
-        return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
-    finally:
-        sys.path.remove(str(folder))
+def stubs() -> SimpleNamespace:
+    return load_stubs()
 
 
 def predict(
