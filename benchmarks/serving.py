@@ -106,7 +106,8 @@ def measure(subject: Subject, requests: int) -> list[dict[str, Any]]:
                 rows += [{"victim": subject.name, **row} for row in measured]
                 if batch_size == BATCH_SIZES[-1]:
                     row = measure_workers(server, prepared.archives)
-                    rows.append({"victim": subject.name, "layers": prepared.layers, **row})
+                    bundle = {"layers": prepared.layers, "passes": prepared.passes}
+                    rows.append({"victim": subject.name, **bundle, **row})
                 for archive in prepared.archives:
                     server.management.unregister(archive, VERSION)
     return rows

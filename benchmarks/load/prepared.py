@@ -45,6 +45,7 @@ class Prepared:
             more, "repaired" serves it with its bundle; "stock", where there is one, with
             TorchServe's own image_classifier.
         layers: where the bundle tells and repairs.
+        passes: how often a flagged image goes through the network.
         clean: JPEG files of images without the trigger, none of which the bundle flags.
         triggered: those of the same images with the trigger, all of which it flags.
     """
@@ -52,6 +53,7 @@ class Prepared:
     store: Path
     archives: tuple[str, ...]
     layers: list[str]
+    passes: int
     clean: list[bytes]
     triggered: list[bytes]
 
@@ -68,10 +70,12 @@ def prepare(subject: Subject, folder: Path) -> Prepared:
     weights = _write_weights(subject, config.describe_input(), folder / "weights.pth")
     calibration = cut_photographs(CALIBRATION, subject.sent, SEED + 1)
     bundle = _build(subject, config, calibration, weights, folder)
-    clean, triggered = _told(bundle, load_model(subject.model_file, weights).model, subject.sent)
+    clean, triggered, passes = _told(
+        bundle, load_model(subject.model_file, weights).model, subject.sent
+    )
     archives = _package(subject, config_file, weights, folder)
     layers = [f"{layer.name} ({layer.role})" for layer in bundle.layers]
-    return Prepared(folder / "store", archives, layers, clean, triggered)
+    return Prepared(folder / "store", archives, layers, passes, clean, triggered)
 
 
 def _write_weights(subject: Subject, described: InputDescription, file: Path) -> Path:
@@ -111,8 +115,8 @@ def _build(
 
 def _told(
     bundle: Bundle, model: nn.Module, size: tuple[int, int]
-) -> tuple[list[bytes], list[bytes]]:
-    """Return images that are judged as they should be, without and with the trigger.
+) -> tuple[list[bytes], list[bytes], int]:
+    """Return images judged as they should be, without and with the trigger, and the passes.
 
     What the bundle misses is measured elsewhere; here a share of triggered requests is to be a
     share of flagged ones.
@@ -133,7 +137,7 @@ def _told(
             f"{SENT}"
         )
     clean, triggered = zip(*kept[:SENT], strict=True)
-    return list(clean), list(triggered)
+    return list(clean), list(triggered), handle.passes
 
 
 def _package(subject: Subject, config_file: Path, weights: Path, folder: Path) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def test_rounds_of_all_archives_become_a_row(server: TorchServe, store) -> None:
     sent: list[tuple[str, bytes]] = []
     setting = Setting("REST", batch_size=8, clients=8, share=0.5)
     triggered = [image(k, triggered=True) for k in range(1, 4)]
-    prepared = Prepared(store, tuple(MODELS), [], [image(k) for k in range(1, 4)], triggered)
+    prepared = Prepared(store, tuple(MODELS), [], 1, [image(k) for k in range(1, 4)], triggered)
 
     async def run() -> dict[str, list[Answered]]:
         async with CLIENTS["REST"](server) as send:
