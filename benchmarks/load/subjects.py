@@ -28,6 +28,7 @@ class Subject:
         sent: (width, height) of the photographs that clients send.
         layers: candidates for telling and repairing, an early and a late one; all would take a
             build very long.
+        patience: how many times as many requests it gets, since it answers the faster.
         stock: whether TorchServe's own image_classifier can serve it.
     """
 
@@ -38,6 +39,7 @@ class Subject:
     settings: str
     sent: tuple[int, int]
     layers: tuple[str, ...]
+    patience: int
     stock: bool
 
 
@@ -52,6 +54,7 @@ SUBJECTS = (
         "std: [0.229, 0.224, 0.225]}",
         (500, 375),
         ("layer1.1", "layer4.0"),
+        1,
         stock=True,
     ),
     # What the repair adds is the larger a share of a request, the smaller the network is.
@@ -63,6 +66,7 @@ SUBJECTS = (
         "{input: image, image_size: [32, 32], mean: [0.5], std: [0.5]}",
         (32, 32),
         ("block1", "block3"),
+        5,
         stock=False,
     ),
 )
