@@ -9,8 +9,6 @@ model, so that many requests take little time. Memory is compared to that after 
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 import tempfile
 from argparse import ArgumentParser
 from functools import partial
@@ -21,10 +19,10 @@ import numpy as np
 from tqdm import tqdm
 
 from directions.deployment.server import TorchServe
-from handler.errors import FireError
 
 from .kept import Kept
 from .load.clients import rest_client
+from .load.command import ended_in_one_line
 from .load.loops import closed_loop
 from .load.prepared import PLAIN, REPAIRED, Prepared, prepare
 from .load.settings import Setting, draw_bodies
@@ -56,14 +54,8 @@ def main() -> None:
     if args.requests <= FIRST:
         parser.error(f"--requests {args.requests}: expected more than the first {FIRST}")
     results = Kept(args.output)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        rows = measure(args.requests)
-    except FireError as error:
-        sys.exit(f"benchmarks.growth: {error}")
-    except KeyboardInterrupt:
-        sys.exit("benchmarks.growth: interrupted")
-    results.replace(SUBJECT.name, rows)
+    with ended_in_one_line("benchmarks.growth"):
+        results.replace(SUBJECT.name, measure(args.requests))
 
 
 def measure(requests: int) -> list[dict[str, Any]]:

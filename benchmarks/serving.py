@@ -10,8 +10,6 @@ lie off 1 by is noise. Which settings are measured stands in `benchmarks/load/se
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 import tempfile
 from argparse import ArgumentParser
 from collections.abc import Awaitable, Callable
@@ -24,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from directions.deployment.server import TorchServe
-from handler.errors import FireError
 
 from .kept import Kept
 from .load.clients import CLIENTS, Send
+from .load.command import ended_in_one_line
 from .load.loops import Answered, closed_loop, open_loop, poisson_moments
 from .load.prepared import AGAIN, PLAIN, REPAIRED, STOCK, VERSION, Prepared, prepare
 from .load.ratios import median_ratios, ratios
@@ -81,16 +79,10 @@ def main() -> None:
     if args.requests < 1:
         parser.error(f"--requests {args.requests}: expected at least 1")
     results = Kept(args.output)
-    # Stopped in whatever way, no server is left behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+    with ended_in_one_line("benchmarks.serving"):
         for subject in SUBJECTS:
             if subject.name in args.subjects:
                 results.replace(subject.name, measure(subject, args.requests))
-    except FireError as error:
-        sys.exit(f"benchmarks.serving: {error}")
-    except KeyboardInterrupt:
-        sys.exit("benchmarks.serving: interrupted")
 
 
 def measure(subject: Subject, requests: int) -> list[dict[str, Any]]:
