@@ -89,7 +89,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             items[position] = (
                 row
                 if usable
-                else InputError("the model has no finite answer to this input", status=422)
+                else InputError("the model has no finite answer to this input", 422, "not finite")
             )
         return items
 
@@ -108,29 +108,30 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         """Return the requests whose bodies could be read."""
         return self._predicted
 
-    def read_sample(self, row: dict[str, Any]) -> Tensor:
-        """Return the sample that a request holds.
+    def body_of(self, row: dict[str, Any]) -> Any:
+        """Return a request's body, as `read_body` takes it.
 
         Args:
             row: the request's parameters.
 
         Raises:
-            InputError: it holds none.
+            InputError: there is none, or it is a bad request of the Open Inference Protocol.
         """
         request = infer_request(row)
         if request is not None:
-            return read_body(infer_input(request, self.fire_input), self.fire_input)
+            return infer_input(request, self.fire_input)
         name = next((name for name in ("data", "body") if name in row), None)
         if name is None:
             raise InputError(
                 "no body: send the input as the body, with its own Content-Type (curl -d alone "
-                "says that it is a form), or as the field 'data'"
+                "says that it is a form), or as the field 'data'",
+                reason="empty",
             )
-        return read_body(row[name], self.fire_input)
+        return row[name]
 
     def _read(self, row: dict[str, Any]) -> Item:
         try:
-            return self.read_sample(row)
+            return read_body(self.body_of(row), self.fire_input)
         except InputError as error:
             return error
 

@@ -62,32 +62,42 @@ def infer_input(request: Mapping[str, Any], description: InputDescription) -> An
     """
     inputs = request["inputs"]
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise InputError("inputs: expected a list of one input, with name, shape, datatype, data")
+        raise InputError(
+            "inputs: expected a list of one input, with name, shape, datatype, data", reason="JSON"
+        )
     shape, datatype, data = (inputs[0].get(key) for key in ("shape", "datatype", "data"))
     if not isinstance(data, list) or not data:
         raise InputError(
-            "inputs[0].data: expected a list; raw_input_contents do not come through TorchServe"
+            "inputs[0].data: expected a list; raw_input_contents do not come through TorchServe",
+            reason="empty",
         )
     if datatype == "BYTES":
         if len(data) != 1 or not isinstance(data[0], str):
-            raise InputError("inputs[0].data: expected one image in base64")
+            raise InputError("inputs[0].data: expected one image in base64", reason="base64")
         return data[0]
     if datatype not in NUMBERS:
-        raise InputError(f"inputs[0].datatype: expected BYTES or one of {', '.join(NUMBERS)}")
+        raise InputError(
+            f"inputs[0].datatype: expected BYTES or one of {', '.join(NUMBERS)}", reason="JSON"
+        )
     expected = list(description.shape)
     if shape not in (expected, [1, *expected]):
         raise InputError(
-            f"inputs[0].shape: expected {expected}, or {[1, *expected]}: one sample per request"
+            f"inputs[0].shape: expected {expected}, or {[1, *expected]}: one sample per request",
+            reason="shape",
         )
     if isinstance(data[0], list):
         if shape == expected:
             return data
         if len(data) != 1:
-            raise InputError(f"inputs[0].data: expected one sample, of the shape {shape}")
+            raise InputError(
+                f"inputs[0].data: expected one sample, of the shape {shape}", reason="shape"
+            )
         return data[0]
     # numpy would take room for each of a million short texts as for the longest one of them.
     if len(data) != math.prod(expected) or not set(map(type, data)) <= {int, float}:
-        raise InputError(f"inputs[0].data: expected the numbers of the shape {shape}")
+        raise InputError(
+            f"inputs[0].data: expected the numbers of the shape {shape}", reason="shape"
+        )
     return np.asarray(data, dtype=object).reshape(expected).tolist()
 
 

@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import base64
-import importlib
-import sys
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
 import requests
-import ts
-from grpc_tools import protoc
 
 from directions.deployment.server import TorchServe
 from tests.tiny import CLASSES, image
 
 pytestmark = pytest.mark.server
-
-SOURCE = "open_inference_grpc.proto"
-
-
-@pytest.fixture(scope="module")
-def oip(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    folder = tmp_path_factory.mktemp("oip")
-    with zipfile.ZipFile(Path(ts.__file__).parent / "frontend" / "model-server.jar") as jar:
-        jar.extract(SOURCE, folder)
-    options = [f"-I{folder}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
-    assert protoc.main(["protoc", *options, SOURCE]) == 0
-    sys.path.insert(0, str(folder))
-    try:
-        return SimpleNamespace(
-            messages=importlib.import_module("open_inference_grpc_pb2"),
-            services=importlib.import_module("open_inference_grpc_pb2_grpc"),
-        )
-    finally:
-        sys.path.remove(str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +44,12 @@ def over_rest(server: TorchServe, body: Any) -> requests.Response:
     )
 
 
-def over_grpc(server: TorchServe, oip: Any, *inputs: dict[str, Any], **fields: Any) -> Any:
-    request = oip.messages.ModelInferRequest(model_name="tiny", inputs=inputs, **fields)
+def over_grpc(server: TorchServe, stubs: Any, *inputs: dict[str, Any], **fields: Any) -> Any:
+    request = stubs.open_inference_grpc_pb2.ModelInferRequest(
+        model_name="tiny", inputs=inputs, **fields
+    )
     with grpc.insecure_channel(server.addresses.grpc_inference) as channel:
-        stub = oip.services.GRPCInferenceServiceStub(channel)
+        stub = stubs.open_inference_grpc_pb2_grpc.GRPCInferenceServiceStub(channel)
         metadata = (("authorization", f"Bearer {server.tokens.inference}"),)
         return stub.ModelInfer(request, metadata=metadata, timeout=60)
 
@@ -107,14 +84,14 @@ def test_images_over_rest(oip_server: TorchServe) -> None:
         assert outputs["flagged"] == outputs["repaired"] == [triggered]
 
 
-def test_a_batch_over_grpc_with_a_bad_image(oip_server: TorchServe, oip: Any) -> None:
+def test_a_batch_over_grpc_with_a_bad_image(oip_server: TorchServe, stubs: Any) -> None:
     bodies = [image(k % 4, triggered=k % 2 == 1) for k in range(8)]
     bodies[5] = b"not an image"
     before = worker(oip_server)
     with ThreadPoolExecutor(8) as pool:
         answers = list(
             pool.map(
-                lambda k: over_grpc(oip_server, oip, image_input(bodies[k]), id=str(k)), range(8)
+                lambda k: over_grpc(oip_server, stubs, image_input(bodies[k]), id=str(k)), range(8)
             )
         )
     for k, answer in enumerate(answers):
@@ -130,15 +107,15 @@ def test_a_batch_over_grpc_with_a_bad_image(oip_server: TorchServe, oip: Any) ->
     assert worker(oip_server) == before
 
 
-def test_numbers_over_grpc(oip_server: TorchServe, oip: Any) -> None:
+def test_numbers_over_grpc(oip_server: TorchServe, stubs: Any) -> None:
     values = [0.0] * 192
     values[4 * 8 + 4] = 1.0
     one = {"name": "x", "datatype": "FP32", "contents": {"fp32_contents": values}}
-    answer = over_grpc(oip_server, oip, one | {"shape": [1, 3, 8, 8]})
+    answer = over_grpc(oip_server, stubs, one | {"shape": [1, 3, 8, 8]})
     assert contents(answer)["classes"][0].decode() == f'"{CLASSES[3]}"'
 
 
-def test_bad_requests_over_grpc_leave_the_worker_alive(oip_server: TorchServe, oip: Any) -> None:
+def test_bad_requests_over_grpc_leave_the_worker_alive(oip_server: TorchServe, stubs: Any) -> None:
     numbers = {"name": "x", "datatype": "FP32", "shape": [3, 8, 8]}
     before = worker(oip_server)
     for inputs, fields in [
@@ -151,13 +128,13 @@ def test_bad_requests_over_grpc_leave_the_worker_alive(oip_server: TorchServe, o
         ([numbers | {"datatype": "FP16"}], {}),
         ([{"name": "", "datatype": "", "shape": [-1]}], {}),
     ]:
-        outputs = contents(over_grpc(oip_server, oip, *inputs, **fields))
+        outputs = contents(over_grpc(oip_server, stubs, *inputs, **fields))
         assert outputs["code"] == [400], outputs
     not_a_number = numbers | {"contents": {"fp32_contents": [float("nan")] * 192}}
     with pytest.raises(grpc.RpcError):  # TorchServe's own JSON does not take it.
-        over_grpc(oip_server, oip, not_a_number)
+        over_grpc(oip_server, stubs, not_a_number)
     assert worker(oip_server) == before
-    assert contents(over_grpc(oip_server, oip, image_input(image(1))))["flagged"] == [False]
+    assert contents(over_grpc(oip_server, stubs, image_input(image(1))))["flagged"] == [False]
 
 
 @pytest.mark.parametrize("inputs", [None, [], [3], [{"name": "x"}], "text"])
