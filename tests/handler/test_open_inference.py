@@ -2,10 +2,12 @@ import base64
 import json
 
 import pytest
+import torch
 
 from handler.errors import InputError
 from handler.fire_handler import FireHandler
 from handler.open_inference import infer_input, infer_request
+from handler.preprocess import read_body
 
 from .archive import IMAGE, TENSOR, ask, grey, make_archive, make_bundle, softmax
 
@@ -62,6 +64,14 @@ def test_flat_and_nested_numbers(tmp_path):
     ]
     answers = [outputs(answer) for _, answer in ask(start(context), context, rows)]
     assert [answer["flagged"][2] for answer in answers] == [[True], [True], [False]]
+
+
+def test_what_was_flagged_can_be_kept(tmp_path):
+    context = make_archive(tmp_path, IMAGE)
+    service = start(context)
+    row = asking([1], "BYTES", [base64.b64encode(grey(255)).decode()])
+    sample = read_body(service.body_of(row), service.fire_input)
+    assert torch.equal(sample, torch.ones(3, 2, 2))
 
 
 def test_errors_keep_the_shape_that_answers_must_have(tmp_path):

@@ -54,6 +54,14 @@ def test_tensors_are_read_back_by_build(tmp_path):
     assert samples.class_names is None
 
 
+def test_integers_stay_integers(tmp_path):
+    quarantine = Quarantine(QuarantineConfig(tmp_path), "m", InputDescription("integers", (3,)))
+    kept = torch.tensor([7, 0, 2**40 + 1])
+    quarantine.keep(kept)
+    samples = open_samples(tmp_path / "m", HandlerConfig("integers"))
+    assert torch.equal(samples.load([0]), kept[None])
+
+
 def test_what_no_image_gives_is_not_kept(tmp_path):
     quarantine = Quarantine(QuarantineConfig(tmp_path), "m", COLOUR)
     quarantine.keep(torch.full((3, 4, 4), 1e6))
