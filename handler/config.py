@@ -143,6 +143,11 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
     for name in ("model_class", "example"):
         if fields.has(name):
             settings[name] = fields.text(name)
+    if "/" in settings.get("example", ""):
+        raise ConfigError(
+            f"{fields.where('example')}: {settings['example']}, expected the name of a file at the "
+            "top of the archive"
+        )
     if fields.has("mode"):
         if fields.peek("mode") is False:  # YAML reads a bare `off` as false.
             fields.raw("mode")

@@ -21,6 +21,8 @@ from handler.errors import FireError, SignatureError
 from ..signing_key import public_key_of
 from .archive import MANIFEST
 from .archive_signing import sign_folder
+from .load_as_worker import Body
+from .probes import random_bodies
 from .reproducible_zip import write_reproducibly
 
 
@@ -39,6 +41,16 @@ class UnpackedArchive:
     digest: str
     input: InputDescription
     signing_key: Ed25519PrivateKey | None = None
+
+    def bodies(self) -> list[Body]:
+        """Return requests to try it with: its example, where it names one, else random inputs."""
+        manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+        config = manifest["model"].get("configFile")
+        example = load_config(self.folder / config).example if config else None
+        if example is None:
+            return random_bodies(self.input)
+        kind = "application/json" if example.endswith(".json") else "application/octet-stream"
+        return [Body((self.folder / example).read_bytes(), kind)]
 
     def write(self, version: str, target: Path) -> None:
         """Write it as an archive of a version."""

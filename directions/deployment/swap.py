@@ -30,7 +30,7 @@ from .next_archive import (
     unpacked_with,
     version_of,
 )
-from .probes import check_predictions, random_bodies
+from .probes import check_predictions
 from .process_group import interrupts_deferred
 
 READY_SECONDS = 300.0
@@ -119,7 +119,7 @@ def swap_bundle(
     with unpacked_with(archive, bundle, signing_key, trusted_keys) as unpacked:
         if unpacked.digest != digest:
             raise FireError(f"{bundle}: was changed while it was read")
-        bodies = random_bodies(unpacked.input)
+        bodies = unpacked.bodies()
         expected = load_as_worker(unpacked.folder, name, bodies)
         report("the new bundle fits the model")
         version, file, is_new = _place(target, name, old, unpacked, version)

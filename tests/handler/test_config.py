@@ -117,6 +117,8 @@ def test_modes_as_yaml_reads_them(tmp_path, mode):
         ({"topk": True}, "topk"),
         ({"model_class": ""}, "model_class"),
         ({"model_class": 3}, "model_class"),
+        ({"example": "folder/one.json"}, "example"),
+        ({"example": 1}, "example"),
         ({"mode": True}, "mode"),
         ({"mode": None}, "mode"),
         ({"mode": ["repair"]}, "mode"),

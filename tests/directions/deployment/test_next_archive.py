@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from directions.deployment.archive_signing import verify_archive
+from directions.deployment.load_as_worker import Body
 from directions.deployment.next_archive import (
     bundle_digest_of,
     check_packed_here,
@@ -47,6 +48,17 @@ def test_only_archives_of_this_project(tmp_path: Path) -> None:
         archive.writestr("MAR-INF/MANIFEST.json", "{}")
     with pytest.raises(FireError, match="--bundle"):
         check_packed_here(path)
+
+
+def test_it_is_tried_with_its_example_where_it_names_one(
+    store: Path, tiny: TinyFiles, tmp_path: Path
+) -> None:
+    with unpacked_with(store / "tiny-1.0.mar", tiny.other_bundle) as unpacked:
+        assert len(unpacked.bodies()) > 1
+        config = unpacked.folder / "model-config.yaml"
+        config.write_text(config.read_text() + "  example: one.txt\n")
+        (unpacked.folder / "one.txt").write_bytes(b"a good film")
+        assert unpacked.bodies() == [Body(b"a good film", "application/octet-stream")]
 
 
 def test_the_successor_of_a_signed_archive_is_signed(
