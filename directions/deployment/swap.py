@@ -28,6 +28,7 @@ from .next_archive import (
 )
 from .probes import check_predictions, random_bodies
 from .process_group import interrupts_deferred
+from .swap_lock import swap_lock
 
 READY_SECONDS = 300.0
 UNDO_SECONDS = 15.0
@@ -66,7 +67,7 @@ def swap_bundle(
     registered, and asked for predictions that must be those computed here; then it becomes the
     default, and the old version is unregistered when it has answered what it received. Where
     anything fails before that, the new version and its file are removed and the old one serves on.
-    A swap that was cut off can be run again.
+    A swap that was cut off can be run again. Of two at once, one is refused and changes nothing.
 
     Args:
         target: the server.
@@ -84,6 +85,20 @@ def swap_bundle(
     digest = load_bundle(bundle).digest
     if version is not None:
         check_name("version", version)
+    # As a name of a file, it must not lead out of the model store.
+    check_name("model name", name)
+    with swap_lock(target.model_store, name):
+        return _swap(target, name, bundle, digest, version, report)
+
+
+def _swap(
+    target: Target,
+    name: str,
+    bundle: Path,
+    digest: str,
+    version: str | None,
+    report: Callable[[str], None],
+) -> str:
     old = target.management.describe(name)
     archive = _archive_of(target, old)
     check_packed_here(archive)
@@ -149,6 +164,9 @@ def _place(
         registered = {model.version for model in target.management.describe_all(name)}
         file = archive_path(target.model_store, name, version)
         if not file.exists() and version not in registered:
+            for unfinished in target.model_store.glob(f".{file.name}.*.tmp"):
+                # Of a swap that was killed while it wrote.
+                unfinished.unlink(missing_ok=True)
             unpacked.write(version, file)
             return version, file, True
         if file.exists() and version != old.version:

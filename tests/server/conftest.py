@@ -1,4 +1,4 @@
-"""What the tests against a real TorchServe share: gRPC stubs, made from its own protocol files."""
+"""What the tests against a real TorchServe share."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ import pytest
 import ts
 from grpc_tools import protoc
 
+from directions.deployment import swap
+from directions.deployment.load_as_worker import Answer, Body, load_as_worker
+from handler.bundle import BUNDLE_FILE
+from handler.load_model import file_sha256
+
 
 @pytest.fixture(scope="session")
 def stubs(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The modules of TorchServe's gRPC services, made from its own protocol files."""
     folder = tmp_path_factory.mktemp("stubs")
     sources = ["inference.proto", "management.proto", "google/rpc/status.proto"]
     with zipfile.ZipFile(Path(ts.__file__).parent / "frontend" / "model-server.jar") as jar:
@@ -34,3 +40,17 @@ def stubs(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     finally:
         sys.path.remove(str(folder))
+
+
+@pytest.fixture
+def each_bundle_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an archive answers here is worked out once per bundle, not at each of many swaps."""
+    known: dict[str, list[Answer]] = {}
+
+    def load(folder: Path, name: str, bodies: list[Body]) -> list[Answer]:
+        digest = file_sha256(folder / BUNDLE_FILE)
+        if digest not in known:
+            known[digest] = load_as_worker(folder, name, bodies)
+        return known[digest]
+
+    monkeypatch.setattr(swap, "load_as_worker", load)
