@@ -111,6 +111,7 @@ def _swap(
         report(f"{name} {old.version} serves with this bundle already")
         for left in _left_over(target, old, archive):
             _retire(target, left, report)
+        _report_others(target, old.name, old.version, report)
         return old.version
     check_writable(archive_path(target.model_store, name, version or next_version(old.version)))
     with unpacked_with(archive, bundle) as unpacked:
@@ -122,6 +123,7 @@ def _swap(
     _put_into_service(target, old, version, file, is_new, bodies, expected)
     report(f"{name} {version} answers as it should and is the default now")
     _retire(target, old, report)
+    _report_others(target, name, version, report)
     return version
 
 
@@ -267,3 +269,10 @@ def _retire(target: Target, old: ModelVersion, report: Callable[[str], None]) ->
             "run the same swap again to finish it"
         ) from error
     report(f"{old.name} {old.version} is unregistered; its archive stays in the model store")
+
+
+def _report_others(target: Target, name: str, version: str, report: Callable[[str], None]) -> None:
+    # A swap to another bundle, or with --version, may have been cut off before this one.
+    for other in target.management.describe_all(name):
+        if other.version != version:
+            report(f"{name} {other.version} is registered, too, for requests that name it")

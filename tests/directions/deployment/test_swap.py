@@ -52,3 +52,12 @@ def test_where_a_version_exists_already_is_told(
     for more, where in (((), f"as {there}"), (("1.1",), f"as {there} and in the server")):
         with pytest.raises(FireError, match=f"exists already, {re.escape(where)}$"):
             swap_bundle(target(tmp_path, *more), "tiny", tiny.other_bundle, "1.1")
+
+
+def test_further_versions_are_told(store: Path, tiny: TinyFiles) -> None:
+    lines: list[str] = []
+    assert swap_bundle(target(store, "7"), "tiny", tiny.bundle, report=lines.append) == "1.0"
+    assert lines == [
+        "tiny 1.0 serves with this bundle already",
+        "tiny 7 is registered, too, for requests that name it",
+    ]
