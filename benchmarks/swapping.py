@@ -133,12 +133,13 @@ def swapping_table(results: dict[str, Any]) -> str:
     early, late = results["after the second swap"], results["after the last swap"]
     lines = [
         "| swaps | requests | failed | wrong | first / second bundle "
-        "| worker memory, last / second swap | server memory | unpacked archives |",
-        "|---|---|---|---|---|---|---|---|",
+        "| worker memory, last / second swap | server memory | processes | unpacked archives |",
+        "|---|---|---|---|---|---|---|---|---|",
         f"| {results['swaps']} | {results['requests']} | {results['failed']} | {results['wrong']} "
         f"| {results['first bundle']} / {results['second bundle']} "
         f"| {late['worker'] / early['worker']:.3f} | {late['server'] / early['server']:.3f} "
-        f"| {early['unpacked']} -> {late['unpacked']} |",
+        f"| {early['processes']} → {late['processes']} "
+        f"| {early['unpacked']} → {late['unpacked']} |",
     ]
     return "\n".join(lines) + "\n"
 
@@ -226,17 +227,15 @@ def _wait_for(answered: Sequence[Answered], more: int) -> None:
 
 
 def _sizes(server: TorchServe) -> dict[str, float]:
-    """Return the memory of worker and server, and how many archives lie unpacked."""
+    """Return the memory of worker and server in MB, and the count of processes and folders."""
     (worker,) = server.management.describe(MODEL).workers
     process = psutil.Process(worker)
-    java = [
-        each
-        for each in psutil.Process(server.pid).children(recursive=True)
-        if each.name() == "java"
-    ]
+    family = psutil.Process(server.pid).children(recursive=True)
+    java = [each for each in family if each.name() == "java"]
     return {
         "worker": process.memory_full_info().uss / MEGABYTE,
         "server": sum(each.memory_info().rss for each in java) / MEGABYTE,
+        "processes": len(family),
         "unpacked": len(list(Path(process.cwd()).parent.iterdir())),
     }
 
