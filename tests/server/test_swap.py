@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -120,15 +120,31 @@ def test_no_request_is_lost_during_swaps_back_and_forth(
     swap_under_load(server, bundle, [other, bundle, other])
 
 
+def refused_second(server: TorchServe, bundle: Path) -> Callable[[str], None]:
+    """Return a report that tries the same swap again while the first is under way."""
+
+    def report(line: str) -> None:
+        if line.startswith("registering"):
+            with pytest.raises(FireError, match="another swap of this model is under way") as told:
+                swap_bundle(target(server), NAME, bundle)
+            assert str(told.value).count("\n") == 0
+
+    return report
+
+
 def swap_under_load(server: TorchServe, serves: Path, following: list[Path]) -> str:
-    """Swap one bundle after the other while requests come; return the version that serves."""
+    """Swap one bundle after the other while requests come; return the version that serves.
+
+    Each is tried a second time meanwhile, which is refused.
+    """
     version = server.management.describe(NAME).version
     old = load_bundle(serves).digest
     with steady_traffic(clients(server)) as outcomes:
         for file in following:
             begun, new = len(outcomes), load_bundle(file).digest
             wait_for(outcomes, 20)
-            assert swap_bundle(target(server), NAME, file) == next_version(version)
+            report = refused_second(server, file)
+            assert swap_bundle(target(server), NAME, file, report=report) == next_version(version)
             version = next_version(version)
             wait_for(outcomes, 20)
             # Those that were on their way when the version changed are answered by now.

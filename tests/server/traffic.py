@@ -1,4 +1,4 @@
-"""Requests that carry their identity in what they show, and clients that never pause.
+"""Requests that carry their identity in what they show, and clients that send them.
 
 Three quadrants of an 8 x 8 image are as bright as a number says, so that the right probabilities
 of each number are others: an answer to another request is seen as wrong.
@@ -25,6 +25,7 @@ from tests.tiny import CLASSES, image
 LEVELS, STEP = 14, 9
 NUMBERS = LEVELS**3
 TOLERANCE = 1e-4
+PAUSE_SECONDS = 0.01
 BAD = (
     b"not an image",
     image(1)[:60],
@@ -159,7 +160,8 @@ def steady_traffic(clients: Sequence[Client]) -> Iterator[list[Outcome]]:
 
     def work(first: int, client: Client) -> None:
         index = first
-        while not stop.is_set():
+        # A worker that is being started needs its share of few cores.
+        while not stop.wait(PAUSE_SECONDS):
             outcomes.append(client(index))
             index += len(clients)
 
