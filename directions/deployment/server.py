@@ -21,6 +21,7 @@ import requests
 
 from handler.errors import FireError
 
+from ..signing_key import KEY_VARIABLE
 from ..write_file import check_writable
 from .java import find_java, java_environment
 from .management import Management, open_session
@@ -106,10 +107,15 @@ class TorchServe:
         self.model_store = Path(model_store).resolve()
         self._models = list(models)
         self._config = config or find_config()
-        self._settings = {**read_properties(self._config), **(settings or {})}
+        self._settings = read_properties(self._config)
+        self._rewritten = free_ports or bool(settings) or "metrics_config" in self._settings
+        if "metrics_config" in self._settings:
+            # TorchServe would look for it in its working folder.
+            beside = self._config.resolve().parent / self._settings["metrics_config"]
+            self._settings["metrics_config"] = str(beside)
+        self._settings |= settings or {}
         if free_ports:
             self._settings = with_free_ports(self._settings)
-        self._rewritten = free_ports or bool(settings)
         self._given_folder = folder
         self._python = python
         self._temporary: Path | None = None
@@ -197,6 +203,8 @@ class TorchServe:
         environment |= {name: str(self.folder / "logs") for name in LOG_VARIABLES}
         # It would overrule --ts-config.
         environment.pop("TS_CONFIG_FILE", None)
+        # A server checks signatures and makes none.
+        environment.pop(KEY_VARIABLE, None)
         with self.console.open("wb") as console, interrupts_deferred():
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter.
                 command,

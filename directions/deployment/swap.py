@@ -5,13 +5,16 @@ from __future__ import annotations
 import filecmp
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from handler.bundle import load_bundle
 from handler.errors import FireError
 
+from ..bundle_signature import check_bundle_signature
 from ..write_file import check_writable
 from .archive import archive_path, check_name
 from .drain import drain
@@ -22,6 +25,7 @@ from .next_archive import (
     bundle_digest_of,
     check_packed_here,
     differ_only_in_bundle,
+    must_be_signed,
     next_version,
     unpacked_with,
     version_of,
@@ -60,6 +64,9 @@ def swap_bundle(
     bundle: Path,
     version: str | None = None,
     report: Callable[[str], None] = print,
+    *,
+    signing_key: Ed25519PrivateKey | None = None,
+    trusted_keys: Sequence[str] = (),
 ) -> str:
     """Make a model serve with another bundle, as a new version.
 
@@ -75,6 +82,10 @@ def swap_bundle(
         bundle: the new bundle.
         version: the new version's number; the old one's with the last number increased where None.
         report: called with a line for each step.
+        signing_key: to sign the new archive with; needed where the old one is signed, or asks for
+            it. The old one must be signed by this key or a trusted one.
+        trusted_keys: public keys, one of which must have signed the bundle; where there are none,
+            it need not be signed.
 
     Returns:
         The version that serves now.
@@ -83,48 +94,49 @@ def swap_bundle(
         FireError: nothing was swapped, or the old version could not be unregistered; says which.
     """
     digest = load_bundle(bundle).digest
+    if trusted_keys:
+        check_bundle_signature(bundle, digest, trusted_keys)
     if version is not None:
         check_name("version", version)
     # As a name of a file, it must not lead out of the model store.
     check_name("model name", name)
+    # A wrong token or model store is told as such, not as one that takes no lock.
+    _archive_of(target, target.management.describe(name))
     with swap_lock(target.model_store, name):
-        return _swap(target, name, bundle, digest, version, report)
-
-
-def _swap(
-    target: Target,
-    name: str,
-    bundle: Path,
-    digest: str,
-    version: str | None,
-    report: Callable[[str], None],
-) -> str:
-    old = target.management.describe(name)
-    archive = _archive_of(target, old)
-    check_packed_here(archive)
-    if version_of(archive) != old.version:
-        raise FireError(
-            f"{archive}: holds version {version_of(archive)}, the server has {old.version} as the "
-            "default: is this the server's model store?"
-        )
-    if bundle_digest_of(archive) == digest:
-        report(f"{name} {old.version} serves with this bundle already")
-        for left in _left_over(target, old, archive):
-            _retire(target, left, report)
-        _report_others(target, old.name, old.version, report)
-        return old.version
-    check_writable(archive_path(target.model_store, name, version or next_version(old.version)))
-    with unpacked_with(archive, bundle) as unpacked:
-        bodies = random_bodies(unpacked.input)
-        expected = load_as_worker(unpacked.folder, name, bodies)
-        report("the new bundle fits the model")
-        version, file, is_new = _place(target, name, old, unpacked, version)
-    report(f"registering {name} {version} ({file.name})")
-    _put_into_service(target, old, version, file, is_new, bodies, expected)
-    report(f"{name} {version} answers as it should and is the default now")
-    _retire(target, old, report)
-    _report_others(target, name, version, report)
-    return version
+        # What a swap that has just ended made of it.
+        old = target.management.describe(name)
+        archive = _archive_of(target, old)
+        check_packed_here(archive)
+        if version_of(archive) != old.version:
+            raise FireError(
+                f"{archive}: holds version {version_of(archive)}, the server has {old.version} as "
+                "the default: is this the server's model store?"
+            )
+        if bundle_digest_of(archive) == digest:
+            report(f"{name} {old.version} serves with this bundle already")
+            for left in _left_over(target, old, archive):
+                _retire(target, left, report)
+            _report_others(target, old.name, old.version, report)
+            return old.version
+        if signing_key is None and must_be_signed(archive):
+            raise FireError(
+                f"{archive}: is signed, or asks for it (handler: trusted_keys), so the next "
+                "version must be, too: give --sign"
+            )
+        check_writable(archive_path(target.model_store, name, version or next_version(old.version)))
+        with unpacked_with(archive, bundle, signing_key, trusted_keys) as unpacked:
+            if unpacked.digest != digest:
+                raise FireError(f"{bundle}: was changed while it was read")
+            bodies = random_bodies(unpacked.input)
+            expected = load_as_worker(unpacked.folder, name, bodies)
+            report("the new bundle fits the model")
+            version, file, is_new = _place(target, name, old, unpacked, version)
+        report(f"registering {name} {version} ({file.name})")
+        _put_into_service(target, old, version, file, is_new, bodies, expected)
+        report(f"{name} {version} answers as it should and is the default now")
+        _retire(target, old, report)
+        _report_others(target, name, version, report)
+        return version
 
 
 def _archive_of(target: Target, model: ModelVersion) -> Path:
