@@ -53,7 +53,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             items[position] = (
                 row
                 if usable
-                else InputError("the model has no finite answer to this input", status=422)
+                else InputError("the model has no finite answer to this input", 422, "not finite")
             )
         return items
 
@@ -78,7 +78,8 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             if name is None:
                 raise InputError(
                     "no body: send the input as the body, with its own Content-Type (curl -d alone "
-                    "says that it is a form), or as the field 'data'"
+                    "says that it is a form), or as the field 'data'",
+                    reason="empty",
                 )
             return read_body(row[name], self.fire_input)
         except InputError as error:

@@ -49,6 +49,9 @@ class Quarantine:
         model: the model's name.
         description: what the model takes.
 
+    Attributes:
+        description: the same.
+
     Raises:
         ConfigError: the folder cannot be made, or takes no files.
     """
@@ -56,7 +59,7 @@ class Quarantine:
     def __init__(self, config: QuarantineConfig, model: str, description: InputDescription) -> None:
         self._folder = config.folder / model
         self._config = config
-        self._description = description
+        self.description = description
         self._suffix = SUFFIXES[description.kind]
         self._lock = threading.Lock()
         self._failed = False
@@ -102,11 +105,11 @@ class Quarantine:
 
     def _encode(self, sample: Tensor) -> bytes | None:
         file = io.BytesIO()
-        if self._description.kind == "tensor":
+        if self.description.kind == "tensor":
             np.savez(file, inputs=sample.numpy()[None])
             return file.getvalue()
-        mean = torch.tensor(self._description.mean).view(-1, 1, 1)
-        std = torch.tensor(self._description.std).view(-1, 1, 1)
+        mean = torch.tensor(self.description.mean).view(-1, 1, 1)
+        std = torch.tensor(self.description.std).view(-1, 1, 1)
         shades = (sample * std + mean) * 255
         pixels = shades.round().clamp(0, 255)
         if not bool((pixels - shades).abs().max() <= ROUNDING):

@@ -7,7 +7,6 @@ start, and an answer that went by the corrections is not given.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -22,11 +21,10 @@ from .archive_signature import check_archive_folder
 from .attach import RepairHandle, attach
 from .bundle import BUNDLE_FILE, Bundle, InputDescription, Layer, load_bundle
 from .config import HandlerConfig, parse_config
-from .errors import ConfigError, FireError, InputError, ModelError
+from .errors import ConfigError, FireError, ModelError
 from .fit import check_model_fits, matching_input
 from .layers import eager_model
 from .load_model import file_sha256
-from .preprocess import read_body
 from .quarantine import Quarantine
 from .watch import Watch
 
@@ -249,14 +247,9 @@ class RepairMixin:
         if self._corrections is None or not any(flag is not None for flag in flags):
             return
         self._watch.judged(self._corrections.verdict, flags, context.request_ids or {})
-        if not self._watch.keeps:
-            return
-        for i, flag in enumerate(flags):
+        for row, flag in zip(data, flags, strict=True):
             if flag:
-                body = data[i].get("data", data[i].get("body"))
-                # A handler of the user's may take what ours does not.
-                with contextlib.suppress(InputError):
-                    self._watch.keep(read_body(body, self.fire_input))
+                self._watch.keep(row.get("data", row.get("body")))
 
     def _judged(self, answer: Any, flag: bool | None, passes: int, index: int, context: Any) -> Any:
         """Return one request's answer as the mode wants it, and set its headers."""

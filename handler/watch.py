@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import math
 import os
+import threading
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import Any
-
-from torch import Tensor
 
 from . import torchserve_metrics as metrics
 from .bundle import Bundle
 from .clean_scores import CleanScores
+from .errors import InputError
 from .flagged_log import FlaggedLog
+from .preprocess import read_body
 from .quarantine import Quarantine
 from .score_drift import ScoreDrift
 from .tally import Key, Tally
@@ -24,6 +26,8 @@ from .verdict import Verdict
 logger = logging.getLogger(__name__)
 
 LIMITS = (-4.0, -2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+WAITING = 64
+"""Flagged inputs that may wait to be kept."""
 LABELS = (*(f"{limit:g}" for limit in LIMITS), "+Inf")
 
 
@@ -49,15 +53,12 @@ class Watch:
         model, digest = str(context.model_name), bundle.digest if bundle else ""
         self._mode = mode
         self._quarantine = quarantine
+        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="fire-quarantine")
+        self._free = threading.Semaphore(WAITING)
         self._metrics = metrics.TorchServeMetrics(context.metrics, model, version, digest)
         self._tally = Tally(self._give)
         self._log = FlaggedLog(model, version, digest, mode)
         self._scales = [_Scale(*told) for told in _told_by(bundle)] if bundle else []
-
-    @property
-    def keeps(self) -> bool:
-        """Whether flagged inputs are kept."""
-        return self._quarantine is not None
 
     def judged(
         self, verdict: Verdict, flags: Sequence[bool | None], request_ids: Mapping[int, str]
@@ -86,10 +87,25 @@ class Watch:
             if flag:
                 self._log.write(request_ids.get(i, ""), place)
 
-    def keep(self, sample: Tensor) -> None:
-        """Keep a flagged input."""
-        if self._quarantine is not None:
-            self._quarantine.keep(sample)
+    def keep(self, body: Any) -> None:
+        """Keep a flagged request's input, a while later, where inputs are kept.
+
+        Whoever sends many must not slow the answers down: what comes while `WAITING` others wait
+        is not kept.
+
+        Args:
+            body: as TorchServe hands it over.
+        """
+        if self._quarantine is not None and self._free.acquire(blocking=False):
+            self._keeper.submit(self._keep, self._quarantine, body)
+
+    def _keep(self, quarantine: Quarantine, body: Any) -> None:
+        try:
+            quarantine.keep(read_body(body, quarantine.description))
+        except InputError:
+            pass  # A handler of the user's may take what ours does not.
+        finally:
+            self._free.release()
 
     def refused(self, kind: str, reason: str) -> None:
         """Count a request that got no answer: a bad input by its reason, or a refusal of ours."""
