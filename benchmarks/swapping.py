@@ -34,9 +34,10 @@ from directions.deployment.swap import Target, swap_bundle
 from directions.save_bundle import save_bundle
 from directions.write_file import check_writable
 from handler.bundle import load_bundle
-from handler.errors import FireError
 
 from .kept import write_json
+from .load.command import ended_in_one_line
+from .serving_tables import swapping_table
 
 RESULTS = Path(__file__).parent / "results" / "swapping.json"
 MODEL = "digits_repaired"
@@ -65,14 +66,14 @@ class Answered:
 def main() -> None:
     """Measure, print and write the results."""
     args = _parse_arguments()
-    try:
+    with (
+        ended_in_one_line("benchmarks.swapping"),
+        tempfile.TemporaryDirectory(prefix="fire-swapping-") as folder,
+    ):
         check_writable(args.output)
-        with tempfile.TemporaryDirectory(prefix="fire-swapping-") as folder:
-            results = measure(DemoFiles(args.demo), Path(folder), args)
-    except FireError as error:
-        raise SystemExit(str(error)) from None
-    write_json(results, args.output)
-    print(swapping_table(results), end="")
+        results = measure(DemoFiles(args.demo), Path(folder), args)
+    write_json([results], args.output)
+    print(swapping_table([results]), end="")
 
 
 def measure(demo: DemoFiles, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -126,22 +127,6 @@ def measure(demo: DemoFiles, folder: Path, args: argparse.Namespace) -> dict[str
         "after the second swap": memory[2],
         "after the last swap": memory[args.swaps],
     }
-
-
-def swapping_table(results: dict[str, Any]) -> str:
-    """Return the results as a table in Markdown."""
-    early, late = results["after the second swap"], results["after the last swap"]
-    lines = [
-        "| swaps | requests | failed | wrong | first / second bundle "
-        "| worker memory, last / second swap | server memory | processes | unpacked archives |",
-        "|---|---|---|---|---|---|---|---|---|",
-        f"| {results['swaps']} | {results['requests']} | {results['failed']} | {results['wrong']} "
-        f"| {results['first bundle']} / {results['second bundle']} "
-        f"| {late['worker'] / early['worker']:.3f} | {late['server'] / early['server']:.3f} "
-        f"| {early['processes']} → {late['processes']} "
-        f"| {early['unpacked']} → {late['unpacked']} |",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def _parse_arguments() -> argparse.Namespace:

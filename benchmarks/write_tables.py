@@ -19,6 +19,7 @@ from benchmarks.serving_tables import (
     growth_table,
     load_table,
     preprocessing_table,
+    swapping_table,
     worker_table,
 )
 from benchmarks.victim_tables import ablation_table, evidence_table, rival_table, victim_table
@@ -36,6 +37,7 @@ POOLS = ROOT / "benchmarks" / "results" / "pools.json"
 SERVING = ROOT / "benchmarks" / "results" / "serving.json"
 PREPROCESSING = ROOT / "benchmarks" / "results" / "preprocessing.json"
 GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
+SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 NAMES = {"badnets": "BadNets", "blended": "Blended", "wanet": "WaNet"}
 
@@ -81,6 +83,7 @@ def with_tables(text: str) -> str:
         "workers": worker_table(_rows(SERVING)),
         "preprocessing": preprocessing_table(_rows(PREPROCESSING)),
         "growth": growth_table(_rows(GROWTH)),
+        "swapping": swapping_table(_rows(SWAPPING)),
     }
     for name, table in contents.items():
         text = replace_section(text, name, table)

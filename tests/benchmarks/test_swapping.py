@@ -3,6 +3,7 @@ import sys
 import pytest
 
 from benchmarks import swapping
+from benchmarks.serving_tables import swapping_table
 
 
 def test_the_table():
@@ -17,8 +18,8 @@ def test_the_table():
         "after the second swap": {"worker": 200.0, "server": 400.0, "processes": 2, "unpacked": 2},
         "after the last swap": {"worker": 202.0, "server": 380.0, "processes": 3, "unpacked": 21},
     }
-    *_, row = swapping.swapping_table(results).splitlines()
-    assert row == "| 20 | 12000 | 1 | 2 | 6000 / 5997 | 1.010 | 0.950 | 2 → 3 | 2 → 21 |"
+    *_, row = swapping_table([results]).splitlines()
+    assert row == "| 20 | 12,000 | 1 | 2 | 6,000 / 5,997 | 1.010 | 0.950 | 2 → 3 | 2 → 21 |"
 
 
 @pytest.mark.parametrize("more", [[], ["--swaps", "1"]])
