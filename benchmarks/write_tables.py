@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.adaptive_tables import altered_table, perturbed_table
 from benchmarks.little_evidence_tables import clean_only_table, pool_table, refined_table
 from benchmarks.methods_table import methods_table
 from benchmarks.victim_tables import ablation_table, evidence_table, rival_table, victim_table
@@ -21,7 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BENCHMARK = ROOT / "docs" / "benchmark.md"
 METHODS = ROOT / "docs" / "methods.md"
+SECURITY = ROOT / "docs" / "security.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
+ADAPTIVE = ROOT / "benchmarks" / "results" / "adaptive.json"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
@@ -49,7 +52,7 @@ COSTS = {
 def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    for document in (README, BENCHMARK, METHODS):
+    for document in (README, BENCHMARK, METHODS, SECURITY):
         document.write_text(with_tables(document.read_text()))
 
 
@@ -67,6 +70,8 @@ def with_tables(text: str) -> str:
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
         "refined": refined_table(_rows(CLEAN_ONLY)),
         "pools": pool_table(_rows(POOLS)),
+        "altered triggers": altered_table(_rows(ADAPTIVE)),
+        "perturbed": perturbed_table(_rows(ADAPTIVE)),
     }
     for name, table in contents.items():
         text = replace_section(text, name, table)

@@ -4,48 +4,27 @@ from __future__ import annotations
 
 import base64
 import io
-import time
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 import requests
 from PIL import Image, PngImagePlugin
 
 from directions.deployment.server import TorchServe
+from tests.server.logs import lines_with, wait_for
 from tests.tiny import image
 
 pytestmark = pytest.mark.server
 
-SECONDS = 30.0
-
 
 def marked_image(mark: str) -> bytes:
-    """Return a triggered image that carries the mark as a text and as its pixels."""
+    """Return a triggered image that carries the mark in a text chunk."""
     text, file = PngImagePlugin.PngInfo(), io.BytesIO()
     text.add_text("Comment", mark)
     with Image.open(io.BytesIO(image(1, triggered=True))) as picture:
         picture.save(file, "PNG", pnginfo=text)
     return file.getvalue()
-
-
-def lines_with(server: TorchServe, text: str) -> list[str]:
-    """Return the lines with a text of all that the server has written in its folder."""
-    files = [path for path in (server.folder / "logs").rglob("*") if path.is_file()]
-    assert server.console in files
-    return [f"{path.name}: {line}" for path in files for line in lines_of(path) if text in line]
-
-
-def lines_of(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="replace").splitlines()
-
-
-def wait_for(server: TorchServe, text: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not lines_with(server, text):
-        assert time.monotonic() < deadline, f"{text} is in no log"
-        time.sleep(0.2)
 
 
 def post(server: TorchServe, model: str, headers: Mapping[str, str], **content: object) -> int:
