@@ -36,8 +36,10 @@ class InputError(FireError):
 
     Attributes:
         status: HTTP status code of the answer.
+        reason: in a word or two that are the same for all such inputs, which are counted by it.
     """
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    def __init__(self, message: str, status: int = 400, reason: str = "other") -> None:
         super().__init__(message)
         self.status = status
+        self.reason = reason

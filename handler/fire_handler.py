@@ -62,7 +62,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         logits = [item for item in data if isinstance(item, Tensor)]
         answers = iter(self._answers(torch.stack(logits)) if logits else ())
         return [
-            self.refuse(self.context, i, item.status, "InputError", str(item))
+            self.refuse(self.context, i, item.status, "InputError", str(item), item.reason)
             if isinstance(item, InputError)
             else next(answers)
             for i, item in enumerate(data)

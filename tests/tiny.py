@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from handler.bundle import Bundle, InputDescription, Layer, Repairing, Telling, bundle_to_parts
+from handler.clean_scores import CleanScores
 from handler.load_model import file_sha256
 from tests.tiny_net import trained
 
@@ -73,7 +74,12 @@ def write_bundle(path: Path, weights_sha256: str, *, seed: int) -> Path:
     corner = torch.tensor([0.0, 0, 0, 0, 1])
     bundle = Bundle(
         layers=(
-            Layer("features", (5,), Telling(corner, 1.0), Repairing("shift", 2 * corner, 1.0)),
+            Layer(
+                "features",
+                (5,),
+                Telling(corner, 1.0, clean_scores=CleanScores(20, (0.0,) * 8 + (0.5,))),
+                Repairing("shift", 2 * corner, 1.0),
+            ),
         ),
         model_class="TinyNet",
         weights_sha256=weights_sha256,

@@ -6,7 +6,7 @@ Each file has `add_parser(subparsers)`, which calls `parser.set_defaults(run=run
 
 from types import ModuleType
 
-from . import build, demo, evaluate, inspect, package, sanitize, serve, show, swap
+from . import build, demo, evaluate, inspect, package, ready, sanitize, serve, show, status, swap
 
 COMMANDS: tuple[ModuleType, ...] = (
     inspect,
@@ -15,6 +15,8 @@ COMMANDS: tuple[ModuleType, ...] = (
     package,
     show,
     serve,
+    ready,
+    status,
     swap,
     sanitize,
     demo,

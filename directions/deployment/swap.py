@@ -43,12 +43,14 @@ class Target:
         inference: URL of its inference API.
         inference_token: token for that, None where it asks for none.
         model_store: its model store, as this machine sees it.
+        ca: certificates of the authorities to trust over https; the public ones where None.
     """
 
     management: Management
     inference: str
     inference_token: str | None
     model_store: Path
+    ca: Path | None = None
 
 
 def swap_bundle(
@@ -193,7 +195,7 @@ def _put_into_service(
             management.scale(name, version, *wanted, timeout=old.startup_timeout + 60)
         _wait_until_ready(management, name, version)
         url = f"{target.inference.rstrip('/')}/predictions/{name}/{version}"
-        check_predictions(url, target.inference_token, bodies, expected)
+        check_predictions(url, target.inference_token, bodies, expected, target.ca)
         management.set_default(name, version)
     except BaseException as error:
         with interrupts_deferred():

@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.bundle import InputDescription
-from handler.config import HandlerConfig, load_config, parse_config
+from handler.config import HandlerConfig, QuarantineConfig, load_config, parse_config
 from handler.errors import ConfigError
 
 IMAGE = {"input": "image", "image_size": [32, 48], "mean": [0.5, 0, 1], "std": [1, 2, 0.5]}
@@ -95,6 +97,11 @@ def test_modes_as_yaml_reads_them(tmp_path, mode):
         ({"mode": "Repair"}, "mode"),
         ({"allow_other_weights": "yes"}, "allow_other_weights"),
         ({"flag_in_body": 1}, "flag_in_body"),
+        ({"quarantine": "/q"}, "quarantine"),
+        ({"quarantine": {}}, "quarantine: folder: missing"),
+        ({"quarantine": {"folder": "q"}}, "'q', expected an absolute path"),
+        ({"quarantine": {"folder": "/q", "max_days": 0}}, "max_days: 0, expected more than 0"),
+        ({"quarantine": {"folder": "/q", "max_files": 1}}, "max_files: unknown field"),
     ],
 )
 def test_a_wrong_setting_is_named(change, field):
@@ -146,7 +153,16 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=8,
 )
-FIELDS = [*IMAGE, "topk", "model_class", "mode", "allow_other_weights", "flag_in_body", "other"]
+FIELDS = [
+    *IMAGE,
+    "topk",
+    "model_class",
+    "mode",
+    "allow_other_weights",
+    "flag_in_body",
+    "quarantine",
+    "other",
+]
 
 
 @given(st.sampled_from(FIELDS), VALUES)
@@ -161,3 +177,8 @@ def test_any_value_is_taken_or_refused_in_one_line(field, value):
         assert config.topk >= 1
         return
     assert message.splitlines() == [message]
+
+
+def test_a_quarantine_has_bounds_of_its_own_unless_given():
+    config = parse_config({"handler": {**IMAGE, "quarantine": {"folder": "/q", "max_days": 2}}})
+    assert config.quarantine == QuarantineConfig(Path("/q"), 100.0, 2.0)

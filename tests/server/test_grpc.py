@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import json
-import sys
-import uuid
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
-import requests
-import ts
-from grpc_tools import protoc
 
 from directions.deployment.server import TorchServe
 from handler.bundle import load_bundle
-from tests.server.logs import lines_with, wait_for
 from tests.tiny import CLASSES, TinyFiles, image
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture(scope="session")
-def stubs(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    folder = tmp_path_factory.mktemp("stubs")
-    sources = ["inference.proto", "management.proto", "google/rpc/status.proto"]
-    with zipfile.ZipFile(Path(ts.__file__).parent / "frontend" / "model-server.jar") as jar:
-        for source in sources:
-            jar.extract(source, folder)
-    common = Path(protoc.__file__).parent / "_proto"
-    options = [
-        f"-I{folder}",
-        f"-I{common}",
-        f"--python_out={folder}",
-        f"--grpc_python_out={folder}",
-    ]
-    assert protoc.main(["protoc", *options, *sources]) == 0
-    sys.path.insert(0, str(folder))
-    try:
-        names = ("inference_pb2", "inference_pb2_grpc", "management_pb2", "management_pb2_grpc")
-        return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
-    finally:
-        sys.path.remove(str(folder))
 
 
 def predict(
@@ -120,21 +86,3 @@ def test_the_inference_token_does_not_manage(server: TorchServe, stubs: Any) -> 
                     timeout=60,
                 )
         assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED  # type: ignore[attr-defined]
-
-
-def test_no_log_holds_what_was_sent(server: TorchServe, stubs: Any) -> None:
-    mark, last = (f"mark{uuid.uuid4().hex}" for _ in range(2))
-    token = server.tokens.inference
-    with grpc.insecure_channel(server.addresses.grpc_inference) as channel:
-        stub = stubs.inference_pb2_grpc.InferenceAPIsServiceStub(channel)
-        for model in ("tiny", "plain", "theirs"):
-            for content in ({"data": mark.encode()}, {mark: mark.encode()}, {"body": image(1)}):
-                request = stubs.inference_pb2.PredictionsRequest(model_name=model, input=content)
-                metadata = (("authorization", f"Bearer {token}"), ("x-mark", mark))
-                with contextlib.suppress(grpc.RpcError):
-                    stub.Predictions(request, metadata=metadata, timeout=60)
-    # The path of a later request is logged.
-    requests.get(f"{server.addresses.inference}/ping?{last}", timeout=60)
-    wait_for(server, last)
-    assert lines_with(server, mark) == []
-    assert lines_with(server, token) == []

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
+import time
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 import requests
 from PIL import Image, PngImagePlugin
 
 from directions.deployment.server import TorchServe
-from tests.server.logs import lines_with, wait_for
 from tests.tiny import image
 
 pytestmark = pytest.mark.server
+
+SECONDS = 60.0
 
 
 def marked_image(mark: str) -> bytes:
@@ -25,6 +31,24 @@ def marked_image(mark: str) -> bytes:
     with Image.open(io.BytesIO(image(1, triggered=True))) as picture:
         picture.save(file, "PNG", pnginfo=text)
     return file.getvalue()
+
+
+def lines_with(server: TorchServe, text: str) -> list[str]:
+    """Return the lines with a text of all that the server has written in its folder."""
+    files = [path for path in (server.folder / "logs").rglob("*") if path.is_file()]
+    assert server.console in files
+    return [f"{path.name}: {line}" for path in files for line in lines_of(path) if text in line]
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def wait_for(server: TorchServe, text: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not lines_with(server, text):
+        assert time.monotonic() < deadline, f"{text} is in no log"
+        time.sleep(0.2)
 
 
 def post(server: TorchServe, model: str, headers: Mapping[str, str], **content: object) -> int:
@@ -64,3 +88,21 @@ def test_no_log_holds_what_was_sent(server: TorchServe, model: str) -> None:
     assert lines_with(server, mark) == []
     assert lines_with(server, encoded[:40]) == []
     assert lines_with(server, server.tokens.inference) == []
+
+
+def test_no_log_holds_what_was_sent_over_grpc(server: TorchServe, stubs: Any) -> None:
+    mark, last = (f"mark{uuid.uuid4().hex}" for _ in range(2))
+    token = server.tokens.inference
+    with grpc.insecure_channel(server.addresses.grpc_inference) as channel:
+        stub = stubs.inference_pb2_grpc.InferenceAPIsServiceStub(channel)
+        for model in ("tiny", "plain", "theirs"):
+            for content in ({"data": mark.encode()}, {mark: mark.encode()}, {"body": image(1)}):
+                request = stubs.inference_pb2.PredictionsRequest(model_name=model, input=content)
+                metadata = (("authorization", f"Bearer {token}"), ("x-mark", mark))
+                with contextlib.suppress(grpc.RpcError):
+                    stub.Predictions(request, metadata=metadata, timeout=60)
+    # The path of a later request is logged.
+    requests.get(f"{server.addresses.inference}/ping?{last}", timeout=60)
+    wait_for(server, last)
+    assert lines_with(server, mark) == []
+    assert lines_with(server, token) == []

@@ -13,6 +13,8 @@ NAMES = (
     "package",
     "show",
     "serve",
+    "ready",
+    "status",
     "swap",
     "sanitize",
     "demo",
@@ -70,7 +72,12 @@ def test_help_of_each_command(capsys, name):
         ),
         ("show", "--json"),
         ("serve", "--model-store --models"),
-        ("swap", "--model-name --bundle --management --token"),
+        ("swap", "--model-name --bundle --management --token --ca"),
+        (
+            "ready",
+            "--model-name --version --input --bundle --timeout --management --inference "
+            "--token --inference-token --key-file --ca",
+        ),
         (
             "sanitize",
             "--method --model-file --serialized-file --config-file --clean --bundle --test-clean "

@@ -44,6 +44,16 @@ def test_a_folder_that_takes_no_files_is_told(tmp_path: Path) -> None:
             pass
 
 
+def test_https_needs_a_certificate(tmp_path: Path) -> None:
+    settings = {"metrics_address": "https://127.0.0.1:1", "private_key_file": "key.pem"}
+    with pytest.raises(FireError, match=r"https needs certificate_file, in PEM$"):
+        TorchServe(tmp_path, settings=settings, folder=tmp_path).start()
+    settings["certificate_file"] = "server.pem"
+    with pytest.raises(FireError, match=r"server.pem: cannot read the certificate"):
+        TorchServe(tmp_path, settings=settings, folder=tmp_path).start()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interpreter_without_torchserve_is_told(tmp_path: Path) -> None:
     server = TorchServe(tmp_path, free_ports=True, python="/bin/false")
     with pytest.raises(FireError, match="TorchServe ended before it was ready"), server:
