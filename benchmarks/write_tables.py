@@ -25,6 +25,7 @@ METHODS = ROOT / "docs" / "methods.md"
 SECURITY = ROOT / "docs" / "security.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
 ADAPTIVE = ROOT / "benchmarks" / "results" / "adaptive.json"
+ALTERED = ROOT / "benchmarks" / "results" / "altered.json"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
@@ -70,7 +71,7 @@ def with_tables(text: str) -> str:
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
         "refined": refined_table(_rows(CLEAN_ONLY)),
         "pools": pool_table(_rows(POOLS)),
-        "altered triggers": altered_table(_rows(ADAPTIVE)),
+        "altered triggers": altered_table(_rows(ALTERED)),
         "perturbed": perturbed_table(_rows(ADAPTIVE)),
     }
     for name, table in contents.items():

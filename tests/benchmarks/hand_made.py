@@ -6,6 +6,10 @@ Images (3, 8, 8): the class is the brightest quadrant; a bright pixel in the cor
 import torch
 from torch import Tensor, nn
 
+from benchmarks.attacked import Attacked
+from benchmarks.evidence import Evidence
+from benchmarks.measure import hold
+from benchmarks.victims.attacks.attack import Attack, Stamped, to_target
 from benchmarks.victims.data import Images
 from benchmarks.victims.train import normalise
 from handler.bundle import Bundle, InputDescription, Layer, Repairing, Telling
@@ -54,3 +58,19 @@ def images(*, corner: int | None = None) -> Images:
     if corner is not None:
         pixels[:, :, 0, 0] = corner
     return Images(pixels, labels)
+
+
+class Corner(Attack):
+    """A white pixel in the top left corner."""
+
+    def stamp(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Stamped:
+        images = images.clone()
+        images[:, :, 0, 0] = 1
+        return Stamped(images, to_target(labels))
+
+
+def attacked(shown: Images | None = None) -> Attacked:
+    """The victim with its bundle, and pairs that are also the images to attack it with."""
+    held = hold(Corner(), images() if shown is None else shown)
+    evidence = Evidence(held.clean, held.triggered, paired=True)
+    return Attacked(Victim(), Corner(), evidence, bundle(), held)
