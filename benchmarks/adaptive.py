@@ -30,47 +30,45 @@ def main() -> None:
     """Measure the victims and write the results."""
     args, recipes, results = parse_options(__doc__.splitlines()[0], RESULTS)
     data = load_data(args.data, args.cache)
-    done = {row["victim"] for row in results.rows}
-    for recipe in recipes:
-        if recipe.name not in done:
-            row = measure_perturbed(obtain_attacked(recipe, data, args.cache), recipe.name)
-            results.replace(recipe.name, [{"victim": recipe.name, **row}])
+    done = {row["victim"]: row["radii"] for row in results.rows}
+    with tqdm(total=len(recipes) * len(RADII), desc="perturbations") as progress:
+        for recipe in recipes:
+            radii = dict(done.get(recipe.name, {}))
+            missing = [radius for radius in RADII if str(radius) not in radii]
+            progress.update(len(RADII) - len(missing))
+            if not missing:
+                continue
+            attacked = obtain_attacked(recipe, data, args.cache)
+            for radius in missing:
+                radii[str(radius)] = measure_perturbed(attacked, radius)
+                row = {"victim": recipe.name, "images": len(attacked.clean), "radii": radii}
+                results.replace(recipe.name, [row])
+                progress.update()
 
 
-def measure_perturbed(attacked: Attacked, title: str) -> dict[str, Any]:
+def measure_perturbed(attacked: Attacked, radius: int) -> dict[str, Any]:
     """Return what perturbations come to, with the trigger and without, for the results.
 
     Args:
         attacked: the victim; one layer of its bundle tells.
-        title: of the progress.
+        radius: of 255.
     """
-    model, bundle, held = attacked.model, attacked.bundle, attacked.held
-    aims = {
-        "unflagged": pass_unflagged(model, bundle),
-        "repaired": survive_repair(model, bundle),
-    }
-    clean = attacked.clean
-    row: dict[str, Any] = {
-        "images": len(clean),
-        "adversarial": {},
-        "perturbed": {name: {} for name in aims},
-    }
-    with tqdm(total=len(RADII) * (1 + 2 * len(aims)), desc=title) as progress:
+    model, bundle, wanted = attacked.model, attacked.bundle, attacked.held.wanted
 
-        def found(images: Images, aims: Aims, radius: int) -> Mapping[str, float]:
-            generator = torch.Generator().manual_seed(SEED)
-            perturbed = perturb(aims, images, held.wanted, radius, generator)
-            progress.update()
-            return measure(model, bundle, perturbed, held.wanted)
+    def found(images: Images, aims: Aims) -> Mapping[str, float]:
+        generator = torch.Generator().manual_seed(SEED)
+        return measure(model, bundle, perturb(aims, images, wanted, radius, generator), wanted)
 
-        for radius in RADII:
-            row["adversarial"][str(radius)] = found(clean, be_called(model), radius)
-            for name, each in aims.items():
-                row["perturbed"][name][str(radius)] = {
-                    "with_trigger": found(held.triggered, each, radius),
-                    "without_trigger": found(clean, each, radius),
-                }
-    return row
+    result: dict[str, Any] = {"adversarial": found(attacked.clean, be_called(model))}
+    for name, aims in (
+        ("unflagged", pass_unflagged(model, bundle)),
+        ("repaired", survive_repair(model, bundle)),
+    ):
+        result[name] = {
+            "with_trigger": found(attacked.held.triggered, aims),
+            "without_trigger": found(attacked.clean, aims),
+        }
+    return result
 
 
 if __name__ == "__main__":

@@ -35,9 +35,9 @@ def perturbed_table(rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        for radius in sorted(row["adversarial"], key=int):
-            plain = row["adversarial"][radius]
-            pairs = [row["perturbed"][aim][radius] for aim in ("unflagged", "repaired")]
+        for radius in sorted(row["radii"], key=int):
+            found = row["radii"][radius]
+            plain, pairs = found["adversarial"], [found["unflagged"], found["repaired"]]
             cells = [_three(plain)]
             for pair in pairs:
                 cells += [_three(pair["with_trigger"]), _three(pair["without_trigger"])]
