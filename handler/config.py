@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 
 from .bundle import InputDescription
-from .errors import ConfigError
-from .fields import Fields
+from .errors import ConfigError, SignatureError
+from .fields import Fields, shown
+from .signature import parse_public_key
 
 INPUTS = ("image", "tensor")
 MODES = ("repair", "observe", "reject", "off")
@@ -53,6 +54,8 @@ class HandlerConfig:
         allow_other_weights: whether a bundle built for other weights may be used.
         flag_in_body: whether the answer's body says what was flagged.
         quarantine: where flagged inputs are kept; None: nowhere.
+        trusted_keys: public keys, one of which must have signed the archive; empty where it need
+            not be signed.
     """
 
     input: str
@@ -65,6 +68,7 @@ class HandlerConfig:
     allow_other_weights: bool = False
     flag_in_body: bool = False
     quarantine: QuarantineConfig | None = None
+    trusted_keys: tuple[str, ...] = ()
 
     def describe_input(self, tensor_shape: tuple[int, ...] | None = None) -> InputDescription:
         """Return what the model takes.
@@ -147,6 +151,9 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
             settings[name] = fields.boolean(name)
     if fields.has("quarantine"):
         settings["quarantine"] = _parse_quarantine(fields.fields("quarantine"))
+    if fields.has("trusted_keys"):
+        where = fields.where("trusted_keys")
+        settings["trusted_keys"] = _public_keys(fields.raw("trusted_keys"), where)
     fields.finish()
     return HandlerConfig(**settings)
 
@@ -166,3 +173,13 @@ def _parse_quarantine(fields: Fields) -> QuarantineConfig:
                 raise ConfigError(f"{fields.where(name)}: {settings[name]:g}, expected more than 0")
     fields.finish()
     return QuarantineConfig(folder, **settings)
+
+
+def _public_keys(values: Any, where: str) -> tuple[str, ...]:
+    # An empty list would trust nobody, or everybody, depending on who reads it.
+    if not isinstance(values, list) or not values:
+        raise ConfigError(f"{where}: {shown(values)}, expected a list of public keys")
+    try:
+        return tuple(parse_public_key(value, where) for value in values)
+    except SignatureError as error:
+        raise ConfigError(str(error)) from None

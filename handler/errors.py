@@ -23,6 +23,10 @@ class ModelError(FireError):
     """The model's file, class or weights could not be loaded."""
 
 
+class SignatureError(FireError):
+    """A bundle or an archive is not signed by a key that is trusted, or changed since."""
+
+
 class AttachError(FireError):
     """The corrections cannot be attached to this model, so it must not serve."""
 

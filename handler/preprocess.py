@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from .bundle import InputDescription
@@ -20,6 +21,14 @@ from .errors import InputError
 # EPS and the like would start other programs; these formats decode in process.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 50_000_000
+MAX_SIDE = 65_535
+"""What a JPEG can have; to resize a longer side takes more memory than the image."""
+MAX_JPEG_SCANS = 100
+"""Some fifty bytes make a scan of a progressive JPEG, and each goes over all of its pixels."""
+MAX_TILES = 65_535
+"""Four bytes make a tile of a TIFF, and each starts a decoder. Strips count: one per row."""
+JPEG_SCAN = b"\xff\xda"
+TIFF_TILE_WIDTH = 322
 
 
 def read_body(body: Any, description: InputDescription) -> Tensor:
@@ -83,16 +92,13 @@ def image_to_tensor(data: bytes, description: InputDescription) -> Tensor:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image: Image.Image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(
-                    f"image of {image.width} x {image.height} pixels, expected at most "
-                    f"{MAX_PIXELS} in all",
-                    status=413,
-                )
-            image = _convert(ImageOps.exif_transpose(image), "RGB" if channels == 3 else "L")
-            if image.size != (width, height):
-                image = image.resize((width, height), Image.Resampling.BILINEAR)
+            image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+            _check_cost(image, data)
+            # In place: else an image that is upright already, as most are, would be copied.
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = _convert(image, "RGB" if channels == 3 else "L")
+            if pixels.size != (width, height):
+                pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
     except InputError:
         raise
     except Image.DecompressionBombError:
@@ -100,23 +106,52 @@ def image_to_tensor(data: bytes, description: InputDescription) -> Tensor:
             f"image too large, expected at most {MAX_PIXELS} pixels", status=413
         ) from None
     except Exception as error:  # A decoder's failure on foreign bytes is the input's fault.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if "BytesIO" in reason:
-            reason = f"none of {', '.join(IMAGE_FORMATS)}"
-        raise InputError(f"not a readable image: {reason[:200]}") from None
-    pixels = torch.from_numpy(np.array(image, dtype=np.uint8)).reshape(height, width, channels)
+        raise InputError(f"not a readable image: {_reason(error)}") from None
+    values = torch.from_numpy(np.array(pixels, dtype=np.uint8)).reshape(height, width, channels)
     mean = torch.tensor(description.mean).view(-1, 1, 1)
     std = torch.tensor(description.std).view(-1, 1, 1)
-    return (pixels.permute(2, 0, 1).contiguous().float().div_(255) - mean).div_(std)
+    return values.permute(2, 0, 1).contiguous().float().div_(255).sub_(mean).div_(std)
+
+
+def _check_cost(image: ImageFile.ImageFile, data: bytes) -> None:
+    """Refuse an image, opened and not decoded, that takes too much memory or time to decode."""
+    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+        raise InputError(
+            f"image of {image.width} x {image.height} pixels, expected at most {MAX_PIXELS} in "
+            f"all and {MAX_SIDE} a side",
+            status=413,
+        )
+    if len(image.tile) > MAX_TILES:
+        raise InputError(f"TIFF of more than {MAX_TILES} tiles, expected fewer", status=413)
+    if isinstance(image, TiffImageFile) and _is_compressed_in_tiles(image):
+        # A tile is decoded whole, and may be a thousand times as large as the image.
+        raise InputError("compressed TIFF in tiles, expected one in strips")
+    compressed = image.format in ("JPEG", "MPO") or image.info.get("compression") == "jpeg"
+    if compressed and data.count(JPEG_SCAN) > MAX_JPEG_SCANS:
+        raise InputError(f"JPEG of more than {MAX_JPEG_SCANS} scans, expected fewer", status=413)
+
+
+def _is_compressed_in_tiles(image: TiffImageFile) -> bool:
+    return image.tile[0].codec_name == "libtiff" and TIFF_TILE_WIDTH in image.tag_v2
+
+
+def _reason(error: Exception) -> str:
+    """Return a decoder's reason on one line, without what it quotes of the input."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"none of {', '.join(IMAGE_FORMATS)}"
+    # Other exceptions are a parser's, and quote what it found.
+    reason = str(error) if isinstance(error, OSError) else "damaged header or metadata"
+    return "".join(filter(str.isprintable, reason))[:100]
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == "F":
         raise InputError("image of floating point pixels: their range is not known")
     if image.mode == "I" or image.mode.startswith("I;16"):
-        # Pillow clips 16 bits to 8 instead of scaling them.
-        values = np.asarray(image).astype(np.float32).clip(0, 65535) / 257
-        image = Image.fromarray(values.round().astype(np.uint8))
+        # Pillow clips 16 bits to 8 instead of scaling them. In place: the image may be large.
+        values = np.asarray(image).astype(np.float32)
+        np.divide(values.clip(0, 65535, out=values), 257, out=values)
+        image = Image.fromarray(values.round(out=values).astype(np.uint8))
     return image if image.mode == mode else image.convert(mode)
 
 
@@ -137,17 +172,29 @@ def _decode_base64(text: str) -> bytes:
 
 
 def _tensor_from_list(values: list[Any], description: InputDescription) -> Tensor:
-    expected = list(description.shape)
+    _check_list(values, description.shape, 0)
     try:
-        array = np.asarray(values)
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        raise InputError(f"JSON list: ragged or too deep, expected shape {expected}") from None
-    if array.dtype.kind not in "iuf":
-        raise InputError(f"JSON list: expected numbers only, of shape {expected}")
-    if array.shape != description.shape:
-        raise InputError(f"JSON list of shape {list(array.shape)}, expected {expected}")
-    with np.errstate(over="ignore"):
-        tensor = torch.from_numpy(array.astype(np.float32))
-    if not bool(torch.isfinite(tensor).all()):
+        with np.errstate(over="ignore"):
+            array = np.asarray(values, dtype=np.float64).astype(np.float32)
+    except OverflowError:  # An integer of hundreds of digits.
+        array = np.asarray(np.inf)
+    if not np.isfinite(array).all():
         raise InputError("JSON list: expected finite numbers that float32 can hold")
-    return tensor
+    return torch.from_numpy(array)
+
+
+def _check_list(values: Any, shape: tuple[int, ...], depth: int) -> None:
+    """Refuse what is not nested lists of numbers of `shape`, looking no further than it goes.
+
+    numpy would take room for each of a million short texts as for the longest one of them.
+    """
+    expected = f"expected numbers only, of shape {list(shape)}"
+    if not isinstance(values, list):
+        raise InputError(f"JSON list: no list at depth {depth}, {expected}")
+    if len(values) != shape[depth]:
+        raise InputError(f"JSON list: {len(values)} entries at depth {depth}, {expected}")
+    if depth + 1 < len(shape):
+        for value in values:
+            _check_list(value, shape, depth + 1)
+    elif not set(map(type, values)) <= {int, float}:
+        raise InputError(f"JSON list: {expected}")

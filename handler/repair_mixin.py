@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .archive_signature import check_archive_folder
 from .attach import RepairHandle, attach
 from .bundle import BUNDLE_FILE, Bundle, InputDescription, Layer, load_bundle
 from .config import HandlerConfig, parse_config
@@ -178,10 +179,13 @@ class RepairMixin:
         source = manifest.get("configFile", "model-config.yaml")
         config = parse_config(values if isinstance(values, dict) else {}, source)
         self.fire_config = config
+        path = Path(context.system_properties["model_dir"])
+        if config.trusted_keys:
+            # Before the handler's own `initialize`, which reads the model file and the weights.
+            check_archive_folder(path, config.trusted_keys)
         version = self._served_as[1]
         self._watch = Watch(context, version, None, config.mode)
         super().initialize(context)  # type: ignore[misc]
-        path = Path(context.system_properties["model_dir"])
         if config.mode == "off":
             self.fire_input = _describe_unrepaired(config, path / BUNDLE_FILE)
             return

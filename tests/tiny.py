@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +46,19 @@ class TinyFiles:
     names: Path
 
     def config(
-        self, folder: Path, *, mode: str = "repair", delay: int = 50, workers: int = 1
+        self,
+        folder: Path,
+        *,
+        mode: str = "repair",
+        delay: int = 50,
+        workers: int = 1,
+        trusted_keys: Sequence[str] = (),
     ) -> Path:
         path = folder / "model-config.yaml"
-        path.write_text(CONFIG.format(mode=mode, delay=delay, workers=workers))
+        text = CONFIG.format(mode=mode, delay=delay, workers=workers)
+        if trusted_keys:
+            text += f"  trusted_keys: {list(trusted_keys)}\n"
+        path.write_text(text)
         return path
 
 

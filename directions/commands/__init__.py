@@ -6,7 +6,22 @@ Each file has `add_parser(subparsers)`, which calls `parser.set_defaults(run=run
 
 from types import ModuleType
 
-from . import build, demo, evaluate, inspect, package, ready, sanitize, serve, show, status, swap
+from . import (
+    build,
+    demo,
+    evaluate,
+    inspect,
+    keygen,
+    package,
+    ready,
+    sanitize,
+    serve,
+    show,
+    sign,
+    status,
+    swap,
+    verify,
+)
 
 COMMANDS: tuple[ModuleType, ...] = (
     inspect,
@@ -19,5 +34,8 @@ COMMANDS: tuple[ModuleType, ...] = (
     status,
     swap,
     sanitize,
+    keygen,
+    sign,
+    verify,
     demo,
 )

@@ -6,6 +6,12 @@ import argparse
 from pathlib import Path
 
 from .server_arguments import KEY_FILE, add_server_arguments, read_given_tokens
+from .signing_arguments import (
+    add_sign_argument,
+    add_trusted_key_argument,
+    public_keys,
+    signing_key,
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,6 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--version", help="the new version; default: the last number of the old one plus 1"
     )
     add_server_arguments(parser)
+    add_sign_argument(parser)
+    add_trusted_key_argument(parser, "a bundle that is not signed by it is refused")
     parser.set_defaults(run=run)
 
 
@@ -41,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from ..deployment.management import Management, TokenError
     from ..deployment.swap import Target, swap_bundle
 
+    key, trusted_keys = signing_key(args.sign), public_keys(args.trusted_keys)
     token, inference_token = read_given_tokens(args)
     target = Target(
         Management(args.management, token, args.ca),
@@ -56,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
             args.bundle,
             args.version,
             report=lambda line: print(line, flush=True),
+            signing_key=key,
+            trusted_keys=trusted_keys,
         )
     except TokenError as error:
         if token:

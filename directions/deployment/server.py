@@ -21,6 +21,7 @@ import requests
 
 from handler.errors import FireError
 
+from ..signing_key import KEY_VARIABLE
 from ..write_file import check_writable
 from .java import find_java, java_environment
 from .management import Management, open_session
@@ -202,6 +203,8 @@ class TorchServe:
         environment |= {name: str(self.folder / "logs") for name in LOG_VARIABLES}
         # It would overrule --ts-config.
         environment.pop("TS_CONFIG_FILE", None)
+        # A server checks signatures and makes none.
+        environment.pop(KEY_VARIABLE, None)
         with self.console.open("wb") as console, interrupts_deferred():
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter.
                 command,

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from handler.bundle import InputDescription
 from handler.config import HandlerConfig, QuarantineConfig, load_config, parse_config
 from handler.errors import ConfigError
+from tests.keys import OTHER_PUBLIC, PUBLIC
 
 IMAGE = {"input": "image", "image_size": [32, 48], "mean": [0.5, 0, 1], "std": [1, 2, 0.5]}
 
@@ -53,6 +54,20 @@ def test_a_tensor_model_takes_its_shape_from_elsewhere():
     assert config.describe_input((3, 4)) == InputDescription("tensor", (3, 4))
     with pytest.raises(ConfigError, match="shape of a sample"):
         config.describe_input()
+
+
+def test_trusted_keys():
+    assert parse_config({"handler": IMAGE}).trusted_keys == ()
+    keys = [PUBLIC, OTHER_PUBLIC]
+    assert parse_config({"handler": IMAGE | {"trusted_keys": keys}}).trusted_keys == tuple(keys)
+
+
+@pytest.mark.parametrize(
+    "value", [None, PUBLIC, [], {}, [PUBLIC, None], [PUBLIC[:-2]], [[PUBLIC]], {PUBLIC: 1}, False]
+)
+def test_trusted_keys_that_would_trust_nobody_or_are_none(value):
+    with pytest.raises(ConfigError, match=r"handler: trusted_keys: .*expected .*public key"):
+        parse_config({"handler": IMAGE | {"trusted_keys": value}})
 
 
 @pytest.mark.parametrize("mode", ["repair", "observe", "reject", "off"])
@@ -161,6 +176,7 @@ FIELDS = [
     "allow_other_weights",
     "flag_in_body",
     "quarantine",
+    "trusted_keys",
     "other",
 ]
 

@@ -128,7 +128,7 @@ def test_a_cmyk_jpeg():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_the_exif_orientation_is_applied(orientation, form):
     upright = Image.new("RGB", (32, 16))
     upright.paste((255, 0, 0), (0, 0, 16, 8))
@@ -150,6 +150,15 @@ def test_the_exif_orientation_is_applied(orientation, form):
     assert tensor[0, :7, :15].min() > 0.9
     assert tensor[0, 9:].max() < 0.1
     assert tensor[0, :, 17:].max() < 0.1
+
+
+def test_an_upright_image_is_not_copied(monkeypatch):
+    def refuse(image: Image.Image) -> Image.Image:
+        raise AssertionError("copied")
+
+    data = encode(noise((64, 48)), "JPEG")
+    monkeypatch.setattr(Image.Image, "copy", refuse)
+    read_body(data, RGB)
 
 
 def png_of_size(width: int, height: int) -> bytes:

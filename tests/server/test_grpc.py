@@ -11,6 +11,7 @@ import pytest
 
 from directions.deployment.server import TorchServe
 from handler.bundle import load_bundle
+from tests.handler import damaged_images
 from tests.tiny import CLASSES, TinyFiles, image
 
 pytestmark = pytest.mark.server
@@ -54,6 +55,34 @@ def test_the_body_tells_a_bad_image_in_a_batch(server: TorchServe, stubs: Any) -
     for k, answer in enumerate(answers):
         if k != 5:
             assert top(answer) == CLASSES[k % 4]
+
+
+BAD_BODIES = {
+    "empty": b"",
+    "text": b"hello\nworld",
+    "not-utf-8": b"\xff\xfe",
+    "json-cut": b'{"data": [[',
+    "json-deep": b"[" * 100_000,
+    "json-nan": b"[NaN]",
+    "json-surrogate": b'{"data": "\\ud800"}',
+    "json-long-number": b"[" + b"9" * 5000 + b"]",
+    "image-cut": image(0)[:-30],
+    **damaged_images.bombs(),
+}
+
+
+def test_bad_bodies_are_refused_alone_and_the_worker_lives(server: TorchServe, stubs: Any) -> None:
+    token, before = server.tokens.inference, server.management.describe("tiny").workers
+    expected = predict(server, stubs, "tiny", image(1), token)
+    # Every other one is good, and may share its batch with bad ones.
+    bodies = [body for bad in BAD_BODIES.values() for body in (bad, image(1))]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda b: predict(server, stubs, "tiny", b, token), bodies))
+    assert answers[1::2] == [expected] * len(BAD_BODIES)
+    for name, answer in zip(BAD_BODIES, answers[::2], strict=True):
+        assert answer["code"] in (400, 413), name
+        assert answer["message"].isprintable()
+    assert server.management.describe("tiny").workers == before
 
 
 def test_describe(server: TorchServe, stubs: Any, tiny: TinyFiles) -> None:

@@ -17,6 +17,9 @@ NAMES = (
     "status",
     "swap",
     "sanitize",
+    "keygen",
+    "sign",
+    "verify",
     "demo",
 )
 
@@ -68,11 +71,14 @@ def test_help_of_each_command(capsys, name):
         (
             "package",
             "--model-name --version --model-file --serialized-file --config-file --bundle "
-            "--handler --extra-files --requirements-file --export-path --force",
+            "--handler --extra-files --requirements-file --export-path --force "
+            "--sign --trusted-key",
         ),
         ("show", "--json"),
-        ("serve", "--model-store --models"),
-        ("swap", "--model-name --bundle --management --token --ca"),
+        ("serve", "--model-store --models --trusted-key"),
+        ("swap", "--model-name --bundle --management --token --ca --sign --trusted-key"),
+        ("sign", "--key"),
+        ("verify", "--trusted-key"),
         (
             "ready",
             "--model-name --version --input --bundle --timeout --management --inference "
