@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.adaptive_tables import altered_table, perturbed_table
 from benchmarks.little_evidence_tables import clean_only_table, pool_table, refined_table
 from benchmarks.methods_table import methods_table
 from benchmarks.serving_tables import (
@@ -29,7 +30,10 @@ README = ROOT / "README.md"
 BENCHMARK = ROOT / "docs" / "benchmark.md"
 METHODS = ROOT / "docs" / "methods.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
+SECURITY = ROOT / "docs" / "security.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
+ADAPTIVE = ROOT / "benchmarks" / "results" / "adaptive.json"
+ALTERED = ROOT / "benchmarks" / "results" / "altered.json"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
@@ -61,7 +65,7 @@ COSTS = {
 def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    for document in (README, BENCHMARK, METHODS, OPERATIONS):
+    for document in (README, BENCHMARK, METHODS, OPERATIONS, SECURITY):
         document.write_text(with_tables(document.read_text()))
 
 
@@ -84,6 +88,8 @@ def with_tables(text: str) -> str:
         "preprocessing": preprocessing_table(_rows(PREPROCESSING)),
         "growth": growth_table(_rows(GROWTH)),
         "swapping": swapping_table(_rows(SWAPPING)),
+        "altered triggers": altered_table(_rows(ALTERED)),
+        "perturbed": perturbed_table(_rows(ADAPTIVE)),
     }
     for name, table in contents.items():
         text = replace_section(text, name, table)
