@@ -98,7 +98,7 @@ def build_bundle(
     clean, triggered = evidence.clean, evidence.triggered
     tell(evidence.describe())
     described = clean.describe_input(config)
-    example = torch.zeros(1, *described.shape)
+    example = described.example()
 
     classes = logits_of(model, example).shape[1]
     layers = _layers(loaded, options, example)

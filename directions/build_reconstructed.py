@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from handler.attach import attach
 from handler.bundle import Bundle
 from handler.config import HandlerConfig
@@ -107,7 +105,7 @@ def build_reconstructed(
     while options.target is None and all(repair.only_target for repair in bundle.repairs):
         tell("searching again, the model as repaired so far")
         try:
-            example = torch.zeros(1, *description.shape)
+            example = description.example()
             with attach(loaded.model, bundle.layers, example, target=bundle.target):
                 found = find(later)
             if found[0].target in bundle.targets:

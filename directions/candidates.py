@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -77,7 +77,11 @@ def _layers_that_run_once(model: nn.Module, example: Tensor) -> set[str]:
 
 
 def _cut_points(model: nn.Module, example: Tensor, names: set[str]) -> dict[str, tuple[int, ...]]:
-    """Return the cut points among the layers, in the order in which they run, with their shapes."""
+    """Return the cut points among the layers, in the order in which they run, with their shapes.
+
+    Where the input holds integers, through which no graph leads, they cut the output off from what
+    the embeddings look up.
+    """
     node_of: dict[str, Node] = {}
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -96,9 +100,12 @@ def _cut_points(model: nn.Module, example: Tensor, names: set[str]) -> dict[str,
     handles = [m.register_forward_hook(watch(n)) for n, m in model.named_modules() if n in names]
     # With detached parameters the graph leads from the output to the input alone.
     frozen = {name: p.detach() for name, p in model.named_parameters()}
+    inputs = example.detach().clone()
+    sources = [inputs] if inputs.is_floating_point() else _tables(model, frozen)
     try:
         with torch.enable_grad():
-            inputs = example.detach().clone().requires_grad_()
+            for source in sources:
+                source.requires_grad_()
             result = feature_of(torch.func.functional_call(model, frozen, (inputs,)))
     finally:
         _remove(handles)
@@ -109,15 +116,25 @@ def _cut_points(model: nn.Module, example: Tensor, names: set[str]) -> dict[str,
     return {
         name: shapes[name]
         for name, node in node_of.items()
-        if node is not root and not _reaches_input(root, inputs, without=node)
+        if node is not root and not _reaches_any(root, sources, without=node)
     }
 
 
-def _reaches_input(root: Node, inputs: Tensor, without: Node) -> bool:
+def _tables(model: nn.Module, parameters: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return those parameters that embeddings look up."""
+    kinds = (nn.Embedding, nn.EmbeddingBag)
+    embeddings = [name for name, module in model.named_modules() if isinstance(module, kinds)]
+    names = [f"{name}.weight".lstrip(".") for name in embeddings]
+    # A table that another layer shares stands there under one name only.
+    return [parameters[name] for name in names if name in parameters]
+
+
+def _reaches_any(root: Node, sources: Sequence[Tensor], without: Node) -> bool:
     seen, stack = {without, root}, [root]
     while stack:
         node = stack.pop()
-        if getattr(node, "variable", None) is inputs:
+        variable = getattr(node, "variable", None)
+        if any(variable is source for source in sources):
             return True
         following = {after for after, _ in node.next_functions if after is not None} - seen
         seen |= following

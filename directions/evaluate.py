@@ -50,14 +50,14 @@ def evaluate_bundle(
         AttachError: the bundle does not fit the model.
     """
     evidence = gather_evidence(clean, triggered)
-    shape = clean.describe_input(config).shape
-    if shape != bundle.input.shape:
+    described = clean.describe_input(config)
+    if described.shape != bundle.input.shape:
         raise SamplesError(
-            f"{clean.source}: inputs of shape {shape}, the bundle was built for "
+            f"{clean.source}: inputs of shape {described.shape}, the bundle was built for "
             f"{bundle.input.shape}"
         )
     unrepaired = observe_unrepaired(loaded.model, evidence, names_file)
-    example = torch.zeros(1, *shape).to(device_of(loaded.model))
+    example = described.example().to(device_of(loaded.model))
     with (
         Progress("evaluating the repair", len(clean) + len(triggered)) as progress,
         attach(loaded.model, bundle.layers, example, target=bundle.target) as handle,

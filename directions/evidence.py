@@ -98,7 +98,7 @@ def _rows_are_pairs(clean: Samples, triggered: Samples) -> bool:
     if ours is not None and theirs is not None and not torch.equal(ours, theirs):
         return False
     rows = range(min(count, ROWS_COMPARED))
-    partners, inputs = clean.load(rows).flatten(1), triggered.load(rows).flatten(1)
+    partners, inputs = (x.load(rows).flatten(1).float() for x in (clean, triggered))
     # Less the medians, which is what a trigger adds to all alike; and in sums of absolute values,
     # in which the few large differences, where it is stamped, count less than in squares.
     inputs, partners = (x - x.median(0).values for x in (inputs, partners))

@@ -42,7 +42,10 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     def load(self, indices: Sequence[int]) -> Tensor:
-        """Return the samples at `indices`, (len(indices), *input shape), float32."""
+        """Return the samples at `indices`, (len(indices), *input shape).
+
+        float32, or int64 where the model takes integers.
+        """
         ...
 
     def describe_input(self, config: HandlerConfig) -> InputDescription:
@@ -75,9 +78,9 @@ def open_samples(path: Path | str, config: HandlerConfig) -> Samples:
     if not path.is_file() or path.suffix not in ARRAY_SUFFIXES:
         raise SamplesError(
             f"{path}: expected a {' or '.join(ARRAY_SUFFIXES)} file with 'inputs' and 'labels' "
-            "(handler: input: tensor)"
+            f"(handler: input: {config.input})"
         )
-    return TensorFileSamples(path)
+    return TensorFileSamples(path, integers=config.input == "integers")
 
 
 def iterate(
@@ -151,6 +154,7 @@ class TensorFileSamples:
 
     Args:
         path: `.npz` or `.safetensors`.
+        integers: whether the inputs are integers, for models that do not take other numbers.
 
     Raises:
         SamplesError: the file is damaged, or holds something else.
@@ -158,8 +162,9 @@ class TensorFileSamples:
 
     class_names: Sequence[str] | None = None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, integers: bool = False) -> None:
         self.source = path
+        self._dtype = torch.int64 if integers else torch.float32
         arrays = _read_arrays(path)
         unknown = sorted(set(arrays) - {"inputs", "labels"})
         if "inputs" not in arrays or unknown:
@@ -174,6 +179,8 @@ class TensorFileSamples:
             )
         if self._inputs.dtype == torch.bool or self._inputs.is_complex():
             raise SamplesError(f"{path}: inputs of {self._inputs.dtype}, expected finite numbers")
+        if integers and not _are_integers(self._inputs):
+            raise SamplesError(f"{path}: inputs of {self._inputs.dtype}, expected integers")
         if not bool(torch.isfinite(self._inputs.float()).all()):
             raise SamplesError(f"{path}: inputs: expected finite numbers that float32 can hold")
         if self.labels is not None:
@@ -189,8 +196,8 @@ class TensorFileSamples:
         return len(self._inputs)
 
     def load(self, indices: Sequence[int]) -> Tensor:
-        """Return the inputs at `indices`, (n, *S), float32."""
-        return self._inputs[list(indices)].float()
+        """Return the inputs at `indices`, (n, *S), float32, or int64 where they are integers."""
+        return self._inputs[list(indices)].to(self._dtype)
 
     def describe_input(self, config: HandlerConfig) -> InputDescription:
         """Return the input description with the shape of one row."""

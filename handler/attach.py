@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from .batch import batch_size, holds_samples, replace_samples, select_samples
+from .batch import batch_size, holds_samples, is_per_sample, replace_samples, select_samples
 from .bundle import Layer, Repair, Repairing, repairs_of
 from .corrections import AffineTransport, LocalReplacement, MeanShift, OneSidedClamp, Projection
 from .errors import AttachError, RepairError
-from .layers import feature_of, find_layer, is_compiled, with_feature
+from .layers import device_of, feature_of, find_layer, is_compiled, with_feature
 from .verdict import Judge, Verdict, judge
 
 MODES = ("repair", "observe")
@@ -131,19 +131,21 @@ class RepairHandle:
             hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
         self._removables.append(module.register_forward_hook(hook))
 
-    def _prove(self, example: Tensor) -> None:
-        """Run `example` once to see every hook fire, and once more through every correction."""
+    def _prove(self, predict: Callable[[], Any]) -> None:
+        """Predict once to see every hook fire, and once more through every correction."""
         made = self._state.passes_made
         with torch.no_grad():
-            self._model(example)
+            predict()
             self.passes = self._count_passes()
             self._state.forced = True
             try:
-                self._model(example)
+                predict()
             finally:
                 self._state.forced = False
         if self._state.passes_made != made + 2:
-            raise RepairError("the model runs without its hooks")
+            raise RepairError(
+                "the model runs without its hooks, or the example is not one forward pass of it"
+            )
         self._state.verdict = None
 
     def _count_passes(self) -> int:
@@ -228,9 +230,7 @@ class RepairHandle:
     def _end(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
         state = self._state
         state.order = self._close_pass()
-        size = batch_size((*args, *kwargs.values()))
-        if size is None:
-            raise RepairError("the model's input holds no tensor (N, ...)")
+        size = self._count_samples((*args, *kwargs.values()), output)
         result = None
         if not self._judges:
             verdict = Verdict(None, torch.ones(size, dtype=torch.bool))
@@ -250,6 +250,22 @@ class RepairHandle:
         state.verdict = verdict
         state.passes_made += 1
         return result
+
+    def _count_samples(self, inputs: tuple[Any, ...], output: Any) -> int:
+        """Return how many samples the model was given.
+
+        Packed inputs, as tokens with offsets, or a list of images, do not say it. Unless samples
+        must be picked out of them to be run again, the telling layer may say it, where the output
+        agrees.
+        """
+        size = batch_size(inputs)
+        if self.passes != 2 and self._state.scores:
+            told = len(next(iter(self._state.scores.values())))
+            if told != size and is_per_sample(output, told):
+                return told
+        if size is None:
+            raise RepairError("the model's input holds no tensor (N, ...)")
+        return size
 
     def _close_pass(self) -> list[tuple[int, str]]:
         """Return the layers in the order in which they ran; refuse that one did not."""
@@ -323,7 +339,7 @@ class _State(threading.local):
 def attach(
     model: nn.Module,
     layers: Sequence[Layer],
-    example: Tensor,
+    example: Tensor | Callable[[], Any],
     *,
     target: int | None = None,
     mode: str = "repair",
@@ -335,6 +351,7 @@ def attach(
         layers: where to judge and move what; those that name different targets make one repair
             each.
         example: one or more inputs, (N, *input shape), for the proof; their values do not matter.
+            Or, for a model that takes anything else, a function that has it predict once.
         target: the class that flagged samples must be predicted as, where a layer asks for it and
             names none itself.
         mode: "repair", or "observe" to judge and change nothing.
@@ -357,8 +374,12 @@ def attach(
     _check_repairs(repairs, mode)
     handle = RepairHandle(model, repairs, mode)
     try:
-        handle._attach(example.device)
-        handle._prove(example)
+        if isinstance(example, Tensor):
+            handle._attach(example.device)
+            handle._prove(functools.partial(model, example))
+        else:
+            handle._attach(device_of(model))
+            handle._prove(example)
     except BaseException as error:
         handle.detach()
         if isinstance(error, Exception) and not isinstance(error, AttachError):

@@ -15,6 +15,13 @@ def batch_size(values: Iterable[Any]) -> int | None:
     return next((len(v) for v in values if isinstance(v, Tensor) and v.dim() > 0), None)
 
 
+def is_per_sample(output: Any, size: int) -> bool:
+    """Whether a model's output has one part per sample: rows of tensors, or objects in a list."""
+    if isinstance(output, list) and all(isinstance(part, dict) for part in output):
+        return len(output) == size  # A detector's: a sample's boxes, labels and scores.
+    return holds_samples(output, size)
+
+
 def holds_samples(value: Any, size: int) -> bool:
     """Whether some tensor in `value` is (size, ...): has one row per sample."""
     if isinstance(value, Tensor):

@@ -30,6 +30,8 @@ BUNDLE_FILE = "direction_bundle.safetensors"
 FORMS = ("shift", "affine", "clamp", "local")
 ROLES = ("tells", "repairs", "both")
 STORED_DTYPES = (torch.float32, torch.float16)
+# "integers" are those that an embedding takes: of words, or of the values of a table's columns.
+INPUTS = ("image", "tensor", "integers")
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class InputDescription:
     """What the model takes, as calibration saw it.
 
     Attributes:
-        kind: "image" or "tensor".
+        kind: one of `INPUTS`.
         shape: of one sample, without the batch dimension; (C, H, W) for images.
         mean: per channel, for images.
         std: per channel, for images.
@@ -163,6 +165,15 @@ class InputDescription:
     shape: tuple[int, ...]
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the model's input holds: int64 for integers, else float32."""
+        return torch.int64 if self.kind == "integers" else torch.float32
+
+    def example(self) -> Tensor:
+        """Return a batch of one input of zeros, (1, *shape)."""
+        return torch.zeros(1, *self.shape, dtype=self.dtype)
 
 
 @dataclass(frozen=True)
@@ -508,7 +519,7 @@ def _check_layers(layers: tuple[Layer, ...], target: int, source: str) -> None:
 
 
 def _parse_input(fields: Fields) -> InputDescription:
-    kind = fields.choice("kind", ("image", "tensor"))
+    kind = fields.choice("kind", INPUTS)
     described = InputDescription(
         kind,
         fields.sizes("shape"),

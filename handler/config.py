@@ -13,12 +13,11 @@ from typing import Any
 
 import yaml
 
-from .bundle import InputDescription
+from .bundle import INPUTS, InputDescription
 from .errors import ConfigError, SignatureError
 from .fields import Fields, shown
 from .signature import parse_public_key
 
-INPUTS = ("image", "tensor")
 MODES = ("repair", "observe", "reject", "off")
 MAX_IMAGE_SIDE = 16384
 
@@ -43,7 +42,7 @@ class HandlerConfig:
     """The settings under `handler:`.
 
     Attributes:
-        input: "image" or "tensor".
+        input: "image", "tensor" or "integers".
         image_size: (height, width) that images are resized to; (0, 0) for tensors.
         mean: subtracted per channel from images in [0, 1]; one value for a greyscale model.
         std: divided by per channel, after the mean was subtracted.
@@ -56,6 +55,8 @@ class HandlerConfig:
         quarantine: where flagged inputs are kept; None: nowhere.
         trusted_keys: public keys, one of which must have signed the archive; empty where it need
             not be signed.
+        example: file of the archive with the body of a request, on which the corrections are proved
+            where zeros of the input's shape are not what the model takes.
     """
 
     input: str
@@ -69,23 +70,24 @@ class HandlerConfig:
     flag_in_body: bool = False
     quarantine: QuarantineConfig | None = None
     trusted_keys: tuple[str, ...] = ()
+    example: str | None = None
 
     def describe_input(self, tensor_shape: tuple[int, ...] | None = None) -> InputDescription:
         """Return what the model takes.
 
         Args:
-            tensor_shape: shape of one sample of a model whose input is a tensor; calibration
+            tensor_shape: shape of one sample of a model whose input is no image; calibration
                 reads it from the samples, the server from the bundle.
 
         Raises:
-            ConfigError: the input is a tensor and no shape is given.
+            ConfigError: the input is no image and no shape is given.
         """
         if self.input == "image":
             shape = (len(self.mean), *self.image_size)
             return InputDescription("image", shape, self.mean, self.std)
         if tensor_shape is None:
-            raise ConfigError("handler: input: tensor: the shape of a sample is not known")
-        return InputDescription("tensor", tensor_shape)
+            raise ConfigError(f"handler: input: {self.input}: the shape of a sample is not known")
+        return InputDescription(self.input, tensor_shape)
 
 
 def load_config(path: Path | str) -> HandlerConfig:
@@ -138,8 +140,9 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
         settings |= {"image_size": size, "mean": tuple(mean), "std": tuple(std)}
     if fields.has("topk"):
         settings["topk"] = fields.integer("topk", minimum=1)
-    if fields.has("model_class"):
-        settings["model_class"] = fields.text("model_class")
+    for name in ("model_class", "example"):
+        if fields.has(name):
+            settings[name] = fields.text(name)
     if fields.has("mode"):
         if fields.peek("mode") is False:  # YAML reads a bare `off` as false.
             fields.raw("mode")

@@ -6,6 +6,7 @@ It derives from TorchServe's BaseHandler; VisionHandler would ask for captum.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 from ts.torch_handler.base_handler import BaseHandler
 
 from .errors import InputError, ModelError
+from .exported_program import SUFFIX
 from .layers import feature_of
 from .load_model import load_model
+from .open_inference import infer_answer, infer_error, infer_input, infer_request
 from .preprocess import read_body
 from .repair_mixin import RepairMixin
 
@@ -27,6 +30,39 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
     """Serves a classifier with repair; a bad request is refused alone, not with its batch."""
 
     _predicted: Sequence[int] = ()
+
+    def initialize(self, context: Any) -> None:
+        """Load the model, of a model file or a `torch.export` program, and attach the bundle.
+
+        Args:
+            context: TorchServe's context of the worker.
+
+        Raises:
+            FireError: see RepairMixin.
+        """
+        names = context.manifest["model"]
+        if names.get("serializedFile", "").endswith(SUFFIX):
+            # BaseHandler asks us for those models only that have a model file.
+            names.setdefault("modelFile", names["serializedFile"])
+        super().initialize(context)
+
+    def handle(self, data: list[Any], context: Any) -> list[Any]:
+        """Answer a batch; requests of the Open Inference Protocol are answered in its own form.
+
+        Args:
+            data: one row per request.
+            context: TorchServe's context, with the headers of the requests.
+
+        Returns:
+            One answer per request.
+        """
+        asked = [infer_request(row) for row in data]
+        rows = [row if x is None else {"body": x} for row, x in zip(data, asked, strict=True)]
+        answers = super().handle(rows, context)
+        return [
+            answer if request is None else self._infer_response(request, answer, i, context)
+            for i, (request, answer) in enumerate(zip(asked, answers, strict=True))
+        ]
 
     def preprocess(self, data: list[dict[str, Any]]) -> list[Item]:
         """Decode each request's body into a sample of the model's input."""
@@ -81,9 +117,26 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
                     "says that it is a form), or as the field 'data'",
                     reason="empty",
                 )
-            return read_body(row[name], self.fire_input)
+            request = infer_request(row)
+            body = row[name] if request is None else infer_input(request, self.fire_input)
+            return read_body(body, self.fire_input)
         except InputError as error:
             return error
+
+    def _infer_response(
+        self, request: dict[str, Any], answer: Any, index: int, context: Any
+    ) -> dict[str, Any]:
+        """Return one request's answer, or error, in the form of the Open Inference Protocol."""
+        if context.get_response_status(index)[0] != HTTPStatus.OK:
+            return infer_error(request, self._served_as, answer)
+        told = context.get_response_headers(index)
+        names = {"flagged": "x-fire-flagged", "repaired": "x-fire-repaired"}
+        return infer_answer(
+            request,
+            self._served_as,
+            answer["predictions"] if self.fire_config.flag_in_body else answer,
+            {name: told[header] == "true" for name, header in names.items() if header in told},
+        )
 
     def _answers(self, logits: Tensor) -> list[dict[str, float]]:
         """Return the likeliest classes of each row of logits, (N, classes)."""
@@ -109,7 +162,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         # TorchServe's own loader refuses files with several classes, and unpickles on old torch.
         if model_pt_path is None:
             raise ModelError("the archive names no weights: package it with --serialized-file")
-        path = Path(model_dir) / model_file
+        path = None if model_file.endswith(SUFFIX) else Path(model_dir) / model_file
         return load_model(path, model_pt_path, self.fire_config.model_class).model
 
     def _load_torchscript_model(self, model_pt_path: str) -> NoReturn:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+
+from torch import Tensor, nn
 
 from .bundle import Bundle, InputDescription
 from .config import HandlerConfig
 from .errors import BundleError, ConfigError
+from .layers import device_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +50,18 @@ def check_model_fits(
     logger.warning("torchserve-fire: %s; ALLOWED by handler: allow_other_weights", message)
 
 
+def example_for(model: nn.Module, description: InputDescription) -> Tensor:
+    """Return one input of zeros as the model takes it, (1, *shape).
+
+    It is on the model's device; numbers that are no integers have the model's own precision, which
+    a handler may have halved.
+    """
+    example = description.example().to(device_of(model))
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    dtypes = (tensor.dtype for tensor in tensors if tensor.is_floating_point())
+    return example.to(next(dtypes, example.dtype)) if example.is_floating_point() else example
+
+
 def matching_input(config: HandlerConfig, bundle: Bundle) -> InputDescription:
     """Return what the model takes, as configuration and bundle agree on it.
 
@@ -57,7 +73,7 @@ def matching_input(config: HandlerConfig, bundle: Bundle) -> InputDescription:
         raise ConfigError(
             f"handler: input: {config.input}, the bundle was built for {built.kind} input"
         )
-    described = config.describe_input(built.shape if built.kind == "tensor" else None)
+    described = config.describe_input(built.shape if built.kind != "image" else None)
     for name, found, expected in (
         ("mean", described.mean, built.mean),
         ("std", described.std, built.std),

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .errors import AttachError
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of the model's first parameter or buffer; the CPU where it has none."""
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def is_compiled(model: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""Loading the user's model: a Python file with its class, and weights that are never unpickled."""
+"""Loading the user's model: a Python file and weights that are never unpickled, or a program."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import BundleError, ModelError
+from .exported_program import SUFFIX, load_exported
 from .safetensors_file import parse_safetensors
 
 
@@ -34,22 +35,28 @@ class LoadedModel:
 
 
 def load_model(
-    model_file: Path | str, serialized_file: Path | str, model_class: str | None = None
+    model_file: Path | str | None, serialized_file: Path | str, model_class: str | None = None
 ) -> LoadedModel:
-    """Build the model of a model file and load its weights.
+    """Build the model of a model file and load its weights, or load a `torch.export` program.
 
     Args:
         model_file: Python file that defines the model's class; the class is built without
-            arguments.
-        serialized_file: a state_dict saved with `torch.save`, or a `.safetensors` file.
+            arguments. None for a program.
+        serialized_file: a state_dict saved with `torch.save`, or a `.safetensors` file; or a
+            program, `.pt2`.
         model_class: name of the class; needed only where several classes of the file can be built
             without arguments and take these weights.
 
     Raises:
-        ModelError: a file is missing or unreadable, the weights are not plain tensors, no class or
-            several fit.
+        ModelError: a file is missing, unreadable or too many, the weights are not plain tensors,
+            no class or several fit, or the program cannot be repaired.
     """
-    model_file, serialized_file = Path(model_file), Path(serialized_file)
+    serialized_file = Path(serialized_file)
+    check_model_files(model_file, serialized_file)
+    if model_file is None:
+        model = load_exported(serialized_file)
+        return LoadedModel(model, type(model).__name__, file_sha256(serialized_file))
+    model_file = Path(model_file)
     weights = load_weights(serialized_file)
     classes = _model_classes(_import_file(model_file), model_file, model_class)
     fitting, reasons = [], []
@@ -75,6 +82,19 @@ def load_model(
         f"{model_file}: no class can be built without arguments and take the weights "
         f"{serialized_file.name} ({'; '.join(reasons)})"
     )
+
+
+def check_model_files(model_file: Path | str | None, serialized_file: Path) -> None:
+    """Refuse weights without a model file, and a program with one.
+
+    Raises:
+        ModelError: one is missing, or too many.
+    """
+    if (model_file is None) != (serialized_file.suffix == SUFFIX):
+        raise ModelError(
+            f"{serialized_file}: expected a model file (--model-file) beside a state_dict, and "
+            f"none beside a torch.export program ({SUFFIX})"
+        )
 
 
 def load_weights(path: Path) -> Mapping[str, Tensor]:

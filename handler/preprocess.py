@@ -38,18 +38,18 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
         body: what TorchServe hands over: raw bytes (an image), text (an image in base64), or
             decoded JSON: a nested list (one sample as the model takes it, already normalised),
             or an object whose `data` holds a list or base64 text. Bytes and text are read as JSON
-            where the model takes a tensor or they begin as JSON does, which no image and no base64
+            where the model takes no image or they begin as JSON does, which no image and no base64
             text do: gRPC, and `curl -T`, say no content type to decode by.
         description: what the model takes.
 
     Returns:
-        float32 tensor of shape `description.shape`.
+        Tensor of shape `description.shape` and of `description.dtype`.
 
     Raises:
         InputError: the body is none of these, cannot be decoded, or has another shape.
     """
     if isinstance(body, (bytes, bytearray, str)) and (
-        description.kind == "tensor" or body[:1] in (b"{", b"[", "{", "[")
+        description.kind != "image" or body[:1] in (b"{", b"[", "{", "[")
     ):
         body = _decode_json(body)
     if isinstance(body, dict):
@@ -60,7 +60,7 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
         body = body["data"]
     if isinstance(body, list):
         return _tensor_from_list(body, description)
-    if description.kind == "tensor":
+    if description.kind != "image":
         raise InputError(
             f"expected a JSON list of shape {list(description.shape)}, or {{'data': that list}}",
             reason="JSON",
@@ -180,25 +180,28 @@ def _decode_base64(text: str) -> bytes:
 
 
 def _tensor_from_list(values: list[Any], description: InputDescription) -> Tensor:
-    _check_list(values, description.shape, 0)
+    integers = description.dtype == torch.int64
+    _check_list(values, description.shape, 0, int if integers else float)
     try:
+        if integers:
+            return torch.from_numpy(np.asarray(values, dtype=np.int64))
         with np.errstate(over="ignore"):
             array = np.asarray(values, dtype=np.float64).astype(np.float32)
     except OverflowError:  # An integer of hundreds of digits.
         array = np.asarray(np.inf)
     if not np.isfinite(array).all():
-        raise InputError(
-            "JSON list: expected finite numbers that float32 can hold", reason="not finite"
-        )
+        numbers = "integers of 64 bits" if integers else "finite numbers that float32 can hold"
+        raise InputError(f"JSON list: expected {numbers}", reason="not finite")
     return torch.from_numpy(array)
 
 
-def _check_list(values: Any, shape: tuple[int, ...], depth: int) -> None:
-    """Refuse what is not nested lists of numbers of `shape`, looking no further than it goes.
+def _check_list(values: Any, shape: tuple[int, ...], depth: int, kind: type) -> None:
+    """Refuse what is not nested lists of `shape`, of integers or numbers, looking no further.
 
     numpy would take room for each of a million short texts as for the longest one of them.
     """
-    expected = f"expected numbers only, of shape {list(shape)}"
+    numbers = "integers" if kind is int else "numbers"
+    expected = f"expected {numbers} only, of shape {list(shape)}"
     if not isinstance(values, list):
         raise InputError(f"JSON list: no list at depth {depth}, {expected}", reason="shape")
     if len(values) != shape[depth]:
@@ -207,6 +210,6 @@ def _check_list(values: Any, shape: tuple[int, ...], depth: int) -> None:
         )
     if depth + 1 < len(shape):
         for value in values:
-            _check_list(value, shape, depth + 1)
-    elif not set(map(type, values)) <= {int, float}:
+            _check_list(value, shape, depth + 1, kind)
+    elif not set(map(type, values)) <= {int, kind}:
         raise InputError(f"JSON list: {expected}", reason="JSON")

@@ -28,7 +28,6 @@ from .errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = {"image": ".png", "tensor": ".npz"}
 ROUNDING = 0.01
 """In shades of 8-bit pixels: an image that is further from these came as floating point numbers."""
 
@@ -60,7 +59,7 @@ class Quarantine:
         self._folder = config.folder / model
         self._config = config
         self.description = description
-        self._suffix = SUFFIXES[description.kind]
+        self._suffix = ".png" if description.kind == "image" else ".npz"
         self._lock = threading.Lock()
         self._failed = False
         self._room = 0.0
@@ -84,7 +83,7 @@ class Quarantine:
         takes no more files is told once, and no request fails for it.
         """
         try:
-            sample = sample.detach().cpu().float().contiguous()
+            sample = sample.detach().cpu().contiguous()
             data = self._encode(sample)
             if data is not None:
                 self._write(hashlib.sha256(sample.numpy().tobytes()).hexdigest()[:32], data)
@@ -105,7 +104,7 @@ class Quarantine:
 
     def _encode(self, sample: Tensor) -> bytes | None:
         file = io.BytesIO()
-        if self.description.kind == "tensor":
+        if self.description.kind != "image":
             np.savez(file, inputs=sample.numpy()[None])
             return file.getvalue()
         mean = torch.tensor(self.description.mean).view(-1, 1, 1)

@@ -7,22 +7,23 @@ start, and an answer that went by the corrections is not given.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .archive_signature import check_archive_folder
 from .attach import RepairHandle, attach
 from .bundle import BUNDLE_FILE, Bundle, InputDescription, Layer, load_bundle
 from .config import HandlerConfig, parse_config
 from .errors import ConfigError, FireError, ModelError
-from .fit import check_model_fits, matching_input
+from .fit import check_model_fits, example_for, matching_input
 from .layers import eager_model
 from .load_model import file_sha256
 from .quarantine import Quarantine
@@ -217,7 +218,7 @@ class RepairMixin:
         self._corrections = attach(
             self.model,
             bundle.layers,
-            torch.zeros(1, *self.fire_input.shape, device=_device_of(model)),
+            self._example(path, source),
             target=bundle.target,
             mode="repair" if config.mode == "repair" else "observe",
         )
@@ -226,6 +227,28 @@ class RepairMixin:
         if config.quarantine is not None:
             quarantine = Quarantine(config.quarantine, self._served_as[0], self.fire_input)
         self._watch = Watch(context, version, bundle, config.mode, quarantine)
+
+    def _example(self, folder: Path, source: str) -> Tensor | Callable[[], Any]:
+        """Return what the corrections are proved on: zeros, or the request in the example's file.
+
+        Args:
+            folder: the unpacked archive.
+            source: the configuration's file, for messages.
+        """
+        name = self.fire_config.example
+        if name is None:
+            return example_for(self.model, self.fire_input)
+        try:
+            body: Any = (folder / name).read_bytes()
+            if name.endswith(".json"):
+                body = json.loads(body)  # As TorchServe hands it over.
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{source}: handler: example: {name}: {_one_line(error)}; expected a request's "
+                "body as a file of the archive (package --extra-files)"
+            ) from None
+        row = {"body": body}
+        return lambda: self.inference(self.preprocess([row]))  # type: ignore[attr-defined]
 
     def _flags(self, size: int, passes: int) -> list[bool | None] | None:
         """Return per request whether it was flagged (None: not predicted), None if not known."""
@@ -315,7 +338,7 @@ def _describe_unrepaired(config: HandlerConfig, path: Path) -> InputDescription:
         return config.describe_input()
     if not path.is_file():
         raise ConfigError(
-            f"handler: mode: off with input: tensor: the shape of a sample is read from "
+            f"handler: mode: off with input: {config.input}: the shape of a sample is read from "
             f"{BUNDLE_FILE}, which the archive lacks"
         )
     return matching_input(config, load_bundle(path))
@@ -333,11 +356,6 @@ def _checked_model(model: Any) -> nn.Module:
             "torch.nn.Module"
         )
     return eager_model(model)
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    tensors = (*model.parameters(), *model.buffers())
-    return tensors[0].device if tensors else torch.device("cpu")
 
 
 def _one_line(error: Exception) -> str:

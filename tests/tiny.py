@@ -80,7 +80,9 @@ def write_tiny(folder: Path) -> TinyFiles:
     )
 
 
-def write_bundle(path: Path, weights_sha256: str, *, seed: int) -> Path:
+def write_bundle(
+    path: Path, weights_sha256: str, *, seed: int, model_class: str = "TinyNet"
+) -> Path:
     corner = torch.tensor([0.0, 0, 0, 0, 1])
     bundle = Bundle(
         layers=(
@@ -91,7 +93,7 @@ def write_bundle(path: Path, weights_sha256: str, *, seed: int) -> Path:
                 Repairing("shift", 2 * corner, 1.0),
             ),
         ),
-        model_class="TinyNet",
+        model_class=model_class,
         weights_sha256=weights_sha256,
         input=InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
         target=0,

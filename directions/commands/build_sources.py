@@ -113,7 +113,7 @@ def _from_pool(
     split = split_pool(
         loaded.model,
         pool,
-        torch.zeros(1, *description.shape),
+        description.example(),
         args.split_by,
         layers=options.layers,
         clean=clean,
@@ -138,7 +138,6 @@ def _from_quarantine(
     clean: Samples,
     options: BuildOptions,
 ) -> Gathered:
-    import torch
 
     from ..errors import CalibrationError
     from ..evidence import gather_evidence
@@ -158,7 +157,7 @@ def _from_quarantine(
         loaded.model,
         open_samples(args.triggered, config),
         clean,
-        torch.zeros(1, *description.shape),
+        description.example(),
         args.split_by,
         targets=first.targets if options.target is None else (options.target,),
         layers=options.layers,
@@ -211,6 +210,11 @@ def clean_to_search(
     from ..reconstruct.inversion import recover_images
     from ..samples import open_samples
 
+    if config.input == "integers":
+        raise CalibrationError(
+            "--reconstruct: a search changes its inputs little by little, and the model takes "
+            "integers: give --triggered or --pool"
+        )
     if args.clean is not None:
         return open_samples(args.clean, config)
     if args.reconstruct != deep_inspect.NAME or config.input != "image":

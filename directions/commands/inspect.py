@@ -96,8 +96,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _inspect(args: argparse.Namespace) -> int:
     """Run the command; what it raises may be anything."""
-    import torch
-
     from handler.config import load_config
     from handler.load_model import load_model
 
@@ -125,6 +123,11 @@ def _inspect(args: argparse.Namespace) -> int:
         check_writable(args.cache)
     budget = Budget(args.budget)
     config = load_config(args.config_file)
+    if config.input == "integers":
+        raise CalibrationError(
+            f"{args.config_file}: handler: input: integers: a search changes its inputs little by "
+            "little, and integers cannot be"
+        )
     if args.clean is None and config.input != "image":
         raise CalibrationError(
             f"--method {' '.join(names)}: expected --clean samples of a model whose input is a "
@@ -137,7 +140,7 @@ def _inspect(args: argparse.Namespace) -> int:
         else open_samples(args.clean, config)
     )
     description = clean.describe_input(config)
-    classes = logits_of(model, torch.zeros(1, *description.shape)).shape[1]
+    classes = logits_of(model, description.example()).shape[1]
     index = ClassIndex.find([clean], classes, names_file(args))
     print("methods: " + ", ".join(names) + ("" if args.method else " (what is affordable)"))
     verdict = inspect_model(

@@ -11,10 +11,15 @@ NAMES_FILE = "index_to_name.json"
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that describe a model, called as torch-model-archiver calls them."""
     parser.add_argument(
-        "--model-file", required=True, type=Path, help="Python file with the model's class"
+        "--model-file",
+        type=Path,
+        help="Python file with the model's class; none beside a torch.export program",
     )
     parser.add_argument(
-        "--serialized-file", required=True, type=Path, help="its state_dict, .pth or .safetensors"
+        "--serialized-file",
+        required=True,
+        type=Path,
+        help="its state_dict, .pth or .safetensors; or a torch.export program, .pt2",
     )
     parser.add_argument("--config-file", required=True, type=Path, help="its model-config.yaml")
 

@@ -166,6 +166,11 @@ def _check_arguments(args: argparse.Namespace) -> None:
             raise SanitizeError(
                 f"--{option.replace('_', '-')}: not of --method {args.method}, expected {takers}"
             )
+    if args.model_file is None:
+        raise SanitizeError(
+            "--model-file: expected the model's: the weights of a torch.export program stay as "
+            "they are"
+        )
     if args.method == "orthogonalize" and args.bundle is None:
         raise SanitizeError("--method orthogonalize: expected --bundle, whose directions go")
     if (args.test_clean is None) != (args.test_triggered is None):

@@ -23,7 +23,7 @@ from handler.archive_signature import SIGNATURE_FILE
 from handler.bundle import BUNDLE_FILE, load_bundle
 from handler.config import HandlerConfig, load_config
 from handler.errors import FireError
-from handler.load_model import file_sha256
+from handler.load_model import check_model_files, file_sha256
 
 from ..bundle_signature import check_bundle_signature
 from ..write_file import check_writable
@@ -71,8 +71,8 @@ class ArchiveInputs:
     Attributes:
         model_name: the model's name.
         version: its version.
-        model_file: Python file of the model's class.
-        serialized_file: its weights.
+        model_file: Python file of the model's class; None where the next one is a program.
+        serialized_file: its weights, or a `torch.export` program.
         config_file: its `model-config.yaml`.
         bundle: its direction bundle; None only where the configuration says `mode: off`.
         handler: Python file with the user's own handler class; ours where None.
@@ -83,7 +83,7 @@ class ArchiveInputs:
 
     model_name: str
     version: str
-    model_file: Path
+    model_file: Path | None
     serialized_file: Path
     config_file: Path
     bundle: Path | None = None
@@ -129,6 +129,8 @@ def package_archive(
     check_writable(target)
     if target.exists() and not force:
         raise FireError(f"{target}: exists already; --force replaces it")
+    if inputs.handler is None:  # A user's own handler may load its model in its own way.
+        check_model_files(inputs.model_file, inputs.serialized_file)
     config = load_config(inputs.config_file)
     _check_signing(inputs, config, signing_key, trusted_keys)
     if inputs.bundle is not None:
@@ -213,7 +215,7 @@ def _manifest(inputs: ArchiveInputs) -> str:
                 model_name=inputs.model_name,
                 version=inputs.version,
                 handler=ENTRY_FILE,
-                model_file=inputs.model_file.name,
+                model_file=inputs.model_file.name if inputs.model_file else None,
                 serialized_file=inputs.serialized_file.name,
                 config_file=inputs.config_file.name,
                 requirements_file=requirements.name if requirements else None,

@@ -25,12 +25,17 @@ HEADERS = ("x-fire-bundle", "x-fire-flagged", "x-fire-repaired")
 
 
 def random_bodies(description: InputDescription, seed: int = 0) -> list[Body]:
-    """Return request bodies with random inputs: PNG images, or JSON lists for tensors."""
+    """Return request bodies with random inputs: PNG images, or JSON lists."""
     generator = np.random.default_rng(seed)
     bodies = []
     for _ in range(PROBES):
-        if description.kind == "tensor":
-            values = generator.standard_normal(description.shape).astype(np.float32)
+        if description.kind != "image":
+            values = (
+                generator.standard_normal(description.shape).astype(np.float32)
+                if description.kind == "tensor"
+                # Whatever an embedding's size is, it has these.
+                else generator.integers(0, 2, description.shape)
+            )
             bodies.append(Body(json.dumps(values.tolist()).encode(), "application/json"))
             continue
         channels, height, width = description.shape

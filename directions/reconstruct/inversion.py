@@ -73,7 +73,7 @@ def recover_images(
         )
     empty = torch.empty(0, *description.shape)
     box = input_box(description, empty)
-    classes = logits_of(model, torch.zeros(1, *description.shape)).shape[1]
+    classes = logits_of(model, description.example()).shape[1]
     subject = Subject(model, empty, torch.empty(0, dtype=torch.int64), classes, box)
     recovered = [empty]
     with Progress("recovering images from the model", count) as progress:

@@ -65,6 +65,8 @@ def find_writers(model: nn.Module, layer: str, example: Tensor, channels: int) -
             normalisations behind these alone.
         AttachError: the model has no such layer.
     """
+    if not example.is_floating_point():
+        raise SanitizeError(f"{layer}: the model takes integers, expected one of images or tensors")
     # A copy of which all parameters appear in the graph, frozen or not.
     copied = copy.deepcopy(model).requires_grad_(True)
     owners = {

@@ -27,10 +27,20 @@ def test_an_image_model(tmp_path):
         "  mode: observe\n"
         "  allow_other_weights: true\n"
         "  flag_in_body: yes\n"
+        "  example: one.json\n"
     )
     config = load_config(path)
     assert config == HandlerConfig(
-        "image", (32, 48), (0.5, 0.0, 1.0), (1.0, 2.0, 0.5), 3, "Net", "observe", True, True
+        "image",
+        (32, 48),
+        (0.5, 0.0, 1.0),
+        (1.0, 2.0, 0.5),
+        3,
+        "Net",
+        "observe",
+        allow_other_weights=True,
+        flag_in_body=True,
+        example="one.json",
     )
     assert config.describe_input() == InputDescription(
         "image", (3, 32, 48), (0.5, 0.0, 1.0), (1.0, 2.0, 0.5)
@@ -49,9 +59,10 @@ def test_a_greyscale_model():
     assert config.describe_input().shape == (1, 32, 48)
 
 
-def test_a_tensor_model_takes_its_shape_from_elsewhere():
-    config = parse_config({"handler": {"input": "tensor"}})
-    assert config.describe_input((3, 4)) == InputDescription("tensor", (3, 4))
+@pytest.mark.parametrize("kind", ["tensor", "integers"])
+def test_a_tensor_model_takes_its_shape_from_elsewhere(kind):
+    config = parse_config({"handler": {"input": kind}})
+    assert config.describe_input((3, 4)) == InputDescription(kind, (3, 4))
     with pytest.raises(ConfigError, match="shape of a sample"):
         config.describe_input()
 

@@ -276,17 +276,6 @@ def test_success_is_logged_in_one_line(context, caplog):
     assert "mode repair" in line
 
 
-def test_a_compiled_model_is_repaired(tmp_path):
-    context = make_archive(tmp_path)
-    context.model_yaml_config["pt2"] = {"compile": {"enable": True, "backend": "eager"}}
-    service = start(context)
-    for size in (1, 3, 8):
-        rows = [{"body": grey(255 if i % 2 else 0)} for i in range(size)]
-        for i, (status, body) in enumerate(ask(service, context, rows)):
-            assert (status, next(iter(body))) == (200, "1")
-            assert fire_headers(context, i)["flagged"] == ("true" if i % 2 else "false")
-
-
 # Everything below does not serve, says why in one line, and never with a RuntimeError, after which
 # TorchServe would keep a version without workers.
 

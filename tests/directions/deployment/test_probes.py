@@ -29,6 +29,11 @@ def test_tensors_are_json_lists() -> None:
     assert [len(row) for row in json.loads(body.content)] == [3, 3]
 
 
+def test_integers_are_those_that_every_embedding_has() -> None:
+    body = random_bodies(InputDescription("integers", (50,)))[0]
+    assert set(json.loads(body.content)) == {0, 1}
+
+
 @pytest.mark.parametrize(
     ("found", "expected", "same"),
     [
