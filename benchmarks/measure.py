@@ -113,7 +113,7 @@ class Figures:
 
 def measure_defence(defence: Defence, held: Held) -> Figures:
     """Let a defence answer all images."""
-    clean, triggered = (_answer(defence, images) for images in (held.clean, held.triggered))
+    clean, triggered = (answer_all(defence, images) for images in (held.clean, held.triggered))
     return Figures(
         clean_accuracy=share(clean.predictions == held.clean.labels),
         attack_success_rate=share(triggered.predictions == held.wanted),
@@ -137,7 +137,8 @@ def share(values: Tensor) -> float:
     return float(values.double().mean())
 
 
-def _answer(defence: Defence, images: Images) -> Answers:
+def answer_all(defence: Defence, images: Images) -> Answers:
+    """Return what a defence answers to all images."""
     parts = [defence(to_float(pixels)) for pixels in images.pixels.split(BATCH)]
     flagged = [part.flagged for part in parts if part.flagged is not None]
     return Answers(

@@ -41,7 +41,7 @@ from .load.subjects import SUBJECTS, Subject
 from .load.workers import START_SECONDS, memory_of, start_seconds
 
 RESULTS = Path(__file__).parent / "results" / "serving.json"
-REQUESTS = 240
+REQUESTS = 160
 STARTS = 5
 BATCH_DELAY = 10
 """Milliseconds that a batch waits for more requests."""
@@ -64,7 +64,7 @@ def main() -> None:
         type=int,
         default=REQUESTS,
         help=f"to each archive in each setting, about (default: {REQUESTS}); the small model gets "
-        "several times as many, and no setting gets fewer than five rounds",
+        "several times as many, and no setting gets fewer than three rounds",
     )
     parser.add_argument(
         "--subjects", nargs="+", choices=names, default=names, help="models (default: all)"

@@ -76,5 +76,24 @@ def growth_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def swapping_table(rows: Sequence[Row]) -> str:
+    """Return what became of the requests while bundles were swapped, and what grew."""
+    lines = [
+        "| swaps | requests | failed | wrong | first / second bundle "
+        "| worker memory, last / second swap | server memory | processes | unpacked archives |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        early, late = row["after the second swap"], row["after the last swap"]
+        lines.append(
+            f"| {row['swaps']} | {row['requests']:,} | {row['failed']} | {row['wrong']} "
+            f"| {row['first bundle']:,} / {row['second bundle']:,} "
+            f"| {late['worker'] / early['worker']:.3f} | {late['server'] / early['server']:.3f} "
+            f"| {early['processes']} → {late['processes']} "
+            f"| {early['unpacked']} → {late['unpacked']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def _ratios(figures: Mapping[str, float] | None) -> str:
     return "" if figures is None else " / ".join(f"{figures[name]:.3f}" for name in FIGURES)

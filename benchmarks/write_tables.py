@@ -13,12 +13,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.adaptive_tables import altered_table, perturbed_table
 from benchmarks.little_evidence_tables import clean_only_table, pool_table, refined_table
 from benchmarks.methods_table import methods_table
 from benchmarks.serving_tables import (
     growth_table,
     load_table,
     preprocessing_table,
+    swapping_table,
     worker_table,
 )
 from benchmarks.victim_tables import ablation_table, evidence_table, rival_table, victim_table
@@ -28,7 +30,10 @@ README = ROOT / "README.md"
 BENCHMARK = ROOT / "docs" / "benchmark.md"
 METHODS = ROOT / "docs" / "methods.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
+SECURITY = ROOT / "docs" / "security.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
+ADAPTIVE = ROOT / "benchmarks" / "results" / "adaptive.json"
+ALTERED = ROOT / "benchmarks" / "results" / "altered.json"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
@@ -36,6 +41,7 @@ POOLS = ROOT / "benchmarks" / "results" / "pools.json"
 SERVING = ROOT / "benchmarks" / "results" / "serving.json"
 PREPROCESSING = ROOT / "benchmarks" / "results" / "preprocessing.json"
 GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
+SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 NAMES = {"badnets": "BadNets", "blended": "Blended", "wanet": "WaNet"}
 
@@ -59,7 +65,7 @@ COSTS = {
 def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    for document in (README, BENCHMARK, METHODS, OPERATIONS):
+    for document in (README, BENCHMARK, METHODS, OPERATIONS, SECURITY):
         document.write_text(with_tables(document.read_text()))
 
 
@@ -81,6 +87,9 @@ def with_tables(text: str) -> str:
         "workers": worker_table(_rows(SERVING)),
         "preprocessing": preprocessing_table(_rows(PREPROCESSING)),
         "growth": growth_table(_rows(GROWTH)),
+        "swapping": swapping_table(_rows(SWAPPING)),
+        "altered triggers": altered_table(_rows(ALTERED)),
+        "perturbed": perturbed_table(_rows(ADAPTIVE)),
     }
     for name, table in contents.items():
         text = replace_section(text, name, table)

@@ -180,38 +180,27 @@ def _decode_base64(text: str) -> bytes:
 
 
 def _tensor_from_list(values: list[Any], description: InputDescription) -> Tensor:
-    if description.dtype == torch.int64:
-        return _integers_from_list(values, description.shape)
-    _check_list(values, description.shape, 0, numbers="numbers", types={int, float})
+    integers = description.dtype == torch.int64
+    _check_list(values, description.shape, 0, int if integers else float)
     try:
+        if integers:
+            return torch.from_numpy(np.asarray(values, dtype=np.int64))
         with np.errstate(over="ignore"):
             array = np.asarray(values, dtype=np.float64).astype(np.float32)
     except OverflowError:  # An integer of hundreds of digits.
         array = np.asarray(np.inf)
     if not np.isfinite(array).all():
-        raise InputError(
-            "JSON list: expected finite numbers that float32 can hold", reason="not finite"
-        )
+        numbers = "integers of 64 bits" if integers else "finite numbers that float32 can hold"
+        raise InputError(f"JSON list: expected {numbers}", reason="not finite")
     return torch.from_numpy(array)
 
 
-def _integers_from_list(values: list[Any], shape: tuple[int, ...]) -> Tensor:
-    _check_list(values, shape, 0, numbers="integers", types={int})
-    try:
-        return torch.from_numpy(np.asarray(values, dtype=np.int64))
-    except OverflowError:
-        raise InputError(
-            "JSON list: expected integers that 64 bits can hold", reason="not finite"
-        ) from None
-
-
-def _check_list(
-    values: Any, shape: tuple[int, ...], depth: int, *, numbers: str, types: set[type]
-) -> None:
-    """Refuse what is not nested lists of numbers of `shape`, looking no further than it goes.
+def _check_list(values: Any, shape: tuple[int, ...], depth: int, kind: type) -> None:
+    """Refuse what is not nested lists of `shape`, of integers or numbers, looking no further.
 
     numpy would take room for each of a million short texts as for the longest one of them.
     """
+    numbers = "integers" if kind is int else "numbers"
     expected = f"expected {numbers} only, of shape {list(shape)}"
     if not isinstance(values, list):
         raise InputError(f"JSON list: no list at depth {depth}, {expected}", reason="shape")
@@ -221,6 +210,6 @@ def _check_list(
         )
     if depth + 1 < len(shape):
         for value in values:
-            _check_list(value, shape, depth + 1, numbers=numbers, types=types)
-    elif not set(map(type, values)) <= types:
+            _check_list(value, shape, depth + 1, kind)
+    elif not set(map(type, values)) <= {int, kind}:
         raise InputError(f"JSON list: {expected}", reason="JSON")

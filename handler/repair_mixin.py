@@ -55,6 +55,17 @@ class RepairMixin:
     _served_as: tuple[str, str] = ("", "")
     _warned = False
 
+    def __init__(self) -> None:
+        """Make the handler; TorchServe gives it no arguments.
+
+        Raises:
+            ModelError: its own `__init__` failed. Never a RuntimeError, as of `initialize`.
+        """
+        try:
+            super().__init__()
+        except Exception as error:
+            raise ModelError(f"the handler cannot be made: {_one_line(error)}") from error
+
     def initialize(self, context: Any) -> None:
         """Load the model with the handler's own `initialize`, and attach the bundle to it.
 

@@ -11,7 +11,14 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/benchmark.md", "docs/methods.md", "docs/operations.md"]
+    "name",
+    [
+        "README.md",
+        "docs/benchmark.md",
+        "docs/methods.md",
+        "docs/operations.md",
+        "docs/security.md",
+    ],
 )
 def test_documents_show_the_committed_results(name):
     text = (ROOT / name).read_text()

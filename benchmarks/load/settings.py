@@ -20,7 +20,7 @@ LOAD = 0.5
 """Of an open loop: its rate, of what the plain archive answers to 8 clients in a closed loop."""
 
 LEAST_BLOCK = 16
-LEAST_ROUNDS = 5
+LEAST_ROUNDS = 3
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ SUBJECTS = (
         "{input: image, image_size: [32, 32], mean: [0.5], std: [0.5]}",
         (32, 32),
         ("block1", "block3"),
-        5,
+        3,
         stock=False,
     ),
 )

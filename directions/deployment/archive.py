@@ -49,8 +49,14 @@ ARCHIVE_FORMAT = "zip-store"
 GENERATED_ENTRY = '''\
 """The entry of this archive: the repair around {name} of {file}."""
 
+from torchserve_fire.errors import ModelError
 from torchserve_fire.repair_mixin import RepairMixin
-from {module} import {name}
+
+try:
+    from {module} import {name}
+except RuntimeError as error:
+    # On a RuntimeError TorchServe would keep a version without workers.
+    raise ModelError(f"{file} cannot be imported: {{error}}") from error
 
 
 class {service}(RepairMixin, {name}):

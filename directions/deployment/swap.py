@@ -32,6 +32,7 @@ from .next_archive import (
 )
 from .probes import check_predictions
 from .process_group import interrupts_deferred
+from .swap_lock import swap_lock
 
 READY_SECONDS = 300.0
 UNDO_SECONDS = 15.0
@@ -73,7 +74,7 @@ def swap_bundle(
     registered, and asked for predictions that must be those computed here; then it becomes the
     default, and the old version is unregistered when it has answered what it received. Where
     anything fails before that, the new version and its file are removed and the old one serves on.
-    A swap that was cut off can be run again.
+    A swap that was cut off can be run again. Of two at once, one is refused and changes nothing.
 
     Args:
         target: the server.
@@ -97,37 +98,45 @@ def swap_bundle(
         check_bundle_signature(bundle, digest, trusted_keys)
     if version is not None:
         check_name("version", version)
-    old = target.management.describe(name)
-    archive = _archive_of(target, old)
-    check_packed_here(archive)
-    if version_of(archive) != old.version:
-        raise FireError(
-            f"{archive}: holds version {version_of(archive)}, the server has {old.version} as the "
-            "default: is this the server's model store?"
-        )
-    if bundle_digest_of(archive) == digest:
-        report(f"{name} {old.version} serves with this bundle already")
-        for left in _left_over(target, old, archive):
-            _retire(target, left, report)
-        return old.version
-    if signing_key is None and must_be_signed(archive):
-        raise FireError(
-            f"{archive}: is signed, or asks for it (handler: trusted_keys), so the next version "
-            "must be, too: give --sign"
-        )
-    check_writable(archive_path(target.model_store, name, version or next_version(old.version)))
-    with unpacked_with(archive, bundle, signing_key, trusted_keys) as unpacked:
-        if unpacked.digest != digest:
-            raise FireError(f"{bundle}: was changed while it was read")
-        bodies = unpacked.bodies()
-        expected = load_as_worker(unpacked.folder, name, bodies)
-        report("the new bundle fits the model")
-        version, file, is_new = _place(target, name, old, unpacked, version)
-    report(f"registering {name} {version} ({file.name})")
-    _put_into_service(target, old, version, file, is_new, bodies, expected)
-    report(f"{name} {version} answers as it should and is the default now")
-    _retire(target, old, report)
-    return version
+    # As a name of a file, it must not lead out of the model store.
+    check_name("model name", name)
+    # A wrong token or model store is told as such, not as one that takes no lock.
+    _archive_of(target, target.management.describe(name))
+    with swap_lock(target.model_store, name):
+        # What a swap that has just ended made of it.
+        old = target.management.describe(name)
+        archive = _archive_of(target, old)
+        check_packed_here(archive)
+        if version_of(archive) != old.version:
+            raise FireError(
+                f"{archive}: holds version {version_of(archive)}, the server has {old.version} as "
+                "the default: is this the server's model store?"
+            )
+        if bundle_digest_of(archive) == digest:
+            report(f"{name} {old.version} serves with this bundle already")
+            for left in _left_over(target, old, archive):
+                _retire(target, left, report)
+            _report_others(target, old.name, old.version, report)
+            return old.version
+        if signing_key is None and must_be_signed(archive):
+            raise FireError(
+                f"{archive}: is signed, or asks for it (handler: trusted_keys), so the next "
+                "version must be, too: give --sign"
+            )
+        check_writable(archive_path(target.model_store, name, version or next_version(old.version)))
+        with unpacked_with(archive, bundle, signing_key, trusted_keys) as unpacked:
+            if unpacked.digest != digest:
+                raise FireError(f"{bundle}: was changed while it was read")
+            bodies = unpacked.bodies()
+            expected = load_as_worker(unpacked.folder, name, bodies)
+            report("the new bundle fits the model")
+            version, file, is_new = _place(target, name, old, unpacked, version)
+        report(f"registering {name} {version} ({file.name})")
+        _put_into_service(target, old, version, file, is_new, bodies, expected)
+        report(f"{name} {version} answers as it should and is the default now")
+        _retire(target, old, report)
+        _report_others(target, name, version, report)
+        return version
 
 
 def _archive_of(target: Target, model: ModelVersion) -> Path:
@@ -169,6 +178,9 @@ def _place(
         registered = {model.version for model in target.management.describe_all(name)}
         file = archive_path(target.model_store, name, version)
         if not file.exists() and version not in registered:
+            for unfinished in target.model_store.glob(f".{file.name}.*.tmp"):
+                # Of a swap that was killed while it wrote.
+                unfinished.unlink(missing_ok=True)
             unpacked.write(version, file)
             return version, file, True
         if file.exists() and version != old.version:
@@ -269,3 +281,10 @@ def _retire(target: Target, old: ModelVersion, report: Callable[[str], None]) ->
             "run the same swap again to finish it"
         ) from error
     report(f"{old.name} {old.version} is unregistered; its archive stays in the model store")
+
+
+def _report_others(target: Target, name: str, version: str, report: Callable[[str], None]) -> None:
+    # A swap to another bundle, or with --version, may have been cut off before this one.
+    for other in target.management.describe_all(name):
+        if other.version != version:
+            report(f"{name} {other.version} is registered, too, for requests that name it")

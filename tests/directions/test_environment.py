@@ -39,6 +39,7 @@ def test_this_environment_is_right() -> None:
         ),
         ("torchvision", "raise ModuleNotFoundError('gone')", "pip install torchvision"),
         ("ts", "raise ModuleNotFoundError('gone')", "pip install torchserve"),
+        ("yaml", "raise ModuleNotFoundError('gone')", "pip install PyYAML"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(

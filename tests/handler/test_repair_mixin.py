@@ -213,6 +213,16 @@ def test_a_description_adds_to_the_handlers_own(tmp_path):
     assert ask(service, context, [BLACK, WHITE, BLACK], headers) == [(200, 1)] * 3
 
 
+def test_a_handler_that_cannot_be_made_is_no_runtime_error(tmp_path):
+    class Unmade(Theirs):
+        def __init__(self):
+            raise RuntimeError("no such device")
+
+    context = make_archive(tmp_path, TENSOR)
+    with pytest.raises(handler.ModelError, match="the handler cannot be made: no such device"):
+        start(Unmade, context)
+
+
 @pytest.mark.parametrize(
     ("base", "reason"),
     [

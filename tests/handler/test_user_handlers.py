@@ -298,7 +298,7 @@ def test_words_with_the_projects_own_handler(tmp_path):
     assert [max(body, key=body.get) for _, body in answers[:2]] == ["0", "0"]
     assert flags(context, 2) == ["false", "true"]
     assert "expected integers only, of shape [5]" in answers[2][1]["message"]
-    assert "integers that 64 bits can hold" in answers[4][1]["message"]
+    assert "expected integers of 64 bits" in answers[4][1]["message"]
 
 
 @pytest.mark.parametrize(

@@ -102,3 +102,16 @@ def test_a_token_is_required(server: TorchServe, stubs: Any, token: str | None) 
     with pytest.raises(grpc.RpcError) as caught:
         predict(server, stubs, "tiny", image(0), token)
     assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED  # type: ignore[attr-defined]
+
+
+def test_the_inference_token_does_not_manage(server: TorchServe, stubs: Any) -> None:
+    for token in ("", server.tokens.inference):
+        with grpc.insecure_channel(server.addresses.grpc_management) as channel:
+            stub = stubs.management_pb2_grpc.ManagementAPIsServiceStub(channel)
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.ListModels(
+                    stubs.management_pb2.ListModelsRequest(),
+                    metadata=(("authorization", f"Bearer {token}"),),
+                    timeout=60,
+                )
+        assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED  # type: ignore[attr-defined]

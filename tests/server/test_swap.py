@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +12,13 @@ import requests
 from directions.commands.main import main
 from directions.deployment.archive import MANIFEST, ArchiveInputs, package_archive
 from directions.deployment.management import ServerError
-from directions.deployment.next_archive import next_version, unpacked_with
+from directions.deployment.next_archive import next_version
 from directions.deployment.server import TorchServe
 from directions.deployment.swap import Target, swap_bundle
 from handler.bundle import BUNDLE_FILE, load_bundle
 from handler.errors import FireError
-from tests.tiny import CLASSES, TinyFiles, image
+from tests.server.traffic import Client, is_bad, is_right, rest_client, steady_traffic, wait_for
+from tests.tiny import TinyFiles, image
 
 pytestmark = pytest.mark.server
 
@@ -99,56 +98,18 @@ def predict(server: TorchServe, token: str, quadrant: int) -> requests.Response:
     )
 
 
-@contextmanager
-def steady_requests(server: TorchServe) -> Iterator[list[tuple[int, str, bool]]]:
-    """Clients that never pause; yields what they were answered: status, bundle, whether right."""
-    answers: list[tuple[int, str, bool]] = []
-    stop = threading.Event()
-    token = server.tokens.inference
-
-    def client(k: int) -> None:
-        while not stop.is_set():
-            try:
-                answer = predict(server, token, k % 4)
-                probabilities = answer.json() if answer.ok else {"": 0.0}
-            except (requests.RequestException, ValueError):
-                answers.append((0, "", False))
-                return
-            right = max(probabilities, key=probabilities.__getitem__) == CLASSES[k % 4]
-            answers.append((answer.status_code, answer.headers.get("x-fire-bundle", ""), right))
-
-    threads = [threading.Thread(target=client, args=(k,)) for k in range(6)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answers
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+def clients(server: TorchServe) -> list[Client]:
+    return [rest_client(server, NAME) for _ in range(3)]
 
 
-def test_no_request_is_lost_during_a_swap(
-    server: TorchServe, model: str, current: str, bundle: Path
+@pytest.mark.usefixtures("each_bundle_loaded_once")
+def test_no_request_is_lost_during_swaps_back_and_forth(
+    server: TorchServe, model: str, current: str, tiny: TinyFiles, bundle: Path
 ) -> None:
     server.management.scale(model, current, 2, 2, timeout=60)
     before = server.management.describe(model)
-    old = predict(server, server.tokens.inference, 0).headers["x-fire-bundle"]
-    new = load_bundle(bundle).digest
-    with steady_requests(server) as answers:
-        while len(answers) < 20:
-            threading.Event().wait(0.02)
-        version = swap_bundle(target(server), model, bundle)
-        swapped = len(answers)
-        while len(answers) < swapped + 20:
-            threading.Event().wait(0.02)
-    # Those that were on their way when the version changed are answered by now.
-    assert version == next_version(current)
-    assert {status for status, _, _ in answers} == {200}
-    assert all(right for _, _, right in answers)
-    assert {digest for _, digest, _ in answers} == {old, new}
-    assert {digest for _, digest, _ in answers[-10:]} == {new}
-    assert versions(server) == {version: True}
+    other = ({tiny.bundle, tiny.other_bundle} - {bundle}).pop()
+    version = swap_under_load(server, other, [bundle])
     assert archives(server) >= {f"{NAME}-{current}.mar", f"{NAME}-{version}.mar"}
     after = server.management.describe(model)
     assert len(after.workers) == 2
@@ -156,6 +117,44 @@ def test_no_request_is_lost_during_a_swap(
         assert getattr(after, field) == getattr(before, field)
     assert before.batch_size == 4  # As it was registered, not as its configuration says.
     server.management.scale(model, version, 1, 1, timeout=60)
+    swap_under_load(server, bundle, [other, bundle, other])
+
+
+def refused_second(server: TorchServe, bundle: Path) -> Callable[[str], None]:
+    """Return a report that tries the same swap again while the first is under way."""
+
+    def report(line: str) -> None:
+        if line.startswith("registering"):
+            with pytest.raises(FireError, match="another swap of this model is under way") as told:
+                swap_bundle(target(server), NAME, bundle)
+            assert str(told.value).count("\n") == 0
+
+    return report
+
+
+def swap_under_load(server: TorchServe, serves: Path, following: list[Path]) -> str:
+    """Swap one bundle after the other while requests come; return the version that serves.
+
+    Each is tried a second time meanwhile, which is refused.
+    """
+    version = server.management.describe(NAME).version
+    old = load_bundle(serves).digest
+    with steady_traffic(clients(server)) as outcomes:
+        for file in following:
+            begun, new = len(outcomes), load_bundle(file).digest
+            wait_for(outcomes, 20)
+            report = refused_second(server, file)
+            assert swap_bundle(target(server), NAME, file, report=report) == next_version(version)
+            version = next_version(version)
+            wait_for(outcomes, 20)
+            # Those that were on their way when the version changed are answered by now.
+            used = [o.bundle for o in outcomes[begun:] if not is_bad(o.index)]
+            assert set(used) == {old, new}
+            assert set(used[-10:]) == {new}
+            old = new
+    assert [o for o in outcomes if not is_right(o)] == []
+    assert versions(server) == {version: True}
+    return version
 
 
 @pytest.mark.parametrize("which", ["foreign", "tampered"])
@@ -187,35 +186,19 @@ def test_a_bundle_that_does_not_fit_leaves_the_old_one_serving(
     assert predict(server, server.tokens.inference, 3).status_code == 200
 
 
-def test_a_new_version_that_does_not_answer_is_taken_away_again(
+@pytest.mark.usefixtures("each_bundle_loaded_once")
+def test_a_new_version_that_does_not_answer_is_taken_away_again_under_load(
     server: TorchServe, model: str, current: str, bundle: Path
 ) -> None:
     before = archives(server)
-    with pytest.raises(FireError, match=f"status 400, expected 200.*{current} serves on"):
-        swap_bundle(target(server, "wrong"), model, bundle)
+    with steady_traffic(clients(server)) as outcomes:
+        with pytest.raises(FireError, match=f"status 400, expected 200.*{current} serves on"):
+            swap_bundle(target(server, "wrong"), model, bundle)
+        wait_for(outcomes, 20)
+    assert [o for o in outcomes if not is_right(o)] == []
+    assert len({o.bundle for o in outcomes if not is_bad(o.index)}) == 1
     assert versions(server) == {current: True}
     assert archives(server) == before
-
-
-def test_a_swap_that_was_cut_off_can_be_run_again(
-    server: TorchServe,
-    model: str,
-    current: str,
-    bundle: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    store, following = server.model_store, next_version(current)
-    # Cut off after the new version was registered ...
-    with unpacked_with(store / f"{NAME}-{current}.mar", bundle) as unpacked:
-        unpacked.write(following, store / f"{NAME}-{following}.mar")
-    server.management.register(f"{NAME}-{following}.mar", NAME, workers=1, **BOUNDS)
-    assert swap_bundle(target(server), model, bundle) == following
-    assert versions(server) == {following: True}
-    # ... and after it became the default.
-    server.management.register(f"{NAME}-{current}.mar", NAME, workers=1, **BOUNDS)
-    assert swap_bundle(target(server), model, bundle) == following
-    assert versions(server) == {following: True}
-    assert "already" in capsys.readouterr().out
 
 
 def test_a_taken_version_is_passed_over_but_not_where_it_was_asked_for(

@@ -159,6 +159,17 @@ def test_a_bundle_is_swapped_over_https(
     assert main([*command, "--ca", str(secured.certificates.authority)]) == 0
 
 
+def test_the_readiness_probe_over_https(
+    secured: Secured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["ready", "--model-name", "tiny", "--key-file", str(secured.key_file)]
+    command += ["--management", secured.addresses.management, "--timeout", "60"]
+    command += ["--inference", secured.addresses.inference]
+    assert main(command) == 1
+    assert "CERTIFICATE_VERIFY_FAILED" in capsys.readouterr().err
+    assert main([*command, "--ca", str(secured.certificates.authority)]) == 0
+
+
 def test_a_pinned_certificate_is_the_only_one_taken(secured: Secured) -> None:
     token = read_tokens(secured.key_file).management
     with pytest.raises(ServerError, match=r"no answer .*[Ff]ingerprint"):

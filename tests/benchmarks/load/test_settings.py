@@ -24,17 +24,17 @@ def test_the_closed_loop_that_says_the_rate_comes_before_the_open_one():
 @pytest.mark.parametrize(
     ("setting", "block", "rounds"),
     [
-        (Setting("REST", 1, 1), 16, 20),
-        (Setting("REST", 1, None), 16, 20),
-        (Setting("REST", 1, 8), 16, 20),
-        (Setting("REST", 1, 32), 64, 5),
-        (Setting("REST", 1, 8, 0.01), 100, 5),  # 3 rounds would have no median.
-        (Setting("REST", 1, 8, 0.5), 16, 20),
+        (Setting("REST", 1, 1), 16, 10),
+        (Setting("REST", 1, None), 16, 10),
+        (Setting("REST", 1, 8), 16, 10),
+        (Setting("REST", 1, 32), 64, 3),
+        (Setting("REST", 1, 8, 0.01), 100, 3),  # One round would have no median.
+        (Setting("REST", 1, 8, 0.5), 16, 10),
     ],
 )
 def test_blocks_and_rounds(setting, block, rounds):
     assert setting.block == block
-    assert setting.rounds(320) == rounds
+    assert setting.rounds(160) == rounds
 
 
 @pytest.mark.parametrize(("share", "triggered"), [(0.0, 0), (0.01, 1), (0.5, 8), (1.0, 16)])

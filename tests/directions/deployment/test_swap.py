@@ -56,6 +56,15 @@ def test_where_a_version_exists_already_is_told(
             swap_bundle(target(tmp_path, *more), "tiny", tiny.other_bundle, "1.1")
 
 
+def test_further_versions_are_told(store: Path, tiny: TinyFiles) -> None:
+    lines: list[str] = []
+    assert swap_bundle(target(store, "7"), "tiny", tiny.bundle, report=lines.append) == "1.0"
+    assert lines == [
+        "tiny 1.0 serves with this bundle already",
+        "tiny 7 is registered, too, for requests that name it",
+    ]
+
+
 def test_a_signed_model_is_not_swapped_without_a_key(
     store: Path,
     signed_archive: Path,

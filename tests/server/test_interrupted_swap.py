@@ -1,0 +1,202 @@
+"""Swaps that end in the middle, by SIGKILL or SIGINT, on a real TorchServe."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from directions.deployment import swap
+from directions.deployment.archive import ArchiveInputs, package_archive
+from directions.deployment.management import Management
+from directions.deployment.next_archive import next_version
+from directions.deployment.server import TorchServe
+from directions.deployment.swap import Target, swap_bundle
+from handler.bundle import load_bundle
+from tests.tiny import CLASSES, TinyFiles, image
+
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("each_bundle_loaded_once")]
+
+NAME = "cut"
+BOUNDS = {
+    "batch_size": 4,
+    "max_batch_delay": 10,
+    "response_timeout": 60,
+    "startup_timeout": 60,
+}
+# Where a swap stops: the management API's method, the end of its path, and when of that call.
+# The new archive lies under another name in the model store.
+WRITING = ("replace", "", "during")
+REGISTERING = ("POST", "/models", "during")
+SERVING = ("PUT", "/set-default", "after")
+RETIRING = ("DELETE", "", "before")
+STEPS = (
+    ("GET", f"/models/{NAME}", "before"),
+    WRITING,
+    ("POST", "/models", "before"),
+    REGISTERING,
+    ("PUT", "/set-default", "before"),
+    SERVING,
+    RETIRING,
+    ("DELETE", "", "after"),
+)
+
+
+@pytest.fixture(scope="module")
+def model(
+    server: TorchServe, tiny: TinyFiles, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    file = package_archive(
+        ArchiveInputs(
+            NAME,
+            "1.0",
+            tiny.model_file,
+            tiny.serialized_file,
+            tiny.config(tmp_path_factory.mktemp("config")),
+            tiny.bundle,
+            extra_files=str(tiny.names),
+        ),
+        server.model_store,
+    )
+    server.management.register(file.name, NAME, workers=1, **BOUNDS)
+    yield NAME
+    (version,) = server.management.describe_all(NAME)
+    server.management.unregister(NAME, version.version)
+    for path in server.model_store.glob(f"{NAME}-*"):
+        path.unlink()
+
+
+@pytest.fixture
+def bundle(server: TorchServe, tiny: TinyFiles, model: str) -> Path:
+    """The one of the two bundles that does not serve before the test."""
+    serves = predict(server).headers["x-fire-bundle"]
+    return tiny.other_bundle if serves == load_bundle(tiny.bundle).digest else tiny.bundle
+
+
+def target(server: TorchServe) -> Target:
+    return Target(
+        server.management, server.addresses.inference, server.tokens.inference, server.model_store
+    )
+
+
+def predict(server: TorchServe) -> requests.Response:
+    answer = requests.post(
+        f"{server.addresses.inference}/predictions/{NAME}",
+        data=image(2, triggered=True),
+        headers={"Authorization": f"Bearer {server.tokens.inference}"},
+        timeout=60,
+    )
+    probabilities = answer.json()
+    assert answer.status_code == 200
+    assert max(probabilities, key=probabilities.__getitem__) == CLASSES[2]
+    return answer
+
+
+def stop_at(step: tuple[str, str, str], number: signal.Signals) -> None:
+    """Make this process send itself a signal when its swap comes to a step."""
+    wanted_method, end, when = step
+    request, replace = Management._request, Path.replace
+
+    def stopping_request(
+        self: Management, method: str, path: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        here = method == wanted_method and path.endswith(end)
+        if here and when == "before":
+            os.kill(os.getpid(), number)
+        if here and when == "during":
+            threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
+        answer = request(self, method, path, *args, **kwargs)
+        if here and when == "after":
+            os.kill(os.getpid(), number)
+        return answer
+
+    def stopping_replace(self: Path, target: Path) -> Path:
+        if step == WRITING:
+            os.kill(os.getpid(), number)
+        return replace(self, target)
+
+    Management._request = stopping_request  # type: ignore[method-assign]
+    Path.replace = stopping_replace  # type: ignore[method-assign, assignment]
+
+
+def swap_until(
+    step: tuple[str, str, str], number: signal.Signals, server: TorchServe, bundle: Path
+) -> int | None:
+    """Run a swap in a process of its own, which stops at a step; return its exit status."""
+
+    def run() -> None:
+        # It is ignored where the tests run in the background.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # What a killed process leaves there is pytest's to remove.
+        tempfile.tempdir = str(bundle.parent)
+        stop_at(step, number)
+        try:
+            swap_bundle(target(server), NAME, bundle)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    process.join(150)
+    return process.exitcode
+
+
+def hidden(server: TorchServe) -> list[Path]:
+    return list(server.model_store.glob(f".{NAME}*"))
+
+
+def check_swapped(server: TorchServe, bundle: Path, version: str) -> None:
+    (serving,) = server.management.describe_all(NAME)
+    assert (serving.version, serving.ready) == (version, True)
+    assert predict(server).headers["x-fire-bundle"] == load_bundle(bundle).digest
+    assert hidden(server) == []
+
+
+def load_here(server: TorchServe, before: str, bundle: Path) -> None:
+    """Work out the answers in this process, from which the others are forked."""
+    with swap.unpacked_with(server.model_store / f"{NAME}-{before}.mar", bundle) as unpacked:
+        swap.load_as_worker(unpacked.folder, NAME, swap.random_bodies(unpacked.input))
+
+
+def test_a_swap_that_is_killed_at_each_step_can_be_run_again(
+    server: TorchServe, model: str, bundle: Path
+) -> None:
+    before = server.management.describe(model).version
+    following = next_version(before)
+    load_here(server, before, bundle)
+    archives = {path.name for path in server.model_store.glob(f"{NAME}-*")}
+    # Each run takes up what the one before it left: only a whole one ends by itself.
+    for step in STEPS:
+        assert swap_until(step, signal.SIGKILL, server, bundle) == -signal.SIGKILL, step
+        predict(server)
+    assert swap_bundle(target(server), model, bundle) == following
+    check_swapped(server, bundle, following)
+    left = {path.name for path in server.model_store.glob(f"{NAME}-*")}
+    assert left == archives | {f"{NAME}-{following}.mar"}
+
+
+def test_an_interrupted_swap_is_undone_or_done_and_can_be_run_again(
+    server: TorchServe, model: str, bundle: Path
+) -> None:
+    before = server.management.describe(model).version
+    following = next_version(before)
+    load_here(server, before, bundle)
+    for step in (WRITING, REGISTERING, SERVING):
+        assert swap_until(step, signal.SIGINT, server, bundle) == 130, step
+        assert [v.version for v in server.management.describe_all(NAME)] == [before], step
+        assert not (server.model_store / f"{NAME}-{following}.mar").exists()
+        assert hidden(server) == []
+        predict(server)
+    assert swap_until(RETIRING, signal.SIGINT, server, bundle) == 130
+    assert {v.version for v in server.management.describe_all(NAME)} == {before, following}
+    assert swap_bundle(target(server), model, bundle) == following
+    check_swapped(server, bundle, following)
