@@ -103,6 +103,15 @@ def test_a_strange_header_changes_no_answer(image_model: Served, name: str):
     assert ask(service, context, [{"body": b""}], {0: {name: HEADERS[name]}})[0][0] == 400
 
 
+def test_only_the_management_api_gets_a_description(image_model: Served):
+    service, context = image_model
+    ((_, described),) = ask(service, context, [{}], {0: {"describe": "True"}})
+    assert described["mode"] == "repair"
+    # A form without fields arrives likewise; TorchServe sets this header on every prediction.
+    ((status, answer),) = ask(service, context, [{}], {0: {"describe": "True", "explain": "False"}})
+    check_refusal(status, answer)
+
+
 @pytest.mark.parametrize("name", list(damaged_images.bombs()))
 def test_a_bomb_is_not_decoded(image_model: Served, name: str, monkeypatch: pytest.MonkeyPatch):
     decoded = []

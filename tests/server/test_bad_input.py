@@ -119,6 +119,14 @@ REQUESTS = {
     "parts-json-cut": Request((400,), parts((DATA + b"\r\n" + JSON, b'{"a":')), (PARTS,)),
     "parts-cut": Request((400,), parts((DATA, b"x" * 500))[:200], (PARTS,)),
     "parts-none": Request((400,), b"", (PARTS,)),
+    **{
+        f"parts-none-described-{name}": Request((400,), b"", (PARTS, b"describe: True"), path)
+        for name, path in {
+            "prediction": b"/predictions/tiny",
+            "explanation": b"/explanations/tiny",
+            "invocation": b"/invocations?model_name=tiny",
+        }.items()
+    },
     "parts-no-boundary": Request((400,), b"abc", (b"Content-Type: multipart/form-data",)),
     "parts-no-name": Request(FRONT_END, parts((b"Content-Disposition: form-data", b"x")), (PARTS,)),
     "parts-no-headers": Request(FRONT_END, parts((b"X: y", b"x")), (PARTS,)),
