@@ -175,7 +175,7 @@ ROWS = st.dictionaries(
 
 
 @given(st.lists(ROWS, max_size=6), st.integers(0, 6), st.sampled_from(["image", "tensor"]))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 def test_any_requests_around_good_ones(
     image_model: Served, tensor_model: Served, rows: list[dict], place: int, kind: str
 ):
