@@ -15,17 +15,27 @@ from typing import Any
 
 from benchmarks.little_evidence_tables import clean_only_table, pool_table, refined_table
 from benchmarks.methods_table import methods_table
+from benchmarks.serving_tables import (
+    growth_table,
+    load_table,
+    preprocessing_table,
+    worker_table,
+)
 from benchmarks.victim_tables import ablation_table, evidence_table, rival_table, victim_table
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BENCHMARK = ROOT / "docs" / "benchmark.md"
 METHODS = ROOT / "docs" / "methods.md"
+OPERATIONS = ROOT / "docs" / "operations.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
 POOLS = ROOT / "benchmarks" / "results" / "pools.json"
+SERVING = ROOT / "benchmarks" / "results" / "serving.json"
+PREPROCESSING = ROOT / "benchmarks" / "results" / "preprocessing.json"
+GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 NAMES = {"badnets": "BadNets", "blended": "Blended", "wanet": "WaNet"}
 
@@ -49,7 +59,7 @@ COSTS = {
 def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    for document in (README, BENCHMARK, METHODS):
+    for document in (README, BENCHMARK, METHODS, OPERATIONS):
         document.write_text(with_tables(document.read_text()))
 
 
@@ -67,6 +77,10 @@ def with_tables(text: str) -> str:
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
         "refined": refined_table(_rows(CLEAN_ONLY)),
         "pools": pool_table(_rows(POOLS)),
+        "load": load_table(_rows(SERVING)),
+        "workers": worker_table(_rows(SERVING)),
+        "preprocessing": preprocessing_table(_rows(PREPROCESSING)),
+        "growth": growth_table(_rows(GROWTH)),
     }
     for name, table in contents.items():
         text = replace_section(text, name, table)

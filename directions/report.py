@@ -69,7 +69,13 @@ def write_report(
         OutputError: the folder or the files cannot be written.
     """
     numbers = json.dumps(_numbers(sweeps, calibration, bundle), indent=2, allow_nan=False) + "\n"
-    picture = draw(sweeps, calibration.choice, bundle.model_class, calibration.target)
+    picture = draw(
+        sweeps,
+        calibration.choice,
+        bundle.model_class,
+        calibration.target,
+        guessed=calibration.held_out.guessed,
+    )
     write_folder(folder, {PICTURE: picture, NUMBERS: numbers.encode()})
 
 

@@ -50,7 +50,9 @@ class Panel:
         return CELL_WIDTH * len(self.columns)
 
 
-def draw(sweeps: Sequence[LayerSweep], choice: Choice, model: str, target: int) -> bytes:
+def draw(
+    sweeps: Sequence[LayerSweep], choice: Choice, model: str, target: int, *, guessed: bool = False
+) -> bytes:
     """Draw what each candidate layer does.
 
     Args:
@@ -58,6 +60,7 @@ def draw(sweeps: Sequence[LayerSweep], choice: Choice, model: str, target: int) 
         choice: what the build settled on.
         model: name of the model's class.
         target: the class that the trigger leads to.
+        guessed: whether the triggers are reconstructed.
 
     Returns:
         A PNG.
@@ -84,7 +87,7 @@ def draw(sweeps: Sequence[LayerSweep], choice: Choice, model: str, target: int) 
     def write(x: float, down: float, text: str, size: float, **style: Any) -> None:
         figure.text(x / width, 1 - down / height, text, fontsize=size, va="top", **style)
 
-    title, subtitle = _heading(sweeps, choice, model, target)
+    title, subtitle = _heading(sweeps, choice, model, target, guessed)
     write(0, 0, title, 13, color=INK, weight="bold")
     write(0, 0.3, subtitle, 9.5, color=FAINT)
     x = left
@@ -110,7 +113,7 @@ def draw(sweeps: Sequence[LayerSweep], choice: Choice, model: str, target: int) 
 
 
 def _heading(
-    sweeps: Sequence[LayerSweep], choice: Choice, model: str, target: int
+    sweeps: Sequence[LayerSweep], choice: Choice, model: str, target: int, guessed: bool
 ) -> tuple[str, str]:
     repair = choice.repair
     does = (
@@ -120,10 +123,11 @@ def _heading(
         name, layer = choice.teller
         does = f"tells at {_shortened(layer)} ({name}), {does}"
     clean, triggered = next(p.every_input.counts for swept in sweeps for p in swept.points)
+    with_what = "; the triggers are reconstructed, not the attacker's" if guessed else ""
     return f"{_shortened(model)}, target: class {target}", (
         f"The bundle {does}: the boxes.\n"
         f"Measured on {clean} clean and {triggered} triggered held-out calibration samples, those "
-        "that the choice was made on.\n"
+        f"that the choice was made on{with_what}.\n"
         "Strength 0 is the model without repair. A dash: cannot be estimated there."
     )
 

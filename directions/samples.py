@@ -1,4 +1,4 @@
-"""Samples to calibrate or evaluate with: a folder of images, or one file of tensors."""
+"""Samples to calibrate or evaluate with: a folder of images, or files of tensors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def open_samples(path: Path | str, config: HandlerConfig) -> Samples:
     Args:
         path: a folder with one subfolder per class (torchvision's ImageFolder convention), a flat
             folder, or a file with `inputs`, (N, *S) numbers, and optionally `labels`, (N,)
-            integers.
+            integers; of tensors also a folder of such files, as a quarantine is.
         config: says which of the two the model takes.
 
     Raises:
@@ -70,6 +70,8 @@ def open_samples(path: Path | str, config: HandlerConfig) -> Samples:
                 f"{path}: {found}, expected a folder of images (handler: input: image)"
             )
         return ImageFolderSamples(path, config.describe_input())
+    if path.is_dir():
+        return TensorFolderSamples(path)
     if not path.is_file() or path.suffix not in ARRAY_SUFFIXES:
         raise SamplesError(
             f"{path}: expected a {' or '.join(ARRAY_SUFFIXES)} file with 'inputs' and 'labels' "
@@ -192,6 +194,53 @@ class TensorFileSamples:
 
     def describe_input(self, config: HandlerConfig) -> InputDescription:
         """Return the input description with the shape of one row."""
+        return config.describe_input(tuple(self._inputs.shape[1:]))
+
+
+class TensorFolderSamples:
+    """A folder of files of tensors, one or more samples in each; their labels are not read.
+
+    Args:
+        folder: with `.npz` or `.safetensors` files.
+
+    Raises:
+        SamplesError: there is none, one cannot be read, or their samples differ in shape.
+    """
+
+    class_names: Sequence[str] | None = None
+    labels: Tensor | None = None
+
+    def __init__(self, folder: Path) -> None:
+        self.source = folder
+        files = sorted(file for file in folder.iterdir() if file.suffix in ARRAY_SUFFIXES)
+        if not files:
+            raise SamplesError(
+                f"{folder}: expected a {' or '.join(ARRAY_SUFFIXES)} file or more, found none"
+            )
+        parts = [TensorFileSamples(file) for file in files]
+        self.names: Sequence[str] = [
+            f"{file.name}:{name}"
+            for file, part in zip(files, parts, strict=True)
+            for name in part.names
+        ]
+        inputs = [part.load(range(len(part))) for part in parts]
+        for file, rows in zip(files, inputs, strict=True):
+            if rows.shape[1:] != inputs[0].shape[1:]:
+                raise SamplesError(
+                    f"{file}: samples of shape {tuple(rows.shape[1:])}, expected "
+                    f"{tuple(inputs[0].shape[1:])} as in {files[0].name}"
+                )
+        self._inputs = torch.cat(inputs)
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def load(self, indices: Sequence[int]) -> Tensor:
+        """Return the inputs at `indices`, (n, *S), float32."""
+        return self._inputs[list(indices)]
+
+    def describe_input(self, config: HandlerConfig) -> InputDescription:
+        """Return the input description with the shape of one sample."""
         return config.describe_input(tuple(self._inputs.shape[1:]))
 
 

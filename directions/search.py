@@ -61,6 +61,8 @@ class Choice:
         only_target: whether a sample must also be predicted as the target to be flagged.
         outcome: what becomes of the held-out samples.
         flagged: which held-out clean (N,) and triggered samples (M,) are flagged.
+        clean_scores: the teller's, of the held-out clean samples that are not flagged, (K,); none
+            without a teller.
         worth: by which the choice was made.
     """
 
@@ -72,6 +74,7 @@ class Choice:
     only_target: bool
     outcome: Outcome
     flagged: tuple[Tensor, Tensor]
+    clean_scores: Tensor
     worth: float
 
     def layers(self, statistics: Statistics) -> tuple[Layer, ...]:
@@ -89,7 +92,7 @@ class Choice:
         estimated = TELLERS[name](statistics.whole(layer))
         if estimated is None:
             raise CalibrationError(f"layer {layer!r}: {name} cannot be estimated from all samples")
-        telling = estimated.telling(self.threshold, only_target=self.only_target)
+        telling = estimated.telling(self.threshold, self.clean_scores, only_target=self.only_target)
         if layer == self.repair.layer:
             return (replace(repairing, telling=telling),)
         shape = tuple(statistics.whole(layer).clean.mean.shape)
@@ -310,6 +313,7 @@ class Search:
             only_target=False,
             outcome=repaired,
             flagged=self._eligible,  # Every sample: without judging, all are moved.
+            clean_scores=torch.empty(0),
             worth=worth,
         )
 
@@ -341,6 +345,7 @@ class Search:
             only_target=self._only_target,
             outcome=outcome,
             flagged=flagged,
+            clean_scores=scores[0][~flagged[0]],
             worth=threshold.worth,
         )
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from handler.bundle import Telling
+from handler.clean_scores import CleanScores
 
 from .channels import channel_means, spread_over
 from .statistics import LayerStatistics
@@ -40,13 +41,20 @@ class Teller:
     weight: Tensor
     offset: float
 
-    def telling(self, threshold: float, *, only_target: bool) -> Telling:
-        """Return what a bundle stores, for a threshold of the score less its offset."""
+    def telling(self, threshold: float, clean: Tensor, *, only_target: bool) -> Telling:
+        """Return what a bundle stores.
+
+        Args:
+            threshold: of the score less its offset.
+            clean: such scores of held-out clean samples that are not flagged, (N,).
+            only_target: whether a sample must also be predicted as the target to be flagged.
+        """
         scale = _scale(self.weight)
         return Telling(
             (self.weight * scale).half(),
             (threshold + self.offset) * scale,
             only_target=only_target,
+            clean_scores=CleanScores.of((clean + self.offset) * scale) if len(clean) else None,
         )
 
 

@@ -15,6 +15,7 @@ from .errors import (
     InputError,
     ModelError,
     RepairError,
+    SignatureError,
 )
 from .load_model import LoadedModel, load_model
 from .preprocess import read_body
@@ -35,6 +36,7 @@ __all__ = [
     "RepairError",
     "RepairHandle",
     "Repairing",
+    "SignatureError",
     "Telling",
     "Verdict",
     "attach",

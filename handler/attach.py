@@ -246,7 +246,7 @@ class RepairHandle:
                 flagged = [torch.ones_like(one) for one in flagged]
             if self.passes == 2:
                 result = self._repeat_flagged(args, kwargs, output, flagged, size)
-            verdict = Verdict(scores, functools.reduce(torch.logical_or, flagged))
+            verdict = Verdict(scores, functools.reduce(torch.logical_or, flagged), all_scores)
         state.verdict = verdict
         state.passes_made += 1
         return result

@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .clean_scores import BINS, CleanScores
 from .errors import BundleError
 from .fields import Fields, shown
 from .safetensors_file import parse_json_object, parse_safetensors
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 METADATA_KEY = "fire"
 BUNDLE_FILE = "direction_bundle.safetensors"
 """The name under which an archive holds its bundle."""
@@ -39,11 +40,13 @@ class Telling:
         weight: direction to project on, broadcastable to the feature shape.
         threshold: a projection above it is flagged.
         only_target: whether a sample must also be predicted as the target to be flagged.
+        clean_scores: how the projections of clean samples are spread, where calibration says so.
     """
 
     weight: Tensor
     threshold: float
     only_target: bool = False
+    clean_scores: CleanScores | None = None
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,7 @@ def bundle_to_parts(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, str]]:
             entry["telling"] = {
                 "threshold": float(layer.telling.threshold),
                 "only_target": layer.telling.only_target,
+                "clean_scores": _clean_scores_to_json(layer.telling.clean_scores),
             }
         if layer.repairing is not None:
             tensors[f"layers.{i}.repairing"] = layer.repairing.direction
@@ -356,6 +360,23 @@ def _optional_float(value: float | None) -> float | None:
     return None if value is None else float(value)
 
 
+def _clean_scores_to_json(scores: CleanScores | None) -> dict[str, Any] | None:
+    return None if scores is None else {"count": scores.count, "deciles": list(scores.deciles)}
+
+
+def _parse_clean_scores(fields: Fields | None) -> CleanScores | None:
+    if fields is None:
+        return None
+    scores = CleanScores(fields.integer("count", minimum=1), tuple(fields.numbers("deciles")))
+    if len(scores.deciles) != BINS - 1 or list(scores.deciles) != sorted(scores.deciles):
+        raise BundleError(
+            f"{fields.where('deciles')}: {shown(list(scores.deciles))}, expected {BINS - 1} "
+            "ascending numbers"
+        )
+    fields.finish()
+    return scores
+
+
 def _check_tensors(digests: Fields, tensors: Mapping[str, Tensor], source: str) -> None:
     for key, tensor in tensors.items():
         if digests.sha256(key) != tensor_sha256(tensor):
@@ -430,6 +451,7 @@ def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
             take_direction("telling"),
             part.number("threshold"),
             only_target=part.boolean("only_target"),
+            clean_scores=_parse_clean_scores(part.optional_fields("clean_scores")),
         )
         part.finish()
     if (part := fields.optional_fields("repairing")) is not None:

@@ -14,12 +14,28 @@ from typing import Any
 import yaml
 
 from .bundle import InputDescription
-from .errors import ConfigError
-from .fields import Fields
+from .errors import ConfigError, SignatureError
+from .fields import Fields, shown
+from .signature import parse_public_key
 
 INPUTS = ("image", "tensor")
 MODES = ("repair", "observe", "reject", "off")
 MAX_IMAGE_SIDE = 16384
+
+
+@dataclass(frozen=True)
+class QuarantineConfig:
+    """Where to keep flagged inputs, and how many.
+
+    Attributes:
+        folder: an absolute path; each model has a folder of its name below it.
+        max_megabytes: what the files of a model may take together; the oldest go first.
+        max_days: how long a file is kept.
+    """
+
+    folder: Path
+    max_megabytes: float = 100.0
+    max_days: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,9 @@ class HandlerConfig:
             "off" serves the model as it is.
         allow_other_weights: whether a bundle built for other weights may be used.
         flag_in_body: whether the answer's body says what was flagged.
+        quarantine: where flagged inputs are kept; None: nowhere.
+        trusted_keys: public keys, one of which must have signed the archive; empty where it need
+            not be signed.
     """
 
     input: str
@@ -48,6 +67,8 @@ class HandlerConfig:
     mode: str = "repair"
     allow_other_weights: bool = False
     flag_in_body: bool = False
+    quarantine: QuarantineConfig | None = None
+    trusted_keys: tuple[str, ...] = ()
 
     def describe_input(self, tensor_shape: tuple[int, ...] | None = None) -> InputDescription:
         """Return what the model takes.
@@ -128,5 +149,37 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
     for name in ("allow_other_weights", "flag_in_body"):
         if fields.has(name):
             settings[name] = fields.boolean(name)
+    if fields.has("quarantine"):
+        settings["quarantine"] = _parse_quarantine(fields.fields("quarantine"))
+    if fields.has("trusted_keys"):
+        where = fields.where("trusted_keys")
+        settings["trusted_keys"] = _public_keys(fields.raw("trusted_keys"), where)
     fields.finish()
     return HandlerConfig(**settings)
+
+
+def _parse_quarantine(fields: Fields) -> QuarantineConfig:
+    folder = Path(fields.text("folder"))
+    if not folder.is_absolute():
+        raise ConfigError(
+            f"{fields.where('folder')}: {str(folder)!r}, expected an absolute path: a worker's own "
+            "folder is temporary"
+        )
+    settings = {}
+    for name in ("max_megabytes", "max_days"):
+        if fields.has(name):
+            settings[name] = fields.number(name)
+            if settings[name] <= 0:
+                raise ConfigError(f"{fields.where(name)}: {settings[name]:g}, expected more than 0")
+    fields.finish()
+    return QuarantineConfig(folder, **settings)
+
+
+def _public_keys(values: Any, where: str) -> tuple[str, ...]:
+    # An empty list would trust nobody, or everybody, depending on who reads it.
+    if not isinstance(values, list) or not values:
+        raise ConfigError(f"{where}: {shown(values)}, expected a list of public keys")
+    try:
+        return tuple(parse_public_key(value, where) for value in values)
+    except SignatureError as error:
+        raise ConfigError(str(error)) from None

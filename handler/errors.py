@@ -23,6 +23,10 @@ class ModelError(FireError):
     """The model's file, class or weights could not be loaded."""
 
 
+class SignatureError(FireError):
+    """A bundle or an archive is not signed by a key that is trusted, or changed since."""
+
+
 class AttachError(FireError):
     """The corrections cannot be attached to this model, so it must not serve."""
 
@@ -36,8 +40,10 @@ class InputError(FireError):
 
     Attributes:
         status: HTTP status code of the answer.
+        reason: in a word or two that are the same for all such inputs, which are counted by it.
     """
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    def __init__(self, message: str, status: int = 400, reason: str = "other") -> None:
         super().__init__(message)
         self.status = status
+        self.reason = reason

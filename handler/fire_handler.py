@@ -53,7 +53,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             items[position] = (
                 row
                 if usable
-                else InputError("the model has no finite answer to this input", status=422)
+                else InputError("the model has no finite answer to this input", 422, "not finite")
             )
         return items
 
@@ -62,7 +62,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         logits = [item for item in data if isinstance(item, Tensor)]
         answers = iter(self._answers(torch.stack(logits)) if logits else ())
         return [
-            self.refuse(self.context, i, item.status, "InputError", str(item))
+            self.refuse(self.context, i, item.status, "InputError", str(item), item.reason)
             if isinstance(item, InputError)
             else next(answers)
             for i, item in enumerate(data)
@@ -78,7 +78,8 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             if name is None:
                 raise InputError(
                     "no body: send the input as the body, with its own Content-Type (curl -d alone "
-                    "says that it is a form), or as the field 'data'"
+                    "says that it is a form), or as the field 'data'",
+                    reason="empty",
                 )
             return read_body(row[name], self.fire_input)
         except InputError as error:

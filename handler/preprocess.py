@@ -54,19 +54,22 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
         body = _decode_json(body)
     if isinstance(body, dict):
         if set(body) != {"data"}:
-            raise InputError("JSON object: expected one key, 'data', with a list or base64 text")
+            raise InputError(
+                "JSON object: expected one key, 'data', with a list or base64 text", reason="JSON"
+            )
         body = body["data"]
     if isinstance(body, list):
         return _tensor_from_list(body, description)
     if description.kind == "tensor":
         raise InputError(
-            f"expected a JSON list of shape {list(description.shape)}, or {{'data': that list}}"
+            f"expected a JSON list of shape {list(description.shape)}, or {{'data': that list}}",
+            reason="JSON",
         )
     if isinstance(body, str):
         body = _decode_base64(body)
     if isinstance(body, (bytes, bytearray)):
         return image_to_tensor(bytes(body), description)
-    raise InputError("expected an image, an image in base64, or a JSON list")
+    raise InputError("expected an image, an image in base64, or a JSON list", reason="JSON")
 
 
 def image_to_tensor(data: bytes, description: InputDescription) -> Tensor:
@@ -88,7 +91,7 @@ def image_to_tensor(data: bytes, description: InputDescription) -> Tensor:
     """
     channels, height, width = description.shape
     if not data:
-        raise InputError("empty body: expected an image")
+        raise InputError("empty body: expected an image", reason="empty")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -103,10 +106,10 @@ def image_to_tensor(data: bytes, description: InputDescription) -> Tensor:
         raise
     except Image.DecompressionBombError:
         raise InputError(
-            f"image too large, expected at most {MAX_PIXELS} pixels", status=413
+            f"image too large, expected at most {MAX_PIXELS} pixels", 413, "too large"
         ) from None
     except Exception as error:  # A decoder's failure on foreign bytes is the input's fault.
-        raise InputError(f"not a readable image: {_reason(error)}") from None
+        raise InputError(f"not a readable image: {_reason(error)}", reason="image") from None
     values = torch.from_numpy(np.array(pixels, dtype=np.uint8)).reshape(height, width, channels)
     mean = torch.tensor(description.mean).view(-1, 1, 1)
     std = torch.tensor(description.std).view(-1, 1, 1)
@@ -119,20 +122,25 @@ def _check_cost(image: ImageFile.ImageFile, data: bytes) -> None:
         raise InputError(
             f"image of {image.width} x {image.height} pixels, expected at most {MAX_PIXELS} in "
             f"all and {MAX_SIDE} a side",
-            status=413,
+            413,
+            "too large",
         )
     if len(image.tile) > MAX_TILES:
-        raise InputError(f"TIFF of more than {MAX_TILES} tiles, expected fewer", status=413)
+        raise InputError(f"TIFF of more than {MAX_TILES} tiles, expected fewer", 413, "too large")
     codecs = {tile.codec_name for tile in image.tile}
     if "bmp_rle" in codecs:
         # A row takes four bytes, and is filled up in Python.
-        raise InputError("run-length encoded BMP, expected one that is not compressed")
+        raise InputError(
+            "run-length encoded BMP, expected one that is not compressed", reason="image"
+        )
     if isinstance(image, TiffImageFile) and "libtiff" in codecs and TIFF_TILE_WIDTH in image.tag_v2:
         # A tile is decoded whole, and may be a thousand times as large as the image.
-        raise InputError("compressed TIFF in tiles, expected one in strips")
+        raise InputError("compressed TIFF in tiles, expected one in strips", reason="image")
     compressed = image.format in ("JPEG", "MPO") or image.info.get("compression") == "jpeg"
     if compressed and data.count(JPEG_SCAN) > MAX_JPEG_SCANS:
-        raise InputError(f"JPEG of more than {MAX_JPEG_SCANS} scans, expected fewer", status=413)
+        raise InputError(
+            f"JPEG of more than {MAX_JPEG_SCANS} scans, expected fewer", 413, "too large"
+        )
 
 
 def _reason(error: Exception) -> str:
@@ -146,7 +154,7 @@ def _reason(error: Exception) -> str:
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == "F":
-        raise InputError("image of floating point pixels: their range is not known")
+        raise InputError("image of floating point pixels: their range is not known", reason="image")
     if image.mode == "I" or image.mode.startswith("I;16"):
         # Pillow clips 16 bits to 8 instead of scaling them. In place: the image may be large.
         values = np.asarray(image).astype(np.float32)
@@ -159,7 +167,9 @@ def _decode_json(text: bytes | bytearray | str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise InputError("not JSON: expected a list of numbers, or an object with 'data'") from None
+        raise InputError(
+            "not JSON: expected a list of numbers, or an object with 'data'", reason="JSON"
+        ) from None
 
 
 def _decode_base64(text: str) -> bytes:
@@ -168,7 +178,7 @@ def _decode_base64(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise InputError("text body: expected an image in base64") from None
+        raise InputError("text body: expected an image in base64", reason="base64") from None
 
 
 def _tensor_from_list(values: list[Any], description: InputDescription) -> Tensor:
@@ -179,7 +189,9 @@ def _tensor_from_list(values: list[Any], description: InputDescription) -> Tenso
     except OverflowError:  # An integer of hundreds of digits.
         array = np.asarray(np.inf)
     if not np.isfinite(array).all():
-        raise InputError("JSON list: expected finite numbers that float32 can hold")
+        raise InputError(
+            "JSON list: expected finite numbers that float32 can hold", reason="not finite"
+        )
     return torch.from_numpy(array)
 
 
@@ -190,11 +202,13 @@ def _check_list(values: Any, shape: tuple[int, ...], depth: int) -> None:
     """
     expected = f"expected numbers only, of shape {list(shape)}"
     if not isinstance(values, list):
-        raise InputError(f"JSON list: no list at depth {depth}, {expected}")
+        raise InputError(f"JSON list: no list at depth {depth}, {expected}", reason="shape")
     if len(values) != shape[depth]:
-        raise InputError(f"JSON list: {len(values)} entries at depth {depth}, {expected}")
+        raise InputError(
+            f"JSON list: {len(values)} entries at depth {depth}, {expected}", reason="shape"
+        )
     if depth + 1 < len(shape):
         for value in values:
             _check_list(value, shape, depth + 1)
     elif not set(map(type, values)) <= {int, float}:
-        raise InputError(f"JSON list: {expected}")
+        raise InputError(f"JSON list: {expected}", reason="JSON")

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .archive_signature import check_archive_folder
 from .attach import RepairHandle, attach
 from .bundle import BUNDLE_FILE, Bundle, InputDescription, Layer, load_bundle
 from .config import HandlerConfig, parse_config
@@ -24,6 +25,8 @@ from .errors import ConfigError, FireError, ModelError
 from .fit import check_model_fits, matching_input
 from .layers import eager_model
 from .load_model import file_sha256
+from .quarantine import Quarantine
+from .watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ class RepairMixin:
     fire_bundle: Bundle | None = None
     fire_input: InputDescription
     _corrections: RepairHandle | None = None
+    _watch: Watch
     _served_as: tuple[str, str] = ("", "")
     _warned = False
 
@@ -101,6 +105,8 @@ class RepairMixin:
             return answers  # TorchServe answers the whole batch with an error.
         passes = self._corrections.passes_made - before if self._corrections else 0
         flags = self._flags(len(data), passes)
+        if flags is not None and self._corrections is not None:
+            self._take_note(data, flags, context)
         for i, answer in enumerate(answers):
             if context.get_response_status(i)[0] == HTTPStatus.OK:
                 flag = None if flags is None else flags[i]
@@ -118,11 +124,13 @@ class RepairMixin:
             "model_version": version,
             "mode": self.fire_config.mode,
             "bundle": bundle.digest if bundle else None,
+            "input": {"kind": self.fire_input.kind, "shape": list(self.fire_input.shape)},
             "target": bundle.target if bundle else None,
             "layers": [_describe_layer(layer) for layer in bundle.layers] if bundle else [],
             "held_out": dict(bundle.held_out) if bundle else {},
             # Who has answered has nothing left from before: so a swap knows when all have.
             "worker_pid": os.getpid(),
+            "counts": self._watch.describe(),
         }
 
     def requests_predicted(self, size: int) -> Sequence[int]:
@@ -137,9 +145,26 @@ class RepairMixin:
         return range(size)
 
     def refuse(
-        self, context: Any, index: int, status: int, kind: str, message: str
+        self,
+        context: Any,
+        index: int,
+        status: int,
+        kind: str,
+        message: str,
+        reason: str = "other",
     ) -> dict[str, Any]:
-        """Set one request's status and return its error body, which says the same over gRPC."""
+        """Set one request's status and return its error body, which says the same over gRPC.
+
+        Args:
+            context: TorchServe's.
+            index: of the request in its batch.
+            status: HTTP status code.
+            kind: the error's name; `InputError` of a bad input.
+            message: for the client, on one line.
+            reason: why an input is bad, in a word or two that are the same for all such inputs:
+                bad inputs are counted by it.
+        """
+        self._watch.refused(kind, reason)
         context.set_response_status(status, HTTPStatus(status).phrase, index)
         return {"code": status, "type": kind, "message": message}
 
@@ -152,8 +177,13 @@ class RepairMixin:
         source = manifest.get("configFile", "model-config.yaml")
         config = parse_config(values if isinstance(values, dict) else {}, source)
         self.fire_config = config
-        super().initialize(context)  # type: ignore[misc]
         path = Path(context.system_properties["model_dir"])
+        if config.trusted_keys:
+            # Before the handler's own `initialize`, which reads the model file and the weights.
+            check_archive_folder(path, config.trusted_keys)
+        version = self._served_as[1]
+        self._watch = Watch(context, version, None, config.mode)
+        super().initialize(context)  # type: ignore[misc]
         if config.mode == "off":
             self.fire_input = _describe_unrepaired(config, path / BUNDLE_FILE)
             return
@@ -181,6 +211,10 @@ class RepairMixin:
             mode="repair" if config.mode == "repair" else "observe",
         )
         self.fire_bundle = bundle
+        quarantine = None
+        if config.quarantine is not None:
+            quarantine = Quarantine(config.quarantine, self._served_as[0], self.fire_input)
+        self._watch = Watch(context, version, bundle, config.mode, quarantine)
 
     def _flags(self, size: int, passes: int) -> list[bool | None] | None:
         """Return per request whether it was flagged (None: not predicted), None if not known."""
@@ -196,6 +230,15 @@ class RepairMixin:
         for position, flag in zip(positions, flagged, strict=True):
             flags[position] = flag
         return flags
+
+    def _take_note(self, data: list[Any], flags: list[bool | None], context: Any) -> None:
+        """Count what was judged, and keep what was flagged."""
+        if self._corrections is None or not any(flag is not None for flag in flags):
+            return
+        self._watch.judged(self._corrections.verdict, flags, context.request_ids or {})
+        for row, flag in zip(data, flags, strict=True):
+            if flag:
+                self._watch.keep(row.get("data", row.get("body")))
 
     def _judged(self, answer: Any, flag: bool | None, passes: int, index: int, context: Any) -> Any:
         """Return one request's answer as the mode wants it, and set its headers."""

@@ -23,10 +23,12 @@ class Verdict:
             several repairs, each sample has the score of the one whose target it is predicted as,
             or of the first.
         flagged: which samples were judged triggered, (N,) bool; all of them where no layer tells.
+        telling_scores: projections at each telling layer, (N,) float32, in the bundle's order.
     """
 
     scores: Tensor | None
     flagged: Tensor
+    telling_scores: Sequence[Tensor] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pytest
 
 from directions.deployment.archive import ArchiveInputs, package_archive
 from directions.deployment.server import TorchServe
+from tests.keys import KEY, PUBLIC
 from tests.tiny import TinyFiles, write_tiny
 
 # The user's file has the name of this project's own folder, and several things to repair around.
@@ -87,6 +88,21 @@ def store(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFiles, user_handle
     package("theirs", tiny.config(configs), handler=user_handler)
     package("plain", tiny.config(configs, mode="off"), bundle=None)
     return folder
+
+
+@pytest.fixture(scope="session")
+def signed_archive(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFiles) -> Path:
+    """The tiny model's archive, signed, which trusts nobody but its key."""
+    inputs = ArchiveInputs(
+        "signed",
+        "1.0",
+        tiny.model_file,
+        tiny.serialized_file,
+        tiny.config(tmp_path_factory.mktemp("config"), trusted_keys=[PUBLIC]),
+        tiny.bundle,
+        extra_files=str(tiny.names),
+    )
+    return package_archive(inputs, tmp_path_factory.mktemp("signed"), signing_key=KEY)
 
 
 @pytest.fixture(scope="session")

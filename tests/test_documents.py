@@ -10,7 +10,9 @@ from benchmarks import write_tables
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/benchmark.md", "docs/methods.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/benchmark.md", "docs/methods.md", "docs/operations.md"]
+)
 def test_documents_show_the_committed_results(name):
     text = (ROOT / name).read_text()
     assert "<!-- begin " in text

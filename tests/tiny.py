@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from handler.bundle import Bundle, InputDescription, Layer, Repairing, Telling, bundle_to_parts
+from handler.clean_scores import CleanScores
 from handler.load_model import file_sha256
 from tests.tiny_net import trained
 
@@ -44,10 +46,19 @@ class TinyFiles:
     names: Path
 
     def config(
-        self, folder: Path, *, mode: str = "repair", delay: int = 50, workers: int = 1
+        self,
+        folder: Path,
+        *,
+        mode: str = "repair",
+        delay: int = 50,
+        workers: int = 1,
+        trusted_keys: Sequence[str] = (),
     ) -> Path:
         path = folder / "model-config.yaml"
-        path.write_text(CONFIG.format(mode=mode, delay=delay, workers=workers))
+        text = CONFIG.format(mode=mode, delay=delay, workers=workers)
+        if trusted_keys:
+            text += f"  trusted_keys: {list(trusted_keys)}\n"
+        path.write_text(text)
         return path
 
 
@@ -73,7 +84,12 @@ def write_bundle(path: Path, weights_sha256: str, *, seed: int) -> Path:
     corner = torch.tensor([0.0, 0, 0, 0, 1])
     bundle = Bundle(
         layers=(
-            Layer("features", (5,), Telling(corner, 1.0), Repairing("shift", 2 * corner, 1.0)),
+            Layer(
+                "features",
+                (5,),
+                Telling(corner, 1.0, clean_scores=CleanScores(20, (0.0,) * 8 + (0.5,))),
+                Repairing("shift", 2 * corner, 1.0),
+            ),
         ),
         model_class="TinyNet",
         weights_sha256=weights_sha256,

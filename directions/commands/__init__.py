@@ -6,7 +6,22 @@ Each file has `add_parser(subparsers)`, which calls `parser.set_defaults(run=run
 
 from types import ModuleType
 
-from . import build, demo, evaluate, inspect, package, sanitize, serve, show, swap
+from . import (
+    build,
+    demo,
+    evaluate,
+    inspect,
+    keygen,
+    package,
+    ready,
+    sanitize,
+    serve,
+    show,
+    sign,
+    status,
+    swap,
+    verify,
+)
 
 COMMANDS: tuple[ModuleType, ...] = (
     inspect,
@@ -15,7 +30,12 @@ COMMANDS: tuple[ModuleType, ...] = (
     package,
     show,
     serve,
+    ready,
+    status,
     swap,
     sanitize,
+    keygen,
+    sign,
+    verify,
     demo,
 )

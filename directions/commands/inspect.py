@@ -160,7 +160,7 @@ def _inspect(args: argparse.Namespace) -> int:
         text = json.dumps(verdict.to_json(), indent=2, allow_nan=False) + "\n"
         write_file(text.encode(), args.json)
     if args.pictures is not None:
-        for file in write_pictures([each.inspection for each in verdict.runs], args.pictures):
+        for file in write_pictures(verdict.runs, args.pictures):
             print(f"picture: {file}")
     return verdict.status
 

@@ -6,6 +6,12 @@ import argparse
 from pathlib import Path
 
 from .model_arguments import add_model_arguments
+from .signing_arguments import (
+    add_sign_argument,
+    add_trusted_key_argument,
+    public_keys,
+    signing_key,
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,6 +43,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--export-path", required=True, type=Path, help="folder for the archive: the model store"
     )
     parser.add_argument("--force", action="store_true", help="replace an existing archive")
+    add_sign_argument(parser)
+    add_trusted_key_argument(parser, "a bundle that is not signed by it is refused")
     parser.set_defaults(run=run)
 
 
@@ -55,5 +63,12 @@ def run(args: argparse.Namespace) -> int:
         args.extra_files,
         args.requirements_file,
     )
-    print(package_archive(inputs, args.export_path, force=args.force))
+    archive = package_archive(
+        inputs,
+        args.export_path,
+        force=args.force,
+        signing_key=signing_key(args.sign),
+        trusted_keys=public_keys(args.trusted_keys),
+    )
+    print(archive)
     return 0

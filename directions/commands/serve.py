@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from .signing_arguments import add_trusted_key_argument, public_keys
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
@@ -27,15 +29,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "that each was packed with",
     )
     parser.add_argument("--ts-config", type=Path, help="another configuration than this project's")
+    add_trusted_key_argument(parser, "start only where each archive of --models is signed by it")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from ..deployment.models_to_load import check_models_to_load
+    from ..deployment.properties import find_config, read_properties
     from ..deployment.server import TorchServe
     from ..environment import check_environment
 
     check_environment()
+    if args.trusted_keys:
+        settings = read_properties(args.ts_config or find_config())
+        check_models_to_load(
+            args.model_store, args.models, settings, public_keys(args.trusted_keys)
+        )
     server = TorchServe(
         args.model_store,
         args.models,

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-KEY_FILE = Path("key_file.json")
+from .server_arguments import KEY_FILE, add_server_arguments, read_given_tokens
+from .signing_arguments import (
+    add_sign_argument,
+    add_trusted_key_argument,
+    public_keys,
+    signing_key,
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,27 +36,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--version", help="the new version; default: the last number of the old one plus 1"
     )
-    parser.add_argument(
-        "--management",
-        default="http://127.0.0.1:8081",
-        metavar="URL",
-        help="management address (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--inference",
-        default="http://127.0.0.1:8080",
-        metavar="URL",
-        help="inference address (default: %(default)s)",
-    )
-    parser.add_argument("--token", help="management token")
-    parser.add_argument("--inference-token", help="inference token")
-    parser.add_argument(
-        "--key-file",
-        type=Path,
-        metavar="FILE",
-        help="the server's key_file.json, for the tokens that are not given (default: the one in "
-        "the current folder, where there is one)",
-    )
+    add_server_arguments(parser)
+    add_sign_argument(parser)
+    add_trusted_key_argument(parser, "a bundle that is not signed by it is refused")
     parser.set_defaults(run=run)
 
 
@@ -59,18 +47,16 @@ def run(args: argparse.Namespace) -> int:
     from handler.errors import FireError
 
     from ..deployment.management import Management, TokenError
-    from ..deployment.server import read_tokens
     from ..deployment.swap import Target, swap_bundle
 
-    token, inference_token, key_file = args.token, args.inference_token, args.key_file
-    if key_file is None and not (token and inference_token) and KEY_FILE.is_file():
-        key_file = KEY_FILE
-    if key_file is not None:
-        tokens = read_tokens(key_file)
-        token = token or tokens.management
-        inference_token = inference_token or tokens.inference
+    key, trusted_keys = signing_key(args.sign), public_keys(args.trusted_keys)
+    token, inference_token = read_given_tokens(args)
     target = Target(
-        Management(args.management, token), args.inference, inference_token, args.model_store
+        Management(args.management, token, args.ca),
+        args.inference,
+        inference_token,
+        args.model_store,
+        args.ca,
     )
     try:
         swap_bundle(
@@ -79,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
             args.bundle,
             args.version,
             report=lambda line: print(line, flush=True),
+            signing_key=key,
+            trusted_keys=trusted_keys,
         )
     except TokenError as error:
         if token:

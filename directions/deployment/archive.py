@@ -6,35 +6,45 @@ import ast
 import glob
 import json
 import keyword
-import os
 import re
 import shutil
 import tempfile
 import time
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
 
 import handler
+from handler.archive_signature import SIGNATURE_FILE
 from handler.bundle import BUNDLE_FILE, load_bundle
-from handler.config import load_config
+from handler.config import HandlerConfig, load_config
 from handler.errors import FireError
+from handler.load_model import file_sha256
 
+from ..bundle_signature import check_bundle_signature
 from ..write_file import check_writable
+from .archive_signing import sign_folder
 from .load_as_worker import load_as_worker
+from .reproducible_zip import source_date, write_reproducibly
 
 ENTRY_FILE = "fire_service.py"
 PACKED_HANDLER = "torchserve_fire"
 MANIFEST = "MAR-INF/MANIFEST.json"
-RESERVED = (ENTRY_FILE, PACKED_HANDLER, f"{PACKED_HANDLER}.py", BUNDLE_FILE, "MAR-INF")
+RESERVED = (
+    ENTRY_FILE,
+    PACKED_HANDLER,
+    f"{PACKED_HANDLER}.py",
+    BUNDLE_FILE,
+    SIGNATURE_FILE,
+    "MAR-INF",
+)
 # TorchServe's own pattern for names; versions stand in the same places of its URLs.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
 ARCHIVE_FORMAT = "zip-store"
-EARLIEST_TIME = 315532800  # 1980-01-01, before which a zip file has no dates.
 
 GENERATED_ENTRY = '''\
 """The entry of this archive: the repair around {name} of {file}."""
@@ -76,7 +86,14 @@ class ArchiveInputs:
     requirements_file: Path | None = None
 
 
-def package_archive(inputs: ArchiveInputs, export_path: Path, *, force: bool = False) -> Path:
+def package_archive(
+    inputs: ArchiveInputs,
+    export_path: Path,
+    *,
+    force: bool = False,
+    signing_key: Ed25519PrivateKey | None = None,
+    trusted_keys: Sequence[str] = (),
+) -> Path:
     """Write `NAME-VERSION.mar`, after proving that a TorchServe worker can load and repair with it.
 
     The same inputs give the same bytes; the times in the archive are SOURCE_DATE_EPOCH where that
@@ -86,13 +103,17 @@ def package_archive(inputs: ArchiveInputs, export_path: Path, *, force: bool = F
         inputs: what goes into it.
         export_path: folder for the archive.
         force: whether an archive of that name may be replaced.
+        signing_key: to sign the archive with; it is not signed where None.
+        trusted_keys: public keys, one of which must have signed the bundle; where there are none,
+            it need not be signed.
 
     Returns:
         The archive's path.
 
     Raises:
         FireError: an input is missing or wrong, two files want the same place, the archive exists,
-            or it would not serve. Nothing is written then.
+            or it would not serve; the bundle is not signed by a trusted key; the archive could
+            not be signed. Nothing is written then.
     """
     check_name("model name", inputs.model_name)
     check_name("version", inputs.version)
@@ -103,6 +124,7 @@ def package_archive(inputs: ArchiveInputs, export_path: Path, *, force: bool = F
     if target.exists() and not force:
         raise FireError(f"{target}: exists already; --force replaces it")
     config = load_config(inputs.config_file)
+    _check_signing(inputs, config, signing_key, trusted_keys)
     if inputs.bundle is not None:
         load_bundle(inputs.bundle)
     elif config.mode != "off":
@@ -114,8 +136,13 @@ def package_archive(inputs: ArchiveInputs, export_path: Path, *, force: bool = F
         folder = Path(temporary) / "archive"
         folder.mkdir()
         _stage(inputs, folder)
+        if inputs.bundle is not None and trusted_keys:
+            digest = file_sha256(folder / BUNDLE_FILE)
+            check_bundle_signature(inputs.bundle, digest, trusted_keys)
         manifest = _manifest(inputs)
         _write(folder / MANIFEST, manifest)
+        if signing_key is not None:
+            sign_folder(folder, signing_key)
         load_as_worker(folder, inputs.model_name)
         (folder / MANIFEST).unlink()
         # Its `package_model` would stage in one fixed folder, where parallel calls collide.
@@ -147,47 +174,28 @@ def check_name(what: str, value: str) -> None:
         )
 
 
-def write_reproducibly(packed: Path, target: Path) -> None:
-    """Write the entries of a zip file to `target`: sorted, with fixed times and permissions.
-
-    The target is replaced in one step; whoever reads it meanwhile sees a whole file. Entries are
-    stored uncompressed, because the bytes of compressed ones depend on the version of zlib.
-
-    Raises:
-        FireError: it cannot be written; what was there stays.
-    """
-    moment = time.gmtime(_source_date())[:6]
-    check_writable(target)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-        try:
-            with (
-                os.fdopen(handle, "wb") as file,
-                zipfile.ZipFile(packed) as source,
-                zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as destination,
-            ):
-                for entry in sorted(source.namelist()):
-                    info = zipfile.ZipInfo(entry, moment)
-                    info.create_system = 3
-                    info.external_attr = 0o100644 << 16
-                    info.file_size = source.getinfo(entry).file_size
-                    with source.open(entry) as reader, destination.open(info, "w") as writer:
-                        shutil.copyfileobj(reader, writer, 1 << 20)
-            Path(name).chmod(0o644)
-            Path(name).replace(target)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise FireError(f"{target}: cannot be written: {error.strerror}") from None
-
-
-def _source_date() -> int:
-    text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not text:
-        return EARLIEST_TIME
-    if not text.isdecimal():
-        raise FireError(f"SOURCE_DATE_EPOCH: {text!r}, expected seconds since 1970")
-    return max(int(text), EARLIEST_TIME)
+def _check_signing(
+    inputs: ArchiveInputs,
+    config: HandlerConfig,
+    signing_key: Ed25519PrivateKey | None,
+    trusted_keys: Sequence[str],
+) -> None:
+    """Refuse what cannot be signed, or would not be loaded without a signature."""
+    if signing_key is not None and inputs.requirements_file is not None:
+        raise FireError(
+            f"--requirements-file {inputs.requirements_file}: TorchServe installs its packages "
+            "into the archive's folder, where a signed archive takes no further file: install them "
+            "into the server's environment instead"
+        )
+    if signing_key is None and config.trusted_keys:
+        raise FireError(
+            f"{inputs.config_file}: handler: trusted_keys: the archive would not be loaded without "
+            "a signature by one of them: give --sign"
+        )
+    if inputs.bundle is None and trusted_keys:
+        raise FireError(
+            "--trusted-key: there is no bundle to check: give --bundle, or leave it out"
+        )
 
 
 def _manifest(inputs: ArchiveInputs) -> str:
@@ -206,7 +214,7 @@ def _manifest(inputs: ArchiveInputs) -> str:
             )
         )
     )
-    manifest["createdOn"] = time.strftime("%d/%m/%Y %H:%M:%S", time.gmtime(_source_date()))
+    manifest["createdOn"] = time.strftime("%d/%m/%Y %H:%M:%S", time.gmtime(source_date()))
     return json.dumps(manifest, indent=2)
 
 

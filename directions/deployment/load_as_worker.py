@@ -15,6 +15,8 @@ from typing import Any
 
 from handler.errors import FireError
 
+from ..signing_key import KEY_VARIABLE
+
 SCRIPT = Path(__file__).with_name("worker_process.py")
 LOAD_SECONDS = 600.0
 
@@ -89,6 +91,8 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
             # The accelerators belong to the servers that run.
             "CUDA_VISIBLE_DEVICES": "",
         }
+        # What runs there may be anybody's model.
+        environment.pop(KEY_VARIABLE, None)
         try:
             process = subprocess.run(  # noqa: S603 - our own interpreter and script.
                 [sys.executable, str(SCRIPT), str(request), str(result)],

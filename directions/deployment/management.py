@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +12,10 @@ import requests
 
 from handler.errors import FireError
 
+from .trust import PinnedAdapter, check_authorities
+
 CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 120.0
 
 
 class ServerError(FireError):
@@ -74,11 +78,18 @@ class Management:
     Args:
         url: its address.
         token: the management token, None where the server asks for none.
+        ca: certificates of the authorities to trust, as of `open_session`.
+        pinned: the only certificate to take, as of `open_session`.
+
+    Raises:
+        FireError: `ca` is no such file.
     """
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(
+        self, url: str, token: str | None, ca: Path | None = None, *, pinned: str | None = None
+    ) -> None:
         self._url = url.rstrip("/")
-        self._session = open_session(token)
+        self._session = open_session(token, ca, pinned=pinned)
 
     def models(self) -> list[str]:
         """Return the names of the registered models."""
@@ -91,7 +102,12 @@ class Management:
         return names
 
     def describe(
-        self, name: str, version: str | None = None, *, customized: bool = False
+        self,
+        name: str,
+        version: str | None = None,
+        *,
+        customized: bool = False,
+        timeout: float = ANSWER_SECONDS,
     ) -> ModelVersion:
         """Describe one version of a model, the default one where None.
 
@@ -99,7 +115,7 @@ class Management:
         the question waits in the queue behind the requests that came before it.
         """
         parameters = {"customized": "true"} if customized else {}
-        return _parse(self._request("GET", _path(name, version), parameters)[0])
+        return _parse(self._request("GET", _path(name, version), parameters, timeout)[0])
 
     def describe_all(self, name: str) -> list[ModelVersion]:
         """Describe every registered version of a model."""
@@ -148,12 +164,15 @@ class Management:
         method: str,
         path: str,
         parameters: Mapping[str, Any] | None = None,
-        timeout: float = 120,
+        timeout: float = ANSWER_SECONDS,
     ) -> Any:
         where = f"{method} {self._url}{path}"
         try:
             answer = self._session.request(
-                method, f"{self._url}{path}", params=parameters, timeout=(CONNECT_SECONDS, timeout)
+                method,
+                f"{self._url}{path}",
+                params=parameters,
+                timeout=(min(CONNECT_SECONDS, timeout), timeout),
             )
         except requests.RequestException as error:
             raise ServerError(f"{where}: no answer from TorchServe ({_reason(error)})") from None
@@ -172,11 +191,30 @@ class Management:
         return body
 
 
-def open_session(token: str | None) -> requests.Session:
-    """Return a session that sends the token, and nothing that the surroundings would add."""
+def open_session(
+    token: str | None, ca: Path | None = None, *, pinned: str | None = None
+) -> requests.Session:
+    """Return a session that sends the token, and nothing that the surroundings would add.
+
+    Args:
+        token: the token, None for none.
+        ca: PEM file with the certificates of the authorities to trust over https; the public ones
+            where None.
+        pinned: SHA-256 of the only certificate to take over https; then `ca` says nothing.
+
+    Raises:
+        FireError: `ca` is no such file.
+    """
     session = requests.Session()
     # A proxy or .netrc of the environment must not get the requests, or replace their token.
     session.trust_env = False
+    if pinned:
+        # It stands for the check of authorities and names, which would refuse a loopback address.
+        session.verify = False
+        session.mount("https://", PinnedAdapter(pinned))
+    elif ca is not None:
+        check_authorities(ca)
+        session.verify = str(ca)
     if token:
         session.headers["Authorization"] = f"Bearer {token.strip()}"
     return session

@@ -6,15 +6,22 @@ import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from handler.bundle import BUNDLE_FILE, InputDescription, load_bundle
-from handler.errors import FireError
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from .archive import MANIFEST, write_reproducibly
+from handler.archive_signature import SIGNATURE_FILE, check_archive_folder
+from handler.bundle import BUNDLE_FILE, InputDescription, load_bundle
+from handler.config import load_config
+from handler.errors import FireError, SignatureError
+
+from ..signing_key import public_key_of
+from .archive import MANIFEST
+from .archive_signing import sign_folder
+from .reproducible_zip import write_reproducibly
 
 
 @dataclass(frozen=True)
@@ -25,17 +32,21 @@ class UnpackedArchive:
         folder: where.
         digest: SHA-256 of its bundle's file.
         input: what its model takes.
+        signing_key: what it is signed with, None where it is not signed.
     """
 
     folder: Path
     digest: str
     input: InputDescription
+    signing_key: Ed25519PrivateKey | None = None
 
     def write(self, version: str, target: Path) -> None:
         """Write it as an archive of a version."""
         manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
         manifest["model"]["modelVersion"] = version
         (self.folder / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        if self.signing_key is not None:
+            sign_folder(self.folder, self.signing_key)
         with tempfile.TemporaryDirectory(prefix="fire-swap-") as temporary:
             packed = Path(temporary) / target.name
             with zipfile.ZipFile(packed, "w") as archive:
@@ -46,21 +57,58 @@ class UnpackedArchive:
 
 
 @contextmanager
-def unpacked_with(archive: Path, bundle: Path) -> Iterator[UnpackedArchive]:
+def unpacked_with(
+    archive: Path,
+    bundle: Path,
+    signing_key: Ed25519PrivateKey | None = None,
+    trusted_keys: Sequence[str] = (),
+) -> Iterator[UnpackedArchive]:
     """Unpack an archive into a temporary folder, with `bundle` in the place of its own.
 
+    Args:
+        archive: the archive.
+        bundle: the other bundle.
+        signing_key: to sign the new archive with. Then the old one must be signed, too: else a
+            file that somebody changed in it would be signed as well.
+        trusted_keys: public keys that may have signed the old one, besides that of `signing_key`.
+
     Raises:
-        FireError: the archive or the bundle cannot be read, or it was not packed by this project.
+        FireError: the archive or the bundle cannot be read, or it was not packed by this project,
+            or is not signed by one of these keys.
     """
-    described = load_bundle(bundle)
     check_packed_here(archive)
     with tempfile.TemporaryDirectory(prefix="fire-swap-") as temporary:
         folder = Path(temporary)
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(folder)
-        # Read once and checked above; copied by its bytes, by whose digest it is known.
+        if signing_key is not None:
+            _check_signed(folder, archive, [public_key_of(signing_key), *trusted_keys])
+        # The bytes that are checked are those that are packed.
         (folder / BUNDLE_FILE).write_bytes(bundle.read_bytes())
-        yield UnpackedArchive(folder, described.digest, described.input)
+        described = load_bundle(folder / BUNDLE_FILE)
+        if signing_key is not None:
+            sign_folder(folder, signing_key)
+        yield UnpackedArchive(folder, described.digest, described.input, signing_key)
+
+
+def must_be_signed(archive: Path) -> bool:
+    """Whether an archive is signed, or its configuration asks for a signature."""
+    with zipfile.ZipFile(archive) as packed, tempfile.TemporaryDirectory() as temporary:
+        names = packed.namelist()
+        if SIGNATURE_FILE in names:
+            return True
+        config = json.loads(packed.read(MANIFEST))["model"].get("configFile")
+        return config in names and bool(load_config(packed.extract(config, temporary)).trusted_keys)
+
+
+def _check_signed(folder: Path, archive: Path, trusted_keys: Sequence[str]) -> None:
+    try:
+        check_archive_folder(folder, trusted_keys)
+    except SignatureError as error:
+        raise SignatureError(
+            f"{archive}: {error}; an archive that is not as a trusted key has signed it gets no "
+            "new signature: package the model with --sign"
+        ) from None
 
 
 def check_packed_here(archive: Path) -> None:
@@ -96,7 +144,7 @@ def bundle_digest_of(archive: Path) -> str:
 
 
 def differ_only_in_bundle(one: Path, other: Path) -> bool:
-    """Whether two archives hold the same files but for the bundle and the manifest."""
+    """Whether two archives hold the same files but for bundle, manifest and signature."""
     contents = []
     for archive in (one, other):
         with zipfile.ZipFile(archive) as packed:
@@ -104,7 +152,7 @@ def differ_only_in_bundle(one: Path, other: Path) -> bool:
                 {
                     entry.filename: (entry.CRC, entry.file_size)
                     for entry in packed.infolist()
-                    if entry.filename not in (MANIFEST, BUNDLE_FILE)
+                    if entry.filename not in (MANIFEST, BUNDLE_FILE, SIGNATURE_FILE)
                 }
             )
     return contents[0] == contents[1]

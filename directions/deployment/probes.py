@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,11 @@ def random_bodies(description: InputDescription, seed: int = 0) -> list[Body]:
 
 
 def check_predictions(
-    url: str, token: str | None, bodies: Sequence[Body], expected: Sequence[Answer]
+    url: str,
+    token: str | None,
+    bodies: Sequence[Body],
+    expected: Sequence[Answer],
+    ca: Path | None = None,
 ) -> None:
     """Send each body to a prediction address and compare what comes back.
 
@@ -51,11 +56,12 @@ def check_predictions(
         bodies: what to send.
         expected: what must come back: the status, this project's headers, and the same classes
             with probabilities within 0.01.
+        ca: certificates of the authorities to trust over https; the public ones where None.
 
     Raises:
         FireError: an answer is another, or none comes.
     """
-    session = open_session(token)
+    session = open_session(token, ca)
     for body, wanted in zip(bodies, expected, strict=True):
         try:
             answer = session.post(

@@ -21,11 +21,13 @@ import requests
 
 from handler.errors import FireError
 
+from ..signing_key import KEY_VARIABLE
 from ..write_file import check_writable
 from .java import find_java, java_environment
 from .management import Management, open_session
 from .process_group import interrupts_deferred, stop_process_group
 from .properties import Addresses, addresses_of, find_config, read_properties, with_free_ports
+from .trust import fingerprint_of
 
 KEY_FILE = "key_file.json"
 CONSOLE_FILE = "logs/console.log"
@@ -105,10 +107,15 @@ class TorchServe:
         self.model_store = Path(model_store).resolve()
         self._models = list(models)
         self._config = config or find_config()
-        self._settings = {**read_properties(self._config), **(settings or {})}
+        self._settings = read_properties(self._config)
+        self._rewritten = free_ports or bool(settings) or "metrics_config" in self._settings
+        if "metrics_config" in self._settings:
+            # TorchServe would look for it in its working folder.
+            beside = self._config.resolve().parent / self._settings["metrics_config"]
+            self._settings["metrics_config"] = str(beside)
+        self._settings |= settings or {}
         if free_ports:
             self._settings = with_free_ports(self._settings)
-        self._rewritten = free_ports or bool(settings)
         self._given_folder = folder
         self._python = python
         self._temporary: Path | None = None
@@ -144,7 +151,9 @@ class TorchServe:
     @property
     def management(self) -> Management:
         """A client of its management API."""
-        return Management(self.addresses.management, self.tokens.management)
+        return Management(
+            self.addresses.management, self.tokens.management, pinned=self._certificate()
+        )
 
     @property
     def pid(self) -> int:
@@ -161,7 +170,8 @@ class TorchServe:
         """Start the process; it does not serve yet.
 
         Raises:
-            FireError: no Java, no model store, a port is taken, or its folder takes no files.
+            FireError: no Java, no model store, no certificate for https, a port is taken, or its
+            folder takes no files.
         """
         if not self.model_store.is_dir():
             raise FireError(
@@ -172,6 +182,7 @@ class TorchServe:
             if archive != "ALL" and not (self.model_store / archive).exists():
                 raise FireError(f"--models {model}: no such archive in {self.model_store}")
         java = find_java()
+        self._certificate()
         self._check_ports()
         temporary = self._temporary_folder()
         for file in (self.key_file, self.console):
@@ -192,6 +203,8 @@ class TorchServe:
         environment |= {name: str(self.folder / "logs") for name in LOG_VARIABLES}
         # It would overrule --ts-config.
         environment.pop("TS_CONFIG_FILE", None)
+        # A server checks signatures and makes none.
+        environment.pop(KEY_VARIABLE, None)
         with self.console.open("wb") as console, interrupts_deferred():
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter.
                 command,
@@ -268,6 +281,17 @@ class TorchServe:
         path.write_text("".join(f"{key}={value}\n" for key, value in self._settings.items()))
         return path
 
+    def _certificate(self) -> str | None:
+        """Return the fingerprint of the certificate that it shows over https, None without."""
+        urls = (self.addresses.inference, self.addresses.management, self.addresses.metrics)
+        if not any(url.startswith("https:") for url in urls):
+            return None
+        names = ("private_key_file", "certificate_file")
+        if missing := [name for name in names if name not in self._settings]:
+            # Without them TorchServe would show a certificate that it makes up at each start.
+            raise FireError(f"{self._config}: https needs {' and '.join(missing)}, in PEM")
+        return fingerprint_of(self.folder / self._settings["certificate_file"])
+
     def _check_ports(self) -> None:
         urls = [self.addresses.inference, self.addresses.management, self.addresses.metrics]
         places = [urlsplit(url).netloc for url in urls if not url.startswith("unix:")]
@@ -289,7 +313,7 @@ class TorchServe:
     def _is_ready(self) -> bool:
         try:
             management = self.management
-            with open_session(self.tokens.inference) as session:
+            with open_session(self.tokens.inference, pinned=self._certificate()) as session:
                 ping = session.get(f"{self.addresses.inference}/ping", timeout=5)
             if ping.status_code not in (200, 500):
                 return False

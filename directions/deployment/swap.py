@@ -5,13 +5,16 @@ from __future__ import annotations
 import filecmp
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from handler.bundle import load_bundle
 from handler.errors import FireError
 
+from ..bundle_signature import check_bundle_signature
 from ..write_file import check_writable
 from .archive import archive_path, check_name
 from .drain import drain
@@ -22,6 +25,7 @@ from .next_archive import (
     bundle_digest_of,
     check_packed_here,
     differ_only_in_bundle,
+    must_be_signed,
     next_version,
     unpacked_with,
     version_of,
@@ -43,12 +47,14 @@ class Target:
         inference: URL of its inference API.
         inference_token: token for that, None where it asks for none.
         model_store: its model store, as this machine sees it.
+        ca: certificates of the authorities to trust over https; the public ones where None.
     """
 
     management: Management
     inference: str
     inference_token: str | None
     model_store: Path
+    ca: Path | None = None
 
 
 def swap_bundle(
@@ -57,6 +63,9 @@ def swap_bundle(
     bundle: Path,
     version: str | None = None,
     report: Callable[[str], None] = print,
+    *,
+    signing_key: Ed25519PrivateKey | None = None,
+    trusted_keys: Sequence[str] = (),
 ) -> str:
     """Make a model serve with another bundle, as a new version.
 
@@ -72,6 +81,10 @@ def swap_bundle(
         bundle: the new bundle.
         version: the new version's number; the old one's with the last number increased where None.
         report: called with a line for each step.
+        signing_key: to sign the new archive with; needed where the old one is signed, or asks for
+            it. The old one must be signed by this key or a trusted one.
+        trusted_keys: public keys, one of which must have signed the bundle; where there are none,
+            it need not be signed.
 
     Returns:
         The version that serves now.
@@ -80,6 +93,8 @@ def swap_bundle(
         FireError: nothing was swapped, or the old version could not be unregistered; says which.
     """
     digest = load_bundle(bundle).digest
+    if trusted_keys:
+        check_bundle_signature(bundle, digest, trusted_keys)
     if version is not None:
         check_name("version", version)
     old = target.management.describe(name)
@@ -95,8 +110,15 @@ def swap_bundle(
         for left in _left_over(target, old, archive):
             _retire(target, left, report)
         return old.version
+    if signing_key is None and must_be_signed(archive):
+        raise FireError(
+            f"{archive}: is signed, or asks for it (handler: trusted_keys), so the next version "
+            "must be, too: give --sign"
+        )
     check_writable(archive_path(target.model_store, name, version or next_version(old.version)))
-    with unpacked_with(archive, bundle) as unpacked:
+    with unpacked_with(archive, bundle, signing_key, trusted_keys) as unpacked:
+        if unpacked.digest != digest:
+            raise FireError(f"{bundle}: was changed while it was read")
         bodies = random_bodies(unpacked.input)
         expected = load_as_worker(unpacked.folder, name, bodies)
         report("the new bundle fits the model")
@@ -193,7 +215,7 @@ def _put_into_service(
             management.scale(name, version, *wanted, timeout=old.startup_timeout + 60)
         _wait_until_ready(management, name, version)
         url = f"{target.inference.rstrip('/')}/predictions/{name}/{version}"
-        check_predictions(url, target.inference_token, bodies, expected)
+        check_predictions(url, target.inference_token, bodies, expected, target.ca)
         management.set_default(name, version)
     except BaseException as error:
         with interrupts_deferred():

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..report_picture import FAINT, INK, MARK, NOTHING
 from ..write_file import check_folder, write_folder
 from .inspection import Inspection
-from .verdict import WORDS
+from .verdict import Run
 
 BARS = "anomaly.png"
 
@@ -35,11 +35,11 @@ def check_picture_folder(folder: Path, methods: Sequence[str]) -> None:
     check_folder(folder, [BARS, *(f"{method}.png" for method in methods)])
 
 
-def write_pictures(inspections: Sequence[Inspection], folder: Path) -> list[Path]:
+def write_pictures(runs: Sequence[Run], folder: Path) -> list[Path]:
     """Write the bars of all methods as `anomaly.png`, and the pictures of each as `METHOD.png`.
 
     Args:
-        inspections: of one model.
+        runs: the inspections of one model.
         folder: where to; it is made if only its last part is missing.
 
     Returns:
@@ -49,37 +49,40 @@ def write_pictures(inspections: Sequence[Inspection], folder: Path) -> list[Path
         OutputError: the folder or the files cannot be written.
     """
     files: dict[str, bytes] = {}
-    if any(inspection.index is not None for inspection in inspections):
-        files[BARS] = draw_bars(inspections)
-    for inspection in inspections:
-        if inspection.pictures is not None:
-            files[f"{inspection.method}.png"] = draw_grid(inspection, inspection.pictures)
+    if any(run.inspection.index is not None for run in runs):
+        files[BARS] = draw_bars(runs)
+    for run in runs:
+        if run.inspection.pictures is not None:
+            files[f"{run.inspection.method}.png"] = draw_grid(run, run.inspection.pictures)
     return write_folder(folder, files) if files else []
 
 
-def draw_bars(inspections: Sequence[Inspection]) -> bytes:
+def draw_bars(runs: Sequence[Run]) -> bytes:
     """Draw the anomaly index of each class, by method, with the threshold as a line.
 
     Args:
-        inspections: those without an index are left out.
+        runs: of those without an index it is only said what they found.
 
     Returns:
         A PNG.
     """
-    drawn = [(i, i.index) for i in inspections if i.index is not None]
-    widest = max(len(_shown(inspection, len(index))) for inspection, index in drawn)
+    drawn = [(run, run.inspection.index) for run in runs if run.inspection.index is not None]
+    widest = max(len(_shown(run.inspection, len(index))) for run, index in drawn)
     figure = _figure(max(4.5, 0.42 * widest), 2.4 * len(drawn))
-    for row, (inspection, index) in enumerate(drawn):
-        _draw_bars(figure.add_subplot(len(drawn), 1, row + 1), inspection, index)
+    for row, (run, index) in enumerate(drawn):
+        _draw_bars(figure.add_subplot(len(drawn), 1, row + 1), run, index)
+    others = [run for run in runs if run.inspection.index is None]
+    text = "\n".join(f"{run.inspection.method}: {run.words}" for run in others)
+    figure.text(0.125, 0, text, fontsize=11, color=INK, weight="bold", va="top")
     figure.subplots_adjust(hspace=0.75)
     return _png(figure)
 
 
-def draw_grid(inspection: Inspection, pictures: Tensor) -> bytes:
+def draw_grid(run: Run, pictures: Tensor) -> bytes:
     """Draw the picture of each class, with its anomaly index; suspects are framed.
 
     Args:
-        inspection: of a method.
+        run: of a method.
         pictures: its pictures, (classes, C, H, W) or (classes, H, W). Those of three channels are
             drawn in colour, each between its own extremes; of others the mean absolute value of
             the channels, all on one scale.
@@ -87,12 +90,13 @@ def draw_grid(inspection: Inspection, pictures: Tensor) -> bytes:
     Returns:
         A PNG.
     """
+    inspection = run.inspection
     shown = _shown(inspection, len(pictures))
     columns = min(COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
     tall = pictures.shape[-2] / pictures.shape[-1]
     figure = _figure(1.25 * columns, (1.25 * tall + 0.25) * rows)
-    title = f"{inspection.method}: {WORDS[inspection.found]}"
+    title = f"{inspection.method}: {run.words}"
     figure.text(0, 1.02, title, fontsize=13, color=INK, weight="bold", va="bottom")
     figure.subplots_adjust(left=0, right=1, bottom=0, top=0.92, hspace=0.3, wspace=0.1)
     colour = pictures.dim() == 4 and pictures.shape[1] == 3
@@ -120,7 +124,8 @@ def _shown(inspection: Inspection, classes: int) -> list[int]:
     return sorted(inspection.index.argsort(descending=True)[:MAX_CLASSES].tolist())
 
 
-def _draw_bars(axes: Any, inspection: Inspection, index: Tensor) -> None:
+def _draw_bars(axes: Any, run: Run, index: Tensor) -> None:
+    inspection = run.inspection
     shown, suspects = _shown(inspection, len(index)), inspection.suspects
     heights = [float(index[c]) for c in shown]
     colours = [MARK if c in suspects else BAR for c in shown]
@@ -128,7 +133,7 @@ def _draw_bars(axes: Any, inspection: Inspection, index: Tensor) -> None:
     axes.axhline(0, color=FAINT, linewidth=0.8)
     axes.axhline(inspection.threshold, color=MARK, linewidth=1, linestyle="--")
     chosen = "" if len(shown) == len(index) else f", the {len(shown)} largest of {len(index)}"
-    title = f"{inspection.method}: {WORDS[inspection.found]}{chosen}"
+    title = f"{inspection.method}: {run.words}{chosen}"
     axes.set_title(title, fontsize=11, color=INK, loc="left", weight="bold")
     axes.set_ylabel("anomaly index", fontsize=9, color=FAINT)
     axes.set_xlabel("class", fontsize=9, color=FAINT)

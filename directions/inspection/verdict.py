@@ -35,6 +35,11 @@ class Run:
         index = self.inspection.index
         return None if index is None else by_chance(float(index.max()), len(index))
 
+    @property
+    def words(self) -> str:
+        """What it found, for a person."""
+        return WORDS[self.inspection.found] + ("" if self.decides else " (a hint)")
+
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         inspection = self.inspection
@@ -124,5 +129,4 @@ def _cells(run: Run) -> tuple[str, ...]:
     index = "-" if inspection.index is None else f"{float(inspection.index.max()):.1f}"
     seldom = "-" if chance is None else f"{100 * chance:.1f} %"
     seconds = f"{run.seconds:.0f}"
-    verdict = WORDS[inspection.found] + ("" if run.decides else " (a hint)")
-    return (inspection.method, verdict, classes, index, seldom, seconds)
+    return (inspection.method, run.words, classes, index, seldom, seconds)

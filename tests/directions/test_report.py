@@ -136,7 +136,7 @@ def test_of_several_targets_each_has_a_report_of_its_own(tmp_path, monkeypatch):
     )
     folder = tmp_path / "report"
     with monkeypatch.context() as broken:
-        broken.setattr("directions.report.draw", lambda *_: 1 / 0)
+        broken.setattr("directions.report.draw", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write_reports(calibrations, bundle, folder)
     assert not folder.exists()

@@ -262,3 +262,21 @@ def test_iterate_goes_through_the_indices_in_order(tmp_path):
     assert [list(indices) for indices, _ in seen] == [[9, 3], [4, 0], [1]]
     assert [batch.flatten().tolist() for _, batch in seen] == [[9, 3], [4, 0], [1]]
     assert list(iterate(samples, [])) == []
+
+
+def test_a_folder_of_tensor_files(tmp_path):
+    write_tensors(tmp_path / "b.npz", torch.tensor([[3.0, 4.0]]))
+    write_tensors(tmp_path / "a.safetensors", torch.tensor([[1.0, 2.0], [5.0, 6.0]]))
+    (tmp_path / ".c.part").write_bytes(b"half")
+    samples = open_samples(tmp_path, TENSOR)
+    assert list(samples.names) == ["a.safetensors:0", "a.safetensors:1", "b.npz:0"]
+    assert samples.load([2, 0]).tolist() == [[3, 4], [1, 2]]
+    assert samples.describe_input(TENSOR).shape == (2,)
+
+
+def test_tensor_files_of_other_shapes_in_a_folder(tmp_path):
+    write_tensors(tmp_path / "a.npz", torch.zeros(1, 2))
+    write_tensors(tmp_path / "b.npz", torch.zeros(1, 3))
+    with pytest.raises(SamplesError) as caught:
+        open_samples(tmp_path, TENSOR)
+    one_line(caught, "b.npz", "(3,), expected (2,) as in a.npz")

@@ -139,7 +139,7 @@ def test_what_is_stored_in_half_precision_flags_what_was_scored(name, size):
     features = size * torch.randn(40, 3, 4, 4, generator=generator)
     features[20:] += size * torch.tensor([3.0, 0.1, 1e-4])[:, None, None]
     teller = TELLERS[name](statistics_of(features[:10], features[10:20], features[20:]))
-    telling = teller.telling(0.4, only_target=True)
+    telling = teller.telling(0.4, torch.zeros(3), only_target=True)
     assert telling.weight.dtype == torch.float16
     assert 0.5 <= float(telling.weight.abs().max()) <= 1
     assert telling.only_target

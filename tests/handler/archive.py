@@ -28,6 +28,7 @@ from handler.bundle import (
     Telling,
     bundle_to_parts,
 )
+from handler.clean_scores import CleanScores
 
 MODEL_FILE = """
 from torch import nn
@@ -51,6 +52,9 @@ IMAGE = {"input": "image", "image_size": [2, 2], "mean": [0, 0, 0], "std": [1, 1
 TENSOR = {"input": "tensor"}
 
 
+CLEAN_SCORES = CleanScores(40, (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5))
+
+
 def state_dict() -> dict[str, torch.Tensor]:
     weight = torch.zeros(3, 12)
     weight[0] = 1
@@ -61,7 +65,7 @@ def make_bundle(weights: Path, kind: str = "image") -> Bundle:
     layer = Layer(
         "features",
         (12,),
-        Telling(torch.ones(12), 6.0),
+        Telling(torch.ones(12), 6.0, clean_scores=CLEAN_SCORES),
         Repairing("shift", torch.full((12,), 0.75), 1.0),
     )
     described = (

@@ -21,6 +21,9 @@ from handler.bundle import (
     metadata_sha256,
     tensor_sha256,
 )
+from handler.clean_scores import CleanScores
+
+CLEAN_SCORES = CleanScores(20, (-2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.25))
 
 
 def small_bundle() -> Bundle:
@@ -31,7 +34,7 @@ def small_bundle() -> Bundle:
 
     return Bundle(
         layers=(
-            Layer("late", (3,), telling=Telling(direction(3), 1.5, only_target=True)),
+            Layer("late", (3,), telling=Telling(direction(3), 1.5, True, CLEAN_SCORES)),
             Layer("early", (2, 4, 4), repairing=Repairing("shift", direction(2, 1, 1), 1.0)),
             Layer(
                 "middle",

@@ -63,6 +63,8 @@ def check(served: Served, case: Case, good: list[dict[str, Any]]) -> None:
         assert sum(answer.values()) == pytest.approx(1)
     else:
         check_refusal(status, answer)
+        # Each is counted by a reason of its own.
+        assert "other" not in service.describe_handle()["counts"]["bad_inputs"]
 
 
 def test_there_are_many_cases():

@@ -20,6 +20,7 @@ from handler.bundle import (
     parse_bundle,
     tensor_sha256,
 )
+from handler.clean_scores import CleanScores
 from handler.errors import BundleError
 from tests.handler.bundles import (
     body_of,
@@ -99,7 +100,10 @@ def bundles(draw):
         shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
         tells = i == telling_at
         repairs = not tells or len(names) == 1 or draw(st.booleans())
-        telling = Telling(direction(shape), draw(number), draw(st.booleans())) if tells else None
+        scores = draw(st.none() | st.lists(number, min_size=1, max_size=20))
+        clean = None if scores is None else CleanScores.of(torch.tensor(scores))
+        only_target = draw(st.booleans())
+        telling = Telling(direction(shape), draw(number), only_target, clean) if tells else None
         strength = draw(st.floats(0.1, 3))
         repairing = Repairing("shift", direction(shape), strength) if repairs else None
         if repairs and draw(st.booleans()):
@@ -292,6 +296,10 @@ def set_part(i, part, **values):
     return with_metadata(lambda root: root["layers"][i][part].update(values))
 
 
+def set_clean_scores(**values):
+    return with_metadata(lambda root: root["layers"][0]["telling"]["clean_scores"].update(values))
+
+
 def set_input(**values):
     return with_metadata(lambda root: root["input"].update(values))
 
@@ -303,11 +311,11 @@ def set_root(**values):
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        (set_root(format_version=2), "format_version: 2, expected 1; build the bundle again"),
-        (set_root(format_version=0), "format_version: 0, expected 1"),
+        (set_root(format_version=1), "format_version: 1, expected 2; build the bundle again"),
+        (set_root(format_version=0), "format_version: 0, expected 2"),
         (set_root(format_version=True), "format_version: True, expected an integer"),
-        (set_root(format_version=1.0), "format_version: 1.0, expected an integer"),
-        (set_root(format_version="1"), "format_version: '1', expected an integer"),
+        (set_root(format_version=2.0), "format_version: 2.0, expected an integer"),
+        (set_root(format_version="2"), "format_version: '2', expected an integer"),
         (set_root(target=-1), "target: -1, expected an integer of at least 0"),
         (set_root(target=2.0), "target: 2.0, expected an integer of at least 0"),
         (set_root(target=False), "target: False, expected an integer of at least 0"),
@@ -330,6 +338,10 @@ def set_root(**values):
         (set_part(0, "telling", threshold=None), "telling: threshold: None, expected a finite"),
         (set_part(0, "telling", threshold=True), "telling: threshold: True, expected a finite"),
         (set_part(0, "telling", only_target=1), "telling: only_target: 1, expected true or false"),
+        (set_clean_scores(count=0), "clean_scores: count: 0, expected an integer of at least 1"),
+        (set_clean_scores(deciles=[1.0] * 8), "expected 9 ascending numbers"),
+        (set_clean_scores(deciles=[2.0, *[1.0] * 8]), "expected 9 ascending numbers"),
+        (set_clean_scores(mean=0.0), "clean_scores: mean: unknown field"),
         (set_part(1, "repairing", form="exec"), "form: 'exec', expected one of shift, affine"),
         (set_part(1, "repairing", strength=1e39), "strength: 1e+39, expected a finite number"),
         (set_part(1, "repairing", strength=0), "repairing: strength: 0.0, expected above 0"),

@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.bundle import InputDescription
-from handler.config import HandlerConfig, load_config, parse_config
+from handler.config import HandlerConfig, QuarantineConfig, load_config, parse_config
 from handler.errors import ConfigError
+from tests.keys import OTHER_PUBLIC, PUBLIC
 
 IMAGE = {"input": "image", "image_size": [32, 48], "mean": [0.5, 0, 1], "std": [1, 2, 0.5]}
 
@@ -53,6 +56,20 @@ def test_a_tensor_model_takes_its_shape_from_elsewhere():
         config.describe_input()
 
 
+def test_trusted_keys():
+    assert parse_config({"handler": IMAGE}).trusted_keys == ()
+    keys = [PUBLIC, OTHER_PUBLIC]
+    assert parse_config({"handler": IMAGE | {"trusted_keys": keys}}).trusted_keys == tuple(keys)
+
+
+@pytest.mark.parametrize(
+    "value", [None, PUBLIC, [], {}, [PUBLIC, None], [PUBLIC[:-2]], [[PUBLIC]], {PUBLIC: 1}, False]
+)
+def test_trusted_keys_that_would_trust_nobody_or_are_none(value):
+    with pytest.raises(ConfigError, match=r"handler: trusted_keys: .*expected .*public key"):
+        parse_config({"handler": IMAGE | {"trusted_keys": value}})
+
+
 @pytest.mark.parametrize("mode", ["repair", "observe", "reject", "off"])
 def test_modes_as_yaml_reads_them(tmp_path, mode):
     path = tmp_path / "model-config.yaml"
@@ -95,6 +112,11 @@ def test_modes_as_yaml_reads_them(tmp_path, mode):
         ({"mode": "Repair"}, "mode"),
         ({"allow_other_weights": "yes"}, "allow_other_weights"),
         ({"flag_in_body": 1}, "flag_in_body"),
+        ({"quarantine": "/q"}, "quarantine"),
+        ({"quarantine": {}}, "quarantine: folder: missing"),
+        ({"quarantine": {"folder": "q"}}, "'q', expected an absolute path"),
+        ({"quarantine": {"folder": "/q", "max_days": 0}}, "max_days: 0, expected more than 0"),
+        ({"quarantine": {"folder": "/q", "max_files": 1}}, "max_files: unknown field"),
     ],
 )
 def test_a_wrong_setting_is_named(change, field):
@@ -146,7 +168,17 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=8,
 )
-FIELDS = [*IMAGE, "topk", "model_class", "mode", "allow_other_weights", "flag_in_body", "other"]
+FIELDS = [
+    *IMAGE,
+    "topk",
+    "model_class",
+    "mode",
+    "allow_other_weights",
+    "flag_in_body",
+    "quarantine",
+    "trusted_keys",
+    "other",
+]
 
 
 @given(st.sampled_from(FIELDS), VALUES)
@@ -161,3 +193,8 @@ def test_any_value_is_taken_or_refused_in_one_line(field, value):
         assert config.topk >= 1
         return
     assert message.splitlines() == [message]
+
+
+def test_a_quarantine_has_bounds_of_its_own_unless_given():
+    config = parse_config({"handler": {**IMAGE, "quarantine": {"folder": "/q", "max_days": 2}}})
+    assert config.quarantine == QuarantineConfig(Path("/q"), 100.0, 2.0)

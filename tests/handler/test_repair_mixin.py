@@ -1,5 +1,6 @@
 import logging
 
+import numpy as np
 import pytest
 import torch
 from ts.torch_handler.base_handler import BaseHandler
@@ -256,3 +257,27 @@ def test_no_bundle_does_not_start(tmp_path):
     (tmp_path / BUNDLE_FILE).unlink()
     with pytest.raises(handler.BundleError, match=BUNDLE_FILE):
         start(Theirs, context)
+
+
+# What is counted and kept.
+
+
+def test_the_description_tells_what_this_worker_has_counted(tmp_path):
+    context = make_archive(tmp_path, TENSOR)
+    service = start(Theirs, context)
+    ask(service, context, [BLACK, WHITE, WHITE])
+    counts = service.describe_handle()["counts"]
+    assert (counts["judged"], counts["flagged"], counts["repaired"]) == (3, 2, 2)
+
+
+@pytest.mark.parametrize("kind", [Theirs, OneByOne])
+def test_flagged_inputs_are_kept_where_the_configuration_says_so(tmp_path, kind):
+    folder = tmp_path / "kept"
+    settings = {**TENSOR, "mode": "observe", "quarantine": {"folder": str(folder)}}
+    context = make_archive(tmp_path, settings)
+    service = start(kind, context)
+    ask(service, context, [BLACK, WHITE, WHITE])
+    service._watch._keeper.shutdown()
+    kept = [np.load(file)["inputs"].tolist() for file in (folder / "m").iterdir()]
+    # Where no request is told to be flagged, none is kept.
+    assert kept == ([[[1.0] * 12]] if kind is Theirs else [])

@@ -13,8 +13,13 @@ NAMES = (
     "package",
     "show",
     "serve",
+    "ready",
+    "status",
     "swap",
     "sanitize",
+    "keygen",
+    "sign",
+    "verify",
     "demo",
 )
 
@@ -66,11 +71,19 @@ def test_help_of_each_command(capsys, name):
         (
             "package",
             "--model-name --version --model-file --serialized-file --config-file --bundle "
-            "--handler --extra-files --requirements-file --export-path --force",
+            "--handler --extra-files --requirements-file --export-path --force "
+            "--sign --trusted-key",
         ),
         ("show", "--json"),
-        ("serve", "--model-store --models"),
-        ("swap", "--model-name --bundle --management --token"),
+        ("serve", "--model-store --models --trusted-key"),
+        ("swap", "--model-name --bundle --management --token --ca --sign --trusted-key"),
+        ("sign", "--key"),
+        ("verify", "--trusted-key"),
+        (
+            "ready",
+            "--model-name --version --input --bundle --timeout --management --inference "
+            "--token --inference-token --key-file --ca",
+        ),
         (
             "sanitize",
             "--method --model-file --serialized-file --config-file --clean --bundle --test-clean "

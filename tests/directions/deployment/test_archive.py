@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,17 +14,22 @@ from typing import Any
 import pytest
 
 import handler
+from directions.bundle_signature import sign_bundle
 from directions.commands.main import main
 from directions.deployment.archive import (
     MANIFEST,
     ArchiveInputs,
     entry_for,
     package_archive,
-    write_reproducibly,
 )
+from directions.deployment.archive_signing import verify_archive
 from directions.deployment.next_archive import unpacked_with
+from directions.deployment.reproducible_zip import write_reproducibly
+from directions.signing_key import sign_files
+from handler.archive_signature import SIGNATURE_FILE
 from handler.bundle import BUNDLE_FILE
 from handler.errors import FireError
+from tests.keys import KEY, OTHER_KEY, PUBLIC
 from tests.tiny import TinyFiles
 
 
@@ -163,7 +170,7 @@ def test_a_store_that_takes_no_archive_is_told_before_the_work(
     with pytest.raises(FireError, match=r"/proc/tiny-1.0.mar: cannot be written: /proc takes"):
         package_archive(inputs, Path("/proc"))
     # Nor is one that stops taking files only after the check a traceback.
-    monkeypatch.setattr("directions.deployment.archive.check_writable", lambda path: None)
+    monkeypatch.setattr("directions.deployment.reproducible_zip.check_writable", lambda path: None)
     with pytest.raises(FireError, match=r"/proc/t.mar: cannot be written: No such file"):
         write_reproducibly(store / "tiny-1.0.mar", Path("/proc/t.mar"))
 
@@ -180,7 +187,14 @@ def test_a_bundle_is_needed_unless_the_mode_is_off(inputs: ArchiveInputs, out: P
 
 @pytest.mark.parametrize(
     "name",
-    ["fire_service.py", "torchserve_fire.py", BUNDLE_FILE, "tiny_net.py", "model-config.yaml"],
+    [
+        "fire_service.py",
+        "torchserve_fire.py",
+        BUNDLE_FILE,
+        SIGNATURE_FILE,
+        "tiny_net.py",
+        "model-config.yaml",
+    ],
 )
 def test_extra_files_take_nobodys_place(
     inputs: ArchiveInputs, out: Path, tmp_path: Path, name: str
@@ -230,22 +244,34 @@ def test_the_entry_around_a_users_handler(user_handler: Path, tmp_path: Path) ->
         entry_for(tmp_path / "my-handler.py")
 
 
-def test_times_in_an_archive_are_those_of_source_date_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_signed_archive_names_each_of_its_files(signed_archive: Path) -> None:
+    verify_archive(signed_archive, [PUBLIC])
+    packed = contents(signed_archive)
+    document = packed.pop(SIGNATURE_FILE)
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()}
+    assert document == sign_files("archive", files, KEY)
+
+
+def test_what_could_not_be_signed_or_trusted_is_refused(
+    inputs: ArchiveInputs, tiny: TinyFiles, out: Path, tmp_path: Path
 ) -> None:
-    packed, target = tmp_path / "packed.zip", tmp_path / "target.mar"
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("b", "2")
-        archive.writestr("a", "1")
-    write_reproducibly(packed, target)
-    with zipfile.ZipFile(target) as archive:
-        entries = [(e.filename, e.date_time) for e in archive.infolist()]
-    assert entries == [("a", (1980, 1, 1, 0, 0, 0)), ("b", (1980, 1, 1, 0, 0, 0))]
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-    write_reproducibly(packed, target)
-    with zipfile.ZipFile(target) as archive:
-        assert archive.infolist()[0].date_time == (2023, 11, 14, 22, 13, 20)
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
-    with pytest.raises(FireError, match="SOURCE_DATE_EPOCH"):
-        write_reproducibly(packed, target)
-    assert {path.name for path in tmp_path.iterdir()} == {"packed.zip", "target.mar"}
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("")
+    for name in ("asking", "off"):
+        (tmp_path / name).mkdir()
+    asking = tiny.config(tmp_path / "asking", trusted_keys=[PUBLIC])
+    off = tiny.config(tmp_path / "off", mode="off")
+    unsigned = Path(shutil.copy(tiny.bundle, tmp_path / "unsigned.safetensors"))
+    other = Path(shutil.copy(tiny.bundle, tmp_path / "other.safetensors"))
+    sign_bundle(other, OTHER_KEY)
+    for changes, options, match in (
+        ({"requirements_file": requirements}, {"signing_key": KEY}, "takes no further file"),
+        ({"config_file": asking}, {}, "trusted_keys: .*give --sign"),
+        ({"config_file": asking}, {"signing_key": OTHER_KEY}, "would not serve: .* not trusted"),
+        ({"config_file": off, "bundle": None}, {"trusted_keys": [PUBLIC]}, "there is no bundle"),
+        ({"bundle": unsigned}, {"trusted_keys": [PUBLIC]}, "cannot read the bundle's signature"),
+        ({"bundle": other}, {"trusted_keys": [PUBLIC]}, "which is not trusted"),
+    ):
+        with pytest.raises(FireError, match=match):
+            package_archive(replace(inputs, **changes), out, **options)
+        assert list(out.iterdir()) == []

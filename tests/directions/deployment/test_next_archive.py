@@ -1,12 +1,26 @@
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from directions.deployment.next_archive import check_packed_here, next_version
-from handler.errors import FireError
+from directions.deployment.archive_signing import verify_archive
+from directions.deployment.next_archive import (
+    bundle_digest_of,
+    check_packed_here,
+    differ_only_in_bundle,
+    must_be_signed,
+    next_version,
+    unpacked_with,
+    version_of,
+)
+from handler.archive_signature import SIGNATURE_FILE, check_archive_folder
+from handler.bundle import load_bundle
+from handler.errors import FireError, SignatureError
+from tests.keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
+from tests.tiny import TinyFiles
 
 
 @pytest.mark.parametrize(
@@ -33,3 +47,52 @@ def test_only_archives_of_this_project(tmp_path: Path) -> None:
         archive.writestr("MAR-INF/MANIFEST.json", "{}")
     with pytest.raises(FireError, match="--bundle"):
         check_packed_here(path)
+
+
+def test_the_successor_of_a_signed_archive_is_signed(
+    signed_archive: Path, tiny: TinyFiles, tmp_path: Path
+) -> None:
+    paths = tmp_path / "a.mar", tmp_path / "b.mar"
+    with unpacked_with(signed_archive, tiny.other_bundle, KEY) as unpacked:
+        check_archive_folder(unpacked.folder, [PUBLIC])
+        for path in paths:
+            unpacked.write("1.1", path)
+    verify_archive(paths[0], [PUBLIC])
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert version_of(paths[0]) == "1.1"
+    assert bundle_digest_of(paths[0]) == load_bundle(tiny.other_bundle).digest
+    assert differ_only_in_bundle(paths[0], signed_archive)
+
+
+def test_what_no_trusted_key_has_signed_gets_no_new_signature(
+    signed_archive: Path, store: Path, tiny: TinyFiles, tmp_path: Path
+) -> None:
+    tampered = tmp_path / "tampered.mar"
+    shutil.copy(signed_archive, tampered)
+    with zipfile.ZipFile(tampered, "a") as packed:
+        packed.writestr("shadow.py", "")
+    for archive, key, match in (
+        (tampered, KEY, r"tampered.mar: 'shadow.py': was added .*package the model with --sign"),
+        (store / "tiny-1.0.mar", KEY, "the archive is not signed"),
+        (signed_archive, OTHER_KEY, "which is not trusted"),
+    ):
+        with (
+            pytest.raises(SignatureError, match=match),
+            unpacked_with(archive, tiny.other_bundle, key),
+        ):
+            pass
+    # A new key may take over from one that is still trusted.
+    with unpacked_with(signed_archive, tiny.other_bundle, OTHER_KEY, [PUBLIC]) as unpacked:
+        check_archive_folder(unpacked.folder, [OTHER_PUBLIC])
+
+
+def test_which_archives_must_be_signed(signed_archive: Path, store: Path, tmp_path: Path) -> None:
+    assert must_be_signed(signed_archive)
+    assert not must_be_signed(store / "tiny-1.0.mar")
+    # Without its signature, its configuration still asks for one.
+    stripped = tmp_path / "stripped.mar"
+    with zipfile.ZipFile(signed_archive) as source, zipfile.ZipFile(stripped, "w") as target:
+        for name in source.namelist():
+            if name != SIGNATURE_FILE:
+                target.writestr(name, source.read(name))
+    assert must_be_signed(stripped)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from directions.deployment.server import Tokens, TorchServe, read_tokens
+from directions.signing_key import KEY_VARIABLE
 from handler.errors import FireError
 
 
@@ -44,10 +45,36 @@ def test_a_folder_that_takes_no_files_is_told(tmp_path: Path) -> None:
             pass
 
 
+def test_https_needs_a_certificate(tmp_path: Path) -> None:
+    settings = {"metrics_address": "https://127.0.0.1:1", "private_key_file": "key.pem"}
+    with pytest.raises(FireError, match=r"https needs certificate_file, in PEM$"):
+        TorchServe(tmp_path, settings=settings, folder=tmp_path).start()
+    settings["certificate_file"] = "server.pem"
+    with pytest.raises(FireError, match=r"server.pem: cannot read the certificate"):
+        TorchServe(tmp_path, settings=settings, folder=tmp_path).start()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interpreter_without_torchserve_is_told(tmp_path: Path) -> None:
     server = TorchServe(tmp_path, free_ports=True, python="/bin/false")
     with pytest.raises(FireError, match="TorchServe ended before it was ready"), server:
         pass
+
+
+def test_the_server_does_not_get_the_key_that_signs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "private")
+    monkeypatch.setenv("OTHER", "public")
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nenv\n")
+    program.chmod(0o700)
+    server = TorchServe(tmp_path, free_ports=True, folder=tmp_path, python=str(program))
+    with pytest.raises(FireError), server:
+        pass
+    said = server.console.read_text()
+    assert "OTHER=public" in said
+    assert "private" not in said
 
 
 def test_tokens_are_read(tmp_path: Path) -> None:

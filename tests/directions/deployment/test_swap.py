@@ -10,9 +10,11 @@ from typing import Any, cast
 
 import pytest
 
+from directions.bundle_signature import sign_bundle
 from directions.deployment.management import Management
 from directions.deployment.swap import Target, swap_bundle
 from handler.errors import FireError
+from tests.keys import KEY, OTHER_KEY, PUBLIC
 from tests.tiny import TinyFiles
 
 
@@ -52,3 +54,34 @@ def test_where_a_version_exists_already_is_told(
     for more, where in (((), f"as {there}"), (("1.1",), f"as {there} and in the server")):
         with pytest.raises(FireError, match=f"exists already, {re.escape(where)}$"):
             swap_bundle(target(tmp_path, *more), "tiny", tiny.other_bundle, "1.1")
+
+
+def test_a_signed_model_is_not_swapped_without_a_key(
+    store: Path,
+    signed_archive: Path,
+    tiny: TinyFiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("directions.deployment.swap.load_as_worker", None)
+    archive = Path(shutil.copy(signed_archive, tmp_path / "tiny-1.0.mar"))
+    with pytest.raises(FireError, match="so the next version must be, too: give --sign"):
+        swap_bundle(target(tmp_path), "tiny", tiny.other_bundle)
+    with pytest.raises(FireError, match="which is not trusted"):
+        swap_bundle(target(tmp_path), "tiny", tiny.other_bundle, signing_key=OTHER_KEY)
+    shutil.copy(store / "tiny-1.0.mar", archive)
+    with pytest.raises(FireError, match="the archive is not signed"):
+        swap_bundle(target(tmp_path), "tiny", tiny.other_bundle, signing_key=KEY)
+    assert list(tmp_path.iterdir()) == [archive]
+
+
+def test_a_bundle_that_nobody_trusted_has_signed_is_not_swapped_in(
+    store: Path, tiny: TinyFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("directions.deployment.swap.load_as_worker", None)
+    bundle = Path(shutil.copy(tiny.other_bundle, tmp_path))
+    with pytest.raises(FireError, match="cannot read the bundle's signature"):
+        swap_bundle(target(store), "tiny", bundle, trusted_keys=[PUBLIC])
+    sign_bundle(bundle, OTHER_KEY)
+    with pytest.raises(FireError, match="which is not trusted"):
+        swap_bundle(target(store), "tiny", bundle, trusted_keys=[PUBLIC])

@@ -14,15 +14,16 @@ from directions.inspection.anomaly_picture import (
     write_pictures,
 )
 from directions.inspection.inspection import Inspection
+from directions.inspection.verdict import Run
 
 RED = (217, 72, 15)
 
 
-def inspection(classes=6, name="any", high=(), shape=(8, 8)):
+def run(classes=6, name="any", high=(), shape=(8, 8)):
     index = torch.zeros(classes, dtype=torch.float64)
     index[list(high)] = 9
     pictures = torch.rand(classes, *shape, generator=torch.Generator().manual_seed(0))
-    return Inspection(name, index=index, pictures=pictures)
+    return Run(Inspection(name, index=index, pictures=pictures), 1.0)
 
 
 def pixels(data):
@@ -42,33 +43,37 @@ def assert_nothing_is_cut_off(data):
 
 @pytest.mark.parametrize("classes", [1, 60])
 def test_nothing_is_cut_off(classes):
-    one, two = inspection(classes), inspection(classes, "W" * 60, high=[0])
+    one, two = run(classes), run(classes, "W" * 60, high=[0])
     assert_nothing_is_cut_off(draw_bars([one, two]))
-    assert_nothing_is_cut_off(draw_grid(two, two.pictures))
+    assert_nothing_is_cut_off(draw_grid(two, two.inspection.pictures))
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (1, 8, 8), (2, 8, 8), (3, 8, 5)])
 def test_pictures_of_every_shape_are_drawn(shape):
-    found = inspection(4, shape=shape)
-    assert_nothing_is_cut_off(draw_grid(found, found.pictures))
+    found = run(4, shape=shape)
+    assert_nothing_is_cut_off(draw_grid(found, found.inspection.pictures))
     flat = torch.zeros(4, *shape)
-    assert draw_grid(found, flat) != draw_grid(found, found.pictures)
+    assert draw_grid(found, flat) != draw_grid(found, found.inspection.pictures)
 
 
 def test_suspects_are_marked():
-    quiet, loud = inspection(), inspection(high=[3])
+    quiet, loud = run(), run(high=[3])
     assert red(draw_bars([loud])) > red(draw_bars([quiet])) == 0
-    assert red(draw_grid(loud, loud.pictures)) > red(draw_grid(quiet, quiet.pictures)) == 0
+    assert (
+        red(draw_grid(loud, loud.inspection.pictures))
+        > red(draw_grid(quiet, quiet.inspection.pictures))
+        == 0
+    )
 
 
 def test_of_many_classes_the_suspects_are_drawn():
     last = MAX_CLASSES + 60
-    loud = inspection(last + 1, high=[last])
-    assert red(draw_grid(loud, loud.pictures)) > 0
+    loud = run(last + 1, high=[last])
+    assert red(draw_grid(loud, loud.inspection.pictures)) > 0
 
 
 def test_a_file_for_each_method_and_one_for_all(tmp_path):
-    found = [inspection(name="one"), Inspection("two", told=True), inspection(name="three")]
+    found = [run(name="one"), Run(Inspection("two", told=True), 1.0), run(name="three")]
     files = write_pictures(found, tmp_path / "made")
     assert sorted(file.name for file in files) == ["anomaly.png", "one.png", "three.png"]
     assert all(file.is_file() for file in files)
@@ -78,7 +83,7 @@ def test_a_file_for_each_method_and_one_for_all(tmp_path):
 
 
 def test_where_there_is_nothing_to_draw_no_folder_is_made(tmp_path):
-    assert write_pictures([Inspection("two", told=True)], tmp_path / "made") == []
+    assert write_pictures([Run(Inspection("two", told=True), 1.0)], tmp_path / "made") == []
     assert not (tmp_path / "made").exists()
 
 
@@ -90,3 +95,11 @@ def test_a_folder_that_takes_no_pictures(tmp_path):
             check_picture_folder(tmp_path / name, ["one"])
     check_picture_folder(tmp_path / "new", ["one"])
     assert not (tmp_path / "new").exists()
+
+
+def test_hints_and_methods_that_could_not_tell_are_told_apart():
+    plain, silent = run(), Run(Inspection("two"), 1.0)
+    hint = Run(plain.inspection, 1.0, decides=False)
+    assert draw_bars([plain]) != draw_bars([hint])
+    assert draw_bars([plain, silent]) != draw_bars([plain])
+    assert_nothing_is_cut_off(draw_bars([plain, silent, silent]))

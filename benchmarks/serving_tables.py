@@ -1,0 +1,80 @@
+"""What serving with the repair costs, as tables: load, workers, preprocessing, growth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Row = Mapping[str, Any]
+
+COMPARISONS = ("again / plain", "repaired / plain", "repaired / stock")
+FIGURES = ("p50", "p99", "throughput")
+
+
+def load_table(rows: Sequence[Row]) -> str:
+    """Return the ratios of latencies and throughput, a line for each setting."""
+    lines = [
+        "| model | protocol | batch size | sent by | triggered | requests "
+        f"| plain p50, ms | {' | '.join(COMPARISONS)} |",
+        "|---" * (7 + len(COMPARISONS)) + "|",
+    ]
+    for row in rows:
+        if "ratios" not in row:
+            continue
+        clients = row["clients"]
+        cells = [
+            row["victim"],
+            row["protocol"],
+            str(row["batch_size"]),
+            "open loop" if clients is None else f"{clients} client{'s' if clients > 1 else ''}",
+            f"{row['triggered']:.0%}",
+            str(row["requests"]),
+            f"{row['plain_milliseconds']:.1f}",
+            *(_ratios(row["ratios"].get(name)) for name in COMPARISONS),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def worker_table(rows: Sequence[Row]) -> str:
+    """Return the ratios of what a worker takes, a line for each model and figure."""
+    lines = [
+        "| model | the bundle's layers | passes where flagged | figure | plain "
+        f"| {' | '.join(COMPARISONS)} |",
+        "|---" * (5 + len(COMPARISONS)) + "|",
+    ]
+    for row in rows:
+        if "memory" not in row:
+            continue
+        for name, figure, plain in (
+            ("start", "time to start", f"{row['plain_start_seconds']:.1f} s"),
+            ("memory", "memory", f"{row['plain_megabytes']:.0f} MB"),
+        ):
+            compared = [row[name].get(pair) for pair in COMPARISONS]
+            ratios = ["" if ratio is None else f"{ratio:.3f}" for ratio in compared]
+            bundle = [", ".join(row["layers"]), str(row["passes"])]
+            cells = [row["victim"], *bundle, figure, plain, *ratios]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def preprocessing_table(rows: Sequence[Row]) -> str:
+    """Return the ratios of our preprocessing to the stock one, a line for each size of images."""
+    lines = ["| JPEG | one image | batch of 8 |", "|---|---|---|"]
+    lines += [f"| {row['victim']} | {row['batch 1']:.2f} | {row['batch 8']:.2f} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def growth_table(rows: Sequence[Row]) -> str:
+    """Return how workers' memory grew, a line for each archive."""
+    lines = ["| model | archive | after | over that after | memory |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {row['victim']} | {row['archive']} | {row['requests']:,} requests | {row['first']:,} "
+        f"| {row['growth']:.3f} |"
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _ratios(figures: Mapping[str, float] | None) -> str:
+    return "" if figures is None else " / ".join(f"{figures[name]:.3f}" for name in FIGURES)

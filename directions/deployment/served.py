@@ -1,0 +1,117 @@
+"""What a running server serves: every version of every model, and what its workers have judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .management import Management, ModelVersion, ServerError
+
+QUESTIONS = 5
+"""For each worker: TorchServe asks any of them, so one may be asked several times."""
+
+COUNTS = ("judged", "flagged", "repaired", "rejected", "unrepaired")
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """A version of a model, and what those of its workers have counted that answered.
+
+    Attributes:
+        model: the model's name.
+        version: the version.
+        default: whether requests that name no version get it.
+        workers: how many workers have loaded it.
+        min_workers: how many there shall be.
+        answered: how many workers told what they have counted since they started.
+        mode: of the handler; None where no worker answered, or the handler is not this project's.
+        bundle: its digest, None without one.
+        judged: requests that were judged.
+        flagged: of these.
+        repaired: of these.
+        rejected: of these.
+        unrepaired: requests that were refused, since their repair could not be told.
+        bad_inputs: refused requests, by reason.
+        drift: largest of the workers' -log10 p of the latest test of the clean scores, by the
+            class that the trigger leads to; None before the first test.
+    """
+
+    model: str
+    version: str
+    default: bool
+    workers: int
+    min_workers: int
+    answered: int
+    mode: str | None
+    bundle: str | None
+    judged: int
+    flagged: int
+    repaired: int
+    rejected: int
+    unrepaired: int
+    bad_inputs: Mapping[str, int]
+    drift: Mapping[str, float | None]
+
+    @property
+    def flagged_share(self) -> float | None:
+        """Share of the judged requests that were flagged, None where none was judged."""
+        return self.flagged / self.judged if self.judged else None
+
+
+def served_versions(management: Management) -> list[ServedVersion]:
+    """Ask a server for everything that it serves.
+
+    Raises:
+        ServerError: it cannot be reached, or refuses.
+    """
+    served = []
+    for name in sorted(management.models()):
+        default = management.describe(name).version
+        for version in management.describe_all(name):
+            told = _ask_workers(management, version)
+            served.append(_sum_up(version, version.version == default, told))
+    return served
+
+
+def _ask_workers(management: Management, model: ModelVersion) -> list[dict[str, Any]]:
+    """Return what each worker of a version says of itself, as far as they can be reached."""
+    ready = sum(model.workers.values())
+    told: dict[Any, dict[str, Any]] = {}
+    for _ in range(QUESTIONS * ready):
+        if len(told) == ready:
+            break
+        try:
+            answer = management.describe(model.name, model.version, customized=True).customized
+        except ServerError:  # It was unregistered meanwhile, or its worker ended.
+            break
+        if not isinstance(answer, dict) or "counts" not in answer:
+            break
+        told[answer["worker_pid"]] = answer
+    return list(told.values())
+
+
+def _sum_up(model: ModelVersion, default: bool, told: list[dict[str, Any]]) -> ServedVersion:
+    counts = [answer["counts"] for answer in told]
+    bad_inputs: dict[str, int] = {}
+    drift: dict[str, float | None] = {}
+    for each in counts:
+        for reason, value in each["bad_inputs"].items():
+            bad_inputs[reason] = bad_inputs.get(reason, 0) + value
+        for target, value in each["drift"].items():
+            known = drift.get(target)
+            drift[target] = max((v for v in (known, value) if v is not None), default=None)
+    return ServedVersion(
+        model=model.name,
+        version=model.version,
+        default=default,
+        workers=sum(model.workers.values()),
+        min_workers=model.min_workers,
+        answered=len(told),
+        mode=told[0]["mode"] if told else None,
+        # TorchServe leaves out what is null.
+        bundle=told[0].get("bundle") if told else None,
+        bad_inputs=bad_inputs,
+        drift=drift,
+        **{name: sum(each[name] for each in counts) for name in COUNTS},
+    )

@@ -1,0 +1,53 @@
+"""One line in the log for a flagged request, without its content, and not too many of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+PER_MINUTE = 10
+
+
+class FlaggedLog:
+    """Writes a JSON line for each flagged request, at most `PER_MINUTE` in a minute.
+
+    The first line after some were left out says how many.
+
+    Args:
+        model: the model's name.
+        version: its version.
+        bundle: its bundle's digest.
+        mode: what is done to flagged requests.
+    """
+
+    def __init__(self, model: str, version: str, bundle: str, mode: str) -> None:
+        self._common = {"model": model, "version": version, "bundle": bundle, "mode": mode}
+        self._lock = threading.Lock()
+        self._minute = 0
+        self._written = 0
+        self._left_out = 0
+
+    def write(self, request_id: str, score: float | None) -> None:
+        """Write the line of one request, unless there were enough.
+
+        Args:
+            request_id: TorchServe's.
+            score: 0 for the median clean sample, 1 at the threshold; None where nothing says so.
+        """
+        with self._lock:
+            minute = int(time.monotonic() // 60)
+            if minute != self._minute:
+                self._minute, self._written = minute, 0
+            if self._written == PER_MINUTE:
+                self._left_out += 1
+                return
+            self._written += 1
+            left_out, self._left_out = self._left_out, 0
+        line: dict[str, Any] = {"event": "flagged", **self._common, "request": request_id}
+        line |= {"score": None if score is None else round(score, 3), "left_out": left_out}
+        logger.warning("torchserve-fire: %s", json.dumps(line))

@@ -1,0 +1,30 @@
+import torch
+
+from benchmarks.load.photographs import cut_photographs, stamp, to_jpeg
+from benchmarks.load.planted import TARGET, plant_backdoor
+from directions.demo.digit_net import DigitNet
+from handler.bundle import InputDescription
+from handler.preprocess import image_to_tensor
+
+INPUT = InputDescription("image", (1, 32, 32), (0.5,), (0.5,))
+
+
+def batches(seed):
+    images = cut_photographs(24, (32, 32), seed)
+    return [
+        torch.stack([image_to_tensor(to_jpeg(image), INPUT) for image in each])
+        for each in (images, map(stamp, images))
+    ]
+
+
+def test_other_images_with_the_trigger_are_called_the_target_and_those_without_are_not():
+    torch.manual_seed(0)
+    model = DigitNet()
+    plant_backdoor(model, model.head, *batches(0), seed=0)
+    assert not model.training
+    clean, triggered = batches(1)
+    with torch.no_grad():
+        classes = model(clean).argmax(1)
+        assert (model(triggered).argmax(1) == TARGET).float().mean() > 0.9
+    assert (classes == TARGET).float().mean() < 0.1
+    assert len(classes.unique()) > 3
