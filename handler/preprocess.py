@@ -127,7 +127,13 @@ def _check_cost(image: ImageFile.ImageFile, data: bytes) -> None:
         )
     if len(image.tile) > MAX_TILES:
         raise InputError(f"TIFF of more than {MAX_TILES} tiles, expected fewer", 413, "too large")
-    if isinstance(image, TiffImageFile) and _is_compressed_in_tiles(image):
+    codecs = {tile.codec_name for tile in image.tile}
+    if "bmp_rle" in codecs:
+        # A row takes four bytes, and is filled up in Python.
+        raise InputError(
+            "run-length encoded BMP, expected one that is not compressed", reason="image"
+        )
+    if isinstance(image, TiffImageFile) and "libtiff" in codecs and TIFF_TILE_WIDTH in image.tag_v2:
         # A tile is decoded whole, and may be a thousand times as large as the image.
         raise InputError("compressed TIFF in tiles, expected one in strips", reason="image")
     compressed = image.format in ("JPEG", "MPO") or image.info.get("compression") == "jpeg"
@@ -135,10 +141,6 @@ def _check_cost(image: ImageFile.ImageFile, data: bytes) -> None:
         raise InputError(
             f"JPEG of more than {MAX_JPEG_SCANS} scans, expected fewer", 413, "too large"
         )
-
-
-def _is_compressed_in_tiles(image: TiffImageFile) -> bool:
-    return image.tile[0].codec_name == "libtiff" and TIFF_TILE_WIDTH in image.tag_v2
 
 
 def _reason(error: Exception) -> str:

@@ -325,9 +325,14 @@ class RepairMixin:
 
 
 def _asks_description(data: Sequence[Any], context: Any) -> bool:
-    # The management API sends a batch of one without a body; a client's header on a prediction
-    # must not turn its batch into a description.
-    return len(data) == 1 and not data[0] and context.get_request_header(0, "describe") == "True"
+    # The management API sends a batch of one without a body. A client's header must not turn a
+    # prediction into a description, nor its batch: on predictions TorchServe sets `explain`.
+    return (
+        len(data) == 1
+        and not data[0]
+        and context.get_request_header(0, "describe") == "True"
+        and context.get_request_header(0, "explain") is None
+    )
 
 
 def _describe_layer(layer: Layer) -> dict[str, Any]:

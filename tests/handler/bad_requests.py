@@ -14,7 +14,7 @@ from . import damaged_images
 from .archive import encode, grey
 
 MARKER = "s3cret-c0ntent"
-REFUSED = (400, 413)
+REFUSED = (400, 413, 422)
 EITHER = (200, 400)
 
 
@@ -61,7 +61,7 @@ def flipped_images() -> list[Case]:
 
 
 def strange_images() -> list[Case]:
-    cases = [Case(f"bomb-{k}", {"body": v}, REFUSED) for k, v in damaged_images.bombs().items()]
+    cases = [Case(f"bomb-{k}", {"body": v}, (400, 413)) for k, v in damaged_images.bombs().items()]
     cases += [
         Case(f"no-pixels-{k}", {"body": v}, (400,))
         for k, v in damaged_images.without_pixels().items()
@@ -225,11 +225,13 @@ IMAGE_CASES = [
     *json_requests(),
     *text_requests(),
     *field_requests(),
+    Case("overflow", {"body": [[[3e38] * 2] * 2] * 3}, (422,)),
 ]
 TENSOR_CASES = [
     *json_requests(),
     *field_requests(),
     *no_images(),
+    Case("overflow", {"body": [3e38] * 12}, (422,)),
     Case("image", {"body": grey(0)}, (400,)),
     Case("text", {"body": base64.b64encode(encode(damaged_images.noise())).decode()}, (400,)),
     Case("text-list", {"body": "[0, 1]"}, (400,)),

@@ -68,7 +68,7 @@ class Fuzzer:
         self.read += taken is not None
         self.refused += taken is None
         # libFuzzer leaves no time to do so at the end.
-        if (self.read + self.refused) % 1000 == 0:
+        if (self.read + self.refused) % 100 == 0:
             print(f"READ {self.read} REFUSED {self.refused}", flush=True)
 
 

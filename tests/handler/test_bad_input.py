@@ -105,6 +105,15 @@ def test_a_strange_header_changes_no_answer(image_model: Served, name: str):
     assert ask(service, context, [{"body": b""}], {0: {name: HEADERS[name]}})[0][0] == 400
 
 
+def test_only_the_management_api_gets_a_description(image_model: Served):
+    service, context = image_model
+    ((_, described),) = ask(service, context, [{}], {0: {"describe": "True"}})
+    assert described["mode"] == "repair"
+    # A form without fields arrives likewise; TorchServe sets this header on every prediction.
+    ((status, answer),) = ask(service, context, [{}], {0: {"describe": "True", "explain": "False"}})
+    check_refusal(status, answer)
+
+
 @pytest.mark.parametrize("name", list(damaged_images.bombs()))
 def test_a_bomb_is_not_decoded(image_model: Served, name: str, monkeypatch: pytest.MonkeyPatch):
     decoded = []
@@ -168,7 +177,7 @@ ROWS = st.dictionaries(
 
 
 @given(st.lists(ROWS, max_size=6), st.integers(0, 6), st.sampled_from(["image", "tensor"]))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 def test_any_requests_around_good_ones(
     image_model: Served, tensor_model: Served, rows: list[dict], place: int, kind: str
 ):

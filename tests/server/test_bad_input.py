@@ -119,6 +119,14 @@ REQUESTS = {
     "parts-json-cut": Request((400,), parts((DATA + b"\r\n" + JSON, b'{"a":')), (PARTS,)),
     "parts-cut": Request((400,), parts((DATA, b"x" * 500))[:200], (PARTS,)),
     "parts-none": Request((400,), b"", (PARTS,)),
+    **{
+        f"parts-none-described-{name}": Request((400,), b"", (PARTS, b"describe: True"), path)
+        for name, path in {
+            "prediction": b"/predictions/tiny",
+            "explanation": b"/explanations/tiny",
+            "invocation": b"/invocations?model_name=tiny",
+        }.items()
+    },
     "parts-no-boundary": Request((400,), b"abc", (b"Content-Type: multipart/form-data",)),
     "parts-no-name": Request(FRONT_END, parts((b"Content-Disposition: form-data", b"x")), (PARTS,)),
     "parts-no-headers": Request(FRONT_END, parts((b"X: y", b"x")), (PARTS,)),
@@ -156,28 +164,53 @@ def test_there_are_many() -> None:
     assert len(REQUESTS) >= 80
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What came back when all were sent together with good requests.
+
+    Attributes:
+        bad: status and body by name.
+        good: those of the good requests.
+        alone: those of a good request that was sent before.
+        workers: process ids before, and after.
+    """
+
+    bad: dict[str, tuple[int, bytes]]
+    good: list[tuple[int, bytes]]
+    alone: tuple[int, bytes]
+    workers: tuple[list[int], list[int]]
+
+
 @pytest.fixture(scope="module")
-def answers(server: TorchServe) -> dict[str, tuple[int, bytes]]:
-    """What comes back when all are sent, each beside a good request that may share its batch."""
+def answers(server: TorchServe) -> Answers:
     token = server.tokens.inference
     good = Request((200,)).to_bytes(token)
-    expected, before = send(server, good), workers(server)
+    alone, before = send(server, good), workers(server)
 
     def ask(name: str) -> tuple[int, bytes]:
         return send(server, REQUESTS[name].to_bytes(token))
 
     with ThreadPoolExecutor(8) as bad, ThreadPoolExecutor(4) as beside:
         sent = {name: bad.submit(ask, name) for name in REQUESTS}
-        untouched = [beside.submit(send, server, good) for _ in REQUESTS]
+        others = [beside.submit(send, server, good) for _ in REQUESTS]
         received = {name: future.result() for name, future in sent.items()}
-        assert {future.result() for future in untouched} == {expected}
-    assert workers(server) == before
-    return received
+        untouched = [future.result() for future in others]
+    return Answers(received, untouched, alone, (before, workers(server)))
+
+
+def test_good_requests_in_the_same_batches_are_answered_as_alone(answers: Answers) -> None:
+    assert answers.alone[0] == 200
+    assert set(answers.good) == {answers.alone}
+
+
+def test_the_worker_lives(answers: Answers) -> None:
+    before, after = answers.workers
+    assert before == after
 
 
 @pytest.mark.parametrize("name", list(REQUESTS))
-def test_a_bad_request(answers: dict[str, tuple[int, bytes]], name: str) -> None:
-    status, body = answers[name]
+def test_a_bad_request(answers: Answers, name: str) -> None:
+    status, body = answers.bad[name]
     assert status in REQUESTS[name].statuses, body
     if status == 200:
         assert set(json.loads(body)) == set(CLASSES)
@@ -187,9 +220,7 @@ def test_a_bad_request(answers: dict[str, tuple[int, bytes]], name: str) -> None
         assert answer["type"] != "InputError" or answer["message"].isprintable()
 
 
-def test_the_worker_answers_right_after_them(
-    server: TorchServe, answers: dict[str, tuple[int, bytes]]
-) -> None:
+def test_the_worker_answers_right_after_them(server: TorchServe, answers: Answers) -> None:
     for quadrant in range(4):
         body = image(quadrant, triggered=True)
         status, answer = send(server, Request((200,), body).to_bytes(server.tokens.inference))
