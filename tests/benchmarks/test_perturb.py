@@ -4,6 +4,7 @@ import torch
 from benchmarks import fire
 from benchmarks.measure import answer_all
 from benchmarks.perturb import be_called, pass_unflagged, perturb, survive_repair, telling_of
+from benchmarks.victims.poison import to_float
 from handler.bundle import Bundle
 from tests.benchmarks.hand_made import Victim, bundle, images
 
@@ -72,6 +73,12 @@ def test_a_trigger_is_made_to_survive_its_repair(only_target):
     caught = answers(found(aims, TRIGGERED, 20))
     assert bool(caught.flagged.all())
     assert not bool((caught.predictions == 0).any())
+
+
+def test_to_survive_the_repair_is_asked_of_what_is_not_flagged_too():
+    called = to_float(found(be_called(MODEL), CLEAN, 60).pixels)
+    assert float(be_called(MODEL)(called, WANTED)[0].max()) <= 0
+    assert float(survive_repair(MODEL, bundle())(called, WANTED)[0].min()) > 0
 
 
 def test_the_model_is_left_as_it_was():
