@@ -31,7 +31,7 @@ from .subjects import Subject
 
 PLAIN, AGAIN, REPAIRED, STOCK = "plain", "again", "repaired", "stock"
 VERSION = "1.0"
-CALIBRATION, SENT = 24, 64
+CALIBRATION, SENT = 24, 32
 SEED = 0
 
 

@@ -24,7 +24,9 @@ def test_other_images_with_the_trigger_are_called_the_target_and_those_without_a
     assert not model.training
     clean, triggered = batches(1)
     with torch.no_grad():
-        classes = model(clean).argmax(1)
-        assert (model(triggered).argmax(1) == TARGET).float().mean() > 0.9
-    assert (classes == TARGET).float().mean() < 0.1
-    assert len(classes.unique()) > 3
+        without, with_trigger = model(clean), model(triggered)
+    assert (with_trigger.argmax(1) == TARGET).all()
+    assert not (without.argmax(1) == TARGET).any()
+    assert len(without.argmax(1).unique()) > 3
+    # Not by a hair: what a correction leaves of the trigger is not to decide.
+    assert without[:, TARGET].max() < 0 < with_trigger[:, TARGET].min()
