@@ -201,8 +201,11 @@ class RepairMixin:
         if config.trusted_keys:
             # Before the handler's own `initialize`, which reads the model file and the weights.
             check_archive_folder(path, config.trusted_keys)
-        version = self._served_as[1]
-        self._watch = Watch(context, version, None, config.mode)
+        # Without it the mixin can be imported where there is no TorchServe.
+        from .torchserve_metrics import TorchServeMetrics
+
+        told = TorchServeMetrics(context.metrics, *self._served_as, "")
+        self._watch = Watch(told, self._served_as, None, config.mode)
         super().initialize(context)  # type: ignore[misc]
         if config.mode == "off":
             self.fire_input = _describe_unrepaired(config, path / BUNDLE_FILE)
@@ -234,7 +237,8 @@ class RepairMixin:
         quarantine = None
         if config.quarantine is not None:
             quarantine = Quarantine(config.quarantine, self._served_as[0], self.fire_input)
-        self._watch = Watch(context, version, bundle, config.mode, quarantine)
+        told = TorchServeMetrics(context.metrics, *self._served_as, bundle.digest)
+        self._watch = Watch(told, self._served_as, bundle, config.mode, quarantine)
 
     def _example(self, folder: Path, source: str) -> Tensor | Callable[[], Any]:
         """Return what the corrections are proved on: zeros, or the request in the example's file.

@@ -1,7 +1,4 @@
-"""What a worker tells TorchServe's metrics, which its metrics endpoint gives to Prometheus.
-
-The names and their labels stand in `metrics.yaml`, too: TorchServe leaves out what is not declared.
-"""
+"""What a worker tells TorchServe's metrics, which its metrics endpoint gives to Prometheus."""
 
 from __future__ import annotations
 
@@ -12,30 +9,10 @@ from typing import Any
 from ts.metrics.dimension import Dimension
 from ts.metrics.metric_type_enum import MetricTypes
 
+from .metrics import LABELS
 from .tally import Key
 
 logger = logging.getLogger(__name__)
-
-JUDGED = "FireRequestsJudged"
-FLAGGED = "FireRequestsFlagged"
-REPAIRED = "FireRequestsRepaired"
-REJECTED = "FireRequestsRejected"
-BAD_INPUTS = "FireBadInputs"
-UNREPAIRED = "FireRequestsUnrepaired"
-SCORES = "FireTellingScore"
-DRIFT = "FireScoreDrift"
-
-LABELS: Mapping[str, Sequence[str]] = {
-    JUDGED: (),
-    FLAGGED: (),
-    REPAIRED: (),
-    REJECTED: (),
-    UNREPAIRED: (),
-    BAD_INPUTS: ("Reason",),
-    SCORES: ("Target", "le"),
-    DRIFT: ("Target", "Worker"),
-}
-"""Beside ModelName, ModelVersion, Bundle, and TorchServe's own Level."""
 
 
 class TorchServeMetrics:

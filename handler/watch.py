@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import Any
 
-from . import torchserve_metrics as metrics
+from . import metrics
 from .bundle import Bundle
 from .clean_scores import CleanScores
 from .errors import InputError
@@ -35,8 +35,8 @@ class Watch:
     """Follows what one worker judges.
 
     Args:
-        context: TorchServe's context of the worker.
-        version: of the model.
+        told: whom the metrics are told to.
+        served_as: the model's name and version.
         bundle: what it judges by; None in mode `off`.
         mode: of the handler.
         quarantine: where flagged inputs are kept, if anywhere.
@@ -44,21 +44,20 @@ class Watch:
 
     def __init__(
         self,
-        context: Any,
-        version: str,
+        told: metrics.Metrics,
+        served_as: tuple[str, str],
         bundle: Bundle | None,
         mode: str,
         quarantine: Quarantine | None = None,
     ) -> None:
-        model, digest = str(context.model_name), bundle.digest if bundle else ""
         self._mode = mode
         self._quarantine = quarantine
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="fire-quarantine")
         self._free = threading.Semaphore(WAITING)
-        self._metrics = metrics.TorchServeMetrics(context.metrics, model, version, digest)
+        self._metrics = told
         self._tally = Tally(self._give)
-        self._log = FlaggedLog(model, version, digest, mode)
-        self._scales = [_Scale(*told) for told in _told_by(bundle)] if bundle else []
+        self._log = FlaggedLog(*served_as, bundle.digest if bundle else "", mode)
+        self._scales = [_Scale(*one) for one in _told_by(bundle)] if bundle else []
 
     def judged(
         self, verdict: Verdict, flags: Sequence[bool | None], request_ids: Mapping[int, str]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from handler.torchserve_metrics import LABELS
+from handler.metrics import LABELS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "monitoring"
 COMMON = {"ModelName", "ModelVersion", "Bundle", "Level", "Hostname"}

@@ -10,6 +10,7 @@ from handler.bundle import Layer, Repairing, Telling
 from handler.clean_scores import CleanScores
 from handler.config import QuarantineConfig
 from handler.quarantine import Quarantine
+from handler.torchserve_metrics import TorchServeMetrics
 from handler.verdict import Verdict
 from handler.watch import LABELS, WAITING, Watch
 
@@ -21,10 +22,14 @@ def context(tmp_path):
     return make_archive(tmp_path)
 
 
+def told_to(context, bundle):
+    return TorchServeMetrics(context.metrics, "m", "1.0", bundle.digest)
+
+
 def watch_of(context, mode="repair", **bundle_fields):
     folder = Path(context.system_properties["model_dir"])
     bundle = replace(make_bundle(folder / "w.pth"), digest="d" * 64, **bundle_fields)
-    return Watch(context, "1.0", bundle, mode)
+    return Watch(told_to(context, bundle), ("m", "1.0"), bundle, mode)
 
 
 def verdict(*scores):
@@ -144,7 +149,7 @@ def test_what_comes_while_too_many_wait_is_not_kept(context, tmp_path):
     folder = Path(context.system_properties["model_dir"])
     bundle = make_bundle(folder / "w.pth")
     quarantine = Quarantine(QuarantineConfig(tmp_path / "kept"), "m", bundle.input)
-    watch = Watch(context, "1.0", bundle, "repair", quarantine)
+    watch = Watch(told_to(context, bundle), ("m", "1.0"), bundle, "repair", quarantine)
     go_on = threading.Event()
     watch._keeper.submit(go_on.wait)
     for level in range(WAITING + 10):
@@ -159,7 +164,7 @@ def test_what_cannot_be_read_makes_place_for_others(context, tmp_path):
     folder = Path(context.system_properties["model_dir"])
     bundle = make_bundle(folder / "w.pth")
     quarantine = Quarantine(QuarantineConfig(tmp_path / "kept"), "m", bundle.input)
-    watch = Watch(context, "1.0", bundle, "repair", quarantine)
+    watch = Watch(told_to(context, bundle), ("m", "1.0"), bundle, "repair", quarantine)
     for _ in range(2 * WAITING):
         watch.keep(b"no image")
         watch._keeper.submit(lambda: None).result()

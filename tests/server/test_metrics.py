@@ -13,7 +13,7 @@ import yaml
 from directions.deployment.properties import find_config
 from directions.deployment.server import TorchServe
 from handler.bundle import load_bundle
-from handler.torchserve_metrics import LABELS
+from handler.metrics import LABELS
 from tests.tiny import TinyFiles, image
 
 pytestmark = pytest.mark.server

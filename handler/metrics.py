@@ -1,0 +1,44 @@
+"""What is told of a worker's requests: the metrics' names, and their labels.
+
+They stand in `metrics.yaml`, too: TorchServe leaves out what is not declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from .tally import Key
+
+JUDGED = "FireRequestsJudged"
+FLAGGED = "FireRequestsFlagged"
+REPAIRED = "FireRequestsRepaired"
+REJECTED = "FireRequestsRejected"
+BAD_INPUTS = "FireBadInputs"
+UNREPAIRED = "FireRequestsUnrepaired"
+SCORES = "FireTellingScore"
+DRIFT = "FireScoreDrift"
+
+LABELS: Mapping[str, Sequence[str]] = {
+    JUDGED: (),
+    FLAGGED: (),
+    REPAIRED: (),
+    REJECTED: (),
+    UNREPAIRED: (),
+    BAD_INPUTS: ("Reason",),
+    SCORES: ("Target", "le"),
+    DRIFT: ("Target", "Worker"),
+}
+"""Beside ModelName, ModelVersion, Bundle, and TorchServe's own Level."""
+
+
+class Metrics(Protocol):
+    """Whom the metrics are told to."""
+
+    def add(self, counts: Mapping[Key, int]) -> None:
+        """Add to counters."""
+        ...
+
+    def set(self, name: str, value: float, *labels: str) -> None:
+        """Set a gauge."""
+        ...
