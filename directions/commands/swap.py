@@ -1,4 +1,4 @@
-"""`torchserve-fire swap`: another bundle for a model that is being served."""
+"""`torchserve-fire swap`: another bundle, or mode, for a model that is being served."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command's parser."""
     parser = subparsers.add_parser(
         "swap",
-        help="give a served model another bundle, without losing a request",
-        description="Register the model's archive with another bundle as the next version, see it "
-        "answer, make it the default, and unregister the old version when it has answered what it "
-        "received. On any failure the old version serves on.",
+        help="give a served model another bundle or mode, without losing a request",
+        description="Register the model's archive with another bundle, or in another mode, as the "
+        "next version, see it answer, make it the default, and unregister the old version when it "
+        "has answered what it received. On any failure the old version serves on.",
         allow_abbrev=False,
     )
     parser.add_argument("--model-name", required=True, help="name that the model is served under")
-    parser.add_argument("--bundle", required=True, type=Path, help="the new direction bundle")
+    parser.add_argument("--bundle", type=Path, help="the new direction bundle")
+    parser.add_argument(
+        "--mode", metavar="MODE", help="the new mode: repair, observe, reject or off"
+    )
     parser.add_argument(
         "--model-store",
         type=Path,
@@ -44,11 +47,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from handler.config import MODES
     from handler.errors import FireError
 
     from ..deployment.management import Management, TokenError
     from ..deployment.swap import Target, swap_bundle
 
+    if args.bundle is None and args.mode is None:
+        raise FireError("expected --bundle, --mode, or both: what shall be another?")
+    if args.mode not in (None, *MODES):
+        raise FireError(f"--mode {args.mode}: expected one of {', '.join(MODES)}")
     key, trusted_keys = signing_key(args.sign), public_keys(args.trusted_keys)
     token, inference_token = read_given_tokens(args)
     target = Target(
@@ -65,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
             args.bundle,
             args.version,
             report=lambda line: print(line, flush=True),
+            mode=args.mode,
             signing_key=key,
             trusted_keys=trusted_keys,
         )

@@ -1,4 +1,4 @@
-"""An archive's successor: the same files with another bundle and version."""
+"""An archive's successor: the same files with another version, and another bundle or mode."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from handler.archive_signature import SIGNATURE_FILE, check_archive_folder
@@ -27,8 +28,30 @@ from .reproducible_zip import write_reproducibly
 
 
 @dataclass(frozen=True)
+class Change:
+    """What the next version of an archive has in the place of the old one's.
+
+    Attributes:
+        bundle: another bundle; None: the same.
+        mode: another mode of the handler; None: the same.
+    """
+
+    bundle: Path | None = None
+    mode: str | None = None
+
+    def is_made_in(self, archive: Path) -> bool:
+        """Whether an archive has this bundle and this mode already."""
+        with _some_files_of(archive) as (folder, config):
+            bundle = self.bundle and load_bundle(self.bundle).digest
+            return bundle in (None, load_bundle(folder / BUNDLE_FILE).digest) and self.mode in (
+                None,
+                load_config(config).mode,
+            )
+
+
+@dataclass(frozen=True)
 class UnpackedArchive:
-    """An archive with another bundle in it, unpacked.
+    """An archive with a change made in it, unpacked.
 
     Attributes:
         folder: where.
@@ -44,9 +67,7 @@ class UnpackedArchive:
 
     def bodies(self) -> list[Body]:
         """Return requests to try it with: its example, where it names one, else random inputs."""
-        manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
-        config = manifest["model"].get("configFile")
-        example = load_config(self.folder / config).example if config else None
+        example = load_config(_config_of(self.folder)).example
         if example is None:
             return random_bodies(self.input)
         kind = "application/json" if example.endswith(".json") else "application/octet-stream"
@@ -71,15 +92,15 @@ class UnpackedArchive:
 @contextmanager
 def unpacked_with(
     archive: Path,
-    bundle: Path,
+    change: Change,
     signing_key: Ed25519PrivateKey | None = None,
     trusted_keys: Sequence[str] = (),
 ) -> Iterator[UnpackedArchive]:
-    """Unpack an archive into a temporary folder, with `bundle` in the place of its own.
+    """Unpack an archive into a temporary folder, and make a change in it.
 
     Args:
         archive: the archive.
-        bundle: the other bundle.
+        change: what shall be another.
         signing_key: to sign the new archive with. Then the old one must be signed, too: else a
             file that somebody changed in it would be signed as well.
         trusted_keys: public keys that may have signed the old one, besides that of `signing_key`.
@@ -95,8 +116,11 @@ def unpacked_with(
             packed.extractall(folder)
         if signing_key is not None:
             _check_signed(folder, archive, [public_key_of(signing_key), *trusted_keys])
-        # The bytes that are checked are those that are packed.
-        (folder / BUNDLE_FILE).write_bytes(bundle.read_bytes())
+        if change.bundle is not None:
+            # The bytes that are checked are those that are packed.
+            (folder / BUNDLE_FILE).write_bytes(change.bundle.read_bytes())
+        if change.mode is not None:
+            _set_mode(_config_of(folder), change.mode)
         described = load_bundle(folder / BUNDLE_FILE)
         if signing_key is not None:
             sign_folder(folder, signing_key)
@@ -105,12 +129,11 @@ def unpacked_with(
 
 def must_be_signed(archive: Path) -> bool:
     """Whether an archive is signed, or its configuration asks for a signature."""
-    with zipfile.ZipFile(archive) as packed, tempfile.TemporaryDirectory() as temporary:
-        names = packed.namelist()
-        if SIGNATURE_FILE in names:
+    with zipfile.ZipFile(archive) as packed:
+        if SIGNATURE_FILE in packed.namelist():
             return True
-        config = json.loads(packed.read(MANIFEST))["model"].get("configFile")
-        return config in names and bool(load_config(packed.extract(config, temporary)).trusted_keys)
+    with _some_files_of(archive) as (_, config):
+        return bool(load_config(config).trusted_keys)
 
 
 def _check_signed(folder: Path, archive: Path, trusted_keys: Sequence[str]) -> None:
@@ -151,23 +174,52 @@ def version_of(archive: Path) -> str:
 
 def bundle_digest_of(archive: Path) -> str:
     """Return the SHA-256 of the bundle in an archive."""
-    with tempfile.TemporaryDirectory() as temporary, zipfile.ZipFile(archive) as packed:
-        return load_bundle(packed.extract(BUNDLE_FILE, temporary)).digest
+    with _some_files_of(archive) as (folder, _):
+        return load_bundle(folder / BUNDLE_FILE).digest
 
 
-def differ_only_in_bundle(one: Path, other: Path) -> bool:
-    """Whether two archives hold the same files but for bundle, manifest and signature."""
-    contents = []
+def differ_only_in_change(one: Path, other: Path) -> bool:
+    """Whether two archives hold the same but for bundle, mode, manifest and signature."""
+    contents, configs = [], []
     for archive in (one, other):
-        with zipfile.ZipFile(archive) as packed:
+        with zipfile.ZipFile(archive) as packed, _some_files_of(archive) as (_, config):
+            changed = (MANIFEST, BUNDLE_FILE, SIGNATURE_FILE, config.name)
             contents.append(
                 {
                     entry.filename: (entry.CRC, entry.file_size)
                     for entry in packed.infolist()
-                    if entry.filename not in (MANIFEST, BUNDLE_FILE, SIGNATURE_FILE)
+                    if entry.filename not in changed
                 }
             )
-    return contents[0] == contents[1]
+            values = yaml.safe_load(config.read_text(encoding="utf-8"))
+            values["handler"].pop("mode", None)
+            configs.append(values)
+    return contents[0] == contents[1] and configs[0] == configs[1]
+
+
+@contextmanager
+def _some_files_of(archive: Path) -> Iterator[tuple[Path, Path]]:
+    """Unpack manifest, bundle and configuration; yield the folder, and the configuration."""
+    with tempfile.TemporaryDirectory() as temporary, zipfile.ZipFile(archive) as packed:
+        for name in (MANIFEST, BUNDLE_FILE):
+            packed.extract(name, temporary)
+        config = _config_of(Path(temporary))
+        packed.extract(config.name, temporary)
+        yield Path(temporary), config
+
+
+def _config_of(folder: Path) -> Path:
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    name = manifest["model"].get("configFile")
+    if name is None:
+        raise FireError(f"{MANIFEST}: names no configFile, expected the model-config.yaml")
+    return folder / Path(name).name
+
+
+def _set_mode(config: Path, mode: str) -> None:
+    values = yaml.safe_load(config.read_text(encoding="utf-8"))
+    values["handler"]["mode"] = mode
+    config.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
 def next_version(version: str) -> str:

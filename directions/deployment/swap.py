@@ -1,4 +1,4 @@
-"""Giving a running model another bundle, without losing a request."""
+"""Giving a running model another bundle, or mode, without losing a request."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .drain import drain
 from .load_as_worker import Answer, Body, load_as_worker
 from .management import Management, ModelVersion, ServerError
 from .next_archive import (
+    Change,
     UnpackedArchive,
-    bundle_digest_of,
     check_packed_here,
-    differ_only_in_bundle,
+    differ_only_in_change,
     must_be_signed,
     next_version,
     unpacked_with,
@@ -61,14 +61,15 @@ class Target:
 def swap_bundle(
     target: Target,
     name: str,
-    bundle: Path,
+    bundle: Path | None,
     version: str | None = None,
     report: Callable[[str], None] = print,
     *,
+    mode: str | None = None,
     signing_key: Ed25519PrivateKey | None = None,
     trusted_keys: Sequence[str] = (),
 ) -> str:
-    """Make a model serve with another bundle, as a new version.
+    """Make a model serve with another bundle, or in another mode, as a new version.
 
     The new archive is made from that of the default version, loaded here as a worker would,
     registered, and asked for predictions that must be those computed here; then it becomes the
@@ -79,9 +80,10 @@ def swap_bundle(
     Args:
         target: the server.
         name: the model's name.
-        bundle: the new bundle.
+        bundle: the new bundle; None: the same.
         version: the new version's number; the old one's with the last number increased where None.
         report: called with a line for each step.
+        mode: the new mode of the handler; None: the same.
         signing_key: to sign the new archive with; needed where the old one is signed, or asks for
             it. The old one must be signed by this key or a trusted one.
         trusted_keys: public keys, one of which must have signed the bundle; where there are none,
@@ -93,8 +95,9 @@ def swap_bundle(
     Raises:
         FireError: nothing was swapped, or the old version could not be unregistered; says which.
     """
-    digest = load_bundle(bundle).digest
-    if trusted_keys:
+    change = Change(bundle, mode)
+    digest = None if bundle is None else load_bundle(bundle).digest
+    if bundle is not None and digest is not None and trusted_keys:
         check_bundle_signature(bundle, digest, trusted_keys)
     if version is not None:
         check_name("version", version)
@@ -112,8 +115,9 @@ def swap_bundle(
                 f"{archive}: holds version {version_of(archive)}, the server has {old.version} as "
                 "the default: is this the server's model store?"
             )
-        if bundle_digest_of(archive) == digest:
-            report(f"{name} {old.version} serves with this bundle already")
+        if change.is_made_in(archive):
+            what = " and ".join(["this bundle"] * (bundle is not None) + ["this mode"] * bool(mode))
+            report(f"{name} {old.version} serves with {what} already")
             for left in _left_over(target, old, archive):
                 _retire(target, left, report)
             _report_others(target, old.name, old.version, report)
@@ -124,12 +128,12 @@ def swap_bundle(
                 "version must be, too: give --sign"
             )
         check_writable(archive_path(target.model_store, name, version or next_version(old.version)))
-        with unpacked_with(archive, bundle, signing_key, trusted_keys) as unpacked:
-            if unpacked.digest != digest:
+        with unpacked_with(archive, change, signing_key, trusted_keys) as unpacked:
+            if digest not in (None, unpacked.digest):
                 raise FireError(f"{bundle}: was changed while it was read")
             bodies = unpacked.bodies()
             expected = load_as_worker(unpacked.folder, name, bodies)
-            report("the new bundle fits the model")
+            report("the next version loads, and answers here")
             version, file, is_new = _place(target, name, old, unpacked, version)
         report(f"registering {name} {version} ({file.name})")
         _put_into_service(target, old, version, file, is_new, bodies, expected)
@@ -159,7 +163,7 @@ def _left_over(target: Target, current: ModelVersion, archive: Path) -> list[Mod
             and any(character.isdigit() for character in other.version)
             and next_version(other.version) == current.version
             and path.is_file()
-            and differ_only_in_bundle(path, archive)
+            and differ_only_in_change(path, archive)
         ):
             found.append(other)
     return found

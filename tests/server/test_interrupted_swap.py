@@ -163,8 +163,10 @@ def check_swapped(server: TorchServe, bundle: Path, version: str) -> None:
 
 def load_here(server: TorchServe, before: str, bundle: Path) -> None:
     """Work out the answers in this process, from which the others are forked."""
-    with swap.unpacked_with(server.model_store / f"{NAME}-{before}.mar", bundle) as unpacked:
-        swap.load_as_worker(unpacked.folder, NAME, swap.random_bodies(unpacked.input))
+    with swap.unpacked_with(
+        server.model_store / f"{NAME}-{before}.mar", swap.Change(bundle)
+    ) as unpacked:
+        swap.load_as_worker(unpacked.folder, NAME, unpacked.bodies())
 
 
 def test_a_swap_that_is_killed_at_each_step_can_be_run_again(

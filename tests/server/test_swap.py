@@ -238,3 +238,28 @@ def test_a_model_without_a_bundle_cannot_be_swapped(server: TorchServe, tiny: Ti
         swap_bundle(target(server), "plain", tiny.bundle)
     with pytest.raises(ServerError, match="404"):
         swap_bundle(target(server), "nobody", tiny.bundle)
+
+
+def test_another_mode_is_a_version_of_its_own(
+    server: TorchServe, model: str, current: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = server.tokens.inference
+    bundle = predict(server, token, 1).headers["x-fire-bundle"]
+    command = ["swap", "--model-name", model, "--model-store", str(server.model_store)]
+    command += ["--management", server.addresses.management]
+    command += ["--inference", server.addresses.inference, "--key-file", str(server.key_file)]
+    assert main([*command, "--mode", "reject"]) == 0
+    answer = predict(server, token, 1)
+    assert (answer.status_code, answer.headers["x-fire-bundle"]) == (422, bundle)
+    assert main([*command, "--mode", "reject"]) == 0
+    assert "with this mode already" in capsys.readouterr().out
+    assert main([*command, "--mode", "repair"]) == 0
+    assert predict(server, token, 1).status_code == 200
+    assert versions(server) == {next_version(next_version(current)): True}
+
+
+def test_a_swap_of_nothing_and_to_no_mode_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["swap", "--model-name", NAME]) == 2
+    assert "expected --bundle, --mode, or both" in capsys.readouterr().err
+    assert main(["swap", "--model-name", NAME, "--mode", "repiar"]) == 2
+    assert "--mode repiar: expected one of repair, observe" in capsys.readouterr().err

@@ -23,7 +23,7 @@ from directions.deployment.archive import (
     package_archive,
 )
 from directions.deployment.archive_signing import verify_archive
-from directions.deployment.next_archive import unpacked_with
+from directions.deployment.next_archive import Change, unpacked_with
 from directions.deployment.reproducible_zip import write_reproducibly
 from directions.signing_key import sign_files
 from handler.archive_signature import SIGNATURE_FILE
@@ -127,7 +127,7 @@ def test_another_bundle_in_an_archive_makes_the_archive_packed_with_it(
     store: Path, inputs: ArchiveInputs, tiny: TinyFiles, out: Path, tmp_path: Path
 ) -> None:
     packed = package_archive(replace(inputs, version="1.1", bundle=tiny.other_bundle), out)
-    with unpacked_with(store / "tiny-1.0.mar", tiny.other_bundle) as unpacked:
+    with unpacked_with(store / "tiny-1.0.mar", Change(tiny.other_bundle)) as unpacked:
         unpacked.write("1.1", tmp_path / "swapped.mar")
     assert (tmp_path / "swapped.mar").read_bytes() == packed.read_bytes()
 

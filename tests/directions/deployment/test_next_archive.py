@@ -5,13 +5,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from directions.deployment.archive_signing import verify_archive
 from directions.deployment.load_as_worker import Body
 from directions.deployment.next_archive import (
+    Change,
     bundle_digest_of,
     check_packed_here,
-    differ_only_in_bundle,
+    differ_only_in_change,
     must_be_signed,
     next_version,
     unpacked_with,
@@ -53,7 +55,7 @@ def test_only_archives_of_this_project(tmp_path: Path) -> None:
 def test_it_is_tried_with_its_example_where_it_names_one(
     store: Path, tiny: TinyFiles, tmp_path: Path
 ) -> None:
-    with unpacked_with(store / "tiny-1.0.mar", tiny.other_bundle) as unpacked:
+    with unpacked_with(store / "tiny-1.0.mar", Change(tiny.other_bundle)) as unpacked:
         assert len(unpacked.bodies()) > 1
         config = unpacked.folder / "model-config.yaml"
         config.write_text(config.read_text() + "  example: one.txt\n")
@@ -65,7 +67,7 @@ def test_the_successor_of_a_signed_archive_is_signed(
     signed_archive: Path, tiny: TinyFiles, tmp_path: Path
 ) -> None:
     paths = tmp_path / "a.mar", tmp_path / "b.mar"
-    with unpacked_with(signed_archive, tiny.other_bundle, KEY) as unpacked:
+    with unpacked_with(signed_archive, Change(tiny.other_bundle), KEY) as unpacked:
         check_archive_folder(unpacked.folder, [PUBLIC])
         for path in paths:
             unpacked.write("1.1", path)
@@ -73,7 +75,7 @@ def test_the_successor_of_a_signed_archive_is_signed(
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert version_of(paths[0]) == "1.1"
     assert bundle_digest_of(paths[0]) == load_bundle(tiny.other_bundle).digest
-    assert differ_only_in_bundle(paths[0], signed_archive)
+    assert differ_only_in_change(paths[0], signed_archive)
 
 
 def test_what_no_trusted_key_has_signed_gets_no_new_signature(
@@ -90,11 +92,11 @@ def test_what_no_trusted_key_has_signed_gets_no_new_signature(
     ):
         with (
             pytest.raises(SignatureError, match=match),
-            unpacked_with(archive, tiny.other_bundle, key),
+            unpacked_with(archive, Change(tiny.other_bundle), key),
         ):
             pass
     # A new key may take over from one that is still trusted.
-    with unpacked_with(signed_archive, tiny.other_bundle, OTHER_KEY, [PUBLIC]) as unpacked:
+    with unpacked_with(signed_archive, Change(tiny.other_bundle), OTHER_KEY, [PUBLIC]) as unpacked:
         check_archive_folder(unpacked.folder, [OTHER_PUBLIC])
 
 
@@ -108,3 +110,44 @@ def test_which_archives_must_be_signed(signed_archive: Path, store: Path, tmp_pa
             if name != SIGNATURE_FILE:
                 target.writestr(name, source.read(name))
     assert must_be_signed(stripped)
+
+
+def test_another_mode_in_an_archive(store: Path, tiny: TinyFiles, tmp_path: Path) -> None:
+    old, new = store / "tiny-1.0.mar", tmp_path / "tiny-1.1.mar"
+    with unpacked_with(old, Change(mode="observe")) as unpacked:
+        unpacked.write("1.1", new)
+    with zipfile.ZipFile(old) as before, zipfile.ZipFile(new) as after:
+        values = [yaml.safe_load(packed.read("model-config.yaml")) for packed in (before, after)]
+    assert [each["handler"].pop("mode") for each in values] == ["repair", "observe"]
+    assert values[0] == values[1]
+    assert bundle_digest_of(new) == bundle_digest_of(old)
+    assert differ_only_in_change(old, new)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "mode", "made"),
+    [
+        ("bundle", None, True),
+        ("bundle", "repair", True),
+        (None, "repair", True),
+        ("bundle", "observe", False),
+        ("other_bundle", "repair", False),
+        (None, "observe", False),
+    ],
+)
+def test_whether_a_change_is_made_already(
+    store: Path, tiny: TinyFiles, bundle: str | None, mode: str | None, made: bool
+) -> None:
+    change = Change(bundle and getattr(tiny, bundle), mode)
+    assert change.is_made_in(store / "tiny-1.0.mar") is made
+
+
+def test_archives_of_other_settings_differ_in_more(
+    store: Path, tiny: TinyFiles, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.mar"
+    with unpacked_with(store / "tiny-1.0.mar", Change(tiny.other_bundle)) as unpacked:
+        config = unpacked.folder / "model-config.yaml"
+        config.write_text(config.read_text().replace("topk: 4", "topk: 3"))
+        unpacked.write("1.1", other)
+    assert not differ_only_in_change(store / "tiny-1.0.mar", other)
