@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -35,15 +35,19 @@ def infer_request(row: Mapping[str, Any]) -> dict[str, Any] | None:
             is JSON.
     """
     body = row.get("body")
-    if isinstance(body, str):
-        body = body.encode()
-    # Other JSON is not read twice.
-    if isinstance(body, (bytes, bytearray)) and body[:1] == b"{" and b'"inputs"' in body:
+    if _may_be_one(body):
         try:
             body = json.loads(body)
         except (ValueError, RecursionError):
             return None
     return body if isinstance(body, dict) and "inputs" in body else None
+
+
+def _may_be_one(body: Any) -> TypeGuard[bytes | bytearray | str]:
+    # Other JSON is not read twice.
+    if isinstance(body, str):
+        return body[:1] == "{" and '"inputs"' in body
+    return isinstance(body, (bytes, bytearray)) and body[:1] == b"{" and b'"inputs"' in body
 
 
 def infer_input(request: Mapping[str, Any], description: InputDescription) -> Any:

@@ -110,9 +110,9 @@ class TorchServe:
         self._settings = read_properties(self._config)
         self._rewritten = free_ports or bool(settings) or "metrics_config" in self._settings
         if "metrics_config" in self._settings:
-            # TorchServe would look for it in its working folder.
-            beside = self._config.resolve().parent / self._settings["metrics_config"]
-            self._settings["metrics_config"] = str(beside)
+            self._settings["metrics_config"] = str(
+                _beside(self._config, self._settings["metrics_config"])
+            )
         self._settings |= settings or {}
         if free_ports:
             self._settings = with_free_ports(self._settings)
@@ -351,6 +351,21 @@ class TorchServe:
 
     def _tail(self) -> str:
         return "\n".join(self._log().splitlines()[-15:])
+
+
+def _beside(config: Path, file: str) -> Path:
+    """Return a file that a configuration names; TorchServe would look in its working folder.
+
+    It lies beside the configuration or, of a copy of this project's, where this project's does.
+
+    Raises:
+        FireError: it is in neither place.
+    """
+    folders = [each.resolve().parent for each in (config, find_config())]
+    for folder in folders:
+        if (folder / file).is_file():
+            return folder / file
+    raise FireError(f"{config}: metrics_config: {file}: no such file in {folders[0]}")
 
 
 def _model_name(model: str) -> str | None:

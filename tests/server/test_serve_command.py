@@ -16,6 +16,7 @@ import requests
 
 from directions.deployment.properties import find_config, read_properties, with_free_ports
 from handler.bundle import BUNDLE_FILE
+from tests.server.printed import lines_until
 from tests.tiny import image
 
 pytestmark = pytest.mark.server
@@ -51,8 +52,7 @@ def test_it_serves_until_it_is_stopped_and_leaves_no_process(
     # Without a name for it, it has the one that it was packed with.
     process = serve(tmp_path, config, store, "--models", "tiny-1.0.mar")
     try:
-        assert process.stdout is not None
-        lines = list(iter(process.stdout.readline, "Ctrl-C stops it.\n"))
+        lines = lines_until(process, "Ctrl-C stops it.\n")
         assert process.poll() is None, process.communicate()
         family = psutil.Process(process.pid).children(recursive=True)
         assert any("java" in each.name() for each in family)

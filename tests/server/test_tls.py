@@ -28,6 +28,7 @@ from directions.deployment.properties import (
 )
 from directions.deployment.server import read_tokens
 from tests.server.certificates import Certificates, write_certificates
+from tests.server.printed import lines_until
 from tests.tiny import CLASSES, TinyFiles, image
 
 pytestmark = pytest.mark.server
@@ -80,8 +81,7 @@ def secured(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         start_new_session=True,
     )
     try:
-        assert process.stdout is not None
-        lines = list(iter(process.stdout.readline, "Ctrl-C stops it.\n"))
+        lines = lines_until(process, "Ctrl-C stops it.\n")
         assert process.poll() is None, process.communicate()
         assert any(line.startswith("inference:  https://") for line in lines)
         key_file = folder / "key_file.json"
