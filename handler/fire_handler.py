@@ -164,10 +164,6 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             answers.append(answer)
         return answers
 
-    def _is_explain(self) -> bool:
-        # There are no explanations, and a client's header must not fail a batch.
-        return False
-
     def _load_pickled_model(
         self, model_dir: str, model_file: str, model_pt_path: str | None
     ) -> nn.Module:

@@ -192,6 +192,10 @@ class RepairMixin:
         # BaseHandler would answer a whole batch with one description; `handle` decides instead.
         return False
 
+    def _is_explain(self) -> bool:
+        # Any client's header would turn a whole batch into explanations, which no repair reaches.
+        return False
+
     def _start(self, context: Any, manifest: dict[str, Any]) -> None:
         values = context.model_yaml_config
         source = manifest.get("configFile", "model-config.yaml")

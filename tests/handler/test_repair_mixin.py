@@ -63,6 +63,11 @@ class OwnErrors(Theirs):
         return ["own error", *answers[1:]]
 
 
+class Explaining(Theirs):
+    def explain_handle(self, data, raw):
+        return ["explained"]
+
+
 class Bytes(Theirs):
     def postprocess(self, data):
         return [b"raw" for _ in data]
@@ -291,3 +296,10 @@ def test_flagged_inputs_are_kept_where_the_configuration_says_so(tmp_path, kind)
     kept = [np.load(file)["inputs"].tolist() for file in (folder / "m").iterdir()]
     # Where no request is told to be flagged, none is kept.
     assert kept == ([[[1.0] * 12]] if kind is Theirs else [])
+
+
+def test_a_clients_header_does_not_ask_for_explanations(tmp_path):
+    context = make_archive(tmp_path, TENSOR)
+    service = start(Explaining, context)
+    plain = ask(service, context, [BLACK, WHITE])
+    assert ask(service, context, [BLACK, WHITE], {0: {"explain": "True"}}) == plain
