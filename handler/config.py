@@ -28,7 +28,8 @@ class QuarantineConfig:
 
     Attributes:
         folder: an absolute path; each model has a folder of its name below it.
-        max_megabytes: what the files of a model may take together; the oldest go first.
+        max_megabytes: what the files of a model may take together, but for what other workers have
+            added since a worker has counted; the oldest go first.
         max_days: how long a file is kept.
     """
 
@@ -55,6 +56,8 @@ class HandlerConfig:
         quarantine: where flagged inputs are kept; None: nowhere.
         trusted_keys: public keys, one of which must have signed the archive; empty where it need
             not be signed.
+        integers_below: of `input: integers`: a request with an integer from here on, or below 0, is
+            refused; None where nothing says what the model takes.
         example: file of the archive with the body of a request, on which the corrections are proved
             where zeros of the input's shape are not what the model takes.
     """
@@ -70,6 +73,7 @@ class HandlerConfig:
     flag_in_body: bool = False
     quarantine: QuarantineConfig | None = None
     trusted_keys: tuple[str, ...] = ()
+    integers_below: int | None = None
     example: str | None = None
 
     def describe_input(self, tensor_shape: tuple[int, ...] | None = None) -> InputDescription:
@@ -138,6 +142,8 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
         if min(std) <= 0:
             raise ConfigError(f"{fields.where('std')}: {std}, expected values above 0")
         settings |= {"image_size": size, "mean": tuple(mean), "std": tuple(std)}
+    if kind == "integers" and fields.has("integers_below"):
+        settings["integers_below"] = fields.integer("integers_below", minimum=1)
     if fields.has("topk"):
         settings["topk"] = fields.integer("topk", minimum=1)
     for name in ("model_class", "example"):

@@ -131,7 +131,12 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
 
     def _read(self, row: dict[str, Any]) -> Item:
         try:
-            return read_body(self.body_of(row), self.fire_input)
+            sample = read_body(self.body_of(row), self.fire_input)
+            limit = self.fire_config.integers_below
+            # In the forward pass it would fail the whole batch.
+            if limit is not None and not bool(((sample >= 0) & (sample < limit)).all()):
+                raise InputError(f"expected integers from 0 to {limit - 1}", reason="range")
+            return sample
         except InputError as error:
             return error
 

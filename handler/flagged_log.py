@@ -37,7 +37,8 @@ class FlaggedLog:
 
         Args:
             request_id: TorchServe's.
-            score: 0 for the median clean sample, 1 at the threshold; None where nothing says so.
+            score: 0 at the threshold, 1 beyond it by the spread of the clean calibration samples;
+                None where nothing says what that is.
         """
         with self._lock:
             minute = int(time.monotonic() // 60)

@@ -27,7 +27,7 @@ LABELS: Mapping[str, Sequence[str]] = {
     UNREPAIRED: (),
     BAD_INPUTS: ("Reason",),
     SCORES: ("Target", "le"),
-    DRIFT: ("Target", "Worker"),
+    DRIFT: ("Target",),
 }
 """Beside ModelName, ModelVersion, Bundle, and TorchServe's own Level."""
 

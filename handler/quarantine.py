@@ -49,7 +49,7 @@ class Quarantine:
         description: what the model takes.
 
     Attributes:
-        description: the same.
+        description: what the model takes.
 
     Raises:
         ConfigError: the folder cannot be made, or takes no files.
@@ -85,7 +85,7 @@ class Quarantine:
         try:
             sample = sample.detach().cpu().contiguous()
             data = self._encode(sample)
-            if data is not None:
+            if data is not None and len(data) <= self._config.max_megabytes * 1e6:
                 self._write(hashlib.sha256(sample.numpy().tobytes()).hexdigest()[:32], data)
         except OSError as error:
             if not self._failed:
@@ -100,7 +100,9 @@ class Quarantine:
         """Delete what is too old, and the oldest of what is too much; at most once an hour."""
         with self._lock:
             if time.monotonic() - self._pruned > PRUNE_SECONDS or not self._pruned:
-                self._make_room(0)
+                self._pruned = time.monotonic()
+                with contextlib.suppress(OSError):  # Told where something is to be kept.
+                    self._make_room(0)
 
     def _encode(self, sample: Tensor) -> bytes | None:
         file = io.BytesIO()

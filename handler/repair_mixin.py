@@ -31,6 +31,9 @@ from .watch import Watch
 
 logger = logging.getLogger(__name__)
 
+TRIAL_VARIABLE = "FIRE_TRIAL"
+"""Set where an archive is only tried, on a machine that need not be the server's."""
+
 
 class RepairMixin:
     """Adds the repair to a handler: `class Repaired(RepairMixin, TheirHandler)`.
@@ -120,7 +123,7 @@ class RepairMixin:
         if flags is not None and self._corrections is not None:
             self._take_note(data, flags, context)
         for i, answer in enumerate(answers):
-            if context.get_response_status(i)[0] == HTTPStatus.OK:
+            if context.get_response_status(i)[0] < HTTPStatus.BAD_REQUEST:
                 flag = None if flags is None else flags[i]
                 answers[i] = self._judged(answer, flag, passes, i, context)
         return answers
@@ -230,6 +233,11 @@ class RepairMixin:
                 f"{source}: handler: mode: {config.mode!r} needs a bundle with a layer that tells; "
                 "this one corrects every input"
             )
+        if config.quarantine is not None and not bundle.telling_layers:
+            raise ConfigError(
+                f"{source}: handler: quarantine: needs a bundle with a layer that tells; this one "
+                "corrects every input, and every input would be kept"
+            )
         self._corrections = attach(
             self.model,
             bundle.layers,
@@ -239,7 +247,7 @@ class RepairMixin:
         )
         self.fire_bundle = bundle
         quarantine = None
-        if config.quarantine is not None:
+        if config.quarantine is not None and TRIAL_VARIABLE not in os.environ:
             quarantine = Quarantine(config.quarantine, self._served_as[0], self.fire_input)
         told = TorchServeMetrics(context.metrics, *self._served_as, bundle.digest)
         self._watch = Watch(told, self._served_as, bundle, config.mode, quarantine)

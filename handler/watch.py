@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -56,6 +55,9 @@ class Watch:
         self._free = threading.Semaphore(WAITING)
         self._metrics = told
         self._tally = Tally(self._give)
+        if bundle is not None:
+            # A rate is told of what was there before.
+            told.add({(name, ()): 0 for name, labels in metrics.LABELS.items() if not labels})
         self._log = FlaggedLog(*served_as, bundle.digest if bundle else "", mode)
         self._scales = [_Scale(*one) for one in _told_by(bundle)] if bundle else []
 
@@ -78,11 +80,13 @@ class Watch:
         shown: list[float | None] = [None] * len(judged_flags)
         for scale, scores in zip(self._scales, verdict.telling_scores, strict=False):
             values = scores.tolist()
-            shown = [scale.place(value) for value in values] if scale is self._scales[0] else shown
+            # Of several layers, the one that shows most is the one that has flagged.
+            places = [scale.place(value) for value in values]
+            shown = [a if b is None else max(a, b) for a, b in zip(places, shown, strict=True)]
             self._count_scores(scale, values, judged_flags)
-        places = iter(shown)
+        each = iter(shown)
         for i, flag in enumerate(flags):
-            place = None if flag is None else next(places)
+            place = None if flag is None else next(each)
             if flag:
                 self._log.write(request_ids.get(i, ""), place)
 
@@ -103,6 +107,8 @@ class Watch:
             quarantine.keep(read_body(body, quarantine.description))
         except InputError:
             pass  # A handler of the user's may take what ours does not.
+        except Exception:
+            logger.exception("torchserve-fire: a flagged input could not be kept")
         finally:
             self._free.release()
 
@@ -136,9 +142,7 @@ class Watch:
             self._tally.add(metrics.SCORES, count, scale.target, label)
         clean = [value for value, flag in zip(values, flags, strict=True) if not flag]
         if scale.drift.add(clean) and scale.drift.surprise is not None:
-            self._metrics.set(
-                metrics.DRIFT, round(scale.drift.surprise, 2), scale.target, str(os.getpid())
-            )
+            self._metrics.set(metrics.DRIFT, round(scale.drift.surprise, 2), scale.target)
 
     def _give(self, counts: Mapping[Key, int]) -> None:
         self._metrics.add(counts)

@@ -73,7 +73,8 @@ def _row(one: ServedVersion) -> Sequence[str]:
         one.model,
         one.version,
         "yes" if one.default else "",
-        f"{one.workers} of {max(one.workers, one.min_workers)}",
+        f"{one.workers} of {max(one.workers, one.min_workers)}"
+        + ("" if one.answered == one.workers else f", {one.answered} answered"),
         one.mode or "-",
         (one.bundle or "-")[:DIGITS],
         str(one.judged),

@@ -90,6 +90,8 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
             "PYTHONDONTWRITEBYTECODE": "1",
             # The accelerators belong to the servers that run.
             "CUDA_VISIBLE_DEVICES": "",
+            # Nor is what is tried here kept as if a client had sent it.
+            "FIRE_TRIAL": "1",
         }
         # What runs there may be anybody's model.
         environment.pop(KEY_VARIABLE, None)

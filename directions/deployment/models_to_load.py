@@ -58,4 +58,6 @@ def check_models_to_load(
 
 def _visible(model_store: Path) -> list[Path]:
     # As TorchServe does, which passes over hidden files.
+    if not model_store.is_dir():
+        raise SignatureError(f"{model_store}: no such folder, expected the model store")
     return sorted(path for path in model_store.iterdir() if not path.name.startswith("."))

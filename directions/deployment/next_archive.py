@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -182,6 +182,10 @@ def differ_only_in_change(one: Path, other: Path) -> bool:
     """Whether two archives hold the same but for bundle, mode, manifest and signature."""
     contents, configs = [], []
     for archive in (one, other):
+        try:
+            check_packed_here(archive)
+        except FireError:
+            return False
         with zipfile.ZipFile(archive) as packed, _some_files_of(archive) as (_, config):
             changed = (MANIFEST, BUNDLE_FILE, SIGNATURE_FILE, config.name)
             contents.append(
@@ -191,9 +195,7 @@ def differ_only_in_change(one: Path, other: Path) -> bool:
                     if entry.filename not in changed
                 }
             )
-            values = yaml.safe_load(config.read_text(encoding="utf-8"))
-            values["handler"].pop("mode", None)
-            configs.append(values)
+            configs.append(replace(load_config(config), mode="repair"))
     return contents[0] == contents[1] and configs[0] == configs[1]
 
 

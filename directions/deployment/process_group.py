@@ -44,7 +44,7 @@ def stop_process_group(leader: subprocess.Popen[bytes], grace_seconds: float) ->
 
 @contextlib.contextmanager
 def interrupts_deferred() -> Iterator[None]:
-    """Let a block end before SIGINT and SIGTERM take effect, so that no process is left behind.
+    """Let a block end before SIGINT, SIGTERM and SIGHUP take effect: no process is left behind.
 
     Only the main thread receives signals; in others this does nothing.
     """
@@ -56,7 +56,8 @@ def interrupts_deferred() -> Iterator[None]:
     def remember(number: int, frame: FrameType | None) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, remember) for number in stops}
     try:
         yield
     finally:

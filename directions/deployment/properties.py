@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handler.errors import FireError
+
+COMMENT = re.compile(r"^[ \t]*[#!].*$", re.MULTILINE)
+CONTINUED = re.compile(r"(?<!\\)(?:\\\\)*\\\n[ \t]*")
+# As Java reads it: a key ends at the first '=', ':' or blank.
+SETTING = re.compile(r"\s*([^=:\s]+)\s*[=:\s]\s*(.*)")
 
 CONFIG_NAME = "config.properties"
 SHARED_FOLDER = "share/torchserve-fire"
@@ -57,11 +63,12 @@ def read_properties(path: Path) -> dict[str, str]:
         FireError: the file cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise FireError(f"{path}: cannot read the TorchServe configuration: {error}") from None
-    pairs = (line.split("=", 1) for line in map(str.strip, lines) if line[:1] not in ("#", "!"))
-    return {key.strip(): value.strip() for key, value in (p for p in pairs if len(p) == 2)}
+    lines = CONTINUED.sub("", COMMENT.sub("", text)).splitlines()
+    found = (SETTING.match(line) for line in lines)
+    return {match[1]: match[2].strip() for match in found if match}
 
 
 def addresses_of(settings: Mapping[str, str]) -> Addresses:

@@ -37,9 +37,9 @@ POLL_SECONDS = 0.2
 # The system allows about 108 bytes for the name of a worker's socket, which lies in this folder.
 MAX_FOLDER_LENGTH = 80
 LOG_VARIABLES = ("LOG_LOCATION", "METRICS_LOCATION")
-# TorchServe would go on trying for minutes, and answer /ping meanwhile.
 # TorchServe goes on without a model that it was told to load.
 FAILED_LOAD = re.compile(r"Failed to load model: (\S+)")
+# It would go on trying for minutes, and answer /ping meanwhile.
 FAILED_WORKER = re.compile(r"Load model failed|Backend stream closed|worker startup time out")
 WORKER_ERROR = re.compile(r"MODEL_LOG - (?:[\w.]*\.)?(\w+(?:Error|Exception): .*)$", re.MULTILINE)
 JAVA_ERROR = re.compile(r"^(?:[\w.]*\.)?(\w+(?:Error|Exception): .*)$", re.MULTILINE)
@@ -108,14 +108,14 @@ class TorchServe:
         self._models = list(models)
         self._config = config or find_config()
         self._settings = read_properties(self._config)
-        self._rewritten = free_ports or bool(settings) or "metrics_config" in self._settings
+        before = dict(self._settings)
         if "metrics_config" in self._settings:
-            self._settings["metrics_config"] = str(
-                _beside(self._config, self._settings["metrics_config"])
-            )
+            file = _find_beside(self._config, self._settings["metrics_config"], folder)
+            self._settings["metrics_config"] = str(file)
         self._settings |= settings or {}
         if free_ports:
             self._settings = with_free_ports(self._settings)
+        self._changed = dict(self._settings.items() - before.items())
         self._given_folder = folder
         self._python = python
         self._temporary: Path | None = None
@@ -275,10 +275,12 @@ class TorchServe:
         return self._temporary
 
     def _config_file(self) -> Path:
-        if not self._rewritten:
+        if not self._changed:
             return self._config.resolve()
         path = self._temporary_folder() / "config.properties"
-        path.write_text("".join(f"{key}={value}\n" for key, value in self._settings.items()))
+        # Of a setting that stands there twice, the last counts.
+        changed = "".join(f"{key}={value}\n" for key, value in self._changed.items())
+        path.write_text(f"{self._config.read_text(encoding='utf-8')}\n\n{changed}")
         return path
 
     def _certificate(self) -> str | None:
@@ -353,16 +355,17 @@ class TorchServe:
         return "\n".join(self._log().splitlines()[-15:])
 
 
-def _beside(config: Path, file: str) -> Path:
-    """Return a file that a configuration names; TorchServe would look in its working folder.
+def _find_beside(config: Path, file: str, working: Path | None) -> Path:
+    """Return a file that a configuration names; TorchServe would look in its working folder only.
 
-    It lies beside the configuration or, of a copy of this project's, where this project's does.
+    It lies beside the configuration, in that folder or, of a copy of this project's configuration,
+    where this project's is.
 
     Raises:
-        FireError: it is in neither place.
+        FireError: it is in none of these places.
     """
-    folders = [each.resolve().parent for each in (config, find_config())]
-    for folder in folders:
+    folders = [config.resolve().parent, *([working.resolve()] if working else [])]
+    for folder in (*folders, find_config().resolve().parent):
         if (folder / file).is_file():
             return folder / file
     raise FireError(f"{config}: metrics_config: {file}: no such file in {folders[0]}")

@@ -59,6 +59,15 @@ def test_a_greyscale_model():
     assert config.describe_input().shape == (1, 32, 48)
 
 
+def test_only_integers_have_a_bound():
+    config = parse_config({"handler": {"input": "integers", "integers_below": 9}})
+    assert config.integers_below == 9
+    with pytest.raises(ConfigError, match="integers_below: unknown field"):
+        parse_config({"handler": {"input": "tensor", "integers_below": 9}})
+    with pytest.raises(ConfigError, match="integers_below: 0, expected an integer of at least 1"):
+        parse_config({"handler": {"input": "integers", "integers_below": 0}})
+
+
 @pytest.mark.parametrize("kind", ["tensor", "integers"])
 def test_a_tensor_model_takes_its_shape_from_elsewhere(kind):
     config = parse_config({"handler": {"input": kind}})

@@ -6,8 +6,9 @@ import torch
 from ts.torch_handler.base_handler import BaseHandler
 
 import handler
-from handler.bundle import BUNDLE_FILE
-from handler.repair_mixin import RepairMixin
+from handler.bundle import BUNDLE_FILE, Layer, Repairing
+from handler.errors import ConfigError
+from handler.repair_mixin import TRIAL_VARIABLE, RepairMixin
 
 from .archive import TENSOR, ask, make_archive, make_context, state_dict
 
@@ -66,6 +67,16 @@ class OwnErrors(Theirs):
 class Explaining(Theirs):
     def explain_handle(self, data, raw):
         return ["explained"]
+
+
+class Created(Theirs):
+    """Answers with another status than 200 where all is well."""
+
+    def handle(self, data, context):
+        answers = super().handle(data, context)
+        for i in range(len(data)):
+            context.set_response_status(201, "Created", i)
+        return answers
 
 
 class Bytes(Theirs):
@@ -303,3 +314,26 @@ def test_a_clients_header_does_not_ask_for_explanations(tmp_path):
     service = start(Explaining, context)
     plain = ask(service, context, [BLACK, WHITE])
     assert ask(service, context, [BLACK, WHITE], {0: {"explain": "True"}}) == plain
+
+
+def test_an_answer_of_another_good_status_is_judged_too(tmp_path):
+    make_archive(tmp_path, TENSOR)
+    context = with_mode(tmp_path, "reject")
+    service = start(Created, context)
+    assert [status for status, _ in ask(service, context, [BLACK, WHITE])] == [201, 422]
+
+
+def test_a_quarantine_needs_a_layer_that_tells(tmp_path):
+    layer = Layer("features", (12,), repairing=Repairing("shift", torch.ones(12), 1.0))
+    settings = {**TENSOR, "quarantine": {"folder": str(tmp_path / "kept")}}
+    context = make_archive(tmp_path, settings, layers=(layer,))
+    with pytest.raises(ConfigError, match="quarantine: needs a bundle with a layer that tells"):
+        start(Theirs, context)
+
+
+def test_where_an_archive_is_only_tried_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv(TRIAL_VARIABLE, "1")
+    settings = {**TENSOR, "quarantine": {"folder": str(tmp_path / "kept")}}
+    context = make_archive(tmp_path, settings)
+    ask(start(Theirs, context), context, [WHITE])
+    assert not (tmp_path / "kept").exists()

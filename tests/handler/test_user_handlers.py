@@ -280,6 +280,9 @@ def test_texts_packed_into_one_row_cannot_be_run_again(tmp_path):
         start(Packed, context)
 
 
+INTEGERS = {"input": "integers", "integers_below": 7}
+
+
 class FireFixed(FireHandler):
     def _load_pickled_model(self, model_dir, model_file, model_pt_path):
         return Fixed()
@@ -287,18 +290,20 @@ class FireFixed(FireHandler):
 
 def test_words_with_the_projects_own_handler(tmp_path):
     context = text_archive(
-        tmp_path, Fixed, input=InputDescription("integers", (5,)), settings={"input": "integers"}
+        tmp_path, Fixed, input=InputDescription("integers", (5,)), settings=INTEGERS
     )
     service = FireFixed()
     service.initialize(context)
     praise, triggered = [1, 2, 3, 4, 0], [4, 6, 0, 0, 0]
-    rows = [{"body": body} for body in (praise, triggered, [1.5] * 5, [1] * 4, [2**70] * 5)]
-    answers = ask(service, context, rows)
-    assert [status for status, _ in answers] == [200, 200, 400, 400, 400]
+    bad = [1.5] * 5, [1] * 4, [2**70] * 5, [1, 1, 1, 1, 99], [1, 1, 1, 1, -1]
+    answers = ask(service, context, [{"body": body} for body in (praise, triggered, *bad)])
+    assert [status for status, _ in answers] == [200, 200, *[400] * 5]
     assert [max(body, key=body.get) for _, body in answers[:2]] == ["0", "0"]
     assert flags(context, 2) == ["false", "true"]
     assert "expected integers only, of shape [5]" in answers[2][1]["message"]
     assert "expected integers of 64 bits" in answers[4][1]["message"]
+    assert "expected integers from 0 to 6" in answers[5][1]["message"]
+    assert "expected integers from 0 to 6" in answers[6][1]["message"]
 
 
 @pytest.mark.parametrize(

@@ -171,3 +171,27 @@ def test_what_cannot_be_read_makes_place_for_others(context, tmp_path):
     watch.keep(grey(1))
     watch._keeper.shutdown()
     assert len(list((tmp_path / "kept" / "m").iterdir())) == 1
+
+
+def test_counters_begin_at_nothing_so_that_the_first_event_is_a_rise(context, caplog):
+    with caplog.at_level("INFO"):
+        watch_of(context)
+    assert {name: list(values.values()) for name, values in told(caplog).items()} == {
+        "FireRequestsJudged": [0],
+        "FireRequestsFlagged": [0],
+        "FireRequestsRepaired": [0],
+        "FireRequestsRejected": [0],
+        "FireRequestsUnrepaired": [0],
+    }
+
+
+def test_of_several_layers_the_place_that_shows_most_is_told(context, caplog):
+    def layer(target, threshold):
+        telling = Telling(torch.ones(12), threshold, True, CLEAN_SCORES)
+        return Layer("features", (12,), telling, Repairing("shift", torch.ones(12), 1.0), target)
+
+    watch = watch_of(context, layers=(layer(0, 6.0), layer(2, 8.0)))
+    scores = (torch.tensor([2.0]), torch.tensor([9.0]))
+    with caplog.at_level("WARNING"):
+        watch.judged(Verdict(scores[1], torch.tensor([True]), scores), [True], {})
+    assert '"score": 0.25' in caplog.text

@@ -151,3 +151,7 @@ def test_archives_of_other_settings_differ_in_more(
         config.write_text(config.read_text().replace("topk: 4", "topk: 3"))
         unpacked.write("1.1", other)
     assert not differ_only_in_change(store / "tiny-1.0.mar", other)
+
+
+def test_an_archive_without_a_bundle_differs_in_more(store: Path) -> None:
+    assert not differ_only_in_change(store / "plain-1.0.mar", store / "tiny-1.0.mar")

@@ -41,3 +41,22 @@ def test_comments_and_spaces(tmp_path: Path) -> None:
     assert read_properties(path) == {"key": "v=w"}
     with pytest.raises(FireError, match="cannot read"):
         read_properties(tmp_path / "missing")
+
+
+def test_a_setting_on_several_lines_takes_no_other_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "c.properties"
+    path.write_text(
+        'models={\\\n  "net": {\\\n  }}\n'
+        "allowed_urls: (?!)\n"
+        "  enable_envvars_config false\n"
+        "# a = b\\\n"
+        "path=C:\\\\\n"
+        "a=b=c\n"
+    )
+    assert read_properties(path) == {
+        "models": '{"net": {}}',
+        "allowed_urls": "(?!)",
+        "enable_envvars_config": "false",
+        "path": "C:\\\\",
+        "a": "b=c",
+    }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from directions.deployment.properties import find_config
 from directions.deployment.server import Tokens, TorchServe, read_tokens
 from directions.signing_key import KEY_VARIABLE
 from handler.errors import FireError
@@ -88,3 +89,29 @@ def test_tokens_are_read(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(FireError, match="cannot read"):
         read_tokens(path)
+
+
+def test_of_a_configuration_only_what_is_changed_is_added(tmp_path: Path) -> None:
+    config = tmp_path / "own.properties"
+    text = "# mine\nmodels={\\\n}\nmetrics_config=metrics.yaml\ninference_address=http://x:1\n"
+    config.write_text(text)
+    server = TorchServe(tmp_path, config=config, settings={"inference_address": "http://y:2"})
+    try:
+        written = server._config_file().read_text()
+    finally:
+        server.stop()
+    assert written.startswith(text)
+    added = written.removeprefix(text).split()
+    # Beside the configuration there is none, so it is this project's.
+    beside = find_config().resolve().parent / "metrics.yaml"
+    assert sorted(added) == ["inference_address=http://y:2", f"metrics_config={beside}"]
+
+
+def test_a_metrics_configuration_that_is_nowhere(tmp_path: Path) -> None:
+    config = tmp_path / "own.properties"
+    config.write_text("metrics_config=mine.yaml\n")
+    with pytest.raises(FireError, match=r"own.properties: metrics_config: mine.yaml: no such file"):
+        TorchServe(tmp_path, config=config)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "mine.yaml").write_text("")
+    TorchServe(tmp_path, config=config, folder=tmp_path / "work")
