@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -34,6 +35,34 @@ def load_table(rows: Sequence[Row]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def load_summary(rows: Sequence[Row]) -> str:
+    """Return the median ratios over all settings of one traffic, and how far these lie apart."""
+    lines = [
+        f"| model | triggered | settings | figure | {' | '.join(COMPARISONS)} |",
+        "|---" * (4 + len(COMPARISONS)) + "|",
+    ]
+    groups: dict[tuple[str, float], list[Row]] = {}
+    for row in rows:
+        if "ratios" in row:
+            groups.setdefault((row["victim"], row["triggered"]), []).append(row["ratios"])
+    for (model, triggered), measured in groups.items():
+        for figure in FIGURES:
+            cells = [
+                _middle([ratios[name][figure] for ratios in measured if name in ratios])
+                for name in COMPARISONS
+            ]
+            lines.append(
+                f"| {model} | {triggered:.0%} | {len(measured)} | {figure} | {' | '.join(cells)} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _middle(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    return f"{median(values):.3f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def worker_table(rows: Sequence[Row]) -> str:

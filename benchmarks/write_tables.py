@@ -18,6 +18,7 @@ from benchmarks.little_evidence_tables import clean_only_table, pool_table, refi
 from benchmarks.methods_table import methods_table
 from benchmarks.serving_tables import (
     growth_table,
+    load_summary,
     load_table,
     preprocessing_table,
     swapping_table,
@@ -83,6 +84,7 @@ def with_tables(text: str) -> str:
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
         "refined": refined_table(_rows(CLEAN_ONLY)),
         "pools": pool_table(_rows(POOLS)),
+        "load summary": load_summary(_rows(SERVING)),
         "load": load_table(_rows(SERVING)),
         "workers": worker_table(_rows(SERVING)),
         "preprocessing": preprocessing_table(_rows(PREPROCESSING)),

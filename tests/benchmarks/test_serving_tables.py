@@ -1,5 +1,6 @@
 from benchmarks.serving_tables import (
     growth_table,
+    load_summary,
     load_table,
     preprocessing_table,
     worker_table,
@@ -45,6 +46,20 @@ def test_a_setting_is_one_line():
     ]
     assert second[3:5] == ["open loop", "0%"]
     assert (third[3], third[9]) == ("1 client", "1.001 / 0.900 / 1.000")
+
+
+def test_settings_of_one_traffic_are_summed_up():
+    other = LOAD | {"ratios": {"again / plain": NOISE | {"p50": 2.0}}}
+    third = LOAD | {"ratios": {"again / plain": NOISE | {"p50": 1.2}}}
+    clean = LOAD | {"triggered": 0.0}
+    rows = cells(load_summary([LOAD, other, third, clean, WORKERS]))
+    assert rows[0] == [
+        *("net", "1%", "3", "p50"),
+        *("1.200 (1.00 to 2.00)", "1.015 (1.01 to 1.01)", ""),
+    ]
+    assert [row[:4] for row in rows[3:]] == [
+        ["net", "0%", "1", figure] for figure in ("p50", "p99", "throughput")
+    ]
 
 
 def test_what_a_worker_takes():
