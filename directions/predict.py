@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from handler.errors import FireError
+from handler.errors import FireError, first_line
 from handler.layers import feature_of
 
 from .errors import CalibrationError
@@ -38,11 +38,6 @@ def telling_failures(model: nn.Module, inputs: Tensor) -> Iterator[None]:
             f"{type(model).__name__}: fails on inputs of shape {tuple(inputs.shape[1:])}: "
             f"{first_line(error)}"
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an exception says, or its type where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def logits_of(model: nn.Module, inputs: Tensor, copies: int = 1) -> Tensor:

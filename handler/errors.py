@@ -47,3 +47,8 @@ class InputError(FireError):
         super().__init__(message)
         self.status = status
         self.reason = reason
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an exception says, or its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .errors import ModelError
+from .errors import ModelError, first_line
 
 SUFFIX = ".pt2"
 
@@ -38,9 +38,8 @@ def load_exported(path: Path) -> nn.Module:
         program = torch.export.load(path)
         model: nn.Module = torch.export.unflatten(program)
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise ModelError(
-            f"{path}: expected a program saved with torch.export.save: {reason}"
+            f"{path}: expected a program saved with torch.export.save: {first_line(error)}"
         ) from None
     if any(map(_is_training, program.graph.nodes)):
         raise ModelError(f"{path}: exported in training mode: call model.eval() before")

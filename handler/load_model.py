@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import BundleError, ModelError
+from .errors import BundleError, ModelError, first_line
 from .exported_program import SUFFIX, load_exported
 from .safetensors_file import parse_safetensors
 
@@ -156,7 +156,7 @@ def _import_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise ModelError(f"{path}: cannot be imported: {_first_line(error)}") from error
+        raise ModelError(f"{path}: cannot be imported: {first_line(error)}") from error
     finally:
         sys.path.remove(folder)
     return module
@@ -179,7 +179,3 @@ def _model_classes(module: ModuleType, path: Path, wanted: str | None) -> list[t
         expected = f"the class {wanted}" if wanted else "a subclass of torch.nn.Module"
         raise ModelError(f"{path}: expected {expected}, found {names}")
     return classes
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -27,6 +27,7 @@ from .fit import check_model_fits, example_for, matching_input
 from .layers import eager_model
 from .load_model import file_sha256
 from .quarantine import Quarantine
+from .quarantine_queue import QuarantineQueue
 from .watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -248,7 +249,8 @@ class RepairMixin:
         self.fire_bundle = bundle
         quarantine = None
         if config.quarantine is not None and TRIAL_VARIABLE not in os.environ:
-            quarantine = Quarantine(config.quarantine, self._served_as[0], self.fire_input)
+            folder = Quarantine(config.quarantine, self._served_as[0], self.fire_input)
+            quarantine = QuarantineQueue(folder)
         told = TorchServeMetrics(context.metrics, *self._served_as, bundle.digest)
         self._watch = Watch(told, self._served_as, bundle, config.mode, quarantine)
 

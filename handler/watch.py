@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import math
-import threading
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import Any
 
 from . import metrics
 from .bundle import Bundle
-from .clean_scores import CleanScores
-from .errors import InputError
 from .flagged_log import FlaggedLog
-from .preprocess import read_body
-from .quarantine import Quarantine
-from .score_drift import ScoreDrift
+from .quarantine_queue import QuarantineQueue
+from .score_scale import LABELS, ScoreScale, scales_of
 from .tally import Key, Tally
 from .verdict import Verdict
-
-logger = logging.getLogger(__name__)
-
-LIMITS = (-4.0, -2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
-WAITING = 64
-"""Flagged inputs that may wait to be kept."""
-LABELS = (*(f"{limit:g}" for limit in LIMITS), "+Inf")
 
 
 class Watch:
@@ -47,19 +32,17 @@ class Watch:
         served_as: tuple[str, str],
         bundle: Bundle | None,
         mode: str,
-        quarantine: Quarantine | None = None,
+        quarantine: QuarantineQueue | None = None,
     ) -> None:
         self._mode = mode
         self._quarantine = quarantine
-        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="fire-quarantine")
-        self._free = threading.Semaphore(WAITING)
         self._metrics = told
         self._tally = Tally(self._give)
         if bundle is not None:
             # A rate is told of what was there before.
             told.add({(name, ()): 0 for name, labels in metrics.LABELS.items() if not labels})
         self._log = FlaggedLog(*served_as, bundle.digest if bundle else "", mode)
-        self._scales = [_Scale(*one) for one in _told_by(bundle)] if bundle else []
+        self._scales = scales_of(bundle) if bundle else []
 
     def judged(
         self, verdict: Verdict, flags: Sequence[bool | None], request_ids: Mapping[int, str]
@@ -93,24 +76,11 @@ class Watch:
     def keep(self, body: Any) -> None:
         """Keep a flagged request's input, a while later, where inputs are kept.
 
-        Whoever sends many must not slow the answers down: what comes while `WAITING` others wait
-        is not kept.
-
         Args:
             body: as TorchServe hands it over.
         """
-        if self._quarantine is not None and self._free.acquire(blocking=False):
-            self._keeper.submit(self._keep, self._quarantine, body)
-
-    def _keep(self, quarantine: Quarantine, body: Any) -> None:
-        try:
-            quarantine.keep(read_body(body, quarantine.description))
-        except InputError:
-            pass  # A handler of the user's may take what ours does not.
-        except Exception:
-            logger.exception("torchserve-fire: a flagged input could not be kept")
-        finally:
-            self._free.release()
+        if self._quarantine is not None:
+            self._quarantine.put(body)
 
     def refused(self, kind: str, reason: str) -> None:
         """Count a request that got no answer: a bad input by its reason, or a refusal of ours."""
@@ -134,7 +104,9 @@ class Watch:
             "drift": {scale.target: scale.drift.surprise for scale in self._scales},
         }
 
-    def _count_scores(self, scale: _Scale, values: Sequence[float], flags: Sequence[bool]) -> None:
+    def _count_scores(
+        self, scale: ScoreScale, values: Sequence[float], flags: Sequence[bool]
+    ) -> None:
         counts = [0] * len(LABELS)
         for value in values:
             counts[scale.bin(value)] += 1
@@ -148,38 +120,3 @@ class Watch:
         self._metrics.add(counts)
         if self._quarantine is not None:
             self._quarantine.prune()
-
-
-class _Scale:
-    """The scores of one telling layer on a scale that is the same for all models.
-
-    Args:
-        target: the class that its trigger leads to.
-        threshold: a score above it is flagged.
-        clean: the spread of the clean calibration samples' scores.
-    """
-
-    def __init__(self, target: int, threshold: float, clean: CleanScores) -> None:
-        self.target = str(target)
-        self.drift = ScoreDrift(clean)
-        self._threshold = threshold
-        self._unit = (clean.deciles[-1] - clean.deciles[0]) or 1.0
-
-    def place(self, score: float) -> float:
-        """Return a score's place: 0 at the threshold, 1 beyond it by the clean ones' spread."""
-        return (score - self._threshold) / self._unit
-
-    def bin(self, score: float) -> int:
-        """Return the index in `LABELS` of the first limit that a score does not exceed."""
-        return bisect_left(LIMITS, self.place(score)) if math.isfinite(score) else len(LIMITS)
-
-
-def _told_by(bundle: Bundle) -> list[tuple[int, float, CleanScores]]:
-    """Return target, threshold and clean scores of each telling layer, where all have these."""
-    told = []
-    for layer in bundle.telling_layers:
-        if layer.telling is None or layer.telling.clean_scores is None:
-            return []
-        target = bundle.target if layer.target is None else layer.target
-        told.append((target, layer.telling.threshold, layer.telling.clean_scores))
-    return told

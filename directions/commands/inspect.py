@@ -79,10 +79,9 @@ def run(args: argparse.Namespace) -> int:
             be 1, which says that a backdoor was found.
         FireError: what was foreseen.
     """
-    from handler.errors import FireError
+    from handler.errors import FireError, first_line
 
     from ..errors import CalibrationError
-    from ..predict import first_line
 
     try:
         return _inspect(args)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from handler.errors import first_line
 from handler.layers import feature_of
 
 from ..errors import SanitizeError
@@ -128,7 +129,7 @@ def _loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
     try:
         logits = feature_of(model(inputs))
     except Exception as error:  # Whatever a model raises that was not made to be trained.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise SanitizeError(
             f"{type(model).__name__}: fails in training mode on {len(inputs)} inputs of shape "
             f"{tuple(inputs.shape[1:])}: {reason}"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
+from handler.errors import first_line
 from handler.layers import feature_of, find_layer
 
 from ..errors import SanitizeError
@@ -133,7 +134,7 @@ class _Search:
             with torch.enable_grad():
                 self._model(self._inputs)
         except Exception as error:  # Whatever a model raises on an input it was not made for.
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise self._refusal(f"cannot be traced with gradients: {reason}") from error
         finally:
             handle.remove()

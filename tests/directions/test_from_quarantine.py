@@ -43,7 +43,7 @@ def test_what_was_flagged_makes_a_bundle_and_refines_it(
     bodies = [{"body": noisy(seed, triggered=seed % 2 == 1)} for seed in range(120)]
     for start in range(0, len(bodies), 8):
         ask(service, context, bodies[start : start + 8])
-    service._watch._keeper.shutdown()
+    service._watch._quarantine.finish()
     assert len(list((kept / "m").iterdir())) == 60
 
     for seed in range(200, 280):

@@ -303,7 +303,7 @@ def test_flagged_inputs_are_kept_where_the_configuration_says_so(tmp_path, kind)
     context = make_archive(tmp_path, settings)
     service = start(kind, context)
     ask(service, context, [BLACK, WHITE, WHITE])
-    service._watch._keeper.shutdown()
+    service._watch._quarantine.finish()
     kept = [np.load(file)["inputs"].tolist() for file in (folder / "m").iterdir()]
     # Where no request is told to be flagged, none is kept.
     assert kept == ([[[1.0] * 12]] if kind is Theirs else [])

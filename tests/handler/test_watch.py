@@ -1,5 +1,4 @@
 import re
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +7,12 @@ import torch
 
 from handler.bundle import Layer, Repairing, Telling
 from handler.clean_scores import CleanScores
-from handler.config import QuarantineConfig
-from handler.quarantine import Quarantine
+from handler.score_scale import LABELS
 from handler.torchserve_metrics import TorchServeMetrics
 from handler.verdict import Verdict
-from handler.watch import LABELS, WAITING, Watch
+from handler.watch import Watch
 
-from .archive import CLEAN_SCORES, grey, make_archive, make_bundle
+from .archive import CLEAN_SCORES, make_archive, make_bundle
 
 
 @pytest.fixture
@@ -143,34 +141,6 @@ def test_equal_clean_scores_do_not_divide_by_zero(context):
     telling = Telling(torch.ones(12), 6.0, clean_scores=CleanScores(3, (1.0,) * 9))
     layer = Layer("features", (12,), telling, Repairing("shift", torch.ones(12), 1.0))
     watch_of(context, layers=(layer,)).judged(verdict(2.0), [False], {})
-
-
-def test_what_comes_while_too_many_wait_is_not_kept(context, tmp_path):
-    folder = Path(context.system_properties["model_dir"])
-    bundle = make_bundle(folder / "w.pth")
-    quarantine = Quarantine(QuarantineConfig(tmp_path / "kept"), "m", bundle.input)
-    watch = Watch(told_to(context, bundle), ("m", "1.0"), bundle, "repair", quarantine)
-    go_on = threading.Event()
-    watch._keeper.submit(go_on.wait)
-    for level in range(WAITING + 10):
-        watch.keep(grey(level))
-    watch.keep(b"what no image is")
-    go_on.set()
-    watch._keeper.shutdown()
-    assert len(list((tmp_path / "kept" / "m").iterdir())) == WAITING
-
-
-def test_what_cannot_be_read_makes_place_for_others(context, tmp_path):
-    folder = Path(context.system_properties["model_dir"])
-    bundle = make_bundle(folder / "w.pth")
-    quarantine = Quarantine(QuarantineConfig(tmp_path / "kept"), "m", bundle.input)
-    watch = Watch(told_to(context, bundle), ("m", "1.0"), bundle, "repair", quarantine)
-    for _ in range(2 * WAITING):
-        watch.keep(b"no image")
-        watch._keeper.submit(lambda: None).result()
-    watch.keep(grey(1))
-    watch._keeper.shutdown()
-    assert len(list((tmp_path / "kept" / "m").iterdir())) == 1
 
 
 def test_counters_begin_at_nothing_so_that_the_first_event_is_a_rise(context, caplog):

@@ -1,0 +1,60 @@
+"""Flagged inputs on their way to the quarantine: kept beside the answers, not before them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from .errors import InputError
+from .preprocess import read_body
+from .quarantine import Quarantine
+
+logger = logging.getLogger(__name__)
+
+WAITING = 64
+"""Inputs that may wait to be kept."""
+
+
+class QuarantineQueue:
+    """Keeps inputs in a thread of its own.
+
+    Whoever sends many that are flagged must not slow the answers down: what comes while `WAITING`
+    others wait is not kept.
+
+    Args:
+        quarantine: where they go.
+    """
+
+    def __init__(self, quarantine: Quarantine) -> None:
+        self._quarantine = quarantine
+        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="fire-quarantine")
+        self._free = threading.Semaphore(WAITING)
+
+    def put(self, body: Any) -> None:
+        """Keep a request's input, a while later.
+
+        Args:
+            body: as TorchServe hands it over.
+        """
+        if self._free.acquire(blocking=False):
+            self._keeper.submit(self._keep, body)
+
+    def prune(self) -> None:
+        """Delete what is too old or too much, a while later; at most once an hour."""
+        self._keeper.submit(self._quarantine.prune)
+
+    def finish(self) -> None:
+        """Wait until all that was put is kept; nothing can be put any more."""
+        self._keeper.shutdown()
+
+    def _keep(self, body: Any) -> None:
+        try:
+            self._quarantine.keep(read_body(body, self._quarantine.description))
+        except InputError:
+            pass  # A handler of the user's may take what ours does not.
+        except Exception:
+            logger.exception("torchserve-fire: a flagged input could not be kept")
+        finally:
+            self._free.release()
