@@ -18,7 +18,8 @@ def ended_in_one_line(command: str) -> Iterator[None]:
         SystemExit: it failed with a FireError, or was interrupted; by SIGTERM and SIGHUP as by
             Ctrl-C, so that servers end with it.
     """
-    for stop in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT, too: in the background of a shell it is ignored.
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, signal.default_int_handler)
     try:
         yield

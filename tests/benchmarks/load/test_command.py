@@ -10,7 +10,8 @@ from handler.errors import FireError
 
 @pytest.fixture(autouse=True)
 def handlers():
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in stops}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
