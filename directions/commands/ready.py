@@ -21,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command's parser."""
     parser = subparsers.add_parser(
         "ready",
-        help="tell by a real prediction whether a model is served with repair",
+        help="tell by a real prediction whether a model is served through a bundle",
         description="Send one prediction, and see that it is answered through a direction bundle. "
         "TorchServe's /ping is Healthy while no worker can load the model; this is not. "
         "Exit status: 0 ready, 1 not ready, 2 the question itself is wrong.",

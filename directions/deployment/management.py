@@ -18,6 +18,15 @@ CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 120.0
 
 
+INVALID_KEY = "InvalidKeyException"
+"""What TorchServe calls the error of a token."""
+
+TOKEN_REFUSED = (
+    "TorchServe refused the token: none was given, or it is wrong or expired; give --key-file, or "  # noqa: S105
+    "renew the tokens there (README: Swap)"
+)
+
+
 class ServerError(FireError):
     """TorchServe refused a request, or could not be reached.
 
@@ -182,10 +191,11 @@ class Management:
             body = {}
         if answer.status_code >= 400:
             told = body if isinstance(body, dict) else {}
-            kind = TokenError if told.get("type") == "InvalidKeyException" else ServerError
-            raise kind(
+            if told.get("type") == INVALID_KEY:
+                raise TokenError(f"{where}: {TOKEN_REFUSED}", answer.status_code)
+            raise ServerError(
                 f"{where}: TorchServe refused with status {answer.status_code}: "
-                f"{told.get('message') or answer.text[:200] or answer.reason}",
+                f"{told.get('message') or ' '.join(answer.text[:200].split()) or answer.reason}",
                 answer.status_code,
             )
         return body
@@ -246,6 +256,8 @@ def _parse(entry: Mapping[str, Any]) -> ModelVersion:
 
 
 def _reason(error: Exception) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "the server's certificate is not signed by a trusted authority: give --ca"
     if isinstance(error, requests.ConnectionError) and "refused" in str(error):
         return "connection refused: is the server running?"
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -15,7 +15,7 @@ from handler.bundle import InputDescription
 from handler.errors import FireError
 
 from .load_as_worker import Body
-from .management import Management, open_session
+from .management import INVALID_KEY, TOKEN_REFUSED, Management, TokenError, open_session
 from .probes import random_bodies
 
 BUNDLE_HEADER = "x-fire-bundle"
@@ -59,6 +59,8 @@ def described_body(management: Management, probe: Probe) -> Body:
         model = management.describe(
             probe.name, probe.version, customized=True, timeout=probe.timeout
         )
+    except TokenError:
+        raise  # The server may be as ready as can be.
     except FireError as error:
         raise NotReadyError(str(error)) from error
     told: Any = model.customized
@@ -81,6 +83,7 @@ def check_ready(probe: Probe, body: Body) -> str:
 
     Raises:
         NotReadyError: there is no such answer within the timeout.
+        TokenError: the token was refused.
     """
     url = f"{probe.inference.rstrip('/')}/predictions/{quote(probe.name, safe='')}"
     if probe.version is not None:
@@ -102,6 +105,8 @@ def check_ready(probe: Probe, body: Body) -> str:
         answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
         and answer.headers.get(FLAGGED_HEADER) == "true"
     )
+    if INVALID_KEY in answer.text and answer.status_code == HTTPStatus.BAD_REQUEST:
+        raise TokenError(f"POST {url}: {TOKEN_REFUSED}", answer.status_code)
     if answer.status_code != HTTPStatus.OK and not refused:
         said = " ".join(answer.text.split())[:200]
         raise NotReadyError(f"POST {url}: status {answer.status_code}, expected 200: {said}")

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -292,7 +293,18 @@ class TorchServe:
         if missing := [name for name in names if name not in self._settings]:
             # Without them TorchServe would show a certificate that it makes up at each start.
             raise FireError(f"{self._config}: https needs {' and '.join(missing)}, in PEM")
-        return fingerprint_of(self.folder / self._settings["certificate_file"])
+        key, certificate = (self.folder / self._settings[name] for name in names)
+        fingerprint = fingerprint_of(certificate)
+        if not key.is_file():
+            raise FireError(f"{self._config}: private_key_file: {key}: no such file")
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+        except ssl.SSLError as error:
+            raise FireError(
+                f"{self._config}: private_key_file: {key}: not the key of {certificate}, in PEM "
+                f"without a password ({error.reason or 'unreadable'})"
+            ) from None
+        return fingerprint
 
     def _check_ports(self) -> None:
         urls = [self.addresses.inference, self.addresses.management, self.addresses.metrics]

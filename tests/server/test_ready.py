@@ -57,7 +57,6 @@ def test_a_repaired_model_is_ready(
         ("nobody", (), "status 404"),
         ("tiny", ("--version", "9"), "status 404"),
         ("tiny", ("--bundle", "0" * 64), f"expected {'0' * 64}"),
-        ("tiny", ("--inference-token", "wrong"), "status 400, expected 200"),
         ("tiny", ("--inference", "http://127.0.0.1:9"), "no answer (ConnectionError"),
         ("tiny", ("--management", "http://127.0.0.1:9"), "is the server running"),
     ],
@@ -82,6 +81,16 @@ def test_a_bad_input_file_is_not_taken_for_a_server_that_is_not_ready(
 ) -> None:
     assert ready(server, "tiny", "--input", str(tmp_path / "no.png")) == 2
     assert "no.png: cannot be read: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("which", ["--inference-token", "--token"])
+def test_a_refused_token_is_not_taken_for_a_server_that_is_not_ready(
+    server: TorchServe, which: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ready(server, "tiny", which, "wrong") == 2
+    said = capsys.readouterr().err
+    assert "TorchServe refused the token" in said
+    assert said.count("\n") == 1
 
 
 @pytest.fixture

@@ -36,10 +36,10 @@ def test_without_a_token(capsys, command):
 
 
 def test_a_token_that_is_refused(tmp_path, capsys, command):
-    assert "refused with status 400: Token refused" in refused(capsys, *command, "--token", "old")
+    assert "TorchServe refused the token" in refused(capsys, *command, "--token", "old")
     keys = {name: {"key": "old"} for name in ("management", "inference", "API")}
     (tmp_path / "key_file.json").write_text(json.dumps(keys))
-    assert "refused with status 400: Token refused" in refused(capsys, *command)
+    assert "TorchServe refused the token" in refused(capsys, *command)
 
 
 def test_a_key_file_that_is_not_there(tmp_path, capsys, command):

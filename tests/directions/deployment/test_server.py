@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from directions.deployment.properties import find_config
 from directions.deployment.server import Tokens, TorchServe, read_tokens
 from directions.signing_key import KEY_VARIABLE
 from handler.errors import FireError
+from tests.server.certificates import write_certificates
 
 
 def test_a_taken_port_is_told_and_nothing_is_started(tmp_path: Path) -> None:
@@ -54,6 +56,23 @@ def test_https_needs_a_certificate(tmp_path: Path) -> None:
     with pytest.raises(FireError, match=r"server.pem: cannot read the certificate"):
         TorchServe(tmp_path, settings=settings, folder=tmp_path).start()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_https_needs_the_key_of_its_certificate(tmp_path: Path) -> None:
+    settings = {
+        "metrics_address": "https://127.0.0.1:1",
+        "private_key_file": "key.pem",
+        "certificate_file": "server.pem",
+    }
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    one, other = (write_certificates(tmp_path / name) for name in ("one", "other"))
+    shutil.copy(one.server, tmp_path / "server.pem")
+    with pytest.raises(FireError, match=r"private_key_file: .*key.pem: no such file"):
+        TorchServe(tmp_path, settings=settings, folder=tmp_path).start()
+    shutil.copy(other.key, tmp_path / "key.pem")
+    with pytest.raises(FireError, match=r"key.pem: not the key of .*server.pem"):
+        TorchServe(tmp_path, settings=settings, folder=tmp_path).start()
 
 
 def test_an_interpreter_without_torchserve_is_told(tmp_path: Path) -> None:
