@@ -33,6 +33,16 @@ class Case:
     statuses: tuple[int, ...]
 
 
+MODE_STATUSES = {
+    "tiff-F": (400,),
+    "ppm-F": (400,),
+    # Pillow 12 cannot read these where they are so small, not even what it wrote itself.
+    "bmp-P": (200, 400),
+    "tiff-YCbCr": (200, 400),
+}
+"""Of images of each format and mode, where they are not simply answered."""
+
+
 def deep(depth: int) -> list[Any]:
     nested: list[Any] = []
     for _ in range(depth):
@@ -70,7 +80,7 @@ def strange_images() -> list[Case]:
         Case(f"metadata-{k}", {"body": v}, EITHER) for k, v in damaged_images.metadata().items()
     ]
     cases += [
-        Case(f"mode-{k}", {"body": v}, (400,) if k in ("tiff-F", "ppm-F") else (200,))
+        Case(f"mode-{k}", {"body": v}, MODE_STATUSES.get(k, (200,)))
         for k, v in damaged_images.modes().items()
     ]
     cases += [
