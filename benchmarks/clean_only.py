@@ -5,41 +5,27 @@
 The build is given clean images, and searches the model for its triggers; what it comes to is
 measured on the attacker's, which the build never sees. Then the bundle is refined from what it
 flags in a stream of requests, by nobody's labels. The benign twins are searched, too: nothing is to
-be named there. A run that was interrupted goes on where it stopped.
+be named there. A run that was interrupted goes on where it stopped; first bundles are kept in the
+cache.
 """
 
 from __future__ import annotations
 
-import re
-import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import nn
 from tqdm import tqdm
-
-from directions.budget import Budget
-from directions.build import BuildOptions
-from directions.build_reconstructed import build_reconstructed
-from directions.errors import NoTriggerError
-from directions.reconstruct.methods import AFFORDABLE
-from handler.bundle import Bundle
-from handler.errors import FireError
 
 from . import fire
 from .bootstrap import draw_stream, refine_on
+from .first_bundle import draw_clean, obtain_first
 from .measure import draw_test_images, hold, measure_baseline
 from .options import parse_options
-from .samples import ImageSamples, unlabelled
 from .victims.catalogue import benign_twin
-from .victims.data import Images, load_data
+from .victims.data import load_data
 from .victims.train import obtain_backdoored, obtain_victim
 
 RESULTS = Path(__file__).parent / "results" / "clean_only.json"
-CLEAN = 500
-SEED = 0
 SHARES = (0.01, 0.05, 0.2)
 """Of the requests in a stream: triggered ones."""
 
@@ -58,18 +44,22 @@ def main() -> None:
                 victim, attack = obtain_backdoored(recipe, data, args.cache)
                 benign = obtain_victim(benign_twin(recipe), data, args.cache)
                 held = hold(attack, images)
-                built, bundle = build(victim.model, clean)
+                first = obtain_first(victim, clean, args.cache)
                 row = {
                     "victim": recipe.name,
                     "baseline": asdict(measure_baseline(victim.model, benign.model, held)),
                     "target": victim.target,
-                    **built,
+                    **first.row,
                 }
-                if bundle is not None:
-                    row |= fire.measure(victim.model, bundle, held)
+                if first.bundle is not None:
+                    row |= fire.measure(victim.model, first.bundle, held)
                     row["refined"] = {
                         str(share): refine_on(
-                            victim.model, bundle, clean, draw_stream(attack, stream, share), held
+                            victim.model,
+                            first.bundle,
+                            clean,
+                            draw_stream(attack, stream, share),
+                            held,
                         )
                         for share in SHARES
                     }
@@ -77,44 +67,9 @@ def main() -> None:
             progress.update()
         for name, recipe in twins.items():
             if name not in done:
-                built, _ = build(obtain_victim(recipe, data, args.cache).model, clean)
-                results.replace(name, [{"victim": name, **built}])
+                first = obtain_first(obtain_victim(recipe, data, args.cache), clean, args.cache)
+                results.replace(name, [{"victim": name, **first.row}])
             progress.update()
-
-
-def draw_clean(pool: Images) -> ImageSamples:
-    """Return the clean images that builds are given, without their labels."""
-    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(SEED))
-    return unlabelled(pool.at(order[:CLEAN]), "clean")
-
-
-def build(model: nn.Module, clean: ImageSamples) -> tuple[dict[str, Any], Bundle | None]:
-    """Build a bundle by all affordable methods, told nothing but clean images.
-
-    Returns:
-        The classes that were named, what was told and how long it took; and the bundle, or None
-        where nothing was found or what was found cannot be repaired.
-    """
-    told: list[str] = []
-    start, bundle, refused = time.monotonic(), None, {}
-    try:
-        bundle = build_reconstructed(
-            fire.loaded(model),
-            fire.CONFIG,
-            clean,
-            methods=AFFORDABLE,
-            options=BuildOptions(seed=SEED),
-            budget=Budget(),
-            tell=told.append,
-        )
-    except NoTriggerError as error:
-        told.append(str(error))
-    except FireError as error:
-        refused = {"refused": str(error)}
-    named = [int(found[1]) for line in told if (found := re.match(r"class (\d+) stands out", line))]
-    seconds = round(time.monotonic() - start, 1)
-    row = {"named": list(dict.fromkeys(named)), "told": told, "seconds": seconds, **refused}
-    return row, bundle
 
 
 if __name__ == "__main__":

@@ -1,0 +1,87 @@
+"""The first bundle of a victim: built of clean images alone, and kept, since it takes minutes."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from directions.budget import Budget
+from directions.build import BuildOptions
+from directions.build_reconstructed import build_reconstructed
+from directions.errors import NoTriggerError
+from directions.reconstruct.methods import AFFORDABLE
+from directions.save_bundle import save_bundle
+from handler.bundle import Bundle, load_bundle
+from handler.errors import FireError
+
+from . import fire
+from .kept import write_json
+from .samples import ImageSamples, unlabelled
+from .victims.data import Images
+from .victims.train import Victim
+
+CLEAN = 500
+SEED = 0
+
+
+@dataclass(frozen=True)
+class First:
+    """What a build from clean images alone came to.
+
+    Attributes:
+        row: for the results: the classes that were `named`, what was `told`, how many `seconds` it
+            took, and why it was `refused` where nothing that was found can be repaired.
+        bundle: None where nothing was found, or it was refused.
+    """
+
+    row: Mapping[str, Any]
+    bundle: Bundle | None
+
+
+def draw_clean(pool: Images) -> ImageSamples:
+    """Return the clean images that builds are given, without their labels."""
+    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(SEED))
+    return unlabelled(pool.at(order[:CLEAN]), "clean")
+
+
+def obtain_first(victim: Victim, clean: ImageSamples, cache: Path) -> First:
+    """Return what a build comes to: from the cache, else built now and kept there."""
+    name = f"first-{victim.recipe.name}-{victim.weights_sha256[:16]}"
+    row, bundle = cache / f"{name}.json", cache / f"{name}.safetensors"
+    if not row.exists():
+        first = _build(victim.model, clean)
+        if first.bundle is not None:
+            save_bundle(first.bundle, bundle)
+        write_json(first.row, row)
+    return First(json.loads(row.read_text()), load_bundle(bundle) if bundle.exists() else None)
+
+
+def _build(model: nn.Module, clean: ImageSamples) -> First:
+    told: list[str] = []
+    start, bundle, refused = time.monotonic(), None, {}
+    try:
+        bundle = build_reconstructed(
+            fire.loaded(model),
+            fire.CONFIG,
+            clean,
+            methods=AFFORDABLE,
+            options=BuildOptions(seed=SEED),
+            budget=Budget(),
+            tell=told.append,
+        )
+    except NoTriggerError as error:
+        told.append(str(error))
+    except FireError as error:
+        refused = {"refused": str(error)}
+    named = [int(found[1]) for line in told if (found := re.match(r"class (\d+) stands out", line))]
+    seconds = round(time.monotonic() - start, 1)
+    row = {"named": list(dict.fromkeys(named)), "told": told, "seconds": seconds, **refused}
+    return First(row, bundle)
