@@ -24,15 +24,16 @@ class Group:
         folds: the fold that each sample is held out from, (N,) int64.
         logits: the model's, before any repair, (N, classes).
         reference: the class that each should be predicted as, (N,) int64; None where nobody knows.
-        partner_probabilities: those that the model gives the classes for the clean partner of
-            each, (N, classes) float32; None without pairs.
+        expected: the probabilities of the classes that each should have, (N, classes) float32: the
+            model's for its clean partner, or what repairs agree on where neither partner nor class
+            is known; None without pairs, and before repairs were tried.
     """
 
     inputs: Tensor
     folds: Tensor
     logits: Tensor
     reference: Tensor | None
-    partner_probabilities: Tensor | None = None
+    expected: Tensor | None = None
 
     @property
     def predictions(self) -> Tensor:
@@ -42,9 +43,9 @@ class Group:
     @property
     def partners_right(self) -> Tensor | None:
         """Whether the model is right on each one's clean partner, (N,) bool; None without pairs."""
-        if self.partner_probabilities is None or self.reference is None:
+        if self.expected is None or self.reference is None:
             return None
-        return self.partner_probabilities.argmax(1) == self.reference
+        return self.expected.argmax(1) == self.reference
 
     def by_fold(self, which: Tensor, batch_size: int = 64) -> Iterator[tuple[int, Tensor]]:
         """Yield the samples of `which`, (N,) bool, as (fold, their indices), batch by batch."""

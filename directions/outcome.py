@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from handler.corrections import project
 
+from .consensus import probability_of_others
 from .held_out import Group, HeldOut
 from .predict import logits_of
 from .record import record_features
@@ -24,6 +25,9 @@ class Outcome:
     the share of right answers does, and the best of many candidates is one that chance favoured.
     Of triggered samples with a clean partner it is the mean of that and of what the probabilities
     have in common with those that the model gives the partner: all of them together say still more.
+    Where neither partner nor class is known, it is the mean of how sure the model is that a sample
+    is not what the attacker wants, and of what the probabilities have in common with those that
+    repairs agree on (`directions.consensus`).
 
     Attributes:
         clean: (N,) float32.
@@ -56,17 +60,26 @@ def outcome_of(held_out: HeldOut, clean: Tensor, triggered: Tensor, target: int 
     )
 
 
+def unwanted_classes(group: Group, target: int | None) -> Tensor:
+    """Return what the attacker wants each sample to be called, (N,) int64.
+
+    Args:
+        group: the samples.
+        target: as `outcome_of` takes it.
+    """
+    return group.predictions if target is None else torch.full_like(group.predictions, target)
+
+
 def _value(logits: Tensor, group: Group, target: int | None) -> Tensor:
     probabilities = logits.softmax(1)
     if group.reference is None:
-        # Nobody knows the true class: how sure the model is that it is not what is wanted.
-        confidence, predicted = probabilities.max(1)
-        return confidence * (predicted != (group.predictions if target is None else target))
-    right = probabilities.gather(1, group.reference[:, None]).flatten()
-    if group.partner_probabilities is None:
+        right = probability_of_others(probabilities, unwanted_classes(group, target))
+    else:
+        right = probabilities.gather(1, group.reference[:, None]).flatten()
+    if group.expected is None:
         return right
     # What two distributions share is 1 less their total variation distance.
-    shared = torch.minimum(probabilities, group.partner_probabilities).sum(1)
+    shared = torch.minimum(probabilities, group.expected).sum(1)
     return (right + shared) / 2
 
 

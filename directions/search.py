@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from handler.bundle import Layer, Repairing
 
+from .consensus import agreed_probabilities
 from .errors import CalibrationError
 from .held_out import HeldOut
-from .outcome import Outcome, outcome_of, score_tellers
+from .outcome import Outcome, outcome_of, score_tellers, unwanted_classes
 from .progress import Progress
 from .repairs import REPAIRS, SHIFTS, TRANSPORTS
 from .run_repairs import run_repairs
@@ -45,6 +46,11 @@ class Candidate:
     layer: str
     estimator: str
     strength: float = 1.0
+
+
+Ran = tuple[Candidate, tuple[Tensor, Tensor]]
+"""A candidate, and the logits of the held-out clean (N, classes) and triggered samples (M, classes)
+after it."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +227,10 @@ class Search:
         total = len(self._layers) * len(estimators) + refined * len(others)
         with Progress("choosing layers", total + REPAIRS_TO_REFINE * len(STRENGTHS)) as progress:
             first = [Candidate(layer, e) for layer in self._layers for e in estimators]
-            choices = self._try(first, progress)
+            ran = self._run(first, progress)
+            if self._held_out.triggered.reference is None and (ran := list(ran)):
+                self._expect_what_is_agreed([triggered for _, (_, triggered) in ran])
+            choices = self._judge(ran)
             best_layers = list(dict.fromkeys(choice.repair.layer for choice in choices))
             second = [Candidate(layer, e) for layer in best_layers[:refined] for e in others]
             choices = sorted(choices + self._try(second, progress), key=lambda c: -c.worth)
@@ -265,16 +274,17 @@ class Search:
         return separates(clean, triggered[self._eligible[1]])
 
     def _try(self, candidates: Iterable[Candidate], progress: Progress) -> list[Choice]:
-        choices = []
+        return self._judge(self._run(candidates, progress))
+
+    def _run(self, candidates: Iterable[Candidate], progress: Progress) -> Iterable[Ran]:
         by_layer: dict[str, list[Candidate]] = {}
         for candidate in candidates:
             by_layer.setdefault(candidate.layer, []).append(candidate)
         for of_layer in by_layer.values():
-            choices += self._try_at_one_layer(of_layer)
+            yield from self._run_at_one_layer(of_layer)
             progress.advance(len(of_layer))
-        return sorted(choices, key=lambda c: -c.worth)
 
-    def _try_at_one_layer(self, candidates: Sequence[Candidate]) -> list[Choice]:
+    def _run_at_one_layer(self, candidates: Sequence[Candidate]) -> Iterable[Ran]:
         estimated = {}
         for candidate in candidates:
             clean_range = self._clean_range(candidate)
@@ -290,15 +300,34 @@ class Search:
             clean=self._clean_to_run,
             triggered=self._eligible[1],
         )
+        return zip(estimated, results, strict=True)
+
+    def _expect_what_is_agreed(self, logits: Sequence[Tensor]) -> None:
+        """Expect of triggered samples of unknown class what repairs make of them together.
+
+        Args:
+            logits: of the triggered samples, (M, classes), after each repair.
+        """
+        clean, triggered = self._held_out.clean, self._held_out.triggered
+        # What no repair was run on would agree with itself.
+        ran = self._eligible[1]
+        unwanted = unwanted_classes(triggered, self._wanted)[ran]
+        expected = triggered.logits.softmax(1)
+        expected[ran] = agreed_probabilities([each[ran] for each in logits], unwanted)
+        self._held_out = replace(self._held_out, triggered=replace(triggered, expected=expected))
+        self._before = outcome_of(self._held_out, clean.logits, triggered.logits, self._wanted)
+
+    def _judge(self, ran: Iterable[Ran]) -> list[Choice]:
+        """Return what to make of each candidate, the best first."""
         choices = []
-        for candidate, logits in zip(estimated, results, strict=True):
+        for candidate, logits in ran:
             repaired = outcome_of(self._held_out, *logits, self._wanted)
             if self._form != "gated":
                 choices.append(self._ungated(candidate, repaired))
             else:
                 gated = [self._gated(candidate, repaired, teller) for teller in self._telling]
                 choices.append(max(gated, key=lambda c: c.worth))
-        return choices
+        return sorted(choices, key=lambda c: -c.worth)
 
     def _ungated(self, repair: Candidate, repaired: Outcome) -> Choice:
         before = self._before

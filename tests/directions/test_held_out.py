@@ -91,9 +91,9 @@ def test_without_labels_what_the_partner_is_predicted_as_is_right(tmp_path):
 def test_of_pairs_the_probabilities_of_the_partner_are_kept(tmp_path):
     groups = held(tmp_path, 10, 3, partners=[5, 2, 7])
     expected = logits_for([1, 2, 3]).softmax(1)
-    torch.testing.assert_close(groups.triggered.partner_probabilities, expected)
-    assert groups.clean.partner_probabilities is None
-    assert held(tmp_path, 10, 3).triggered.partner_probabilities is None
+    torch.testing.assert_close(groups.triggered.expected, expected)
+    assert groups.clean.expected is None
+    assert held(tmp_path, 10, 3).triggered.expected is None
 
 
 def test_without_labels_and_partners_nobody_knows(tmp_path):

@@ -12,14 +12,14 @@ from directions.tellers import TELLERS
 from tests.directions.backdoored import TENSOR, loaded, tensor_sets
 
 
-def group(logits, reference, folds=None, inputs=None, partner_probabilities=None):
+def group(logits, reference, folds=None, inputs=None, expected=None):
     logits = torch.as_tensor(logits, dtype=torch.float32)
     return Group(
         torch.zeros(len(logits), 6) if inputs is None else inputs,
         torch.zeros(len(logits), dtype=torch.int64) if folds is None else torch.tensor(folds),
         logits,
         None if reference is None else torch.tensor(reference),
-        None if partner_probabilities is None else torch.tensor(partner_probabilities),
+        None if expected is None else torch.tensor(expected),
     )
 
 
@@ -49,7 +49,7 @@ def test_a_surer_answer_is_worth_more():
 
 def test_of_pairs_half_is_what_the_partner_was_answered():
     partners = [[0.25, 0.5, 0.25]] * 3
-    triggered = group([SURE_OF_0] * 3, [1, 1, 0], partner_probabilities=partners)
+    triggered = group([SURE_OF_0] * 3, [1, 1, 0], expected=partners)
     held_out = HeldOut(group([SURE_OF_0], [0]), triggered)
     logits = torch.tensor([[0.25, 0.5, 0.25], [0.5, 0.5, 1e-9], [1.0, 1e-9, 1e-9]]).log()
     values = outcome_of(held_out, held_out.clean.logits, logits, target=2).triggered.tolist()

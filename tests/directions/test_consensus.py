@@ -1,0 +1,96 @@
+import pytest
+import torch
+
+from directions.consensus import agreed_probabilities, probability_of_others
+from directions.held_out import Group, HeldOut
+from directions.outcome import outcome_of
+
+SAMPLES, CLASSES = 60, 4
+UNWANTED = torch.zeros(SAMPLES, dtype=torch.int64)
+TRUTH = 1 + torch.arange(SAMPLES) % 3
+
+
+def says(classes, sureness=5.0):
+    """Logits of a repair that predicts these classes."""
+    return sureness * torch.nn.functional.one_hot(classes, CLASSES).float()
+
+
+def right_but_for(share, seed):
+    """Logits of a repair that is wrong on a share of the samples, of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    wrong = torch.rand(SAMPLES, generator=generator) < share
+    others = 1 + torch.randint(0, 3, (SAMPLES,), generator=generator)
+    return says(torch.where(wrong, others, TRUTH))
+
+
+def test_what_one_repair_says_is_agreed():
+    agreed = agreed_probabilities([torch.tensor([[9.0, 0.0, 0.0], [9.0, 0.0, 0.0]])], UNWANTED[:2])
+    # Of what is left beside the unwanted class, each half.
+    torch.testing.assert_close(agreed, torch.tensor([[0, 0.5, 0.5]] * 2))
+
+
+def test_each_is_a_distribution_over_the_other_classes():
+    agreed = agreed_probabilities([right_but_for(0.3, seed) for seed in range(4)], UNWANTED)
+    assert agreed.shape == (SAMPLES, CLASSES)
+    torch.testing.assert_close(agreed.sum(1), torch.ones(SAMPLES))
+    assert not agreed[:, 0].any()
+
+
+def test_the_many_are_right_where_each_is_often_wrong():
+    repairs = [right_but_for(0.5, seed) for seed in range(9)]
+    alone = [float((each.argmax(1) == TRUTH).float().mean()) for each in repairs]
+    together = agreed_probabilities(repairs, UNWANTED).argmax(1)
+    assert max(alone) < 0.8
+    assert float((together == TRUTH).float().mean()) > 0.9
+
+
+@pytest.mark.parametrize("sureness", [5.0, 50.0])
+def test_many_that_say_the_same_of_all_samples_say_nothing(sureness):
+    constant = [says(torch.full((SAMPLES,), 3), sureness)] * 6
+    few = [right_but_for(0.2, seed) for seed in range(3)]
+    agreed = agreed_probabilities([*constant, *few], UNWANTED)
+    assert float((agreed.argmax(1) == TRUTH).float().mean()) > 0.9
+
+
+def test_the_order_of_repairs_and_of_samples_does_not_matter():
+    repairs = [right_but_for(0.4, seed) for seed in range(5)]
+    agreed = agreed_probabilities(repairs, UNWANTED)
+    torch.testing.assert_close(agreed_probabilities(repairs[::-1], UNWANTED), agreed)
+    turned = agreed_probabilities([each.flip(0) for each in repairs], UNWANTED)
+    torch.testing.assert_close(turned.flip(0), agreed)
+
+
+def test_no_repair_leads_to_another_class():
+    certain = torch.tensor([[200.0, 0.0, 0.0]])
+    agreed = agreed_probabilities([certain, certain], torch.tensor([0]))
+    assert torch.equal(agreed, torch.zeros(1, 3))
+
+
+def test_each_sample_may_have_an_unwanted_class_of_its_own():
+    agreed = agreed_probabilities([says(TRUTH)], TRUTH)
+    assert not agreed.gather(1, TRUTH[:, None]).any()
+
+
+def test_probability_of_others():
+    probabilities = torch.tensor([[0.6, 0.4], [0.3, 0.7]])
+    assert probability_of_others(probabilities, torch.tensor([0, 0])).tolist() == pytest.approx(
+        [0, 0.7]
+    )
+
+
+def test_a_repair_that_wipes_out_the_content_is_worth_less_than_one_that_recovers_it():
+    logits = says(UNWANTED, 50.0)
+    empty, folds = torch.zeros(SAMPLES, 1), torch.zeros(SAMPLES, dtype=torch.int64)
+    wiped, recovered = says(torch.full((SAMPLES,), 2), 50.0), right_but_for(0.1, 0)
+    others = [right_but_for(0.3, seed) for seed in range(1, 5)]
+
+    def worth(repaired, expected):
+        held_out = HeldOut(
+            Group(empty, folds, logits, TRUTH), Group(empty, folds, logits, None, expected)
+        )
+        return float(outcome_of(held_out, logits, repaired, target=0).triggered.mean())
+
+    agreed = agreed_probabilities([wiped, recovered, *others], UNWANTED)
+    # How sure it is, alone, speaks for the wrong one.
+    assert worth(wiped, None) > worth(recovered, None)
+    assert worth(wiped, agreed) < worth(recovered, agreed)
