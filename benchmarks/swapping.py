@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,7 @@ from handler.bundle import load_bundle
 
 from .kept import write_json
 from .load.command import ended_in_one_line
+from .load.steady import steady_traffic, wait_for
 from .serving_tables import swapping_table
 
 RESULTS = Path(__file__).parent / "results" / "swapping.json"
@@ -102,11 +101,12 @@ def measure(demo: DemoFiles, folder: Path, args: argparse.Namespace) -> dict[str
             server.management, server.addresses.inference, server.tokens.inference, store
         )
         memory = {}
-        with _steady_traffic(server, images, args.clients) as answered:
+        clients = [_asker(server, images) for _ in range(args.clients)]
+        with steady_traffic(clients) as answered:
             for number in tqdm(range(1, args.swaps + 1), desc="swaps"):
                 bundle = other if number % 2 else demo.bundle
                 swap_bundle(target, MODEL, bundle, report=lambda _: None)
-                _wait_for(answered, args.requests)
+                wait_for(answered, args.requests)
                 if number in (2, args.swaps):
                     memory[number] = _sizes(server)
     failed = [each for each in answered if each.status != 200]
@@ -163,7 +163,7 @@ def _images(demo: DemoFiles) -> list[bytes]:
     return [file.read_bytes() for file in files]
 
 
-def _asker(server: TorchServe, images: Sequence[bytes]) -> Any:
+def _asker(server: TorchServe, images: Sequence[bytes]) -> Callable[[int], Answered]:
     session = open_session(server.tokens.inference)
     url = f"{server.addresses.inference}/predictions/{MODEL}"
 
@@ -178,37 +178,6 @@ def _asker(server: TorchServe, images: Sequence[bytes]) -> Any:
         return Answered(image, 200, answer.json(), answer.headers.get("x-fire-bundle", ""))
 
     return ask
-
-
-@contextmanager
-def _steady_traffic(
-    server: TorchServe, images: Sequence[bytes], clients: int
-) -> Iterator[list[Answered]]:
-    """Send requests until the block ends, which sees the answers so far."""
-    answered: list[Answered] = []
-    stop = threading.Event()
-
-    def work(first: int) -> None:
-        ask, index = _asker(server, images), first
-        while not stop.is_set():
-            answered.append(ask(index))
-            index += clients
-
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answered
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-
-
-def _wait_for(answered: Sequence[Answered], more: int) -> None:
-    enough = len(answered) + more
-    while len(answered) < enough:
-        threading.Event().wait(0.05)
 
 
 def _sizes(server: TorchServe) -> dict[str, float]:

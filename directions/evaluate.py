@@ -11,12 +11,13 @@ from torch import Tensor
 from handler.attach import RepairHandle, attach
 from handler.bundle import Bundle
 from handler.config import HandlerConfig
+from handler.example_input import example_for
 from handler.load_model import LoadedModel
 
 from .errors import SamplesError
 from .evidence import gather_evidence
 from .metrics import Figures, class_list
-from .predict import device_of, logits_of
+from .predict import logits_of
 from .progress import Progress
 from .samples import Samples, iterate
 from .target import MIN_GAIN, TargetFinding
@@ -57,7 +58,7 @@ def evaluate_bundle(
             f"{bundle.input.shape}"
         )
     unrepaired = observe_unrepaired(loaded.model, evidence, names_file)
-    example = described.example().to(device_of(loaded.model))
+    example = example_for(loaded.model, described)
     with (
         Progress("evaluating the repair", len(clean) + len(triggered)) as progress,
         attach(loaded.model, bundle.layers, example, target=bundle.target) as handle,

@@ -12,9 +12,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from .digest import file_sha256
 from .errors import SignatureError
 from .fields import shown
-from .load_model import file_sha256
 from .signature import verify_signature
 
 SIGNATURE_FILE = "archive_signature.json"

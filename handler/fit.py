@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-
-from torch import Tensor, nn
 
 from .bundle import Bundle, InputDescription
 from .config import HandlerConfig
 from .errors import BundleError, ConfigError
-from .layers import device_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,18 +44,6 @@ def check_model_fits(
     if not allow_other_weights:
         raise BundleError(message)
     logger.warning("torchserve-fire: %s; ALLOWED by handler: allow_other_weights", message)
-
-
-def example_for(model: nn.Module, description: InputDescription) -> Tensor:
-    """Return one input of zeros as the model takes it, (1, *shape).
-
-    It is on the model's device; numbers that are no integers have the model's own precision, which
-    a handler may have halved.
-    """
-    example = description.example().to(device_of(model))
-    tensors = itertools.chain(model.parameters(), model.buffers())
-    dtypes = (tensor.dtype for tensor in tensors if tensor.is_floating_point())
-    return example.to(next(dtypes, example.dtype)) if example.is_floating_point() else example
 
 
 def matching_input(config: HandlerConfig, bundle: Bundle) -> InputDescription:

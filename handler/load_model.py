@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import sys
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .digest import file_sha256
 from .errors import BundleError, ModelError, first_line
 from .exported_program import SUFFIX, load_exported
 from .safetensors_file import parse_safetensors
@@ -129,15 +129,6 @@ def load_weights(path: Path) -> Mapping[str, Tensor]:
             "checkpoint around it"
         )
     return weights
-
-
-def file_sha256(path: Path | str) -> str:
-    """Return the SHA-256 of a file, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _import_file(path: Path) -> ModuleType:

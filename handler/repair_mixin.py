@@ -22,12 +22,14 @@ from .archive_signature import check_archive_folder
 from .attach import RepairHandle, attach
 from .bundle import BUNDLE_FILE, Bundle, InputDescription, Layer, load_bundle
 from .config import HandlerConfig, parse_config
+from .digest import file_sha256
 from .errors import ConfigError, FireError, ModelError
-from .fit import check_model_fits, example_for, matching_input
+from .example_input import example_for
+from .fit import check_model_fits, matching_input
 from .layers import eager_model
-from .load_model import file_sha256
 from .quarantine import Quarantine
 from .quarantine_queue import QuarantineQueue
+from .verdict import Verdict
 from .watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -115,14 +117,15 @@ class RepairMixin:
         """
         if _asks_description(data, context):
             return [self.describe_handle()]
-        before = self._corrections.passes_made if self._corrections else 0
+        corrections = self._corrections
+        before = corrections.passes_made if corrections else 0
         answers: list[Any] = super().handle(data, context)  # type: ignore[misc]
         if not isinstance(answers, list) or len(answers) != len(data):
             return answers  # TorchServe answers the whole batch with an error.
-        passes = self._corrections.passes_made - before if self._corrections else 0
+        passes = corrections.passes_made - before if corrections else 0
         flags = self._flags(len(data), passes)
-        if flags is not None and self._corrections is not None:
-            self._take_note(data, flags, context)
+        if corrections and flags and any(flag is not None for flag in flags):
+            self._take_note(data, flags, corrections.verdict, context)
         for i, answer in enumerate(answers):
             if context.get_response_status(i)[0] < HTTPStatus.BAD_REQUEST:
                 flag = None if flags is None else flags[i]
@@ -209,13 +212,9 @@ class RepairMixin:
         if config.trusted_keys:
             # Before the handler's own `initialize`, which reads the model file and the weights.
             check_archive_folder(path, config.trusted_keys)
-        # Without it the mixin can be imported where there is no TorchServe.
-        from .torchserve_metrics import TorchServeMetrics
-
-        told = TorchServeMetrics(context.metrics, *self._served_as, "")
-        self._watch = Watch(told, self._served_as, None, config.mode)
         super().initialize(context)  # type: ignore[misc]
         if config.mode == "off":
+            self._watch = self._watch_by(None, context)
             self.fire_input = _describe_unrepaired(config, path / BUNDLE_FILE)
             return
         model = _checked_model(self.model)
@@ -239,6 +238,8 @@ class RepairMixin:
                 f"{source}: handler: quarantine: needs a bundle with a layer that tells; this one "
                 "corrects every input, and every input would be kept"
             )
+        # Before the example is tried: it may be refused, which is counted.
+        self._watch = self._watch_by(bundle, context)
         self._corrections = attach(
             self.model,
             bundle.layers,
@@ -247,12 +248,20 @@ class RepairMixin:
             mode="repair" if config.mode == "repair" else "observe",
         )
         self.fire_bundle = bundle
-        quarantine = None
-        if config.quarantine is not None and TRIAL_VARIABLE not in os.environ:
+
+    def _watch_by(self, bundle: Bundle | None, context: Any) -> Watch:
+        """Return what follows this worker's judgements by a bundle; by None, there are none."""
+        # Without it the mixin can be imported where there is no TorchServe.
+        from .torchserve_metrics import TorchServeMetrics
+
+        config, quarantine = self.fire_config, None
+        if bundle and config.quarantine is not None and TRIAL_VARIABLE not in os.environ:
             folder = Quarantine(config.quarantine, self._served_as[0], self.fire_input)
             quarantine = QuarantineQueue(folder)
-        told = TorchServeMetrics(context.metrics, *self._served_as, bundle.digest)
-        self._watch = Watch(told, self._served_as, bundle, config.mode, quarantine)
+        told = TorchServeMetrics(
+            context.metrics, *self._served_as, "" if bundle is None else bundle.digest
+        )
+        return Watch(told, self._served_as, bundle, config.mode, quarantine)
 
     def _example(self, folder: Path, source: str) -> Tensor | Callable[[], Any]:
         """Return what the corrections are proved on: zeros, or the request in the example's file.
@@ -291,11 +300,11 @@ class RepairMixin:
             flags[position] = flag
         return flags
 
-    def _take_note(self, data: list[Any], flags: list[bool | None], context: Any) -> None:
+    def _take_note(
+        self, data: list[Any], flags: list[bool | None], verdict: Verdict, context: Any
+    ) -> None:
         """Count what was judged, and keep what was flagged."""
-        if self._corrections is None or not any(flag is not None for flag in flags):
-            return
-        self._watch.judged(self._corrections.verdict, flags, context.request_ids or {})
+        self._watch.judged(verdict, flags, context.request_ids or {})
         for row, flag in zip(data, flags, strict=True):
             if flag:
                 self._watch.keep(self.body_of(row))

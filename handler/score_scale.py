@@ -14,6 +14,11 @@ LABELS = (*(f"{limit:g}" for limit in LIMITS), "+Inf")
 """Of the bins of a histogram, as Prometheus calls them."""
 
 
+def bin_of(place: float) -> int:
+    """Return the index in `LABELS` of the first limit that a place does not exceed."""
+    return bisect_left(LIMITS, place) if math.isfinite(place) else len(LIMITS)
+
+
 class ScoreScale:
     """The scores of one telling layer on a scale that is the same for all models.
 
@@ -32,10 +37,6 @@ class ScoreScale:
     def place(self, score: float) -> float:
         """Return a score's place: 0 at the threshold, 1 beyond it by the clean ones' spread."""
         return (score - self._threshold) / self._unit
-
-    def bin(self, score: float) -> int:
-        """Return the index in `LABELS` of the first limit that a score does not exceed."""
-        return bisect_left(LIMITS, self.place(score)) if math.isfinite(score) else len(LIMITS)
 
 
 def scales_of(bundle: Bundle) -> list[ScoreScale]:

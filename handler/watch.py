@@ -10,7 +10,7 @@ from . import metrics
 from .bundle import Bundle
 from .flagged_log import FlaggedLog
 from .quarantine_queue import QuarantineQueue
-from .score_scale import LABELS, ScoreScale, scales_of
+from .score_scale import LABELS, ScoreScale, bin_of, scales_of
 from .tally import Key, Tally
 from .verdict import Verdict
 
@@ -66,7 +66,8 @@ class Watch:
             # Of several layers, the one that shows most is the one that has flagged.
             places = [scale.place(value) for value in values]
             shown = [a if b is None else max(a, b) for a, b in zip(places, shown, strict=True)]
-            self._count_scores(scale, values, judged_flags)
+            self._count_places(scale, places)
+            self._follow_drift(scale, values, judged_flags)
         each = iter(shown)
         for i, flag in enumerate(flags):
             place = None if flag is None else next(each)
@@ -104,14 +105,16 @@ class Watch:
             "drift": {scale.target: scale.drift.surprise for scale in self._scales},
         }
 
-    def _count_scores(
-        self, scale: ScoreScale, values: Sequence[float], flags: Sequence[bool]
-    ) -> None:
+    def _count_places(self, scale: ScoreScale, places: Sequence[float]) -> None:
         counts = [0] * len(LABELS)
-        for value in values:
-            counts[scale.bin(value)] += 1
+        for place in places:
+            counts[bin_of(place)] += 1
         for label, count in zip(LABELS, accumulate(counts), strict=True):
             self._tally.add(metrics.SCORES, count, scale.target, label)
+
+    def _follow_drift(
+        self, scale: ScoreScale, values: Sequence[float], flags: Sequence[bool]
+    ) -> None:
         clean = [value for value, flag in zip(values, flags, strict=True) if not flag]
         if scale.drift.add(clean) and scale.drift.surprise is not None:
             self._metrics.set(metrics.DRIFT, round(scale.drift.surprise, 2), scale.target)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from handler.bundle import Bundle, InputDescription, Layer, Repairing, Telling, bundle_to_parts
 from handler.clean_scores import CleanScores
-from handler.load_model import file_sha256
+from handler.digest import file_sha256
 from tests.tiny_net import trained
 
 CLASSES = ("north-west", "north-east", "south-west", "south-east")

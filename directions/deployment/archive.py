@@ -22,8 +22,9 @@ import handler
 from handler.archive_signature import SIGNATURE_FILE
 from handler.bundle import BUNDLE_FILE, load_bundle
 from handler.config import HandlerConfig, load_config
+from handler.digest import file_sha256
 from handler.errors import FireError
-from handler.load_model import check_model_files, file_sha256
+from handler.load_model import check_model_files
 
 from ..bundle_signature import check_bundle_signature
 from ..write_file import check_writable

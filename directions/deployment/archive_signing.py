@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 import zipfile
@@ -13,14 +12,12 @@ from typing import IO
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from handler.archive_signature import SIGNATURE_FILE, check_digest, check_names, list_files
+from handler.digest import CHUNK_BYTES, file_sha256, stream_sha256
 from handler.errors import SignatureError
-from handler.load_model import file_sha256
 from handler.signature import verify_signature
 
 from ..signing_key import sign_files
 from .reproducible_zip import write_entries
-
-CHUNK_BYTES = 1 << 20
 
 
 def sign_folder(folder: Path, key: Ed25519PrivateKey) -> None:
@@ -83,7 +80,7 @@ def _read(archive: Path) -> tuple[dict[str, str], bytes | None]:
                     if name == SIGNATURE_FILE:
                         signature = entry.read()
                     else:
-                        digests[name] = _sha256(entry)
+                        digests[name] = stream_sha256(entry)
     except OSError:
         raise
     except Exception:  # On a crafted file, zipfile raises many kinds.
@@ -116,10 +113,3 @@ def _same_bytes(one: IO[bytes], other: IO[bytes]) -> bool:
             return False
         if not left:
             return True
-
-
-def _sha256(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(CHUNK_BYTES):
-        digest.update(chunk)
-    return digest.hexdigest()

@@ -172,12 +172,6 @@ def version_of(archive: Path) -> str:
         return str(json.loads(packed.read(MANIFEST))["model"].get("modelVersion"))
 
 
-def bundle_digest_of(archive: Path) -> str:
-    """Return the SHA-256 of the bundle in an archive."""
-    with _some_files_of(archive) as (folder, _):
-        return load_bundle(folder / BUNDLE_FILE).digest
-
-
 def differ_only_in_change(one: Path, other: Path) -> bool:
     """Whether two archives hold the same but for bundle, mode, manifest and signature."""
     contents, configs = [], []

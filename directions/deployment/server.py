@@ -121,6 +121,7 @@ class TorchServe:
         self._python = python
         self._temporary: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._pinned: str | None = None
 
     @property
     def addresses(self) -> Addresses:
@@ -152,9 +153,7 @@ class TorchServe:
     @property
     def management(self) -> Management:
         """A client of its management API."""
-        return Management(
-            self.addresses.management, self.tokens.management, pinned=self._certificate()
-        )
+        return Management(self.addresses.management, self.tokens.management, pinned=self._pinned)
 
     @property
     def pid(self) -> int:
@@ -183,7 +182,7 @@ class TorchServe:
             if archive != "ALL" and not (self.model_store / archive).exists():
                 raise FireError(f"--models {model}: no such archive in {self.model_store}")
         java = find_java()
-        self._certificate()
+        self._pinned = self._check_certificate()
         self._check_ports()
         temporary = self._temporary_folder()
         for file in (self.key_file, self.console):
@@ -284,8 +283,8 @@ class TorchServe:
         path.write_text(f"{self._config.read_text(encoding='utf-8')}\n\n{changed}")
         return path
 
-    def _certificate(self) -> str | None:
-        """Return the fingerprint of the certificate that it shows over https, None without."""
+    def _check_certificate(self) -> str | None:
+        """Return the fingerprint of the certificate that it will show over https, None without."""
         urls = (self.addresses.inference, self.addresses.management, self.addresses.metrics)
         if not any(url.startswith("https:") for url in urls):
             return None
@@ -327,7 +326,7 @@ class TorchServe:
     def _is_ready(self) -> bool:
         try:
             management = self.management
-            with open_session(self.tokens.inference, pinned=self._certificate()) as session:
+            with open_session(self.tokens.inference, pinned=self._pinned) as session:
                 ping = session.get(f"{self.addresses.inference}/ping", timeout=5)
             if ping.status_code not in (200, 500):
                 return False

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from handler.errors import ModelError
-from handler.load_model import file_sha256, load_model, load_weights
+from handler.load_model import load_model, load_weights
 
 NET = """
 import torch
@@ -197,9 +197,3 @@ def test_damaged_weights(files, tmp_path, name):
             load_weights(tmp_path / name)
         assert str(raised.value).splitlines() == [str(raised.value)]
         assert name in str(raised.value)
-
-
-def test_a_large_file_is_hashed_in_pieces(tmp_path):
-    data = bytes(range(256)) * 10_000
-    (tmp_path / "f").write_bytes(data)
-    assert file_sha256(tmp_path / "f") == hashlib.sha256(data).hexdigest()

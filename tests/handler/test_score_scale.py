@@ -1,7 +1,7 @@
 import pytest
 
 from handler.clean_scores import CleanScores
-from handler.score_scale import LABELS, ScoreScale
+from handler.score_scale import LABELS, ScoreScale, bin_of
 
 CLEAN = CleanScores(40, (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5))
 
@@ -19,12 +19,12 @@ CLEAN = CleanScores(40, (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5))
 def test_a_score_has_its_place_and_bin(score, place, label):
     scale = ScoreScale(0, 6.0, CLEAN)
     assert scale.place(score) == place
-    assert LABELS[scale.bin(score)] == label
+    assert LABELS[bin_of(scale.place(score))] == label
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_no_number_is_beyond_all_limits(score):
-    assert LABELS[ScoreScale(0, 6.0, CLEAN).bin(score)] == "+Inf"
+    assert LABELS[bin_of(ScoreScale(0, 6.0, CLEAN).place(score))] == "+Inf"
 
 
 def test_equal_clean_scores_do_not_divide_by_zero():

@@ -11,7 +11,7 @@ from benchmarks.load.grpc_stubs import load_stubs
 from directions.deployment import swap
 from directions.deployment.load_as_worker import Answer, Body, load_as_worker
 from handler.bundle import BUNDLE_FILE
-from handler.load_model import file_sha256
+from handler.digest import file_sha256
 
 
 @pytest.fixture(scope="session")

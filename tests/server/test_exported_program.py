@@ -10,7 +10,7 @@ import torch
 
 from directions.deployment.archive import ArchiveInputs, package_archive
 from directions.deployment.server import TorchServe
-from handler.load_model import file_sha256
+from handler.digest import file_sha256
 from tests.tiny import CLASSES, TinyFiles, image, write_bundle
 from tests.tiny_net import trained
 

@@ -16,23 +16,17 @@ import pytest
 import requests
 
 from directions.deployment import swap
-from directions.deployment.archive import ArchiveInputs, package_archive
 from directions.deployment.management import Management
 from directions.deployment.next_archive import next_version
 from directions.deployment.server import TorchServe
 from directions.deployment.swap import Target, swap_bundle
 from handler.bundle import load_bundle
+from tests.server.registered import registered_tiny
 from tests.tiny import CLASSES, TinyFiles, image
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("each_bundle_loaded_once")]
 
 NAME = "cut"
-BOUNDS = {
-    "batch_size": 4,
-    "max_batch_delay": 10,
-    "response_timeout": 60,
-    "startup_timeout": 60,
-}
 # Where a swap stops: the management API's method, the end of its path, and when of that call.
 # The new archive lies under another name in the model store.
 WRITING = ("replace", "", "during")
@@ -55,24 +49,8 @@ STEPS = (
 def model(
     server: TorchServe, tiny: TinyFiles, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    file = package_archive(
-        ArchiveInputs(
-            NAME,
-            "1.0",
-            tiny.model_file,
-            tiny.serialized_file,
-            tiny.config(tmp_path_factory.mktemp("config")),
-            tiny.bundle,
-            extra_files=str(tiny.names),
-        ),
-        server.model_store,
-    )
-    server.management.register(file.name, NAME, workers=1, **BOUNDS)
-    yield NAME
-    (version,) = server.management.describe_all(NAME)
-    server.management.unregister(NAME, version.version)
-    for path in server.model_store.glob(f"{NAME}-*"):
-        path.unlink()
+    with registered_tiny(server, tiny, NAME, tmp_path_factory.mktemp("config")):
+        yield NAME
 
 
 @pytest.fixture

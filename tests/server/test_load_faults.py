@@ -19,9 +19,11 @@ from typing import Any
 import grpc
 import pytest
 
+from benchmarks.load.steady import steady_traffic, wait_for
 from directions.deployment.server import TorchServe
 from handler.bundle import load_bundle
 from tests.server.traffic import (
+    PAUSE_SECONDS,
     Client,
     Outcome,
     body_of,
@@ -30,8 +32,6 @@ from tests.server.traffic import (
     is_triggered,
     rest_client,
     send_each,
-    steady_traffic,
-    wait_for,
 )
 from tests.tiny import TinyFiles
 
@@ -107,7 +107,7 @@ def test_killed_workers_come_back_repaired_and_no_answer_is_wrong(
 ) -> None:
     before = set(server.management.describe(model).workers)
     assert len(before) == WORKERS
-    with steady_traffic([rest_client(server, model) for _ in range(16)]) as outcomes:
+    with steady_traffic([rest_client(server, model) for _ in range(16)], PAUSE_SECONDS) as outcomes:
         wait_for(outcomes, 100)
         for pid in before:
             os.kill(pid, signal.SIGKILL)

@@ -15,16 +15,10 @@ import requests
 from directions.commands.main import main
 from directions.deployment.server import TorchServe
 from handler.bundle import BUNDLE_FILE, load_bundle
+from tests.server.registered import BOUNDS
 from tests.tiny import TinyFiles, image
 
 pytestmark = pytest.mark.server
-
-BOUNDS = {
-    "batch_size": 1,
-    "max_batch_delay": 10,
-    "response_timeout": 60,
-    "startup_timeout": 60,
-}
 
 
 def ready(server: TorchServe, model: str, *more: str) -> int:

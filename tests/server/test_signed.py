@@ -17,11 +17,10 @@ from directions.deployment.server import TorchServe
 from directions.signing_key import KEY_VARIABLE
 from handler.bundle import load_bundle
 from tests.keys import KEY, PRIVATE, PUBLIC
+from tests.server.registered import BOUNDS
 from tests.tiny import TinyFiles, image
 
 pytestmark = pytest.mark.server
-
-BOUNDS = {"batch_size": 4, "max_batch_delay": 20, "response_timeout": 60, "startup_timeout": 120}
 
 
 def digest_served(server: TorchServe) -> str:

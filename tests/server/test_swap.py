@@ -9,54 +9,32 @@ from pathlib import Path
 import pytest
 import requests
 
+from benchmarks.load.steady import steady_traffic, wait_for
 from directions.commands.main import main
-from directions.deployment.archive import MANIFEST, ArchiveInputs, package_archive
+from directions.deployment.archive import MANIFEST
 from directions.deployment.management import ServerError
 from directions.deployment.next_archive import next_version
 from directions.deployment.server import TorchServe
 from directions.deployment.swap import Target, swap_bundle
 from handler.bundle import BUNDLE_FILE, load_bundle
 from handler.errors import FireError
-from tests.server.traffic import Client, is_bad, is_right, rest_client, steady_traffic, wait_for
+from tests.server.registered import BOUNDS, registered_tiny
+from tests.server.traffic import PAUSE_SECONDS, Client, is_bad, is_right, rest_client
 from tests.tiny import TinyFiles, image
 
 pytestmark = pytest.mark.server
 
 NAME = "swapped"
-BOUNDS = {
-    "batch_size": 4,
-    "max_batch_delay": 300,
-    "response_timeout": 60,
-    "startup_timeout": 60,
-}
 
 
 @pytest.fixture(scope="module")
 def model(
     server: TorchServe, tiny: TinyFiles, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """A model with one version of one worker; each test leaves one, of whatever number."""
-    archive = package_archive(
-        ArchiveInputs(
-            NAME,
-            "1.0",
-            tiny.model_file,
-            tiny.serialized_file,
-            tiny.config(tmp_path_factory.mktemp("config")),
-            tiny.bundle,
-            extra_files=str(tiny.names),
-        ),
-        server.model_store,
-    )
-    server.management.register(archive.name, NAME, workers=1, **BOUNDS)
-    yield NAME
-    default = server.management.describe(NAME).version
-    for version in [v.version for v in server.management.describe_all(NAME)]:
-        if version != default:
-            server.management.unregister(NAME, version)
-    server.management.unregister(NAME, default)
-    for path in server.model_store.glob(f"{NAME}-*"):
-        path.unlink()
+    folder = tmp_path_factory.mktemp("config")
+    # Long enough that requests wait for others, and are answered in batches.
+    with registered_tiny(server, tiny, NAME, folder, delay=300):
+        yield NAME
 
 
 @pytest.fixture
@@ -139,7 +117,7 @@ def swap_under_load(server: TorchServe, serves: Path, following: list[Path]) -> 
     """
     version = server.management.describe(NAME).version
     old = load_bundle(serves).digest
-    with steady_traffic(clients(server)) as outcomes:
+    with steady_traffic(clients(server), PAUSE_SECONDS) as outcomes:
         for file in following:
             begun, new = len(outcomes), load_bundle(file).digest
             wait_for(outcomes, 20)
@@ -191,7 +169,7 @@ def test_a_new_version_that_does_not_answer_is_taken_away_again_under_load(
     server: TorchServe, model: str, current: str, bundle: Path
 ) -> None:
     before = archives(server)
-    with steady_traffic(clients(server)) as outcomes:
+    with steady_traffic(clients(server), PAUSE_SECONDS) as outcomes:
         with pytest.raises(FireError, match=f"status 400, expected 200.*{current} serves on"):
             swap_bundle(target(server, "wrong"), model, bundle)
         wait_for(outcomes, 20)

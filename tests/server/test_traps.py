@@ -48,17 +48,12 @@ import pytest
 
 from directions.deployment.management import ServerError
 from directions.deployment.server import TorchServe
+from tests.server.registered import BOUNDS
 
 pytestmark = pytest.mark.server
 
 NAME = "trap"
 OOPS = "raise RuntimeError('no such device')\n"
-BOUNDS = {
-    "batch_size": 1,
-    "max_batch_delay": 10,
-    "response_timeout": 60,
-    "startup_timeout": 60,
-}
 
 
 def changed_archive(source: Path, target: Path, entry: str, change: Callable[[str], str]) -> None:

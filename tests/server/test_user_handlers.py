@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from directions.deployment.archive import ArchiveInputs, package_archive
 from directions.deployment.server import TorchServe
 from handler.bundle import Bundle, InputDescription, Layer, Repairing, Telling, bundle_to_parts
-from handler.load_model import file_sha256
+from handler.digest import file_sha256
 from tests.tiny import image, write_bundle
 from tests.tiny_net import trained
 

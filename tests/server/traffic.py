@@ -11,8 +11,7 @@ import io
 import json
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +25,7 @@ LEVELS, STEP = 14, 9
 NUMBERS = LEVELS**3
 TOLERANCE = 1e-4
 PAUSE_SECONDS = 0.01
+"""Between a client's requests: a worker that is being started needs its share of few cores."""
 BAD = (
     b"not an image",
     image(1)[:60],
@@ -150,39 +150,6 @@ def send_each(clients: Sequence[Client], count: int) -> list[Outcome]:
     for thread in threads:
         thread.join()
     return outcomes
-
-
-@contextmanager
-def steady_traffic(clients: Sequence[Client]) -> Iterator[list[Outcome]]:
-    """Send requests until the block ends, which sees the outcomes so far."""
-    outcomes: list[Outcome] = []
-    stop = threading.Event()
-
-    def work(first: int, client: Client) -> None:
-        index = first
-        # A worker that is being started needs its share of few cores.
-        while not stop.wait(PAUSE_SECONDS):
-            outcomes.append(client(index))
-            index += len(clients)
-
-    threads = [
-        threading.Thread(target=work, args=(first, client)) for first, client in enumerate(clients)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        yield outcomes
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-
-
-def wait_for(outcomes: Sequence[Outcome], more: int) -> None:
-    """Wait until this many more requests were answered."""
-    enough = len(outcomes) + more
-    while len(outcomes) < enough:
-        threading.Event().wait(0.02)
 
 
 def _levels(index: int) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from directions.pool.methods import METHODS
 from directions.reconstruct.methods import METHODS as RECONSTRUCTIONS
 from directions.reconstruct.settings import SearchSettings
 from handler.bundle import load_bundle
-from handler.load_model import file_sha256
+from handler.digest import file_sha256
 from tests.directions.backdoored import (
     clean_inputs,
     labels_of,

@@ -5,7 +5,8 @@ from safetensors.torch import save_file
 from directions.commands.main import main
 from directions.commands.sanitize import OPTIONS
 from directions.sanitize.methods import METHODS
-from handler.load_model import file_sha256, load_model, load_weights
+from handler.digest import file_sha256
+from handler.load_model import load_model, load_weights
 from tests.directions.backdoored import write_images
 from tests.tiny_net import trained
 

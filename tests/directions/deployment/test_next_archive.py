@@ -11,7 +11,6 @@ from directions.deployment.archive_signing import verify_archive
 from directions.deployment.load_as_worker import Body
 from directions.deployment.next_archive import (
     Change,
-    bundle_digest_of,
     check_packed_here,
     differ_only_in_change,
     must_be_signed,
@@ -20,7 +19,6 @@ from directions.deployment.next_archive import (
     version_of,
 )
 from handler.archive_signature import SIGNATURE_FILE, check_archive_folder
-from handler.bundle import load_bundle
 from handler.errors import FireError, SignatureError
 from tests.keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
 from tests.tiny import TinyFiles
@@ -74,7 +72,7 @@ def test_the_successor_of_a_signed_archive_is_signed(
     verify_archive(paths[0], [PUBLIC])
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert version_of(paths[0]) == "1.1"
-    assert bundle_digest_of(paths[0]) == load_bundle(tiny.other_bundle).digest
+    assert Change(tiny.other_bundle).is_made_in(paths[0])
     assert differ_only_in_change(paths[0], signed_archive)
 
 
@@ -120,7 +118,8 @@ def test_another_mode_in_an_archive(store: Path, tiny: TinyFiles, tmp_path: Path
         values = [yaml.safe_load(packed.read("model-config.yaml")) for packed in (before, after)]
     assert [each["handler"].pop("mode") for each in values] == ["repair", "observe"]
     assert values[0] == values[1]
-    assert bundle_digest_of(new) == bundle_digest_of(old)
+    assert Change(tiny.bundle).is_made_in(old)
+    assert Change(tiny.bundle).is_made_in(new)
     assert differ_only_in_change(old, new)
 
 

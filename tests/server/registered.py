@@ -1,0 +1,47 @@
+"""Models that tests register on the running server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from directions.deployment.archive import ArchiveInputs, package_archive
+from directions.deployment.server import TorchServe
+from tests.tiny import TinyFiles
+
+BOUNDS = {
+    "batch_size": 4,
+    "max_batch_delay": 10,
+    "response_timeout": 60,
+    "startup_timeout": 60,
+}
+
+
+@contextmanager
+def registered_tiny(
+    server: TorchServe, tiny: TinyFiles, name: str, folder: Path, *, delay: int = 10
+) -> Iterator[None]:
+    """Serve a model with one version of one worker; the block leaves one, of whatever number."""
+    archive = package_archive(
+        ArchiveInputs(
+            name,
+            "1.0",
+            tiny.model_file,
+            tiny.serialized_file,
+            tiny.config(folder),
+            tiny.bundle,
+            extra_files=str(tiny.names),
+        ),
+        server.model_store,
+    )
+    bounds = {**BOUNDS, "max_batch_delay": delay}
+    server.management.register(archive.name, name, workers=1, **bounds)
+    yield
+    default = server.management.describe(name).version
+    for version in [v.version for v in server.management.describe_all(name)]:
+        if version != default:
+            server.management.unregister(name, version)
+    server.management.unregister(name, default)
+    for path in server.model_store.glob(f"{name}-*"):
+        path.unlink()
