@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 
@@ -24,16 +23,16 @@ def agreed_probabilities(logits: Sequence[Tensor], unwanted: Tensor) -> Tensor:
         unwanted: the class that each sample certainly is not, (M,) int64.
 
     Returns:
-        (M, classes) float32: what the repairs say of all other classes than the unwanted one, each
-        weighted by the square of that eigenvector, so that a few that agree closely outweigh many
-        that hardly do. All are 0 where no repair leads to another class.
+        (M, classes) float32: what the repairs say, each weighted by the square of that eigenvector,
+        so that a few that agree closely outweigh many that hardly do; 0 for the class that is
+        unwanted. A row's sum is how sure they are that the sample is of another class: it is low
+        for a clean sample that came among the triggered ones, which they leave where it is.
     """
     said = torch.stack([each.float().softmax(1) for each in logits])
     said.scatter_(2, unwanted[None, :, None].expand(len(said), -1, 1), 0.0)
     centred = (said - said.mean(1, keepdim=True)).flatten(1)
     leading = torch.linalg.eigh((centred @ centred.T).double()).eigenvectors[:, -1]
-    agreed = torch.einsum("r,rmc->mc", (leading**2).float(), said)
-    return F.normalize(agreed, p=1, dim=1)
+    return torch.einsum("r,rmc->mc", (leading**2).float(), said)
 
 
 def probability_of_others(probabilities: Tensor, unwanted: Tensor) -> Tensor:

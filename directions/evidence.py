@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from .errors import SamplesError
-from .samples import Samples, TensorFileSamples
+from .samples import Samples
+from .tensor_samples import TensorFileSamples
 
 ROWS_COMPARED = 64
 """Of two files of tensors, to see whether their rows are pairs."""

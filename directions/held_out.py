@@ -25,8 +25,9 @@ class Group:
         logits: the model's, before any repair, (N, classes).
         reference: the class that each should be predicted as, (N,) int64; None where nobody knows.
         expected: the probabilities of the classes that each should have, (N, classes) float32: the
-            model's for its clean partner, or what repairs agree on where neither partner nor class
-            is known; None without pairs, and before repairs were tried.
+            model's for its clean partner; where neither partner nor class is known, what repairs
+            agree on, whose sum is less than 1 where they do not agree that it should be another.
+            None without pairs, and before repairs were tried.
     """
 
     inputs: Tensor

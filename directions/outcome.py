@@ -27,7 +27,7 @@ class Outcome:
     have in common with those that the model gives the partner: all of them together say still more.
     Where neither partner nor class is known, it is the mean of how sure the model is that a sample
     is not what the attacker wants, and of what the probabilities have in common with those that
-    repairs agree on (`directions.consensus`).
+    repairs agree on (`directions.consensus`), times how sure these are that it is triggered.
 
     Attributes:
         clean: (N,) float32.
@@ -74,13 +74,18 @@ def _value(logits: Tensor, group: Group, target: int | None) -> Tensor:
     probabilities = logits.softmax(1)
     if group.reference is None:
         right = probability_of_others(probabilities, unwanted_classes(group, target))
-    else:
-        right = probabilities.gather(1, group.reference[:, None]).flatten()
-    if group.expected is None:
-        return right
-    # What two distributions share is 1 less their total variation distance.
-    shared = torch.minimum(probabilities, group.expected).sum(1)
-    return (right + shared) / 2
+        if group.expected is None:
+            return right
+        # A sample that is likely to be clean has little say.
+        sure = group.expected.sum(1)
+        return (sure * right + _shared(sure[:, None] * probabilities, group.expected)) / 2
+    right = probabilities.gather(1, group.reference[:, None]).flatten()
+    return right if group.expected is None else (right + _shared(probabilities, group.expected)) / 2
+
+
+def _shared(one: Tensor, other: Tensor) -> Tensor:
+    # Of distributions it is 1 less their total variation distance.
+    return torch.minimum(one, other).sum(1)
 
 
 def score_tellers(

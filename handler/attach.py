@@ -21,7 +21,7 @@ from torch.utils.hooks import RemovableHandle
 from .batch import batch_size, holds_samples, is_per_sample, replace_samples, select_samples
 from .bundle import Layer, Repair, Repairing, repairs_of
 from .corrections import AffineTransport, LocalReplacement, MeanShift, OneSidedClamp, Projection
-from .errors import AttachError, RepairError
+from .errors import AttachError, RepairError, first_line
 from .layers import device_of, feature_of, find_layer, is_compiled, with_feature
 from .verdict import Judge, Verdict, judge
 
@@ -383,7 +383,7 @@ def attach(
     except BaseException as error:
         handle.detach()
         if isinstance(error, Exception) and not isinstance(error, AttachError):
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            reason = first_line(error)
             raise AttachError(f"the corrections do not fit the model: {reason}") from error
         raise
     return handle

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import BundleError
+from .errors import BundleError, first_line
 from .fields import shown
 
 MAX_HEADER_BYTES = 100_000_000
@@ -124,8 +124,9 @@ def parse_json_object(data: bytes, where: str) -> dict[str, Any]:
     except BundleError:
         raise
     except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise BundleError(f"{where}: damaged: expected a JSON object ({reason})") from None
+        raise BundleError(
+            f"{where}: damaged: expected a JSON object ({first_line(error)})"
+        ) from None
     if not isinstance(value, dict):
         raise BundleError(f"{where}: expected a JSON object, found {type(value).__name__}")
     return value

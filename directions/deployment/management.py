@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import requests
 
-from handler.errors import FireError
+from handler.errors import FireError, first_line
 
 from .trust import PinnedAdapter, check_authorities
 
@@ -260,4 +260,4 @@ def _reason(error: Exception) -> str:
         return "the server's certificate is not signed by a trusted authority: give --ca"
     if isinstance(error, requests.ConnectionError) and "refused" in str(error):
         return "connection refused: is the server running?"
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return first_line(error)

@@ -8,7 +8,7 @@ from directions.build import BuildOptions, build_bundle
 from directions.build_reconstructed import build_reconstructed
 from directions.errors import NoTriggerError
 from directions.reconstruct.find_triggers import find_triggers
-from directions.samples import TensorFileSamples
+from directions.tensor_samples import TensorFileSamples
 from handler.attach import attach
 from handler.bundle import InputDescription
 from handler.load_model import LoadedModel

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -25,15 +27,24 @@ def right_but_for(share, seed):
 
 def test_what_one_repair_says_is_agreed():
     agreed = agreed_probabilities([torch.tensor([[9.0, 0.0, 0.0], [9.0, 0.0, 0.0]])], UNWANTED[:2])
-    # Of what is left beside the unwanted class, each half.
-    torch.testing.assert_close(agreed, torch.tensor([[0, 0.5, 0.5]] * 2))
+    left = math.exp(-9) / (1 + 2 * math.exp(-9))
+    torch.testing.assert_close(agreed, torch.tensor([[0, left, left]] * 2))
 
 
-def test_each_is_a_distribution_over_the_other_classes():
-    agreed = agreed_probabilities([right_but_for(0.3, seed) for seed in range(4)], UNWANTED)
+def test_what_is_left_of_the_unwanted_class_is_what_they_are_not_sure_of():
+    repairs = [right_but_for(0.3, seed) for seed in range(4)]
+    agreed = agreed_probabilities(repairs, UNWANTED)
     assert agreed.shape == (SAMPLES, CLASSES)
-    torch.testing.assert_close(agreed.sum(1), torch.ones(SAMPLES))
     assert not agreed[:, 0].any()
+    others = 1 - repairs[0].softmax(1)[:, 0]  # The same for each.
+    torch.testing.assert_close(agreed.sum(1), others)
+
+
+def test_of_a_sample_that_no_repair_moves_nothing_is_expected():
+    moved = torch.arange(SAMPLES) % 4 != 0
+    repairs = [says(torch.where(moved, TRUTH, 0), 50.0)] * 3
+    agreed = agreed_probabilities(repairs, UNWANTED)
+    torch.testing.assert_close(agreed.sum(1), moved.float())
 
 
 def test_the_many_are_right_where_each_is_often_wrong():

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from directions.errors import SamplesError
 from directions.evidence import Evidence, gather_evidence
 from directions.folds import FOLDS, MIN_SAMPLES, assign_folds
-from directions.samples import TensorFileSamples, open_samples
+from directions.samples import open_samples
+from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import TENSOR, tensor_sets, write_tensors
 
 

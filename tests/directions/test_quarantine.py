@@ -3,7 +3,7 @@ import torch
 
 from directions.errors import CalibrationError, NoTriggerError, SamplesError
 from directions.quarantine import clean_quarantine
-from directions.samples import TensorFileSamples
+from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, stamp_second, write_tensors
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.pool.pools import METHODS

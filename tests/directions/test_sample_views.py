@@ -1,7 +1,8 @@
 import torch
 
 from directions.sample_views import SomeSamples
-from directions.samples import TensorFileSamples, open_samples
+from directions.samples import open_samples
+from directions.tensor_samples import TensorFileSamples
 from handler.config import HandlerConfig
 from tests.directions.backdoored import TENSOR, write_images, write_tensors
 

@@ -7,7 +7,7 @@ from directions.budget import Budget
 from directions.inspection import shadow_models
 from directions.inspection.meta_classifier import MIN_SHADOWS, MetaClassifier
 from directions.inspection.shadow_models import train_shadow
-from directions.samples import TensorFileSamples
+from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import write_tensors
 from tests.directions.inspection.shadows import LABELS, inputs, known_trojan, network, task
 

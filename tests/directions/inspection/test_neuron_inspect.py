@@ -5,7 +5,7 @@ from torch import nn
 from directions.budget import Budget
 from directions.inspection.inspection import Inspection
 from directions.inspection.neuron_inspect import BATCH, neuron_inspect, saliency_maps
-from directions.samples import TensorFileSamples
+from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import write_tensors
 from tests.directions.inspection.nets import SIZE, QuadrantNet
 

@@ -7,7 +7,7 @@ from directions.inspection.reconstructions import ReconstructedTriggers
 from directions.no_samples import NoSamples
 from directions.reconstruct.settings import OWN_VALUES, SearchSettings
 from directions.reconstruct.subject import MIN_INPUTS
-from directions.samples import TensorFileSamples
+from directions.tensor_samples import TensorFileSamples
 from handler.bundle import InputDescription
 from tests.directions.backdoored import write_tensors
 from tests.directions.inspection.nets import SIZE, QuadrantNet

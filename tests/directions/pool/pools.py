@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from directions.samples import Samples, TensorFileSamples
+from directions.samples import Samples
+from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, stamp_second, write_tensors
 
 METHODS = ("activation-clustering", "spectral-signatures", "mahalanobis")

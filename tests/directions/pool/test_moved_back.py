@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from directions.pool.moved_back import certainty, mean_features, see_other_classes
-from directions.samples import TensorFileSamples
+from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import write_tensors
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.pool.pools import pool_of

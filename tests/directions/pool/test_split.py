@@ -3,7 +3,7 @@ import torch
 
 from directions.errors import CalibrationError, NoTriggerError
 from directions.pool.split import Split, split_pool
-from directions.samples import TensorFileSamples
+from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import clean_inputs, labels_of, write_tensors
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.pool.pools import METHODS, pool_of

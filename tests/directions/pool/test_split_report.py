@@ -9,7 +9,7 @@ from PIL import Image
 from directions.errors import OutputError
 from directions.pool.split import Split
 from directions.pool.split_report import COLUMNS, MOST_SHOWN, write_split_report
-from directions.samples import TensorFileSamples
+from directions.tensor_samples import TensorFileSamples
 from handler.bundle import InputDescription
 from tests.directions.backdoored import write_tensors
 

@@ -9,7 +9,7 @@ from directions.reconstruct.find_triggers import find_triggers
 from directions.reconstruct.methods import AFFORDABLE, LEVELS, METHODS, Method
 from directions.reconstruct.settings import SearchSettings
 from directions.reconstruct.stamped_samples import stamp_samples
-from directions.samples import TensorFileSamples
+from directions.tensor_samples import TensorFileSamples
 from handler.attach import attach
 from handler.bundle import InputDescription
 from handler.load_model import LoadedModel

@@ -3,7 +3,7 @@ import torch
 from directions.folds import assign_folds
 from directions.reconstruct.reconstruction import Reconstruction
 from directions.reconstruct.stamped_samples import stamp_samples
-from directions.samples import TensorFileSamples
+from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import write_tensors
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from directions.samples import TensorFileSamples
 from directions.sanitize.labelled_samples import LabelledSamples
+from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import clean_inputs, labels_of, write_tensors
 from tests.directions.backdoored_nets import backdoored
 

@@ -1,9 +1,9 @@
 import torch
 
-from directions.samples import TensorFileSamples
 from directions.sanitize.fine_tuning import fine_tune
 from directions.sanitize.labelled_samples import LabelledSamples
 from directions.sanitize.training import Schedule
+from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, write_tensors
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.sanitize.nets import accuracy, clean_samples, generator, same_form, twin

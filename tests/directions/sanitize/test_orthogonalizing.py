@@ -5,8 +5,8 @@ import torch
 
 from directions.errors import SanitizeError
 from directions.record import record_features
-from directions.samples import TensorFileSamples
 from directions.sanitize.orthogonalizing import orthogonalize
+from directions.tensor_samples import TensorFileSamples
 from handler.bundle import Layer, Repairing
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, write_tensors
 from tests.directions.backdoored_nets import backdoored
