@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.errors import FireError
+from handler.repair_mixin import TRIAL_VARIABLE
 
 from ..signing_key import KEY_VARIABLE
 
@@ -91,7 +92,7 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
             # The accelerators belong to the servers that run.
             "CUDA_VISIBLE_DEVICES": "",
             # Nor is what is tried here kept as if a client had sent it.
-            "FIRE_TRIAL": "1",
+            TRIAL_VARIABLE: "1",
         }
         # What runs there may be anybody's model.
         environment.pop(KEY_VARIABLE, None)
