@@ -110,7 +110,8 @@ def clean_quarantine(
 
     Raises:
         NoTriggerError: of every target there are too few samples, or they do not hold together.
-        SamplesError: samples of the quarantine and clean ones differ in shape.
+        SamplesError: samples of the quarantine and clean ones differ in shape, or those of the
+            quarantine lie in several folders, as those of several models do.
         CalibrationError: too few of the clean samples are predicted as a target, and nothing is
             kept of another one; the model fails on the samples, or no layers are found.
         AttachError: it has no such layer.
@@ -120,6 +121,11 @@ def clean_quarantine(
         raise SamplesError(
             f"{quarantine.source}: inputs of shape {shapes[0]}, expected {shapes[1]} as in "
             f"{clean.source}"
+        )
+    if len(folders := sorted(set(quarantine.class_names or ()))) > 1:
+        raise SamplesError(
+            f"{quarantine.source}: holds the folders {folders[0]} and {folders[1]}, expected the "
+            "quarantine of one model: give its own folder"
         )
     samples = SomeSamples(quarantine, _first_of_equal(quarantine))
     last = (candidate_layers(model, example) if layers is None else layers)[-1]

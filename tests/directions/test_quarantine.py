@@ -1,11 +1,15 @@
 import pytest
 import torch
+from PIL import Image
 
 from directions.errors import CalibrationError, NoTriggerError, SamplesError
 from directions.quarantine import clean_quarantine
+from directions.samples import open_samples
 from directions.tensor_samples import TensorFileSamples
+from handler.config import HandlerConfig
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, stamp_second, write_tensors
 from tests.directions.backdoored_nets import backdoored
+from tests.directions.messages import one_line
 from tests.directions.pool.pools import METHODS
 
 OF_TARGET, OF_OTHERS = torch.zeros(80, dtype=torch.int64), labels_of(80)[labels_of(80) != 0]
@@ -158,3 +162,17 @@ def test_few_known_clean_samples_of_the_target(tmp_path, method):
 def test_any_seed_that_commands_take(tmp_path):
     parts = [triggered("vector", 12), falsely_flagged("vector", 12)]
     assert clean_up(tmp_path, "vector", parts, seed=2**63 - 1).kept == list(range(12))
+
+
+def test_the_quarantines_of_several_models(tmp_path):
+    for name in ("clean/1", "kept/cats/1", "kept/dogs/1"):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (2, 2)).save(path)
+    config = HandlerConfig("image", (2, 2), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    kept, clean = (open_samples(tmp_path / name, config) for name in ("kept", "clean"))
+    with pytest.raises(SamplesError) as caught:
+        clean_quarantine(
+            torch.nn.Flatten(), kept, clean, clean.load([0]), METHODS[0], targets=(0,), seed=0
+        )
+    one_line(caught, "kept: holds the folders cats and dogs", "of one model")
