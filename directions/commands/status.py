@@ -36,8 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "its mode and bundle, how many requests its workers have judged and flagged since they "
         "started, how many bad inputs they refused, and the drift: -log10 of the probability that "
         "the latest 500 scores of a worker differ by chance as much as they do from those of the "
-        "clean calibration samples (above 4, see why; '-' before one has that many). The question waits in the queue of each "
-        "model.",
+        "clean calibration samples (above 4, see why; '-' before one has that many). The question "
+        "waits in the queue of each model.",
         allow_abbrev=False,
     )
     add_management_arguments(parser)
