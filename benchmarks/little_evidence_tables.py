@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .markdown_table import markdown_table
 from .victim_tables import score
 
 Row = Mapping[str, Any]
@@ -24,14 +25,20 @@ FLAGGED_OF_WORKING_OTHERWISE = 0.98
 FOUND = 0.95
 """Of a mixed pool's triggered images that work; and at most `FLAGGED_CLEAN` of its others."""
 
+FIGURES = (
+    "ASR before",
+    "flagged: triggered / clean",
+    "RA / ceiling",
+    "BA change",
+    "ASR above natural",
+)
+"""Headings of the cells that `_figures` returns."""
+
 
 def clean_only_table(rows: Sequence[Row]) -> str:
     """Return what searching each model came to, and what a bundle from that did."""
-    lines = [
-        "| victim | classes named (target) | seconds | ASR before | flagged: triggered / clean "
-        "| RA / ceiling | BA change | ASR above natural | tells, repairs |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    headings = ["victim", "classes named (target)", "seconds", *FIGURES, "tells, repairs"]
+    lines = []
     for row in sorted(rows, key=lambda r: ("baseline" not in r, r["victim"])):
         named = ", ".join(map(str, row["named"])) or "none"
         cells = [named, f"{row['seconds']:.0f}"]
@@ -41,8 +48,8 @@ def clean_only_table(rows: Sequence[Row]) -> str:
             cells.append(_chosen(row["bundle"]) if "bundle" in row else row.get("refused", ""))
         else:
             cells += [""] * 6
-        lines.append(f"| {row['victim']} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", _count_clean_only(rows)]) + "\n"
+        lines.append([row["victim"], *cells])
+    return f"{markdown_table(headings, lines)}\n{_count_clean_only(rows)}\n"
 
 
 def _count_clean_only(rows: Sequence[Row]) -> str:
@@ -96,20 +103,22 @@ def _repairs(row: Row, baseline: Mapping[str, float], least: float) -> bool:
 
 def refined_table(rows: Sequence[Row]) -> str:
     """Return what each victim's bundle came to, refined from what it flagged in a stream."""
-    lines = [
-        "| victim | triggered requests | flagged (requests) | of these triggered | kept: triggered "
-        "| ASR before | flagged: triggered / clean | RA / ceiling | BA change "
-        "| ASR above natural |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+    headings = [
+        "victim",
+        "triggered requests",
+        "flagged (requests)",
+        "of these triggered",
+        "kept: triggered",
+        *FIGURES,
     ]
+    lines = []
     for row in sorted(rows, key=lambda r: r["victim"]):
         for triggered, steps in row.get("refined", {}).items():
+            stream = [row["victim"], f"{float(triggered):.0%}"]
             if not steps:
-                cells = [f"{float(triggered):.0%}", "fewer than are asked for", *[""] * 7]
-                lines.append(f"| {row['victim']} | {' | '.join(cells)} |")
+                lines.append([*stream, "fewer than are asked for", *[""] * 7])
             for step in steps:
                 cells = [
-                    f"{float(triggered):.0%}",
                     f"{step['flagged']} ({step['requests']})",
                     f"{step['triggered']:.2f}",
                     f"{step['kept']}: {step['kept_triggered']:.2f}"
@@ -117,7 +126,8 @@ def refined_table(rows: Sequence[Row]) -> str:
                     else "refused",
                     *_figures(step, row["baseline"]),
                 ]
-                lines.append(f"| {row['victim']} | {' | '.join(cells)} |")
+                lines.append([*stream, *cells])
+    table = markdown_table(headings, lines)
     flagging = [row for row in rows if row.get("target") is not None and _flags(row)]
     counts = []
     for triggered in dict.fromkeys(share for row in rows for share in row.get("refined", {})):
@@ -125,12 +135,11 @@ def refined_table(rows: Sequence[Row]) -> str:
         met = sum(_repairs(step, row["baseline"], RECOVERED) for row, step in last)
         counts.append(f"{met} of {len(last)} where {float(triggered):.0%} are triggered")
     if counts:
-        lines += [
-            "",
-            "Of the victims whose first bundle flags as asked for, the last bundle of the stream "
-            f"comes to RA / ceiling of at least {RECOVERED:g}: {', '.join(counts)}.",
-        ]
-    return "\n".join(lines) + "\n"
+        table += (
+            "\nOf the victims whose first bundle flags as asked for, the last bundle of the stream "
+            f"comes to RA / ceiling of at least {RECOVERED:g}: {', '.join(counts)}.\n"
+        )
+    return table
 
 
 def _chosen(bundle: Row) -> str:
@@ -140,12 +149,16 @@ def _chosen(bundle: Row) -> str:
 
 def pool_table(rows: Sequence[Row]) -> str:
     """Return what each method found in mixed pools, and what a bundle from that did."""
-    lines = [
-        "| victim | method | found: of all / of those that work | falsely flagged | seconds "
-        "| ASR before | flagged: triggered / clean | RA / ceiling | BA change | ASR above natural "
-        "| clean pool / benign model told |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+    headings = [
+        "victim",
+        "method",
+        "found: of all / of those that work",
+        "falsely flagged",
+        "seconds",
+        *FIGURES,
+        "clean pool / benign model told",
     ]
+    lines = []
     for row in sorted(rows, key=lambda r: r["victim"]):
         mixed = row["mixed"]
         if "found" in mixed:
@@ -159,18 +172,17 @@ def pool_table(rows: Sequence[Row]) -> str:
         cells += _figures(mixed, row["baseline"])
         told = (row["clean_pool_told"], row["benign_model_told"])
         cells.append(" / ".join("yes" if each else "no" for each in told))
-        lines.append(f"| {row['victim']} | {row['method']} | {' | '.join(cells)} |")
-    lines += [
-        "",
+        lines.append([row["victim"], row["method"], *cells])
+    counts = [
         f"At least {FOUND:g} found, of those that work (of all), at most {FLAGGED_CLEAN:g} "
-        f"falsely, RA / ceiling at least {RECOVERED:g}:",
+        f"falsely, RA / ceiling at least {RECOVERED:g}:"
     ]
     for method in dict.fromkeys(row["method"] for row in rows):
         of_method = [row for row in rows if row["method"] == method]
         of_all = sum(_finds(row, "found") for row in of_method)
         of_working = _within(method, of_method, lambda row: _finds(row, "found_of_working"))
-        lines.append(f"- {of_working} ({of_all})")
-    return "\n".join(lines) + "\n"
+        counts.append(f"- {of_working} ({of_all})")
+    return "\n".join([markdown_table(headings, lines), *counts]) + "\n"
 
 
 def _finds(row: Row, share: str) -> bool:

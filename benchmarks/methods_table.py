@@ -8,6 +8,7 @@ from statistics import mean, median
 from typing import Any
 
 from .bootstrap import MOST
+from .markdown_table import markdown_table
 from .victim_tables import OURS, Results, score
 
 Row = Mapping[str, Any]
@@ -34,11 +35,14 @@ def methods_table(
     victims: Sequence[Results], pools: Sequence[Row], clean_only: Sequence[Row]
 ) -> str:
     """Return the table, the methods that need most evidence first."""
-    lines = [
-        "| command | what you need | victims (of these left as they were) "
-        "| RA / ceiling: mean (worst) | BA change: mean (worst) | ASR above natural: mean (worst) "
-        "| seconds: median (most) |",
-        "|---|---|---|---|---|---|---|",
+    headings = [
+        "command",
+        "what you need",
+        "victims (of these left as they were)",
+        "RA / ceiling: mean (worst)",
+        "BA change: mean (worst)",
+        "ASR above natural: mean (worst)",
+        "seconds: median (most)",
     ]
     triggered = {
         "200 triggered images and their clean partners": "paired 200",
@@ -46,6 +50,7 @@ def methods_table(
         "100 triggered images, 200 clean ones of other content": "unpaired 100",
         "20 triggered images, 200 clean ones": "unpaired 20",
     }
+    lines = []
     for need, evidence in triggered.items():
         lines.append(_line("`build --triggered`", need, _of_victims(victims, OURS, evidence)))
     for method in dict.fromkeys(row["method"] for row in pools):
@@ -68,13 +73,13 @@ def methods_table(
         attempts = _of_victims(victims, name, "paired 200")
         need = "2,000 labelled clean images, and leave to change the weights"
         lines.append(_line(f"`sanitize --method {method}`", need, attempts))
-    return "\n".join(line for line in lines if line) + "\n"
+    return markdown_table(headings, [line for line in lines if line])
 
 
-def _line(command: str, need: str, attempts: Sequence[Attempt]) -> str:
-    """Return a line of the table, empty where nothing was measured."""
+def _line(command: str, need: str, attempts: Sequence[Attempt]) -> list[str]:
+    """Return the cells of a line of the table, none where nothing was measured."""
     if not attempts:
-        return ""
+        return []
     scores = [score(each.baseline, each.figures) for each in attempts]
     # One victim's surplus is not to hide another's loss.
     ratios = [min(found.ratio, 1.0) for found in scores]
@@ -82,7 +87,7 @@ def _line(command: str, need: str, attempts: Sequence[Attempt]) -> str:
     excess = [found.attack_excess for found in scores]
     seconds = [each.seconds for each in attempts if each.seconds is not None]
     left = sum(not each.repaired for each in attempts)
-    cells = [
+    return [
         command,
         need,
         f"{len(attempts)} ({left})",
@@ -91,7 +96,6 @@ def _line(command: str, need: str, attempts: Sequence[Attempt]) -> str:
         f"{mean(excess):+.1f} ({max(excess):+.1f})",
         f"{median(seconds):.0f} ({max(seconds):.0f})" if seconds else "",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def _attempt(baseline: Mapping[str, float], row: Row, seconds: float | None) -> Attempt:

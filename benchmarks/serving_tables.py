@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from .markdown_table import markdown_table
+
 Row = Mapping[str, Any]
 
 COMPARISONS = ("again / plain", "repaired / plain", "repaired / stock")
@@ -14,11 +16,17 @@ FIGURES = ("p50", "p99", "throughput")
 
 def load_table(rows: Sequence[Row]) -> str:
     """Return the ratios of latencies and throughput, a line for each setting."""
-    lines = [
-        "| model | protocol | batch size | sent by | triggered | requests "
-        f"| plain p50, ms | {' | '.join(COMPARISONS)} |",
-        "|---" * (7 + len(COMPARISONS)) + "|",
+    headings = [
+        "model",
+        "protocol",
+        "batch size",
+        "sent by",
+        "triggered",
+        "requests",
+        "plain p50, ms",
+        *COMPARISONS,
     ]
+    lines = []
     for row in rows:
         if "ratios" not in row:
             continue
@@ -33,30 +41,25 @@ def load_table(rows: Sequence[Row]) -> str:
             f"{row['plain_milliseconds']:.1f}",
             *(_ratios(row["ratios"].get(name)) for name in COMPARISONS),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    return markdown_table(headings, lines)
 
 
 def load_summary(rows: Sequence[Row]) -> str:
     """Return the median ratios over all settings of one traffic, and how far these lie apart."""
-    lines = [
-        f"| model | triggered | settings | figure | {' | '.join(COMPARISONS)} |",
-        "|---" * (4 + len(COMPARISONS)) + "|",
-    ]
     groups: dict[tuple[str, float], list[Row]] = {}
     for row in rows:
         if "ratios" in row:
             groups.setdefault((row["victim"], row["triggered"]), []).append(row["ratios"])
+    lines = []
     for (model, triggered), measured in groups.items():
         for figure in FIGURES:
             cells = [
                 _middle([ratios[name][figure] for ratios in measured if name in ratios])
                 for name in COMPARISONS
             ]
-            lines.append(
-                f"| {model} | {triggered:.0%} | {len(measured)} | {figure} | {' | '.join(cells)} |"
-            )
-    return "\n".join(lines) + "\n"
+            lines.append([model, f"{triggered:.0%}", str(len(measured)), figure, *cells])
+    return markdown_table(["model", "triggered", "settings", "figure", *COMPARISONS], lines)
 
 
 def _middle(values: Sequence[float]) -> str:
@@ -67,11 +70,15 @@ def _middle(values: Sequence[float]) -> str:
 
 def worker_table(rows: Sequence[Row]) -> str:
     """Return the ratios of what a worker takes, a line for each model and figure."""
-    lines = [
-        "| model | the bundle's layers | passes where flagged | figure | plain "
-        f"| {' | '.join(COMPARISONS)} |",
-        "|---" * (5 + len(COMPARISONS)) + "|",
+    headings = [
+        "model",
+        "the bundle's layers",
+        "passes where flagged",
+        "figure",
+        "plain",
+        *COMPARISONS,
     ]
+    lines = []
     for row in rows:
         if "memory" not in row:
             continue
@@ -82,46 +89,60 @@ def worker_table(rows: Sequence[Row]) -> str:
             compared = [row[name].get(pair) for pair in COMPARISONS]
             ratios = ["" if ratio is None else f"{ratio:.3f}" for ratio in compared]
             bundle = [", ".join(row["layers"]), str(row["passes"])]
-            cells = [row["victim"], *bundle, figure, plain, *ratios]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+            lines.append([row["victim"], *bundle, figure, plain, *ratios])
+    return markdown_table(headings, lines)
 
 
 def preprocessing_table(rows: Sequence[Row]) -> str:
     """Return the ratios of our preprocessing to the stock one, a line for each size of images."""
-    lines = ["| JPEG | one image | batch of 8 |", "|---|---|---|"]
-    lines += [f"| {row['victim']} | {row['batch 1']:.2f} | {row['batch 8']:.2f} |" for row in rows]
-    return "\n".join(lines) + "\n"
+    lines = [[row["victim"], f"{row['batch 1']:.2f}", f"{row['batch 8']:.2f}"] for row in rows]
+    return markdown_table(["JPEG", "one image", "batch of 8"], lines)
 
 
 def growth_table(rows: Sequence[Row]) -> str:
     """Return how workers' memory grew, a line for each archive."""
-    lines = ["| model | archive | after | over that after | memory |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {row['victim']} | {row['archive']} | {row['requests']:,} requests | {row['first']:,} "
-        f"| {row['growth']:.3f} |"
+    lines = [
+        [
+            row["victim"],
+            row["archive"],
+            f"{row['requests']:,} requests",
+            f"{row['first']:,}",
+            f"{row['growth']:.3f}",
+        ]
         for row in rows
     ]
-    return "\n".join(lines) + "\n"
+    return markdown_table(["model", "archive", "after", "over that after", "memory"], lines)
 
 
 def swapping_table(rows: Sequence[Row]) -> str:
     """Return what became of the requests while bundles were swapped, and what grew."""
-    lines = [
-        "| swaps | requests | failed | wrong | first / second bundle "
-        "| worker memory, last / second swap | server memory | processes | unpacked archives |",
-        "|---|---|---|---|---|---|---|---|---|",
+    headings = [
+        "swaps",
+        "requests",
+        "failed",
+        "wrong",
+        "first / second bundle",
+        "worker memory, last / second swap",
+        "server memory",
+        "processes",
+        "unpacked archives",
     ]
+    lines = []
     for row in rows:
         early, late = row["after the second swap"], row["after the last swap"]
-        lines.append(
-            f"| {row['swaps']} | {row['requests']:,} | {row['failed']} | {row['wrong']} "
-            f"| {row['first bundle']:,} / {row['second bundle']:,} "
-            f"| {late['worker'] / early['worker']:.3f} | {late['server'] / early['server']:.3f} "
-            f"| {early['processes']} → {late['processes']} "
-            f"| {early['unpacked']} → {late['unpacked']} |"
-        )
-    return "\n".join(lines) + "\n"
+        cells = [
+            str(row["swaps"]),
+            f"{row['requests']:,}",
+            str(row["failed"]),
+            str(row["wrong"]),
+            f"{row['first bundle']:,} / {row['second bundle']:,}",
+            f"{late['worker'] / early['worker']:.3f}",
+            f"{late['server'] / early['server']:.3f}",
+            f"{early['processes']} → {late['processes']}",
+            f"{early['unpacked']} → {late['unpacked']}",
+        ]
+        lines.append(cells)
+    return markdown_table(headings, lines)
 
 
 def _ratios(figures: Mapping[str, float] | None) -> str:

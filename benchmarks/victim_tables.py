@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
+from .markdown_table import markdown_table
+
 OURS = "torchserve-fire"
 
 Results = Mapping[str, Any]
@@ -77,36 +79,39 @@ def score(baseline: Mapping[str, float], figures: Mapping[str, float]) -> Score:
 
 def victim_table(results: Sequence[Results]) -> str:
     """Return what the victims are before any repair."""
-    lines = [
-        "| victim | BA | ASR | RA | clean accuracy on the same images | benign twin: on them "
-        "/ on the triggered ones | ceiling |",
-        "|---|---|---|---|---|---|---|",
+    headings = [
+        "victim",
+        "BA",
+        "ASR",
+        "RA",
+        "clean accuracy on the same images",
+        "benign twin: on them / on the triggered ones",
+        "ceiling",
     ]
+    lines = []
     for result in results:
         b = result["baseline"]
         cells = [
+            result["victim"],
             *(f"{100 * b[k]:.1f}" for k in ("clean_accuracy", "attack_success_rate")),
             f"{100 * b['recovered_accuracy']:.1f}",
             f"{100 * b['clean_partners']:.1f}",
             f"{100 * b['benign_clean']:.1f} / {100 * b['benign']:.1f}",
             f"{100 * ceiling(b):.1f}",
         ]
-        lines.append(f"| {result['victim']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    return markdown_table(headings, lines)
 
 
 def evidence_table(results: Sequence[Results]) -> str:
     """Return our figures by victim and evidence; what misses its bar is named in bold."""
     lines = [
-        "| victim | " + " | ".join(BARS) + " |",
-        "|---" * (len(BARS) + 1) + "|",
+        [result["victim"], *(_cell(result, evidence, bar) for evidence, bar in BARS.items())]
+        for result in results
     ]
-    for result in results:
-        cells = [_cell(result, evidence, bar) for evidence, bar in BARS.items()]
-        lines.append(f"| {result['victim']} | {' | '.join(cells)} |")
     met, measured = _count(results)
-    lines += ["", f"{met} of {measured} combinations are within their bar."]
-    return "\n".join(lines) + "\n"
+    table = markdown_table(["victim", *BARS], lines)
+    return f"{table}\n{met} of {measured} combinations are within their bar.\n"
 
 
 def rival_table(results: Sequence[Results], evidence: str) -> str:
@@ -114,11 +119,15 @@ def rival_table(results: Sequence[Results], evidence: str) -> str:
 
     Of a ratio above 1 only 1 counts, so that one victim's surplus does not hide another's loss.
     """
-    lines = [
-        "| defence | RA / ceiling: mean (worst) | BA change: mean (worst) "
-        "| ASR above natural: mean (worst) | passes: clean / triggered | built in |",
-        "|---|---|---|---|---|---|",
+    headings = [
+        "defence",
+        "RA / ceiling: mean (worst)",
+        "BA change: mean (worst)",
+        "ASR above natural: mean (worst)",
+        "passes: clean / triggered",
+        "built in",
     ]
+    lines = []
     for name in _defences(results):
         runs = [
             (score(r["baseline"], run["figures"]), run)
@@ -133,33 +142,32 @@ def rival_table(results: Sequence[Results], evidence: str) -> str:
         changes = [s.clean_change for s in scores]
         excess = [s.attack_excess for s in scores]
         passes = [mean(d["figures"][k] for d in details) for k in _PASSES]
-        lines.append(
-            f"| {name.replace('_', ' ')} | {mean(ratios):.3f} ({min(ratios):.3f}) "
-            f"| {mean(changes):+.2f} ({min(changes):+.2f}) "
-            f"| {mean(excess):+.1f} ({max(excess):+.1f}) "
-            f"| {passes[0]:.2f} / {passes[1]:.2f} "
-            f"| {mean(d['build_seconds'] for d in details):.0f} s |"
-        )
-    return "\n".join(lines) + "\n"
+        cells = [
+            name.replace("_", " "),
+            f"{mean(ratios):.3f} ({min(ratios):.3f})",
+            f"{mean(changes):+.2f} ({min(changes):+.2f})",
+            f"{mean(excess):+.1f} ({max(excess):+.1f})",
+            f"{passes[0]:.2f} / {passes[1]:.2f}",
+            f"{mean(d['build_seconds'] for d in details):.0f} s",
+        ]
+        lines.append(cells)
+    return markdown_table(headings, lines)
 
 
 def ablation_table(results: Sequence[Mapping[str, Any]]) -> str:
     """Return what builds come to that may choose from fewer repairs, by victim and evidence."""
     families = list(dict.fromkeys(r["family"] for r in results))
-    lines = [
-        "| victim | evidence | " + " | ".join(families) + " |",
-        "|---|---" + "|---" * len(families) + "|",
-    ]
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for r in results:
         # A build that refused leaves the victim as it was.
         found = score(r["baseline"], r.get("figures", r["baseline"]))
         cell = f"{found.ratio:.3f}, {found.attack_excess:+.1f}"
         rows.setdefault((r["victim"], r["evidence"]), {})[r["family"]] = cell
-    for (victim, evidence), cells in rows.items():
-        shown = " | ".join(cells.get(family, "not run") for family in families)
-        lines.append(f"| {victim} | {evidence} | {shown} |")
-    return "\n".join(lines) + "\n"
+    lines = [
+        [victim, evidence, *(cells.get(family, "not run") for family in families)]
+        for (victim, evidence), cells in rows.items()
+    ]
+    return markdown_table(["victim", "evidence", *families], lines)
 
 
 _PASSES = ("passes_clean", "passes_triggered")

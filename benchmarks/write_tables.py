@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.adaptive_tables import altered_table, perturbed_table
 from benchmarks.little_evidence_tables import clean_only_table, pool_table, refined_table
+from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
 from benchmarks.serving_tables import (
     growth_table,
@@ -112,11 +113,8 @@ def replace_section(text: str, name: str, contents: str) -> str:
 
 def cost_table(results: list[dict[str, Any]]) -> str:
     """Return what calibration and repair cost, as ratios within one run."""
-    lines = [f"| victim | {' | '.join(COSTS)} |", "|---" * (len(COSTS) + 1) + "|"]
-    for r in results:
-        cells = [_filled(form, r) for form in COSTS.values()]
-        lines.append(f"| {r['victim']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    lines = [[r["victim"], *(_filled(form, r) for form in COSTS.values())] for r in results]
+    return markdown_table(["victim", *COSTS], lines)
 
 
 def _filled(form: str, result: dict[str, Any]) -> str:
@@ -129,14 +127,19 @@ def _filled(form: str, result: dict[str, Any]) -> str:
 
 def zoo_table(results: list[dict[str, Any]]) -> str:
     """Return the table of the zoo's results, the mean over the draws of images, in percent."""
-    lines = [
-        "| trigger | calibration | clean accuracy | attack success rate | recovered accuracy "
-        "| of the ceiling (by draw) | flagged: clean / triggered |",
-        "|---|---|---|---|---|---|---|",
+    headings = [
+        "trigger",
+        "calibration",
+        "clean accuracy",
+        "attack success rate",
+        "recovered accuracy",
+        "of the ceiling (by draw)",
+        "flagged: clean / triggered",
     ]
     rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for result in results:
         rows[result["attack"], result["evidence"]].append(result)
+    lines = []
     for (attack, evidence), runs in sorted(rows.items()):
         figures = [run["figures"] for run in runs]
 
@@ -154,13 +157,17 @@ def zoo_table(results: list[dict[str, Any]]) -> str:
         draws = [f[recovered]["after"] / f[recovered]["ceiling"] for f in figures]
         by_draw = " (" + ", ".join(f"{draw:.3f}" for draw in draws) + ")" if draws[1:] else ""
         natural = 100 * mean(run["natural_rate"] for run in runs)
-        lines.append(
-            f"| {NAMES[attack]} | {evidence} | {change('clean_accuracy')} "
-            f"| {change('attack_success_rate')} (natural: {natural:.2f}) | {change(recovered)} "
-            f"| {ratio:.3f} of {percent(recovered, 'ceiling'):.2f}{by_draw} "
-            f"| {percent('flagged', 'clean'):.2f} / {percent('flagged', 'triggered'):.2f} |"
-        )
-    return "\n".join(lines) + "\n"
+        cells = [
+            NAMES[attack],
+            evidence,
+            change("clean_accuracy"),
+            f"{change('attack_success_rate')} (natural: {natural:.2f})",
+            change(recovered),
+            f"{ratio:.3f} of {percent(recovered, 'ceiling'):.2f}{by_draw}",
+            f"{percent('flagged', 'clean'):.2f} / {percent('flagged', 'triggered'):.2f}",
+        ]
+        lines.append(cells)
+    return markdown_table(headings, lines)
 
 
 if __name__ == "__main__":
