@@ -19,6 +19,7 @@ from handler.load_model import LoadedModel
 from .by_target import by_target
 from .calibration import Calibration
 from .candidates import candidate_layers
+from .choice import Choice
 from .class_index import ClassIndex
 from .errors import CalibrationError
 from .evidence import Evidence
@@ -30,7 +31,7 @@ from .progress import Progress
 from .record import record_features
 from .repairs import REPAIRS
 from .samples import Samples
-from .search import Choice, Search
+from .search import Search
 from .statistics import collect_statistics
 from .target import TargetFinding
 from .unrepaired import find_where_led, refuse_swapped
@@ -47,7 +48,7 @@ class BuildOptions:
     Attributes:
         layers: candidate layers, or None to find them.
         target: the class that the trigger leads to, or None to find it.
-        form: one of `directions.search.FORMS`.
+        form: one of `directions.choice.FORMS`.
         seed: of the random numbers.
         several: the classes that triggers of their own lead to, where these are known.
         all_to_all: whether the triggered samples are known to lead to nearly every class, which the

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from .choice import Choice
 from .held_out import HeldOut
-from .search import Choice
 from .statistics import Statistics
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .choice import Choice
 from .metrics import Figures
-from .search import Choice
 from .sweep import LayerSweep
 
 INK, FAINT, MARK, NOTHING = "#1f2937", "#6b7280", "#d9480f", "#e5e7eb"

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from .calibration import Calibration
+from .choice import Candidate, repairing_layers_of_folds
 from .held_out import HeldOut
 from .metrics import Figures, Observed, measure
 from .outcome import score_tellers
 from .progress import Progress
 from .repairs import LOCAL
 from .run_repairs import run_repairs
-from .search import CLAMP_QUANTILE, Candidate, repairing_layers_of_folds
+from .search import CLAMP_QUANTILE
 from .separation import area_under_curve
 from .tellers import TELLERS
 from .threshold import FEW

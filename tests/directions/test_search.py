@@ -1,29 +1,26 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
+from directions.choice import FORMS
 from directions.errors import CalibrationError
 from directions.evidence import gather_evidence
 from directions.folds import assign_folds
 from directions.held_out import hold_out
-from directions.moments import Moments
 from directions.progress import Progress
 from directions.samples import open_samples
-from directions.search import FORMS, Candidate, Search, build_repairing_layer
-from directions.statistics import LayerStatistics, collect_statistics
+from directions.search import Search
+from directions.statistics import collect_statistics
 from directions.target import TargetFinding
-from handler.attach import attach, build_correction
+from handler.attach import attach
 from tests.directions.backdoored import TENSOR, loaded, tensor_sets
 
 
-def moments_of(values):
-    moments = Moments()
-    moments.add(torch.as_tensor(values, dtype=torch.float32))
-    return moments
-
-
-def searched(folder, kind, form, *, drive=50.0, single=True, layers=None):
+def searched(folder, kind, form, *, drive=50.0, single=True, layers=None, paired=True):
     sets = tensor_sets(folder, kind)
     evidence = gather_evidence(*(open_samples(p, TENSOR) for p in (sets.clean, sets.triggered)))
+    evidence = evidence if paired else replace(evidence, partners=())
     generator = torch.Generator().manual_seed(0)
     folds = assign_folds(evidence, generator)
     model = loaded(kind, drive=drive).model
@@ -53,41 +50,6 @@ def searched(folder, kind, form, *, drive=50.0, single=True, layers=None):
     return model, held_out, statistics, search
 
 
-# The clean features are 0 and 2 in the first coordinate; triggered, 4 is added to the second.
-CLEAN, TRIGGERED = [[0.0, 1.0], [2.0, 1.0]], [[0.0, 5.0], [2.0, 5.0]]
-STATISTICS = LayerStatistics(
-    moments_of(CLEAN), Moments(), moments_of(TRIGGERED), moments_of([[0.0, 4.0]] * 2)
-)
-
-
-def test_a_shift_moves_triggered_samples_onto_clean_ones():
-    layer = build_repairing_layer(Candidate("a", "mean_difference"), STATISTICS, None)
-    assert (layer.name, layer.feature_shape, layer.role) == ("a", (2,), "repairs")
-    moved = build_correction(layer.repairing)(torch.tensor(TRIGGERED))
-    assert moved.tolist() == CLEAN
-
-
-def test_the_strength_is_a_multiple_of_it():
-    layer = build_repairing_layer(Candidate("a", "mean_difference", 0.5), STATISTICS, None)
-    moved = build_correction(layer.repairing)(torch.tensor(TRIGGERED))
-    assert moved.tolist() == [[0, 3], [2, 3]]
-
-
-def test_a_clamp_moves_what_lies_beyond_the_clean_range_to_its_median():
-    # Scores are 0 for the mean clean sample and 1 for the mean triggered one.
-    layer = build_repairing_layer(Candidate("a", "mean_difference"), STATISTICS, (0.5, 0.25))
-    assert layer.repairing.form == "clamp"
-    clamp = build_correction(layer.repairing)
-    features = torch.tensor([[0.0, 1.0], [7.0, 2.9], [7.0, 3.1], [2.0, 5.0]])
-    expected = torch.tensor([[0.0, 1.0], [7.0, 2.9], [7.0, 2.0], [2.0, 2.0]])
-    torch.testing.assert_close(clamp(features), expected)
-
-
-def test_a_clamp_where_nothing_differs():
-    same = LayerStatistics(moments_of(CLEAN), Moments(), moments_of(CLEAN), Moments())
-    assert build_repairing_layer(Candidate("a", "mean_difference"), same, (1.0, 0.0)) is None
-
-
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
 def test_what_is_chosen_does_what_was_measured(tmp_path, kind, form):
@@ -109,6 +71,17 @@ def test_what_is_chosen_does_what_was_measured(tmp_path, kind, form):
     assert torch.equal(flagged[0], choice.flagged[0])
     others = held_out.triggered.reference != 0
     assert float((flagged[1] == choice.flagged[1])[others].float().mean()) >= 0.95
+
+
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+def test_the_true_classes_are_recovered_though_nobody_knows_them(tmp_path, kind):
+    _, held_out, _, search = searched(tmp_path, kind, "gated", paired=False)
+    assert held_out.triggered.reference is None
+    choice = search.run()
+    others = held_out.clean.predictions != 0  # The same images without the trigger.
+    right = choice.outcome.triggered_predictions == held_out.clean.predictions
+    assert float(right[others].float().mean()) >= 0.95
+    assert float((choice.outcome.clean > 0.5).float().mean()) == 1
 
 
 def test_with_a_single_target_only_what_is_predicted_as_it_is_flagged(tmp_path):

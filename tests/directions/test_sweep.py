@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from directions.choice import FORMS, Candidate, build_repairing_layer
 from directions.folds import FOLDS
 from directions.repairs import REPAIRS
 from directions.run_repairs import run_repairs
-from directions.search import FORMS, Candidate, build_repairing_layer
 from directions.sweep import STRENGTHS, sweep
 from tests.directions.calibrated import calibrated
 
