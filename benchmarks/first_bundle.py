@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -30,6 +31,8 @@ from .victims.train import Victim
 
 CLEAN = 500
 SEED = 0
+VERSION = 1
+"""Raised whenever the same model and images would come to another bundle."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,24 @@ def draw_clean(pool: Images) -> ImageSamples:
 
 def obtain_first(victim: Victim, clean: ImageSamples, cache: Path) -> First:
     """Return what a build comes to: from the cache, else built now and kept there."""
-    name = f"first-{victim.recipe.name}-{victim.weights_sha256[:16]}"
+    name = f"first-{victim.recipe.name}-{_digest(victim, clean)}"
     row, bundle = cache / f"{name}.json", cache / f"{name}.safetensors"
     if not row.exists():
+        bundle.unlink(missing_ok=True)  # Of a build that was interrupted.
         first = _build(victim.model, clean)
         if first.bundle is not None:
             save_bundle(first.bundle, bundle)
         write_json(first.row, row)
     return First(json.loads(row.read_text()), load_bundle(bundle) if bundle.exists() else None)
+
+
+def _digest(victim: Victim, clean: ImageSamples) -> str:
+    """Return a hash of what a build is given, for the cache."""
+    settings = {"version": VERSION, "seed": SEED, "methods": sorted(AFFORDABLE)}
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    digest.update(victim.weights_sha256.encode())
+    digest.update(clean.load(range(len(clean))).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _build(model: nn.Module, clean: ImageSamples) -> First:

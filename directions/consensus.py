@@ -12,15 +12,17 @@ def agreed_probabilities(logits: Sequence[Tensor], unwanted: Tensor) -> Tensor:
     """Return the probabilities of the classes that repairs agree on.
 
     Repairs that are right agree, since there is one true class; those that are wrong are so each in
-    its own way. Where errors are independent, the leading eigenvector of the covariance of what
-    they say tells how much more often than by chance each is right (Parisi, Strino, Nadler and
-    Kluger: Ranking and combining multiple predictors without labeled data, PNAS 2014). A repair
-    that is merely sure of itself, as one may be that wipes out what it is to recover, gains nothing
-    by it.
+    its own way. Where errors are independent, the covariances of what different repairs say are
+    products of how much more often than by chance each is right, which the leading eigenvector of
+    their matrix tells (Parisi, Strino, Nadler and Kluger: Ranking and combining multiple predictors
+    without labeled data, PNAS 2014; there of two classes, here of probabilities). So a repair that
+    agrees with itself alone, however sure it is, has no say, nor has one that says the same of all
+    samples.
 
     Args:
-        logits: of the same samples after each repair, (M, classes).
-        unwanted: the class that each sample certainly is not, (M,) int64.
+        logits: of the same samples after each repair, (M, classes); one or more. A repair with a
+            logit that is not a number has no say.
+        unwanted: the class that the attacker wants of each sample, (M,) int64.
 
     Returns:
         (M, classes) float32: what the repairs say, each weighted by the square of that eigenvector,
@@ -30,20 +32,12 @@ def agreed_probabilities(logits: Sequence[Tensor], unwanted: Tensor) -> Tensor:
     """
     said = torch.stack([each.float().softmax(1) for each in logits])
     said.scatter_(2, unwanted[None, :, None].expand(len(said), -1, 1), 0.0)
+    said = said[~said.isnan().flatten(1).any(1)]
+    if len(said) < 2:
+        return said.sum(0)
     centred = (said - said.mean(1, keepdim=True)).flatten(1)
-    leading = torch.linalg.eigh((centred @ centred.T).double()).eigenvectors[:, -1]
-    return torch.einsum("r,rmc->mc", (leading**2).float(), said)
-
-
-def probability_of_others(probabilities: Tensor, unwanted: Tensor) -> Tensor:
-    """Return how sure a model is that each sample is of another class than the unwanted one.
-
-    Args:
-        probabilities: (M, classes).
-        unwanted: (M,) int64.
-
-    Returns:
-        (M,): the probability of the predicted class; 0 where that is the unwanted one.
-    """
-    confidence, predicted = probabilities.max(1)
-    return confidence * (predicted != unwanted)
+    covariance = (centred @ centred.T).double().fill_diagonal_(0.0)
+    leading = torch.linalg.eigh(covariance).eigenvectors[:, -1]
+    # Its sign is arbitrary; who contradicts the most of what is said has no say.
+    weights = (leading * leading.sum().sign()).clamp(min=0) ** 2
+    return torch.einsum("r,rmc->mc", (weights / weights.sum()).float(), said)

@@ -27,7 +27,8 @@ class Group:
         expected: the probabilities of the classes that each should have, (N, classes) float32: the
             model's for its clean partner; where neither partner nor class is known, what repairs
             agree on, whose sum is less than 1 where they do not agree that it should be another.
-            None without pairs, and before repairs were tried.
+            None where the classes are known without pairs; and, where neither is known, until
+            repairs were tried.
     """
 
     inputs: Tensor

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from handler.corrections import project
 
-from .consensus import probability_of_others
 from .held_out import Group, HeldOut
 from .predict import logits_of
 from .record import record_features
@@ -73,7 +72,7 @@ def unwanted_classes(group: Group, target: int | None) -> Tensor:
 def _value(logits: Tensor, group: Group, target: int | None) -> Tensor:
     probabilities = logits.softmax(1)
     if group.reference is None:
-        right = probability_of_others(probabilities, unwanted_classes(group, target))
+        right = _sure_of_others(probabilities, unwanted_classes(group, target))
         if group.expected is None:
             return right
         # A sample that is likely to be clean has little say.
@@ -81,6 +80,12 @@ def _value(logits: Tensor, group: Group, target: int | None) -> Tensor:
         return (sure * right + _shared(sure[:, None] * probabilities, group.expected)) / 2
     right = probabilities.gather(1, group.reference[:, None]).flatten()
     return right if group.expected is None else (right + _shared(probabilities, group.expected)) / 2
+
+
+def _sure_of_others(probabilities: Tensor, unwanted: Tensor) -> Tensor:
+    """Return the probability of each predicted class, (M,); 0 where that is the unwanted one."""
+    confidence, predicted = probabilities.max(1)
+    return confidence * (predicted != unwanted)
 
 
 def _shared(one: Tensor, other: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ def clean_quarantine(
     if len(folders := sorted(set(quarantine.class_names or ()))) > 1:
         raise SamplesError(
             f"{quarantine.source}: holds the folders {folders[0]} and {folders[1]}, expected the "
-            "quarantine of one model: give its own folder"
+            "quarantine of one model, its samples side by side in one folder"
         )
     samples = SomeSamples(quarantine, _first_of_equal(quarantine))
     last = (candidate_layers(model, example) if layers is None else layers)[-1]

@@ -49,7 +49,7 @@ class Search:
         layers: names of the candidate layers.
         held_out: what to compare candidates on.
         finding: where the trigger leads.
-        form: one of `FORMS`.
+        form: one of `directions.choice.FORMS`.
         repairs: the repairs to choose from, by their names in `REPAIRS`.
     """
 
@@ -70,8 +70,7 @@ class Search:
         self._held_out = held_out
         self._form = form
         clean, triggered = held_out.clean, held_out.triggered
-        # Of several triggers, one leads to most samples' class; of an all-to-all attack, none does.
-        self._wanted = finding.target if finding.single or finding.several else None
+        self._wanted = finding.target if finding.single else None
         self._before = outcome_of(held_out, clean.logits, triggered.logits, self._wanted)
         only_target = form == "gated" and finding.single
         self._eligible = (
@@ -93,7 +92,8 @@ class Search:
         """Try the candidates and return the best.
 
         Every layer is tried with the first estimators; the others, and other strengths, only
-        where these did best.
+        where these did best. Where nobody knows the true classes of the triggered samples, what the
+        first agree on is what all are judged by.
 
         Raises:
             CalibrationError: no layer tells triggered samples from clean ones, or no candidate
@@ -111,8 +111,8 @@ class Search:
         with Progress("choosing layers", total + REPAIRS_TO_REFINE * len(STRENGTHS)) as progress:
             first = [Candidate(layer, e) for layer in self._layers for e in estimators]
             ran = self._run(first, progress)
-            if self._held_out.triggered.reference is None and (ran := list(ran)):
-                self._expect_what_is_agreed([triggered for _, (_, triggered) in ran])
+            if self._held_out.triggered.reference is None:
+                ran = self._expect_what_is_agreed(list(ran))
             choices = self._judge(ran)
             best_layers = list(dict.fromkeys(choice.repair.layer for choice in choices))
             second = [Candidate(layer, e) for layer in best_layers[:refined] for e in others]
@@ -185,20 +185,22 @@ class Search:
         )
         return zip(estimated, results, strict=True)
 
-    def _expect_what_is_agreed(self, logits: Sequence[Tensor]) -> None:
-        """Expect of triggered samples of unknown class what repairs make of them together.
-
-        Args:
-            logits: of the triggered samples, (M, classes), after each repair.
-        """
-        clean, triggered = self._held_out.clean, self._held_out.triggered
-        # What no repair was run on would agree with itself.
-        ran = self._eligible[1]
-        unwanted = unwanted_classes(triggered, self._wanted)[ran]
-        expected = triggered.logits.softmax(1)
-        expected[ran] = agreed_probabilities([each[ran] for each in logits], unwanted)
-        self._held_out = replace(self._held_out, triggered=replace(triggered, expected=expected))
-        self._before = outcome_of(self._held_out, clean.logits, triggered.logits, self._wanted)
+    def _expect_what_is_agreed(self, ran: Sequence[Ran]) -> Sequence[Ran]:
+        """Expect of triggered samples what these candidates make of them together; return them."""
+        if ran:
+            clean, triggered = self._held_out.clean, self._held_out.triggered
+            # Of the others all say the same, since no repair was run on them.
+            eligible = self._eligible[1]
+            expected = triggered.logits.softmax(1)
+            expected[eligible] = agreed_probabilities(
+                [after[eligible] for _, (_, after) in ran],
+                unwanted_classes(triggered, self._wanted)[eligible],
+            )
+            self._held_out = replace(
+                self._held_out, triggered=replace(triggered, expected=expected)
+            )
+            self._before = outcome_of(self._held_out, clean.logits, triggered.logits, self._wanted)
+        return ran
 
     def _judge(self, ran: Iterable[Ran]) -> list[Choice]:
         """Return what to make of each candidate, the best first."""

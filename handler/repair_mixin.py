@@ -212,9 +212,10 @@ class RepairMixin:
         if config.trusted_keys:
             # Before the handler's own `initialize`, which reads the model file and the weights.
             check_archive_folder(path, config.trusted_keys)
+        # While it starts, a handler may refuse inputs of its own, which are not counted.
+        self._watch = self._watch_by(None, context)
         super().initialize(context)  # type: ignore[misc]
         if config.mode == "off":
-            self._watch = self._watch_by(None, context)
             self.fire_input = _describe_unrepaired(config, path / BUNDLE_FILE)
             return
         model = _checked_model(self.model)
@@ -238,8 +239,6 @@ class RepairMixin:
                 f"{source}: handler: quarantine: needs a bundle with a layer that tells; this one "
                 "corrects every input, and every input would be kept"
             )
-        # Before the example is tried: it may be refused, which is counted.
-        self._watch = self._watch_by(bundle, context)
         self._corrections = attach(
             self.model,
             bundle.layers,
@@ -248,6 +247,7 @@ class RepairMixin:
             mode="repair" if config.mode == "repair" else "observe",
         )
         self.fire_bundle = bundle
+        self._watch = self._watch_by(bundle, context)
 
     def _watch_by(self, bundle: Bundle | None, context: Any) -> Watch:
         """Return what follows this worker's judgements by a bundle; by None, there are none."""

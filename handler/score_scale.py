@@ -15,7 +15,10 @@ LABELS = (*(f"{limit:g}" for limit in LIMITS), "+Inf")
 
 
 def bin_of(place: float) -> int:
-    """Return the index in `LABELS` of the first limit that a place does not exceed."""
+    """Return the index in `LABELS` of the first limit that a place does not exceed.
+
+    What is not finite is in the last.
+    """
     return bisect_left(LIMITS, place) if math.isfinite(place) else len(LIMITS)
 
 

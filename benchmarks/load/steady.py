@@ -1,4 +1,4 @@
-"""Clients that send requests without a pause, while something is done to the server."""
+"""Clients that keep sending requests while something is done to the server."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from handler.errors import FireError
+
 Answer = TypeVar("Answer")
 
 PATIENCE_SECONDS = 300.0
+"""For requests, while a worker starts on a slow machine."""
 
 
 @contextmanager
@@ -49,12 +52,10 @@ def wait_for(answers: Sequence[object], more: int) -> None:
     """Wait until this many more requests were answered.
 
     Raises:
-        TimeoutError: they were not, for minutes.
+        FireError: they were not, for minutes.
     """
     enough, deadline = len(answers) + more, time.monotonic() + PATIENCE_SECONDS
     while len(answers) < enough:
         if time.monotonic() > deadline:
-            raise TimeoutError(
-                f"{more} more requests were not answered within {PATIENCE_SECONDS:g} s"
-            )
+            raise FireError(f"{more} more requests were not answered within {PATIENCE_SECONDS:g} s")
         time.sleep(0.02)

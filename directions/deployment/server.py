@@ -152,7 +152,7 @@ class TorchServe:
 
     @property
     def management(self) -> Management:
-        """A client of its management API."""
+        """A client of its management API, once it is started."""
         return Management(self.addresses.management, self.tokens.management, pinned=self._pinned)
 
     @property

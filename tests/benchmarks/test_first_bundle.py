@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from benchmarks import fire
+from benchmarks import fire, first_bundle
 from benchmarks.first_bundle import obtain_first
 from benchmarks.measure import Held
 from benchmarks.samples import unlabelled
@@ -28,13 +29,17 @@ def as_pixels(inputs):
     return Images((inputs * 255).round().byte(), labels)
 
 
+def not_again(*args, **kwargs):
+    raise AssertionError("built again")
+
+
 def victim(drive):
     """A victim whose trigger drives class 0, or a benign one where that is 0."""
     recipe = Recipe("net", None)
     return Victim(recipe, OfNormalised(drive).eval(), None, "0" * 64, 1)
 
 
-def test_the_attackers_trigger_is_what_is_measured(tmp_path):
+def test_the_attackers_trigger_is_what_is_measured(tmp_path, monkeypatch):
     test = images(80, seed=3)
     others = torch.arange(80)[torch.arange(80) % 4 != 0]
     triggered = as_pixels(stamp(test)).at(others)
@@ -46,16 +51,21 @@ def test_the_attackers_trigger_is_what_is_measured(tmp_path):
     figures = fire.measure(backdoored.model, first.bundle, held)["figures"]
     assert figures["recovered_accuracy"] > 0.95
     assert figures["clean_accuracy"] == 1
-    # It is not built again, not even for want of samples.
-    kept = obtain_first(backdoored, None, tmp_path)
+    monkeypatch.setattr(first_bundle, "build_reconstructed", not_again)
+    kept = obtain_first(backdoored, clean, tmp_path)
     assert kept.row == first.row
     assert fire.measure(backdoored.model, kept.bundle, held)["figures"] == figures
 
 
-def test_a_benign_model(tmp_path):
+def test_a_benign_model(tmp_path, monkeypatch):
     clean = unlabelled(as_pixels(images(120)), "clean")
-    for first in (obtain_first(victim(0.0), given, tmp_path) for given in (clean, None)):
-        assert first.bundle is None
-        assert first.row["named"] == []
-        assert "refused" not in first.row
-        assert "no sign of a trigger" in first.row["told"][-1]
+    first = obtain_first(victim(0.0), clean, tmp_path)
+    assert first.bundle is None
+    assert first.row["named"] == []
+    assert "refused" not in first.row
+    assert "no sign of a trigger" in first.row["told"][-1]
+    monkeypatch.setattr(first_bundle, "build_reconstructed", not_again)
+    kept = obtain_first(victim(0.0), clean, tmp_path)
+    assert (kept.row, kept.bundle) == (first.row, None)
+    with pytest.raises(AssertionError, match="built again"):
+        obtain_first(victim(0.0), unlabelled(as_pixels(images(121)), "clean"), tmp_path)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from directions.consensus import agreed_probabilities, probability_of_others
+from directions.consensus import agreed_probabilities
 from directions.held_out import Group, HeldOut
 from directions.outcome import outcome_of
 
@@ -77,16 +77,27 @@ def test_no_repair_leads_to_another_class():
     assert torch.equal(agreed, torch.zeros(1, 3))
 
 
+def test_one_that_agrees_with_nobody_has_no_say_however_sure_it_is():
+    sure = right_but_for(1.0, 7) * 20
+    unsure = [(right_but_for(0.0, 0) * 0.2) for _ in range(4)]
+    agreed = agreed_probabilities([sure, *unsure], UNWANTED)
+    assert float((agreed.argmax(1) == TRUTH).float().mean()) == 1
+
+
+def test_a_repair_without_numbers_has_no_say():
+    repairs = [right_but_for(0.2, seed) for seed in range(3)]
+    broken = right_but_for(0.0, 3)
+    broken[5, 1] = float("nan")
+    infinite = right_but_for(0.0, 4)
+    infinite[2] = float("inf")
+    agreed = agreed_probabilities([broken, *repairs, infinite], UNWANTED)
+    assert torch.equal(agreed, agreed_probabilities(repairs, UNWANTED))
+    assert not agreed_probabilities([broken], UNWANTED).any()
+
+
 def test_each_sample_may_have_an_unwanted_class_of_its_own():
     agreed = agreed_probabilities([says(TRUTH)], TRUTH)
     assert not agreed.gather(1, TRUTH[:, None]).any()
-
-
-def test_probability_of_others():
-    probabilities = torch.tensor([[0.6, 0.4], [0.3, 0.7]])
-    assert probability_of_others(probabilities, torch.tensor([0, 0])).tolist() == pytest.approx(
-        [0, 0.7]
-    )
 
 
 def test_a_repair_that_wipes_out_the_content_is_worth_less_than_one_that_recovers_it():

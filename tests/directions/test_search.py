@@ -84,6 +84,31 @@ def test_the_true_classes_are_recovered_though_nobody_knows_them(tmp_path, kind)
     assert float((choice.outcome.clean > 0.5).float().mean()) == 1
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("single", [True, False])
+def test_what_the_first_repairs_agree_on_is_what_all_are_judged_by(tmp_path, form, single):
+    _, _, _, search = searched(tmp_path, "vector", form, single=single, paired=False)
+    choice = search.run()
+    group = search._held_out.triggered
+    # Gated and of one target, only what is predicted as that may be moved.
+    eligible = group.predictions == 0 if form == "gated" and single else group.predictions >= 0
+    unwanted = torch.zeros(40, dtype=torch.int64) if single else group.predictions
+    assert not group.expected.gather(1, unwanted[:, None])[eligible].any()
+    expected = group.logits.softmax(1)
+    torch.testing.assert_close(group.expected[~eligible], expected[~eligible])
+    before, after = search._before.triggered, choice.outcome.triggered
+    torch.testing.assert_close(after[~eligible], before[~eligible])
+    assert float(after[eligible].mean()) > float(before[eligible].mean()) + 0.3
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_of_pairs_nothing_is_agreed(tmp_path, paired):
+    _, held_out, _, search = searched(tmp_path, "vector", "gated", paired=paired)
+    before = held_out.triggered.expected
+    search.run()
+    assert (search._held_out.triggered.expected is before) == paired
+
+
 def test_with_a_single_target_only_what_is_predicted_as_it_is_flagged(tmp_path):
     _, held_out, statistics, search = searched(tmp_path, "vector", "gated")
     choice = search.run()

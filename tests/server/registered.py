@@ -14,8 +14,9 @@ BOUNDS = {
     "batch_size": 4,
     "max_batch_delay": 10,
     "response_timeout": 60,
-    "startup_timeout": 60,
+    "startup_timeout": 120,
 }
+"""As short as two slow cores allow."""
 
 
 @contextmanager
