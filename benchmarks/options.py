@@ -23,7 +23,10 @@ def add_options(parser: ArgumentParser) -> None:
         help="folder, or a zip of one, with train/CLASS/* and test/CLASS/*",
     )
     parser.add_argument(
-        "--cache", type=Path, required=True, help="folder for decoded images and trained victims"
+        "--cache",
+        type=Path,
+        required=True,
+        help="folder for decoded images, trained victims and bundles built of clean images",
     )
     parser.add_argument(
         "--victims",
