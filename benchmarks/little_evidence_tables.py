@@ -131,7 +131,8 @@ def refined_table(rows: Sequence[Row]) -> str:
     flagging = [row for row in rows if row.get("target") is not None and _flags(row)]
     counts = []
     for triggered in dict.fromkeys(share for row in rows for share in row.get("refined", {})):
-        last = [(row, [row, *row["refined"][triggered]][-1]) for row in flagging]
+        refined = [row for row in flagging if triggered in row.get("refined", {})]
+        last = [(row, [row, *row["refined"][triggered]][-1]) for row in refined]
         met = sum(_repairs(step, row["baseline"], RECOVERED) for row, step in last)
         counts.append(f"{met} of {len(last)} where {float(triggered):.0%} are triggered")
     if counts:
