@@ -132,15 +132,27 @@ def refined_table(rows: Sequence[Row]) -> str:
     counts = []
     for triggered in dict.fromkeys(share for row in rows for share in row.get("refined", {})):
         refined = [row for row in flagging if triggered in row.get("refined", {})]
-        last = [(row, [row, *row["refined"][triggered]][-1]) for row in refined]
-        met = sum(_repairs(step, row["baseline"], RECOVERED) for row, step in last)
-        counts.append(f"{met} of {len(last)} where {float(triggered):.0%} are triggered")
+        met = sum(
+            _repairs(last_bundle(row, triggered), row["baseline"], RECOVERED) for row in refined
+        )
+        counts.append(f"{met} of {len(refined)} where {float(triggered):.0%} are triggered")
     if counts:
         table += (
             "\nOf the victims whose first bundle flags as asked for, the last bundle of the stream "
             f"comes to RA / ceiling of at least {RECOVERED:g}: {', '.join(counts)}.\n"
         )
     return table
+
+
+def last_bundle(row: Row, triggered: str) -> Row:
+    """Return the last bundle of a victim's stream; where a step refused, it is the one before.
+
+    Args:
+        row: of a victim whose first bundle was refined.
+        triggered: the share of the stream that is, as the row calls it.
+    """
+    steps = [row, *row["refined"][triggered]]
+    return next(step for step in reversed(steps) if "figures" in step)
 
 
 def _chosen(bundle: Row) -> str:

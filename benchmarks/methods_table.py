@@ -8,6 +8,7 @@ from statistics import mean, median
 from typing import Any
 
 from .bootstrap import MOST
+from .little_evidence_tables import last_bundle
 from .markdown_table import markdown_table
 from .victim_tables import OURS, Results, score
 
@@ -65,7 +66,11 @@ def methods_table(
                 "`build --refine`",
                 f"500 clean images, the bundle from these, and up to {MOST} of the requests that "
                 f"it flagged where {float(share):.0%} are triggered",
-                [_refined(row, share) for row in searched if share in row.get("refined", {})],
+                [
+                    _attempt(row["baseline"], last_bundle(row, share), None)
+                    for row in searched
+                    if share in row.get("refined", {})
+                ],
             )
         )
     for method in ("fine-tune", "fine-prune"):
@@ -117,10 +122,3 @@ def _of_pool(row: Row) -> Attempt:
     times = [mixed.get(name) for name in ("split_seconds", "build_seconds")]
     seconds = sum(times) if None not in times else None
     return _attempt(row["baseline"], mixed, seconds)
-
-
-def _refined(row: Row, share: str) -> Attempt:
-    """Return the last bundle of a stream; where a step refused, it is the one before."""
-    steps = [row, *row["refined"][share]]
-    last = next(step for step in reversed(steps) if "figures" in step)
-    return _attempt(row["baseline"], last, None)

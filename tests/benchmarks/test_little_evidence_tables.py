@@ -1,4 +1,9 @@
-from benchmarks.little_evidence_tables import clean_only_table, pool_table, refined_table
+from benchmarks.little_evidence_tables import (
+    clean_only_table,
+    last_bundle,
+    pool_table,
+    refined_table,
+)
 
 BASELINE = {
     "attack_success_rate": 0.95,
@@ -118,3 +123,11 @@ def test_pools():
     assert first[5:] == ["95.0", "90.0 / 0.40", "0.800", "-0.50", "+1.0", "yes / no"]
     assert second == ["v", "n", "none", "", "", "95.0", "", "", "", "", "yes / no"]
     assert len(header) == len(first) == len(second)
+
+
+def test_where_a_step_refused_the_bundle_before_stays():
+    row = {"figures": "first", "refined": {"0.01": [{"refused": "why"}], "0.2": []}}
+    assert last_bundle(row, "0.01") == last_bundle(row, "0.2") == row
+    second = {"figures": "second"}
+    row["refined"]["0.01"] = [second, {"refused": "why"}]
+    assert last_bundle(row, "0.01") == second
