@@ -13,6 +13,7 @@ import base64
 import hashlib
 import json
 import random
+import resource
 import sys
 import tempfile
 import zlib
@@ -30,6 +31,8 @@ from tests.handler.bundles import body_of, bundle_file, header_of, raw_file, sma
 from tests.handler.forged_bundles import VALUES, file_with, vector_bundle
 
 MAX_BYTES = 16_384
+MEGABYTES = 1024
+"""That reading one of these may take: far more than it does."""
 
 
 def check(data: bytes) -> Bundle | None:
@@ -175,6 +178,8 @@ def main() -> None:
         "max_len": MAX_BYTES,
         "len_control": 0,
         "timeout": 30,
+        # Its peak so far counts, and that of the process that started this one.
+        "rss_limit_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 + MEGABYTES,
         "artifact_prefix": f"{folder}/",
     }
     flags = [f"-{name}={value}" for name, value in options.items()]

@@ -13,6 +13,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 DAY = datetime.timedelta(days=1)
+MAY_SIGN = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True)
@@ -26,12 +37,16 @@ class Certificates:
 
 def write_certificates(folder: Path, host: str = "127.0.0.1") -> Certificates:
     authority_key, server_key = (rsa.generate_private_key(65537, 2048) for _ in range(2))
-    authority = _unsigned("authority", "authority", authority_key).add_extension(
-        x509.BasicConstraints(ca=True, path_length=0), critical=True
+    authority = (
+        _unsigned("authority", "authority", authority_key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(MAY_SIGN, critical=True)
     )
-    server = _unsigned("server", "authority", server_key).add_extension(
-        x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False
-    )
+    name = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
+    server = _unsigned("server", "authority", server_key).add_extension(name, critical=False)
+    # Python 3.13 takes no certificate that does not say whose key signed it.
+    signed_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    server = server.add_extension(signed_by, critical=False)
     files = Certificates(folder / "ca.pem", folder / "server.pem", folder / "key.pem")
     for path, builder in ((files.authority, authority), (files.server, server)):
         certificate = builder.sign(authority_key, hashes.SHA256())
@@ -55,4 +70,4 @@ def _unsigned(subject: str, issuer: str, key: rsa.RSAPrivateKey) -> x509.Certifi
         x509.random_serial_number(),
         now - DAY,
         now + DAY,
-    )
+    ).add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
