@@ -16,6 +16,7 @@ from .statistics import LayerStatistics, Statistics
 from .tellers import TELLERS, mean_projection
 
 FORMS = ("gated", "shift", "clamp")
+CLAMP_QUANTILE = 0.99
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class Choice:
             return (replace(repairing, telling=telling),)
         shape = tuple(statistics.whole(layer).clean.mean.shape)
         return (Layer(layer, shape, telling=telling), repairing)
+
+
+def clamp_range(clean_scores: Tensor) -> tuple[float, float]:
+    """Return the upper end and the median of the clean samples' scores, (N,)."""
+    return float(clean_scores.quantile(CLAMP_QUANTILE)), float(clean_scores.median())
 
 
 def build_repairing_layer(

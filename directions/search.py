@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from .choice import Candidate, Choice, repairing_layers_of_folds
+from .choice import Candidate, Choice, clamp_range, repairing_layers_of_folds
 from .consensus import agreed_probabilities
 from .errors import CalibrationError
 from .held_out import HeldOut
@@ -33,7 +33,6 @@ MANY = 100
 """Triggered samples; fewer say less surely which layers are the best, and cost less to try."""
 REPAIRS_TO_REFINE = 2
 STRENGTHS = (0.75, 1.25, 1.5)
-CLAMP_QUANTILE = 0.99
 
 Ran = tuple[Candidate, tuple[Tensor, Tensor]]
 """A candidate, and the logits of the held-out clean (N, classes) and triggered samples (M, classes)
@@ -112,7 +111,8 @@ class Search:
             first = [Candidate(layer, e) for layer in self._layers for e in estimators]
             ran = self._run(first, progress)
             if self._held_out.triggered.reference is None:
-                ran = self._expect_what_is_agreed(list(ran))
+                ran = list(ran)
+                self._expect_what_is_agreed(ran)
             choices = self._judge(ran)
             best_layers = list(dict.fromkeys(choice.repair.layer for choice in choices))
             second = [Candidate(layer, e) for layer in best_layers[:refined] for e in others]
@@ -185,22 +185,20 @@ class Search:
         )
         return zip(estimated, results, strict=True)
 
-    def _expect_what_is_agreed(self, ran: Sequence[Ran]) -> Sequence[Ran]:
-        """Expect of triggered samples what these candidates make of them together; return them."""
-        if ran:
-            clean, triggered = self._held_out.clean, self._held_out.triggered
-            # Of the others all say the same, since no repair was run on them.
-            eligible = self._eligible[1]
-            expected = triggered.logits.softmax(1)
-            expected[eligible] = agreed_probabilities(
-                [after[eligible] for _, (_, after) in ran],
-                unwanted_classes(triggered, self._wanted)[eligible],
-            )
-            self._held_out = replace(
-                self._held_out, triggered=replace(triggered, expected=expected)
-            )
-            self._before = outcome_of(self._held_out, clean.logits, triggered.logits, self._wanted)
-        return ran
+    def _expect_what_is_agreed(self, ran: Sequence[Ran]) -> None:
+        """Expect of triggered samples what these candidates make of them together."""
+        if not ran:
+            return
+        clean, triggered = self._held_out.clean, self._held_out.triggered
+        # Of the others all say the same, since no repair was run on them.
+        eligible = self._eligible[1]
+        expected = triggered.logits.softmax(1)
+        expected[eligible] = agreed_probabilities(
+            [after[eligible] for _, (_, after) in ran],
+            unwanted_classes(triggered, self._wanted)[eligible],
+        )
+        self._held_out = replace(self._held_out, triggered=replace(triggered, expected=expected))
+        self._before = outcome_of(self._held_out, clean.logits, triggered.logits, self._wanted)
 
     def _judge(self, ran: Iterable[Ran]) -> list[Choice]:
         """Return what to make of each candidate, the best first."""
@@ -268,7 +266,7 @@ class Search:
         scores = self._scores.get(("mean_projection", repair.layer))
         if self._form != "clamp" or scores is None:
             return None
-        return float(scores[0].quantile(CLAMP_QUANTILE)), float(scores[0].median())
+        return clamp_range(scores[0])
 
 
 def _recovers(choices: list[Choice], before: Outcome) -> bool:

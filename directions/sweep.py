@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from .calibration import Calibration
-from .choice import Candidate, repairing_layers_of_folds
+from .choice import Candidate, clamp_range, repairing_layers_of_folds
 from .held_out import HeldOut
 from .metrics import Figures, Observed, measure
 from .outcome import score_tellers
 from .progress import Progress
 from .repairs import LOCAL
 from .run_repairs import run_repairs
-from .search import CLAMP_QUANTILE
 from .separation import area_under_curve
 from .tellers import TELLERS
 from .threshold import FEW
@@ -113,8 +112,7 @@ def _points(
     if choice.form == "clamp":
         if (key := ("mean_projection", layer)) not in scores:
             return []
-        clean = scores[key][0]
-        clean_range = (float(clean.quantile(CLAMP_QUANTILE)), float(clean.median()))
+        clean_range = clamp_range(scores[key][0])
     estimated = {}
     for strength in strengths:
         repair = Candidate(layer, choice.repair.estimator, strength)

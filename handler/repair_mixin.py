@@ -212,7 +212,7 @@ class RepairMixin:
         if config.trusted_keys:
             # Before the handler's own `initialize`, which reads the model file and the weights.
             check_archive_folder(path, config.trusted_keys)
-        # While it starts, a handler may refuse inputs of its own, which are not counted.
+        # While it starts, a handler may refuse inputs of its own.
         self._watch = self._watch_by(None, context)
         super().initialize(context)  # type: ignore[misc]
         if config.mode == "off":

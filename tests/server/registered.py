@@ -14,9 +14,9 @@ BOUNDS = {
     "batch_size": 4,
     "max_batch_delay": 10,
     "response_timeout": 60,
-    "startup_timeout": 120,
+    "startup_timeout": 60,
 }
-"""As short as two slow cores allow."""
+"""As short as two slow cores allow; a test whose own differ says which."""
 
 
 @contextmanager

@@ -51,6 +51,7 @@ def model(
 ) -> Iterator[str]:
     with registered_tiny(server, tiny, NAME, tmp_path_factory.mktemp("config")):
         yield NAME
+        assert len(server.management.describe_all(NAME)) == 1
 
 
 @pytest.fixture

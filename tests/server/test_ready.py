@@ -91,7 +91,7 @@ def test_a_refused_token_is_not_taken_for_a_server_that_is_not_ready(
 def crashing(server: TorchServe) -> Iterator[str]:
     """A model whose workers can no longer load its bundle."""
     name = "crashing"
-    server.management.register("tiny-1.0.mar", name, workers=1, **BOUNDS)
+    server.management.register("tiny-1.0.mar", name, workers=1, **{**BOUNDS, "batch_size": 1})
     (pid,) = server.management.describe(name).workers
     unpacked = Path(psutil.Process(pid).cwd())
     bundle = (unpacked / BUNDLE_FILE).rename(unpacked / "away")

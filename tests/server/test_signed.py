@@ -22,6 +22,8 @@ from tests.tiny import TinyFiles, image
 
 pytestmark = pytest.mark.server
 
+SIGNED_BOUNDS = {**BOUNDS, "max_batch_delay": 20, "startup_timeout": 120}
+
 
 def digest_served(server: TorchServe) -> str:
     answer = requests.post(
@@ -44,7 +46,7 @@ def test_a_signed_archive_serves_is_swapped_and_a_tampered_one_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copy(signed_archive, server.model_store / signed_archive.name)
-    server.management.register(signed_archive.name, "signed", workers=1, **BOUNDS)
+    server.management.register(signed_archive.name, "signed", workers=1, **SIGNED_BOUNDS)
     assert digest_served(server) == load_bundle(tiny.bundle).digest
 
     tampered = server.model_store / "tampered.mar"
@@ -53,7 +55,7 @@ def test_a_signed_archive_serves_is_swapped_and_a_tampered_one_is_refused(
         packed.writestr("captum.py", "")
     for _ in range(2):  # A version left behind would make the second a 409.
         with pytest.raises(ServerError) as caught:
-            server.management.register(tampered.name, "tampered", workers=1, **BOUNDS)
+            server.management.register(tampered.name, "tampered", workers=1, **SIGNED_BOUNDS)
         assert caught.value.status == 500
     assert "tampered" not in server.management.models()
     reason = "SignatureError: 'captum.py': was added to the archive after it was signed"

@@ -88,7 +88,7 @@ def test_a_failed_registration_leaves_no_version(
     name = f"{NAME}-{request.node.callspec.id.replace(' ', '-')}"
     try:
         with pytest.raises(ServerError) as caught:
-            server.management.register(archive.name, name, workers=1, **BOUNDS)
+            server.management.register(archive.name, name, workers=1, **{**BOUNDS, "batch_size": 1})
         assert caught.value.status == 500
         # One left behind could not be registered again.
         assert name not in server.management.models()
