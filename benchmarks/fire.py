@@ -44,16 +44,20 @@ def build(
     examine: Callable[[Calibration], None] = lambda calibration: None,
 ) -> Bundle:
     """Build a bundle for a victim from the evidence alone; nothing else is told."""
+    return build_from(model, gather(evidence), seed, repairs, examine)
+
+
+def gather(evidence: Evidence) -> SampleEvidence:
+    """Return evidence as a build takes it."""
     count = len(evidence.clean)
     names = [f"{i}.png" for i in range(count)]
     # Names of their own say that these triggered images have no partners.
     others = [f"{count + i}.png" for i in range(len(evidence.triggered))]
     triggered = names[: len(evidence.triggered)] if evidence.paired else others
-    samples = gather_evidence(
+    return gather_evidence(
         ImageSamples(evidence.clean, "clean", names),
         ImageSamples(evidence.triggered, "triggered", triggered),
     )
-    return build_from(model, samples, seed, repairs, examine)
 
 
 def build_from(

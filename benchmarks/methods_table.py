@@ -73,10 +73,19 @@ def methods_table(
                 ],
             )
         )
-    for method in ("fine-tune", "fine-prune"):
-        name = {"fine-tune": "fine_tuning", "fine-prune": "fine_pruning"}[method]
+    clean = "2,000 labelled clean images, and leave to change the weights"
+    sanitizers = {
+        "fine-tune": ("fine_tuning", clean),
+        "prune": ("pruning", clean),
+        "fine-prune": ("fine_pruning", clean),
+        "orthogonalize": (
+            "orthogonalizing",
+            "200 triggered images and their clean partners, 2,000 clean images, and leave to "
+            "change the weights",
+        ),
+    }
+    for method, (name, need) in sanitizers.items():
         attempts = _of_victims(victims, name, "paired 200")
-        need = "2,000 labelled clean images, and leave to change the weights"
         lines.append(_line(f"`sanitize --method {method}`", need, attempts))
     return markdown_table(headings, [line for line in lines if line])
 

@@ -15,7 +15,9 @@ from .jpeg import jpeg
 from .leace import leace
 from .neural_polarizer import neural_polarizer
 from .no_repair import no_repair
+from .orthogonalizing import orthogonalizing
 from .projection_removal import projection_removal
+from .pruning import pruning
 from .rival import Rival
 from .shrinkpad import shrinkpad
 
@@ -32,6 +34,8 @@ RIVALS: Mapping[str, Rival] = {
     "blur": blur,
     "fine_tuning": fine_tuning,
     "fine_pruning": fine_pruning,
+    "pruning": pruning,
+    "orthogonalizing": orthogonalizing,
     "channel_lipschitz_pruning": channel_lipschitz_pruning,
     "neural_polarizer": neural_polarizer,
 }

@@ -1,0 +1,62 @@
+"""A bundle's direction, projected out of the weights (Arditi et al., NeurIPS 2024)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import fire
+from benchmarks.samples import labelled
+from directions.build import BuildOptions, build_bundle
+from directions.candidates import candidate_layers
+from directions.errors import SanitizeError
+from directions.predict import logits_of
+from directions.record import record_features
+from directions.sanitize.orthogonalizing import orthogonalize
+from directions.sanitize.writers import find_writers
+
+from .rival import Defence, Granted, RivalNotApplicable, answer_with
+
+
+def orthogonalizing(model: nn.Module, granted: Granted, generator: torch.Generator) -> Defence:
+    """Build a clamp at the layers that weights write, and take its direction out of these.
+
+    Raises:
+        RivalNotApplicable: none of the candidate layers is written by weights alone.
+        CalibrationError: no clamp there recovers the triggered images.
+        SanitizeError: the layer's projection still depends on the input.
+    """
+    clean = labelled(granted.pool).samples
+    layers = _written_by_weights(model, clean.load([0]))
+    if not layers:
+        raise RivalNotApplicable(
+            f"{type(model).__name__}: weights alone write none of the candidate layers"
+        )
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    bundle = build_bundle(
+        fire.loaded(model),
+        fire.CONFIG,
+        fire.gather(granted.evidence),
+        options=BuildOptions(layers=layers, form="clamp", seed=seed),
+    )
+    return answer_with(orthogonalize(model, bundle, clean))
+
+
+def _written_by_weights(model: nn.Module, example: Tensor) -> list[str]:
+    """Return the candidate layers whose output is a sum of what weights write."""
+    channels: dict[str, int] = {}
+
+    def take(layer: str, features: Tensor) -> None:
+        channels[layer] = features.shape[1 if features.dim() == 4 else -1]
+
+    candidates = candidate_layers(model, example)
+    with record_features(model, candidates, take):
+        logits_of(model, example)
+    found = []
+    for layer in candidates:
+        try:
+            find_writers(model, layer, example, channels[layer])
+        except SanitizeError:
+            continue
+        found.append(layer)
+    return found

@@ -1,0 +1,26 @@
+"""The pruning half of Fine-Pruning (Liu et al., RAID 2018, arXiv 1805.12185), without training."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from benchmarks.samples import labelled
+from directions.errors import SanitizeError
+from directions.sanitize.pruning import find_head, prune
+
+from .rival import Defence, Granted, RivalNotApplicable, answer_with
+
+
+def pruning(model: nn.Module, granted: Granted, generator: torch.Generator) -> Defence:
+    """Prune the last layer's channels that are dormant on clean images.
+
+    Raises:
+        RivalNotApplicable: the model does not end in a linear layer.
+    """
+    pool = labelled(granted.pool)
+    try:
+        find_head(model, pool.samples)
+    except SanitizeError as error:
+        raise RivalNotApplicable(str(error)) from None
+    return answer_with(prune(model, pool, generator))
