@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from directions.build import BuildOptions
 from directions.build_reconstructed import build_reconstructed
 from directions.errors import NoTriggerError
 from directions.reconstruct.methods import AFFORDABLE
+from directions.samples import Samples
 from directions.save_bundle import save_bundle
 from handler.bundle import Bundle, load_bundle
 from handler.errors import FireError
@@ -61,7 +62,7 @@ def obtain_first(victim: Victim, clean: ImageSamples, cache: Path) -> First:
     row, bundle = cache / f"{name}.json", cache / f"{name}.safetensors"
     if not row.exists():
         bundle.unlink(missing_ok=True)  # Of a build that was interrupted.
-        first = _build(victim.model, clean)
+        first = search(victim.model, clean)
         if first.bundle is not None:
             save_bundle(first.bundle, bundle)
         write_json(first.row, row)
@@ -77,7 +78,14 @@ def _digest(victim: Victim, clean: ImageSamples) -> str:
     return digest.hexdigest()[:16]
 
 
-def _build(model: nn.Module, clean: ImageSamples) -> First:
+def search(model: nn.Module, clean: Samples, methods: Sequence[str] = AFFORDABLE) -> First:
+    """Search a model for its triggers, and build a bundle from what was found.
+
+    Args:
+        model: in evaluation mode.
+        clean: all that the build is given.
+        methods: names in `directions.reconstruct.methods.METHODS`.
+    """
     told: list[str] = []
     start, bundle, refused = time.monotonic(), None, {}
     try:
@@ -85,7 +93,7 @@ def _build(model: nn.Module, clean: ImageSamples) -> First:
             fire.loaded(model),
             fire.CONFIG,
             clean,
-            methods=AFFORDABLE,
+            methods=methods,
             options=BuildOptions(seed=SEED),
             budget=Budget(),
             tell=told.append,

@@ -101,6 +101,23 @@ def _repairs(row: Row, baseline: Mapping[str, float], least: float) -> bool:
     return found.ratio >= least and found.clean_change >= CLEAN_CHANGE
 
 
+def searches_table(rows: Sequence[Row]) -> str:
+    """Return what each search came to by itself, and what a bundle from that did."""
+    headings = ["victim", "search", "classes named (target)", "seconds", *FIGURES]
+    lines = []
+    for row in sorted(rows, key=lambda r: ("baseline" not in r, r["victim"])):
+        named = ", ".join(map(str, row["named"])) or "none"
+        cells = [row["method"] + ("" if row["images"] else ", no images"), named]
+        cells.append(f"{row['seconds']:.0f}")
+        if "baseline" in row:
+            cells[1] += f" ({'several' if row['target'] is None else row['target']})"
+            cells += _figures(row, row["baseline"])
+        else:
+            cells += [""] * len(FIGURES)
+        lines.append([row["victim"], *cells])
+    return markdown_table(headings, lines)
+
+
 def refined_table(rows: Sequence[Row]) -> str:
     """Return what each victim's bundle came to, refined from what it flagged in a stream."""
     headings = [

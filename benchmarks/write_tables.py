@@ -14,7 +14,13 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.adaptive_tables import altered_table, perturbed_table
-from benchmarks.little_evidence_tables import clean_only_table, pool_table, refined_table
+from benchmarks.inspecting_table import inspecting_table
+from benchmarks.little_evidence_tables import (
+    clean_only_table,
+    pool_table,
+    refined_table,
+    searches_table,
+)
 from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
 from benchmarks.serving_tables import (
@@ -39,6 +45,8 @@ ALTERED = ROOT / "benchmarks" / "results" / "altered.json"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
+SEARCHES = ROOT / "benchmarks" / "results" / "searches.json"
+INSPECTING = ROOT / "benchmarks" / "results" / "inspecting.json"
 POOLS = ROOT / "benchmarks" / "results" / "pools.json"
 SERVING = ROOT / "benchmarks" / "results" / "serving.json"
 PREPROCESSING = ROOT / "benchmarks" / "results" / "preprocessing.json"
@@ -83,6 +91,8 @@ def with_tables(text: str) -> str:
         "cost": cost_table(_rows(COST)),
         "methods": methods_table(results, _rows(POOLS), _rows(CLEAN_ONLY)),
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
+        "searches": searches_table(_rows(SEARCHES)),
+        "inspecting": inspecting_table(_rows(INSPECTING)),
         "refined": refined_table(_rows(CLEAN_ONLY)),
         "pools": pool_table(_rows(POOLS)),
         "load summary": load_summary(_rows(SERVING)),

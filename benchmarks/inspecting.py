@@ -1,0 +1,53 @@
+"""What `inspect` says of each victim and of its benign twin, with its default methods.
+
+    python -m benchmarks.inspecting --data cifar10-jpg.zip --cache DIR --victims wanet-vgg ...
+
+A run that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from directions.budget import Budget
+from directions.inspection.inspect_model import inspect_model
+from directions.inspection.methods import DEFAULT, Settings
+
+from . import fire
+from .first_bundle import SEED, draw_clean
+from .options import parse_options
+from .victims.catalogue import benign_twin
+from .victims.data import load_data
+from .victims.train import obtain_victim
+
+RESULTS = Path(__file__).parent / "results" / "inspecting.json"
+
+
+def main() -> None:
+    """Inspect the models and write the results."""
+    args, recipes, results = parse_options(__doc__.splitlines()[0], RESULTS)
+    data = load_data(args.data, args.cache)
+    clean = draw_clean(data.pool)
+    models = {recipe.name: recipe for one in recipes for recipe in (one, benign_twin(one))}
+    done = {row["victim"] for row in results.rows}
+    for recipe in tqdm(models.values(), desc="inspecting"):
+        if recipe.name in done:
+            continue
+        victim = obtain_victim(recipe, data, args.cache)
+        verdict = inspect_model(
+            victim.model,
+            clean,
+            data.classes,
+            DEFAULT,
+            settings=Settings(clean.describe_input(fire.CONFIG)),
+            seed=SEED,
+            budget=Budget(),
+        )
+        row = {"victim": recipe.name, "backdoored": recipe.attack is not None}
+        results.replace(recipe.name, [{**row, "target": victim.target, **verdict.to_json()}])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+from benchmarks.inspecting_table import inspecting_table
+
+
+def run(method, suspects, index, found=None):
+    return {
+        "method": method,
+        "found": bool(suspects) if found is None else found,
+        "suspects": suspects,
+        "index": index,
+        "seconds": 2.4,
+    }
+
+
+def row(victim, target, runs, suspects, *, found=None, backdoored=True):
+    return {
+        "victim": victim,
+        "backdoored": backdoored,
+        "target": target,
+        "found": bool(suspects) if found is None else found,
+        "suspects": suspects,
+        "methods": runs,
+    }
+
+
+def test_verdicts_and_how_many_are_right():
+    silent = {"method": "b", "found": None, "suspects": [], "index": None, "seconds": 1.0}
+    rows = [
+        row("benign-v", None, [run("a", [], [0.1, 1.26]), silent], [], backdoored=False),
+        row("wanet-v", 0, [run("a", [0, 2], [5.04, 4.5]), run("b", [1], [0.0, 2.6])], [0, 2, 1]),
+        row("sig-v", 1, [run("a", [0], [4.2, 0.3]), silent], [0]),
+        row("two-v", None, [run("a", [1], [0.2, 9.0]), silent], [1]),
+    ]
+    table, _, counts = inspecting_table(rows).partition("\n- ")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert lines[0] == ["model", "target", "verdict", "a", "b", "seconds"]
+    assert lines[2:6] == [
+        ["sig-v", "1", "0", "0 (4.2)", "could not tell (-)", "3"],
+        ["two-v", "several", "1", "1 (9.0)", "could not tell (-)", "3"],
+        ["wanet-v", "0", "0, 2, 1", "0, 2 (5.0)", "1 (2.6)", "5"],
+        ["benign-v", "none", "none", "none (1.3)", "could not tell (-)", "3"],
+    ]
+
+    def told(name, found, first, clear):
+        return (
+            f"{name}: {found} of 3 victims are found out; the target is the first suspect in "
+            f"{first} of the 2 with one; nothing is found in {clear} of 1 benign models"
+        )
+
+    assert counts.splitlines() == [
+        told("All together", 3, 1, 1),
+        told("- `a`", 3, 1, 1),
+        told("- `b`", 1, 0, 0),
+    ]
+
+
+def test_nothing_was_measured_yet():
+    assert inspecting_table([]).splitlines()[0].startswith("| model")
