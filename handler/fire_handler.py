@@ -5,10 +5,10 @@ It derives from TorchServe's BaseHandler; VisionHandler would ask for captum.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
     """Serves a classifier with repair; a bad request is refused alone, not with its batch."""
 
     _predicted: Sequence[int] = ()
+    _samples: Sequence[Item] = ()
 
     def initialize(self, context: Any) -> None:
         """Load the model, of a model file or a `torch.export` program, and attach the bundle.
@@ -74,6 +75,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         Returns:
             Per request its logits, (classes,) float32 on the CPU, or why there are none.
         """
+        self._samples = data
         self._predicted = [i for i, item in enumerate(data) if isinstance(item, Tensor)]
         items = list(data)
         if not self._predicted:
@@ -128,6 +130,16 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
                 reason="empty",
             )
         return row[name]
+
+    def sample_reader(self, index: int, row: dict[str, Any]) -> Callable[[], Tensor]:
+        """Return what gives a request's sample, which was read already.
+
+        Args:
+            index: of the request in the latest batch.
+            row: its parameters.
+        """
+        sample = self._samples[index]
+        return lambda: cast(Tensor, sample)
 
     def _read(self, row: dict[str, Any]) -> Item:
         try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+
+from torch import Tensor
 
 from .errors import InputError
-from .preprocess import read_body
 from .quarantine import Quarantine
 
 logger = logging.getLogger(__name__)
@@ -32,14 +33,14 @@ class QuarantineQueue:
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="fire-quarantine")
         self._free = threading.Semaphore(WAITING)
 
-    def put(self, body: Any) -> None:
+    def put(self, read: Callable[[], Tensor]) -> None:
         """Keep a request's input, a while later.
 
         Args:
-            body: as TorchServe hands it over.
+            read: returns the sample, of the shape that the model takes; it may raise InputError.
         """
         if self._free.acquire(blocking=False):
-            self._keeper.submit(self._keep, body)
+            self._keeper.submit(self._keep, read)
 
     def prune(self) -> None:
         """Delete what is too old or too much, a while later; at most once an hour."""
@@ -49,9 +50,9 @@ class QuarantineQueue:
         """Wait until all that was put is kept; nothing can be put any more."""
         self._keeper.shutdown()
 
-    def _keep(self, body: Any) -> None:
+    def _keep(self, read: Callable[[], Tensor]) -> None:
         try:
-            self._quarantine.keep(read_body(body, self._quarantine.description))
+            self._quarantine.keep(read())
         except InputError:
             pass  # A handler of the user's may take what ours does not.
         except Exception:

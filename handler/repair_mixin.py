@@ -27,6 +27,7 @@ from .errors import ConfigError, FireError, ModelError
 from .example_input import example_for
 from .fit import check_model_fits, matching_input
 from .layers import eager_model
+from .preprocess import read_body
 from .quarantine import Quarantine
 from .quarantine_queue import QuarantineQueue
 from .verdict import Verdict
@@ -171,6 +172,16 @@ class RepairMixin:
         """
         return row.get("data", row.get("body"))
 
+    def sample_reader(self, index: int, row: dict[str, Any]) -> Callable[[], Tensor]:
+        """Return what reads a request's sample again, for the quarantine.
+
+        Args:
+            index: of the request in the latest batch.
+            row: its parameters.
+        """
+        body = self.body_of(row)
+        return lambda: read_body(body, self.fire_input)
+
     def refuse(
         self,
         context: Any,
@@ -305,9 +316,9 @@ class RepairMixin:
     ) -> None:
         """Count what was judged, and keep what was flagged."""
         self._watch.judged(verdict, flags, context.request_ids or {})
-        for row, flag in zip(data, flags, strict=True):
+        for i, flag in enumerate(flags):
             if flag:
-                self._watch.keep(self.body_of(row))
+                self._watch.keep(self.sample_reader(i, data[i]))
 
     def _judged(self, answer: Any, flag: bool | None, passes: int, index: int, context: Any) -> Any:
         """Return one request's answer as the mode wants it, and set its headers."""

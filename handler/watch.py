@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
+
+from torch import Tensor
 
 from . import metrics
 from .bundle import Bundle
@@ -74,14 +76,14 @@ class Watch:
             if flag:
                 self._log.write(request_ids.get(i, ""), place)
 
-    def keep(self, body: Any) -> None:
+    def keep(self, read: Callable[[], Tensor]) -> None:
         """Keep a flagged request's input, a while later, where inputs are kept.
 
         Args:
-            body: as TorchServe hands it over.
+            read: as `QuarantineQueue.put` takes it.
         """
         if self._quarantine is not None:
-            self._quarantine.put(body)
+            self._quarantine.put(read)
 
     def refused(self, kind: str, reason: str) -> None:
         """Count a request that got no answer: a bad input by its reason, or a refusal of ours."""

@@ -14,8 +14,10 @@ import torch
 from PIL import Image
 
 import handler
+from handler import fire_handler, repair_mixin
 from handler.bundle import BUNDLE_FILE
 from handler.fire_handler import FireHandler
+from handler.preprocess import read_body
 
 from .archive import (
     IMAGE,
@@ -58,6 +60,29 @@ def test_clean_and_triggered_inputs_are_answered_as_worked_out_by_hand(context):
     digest = service.describe_handle()["bundle"]
     assert fire_headers(context, 0) == {"flagged": "false", "repaired": "false", "bundle": digest}
     assert fire_headers(context, 1) == {"flagged": "true", "repaired": "true", "bundle": digest}
+
+
+def test_a_flagged_image_is_kept_as_the_model_saw_it_without_reading_it_again(
+    tmp_path, monkeypatch
+):
+    bodies = []
+
+    def read(body, description):
+        bodies.append(body)
+        return read_body(body, description)
+
+    monkeypatch.setattr(fire_handler, "read_body", read)
+    monkeypatch.setattr(repair_mixin, "read_body", read)
+    folder = tmp_path / "kept"
+    context = make_archive(tmp_path, {**IMAGE, "quarantine": {"folder": str(folder)}})
+    service = start(context)
+    # An unreadable one before it: places in the batch are not those in the forward pass.
+    rows = [{"body": b"no image"}, {"body": grey(0)}, {"body": grey(255)}]
+    ask(service, context, rows)
+    service._watch._quarantine.finish()
+    assert bodies == [row["body"] for row in rows]
+    (kept,) = (folder / "m").iterdir()
+    assert np.asarray(Image.open(kept)).tolist() == [[[255] * 3] * 2] * 2
 
 
 def test_bad_requests_are_refused_alone(context):
