@@ -125,6 +125,8 @@ REQUESTS = {
             "prediction": b"/predictions/tiny",
             "explanation": b"/explanations/tiny",
             "invocation": b"/invocations?model_name=tiny",
+            "v1": b"/v1/models/tiny:predict",
+            "v2": b"/v2/models/tiny/infer",
         }.items()
     },
     "parts-no-boundary": Request((400,), b"abc", (b"Content-Type: multipart/form-data",)),
