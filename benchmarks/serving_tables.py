@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+import numpy as np
+from scipy.stats import wilcoxon
+
 from .markdown_table import markdown_table
 
 Row = Mapping[str, Any]
 
 COMPARISONS = ("again / plain", "repaired / plain", "repaired / stock")
 FIGURES = ("p50", "p99", "throughput")
+FEWEST_TO_TEST = 6
+"""Settings: of fewer, not even all in one direction are seldom by chance."""
 
 
 def load_table(rows: Sequence[Row]) -> str:
@@ -46,7 +51,11 @@ def load_table(rows: Sequence[Row]) -> str:
 
 
 def load_summary(rows: Sequence[Row]) -> str:
-    """Return the median ratios over all settings of one traffic, and how far these lie apart."""
+    """Return the median ratios over all settings of one traffic, and how far these lie apart.
+
+    The last column: how often chance alone makes "repaired / plain" differ by as much from "again /
+    plain" of the same settings (Wilcoxon's signed-rank test of the logarithms).
+    """
     groups: dict[tuple[str, float], list[Row]] = {}
     for row in rows:
         if "ratios" in row:
@@ -58,8 +67,20 @@ def load_summary(rows: Sequence[Row]) -> str:
                 _middle([ratios[name][figure] for ratios in measured if name in ratios])
                 for name in COMPARISONS
             ]
-            lines.append([model, f"{triggered:.0%}", str(len(measured)), figure, *cells])
-    return markdown_table(["model", "triggered", "settings", "figure", *COMPARISONS], lines)
+            chance = _by_chance(
+                [ratios["repaired / plain"][figure] for ratios in measured],
+                [ratios["again / plain"][figure] for ratios in measured],
+            )
+            lines.append([model, f"{triggered:.0%}", str(len(measured)), figure, *cells, chance])
+    return markdown_table(
+        ["model", "triggered", "settings", "figure", *COMPARISONS, "by chance"], lines
+    )
+
+
+def _by_chance(ours: Sequence[float], noise: Sequence[float]) -> str:
+    if len(ours) < FEWEST_TO_TEST:
+        return ""
+    return f"{wilcoxon(np.log(ours), np.log(noise)).pvalue:.2f}"
 
 
 def _middle(values: Sequence[float]) -> str:

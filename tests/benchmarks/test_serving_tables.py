@@ -49,17 +49,34 @@ def test_a_setting_is_one_line():
 
 
 def test_settings_of_one_traffic_are_summed_up():
-    other = LOAD | {"ratios": {"again / plain": NOISE | {"p50": 2.0}}}
-    third = LOAD | {"ratios": {"again / plain": NOISE | {"p50": 1.2}}}
+    other = LOAD | {"ratios": {**LOAD["ratios"], "again / plain": NOISE | {"p50": 2.0}}}
+    third = LOAD | {"ratios": {**LOAD["ratios"], "again / plain": NOISE | {"p50": 1.2}}}
     clean = LOAD | {"triggered": 0.0}
     rows = cells(load_summary([LOAD, other, third, clean, WORKERS]))
     assert rows[0] == [
         *("net", "1%", "3", "p50"),
-        *("1.200 (1.00 to 2.00)", "1.015 (1.01 to 1.01)", ""),
+        *("1.200 (1.00 to 2.00)", "1.015 (1.01 to 1.01)", "", ""),
     ]
     assert [row[:4] for row in rows[3:]] == [
         ["net", "0%", "1", figure] for figure in ("p50", "p99", "throughput")
     ]
+
+
+def test_how_often_it_is_chance():
+    rows = []
+    for i in range(1, 7):
+        # All slower, in one direction: 2 of the 64 ways in which six signs can fall.
+        repaired = {
+            "p50": 1.001 + i / 100,
+            "p99": 0.9 + i * (-1) ** i / 100,
+            "throughput": 1 - i / 99,
+        }
+        ratios = {"again / plain": NOISE, "repaired / plain": repaired}
+        rows.append(LOAD | {"ratios": ratios})
+    p50, p99, throughput = (float(row[-1]) for row in cells(load_summary(rows)))
+    assert p50 == throughput == round(2 / 64, 2)
+    assert p99 > 0.5
+    assert [row[-1] for row in cells(load_summary(rows[:5]))] == ["", "", ""]
 
 
 def test_what_a_worker_takes():
