@@ -1,9 +1,9 @@
-"""The dashboard and the alert rules ask for metrics and labels that are told."""
+"""The dashboard and the alert rules are PromQL, and ask for metrics and labels that are told."""
 
 import json
-import re
 from pathlib import Path
 
+import promql_parser
 import pytest
 import yaml
 
@@ -23,19 +23,45 @@ def of_alerts():
     return [rule["expr"] for rule in group["rules"]]
 
 
+def asked(expression):
+    """Return the metrics and the labels that a PromQL expression asks for.
+
+    Prometheus's grammar, with its types: a rate of what is no range is a ValueError.
+    """
+    metrics, labels = set(), set()
+
+    def visit(node):
+        if isinstance(node, promql_parser.VectorSelector):
+            metrics.add(node.name)
+            labels.update(matcher.name for matcher in node.matchers.matchers)
+        if isinstance(node, promql_parser.AggregateExpr) and node.modifier is not None:
+            labels.update(node.modifier.labels)
+        if isinstance(node, promql_parser.BinaryExpr) and node.modifier is not None:
+            matching = node.modifier.matching
+            labels.update(() if matching is None else matching.labels)
+
+    promql_parser.walk(promql_parser.parse(expression), visit)
+    return metrics, labels
+
+
 @pytest.mark.parametrize("expression", of_dashboard() + of_alerts())
 def test_every_metric_and_label_is_told(expression):
-    names = set(re.findall(r"Fire\w+", expression))
-    assert names
-    assert names <= set(LABELS)
-    labels = COMMON.union(*(LABELS[name] for name in names))
-    for grouped in re.findall(r"by \(([^)]*)\)", expression):
-        assert set(re.split(r",\s*", grouped)) <= labels
-    assert expression.count("(") == expression.count(")")
+    metrics, labels = asked(expression)
+    assert metrics
+    assert metrics <= set(LABELS)
+    assert labels <= COMMON.union(*(LABELS[name] for name in metrics))
+
+
+def test_what_is_asked_is_read_from_all_of_an_expression():
+    expression = 'sum by (A) (rate(M{B=~"x"}[5m])) > 0 and on (C) N'
+    assert asked(expression) == ({"M", "N"}, {"A", "B", "C"})
+    for wrong in ("sum by (A) (rate(M))", "sum by (A) (rate(M[5m])", "rate_of(M[5m])"):
+        with pytest.raises(ValueError, match=r"matrix|parenthesis|unknown function"):
+            asked(wrong)
 
 
 def test_every_metric_is_shown():
-    shown = set(re.findall(r"Fire\w+", " ".join(of_dashboard())))
+    shown = set().union(*(asked(expression)[0] for expression in of_dashboard()))
     assert shown == set(LABELS)
 
 
