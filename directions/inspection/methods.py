@@ -11,6 +11,7 @@ from torch import Tensor
 from handler.bundle import InputDescription
 
 from ..reconstruct import deep_inspect
+from ..reconstruct.methods import AFFORDABLE
 from ..reconstruct.methods import METHODS as RECONSTRUCTIONS
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from . import meta_classifier, neuron_inspect
@@ -70,6 +71,7 @@ METHODS: Mapping[str, Entry] = {
     ),
 }
 
-DEFAULT = ("generated", "additive", neuron_inspect.NAME)
-"""What is affordable: two searches that find triggers of most kinds in few steps, and a hint that
-costs next to nothing; no shadow models are trained unless somebody asks for it."""
+DEFAULT = (*AFFORDABLE, neuron_inspect.NAME)
+"""What is affordable: the searches that `build --reconstruct all` makes, so that what one finds the
+other does, and a hint that costs next to nothing; no shadow models are trained unless somebody asks
+for it."""

@@ -5,8 +5,9 @@ from directions.budget import Budget
 from directions.errors import CalibrationError
 from directions.inspection.reconstructions import ReconstructedTriggers
 from directions.no_samples import NoSamples
+from directions.reconstruct.screening import SUCCESS, screen
 from directions.reconstruct.settings import OWN_VALUES, SearchSettings
-from directions.reconstruct.subject import MIN_INPUTS
+from directions.reconstruct.subject import MIN_INPUTS, gather_subject
 from directions.tensor_samples import TensorFileSamples
 from handler.bundle import InputDescription
 from tests.directions.backdoored import write_tensors
@@ -16,11 +17,13 @@ from tests.directions.reconstruct.patch_net import PatchNet, images
 SHAPE = (1, SIZE, SIZE)
 
 
-def inspected(folder, model, *, shape=SHAPE, classes=6, count=64, budget=None, settings=OWN_VALUES):
+def inspected(
+    folder, model, *, shape=SHAPE, classes=6, count=64, budget=None, settings=OWN_VALUES, seed=0
+):
     inputs = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
     clean = TensorFileSamples(write_tensors(folder / "clean.npz", inputs))
     method = ReconstructedTriggers("additive", InputDescription("tensor", shape), settings)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     return method(model, clean, classes, generator, budget or Budget())
 
 
@@ -55,6 +58,17 @@ def test_a_class_that_would_stand_out_is_noted(tmp_path):
     (note,) = notes[8]
     assert note.startswith("class 0: anomaly index ")
     assert note.endswith("leads only 0% there, where 75% are asked for")
+
+
+def test_the_classes_are_compared_as_a_build_with_the_same_seed_compares_them(tmp_path):
+    model = QuadrantNet(4, corner=40)
+    found = inspected(tmp_path, model, classes=4, seed=5)
+    clean = TensorFileSamples(tmp_path / "clean.npz")
+    subject = gather_subject(model, clean, InputDescription("tensor", SHAPE), 5)
+    expected = screen(subject, "additive", 5, Budget())
+    led = expected.success >= SUCCESS
+    assert led.any()
+    assert torch.equal(found.index[led], expected.index[led])
 
 
 def test_its_benign_twin(tmp_path):
