@@ -62,7 +62,7 @@ def obtain_first(victim: Victim, clean: ImageSamples, cache: Path) -> First:
     row, bundle = cache / f"{name}.json", cache / f"{name}.safetensors"
     if not row.exists():
         bundle.unlink(missing_ok=True)  # Of a build that was interrupted.
-        first = search(victim.model, clean)
+        first = build_first(victim.model, clean)
         if first.bundle is not None:
             save_bundle(first.bundle, bundle)
         write_json(first.row, row)
@@ -78,13 +78,16 @@ def _digest(victim: Victim, clean: ImageSamples) -> str:
     return digest.hexdigest()[:16]
 
 
-def search(model: nn.Module, clean: Samples, methods: Sequence[str] = AFFORDABLE) -> First:
+def build_first(model: nn.Module, clean: Samples, methods: Sequence[str] = AFFORDABLE) -> First:
     """Search a model for its triggers, and build a bundle from what was found.
 
     Args:
         model: in evaluation mode.
         clean: all that the build is given.
         methods: names in `directions.reconstruct.methods.METHODS`.
+
+    Returns:
+        As `obtain_first`, but not kept.
     """
     told: list[str] = []
     start, bundle, refused = time.monotonic(), None, {}

@@ -12,41 +12,46 @@ Row = Mapping[str, Any]
 
 def inspecting_table(rows: Sequence[Row]) -> str:
     """Return the verdict on each model, that of each method beside it."""
-    methods = [run["method"] for run in rows[0]["methods"]] if rows else []
+    methods = list(dict.fromkeys(run["method"] for row in rows for run in row["methods"]))
     headings = ["model", "target", "verdict", *methods, "seconds"]
     lines = []
     for row in sorted(rows, key=lambda r: (not r["backdoored"], r["victim"])):
         target = "several" if row["target"] is None else str(row["target"])
-        seconds = sum(run["seconds"] for run in row["methods"])
+        runs = {run["method"]: run for run in row["methods"]}
         lines.append(
             [
                 row["victim"],
                 target if row["backdoored"] else "none",
                 _verdict(row),
-                *(f"{_verdict(run)} ({_largest(run)})" for run in row["methods"]),
-                f"{seconds:.0f}",
+                *(_verdict(run) + _largest(run) for run in map(runs.get, methods)),
+                f"{sum(run['seconds'] for run in runs.values()):.0f}",
             ]
         )
+    table = markdown_table(headings, lines)
+    if not rows:
+        return table
     counts = [_count("All together", rows)]
-    for i, method in enumerate(methods):
-        counts.append(
-            _count(f"`{method}`", [{**row, **_findings(row["methods"][i])} for row in rows])
-        )
-    return "\n".join([markdown_table(headings, lines), *counts]) + "\n"
+    for method in methods:
+        of_method = [
+            {**row, "found": run["found"], "suspects": run["suspects"]}
+            for row in rows
+            for run in row["methods"]
+            if run["method"] == method
+        ]
+        counts.append(_count(f"`{method}`", of_method))
+    return "\n".join([table, *counts]) + "\n"
 
 
-def _verdict(findings: Row) -> str:
+def _verdict(findings: Row | None) -> str:
+    if findings is None:
+        return ""
     if findings["found"] is None:
         return "could not tell"
     return ", ".join(map(str, findings["suspects"])) or ("found" if findings["found"] else "none")
 
 
-def _largest(run: Row) -> str:
-    return "-" if run["index"] is None else f"{max(run['index']):.1f}"
-
-
-def _findings(run: Row) -> dict[str, Any]:
-    return {"found": run["found"], "suspects": run["suspects"]}
+def _largest(run: Row | None) -> str:
+    return "" if run is None or run["index"] is None else f" ({max(run['index']):.1f})"
 
 
 def _count(name: str, rows: Sequence[Row]) -> str:

@@ -17,7 +17,7 @@ def write_json(value: Any, file: Path) -> None:
 
 
 class Kept:
-    """Rows of results, written as soon as a victim has them all.
+    """Rows of results, victim by victim, in a file that is written whenever some are added.
 
     Args:
         file: a JSON list of rows, each with its `victim`; it need not exist.

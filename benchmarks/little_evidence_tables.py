@@ -103,7 +103,7 @@ def _repairs(row: Row, baseline: Mapping[str, float], least: float) -> bool:
 
 def searches_table(rows: Sequence[Row]) -> str:
     """Return what each search came to by itself, and what a bundle from that did."""
-    headings = ["victim", "search", "classes named (target)", "seconds", *FIGURES]
+    headings = ["victim", "search", "classes named (target)", "seconds", *FIGURES, "refused"]
     lines = []
     for row in sorted(rows, key=lambda r: ("baseline" not in r, r["victim"])):
         named = ", ".join(map(str, row["named"])) or "none"
@@ -114,7 +114,7 @@ def searches_table(rows: Sequence[Row]) -> str:
             cells += _figures(row, row["baseline"])
         else:
             cells += [""] * len(FIGURES)
-        lines.append([row["victim"], *cells])
+        lines.append([row["victim"], *cells, row.get("refused", "")])
     return markdown_table(headings, lines)
 
 

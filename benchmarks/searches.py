@@ -25,7 +25,7 @@ from directions.reconstruct.methods import AFFORDABLE, METHODS
 from directions.samples import Samples
 
 from . import fire
-from .first_bundle import SEED, draw_clean, search
+from .first_bundle import SEED, build_first, draw_clean
 from .kept import Kept
 from .measure import Held, draw_test_images, hold, measure_baseline
 from .options import parse_options
@@ -118,7 +118,7 @@ def measure(victim: Victim, clean: Samples, way: Way, held: Held | None) -> Mapp
             budget=Budget(),
         )
     recovered = time.monotonic() - start
-    first = search(victim.model, clean, [way.method])
+    first = build_first(victim.model, clean, [way.method])
     row = {**first.row, "seconds": round(first.row["seconds"] + recovered, 1)}
     if first.bundle is not None and held is not None:
         row |= fire.measure(victim.model, first.bundle, held)

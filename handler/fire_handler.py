@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         Returns:
             One answer per request.
         """
+        self._samples = ()  # Of the batch before.
         asked = [infer_request(row) for row in data]
         rows = [row if x is None else {"body": x} for row, x in zip(data, asked, strict=True)]
         answers = super().handle(rows, context)
@@ -67,7 +68,8 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
 
     def preprocess(self, data: list[dict[str, Any]]) -> list[Item]:
         """Decode each request's body into a sample of the model's input."""
-        return [self._read(row) for row in data]
+        self._samples = [self._read(row) for row in data]
+        return list(self._samples)
 
     def inference(self, data: list[Item], *args: Any, **kwargs: Any) -> list[Item]:
         """Predict the readable samples in one forward pass.
@@ -75,7 +77,6 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         Returns:
             Per request its logits, (classes,) float32 on the CPU, or why there are none.
         """
-        self._samples = data
         self._predicted = [i for i, item in enumerate(data) if isinstance(item, Tensor)]
         items = list(data)
         if not self._predicted:
@@ -132,14 +133,15 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         return row[name]
 
     def sample_reader(self, index: int, row: dict[str, Any]) -> Callable[[], Tensor]:
-        """Return what gives a request's sample, which was read already.
+        """Return what gives a request's sample, which `preprocess` has read already.
 
         Args:
             index: of the request in the latest batch.
             row: its parameters.
         """
-        sample = self._samples[index]
-        return lambda: cast(Tensor, sample)
+        if index < len(self._samples) and isinstance(sample := self._samples[index], Tensor):
+            return lambda: sample
+        return super().sample_reader(index, row)
 
     def _read(self, row: dict[str, Any]) -> Item:
         try:

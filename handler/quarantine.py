@@ -48,9 +48,6 @@ class Quarantine:
         model: the model's name.
         description: what the model takes.
 
-    Attributes:
-        description: what the model takes.
-
     Raises:
         ConfigError: the folder cannot be made, or takes no files.
     """
@@ -58,7 +55,7 @@ class Quarantine:
     def __init__(self, config: QuarantineConfig, model: str, description: InputDescription) -> None:
         self._folder = config.folder / model
         self._config = config
-        self.description = description
+        self._description = description
         self._suffix = ".png" if description.kind == "image" else ".npz"
         self._lock = threading.Lock()
         self._failed = False
@@ -77,7 +74,7 @@ class Quarantine:
         self.prune()
 
     def keep(self, sample: Tensor) -> None:
-        """Keep a sample of `description.shape`, once, and make room for it.
+        """Keep a sample of the shape that the model takes, once, and make room for it.
 
         What no 8-bit image gives (floating point numbers sent for one) is not kept. A folder that
         takes no more files is told once, and no request fails for it.
@@ -106,11 +103,11 @@ class Quarantine:
 
     def _encode(self, sample: Tensor) -> bytes | None:
         file = io.BytesIO()
-        if self.description.kind != "image":
+        if self._description.kind != "image":
             np.savez(file, inputs=sample.numpy()[None])
             return file.getvalue()
-        mean = torch.tensor(self.description.mean).view(-1, 1, 1)
-        std = torch.tensor(self.description.std).view(-1, 1, 1)
+        mean = torch.tensor(self._description.mean).view(-1, 1, 1)
+        std = torch.tensor(self._description.std).view(-1, 1, 1)
         shades = (sample * std + mean) * 255
         pixels = shades.round().clamp(0, 255)
         if not bool((pixels - shades).abs().max() <= ROUNDING):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -44,7 +45,8 @@ class QuarantineQueue:
 
     def prune(self) -> None:
         """Delete what is too old or too much, a while later; at most once an hour."""
-        self._keeper.submit(self._quarantine.prune)
+        with contextlib.suppress(RuntimeError):  # It is finished, or the worker ends.
+            self._keeper.submit(self._quarantine.prune)
 
     def finish(self) -> None:
         """Wait until all that was put is kept; nothing can be put any more."""

@@ -179,8 +179,7 @@ class RepairMixin:
             index: of the request in the latest batch.
             row: its parameters.
         """
-        body = self.body_of(row)
-        return lambda: read_body(body, self.fire_input)
+        return lambda: read_body(self.body_of(row), self.fire_input)
 
     def refuse(
         self,
@@ -317,7 +316,7 @@ class RepairMixin:
         """Count what was judged, and keep what was flagged."""
         self._watch.judged(verdict, flags, context.request_ids or {})
         for i, flag in enumerate(flags):
-            if flag:
+            if flag and self._watch.keeps_flagged:
                 self._watch.keep(self.sample_reader(i, data[i]))
 
     def _judged(self, answer: Any, flag: bool | None, passes: int, index: int, context: Any) -> Any:

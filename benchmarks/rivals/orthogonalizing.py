@@ -9,6 +9,7 @@ from benchmarks import fire
 from benchmarks.samples import labelled
 from directions.build import BuildOptions, build_bundle
 from directions.candidates import candidate_layers
+from directions.channels import channel_means
 from directions.errors import SanitizeError
 from directions.predict import logits_of
 from directions.record import record_features
@@ -47,7 +48,7 @@ def _written_by_weights(model: nn.Module, example: Tensor) -> list[str]:
     channels: dict[str, int] = {}
 
     def take(layer: str, features: Tensor) -> None:
-        channels[layer] = features.shape[1 if features.dim() == 4 else -1]
+        channels[layer] = channel_means(features).shape[1]
 
     candidates = candidate_layers(model, example)
     with record_features(model, candidates, take):

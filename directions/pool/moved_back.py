@@ -21,8 +21,8 @@ from ..samples import Samples, iterate
 
 MOST_AVERAGED = 1000
 MOST_MOVED = 200
-"""Samples of a group that means are taken of, and that are moved, where there are more. Of 64 moved
-ones, what the model sees on average differs from draw to draw by as much as from group to group."""
+"""Samples of a group that means are taken of, and that are moved, where there are more: of some
+dozens, what the model sees in them would be left to chance."""
 
 
 def mean_features(

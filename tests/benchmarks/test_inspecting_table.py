@@ -34,10 +34,10 @@ def test_verdicts_and_how_many_are_right():
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert lines[0] == ["model", "target", "verdict", "a", "b", "seconds"]
     assert lines[2:6] == [
-        ["sig-v", "1", "0", "0 (4.2)", "could not tell (-)", "3"],
-        ["two-v", "several", "1", "1 (9.0)", "could not tell (-)", "3"],
+        ["sig-v", "1", "0", "0 (4.2)", "could not tell", "3"],
+        ["two-v", "several", "1", "1 (9.0)", "could not tell", "3"],
         ["wanet-v", "0", "0, 2, 1", "0, 2 (5.0)", "1 (2.6)", "5"],
-        ["benign-v", "none", "none", "none (1.3)", "could not tell (-)", "3"],
+        ["benign-v", "none", "none", "none (1.3)", "could not tell", "3"],
     ]
 
     def told(name, found, first, clear):
@@ -53,5 +53,21 @@ def test_verdicts_and_how_many_are_right():
     ]
 
 
+def test_methods_are_told_apart_by_name_whatever_their_order():
+    rows = [
+        row("sig-v", 0, [run("a", [0], [5.0, 0.0]), run("b", [], [0.0, 0.1])], [0]),
+        row("wanet-v", 0, [run("b", [], [0.2, 0.0]), run("c", [], [0.0, 0.3])], []),
+    ]
+    table, _, counts = inspecting_table(rows).partition("\n- ")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert lines[0][3:-1] == ["a", "b", "c"]
+    assert [line[3:-1] for line in lines[2:4]] == [
+        ["0 (5.0)", "none (0.1)", ""],
+        ["", "none (0.2)", "none (0.3)"],
+    ]
+    assert "`a`: 1 of 1 victims" in counts
+    assert "`b`: 0 of 2 victims" in counts
+
+
 def test_nothing_was_measured_yet():
-    assert inspecting_table([]).splitlines()[0].startswith("| model")
+    assert len(inspecting_table([]).splitlines()) == 2

@@ -3,6 +3,7 @@ from benchmarks.little_evidence_tables import (
     last_bundle,
     pool_table,
     refined_table,
+    searches_table,
 )
 
 BASELINE = {
@@ -45,6 +46,24 @@ def test_clean_images_alone():
         ["benign-v", "none", "3", *[""] * 6],
     ]
     assert {len(row) for row in found} == {len(header)} == {9}
+
+
+def test_each_search_by_itself():
+    of = {"victim": "v", "baseline": BASELINE, "target": 0, "images": True, "seconds": 9.6}
+    rows = [
+        {"victim": "benign-v", "method": "abs", "images": True, "named": [], "seconds": 3.0},
+        {**of, "method": "tabor", "named": [0], "figures": FIGURES},
+        {**of, "method": "deepinspect", "images": False, "named": [0, 2], "refused": "no layer"},
+        {**of, "victim": "u", "target": None, "method": "abs", "named": []},
+    ]
+    header, _, *found = cells(searches_table(rows))
+    assert found == [
+        ["u", "abs", "none (several)", "10", "95.0", *[""] * 5],
+        ["v", "tabor", "0 (0)", "10", "95.0", "90.0 / 0.40", "0.800", "-0.50", "+1.0", ""],
+        ["v", "deepinspect, no images", "0, 2 (0)", "10", "95.0", *[""] * 4, "no layer"],
+        ["benign-v", "abs", "none", "3", *[""] * 6],
+    ]
+    assert {len(row) for row in found} == {len(header)}
 
 
 def test_how_many_are_within_the_bars():

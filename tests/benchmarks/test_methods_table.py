@@ -1,4 +1,5 @@
 from benchmarks.methods_table import methods_table
+from directions.sanitize.methods import METHODS
 from tests.benchmarks.test_little_evidence_tables import BASELINE, FIGURES, cells
 
 
@@ -24,6 +25,25 @@ def test_the_mean_the_worst_and_the_time():
     found = rows_of(victims, [], [])[("`build --triggered`", "200")]
     # Ratios .8 and, of one above 1, 1.
     assert found == ["2 (0)", "0.900 (0.800)", "-0.25 (-0.50)", "+1.0 (+1.0)", "4 (5)"]
+
+
+def test_every_way_to_change_the_weights_has_a_line():
+    names = {
+        "fine_tuning": "fine-tune",
+        "pruning": "prune",
+        "fine_pruning": "fine-prune",
+        "orthogonalizing": "orthogonalize",
+    }
+    assert set(names.values()) == set(METHODS)
+    runs = [
+        run(name, figures=FIGURES, build_seconds=seconds) for seconds, name in enumerate(names, 1)
+    ]
+    _, _, *rows = cells(methods_table([victim(runs)], [], []))
+    expected = [
+        (f"`sanitize --method {method}`", f"{seconds} ({seconds})")
+        for seconds, method in enumerate(names.values(), 1)
+    ]
+    assert [(row[0], row[-1]) for row in rows] == expected
 
 
 def test_a_victim_that_is_not_repaired_counts_as_it_was():

@@ -1,5 +1,6 @@
 import json
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,14 +39,17 @@ def test_nothing_is_named_of_a_benign_model():
 def test_without_images_they_are_recovered_from_the_model_first(monkeypatch):
     given = []
 
-    def search(model, clean, methods):
+    def build_first(model, clean, methods):
         given.append((clean, methods))
         return First({"named": [], "told": [], "seconds": 1.0}, None)
 
-    monkeypatch.setattr(searches, "search", search)
+    monkeypatch.setattr(searches, "build_first", build_first)
     monkeypatch.setattr(searches, "recover_images", partial(searches.recover_images, count=8))
-    measure(victim(10.0), CLEAN, Way("deepinspect", images=False), held())
+    clock = SimpleNamespace(monotonic=iter([0.0, 5.0]).__next__)
+    monkeypatch.setattr(searches, "time", clock)
+    row = measure(victim(10.0), CLEAN, Way("deepinspect", images=False), held())
     ((clean, methods),) = given
+    assert row["seconds"] == 6.0  # Those to recover them, and those of the search.
     assert methods == ["deepinspect"]
     assert str(clean.source) == "images recovered from the model"
     assert len(clean) > 0

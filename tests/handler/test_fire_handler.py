@@ -85,6 +85,32 @@ def test_a_flagged_image_is_kept_as_the_model_saw_it_without_reading_it_again(
     assert np.asarray(Image.open(kept)).tolist() == [[[255] * 3] * 2] * 2
 
 
+class ReadsItself(FireHandler):
+    """Somebody's own handler: it takes what ours does not, and predicts by itself."""
+
+    def preprocess(self, data):
+        return [torch.full((3, 2, 2), float(row["level"])) for row in data]
+
+    def inference(self, data, *args, **kwargs):
+        self._predicted = range(len(data))
+        return list(self.model(torch.stack(data)))
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_of_a_handler_that_reads_by_itself_a_flagged_request_is_answered_too(tmp_path, kept):
+    folder = tmp_path / "kept"
+    quarantine = {"quarantine": {"folder": str(folder)}} if kept else {}
+    context = make_archive(tmp_path, {**IMAGE, **quarantine})
+    service = ReadsItself()
+    service.initialize(context)
+    answers = ask(service, context, [{"level": 0}, {"level": 1}])
+    assert [status for status, _ in answers] == [200, 200]
+    assert [fire_headers(context, i)["flagged"] for i in range(2)] == ["false", "true"]
+    if kept:
+        service._watch._quarantine.finish()
+        assert list((folder / "m").iterdir()) == []
+
+
 def test_bad_requests_are_refused_alone(context):
     service = start(context)
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)

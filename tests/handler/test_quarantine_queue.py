@@ -29,6 +29,7 @@ def test_what_comes_while_too_many_wait_is_not_kept(queue, tmp_path):
         queue.put(partial(grey_image, level))
     go_on.set()
     queue.finish()
+    queue.prune()  # Nothing happens any more.
     assert len(list((tmp_path / "m").iterdir())) == WAITING
 
 

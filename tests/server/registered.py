@@ -38,11 +38,13 @@ def registered_tiny(
     )
     bounds = {**BOUNDS, "max_batch_delay": delay}
     server.management.register(archive.name, name, workers=1, **bounds)
-    yield
-    default = server.management.describe(name).version
-    for version in [v.version for v in server.management.describe_all(name)]:
-        if version != default:
-            server.management.unregister(name, version)
-    server.management.unregister(name, default)
-    for path in server.model_store.glob(f"{name}-*"):
-        path.unlink()
+    try:
+        yield
+    finally:
+        default = server.management.describe(name).version
+        for version in [v.version for v in server.management.describe_all(name)]:
+            if version != default:
+                server.management.unregister(name, version)
+        server.management.unregister(name, default)
+        for path in server.model_store.glob(f"{name}-*"):
+            path.unlink()

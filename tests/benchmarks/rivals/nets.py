@@ -128,3 +128,13 @@ def accuracy(defence, images: Images) -> float:
     """Share of the images that a defence answers with their label."""
     answered = defence(to_float(images.pixels)).predictions
     return float((answered == images.labels).double().mean())
+
+
+def is_as_before(model: nn.Module, before: dict[str, Tensor]) -> bool:
+    """Whether a model in evaluation mode has its weights, without hooks, and none is frozen."""
+    return (
+        not model.training
+        and all(parameter.requires_grad for parameter in model.parameters())
+        and all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+        and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    )

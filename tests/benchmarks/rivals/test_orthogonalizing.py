@@ -5,6 +5,7 @@ from torch import nn
 from benchmarks.rivals.no_repair import no_repair
 from benchmarks.rivals.orthogonalizing import _written_by_weights, orthogonalizing
 from benchmarks.rivals.rival import RivalNotApplicable
+from benchmarks.victims.poison import to_float
 from directions.errors import CalibrationError
 from tests.benchmarks.rivals.nets import (
     accuracy,
@@ -12,7 +13,10 @@ from tests.benchmarks.rivals.nets import (
     colour_net,
     generator,
     granted,
+    is_as_before,
+    light_corner,
     quadrant_images,
+    quadrant_net,
 )
 from tests.benchmarks.rivals.quadrants import CLEAN, TRIGGERED, build
 
@@ -22,6 +26,18 @@ def test_the_backdoor_goes_and_what_is_clean_stays():
     defence = build(orthogonalizing)
     assert accuracy(defence, TRIGGERED) == 1
     assert accuracy(defence, CLEAN) == 1
+
+
+def test_the_model_stays_and_the_same_numbers_come_to_the_same():
+    model, calibration = quadrant_net(), quadrant_images(40, seed=0)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    given = granted(calibration, light_corner(calibration), quadrant_images(160, seed=2))
+    inputs = to_float(TRIGGERED.pixels)
+    answers, again = (orthogonalizing(model, given, generator())(inputs) for _ in range(2))
+    assert torch.equal(answers.predictions, again.predictions)
+    assert answers.flagged is None
+    assert answers.passes.tolist() == [1] * len(inputs)
+    assert is_as_before(model, before)
 
 
 def test_what_an_activation_writes_is_no_layer_to_look_at():
