@@ -34,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         metavar="FILE",
         help="body to send, an image or JSON (default: a random input of the size that the "
-        "management API tells)",
+        "management API tells, which tells the mode, too)",
     )
     parser.add_argument(
         "--bundle",
@@ -55,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..deployment.management import Management
-    from ..deployment.readiness import NotReadyError, Probe, check_ready, described_body
+    from ..deployment.readiness import NotReadyError, Probe, check_ready, describe_served
     from .checks import check_positive
 
     check_positive("--timeout", args.timeout)
@@ -71,14 +71,16 @@ def run(args: argparse.Namespace) -> int:
     )
     try:
         if args.input is None:
-            body = described_body(Management(args.management, token, args.ca), probe)
+            served = describe_served(Management(args.management, token, args.ca), probe)
+            body, mode = served.body, f", in mode {served.mode}"
         else:
-            body = _body(args.input)
+            # A probe need not be let to the management API, which alone tells the mode.
+            body, mode = _body(args.input), ""
         digest = check_ready(probe, body)
     except NotReadyError as error:
         print(f"torchserve-fire ready: not ready: {error}", file=sys.stderr)
         return 1
-    print(f"{args.model_name} answers with bundle {digest}")
+    print(f"{args.model_name} answers with bundle {digest}{mode}")
     return 0
 
 

@@ -49,8 +49,21 @@ class Probe:
     ca: Path | None = None
 
 
-def described_body(management: Management, probe: Probe) -> Body:
-    """Return a body with a random input of the size that the model's own handler tells.
+@dataclass(frozen=True)
+class Described:
+    """What the model's own handler tells of itself.
+
+    Attributes:
+        body: with a random input of the size that it takes.
+        mode: what it does with flagged requests.
+    """
+
+    body: Body
+    mode: str
+
+
+def describe_served(management: Management, probe: Probe) -> Described:
+    """Ask the management API what the model's own handler tells.
 
     Raises:
         FireError: the server does not answer in time, or the handler does not tell.
@@ -66,11 +79,12 @@ def described_body(management: Management, probe: Probe) -> Body:
     told: Any = model.customized
     try:
         description = InputDescription(told["input"]["kind"], tuple(told["input"]["shape"]))
+        mode = str(told["mode"])
     except (KeyError, TypeError):
         raise FireError(
             f"{probe.name}: its handler does not tell its input: give --input"
         ) from None
-    return random_bodies(description)[0]
+    return Described(random_bodies(description)[0], mode)
 
 
 def check_ready(probe: Probe, body: Body) -> str:
