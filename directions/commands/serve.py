@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             f"metrics:    {addresses.metrics}\n"
             f"tokens:     {server.key_file}\n"
             f"log:        {server.console}\n"
-            "Ctrl-C stops it.",
+            "Ctrl-C or SIGTERM stops it.",
             flush=True,
         )
         status = server.wait()

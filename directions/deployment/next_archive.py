@@ -65,6 +65,11 @@ class UnpackedArchive:
     input: InputDescription
     signing_key: Ed25519PrivateKey | None = None
 
+    @property
+    def mode(self) -> str:
+        """What its handler does with flagged requests."""
+        return load_config(_config_of(self.folder)).mode
+
     def bodies(self) -> list[Body]:
         """Return requests to try it with: its example, where it names one, else random inputs."""
         example = load_config(_config_of(self.folder)).example

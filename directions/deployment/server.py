@@ -24,6 +24,7 @@ from handler.errors import FireError
 
 from ..signing_key import KEY_VARIABLE
 from ..write_file import check_writable
+from .front_end_log import without_content
 from .java import find_java, java_environment
 from .management import Management, open_session
 from .process_group import interrupts_deferred, stop_process_group
@@ -42,6 +43,8 @@ LOG_VARIABLES = ("LOG_LOCATION", "METRICS_LOCATION")
 FAILED_LOAD = re.compile(r"Failed to load model: (\S+)")
 # It would go on trying for minutes, and answer /ping meanwhile.
 FAILED_WORKER = re.compile(r"Load model failed|Backend stream closed|worker startup time out")
+# A handler of ours names the model, too.
+NOT_SERVED = re.compile(r"torchserve-fire does not serve model (\S.*)$", re.MULTILINE)
 WORKER_ERROR = re.compile(r"MODEL_LOG - (?:[\w.]*\.)?(\w+(?:Error|Exception): .*)$", re.MULTILINE)
 JAVA_ERROR = re.compile(r"^(?:[\w.]*\.)?(\w+(?:Error|Exception): .*)$", re.MULTILINE)
 
@@ -201,6 +204,7 @@ class TorchServe:
         environment = java_environment(java)
         environment |= {"TMPDIR": str(temporary), "TEMP": str(temporary)}
         environment |= {name: str(self.folder / "logs") for name in LOG_VARIABLES}
+        environment |= without_content(temporary, environment)
         # It would overrule --ts-config.
         environment.pop("TS_CONFIG_FILE", None)
         # A server checks signatures and makes none.
@@ -359,7 +363,7 @@ class TorchServe:
 
     def _log_reason(self) -> str:
         log = self._log()
-        reasons = WORKER_ERROR.findall(log) or JAVA_ERROR.findall(log)
+        reasons = NOT_SERVED.findall(log) or WORKER_ERROR.findall(log) or JAVA_ERROR.findall(log)
         return f": {reasons[-1]}" if reasons else ""
 
     def _tail(self) -> str:

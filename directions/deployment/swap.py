@@ -131,13 +131,15 @@ def swap_bundle(
         with unpacked_with(archive, change, signing_key, trusted_keys) as unpacked:
             if digest not in (None, unpacked.digest):
                 raise FireError(f"{bundle}: was changed while it was read")
-            bodies = unpacked.bodies()
+            bodies, new_mode = unpacked.bodies(), unpacked.mode
             expected = load_as_worker(unpacked.folder, name, bodies)
             report("the next version loads, and answers here")
             version, file, is_new = _place(target, name, old, unpacked, version)
         report(f"registering {name} {version} ({file.name})")
         _put_into_service(target, old, version, file, is_new, bodies, expected)
         report(f"{name} {version} answers as it should and is the default now")
+        if new_mode == "off":
+            report("its mode is off: nothing is judged or repaired until swap --mode repair")
         _retire(target, old, report)
         _report_others(target, name, version, report)
         return version

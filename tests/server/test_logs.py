@@ -22,6 +22,9 @@ from tests.tiny import image
 pytestmark = pytest.mark.server
 
 SECONDS = 60.0
+FORM = "application/x-www-form-urlencoded"
+PARTS = "multipart/form-data; boundary=XX"
+PARTS_WITHOUT_NAME = "--XX\r\nContent-Disposition: form-data; x={0}\r\n\r\n{0}\r\n--XX--\r\n"
 
 
 def marked_image(mark: str) -> bytes:
@@ -79,6 +82,10 @@ def test_no_log_holds_what_was_sent(server: TorchServe, model: str) -> None:
         ({}, {"files": {"data": (f"{mark}.png", picture)}}),
         ({}, {"files": {mark: (f"{mark}.png", mark.encode())}}),
         ({}, {"data": {"data": mark, mark: mark}}),
+        # Forms that TorchServe's front end cannot read: its exceptions quote them.
+        ({"Content-Type": FORM}, {"data": f"data={mark}%zz"}),
+        ({"Content-Type": FORM}, {"data": b"\x89PNG%z" + mark.encode()}),
+        ({"Content-Type": PARTS}, {"data": PARTS_WITHOUT_NAME.format(mark)}),
     ):
         post(server, model, headers, **content)
     last = f"last{uuid.uuid4().hex}"

@@ -52,7 +52,7 @@ def test_it_serves_until_it_is_stopped_and_leaves_no_process(
     # Without a name for it, it has the one that it was packed with.
     process = serve(tmp_path, config, store, "--models", "tiny-1.0.mar")
     try:
-        lines = lines_until(process, "Ctrl-C stops it.\n")
+        lines = lines_until(process, "Ctrl-C or SIGTERM stops it.\n")
         assert process.poll() is None, process.communicate()
         family = psutil.Process(process.pid).children(recursive=True)
         assert any("java" in each.name() for each in family)
@@ -92,7 +92,7 @@ def test_a_model_that_cannot_repair_ends_it_with_the_reason(
     _, said = process.communicate(timeout=120)
     assert process.returncode == 2
     assert len(said.splitlines()) == 1
-    assert "did not load its model: BundleError: " in said
+    assert "did not load its model: tiny 1.0: " in said
     assert BUNDLE_FILE in said
 
 

@@ -81,7 +81,7 @@ def secured(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         start_new_session=True,
     )
     try:
-        lines = lines_until(process, "Ctrl-C stops it.\n")
+        lines = lines_until(process, "Ctrl-C or SIGTERM stops it.\n")
         assert process.poll() is None, process.communicate()
         assert any(line.startswith("inference:  https://") for line in lines)
         key_file = folder / "key_file.json"
