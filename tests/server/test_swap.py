@@ -211,6 +211,15 @@ def test_a_tampered_bundle_is_refused_at_registration_and_leaves_no_version(
     assert "its bytes do not match their SHA-256" in server.console.read_text()
 
 
+def test_a_swap_to_mode_off_says_that_nothing_is_repaired(server: TorchServe, model: str) -> None:
+    told: list[str] = []
+    swap_bundle(target(server), model, None, report=told.append, mode="off")
+    assert "its mode is off: nothing is judged or repaired until swap --mode repair" in told
+    told.clear()
+    swap_bundle(target(server), model, None, report=told.append, mode="repair")
+    assert not any("its mode is off" in line for line in told)
+
+
 def test_a_model_without_a_bundle_cannot_be_swapped(server: TorchServe, tiny: TinyFiles) -> None:
     with pytest.raises(FireError, match="package this model with --bundle"):
         swap_bundle(target(server), "plain", tiny.bundle)

@@ -113,6 +113,7 @@ def test_which_archives_must_be_signed(signed_archive: Path, store: Path, tmp_pa
 def test_another_mode_in_an_archive(store: Path, tiny: TinyFiles, tmp_path: Path) -> None:
     old, new = store / "tiny-1.0.mar", tmp_path / "tiny-1.1.mar"
     with unpacked_with(old, Change(mode="observe")) as unpacked:
+        assert unpacked.mode == "observe"
         unpacked.write("1.1", new)
     with zipfile.ZipFile(old) as before, zipfile.ZipFile(new) as after:
         values = [yaml.safe_load(packed.read("model-config.yaml")) for packed in (before, after)]
