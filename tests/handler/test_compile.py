@@ -83,11 +83,25 @@ def test_nothing_is_compiled_anew_when_buffers_change(net):
         assert graphs() == before > 0
 
 
-def test_as_torchserve_compiles(tmp_path):
+def inductor_works() -> bool:
+    """Whether there is what it needs, as a C++ compiler."""
+    try:
+        torch.compile(torch.neg, backend="inductor")(torch.ones(2))
+    except Exception:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_as_torchserve_compiles(tmp_path, monkeypatch, backend):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    torch._dynamo.reset()
+    if backend == "inductor" and not inductor_works():
+        pytest.skip("inductor compiles nothing here")
     torch._dynamo.reset()
     counters.clear()
     context = make_archive(tmp_path)
-    context.model_yaml_config["pt2"] = {"compile": {"enable": True, "backend": "aot_eager"}}
+    context.model_yaml_config["pt2"] = {"compile": {"enable": True, "backend": backend}}
     service = FireHandler()
     service.initialize(context)
     for size in SIZES:
