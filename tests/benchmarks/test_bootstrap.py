@@ -9,8 +9,8 @@ from benchmarks.samples import unlabelled
 from benchmarks.victims.attacks.badnets import BadNets
 from directions.evidence import gather_evidence
 from directions.pool.unlabelled import UnlabelledSamples
+from tests.benchmarks.patch_victim import OfNormalised, as_pixels
 from tests.benchmarks.test_evidence import is_triggered, pool
-from tests.benchmarks.test_first_bundle import OfNormalised, as_pixels
 from tests.directions.reconstruct.patch_net import images, stamp
 
 MODEL = OfNormalised(10.0).eval()
