@@ -211,15 +211,6 @@ def test_a_tampered_bundle_is_refused_at_registration_and_leaves_no_version(
     assert "its bytes do not match their SHA-256" in server.console.read_text()
 
 
-def test_a_swap_to_mode_off_says_that_nothing_is_repaired(server: TorchServe, model: str) -> None:
-    told: list[str] = []
-    swap_bundle(target(server), model, None, report=told.append, mode="off")
-    assert "its mode is off: nothing is judged or repaired until swap --mode repair" in told
-    told.clear()
-    swap_bundle(target(server), model, None, report=told.append, mode="repair")
-    assert not any("its mode is off" in line for line in told)
-
-
 def test_a_model_without_a_bundle_cannot_be_swapped(server: TorchServe, tiny: TinyFiles) -> None:
     with pytest.raises(FireError, match="package this model with --bundle"):
         swap_bundle(target(server), "plain", tiny.bundle)
@@ -240,9 +231,12 @@ def test_another_mode_is_a_version_of_its_own(
     assert (answer.status_code, answer.headers["x-fire-bundle"]) == (422, bundle)
     assert main([*command, "--mode", "reject"]) == 0
     assert "with this mode already" in capsys.readouterr().out
+    assert main([*command, "--mode", "off"]) == 0
+    assert "its mode is off: nothing is judged or repaired until" in capsys.readouterr().out
     assert main([*command, "--mode", "repair"]) == 0
+    assert "its mode is off" not in capsys.readouterr().out
     assert predict(server, token, 1).status_code == 200
-    assert versions(server) == {next_version(next_version(current)): True}
+    assert versions(server) == {next_version(next_version(next_version(current))): True}
 
 
 def test_a_swap_of_nothing_and_to_no_mode_are_told(capsys: pytest.CaptureFixture[str]) -> None:
