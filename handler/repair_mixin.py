@@ -316,7 +316,7 @@ class RepairMixin:
         """Count what was judged, and keep what was flagged."""
         self._watch.judged(verdict, flags, context.request_ids or {})
         for i, flag in enumerate(flags):
-            if flag and self._watch.keeps_flagged:
+            if flag:
                 self._watch.keep(self.sample_reader(i, data[i]))
 
     def _judged(self, answer: Any, flag: bool | None, passes: int, index: int, context: Any) -> Any:

@@ -76,11 +76,6 @@ class Watch:
             if flag:
                 self._log.write(request_ids.get(i, ""), place)
 
-    @property
-    def keeps_flagged(self) -> bool:
-        """Whether flagged inputs are kept."""
-        return self._quarantine is not None
-
     def keep(self, read: Callable[[], Tensor]) -> None:
         """Keep a flagged request's input, a while later, where inputs are kept.
 
