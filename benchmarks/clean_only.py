@@ -21,7 +21,7 @@ from .bootstrap import draw_stream, refine_on
 from .first_bundle import draw_clean, obtain_first
 from .measure import draw_test_images, hold, measure_baseline
 from .options import parse_options
-from .victims.catalogue import benign_twin
+from .victims.catalogue import benign_twin, benign_twins
 from .victims.data import load_data
 from .victims.train import obtain_backdoored, obtain_victim
 
@@ -36,7 +36,7 @@ def main() -> None:
     data = load_data(args.data, args.cache)
     images, stream = draw_test_images(data)
     clean = draw_clean(data.pool)
-    twins = {benign_twin(recipe).name: benign_twin(recipe) for recipe in recipes}
+    twins = benign_twins(recipes)
     done = {row["victim"] for row in results.rows}
     with tqdm(total=len(recipes) + len(twins), desc="clean only") as progress:
         for recipe in recipes:
@@ -65,10 +65,10 @@ def main() -> None:
                     }
                 results.replace(recipe.name, [row])
             progress.update()
-        for name, recipe in twins.items():
-            if name not in done:
+        for recipe in twins:
+            if recipe.name not in done:
                 first = obtain_first(obtain_victim(recipe, data, args.cache), clean, args.cache)
-                results.replace(name, [{"victim": name, **first.row}])
+                results.replace(recipe.name, [{"victim": recipe.name, **first.row}])
             progress.update()
 
 

@@ -18,7 +18,7 @@ from directions.inspection.methods import DEFAULT, Settings
 from . import fire
 from .first_bundle import SEED, draw_clean
 from .options import parse_options
-from .victims.catalogue import benign_twin
+from .victims.catalogue import benign_twins
 from .victims.data import load_data
 from .victims.train import obtain_victim
 
@@ -30,9 +30,8 @@ def main() -> None:
     args, recipes, results = parse_options(__doc__.splitlines()[0], RESULTS)
     data = load_data(args.data, args.cache)
     clean = draw_clean(data.pool)
-    models = {recipe.name: recipe for one in recipes for recipe in (one, benign_twin(one))}
     done = {row["victim"] for row in results.rows}
-    for recipe in tqdm(models.values(), desc="inspecting"):
+    for recipe in tqdm([*recipes, *benign_twins(recipes)], desc="inspecting"):
         if recipe.name in done:
             continue
         victim = obtain_victim(recipe, data, args.cache)

@@ -40,10 +40,8 @@ def clean_only_table(rows: Sequence[Row]) -> str:
     headings = ["victim", "classes named (target)", "seconds", *FIGURES, "tells, repairs"]
     lines = []
     for row in sorted(rows, key=lambda r: ("baseline" not in r, r["victim"])):
-        named = ", ".join(map(str, row["named"])) or "none"
-        cells = [named, f"{row['seconds']:.0f}"]
+        cells = [_named(row), f"{row['seconds']:.0f}"]
         if "baseline" in row:
-            cells[0] += f" ({'several' if row['target'] is None else row['target']})"
             cells += _figures(row, row["baseline"])
             cells.append(_chosen(row["bundle"]) if "bundle" in row else row.get("refused", ""))
         else:
@@ -106,16 +104,22 @@ def searches_table(rows: Sequence[Row]) -> str:
     headings = ["victim", "search", "classes named (target)", "seconds", *FIGURES, "refused"]
     lines = []
     for row in sorted(rows, key=lambda r: ("baseline" not in r, r["victim"])):
-        named = ", ".join(map(str, row["named"])) or "none"
-        cells = [row["method"] + ("" if row["images"] else ", no images"), named]
-        cells.append(f"{row['seconds']:.0f}")
+        search = row["method"] + ("" if row["images"] else ", no images")
+        cells = [search, _named(row), f"{row['seconds']:.0f}"]
         if "baseline" in row:
-            cells[1] += f" ({'several' if row['target'] is None else row['target']})"
             cells += _figures(row, row["baseline"])
         else:
             cells += [""] * len(FIGURES)
         lines.append([row["victim"], *cells, row.get("refused", "")])
     return markdown_table(headings, lines)
+
+
+def _named(row: Row) -> str:
+    """Return the classes that a search named; of a victim, with its target."""
+    named = ", ".join(map(str, row["named"])) or "none"
+    if "baseline" not in row:
+        return named
+    return f"{named} ({'several' if row['target'] is None else row['target']})"
 
 
 def refined_table(rows: Sequence[Row]) -> str:

@@ -29,7 +29,7 @@ from .first_bundle import SEED, build_first, draw_clean
 from .kept import Kept
 from .measure import Held, draw_test_images, hold, measure_baseline
 from .options import parse_options
-from .victims.catalogue import benign_twin
+from .victims.catalogue import benign_twin, benign_twins
 from .victims.data import load_data
 from .victims.train import Victim, obtain_backdoored, obtain_victim
 
@@ -63,7 +63,7 @@ def main() -> None:
     data = load_data(args.data, args.cache)
     images, _ = draw_test_images(data)
     clean = draw_clean(data.pool)
-    twins = {benign_twin(recipe).name: benign_twin(recipe) for recipe in recipes}
+    twins = benign_twins(recipes)
     with tqdm(total=(len(recipes) + len(twins)) * len(WAYS), desc="searches") as progress:
         for recipe in recipes:
             victim, attack = obtain_backdoored(recipe, data, args.cache)
@@ -73,7 +73,7 @@ def main() -> None:
             measure_missing(
                 victim, clean, results, progress, held, baseline=baseline, target=victim.target
             )
-        for recipe in twins.values():
+        for recipe in twins:
             measure_missing(obtain_victim(recipe, data, args.cache), clean, results, progress, None)
 
 

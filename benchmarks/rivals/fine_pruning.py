@@ -5,14 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from benchmarks.samples import labelled
 from benchmarks.victims.train import augment_normalised
-from directions.errors import SanitizeError
 from directions.sanitize.fine_pruning import fine_prune
-from directions.sanitize.pruning import find_head
 
 from .fine_tuning import SCHEDULE
-from .rival import Defence, Granted, RivalNotApplicable, answer_with
+from .pruning import pool_to_prune_by
+from .rival import Defence, Granted, answer_with
 
 
 def fine_pruning(model: nn.Module, granted: Granted, generator: torch.Generator) -> Defence:
@@ -21,9 +19,5 @@ def fine_pruning(model: nn.Module, granted: Granted, generator: torch.Generator)
     Raises:
         RivalNotApplicable: the model does not end in a linear layer.
     """
-    pool = labelled(granted.pool)
-    try:
-        find_head(model, pool.samples)
-    except SanitizeError as error:
-        raise RivalNotApplicable(str(error)) from None
+    pool = pool_to_prune_by(model, granted)
     return answer_with(fine_prune(model, pool, SCHEDULE, generator, augment=augment_normalised))

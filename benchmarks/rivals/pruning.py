@@ -7,6 +7,7 @@ from torch import nn
 
 from benchmarks.samples import labelled
 from directions.errors import SanitizeError
+from directions.sanitize.labelled_samples import LabelledSamples
 from directions.sanitize.pruning import find_head, prune
 
 from .rival import Defence, Granted, RivalNotApplicable, answer_with
@@ -18,9 +19,18 @@ def pruning(model: nn.Module, granted: Granted, generator: torch.Generator) -> D
     Raises:
         RivalNotApplicable: the model does not end in a linear layer.
     """
+    return answer_with(prune(model, pool_to_prune_by(model, granted), generator))
+
+
+def pool_to_prune_by(model: nn.Module, granted: Granted) -> LabelledSamples:
+    """Return the clean images that say which channels are dormant.
+
+    Raises:
+        RivalNotApplicable: the model does not end in a linear layer, whose inputs are pruned.
+    """
     pool = labelled(granted.pool)
     try:
         find_head(model, pool.samples)
     except SanitizeError as error:
         raise RivalNotApplicable(str(error)) from None
-    return answer_with(prune(model, pool, generator))
+    return pool

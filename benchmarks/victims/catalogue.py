@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .recipe import Recipe
 
 VICTIMS = tuple(
@@ -37,3 +39,8 @@ VICTIMS = tuple(
 def benign_twin(recipe: Recipe) -> Recipe:
     """Return the recipe of the same architecture, trained on images that nobody poisoned."""
     return Recipe(recipe.architecture, None, recipe.seed)
+
+
+def benign_twins(recipes: Iterable[Recipe]) -> list[Recipe]:
+    """Return the recipes of all benign twins, each once, in the order of their victims."""
+    return list(dict.fromkeys(map(benign_twin, recipes)))

@@ -11,9 +11,9 @@ from tests.benchmarks.rivals.nets import (
 CALIBRATION = quadrant_images(40, seed=0)
 CLEAN = quadrant_images(40, seed=1)
 TRIGGERED = light_corner(CLEAN)
+GIVEN = granted(CALIBRATION, light_corner(CALIBRATION), quadrant_images(160, seed=2))
 
 
 def build(rival):
     """Build a rival for the net."""
-    given = granted(CALIBRATION, light_corner(CALIBRATION), quadrant_images(160, seed=2))
-    return rival(quadrant_net(), given, generator())
+    return rival(quadrant_net(), GIVEN, generator())

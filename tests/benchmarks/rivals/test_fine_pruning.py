@@ -5,22 +5,8 @@ from benchmarks.rivals import fine_pruning as module
 from benchmarks.rivals.fine_pruning import fine_pruning
 from benchmarks.rivals.no_repair import no_repair
 from benchmarks.rivals.rival import RivalNotApplicable
-from tests.benchmarks.rivals.nets import (
-    accuracy,
-    colour_images,
-    colour_net,
-    generator,
-    granted,
-    whiten_patch,
-)
-
-CLEAN = colour_images(60, seed=1)
-TRIGGERED = whiten_patch(CLEAN)
-
-
-def given():
-    pool = colour_images(256, seed=0)
-    return granted(pool, pool, pool, classes=3)
+from tests.benchmarks.rivals.colours import CLEAN, TRIGGERED, given
+from tests.benchmarks.rivals.nets import accuracy, colour_net, generator
 
 
 def test_the_channel_that_only_the_trigger_lights_is_pruned():

@@ -14,11 +14,10 @@ from tests.benchmarks.rivals.nets import (
     generator,
     granted,
     is_as_before,
-    light_corner,
     quadrant_images,
     quadrant_net,
 )
-from tests.benchmarks.rivals.quadrants import CLEAN, TRIGGERED, build
+from tests.benchmarks.rivals.quadrants import CLEAN, GIVEN, TRIGGERED, build
 
 
 def test_the_backdoor_goes_and_what_is_clean_stays():
@@ -29,11 +28,10 @@ def test_the_backdoor_goes_and_what_is_clean_stays():
 
 
 def test_the_model_stays_and_the_same_numbers_come_to_the_same():
-    model, calibration = quadrant_net(), quadrant_images(40, seed=0)
+    model = quadrant_net()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    given = granted(calibration, light_corner(calibration), quadrant_images(160, seed=2))
     inputs = to_float(TRIGGERED.pixels)
-    answers, again = (orthogonalizing(model, given, generator())(inputs) for _ in range(2))
+    answers, again = (orthogonalizing(model, GIVEN, generator())(inputs) for _ in range(2))
     assert torch.equal(answers.predictions, again.predictions)
     assert answers.flagged is None
     assert answers.passes.tolist() == [1] * len(inputs)
