@@ -18,7 +18,7 @@ from directions.budget import Budget
 from directions.build import BuildOptions
 from directions.build_reconstructed import build_reconstructed
 from directions.errors import NoTriggerError
-from directions.reconstruct.methods import AFFORDABLE
+from directions.reconstruct.methods import AFFORDABLE, OTHERWISE
 from directions.samples import Samples
 from directions.save_bundle import save_bundle
 from handler.bundle import Bundle, load_bundle
@@ -71,20 +71,26 @@ def obtain_first(victim: Victim, clean: ImageSamples, cache: Path) -> First:
 
 def _digest(victim: Victim, clean: ImageSamples) -> str:
     """Return a hash of what a build is given, for the cache."""
-    settings = {"version": VERSION, "seed": SEED, "methods": sorted(AFFORDABLE)}
+    settings = {"version": VERSION, "seed": SEED, "methods": sorted((*AFFORDABLE, *OTHERWISE))}
     digest = hashlib.sha256(json.dumps(settings).encode())
     digest.update(victim.weights_sha256.encode())
     digest.update(clean.load(range(len(clean))).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
-def build_first(model: nn.Module, clean: Samples, methods: Sequence[str] = AFFORDABLE) -> First:
+def build_first(
+    model: nn.Module,
+    clean: Samples,
+    methods: Sequence[str] = AFFORDABLE,
+    otherwise: Sequence[str] = OTHERWISE,
+) -> First:
     """Search a model for its triggers, and build a bundle from what was found.
 
     Args:
         model: in evaluation mode.
         clean: all that the build is given.
         methods: names in `directions.reconstruct.methods.METHODS`.
+        otherwise: likewise, of those that are used where no class stands out by `methods`.
 
     Returns:
         As `obtain_first`, but not kept.
@@ -97,6 +103,7 @@ def build_first(model: nn.Module, clean: Samples, methods: Sequence[str] = AFFOR
             fire.CONFIG,
             clean,
             methods=methods,
+            otherwise=otherwise,
             options=BuildOptions(seed=SEED),
             budget=Budget(),
             tell=told.append,

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from directions.budget import Budget
 from directions.inspection.inspect_model import inspect_model
 from directions.inspection.methods import DEFAULT, Settings
+from directions.reconstruct.methods import OTHERWISE
 
 from . import fire
 from .first_bundle import SEED, draw_clean
@@ -40,6 +41,7 @@ def main() -> None:
             clean,
             data.classes,
             DEFAULT,
+            otherwise=OTHERWISE,
             settings=Settings(clean.describe_input(fire.CONFIG)),
             seed=SEED,
             budget=Budget(),

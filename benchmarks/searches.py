@@ -118,7 +118,7 @@ def measure(victim: Victim, clean: Samples, way: Way, held: Held | None) -> Mapp
             budget=Budget(),
         )
     recovered = time.monotonic() - start
-    first = build_first(victim.model, clean, [way.method])
+    first = build_first(victim.model, clean, [way.method], otherwise=())
     row = {**first.row, "seconds": round(first.row["seconds"] + recovered, 1)}
     if first.bundle is not None and held is not None:
         row |= fire.measure(victim.model, first.bundle, held)

@@ -33,6 +33,7 @@ def build_reconstructed(
     clean: Samples,
     *,
     methods: Sequence[str],
+    otherwise: Sequence[str] = (),
     options: BuildOptions,
     budget: Budget,
     names_file: Path | None = None,
@@ -51,6 +52,7 @@ def build_reconstructed(
         config: its input.
         clean: clean samples.
         methods: names in `directions.reconstruct.methods.METHODS`.
+        otherwise: those that are used, too, where no class stands out by `methods`.
         options: what is given.
         budget: of the time for all searches; that of the builds is not counted.
         names_file: TorchServe's `index_to_name.json`, if there is one.
@@ -78,6 +80,7 @@ def build_reconstructed(
             clean,
             description,
             methods=methods,
+            otherwise=otherwise,
             target=options.target,
             seed=options.seed,
             budget=budget,

@@ -55,10 +55,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--reconstruct",
         choices=(
             *("all", "generated", "additive", "smooth", "neural-cleanse", "tabor", "abs"),
-            *("deepinspect", "feature-space"),
+            *("deepinspect", "feature-space", "sinusoidal"),
         ),
         help="search the model for its trigger, with clean samples alone, by one method or by all: "
-        "generated, additive, smooth and neural-cleanse. Without --clean, deepinspect searches on "
+        "generated, additive, smooth and neural-cleanse, and sinusoidal where these find nothing. "
+        "Without --clean, deepinspect searches on "
         "images that it recovers from the model. For images. It takes minutes, for large models "
         "hours: see --budget",
     )
@@ -127,7 +128,8 @@ def run(args: argparse.Namespace) -> int:
         raise CalibrationError(
             f"--budget {args.budget:g}: expected seconds above 0, beside --reconstruct"
         )
-    settings = read_search_settings(args, searches(args))
+    sought = searches(args)
+    settings = read_search_settings(args, (*sought.methods, *sought.otherwise))
     check_seed(args.seed)
     if args.refine is not None and args.triggered is None:
         raise CalibrationError("--refine: expected beside --triggered, which it cleans")
@@ -149,7 +151,8 @@ def run(args: argparse.Namespace) -> int:
             loaded,
             config,
             clean_to_search(args, loaded, config, budget),
-            methods=searches(args),
+            methods=sought.methods,
+            otherwise=sought.otherwise,
             settings=settings,
             options=options,
             budget=budget,

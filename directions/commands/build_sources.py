@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -35,13 +35,27 @@ class Gathered(NamedTuple):
     write_report: Callable[[Path], None] | None = None
 
 
-def searches(args: argparse.Namespace) -> list[str]:
-    """Return the searches for triggers that `--reconstruct` asks for; none without it."""
-    from ..reconstruct.methods import AFFORDABLE
+class Searches(NamedTuple):
+    """The searches for triggers that `--reconstruct` asks for.
+
+    Attributes:
+        methods: that are used.
+        otherwise: that are used, too, where no class stands out by these.
+    """
+
+    methods: Sequence[str] = ()
+    otherwise: Sequence[str] = ()
+
+
+def searches(args: argparse.Namespace) -> Searches:
+    """Return what `--reconstruct` asks for; nothing without it."""
+    from ..reconstruct.methods import AFFORDABLE, OTHERWISE
 
     if args.reconstruct is None:
-        return []
-    return list(AFFORDABLE) if args.reconstruct == "all" else [args.reconstruct]
+        return Searches()
+    if args.reconstruct == "all":
+        return Searches(AFFORDABLE, OTHERWISE)
+    return Searches([args.reconstruct])
 
 
 def gather(

@@ -30,7 +30,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--method",
         nargs="+",
         metavar="NAME",
-        help="neural-cleanse, tabor, abs, additive, smooth, generated, feature-space, deepinspect: "
+        help="neural-cleanse, tabor, abs, additive, smooth, generated, feature-space, sinusoidal, "
+        "deepinspect: "
         "classes to which a reconstructed trigger leads with less than to others, deepinspect "
         "without --clean on images that it recovers from the model; neuron-inspect: outliers among "
         "the classes' saliency maps, a hint only; meta-classifier: trained on the answers of "
@@ -107,17 +108,19 @@ def _inspect(args: argparse.Namespace) -> int:
     from ..inspection.methods import DEFAULT, Settings
     from ..no_samples import NoSamples
     from ..predict import logits_of
+    from ..reconstruct.methods import OTHERWISE
     from ..samples import Samples, open_samples
     from ..write_file import check_writable, write_file
 
     check_environment()
     names = list(dict.fromkeys(args.method or DEFAULT))
+    otherwise = () if args.method else OTHERWISE
     _check(args, names)
-    search = read_search_settings(args, names)
+    search = read_search_settings(args, (*names, *otherwise))
     if args.json is not None:
         check_writable(args.json)
     if args.pictures is not None:
-        check_picture_folder(args.pictures, names)
+        check_picture_folder(args.pictures, (*names, *otherwise))
     if args.cache is not None and not args.cache.is_dir():
         check_writable(args.cache)
     budget = Budget(args.budget)
@@ -142,11 +145,14 @@ def _inspect(args: argparse.Namespace) -> int:
     classes = logits_of(model, description.example()).shape[1]
     index = ClassIndex.find([clean], classes, names_file(args))
     print("methods: " + ", ".join(names) + ("" if args.method else " (what is affordable)"))
+    if otherwise:
+        print("where these find nothing: " + ", ".join(otherwise))
     verdict = inspect_model(
         model,
         clean,
         classes,
         names,
+        otherwise=otherwise,
         settings=Settings(
             description=description,
             labels=None if index is None else index.labels(clean),

@@ -26,9 +26,9 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
         "--bound",
         type=float,
         metavar="LEVELS",
-        help="of generated, additive, smooth and feature-space: root mean square of what they may "
-        "change, in 255ths of the range of the inputs (default: generated 7, additive 7, smooth "
-        "14, feature-space 7)",
+        help="of generated, additive, smooth, feature-space and sinusoidal: root mean square of "
+        "what they may change, in 255ths of the range of the inputs (default: generated 7, "
+        "additive 7, smooth 14, feature-space 7, sinusoidal 40)",
     )
     group.add_argument(
         "--patch-share",
@@ -42,7 +42,7 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
         metavar="N",
         help="steps of the search for each class, by which the classes are compared (default: "
         "generated 60, additive 30, smooth 30, neural-cleanse 120, tabor 120, abs 60, "
-        "deepinspect 300, feature-space 60)",
+        "deepinspect 300, feature-space 60, sinusoidal 64)",
     )
     group.add_argument(
         "--anomaly-index",
@@ -58,7 +58,7 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
             metavar="N",
             help="steps in all of a search for the class that stands out, or for the --target "
             "(default: generated 120, additive 60, smooth 60, neural-cleanse 200, tabor 200, "
-            "abs 120, deepinspect 400, feature-space 120)",
+            "abs 120, deepinspect 400, feature-space 120, sinusoidal 64)",
         )
     else:
         parser.set_defaults(steps=None)

@@ -22,6 +22,7 @@ def inspect_model(
     classes: int,
     names: Sequence[str],
     *,
+    otherwise: Sequence[str] = (),
     settings: Settings,
     seed: int,
     budget: Budget,
@@ -33,6 +34,7 @@ def inspect_model(
         clean: clean samples; `NoSamples` only for methods that need none.
         classes: number of classes.
         names: of methods in `METHODS`.
+        otherwise: of those that are run, too, where these find nothing.
         settings: what they are made with.
         seed: of the random numbers; what one method draws does not depend on the others.
         budget: for all of them; each gets an equal share of what those before it have left.
@@ -43,13 +45,17 @@ def inspect_model(
     Raises:
         SamplesError: a sample cannot be read.
     """
-    runs = []
-    for done, name in enumerate(names):
+    runs: list[Run] = []
+    for done, name in enumerate((*names, *otherwise)):
+        if name in otherwise and Verdict(runs).found:
+            break
         start = time.monotonic()
         generator = torch.Generator().manual_seed(seed)
         method = METHODS[name].make(settings)
         try:
-            found = method(model, clean, classes, generator, budget.share(len(names) - done))
+            found = method(
+                model, clean, classes, generator, budget.share(len(names) + len(otherwise) - done)
+            )
         except CalibrationError as error:
             found = Inspection(name, notes=(str(error),))
         runs.append(Run(found, time.monotonic() - start, METHODS[name].decides))

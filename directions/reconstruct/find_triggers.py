@@ -33,6 +33,7 @@ def find_triggers(
     description: InputDescription,
     *,
     methods: Sequence[str],
+    otherwise: Sequence[str] = (),
     target: int | None,
     seed: int,
     budget: Budget,
@@ -41,7 +42,7 @@ def find_triggers(
 ) -> list[Reconstruction]:
     """Search a model for the trigger of one class, by several methods.
 
-    All classes are screened by all methods. Of the class that stands out most, triggers are
+    All classes are screened by several methods. Of the class that stands out most, triggers are
     reconstructed by the methods by which it does, each several times. They differ, and none is the
     attacker's trigger, but each leads through the same backdoor: what serves for those that it was
     not estimated from is what a repair can be built on.
@@ -51,6 +52,7 @@ def find_triggers(
         clean: clean samples.
         description: what the model takes.
         methods: names in `directions.reconstruct.methods.METHODS`.
+        otherwise: those by which all classes are screened, too, where by `methods` none stands out.
         target: the class to search for, or None to find it.
         seed: of the random numbers.
         budget: of the time; when it is spent, no search goes on or is started, and what was found
@@ -80,7 +82,9 @@ def find_triggers(
         )
     screenings: list[Screening] = []
     if target is None:
-        screenings = [screen(subject, name, seed, budget, settings) for name in methods]
+        for some in (methods, otherwise):
+            if not any(screening.suspects for screening in screenings):
+                screenings += [screen(subject, name, seed, budget, settings) for name in some]
         target = _stands_out_most(screenings, clean)
         methods = [s.method for s in screenings if target in s.suspects]
         tell(f"class {target} stands out")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from . import deep_inspect, feature_space
+from . import deep_inspect, feature_space, sinusoidal
 from .abs_neurons import AbsSearch
 from .generated import GeneratorSearch
 from .neural_cleanse import NeuralCleanse
@@ -89,9 +89,21 @@ METHODS: Mapping[str, Method] = {
         start_all=feature_space.search_all_classes,
         unit=LEVELS,
     ),
+    sinusoidal.NAME: Method(
+        _one_of_all(sinusoidal.search_all_classes),
+        40 / 255,
+        screening=sinusoidal.STEPS,
+        steps=sinusoidal.STEPS,
+        start_all=sinusoidal.search_all_classes,
+        unit=LEVELS,
+    ),
 }
 
 AFFORDABLE = ("generated", "additive", "smooth", "neural-cleanse")
 """What "all" means where a model is searched by all methods: the others look for patches,
 as `neural-cleanse` does already, and would add as much time as it takes, or more; search for what
 `generated` does (`feature-space`); or are for where there are no images (DeepInspect)."""
+
+OTHERWISE = (sinusoidal.NAME,)
+"""What "all" means besides, where no class stands out by these: triggers of one kind, which the
+others do not find."""

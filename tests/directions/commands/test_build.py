@@ -365,18 +365,19 @@ def test_without_any_image_the_model_takes_images(tmp_path, capsys, vector_model
 @pytest.mark.parametrize(
     ("name", "methods"),
     [
-        ("all", ["generated", "additive", "smooth", "neural-cleanse"]),
+        ("all", ["generated", "additive", "smooth", "neural-cleanse", "otherwise", "sinusoidal"]),
         ("tabor", ["tabor"]),
         ("abs", ["abs"]),
         ("deepinspect", ["deepinspect"]),
         ("feature-space", ["feature-space"]),
+        ("sinusoidal", ["sinusoidal"]),
     ],
 )
 def test_the_methods_that_search(tmp_path, capsys, monkeypatch, patch_model, name, methods):
     searched = []
 
-    def find(*args, methods, **others):
-        searched.extend(methods)
+    def find(*args, methods, otherwise, **others):
+        searched.extend([*methods, *(["otherwise"] if otherwise else []), *otherwise])
         raise NoTriggerError("none")
 
     monkeypatch.setattr("directions.build_reconstructed.find_triggers", find)

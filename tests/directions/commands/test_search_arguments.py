@@ -59,7 +59,9 @@ def test_what_no_search_takes_is_refused():
     for flag in ("--bound", "--screening-steps", "--steps", "--anomaly-index"):
         with pytest.raises(ArgumentError, match=f"{flag} 9: expected beside a search"):
             read(flag, "9", methods=("neuron-inspect",))
-    with pytest.raises(ArgumentError, match=r"it: generated, additive, smooth, feature-space$"):
+    with pytest.raises(
+        ArgumentError, match=r"it: generated, additive, smooth, feature-space, sinusoidal$"
+    ):
         read("--bound", "9", methods=("neural-cleanse", "abs"))
 
 

@@ -15,14 +15,15 @@ DESCRIPTION = InputDescription("tensor", (1, 8, 8))
 CLEAN = NoSamples(DESCRIPTION)
 
 
-def inspected(monkeypatch, budget=None, **methods):
+def inspected(monkeypatch, budget=None, otherwise=(), **methods):
     entries = {name: Entry(lambda settings, m=method: m) for name, method in methods.items()}
     monkeypatch.setattr(module, "METHODS", entries)
     return inspect_model(
         QuadrantNet(),
         CLEAN,
         6,
-        list(methods),
+        [name for name in methods if name not in otherwise],
+        otherwise=otherwise,
         settings=Settings(DESCRIPTION),
         seed=5,
         budget=budget or Budget(),
@@ -49,6 +50,18 @@ def test_a_method_that_fails_on_the_model_could_not_tell(monkeypatch):
     assert verdict.runs[0].inspection.found is None
     assert verdict.runs[0].inspection.notes == ("the model fails",)
     assert verdict.found is False
+
+
+@pytest.mark.parametrize(("told", "names"), [(True, ["one"]), (False, ["one", "two"])])
+def test_some_methods_are_run_only_where_the_others_find_nothing(monkeypatch, told, names):
+    verdict = inspected(
+        monkeypatch,
+        otherwise=["two"],
+        one=lambda *_: Inspection("one", told=told),
+        two=lambda *_: Inspection("two", told=True),
+    )
+    assert [run.inspection.method for run in verdict.runs] == names
+    assert verdict.found is True
 
 
 def test_samples_that_cannot_be_read_are_told(monkeypatch):

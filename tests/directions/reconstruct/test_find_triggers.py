@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from directions.errors import CalibrationError, NoTriggerError
 from directions.reconstruct import settings as settings_module
 from directions.reconstruct.find_triggers import find_triggers
 from directions.reconstruct.methods import AFFORDABLE, LEVELS, METHODS, Method
+from directions.reconstruct.screening import screen
 from directions.reconstruct.settings import SearchSettings
 from directions.reconstruct.stamped_samples import stamp_samples
 from directions.tensor_samples import TensorFileSamples
@@ -15,6 +18,7 @@ from handler.bundle import InputDescription
 from handler.load_model import LoadedModel
 from tests.directions.backdoored import TENSOR, write_tensors
 from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
+from tests.directions.reconstruct.wave_net import WaveNet
 
 UNIT = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -57,6 +61,37 @@ def test_from_clean_samples_to_a_repair_of_a_trigger_that_nobody_showed(tmp_path
 def test_a_benign_model_is_told_as_such(tmp_path):
     with pytest.raises(NoTriggerError, match="no sign of a trigger"):
         find(clean_samples(tmp_path), drive=0)
+
+
+@pytest.mark.parametrize(("drive", "named"), [(10.0, ["additive"]), (0.0, ["additive", "smooth"])])
+def test_some_methods_are_used_only_where_no_class_stands_out_by_the_others(
+    tmp_path, monkeypatch, drive, named
+):
+    screened = []
+
+    def count(subject, name, *others):
+        screened.append(name)
+        return screen(subject, name, *others)
+
+    monkeypatch.setattr("directions.reconstruct.find_triggers.screen", count)
+    with contextlib.suppress(NoTriggerError):
+        find(clean_samples(tmp_path), drive, methods=["additive"], otherwise=["smooth"])
+    assert screened == named
+
+
+def test_what_stands_out_by_such_a_method_is_reconstructed_by_it(tmp_path):
+    found = find_triggers(
+        WaveNet().eval(),
+        clean_samples(tmp_path),
+        UNIT,
+        methods=["additive"],
+        otherwise=["sinusoidal"],
+        target=None,
+        seed=0,
+        budget=Budget(),
+        tell=lambda line: None,
+    )
+    assert {(one.method, one.target) for one in found} == {("sinusoidal", 0)}
 
 
 def test_a_target_that_is_given_is_not_searched_for(tmp_path):

@@ -32,8 +32,8 @@ def test_the_trigger_of_the_target_is_found_in_the_middle(name):
     assert found.success > 0.9
     inputs = of.others(0)
     change = (found.stamp(inputs) - inputs).abs().mean((0, 1))
-    # A smooth one cannot stay in the middle.
-    if name != "smooth":
+    # A smooth one cannot stay in the middle, nor a wave.
+    if name not in ("smooth", "sinusoidal"):
         assert change[3:5, 3:5].mean() > 2 * change[6:, 6:].mean()
 
 
@@ -103,7 +103,9 @@ def test_the_seed_decides_and_the_model_and_the_global_generator_are_left_alone(
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
     assert torch.equal(run(name, of, 0, steps=12).stamp(of.inputs), first)
-    assert not torch.equal(run(name, of, 0, steps=12, seed=1).stamp(of.inputs), first)
+    # A scan draws nothing but inputs to try its waves on, and to all of these one wave is the best.
+    if name != "sinusoidal":
+        assert not torch.equal(run(name, of, 0, steps=12, seed=1).stamp(of.inputs), first)
     assert all(torch.equal(before[key], value) for key, value in of.model.state_dict().items())
     assert all(parameter.grad is None for parameter in of.model.parameters())
 
