@@ -111,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
     from ..budget import Budget
     from ..build import BuildOptions, build_bundle
     from ..build_reconstructed import build_reconstructed
+    from ..bundle_signature import signature_path
     from ..calibration import Calibration
     from ..environment import check_environment
     from ..errors import CalibrationError
@@ -176,6 +177,9 @@ def run(args: argparse.Namespace) -> int:
             bundle = renew_repairs(gathered.first, bundle)
     saved = save_bundle(bundle, args.output)
     print(f"{args.output}: sha256 {saved.digest}")
+    signature = signature_path(args.output)
+    if signature.exists():
+        print(f"{signature}: of what was there before: sign this bundle (torchserve-fire sign)")
     # After the bundle, so that a report which fails or is interrupted takes no bundle with it.
     if args.report is not None:
         if write_report is not None:
