@@ -39,8 +39,8 @@ def test_nothing_is_named_of_a_benign_model():
 def test_without_images_they_are_recovered_from_the_model_first(monkeypatch):
     given = []
 
-    def build_first(model, clean, methods):
-        given.append((clean, methods))
+    def build_first(model, clean, methods, otherwise):
+        given.append((clean, methods, otherwise))
         return First({"named": [], "told": [], "seconds": 1.0}, None)
 
     monkeypatch.setattr(searches, "build_first", build_first)
@@ -48,9 +48,9 @@ def test_without_images_they_are_recovered_from_the_model_first(monkeypatch):
     clock = SimpleNamespace(monotonic=iter([0.0, 5.0]).__next__)
     monkeypatch.setattr(searches, "time", clock)
     row = measure(victim(10.0), CLEAN, Way("deepinspect", images=False), held())
-    ((clean, methods),) = given
+    ((clean, methods, otherwise),) = given
     assert row["seconds"] == 6.0  # Those to recover them, and those of the search.
-    assert methods == ["deepinspect"]
+    assert (methods, otherwise) == (["deepinspect"], ())
     assert str(clean.source) == "images recovered from the model"
     assert len(clean) > 0
 
