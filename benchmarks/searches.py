@@ -54,7 +54,7 @@ WAYS = (
     Way(deep_inspect.NAME, images=False),
     *(Way(method) for method in AFFORDABLE),
 )
-"""First those that `benchmarks.clean_only` does not measure, not even together."""
+"""Last those that `benchmarks.clean_only` always uses together."""
 
 
 def main() -> None:

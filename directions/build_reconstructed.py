@@ -52,7 +52,7 @@ def build_reconstructed(
         config: its input.
         clean: clean samples.
         methods: names in `directions.reconstruct.methods.METHODS`.
-        otherwise: those that are used, too, where no class stands out by `methods`.
+        otherwise: those that are used, too, where `methods` find nothing.
         options: what is given.
         budget: of the time for all searches; that of the builds is not counted.
         names_file: TorchServe's `index_to_name.json`, if there is one.

@@ -106,6 +106,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from handler.config import load_config
+    from handler.digest import file_sha256
     from handler.load_model import load_model
 
     from ..budget import Budget
@@ -175,10 +176,11 @@ def run(args: argparse.Namespace) -> int:
         )
         if gathered.first is not None:
             bundle = renew_repairs(gathered.first, bundle)
+    before = file_sha256(args.output) if args.output.exists() else None
     saved = save_bundle(bundle, args.output)
     print(f"{args.output}: sha256 {saved.digest}")
     signature = signature_path(args.output)
-    if signature.exists():
+    if signature.exists() and saved.digest != before:
         print(f"{signature}: of what was there before: sign this bundle (torchserve-fire sign)")
     # After the bundle, so that a report which fails or is interrupted takes no bundle with it.
     if args.report is not None:

@@ -40,7 +40,7 @@ class Searches(NamedTuple):
 
     Attributes:
         methods: that are used.
-        otherwise: that are used, too, where no class stands out by these.
+        otherwise: that are used, too, where these find nothing.
     """
 
     methods: Sequence[str] = ()

@@ -17,7 +17,7 @@ from ..samples import Samples
 from .reconstruction import Reconstruction, advance_within, reconstruction_of
 from .screening import SUCCESS, Screening, screen, start
 from .settings import OWN_VALUES, SearchSettings
-from .subject import gather_subject
+from .subject import Subject, gather_subject
 
 MIN_SUCCESS = 0.5
 """Share of clean inputs that a reconstructed trigger must lead to its target to be of use."""
@@ -52,7 +52,8 @@ def find_triggers(
         clean: clean samples.
         description: what the model takes.
         methods: names in `directions.reconstruct.methods.METHODS`.
-        otherwise: those by which all classes are screened, too, where by `methods` none stands out.
+        otherwise: those that are used, too, where by `methods` no class stands out, or no trigger
+            of the target that was given is found.
         target: the class to search for, or None to find it.
         seed: of the random numbers.
         budget: of the time; when it is spent, no search goes on or is started, and what was found
@@ -93,6 +94,40 @@ def find_triggers(
             tell(f"  {how} {_describe(screening, target)}")
     else:
         tell(f"class {target} was named: whether it stands out is not looked at")
+    found: list[Reconstruction] = []
+    # Of a class that stands out, all that there is to use are the methods by which it does.
+    for some in (methods, () if screenings else otherwise):
+        if not any(one.success >= MIN_SUCCESS for one in found):
+            found += _reconstruct(subject, target, some, screenings, seed, budget, settings)
+    if not found:
+        raise CalibrationError(
+            f"{clean.source}: the time was over before a trigger of class {target} was searched "
+            "for: raise the --budget"
+        )
+    useful = [one for one in found if one.success >= MIN_SUCCESS]
+    tell(f"reconstructed, each leading so many clean samples of other classes to class {target}:")
+    tell("  " + ", ".join(f"{one.method} {one.success:.0%}" for one in found))
+    if not useful:
+        raise CalibrationError(
+            f"{clean.source}: no method found a trigger that leads {MIN_SUCCESS:.0%} of the clean "
+            f"samples to class {target}"
+            + (", until the time was over: raise the --budget" if budget.spent() else "")
+        )
+    return useful
+
+
+def _reconstruct(
+    subject: Subject,
+    target: int,
+    methods: Sequence[str],
+    screenings: Sequence[Screening],
+    seed: int,
+    budget: Budget,
+    settings: SearchSettings,
+) -> list[Reconstruction]:
+    """Return triggers of a class by some methods, each several times while there is time."""
+    if not methods:
+        return []
     # The first reconstruction goes on from where the screening has got to.
     screened = {s.method: s.searches[target] for s in screenings if s.method in methods}
     rounds = max(2, len(SCALES) // len(methods))
@@ -111,21 +146,7 @@ def find_triggers(
             advance_within(search, left, budget)
             found.append(reconstruction_of(name, subject, target, search))
             progress.advance()
-    if not found:
-        raise CalibrationError(
-            f"{clean.source}: the time was over before a trigger of class {target} was searched "
-            "for: raise the --budget"
-        )
-    useful = [one for one in found if one.success >= MIN_SUCCESS]
-    tell(f"reconstructed, each leading so many clean samples of other classes to class {target}:")
-    tell("  " + ", ".join(f"{one.method} {one.success:.0%}" for one in found))
-    if not useful:
-        raise CalibrationError(
-            f"{clean.source}: no method found a trigger that leads {MIN_SUCCESS:.0%} of the clean "
-            f"samples to class {target}"
-            + (", until the time was over: raise the --budget" if budget.spent() else "")
-        )
-    return useful
+    return found
 
 
 def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:

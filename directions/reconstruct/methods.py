@@ -91,6 +91,8 @@ METHODS: Mapping[str, Method] = {
     ),
     sinusoidal.NAME: Method(
         _one_of_all(sinusoidal.search_all_classes),
+        # On development images of a victim of SIG (an amplitude of 40, which is a root mean square
+        # of 28) and of its benign twin, these lie further apart than with 28.
         40 / 255,
         screening=sinusoidal.STEPS,
         steps=sinusoidal.STEPS,
@@ -105,5 +107,5 @@ as `neural-cleanse` does already, and would add as much time as it takes, or mor
 `generated` does (`feature-space`); or are for where there are no images (DeepInspect)."""
 
 OTHERWISE = (sinusoidal.NAME,)
-"""What "all" means besides, where no class stands out by these: triggers of one kind, which the
-others do not find."""
+"""What "all" means besides, where these find nothing: what searches for triggers of one kind alone,
+which the others do not find."""

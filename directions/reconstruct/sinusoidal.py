@@ -1,26 +1,29 @@
 """Sinusoidal perturbations: one plane wave, added to every input.
 
 A trigger that is a wave (SIG, Barni et al. 2019, arXiv 1902.11237) is spread over the image and
-strong. With a perturbation of its strength that may have any shape, every class of a benign model
-is reached; with a single wave it is not, or not with certainty. So all waves are tried, as for the
-Fourier heat map of a model (Yin et al., "A Fourier Perspective on Model Robustness in Computer
-Vision", NeurIPS 2019, arXiv 1906.08988), here towards each class: each wave on a few inputs, and
-the best of each class once more, on more of them. Classes are compared by the mean log-odds that
-they come to, since nearly all inputs may be led to a class of a benign model, too, but barely.
+strong. With a perturbation as strong that may have any shape, every class of a benign model is
+reached; with a single wave it is not, or not with certainty. So waves of all frequencies are tried,
+as for the Fourier heat map of a model (Yin et al., "A Fourier Perspective on Model Robustness in
+Computer Vision", NeurIPS 2019, arXiv 1906.08988), here towards each class: each wave on a few
+inputs, and the best of each class once more, on more of them. Classes are compared by the mean
+log-odds that they come to, since nearly all inputs may be led to a class of a benign model, too,
+but barely.
 
-For maps (C, H, W); the waves are the same in all channels. Needs no gradients, and a hundred clean
-inputs or more. Costs some 35,000 passes of one input, once for all classes.
+For maps (C, H, W); a wave is the same in all channels. Needs a hundred clean inputs or more. Costs
+some 33,000 passes of one input for all classes together, and up to 1,500 for each; no gradients.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..errors import CalibrationError
 from .subject import Subject
 
 NAME = "sinusoidal"
@@ -29,6 +32,8 @@ CYCLES = 16
 """Along each side, at most: what small images can show."""
 
 PHASES = 4
+"""Of each frequency, a quarter of a cycle apart; where they begin is drawn."""
+
 FEW, MORE = 16, 128
 """Inputs on which each wave is tried, and the best waves of a class once more."""
 
@@ -38,48 +43,46 @@ FINALISTS = 12
 STEPS = 64
 """In which all waves are tried."""
 
-
-@dataclass(frozen=True)
-class Wave:
-    """A plane wave.
-
-    Attributes:
-        down: cycles along the height.
-        across: cycles along the width.
-        phase: at the first place, in radians.
-    """
-
-    down: int
-    across: int
-    phase: float
-
-    def values(self, height: int, width: int) -> Tensor:
-        """Return it on a grid, (height, width), with an amplitude of 1."""
-        rows, columns = (torch.arange(side) / side for side in (height, width))
-        cycles = self.down * rows[:, None] + self.across * columns
-        values: Tensor = torch.cos(2 * math.pi * cycles + self.phase)
-        return values
+MOST_ODDS = 20.0
+"""Log-odds at most, and their negative at least: beyond, one input would outweigh many."""
 
 
 class WaveScan:
-    """All waves, and the log-odds of each class that each of them leads to.
+    """Waves of all frequencies, and the log-odds of each class that each of them leads to.
 
     Args:
         subject: what to search.
-        generator: of the inputs.
+        generator: of the phases, the order and the inputs.
         bound: root mean square of a wave, where the box is 1 wide.
 
     Attributes:
         steps: that were taken.
+
+    Raises:
+        CalibrationError: inputs of one place show no wave.
     """
 
     def __init__(self, subject: Subject, generator: torch.Generator, bound: float) -> None:
-        self._subject, self._bound = subject, bound
-        order = torch.randperm(len(subject.inputs), generator=generator)
-        self._few, self._more = order[:FEW], order[:MORE]
         height, width = subject.inputs.shape[2:]
-        self._waves = waves_of(height, width)
-        self._odds = torch.full((len(self._waves), subject.classes), -math.inf)
+        shown = frequencies(height, width)
+        if not shown:
+            raise CalibrationError(
+                f"inputs of {height} x {width}: expected more than one place to show a wave"
+            )
+        begins = torch.rand(len(shown), generator=generator).tolist()
+        waves = [
+            (*frequency, 2 * math.pi * (begin + phase / PHASES))
+            for frequency, begin in zip(shown, begins, strict=True)
+            for phase in range(PHASES)
+        ]
+        # So that a scan which is cut short has tried waves of all kinds.
+        order = torch.randperm(len(waves), generator=generator).tolist()
+        self._waves = [waves[i] for i in order]
+        self._odds = torch.full((len(waves), subject.classes), -math.inf)
+        self._once_more: dict[int, Tensor] = {}
+        self._subject, self._bound = subject, bound
+        rows = of_all_classes(subject.predicted, generator)
+        self._few, self._more = rows[:FEW], rows[:MORE]
         self.steps = 0
 
     def step(self) -> None:
@@ -92,14 +95,17 @@ class WaveScan:
     def best(self, target: int) -> tuple[Tensor, float]:
         """Return the best wave of a class so far, (H, W), and the mean log-odds it comes to."""
         finalists = self._odds[:, target].topk(min(FINALISTS, len(self._waves))).indices.tolist()
-        odds = [float(self._try(i, self._more)[target]) for i in finalists]
+        for i in finalists:
+            if i not in self._once_more:
+                self._once_more[i] = self._try(i, self._more)
+        odds = [float(self._once_more[i][target]) for i in finalists]
         place = max(range(len(odds)), key=odds.__getitem__)
         return self._values(finalists[place]), odds[place]
 
     def _values(self, index: int) -> Tensor:
-        height, width = self._subject.inputs.shape[2:]
-        values = self._waves[index].values(height, width)
-        return self._bound * values / values.square().mean().sqrt()
+        values = plane_wave(*self._subject.inputs.shape[2:], *self._waves[index])
+        # Of what alternates from place to place, some phases are 0 nearly everywhere.
+        return self._bound * values / values.square().mean().sqrt().clamp(min=1e-3)
 
     def _try(self, index: int, rows: Tensor) -> Tensor:
         """Return each class's mean log-odds, (classes,), over the inputs that are of others."""
@@ -108,7 +114,7 @@ class WaveScan:
         with torch.no_grad():
             odds = log_odds(subject.logits(stamped))
         others = subject.predicted[rows, None] != torch.arange(subject.classes)
-        mean: Tensor = (odds * others).sum(0) / others.sum(0).clamp(min=1)
+        mean: Tensor = (odds * others).sum(0) / others.sum(0)
         return mean
 
 
@@ -128,10 +134,13 @@ class SinusoidalSearch:
 
     def advance(self, steps: int) -> None:
         """See that the scan has taken so many steps more than this search had asked for."""
+        if self._asked < STEPS:
+            self._best = None
         self._asked += steps
-        while self._scan.steps < self._asked:
+        while self._scan.steps < min(self._asked, STEPS):
             self._scan.step()
-        self._best = None
+        if self._asked >= STEPS:
+            self._found()
 
     def effort(self, loss: float) -> float:
         """Return the negative mean log-odds, which a few inputs that stay do not outweigh."""
@@ -155,24 +164,42 @@ def search_all_classes(
     return [SinusoidalSearch(subject, target, scan) for target in range(subject.classes)]
 
 
-def waves_of(height: int, width: int) -> list[Wave]:
-    """Return the waves that a grid shows."""
+def frequencies(height: int, width: int) -> list[tuple[int, int]]:
+    """Return the frequencies that a grid shows, each once: cycles down, and cycles across."""
     down, across = (min(CYCLES, side // 2) for side in (height, width))
-    waves = [
-        Wave(v, u, 2 * math.pi * k / PHASES)
-        for v in range(down + 1)
-        for u in range(1 - across, across + 1)
-        # Half of the plane holds all of them, but for its middle, which does not vary.
-        if v > 0 or u > 0
-        for k in range(PHASES)
-    ]
-    # Of what alternates from place to place, some phases are 0 everywhere.
-    return [wave for wave in waves if float(wave.values(height, width).abs().max()) > 1e-3]
+    seen: dict[tuple[int, int], tuple[int, int]] = {}
+    for v, u in itertools.product(range(down + 1), range(-across, across + 1)):
+        # On a grid, a wave is the same as that of the opposite direction, and of a cycle more in
+        # each place.
+        place, mirrored = (v % height, u % width), (-v % height, -u % width)
+        if place != (0, 0):
+            seen.setdefault(min(place, mirrored), (v, u))
+    return list(seen.values())
+
+
+def plane_wave(height: int, width: int, down: int, across: int, phase: float) -> Tensor:
+    """Return a wave, (height, width), with an amplitude of 1; its phase at the first place."""
+    rows, columns = (torch.arange(side) / side for side in (height, width))
+    cycles = down * rows[:, None] + across * columns
+    values: Tensor = torch.cos(2 * math.pi * cycles + phase)
+    return values
+
+
+def of_all_classes(predicted: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the places of classes (N,) in an order in which these take turns, drawn else, (N,)."""
+    order = torch.randperm(len(predicted), generator=generator).tolist()
+    before: Counter[int] = Counter()
+    turns = {}
+    for i in order:
+        of = int(predicted[i])
+        turns[i] = before[of]
+        before[of] += 1
+    return torch.tensor(sorted(order, key=turns.__getitem__))
 
 
 def log_odds(logits: Tensor) -> Tensor:
-    """Return ln(p / (1 - p)) of each class, float32, of logits (N, classes)."""
+    """Return ln(p / (1 - p)) of each class, float32, within `MOST_ODDS`, of logits (N, classes)."""
     chance = logits.double().log_softmax(1)
     # Where a class is certain to the last digit, as if it were not quite.
     other = torch.log(-torch.expm1(chance).clamp(max=-1e-12))
-    return (chance - other).float()
+    return (chance - other).clamp(-MOST_ODDS, MOST_ODDS).float()

@@ -78,6 +78,8 @@ def test_its_benign_twin(tmp_path, capsys, clean):
     status, out, err = run(capsys, "inspect", *benign, *clean, "--method", "neuron-inspect")
     assert (status, err) == (0, "")
     assert "nothing found" in out
+    # What is named is all that is run.
+    assert "sinusoidal" not in out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["benign", "clean.npz"]
 
 
@@ -91,8 +93,11 @@ def test_the_default_tells_a_model_from_its_twin(tmp_path, capsys, corner, statu
     flags = model_flags(tmp_path / "model", corner, classes=4)
     found, out, err = run(capsys, "inspect", *flags, *clean)
     assert (found, err) == (status, "")
-    first, *_, last = out.splitlines()
+    first, second, *_, last = out.splitlines()
     assert first == f"methods: {', '.join(methods.DEFAULT)} (what is affordable)"
+    assert second == "where these find nothing: sinusoidal"
+    # The row of its table.
+    assert ("\nsinusoidal  " in out) == (status == 0)
     assert last.startswith(words)
 
 

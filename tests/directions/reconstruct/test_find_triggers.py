@@ -1,4 +1,5 @@
 import contextlib
+import itertools
 
 import pytest
 import torch
@@ -79,19 +80,24 @@ def test_some_methods_are_used_only_where_no_class_stands_out_by_the_others(
     assert screened == named
 
 
-def test_what_stands_out_by_such_a_method_is_reconstructed_by_it(tmp_path):
+@pytest.mark.parametrize("target", [None, 0])
+def test_what_only_such_a_method_finds_is_reconstructed_by_it(tmp_path, target):
     found = find_triggers(
         WaveNet().eval(),
         clean_samples(tmp_path),
         UNIT,
         methods=["additive"],
         otherwise=["sinusoidal"],
-        target=None,
+        target=target,
         seed=0,
         budget=Budget(),
         tell=lambda line: None,
     )
     assert {(one.method, one.target) for one in found} == {("sinusoidal", 0)}
+    # None is another's copy: what serves for it serves for a trigger that was not seen.
+    stamped = [one.stamp(images(1)) for one in found]
+    assert len(stamped) >= 3
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(stamped, 2))
 
 
 def test_a_target_that_is_given_is_not_searched_for(tmp_path):

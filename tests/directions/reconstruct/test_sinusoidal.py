@@ -1,21 +1,29 @@
 """The scan of all waves, on a net whose backdoor is a wave, and on its benign twin."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from directions.budget import Budget
+from directions.errors import CalibrationError
 from directions.reconstruct.reconstruction import reconstruction_of
 from directions.reconstruct.screening import screen
 from directions.reconstruct.settings import SearchSettings
 from directions.reconstruct.sinusoidal import (
+    CYCLES,
+    FEW,
+    MOST_ODDS,
     STEPS,
-    Wave,
+    WaveScan,
+    frequencies,
     log_odds,
+    of_all_classes,
+    plane_wave,
     search_all_classes,
-    waves_of,
 )
+from tests.directions.reconstruct.patch_net import images
 from tests.directions.reconstruct.wave_net import TRIGGER, subject
 
 BOUND = 40 / 255
@@ -25,45 +33,74 @@ def seeded():
     return torch.Generator().manual_seed(0)
 
 
+def scanned(of):
+    searches = search_all_classes(of, seeded(), BOUND)
+    for search in searches:
+        search.advance(STEPS)
+    return searches
+
+
 def test_a_wave_by_hand():
     expected = torch.tensor([[1.0, 0, -1, 0]]).expand(2, 4)
-    torch.testing.assert_close(Wave(0, 1, 0.0).values(2, 4), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(plane_wave(2, 4, 0, 1, 0.0), expected, atol=1e-6, rtol=0)
     expected = torch.tensor([[1.0, 1], [-1, -1]])
-    torch.testing.assert_close(Wave(1, 0, 0.0).values(2, 2), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(plane_wave(2, 2, 1, 0, 0.0), expected, atol=1e-6, rtol=0)
 
 
-def test_all_waves_of_a_grid():
-    # Of 4 x 4, up to two cycles: (0, 1), (0, 2), and of one and two down -1, 0, 1, 2 across, with
-    # four phases each; (0, 2), (2, 0) and (2, 2) alternate, so that two of their phases are 0.
-    waves = waves_of(4, 4)
-    assert len(waves) == 10 * 4 - 3 * 2
-    frequencies = {(wave.down, wave.across) for wave in waves}
-    assert frequencies == {(0, 1), (0, 2), *((d, a) for d in (1, 2) for a in (-1, 0, 1, 2))}
-    assert all(float(wave.values(4, 4).abs().max()) > 0.5 for wave in waves)
+@pytest.mark.parametrize(
+    ("height", "width"), [(4, 4), (5, 5), (8, 3), (3, 8), (1, 6), (6, 1), (2, 2), (1, 1), (32, 32)]
+)
+def test_every_frequency_of_a_grid_is_there_once(height, width):
+    # The bins of a Fourier transform but for the mean; a wave holds one, and its mirror image.
+    bins = {(v, u) for v in range(height) for u in range(width)} - {(0, 0)}
+    pairs = {frozenset({(v, u), (-v % height, -u % width)}) for v, u in bins}
+    found = [
+        frozenset({(v % height, u % width), (-v % height, -u % width)})
+        for v, u in frequencies(height, width)
+    ]
+    assert len(found) == len(set(found))
+    assert set(found) == pairs
 
 
-def test_large_images_get_no_more_waves():
-    assert len(waves_of(200, 300)) <= len(waves_of(32, 32)) + 4 * 3 * 2
+def test_large_images_get_all_directions_up_to_the_same_frequencies():
+    found = set(frequencies(200, 300))
+    # All of a half plane of 2 x 16 + 1 by 2 x 16 + 1, without its middle.
+    assert len(found) == ((2 * CYCLES + 1) ** 2 - 1) // 2
+    assert {(CYCLES, CYCLES), (CYCLES, -CYCLES)} <= found
+
+
+def test_inputs_of_one_place_are_refused():
+    of = subject()
+    with pytest.raises(CalibrationError, match="inputs of 1 x 1: expected more than one place"):
+        WaveScan(replace(of, inputs=of.inputs[:, :, :1, :1]), seeded(), BOUND)
 
 
 def test_log_odds_by_hand():
     odds = log_odds(torch.tensor([[math.log(3), 0.0], [200.0, 0.0]]))
     torch.testing.assert_close(odds[0], torch.tensor([math.log(3), -math.log(3)]))
-    assert bool(odds.isfinite().all())
-    assert odds[1, 0] > 20 > -20 > odds[1, 1]
+    assert odds[1].tolist() == [MOST_ODDS, -MOST_ODDS]
 
 
-def test_the_wave_of_the_target_is_found():
-    of = subject()
-    search = search_all_classes(of, seeded(), BOUND)[0]
-    search.advance(STEPS)
+def test_the_classes_take_turns():
+    predicted = torch.tensor([0, 0, 0, 0, 0, 1, 2, 1])
+    rows = of_all_classes(predicted, seeded())
+    assert sorted(rows.tolist()) == list(range(8))
+    classes = predicted[rows].tolist()
+    assert (set(classes[:3]), set(classes[3:5]), classes[5:]) == ({0, 1, 2}, {0, 1}, [0, 0, 0])
+    assert not torch.equal(rows, of_all_classes(predicted, torch.Generator().manual_seed(1)))
+
+
+@pytest.mark.parametrize("width", [1.0, 4.0])
+def test_the_wave_of_the_target_is_found(width):
+    of = subject(width=width)
+    search = scanned(of)[0]
     found = reconstruction_of("sinusoidal", of, 0, search)
     assert found.success == 1.0
-    grey = torch.full((1, 3, 8, 8), 0.5)
-    change = search.stamp(grey) - grey
+    grey = torch.full((1, 3, 8, 8), 0.5 * width)
+    change = (search.stamp(grey) - grey) / width
     assert float(change.square().mean().sqrt()) == pytest.approx(BOUND)
     spectrum = torch.fft.rfft2(change[0, 0]).abs()
-    assert divmod(int(spectrum.argmax()), spectrum.shape[1]) == (TRIGGER.down, TRIGGER.across)
+    assert divmod(int(spectrum.argmax()), spectrum.shape[1]) == TRIGGER
     # The same in all channels.
     assert torch.equal(change[:, :1].expand_as(change), change)
 
@@ -80,21 +117,91 @@ def test_a_weaker_wave_leads_nowhere():
     assert screen(subject(), "sinusoidal", 0, Budget(), SearchSettings(bound=0.02)).suspects == []
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_class_that_nearly_all_inputs_are_of_is_searched_too(seed):
+    inputs = images(400)
+    # Of the first class, all; of the others, one of 20.
+    kept = [i for i in range(400) if i % 4 == 0 or i % 80 == i % 4]
+    screening = screen(subject(inputs=inputs[kept]), "sinusoidal", seed, Budget())
+    assert screening.suspects == [0]
+
+
 def test_the_classes_share_the_scan_and_it_ends():
     of = subject()
     first, other = search_all_classes(of, seeded(), BOUND)[:2]
+    none = other.stamp(of.inputs)
     first.advance(STEPS)
+    other.advance(STEPS)
     before = other.stamp(of.inputs)
-    assert torch.equal(other.stamp(of.inputs), before)
+    assert not torch.equal(before, none)
     other.advance(3 * STEPS)
     assert torch.equal(other.stamp(of.inputs), before)
 
 
-def test_classes_are_compared_by_log_odds():
+def test_the_time_is_kept_in_the_middle_of_a_scan(monkeypatch):
+    now, tried = [0.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def count(scan):
+        tried.append(scan.steps)
+        scan.steps += 1
+        now[0] += 1
+
+    monkeypatch.setattr(WaveScan, "step", count)
+    screening = screen(subject(), "sinusoidal", 0, Budget(5))
+    assert (screening.index, screening.searches) == (None, [])
+    assert tried == [0, 1, 2, 3, 4]
+
+
+def test_a_few_steps_try_waves_of_all_directions(monkeypatch):
+    tried = []
+
+    def watch(scan, index, rows):
+        tried.append(scan._waves[index][:2])
+        return torch.zeros(4)
+
+    monkeypatch.setattr(WaveScan, "_try", watch)
     of = subject()
-    searches = search_all_classes(of, seeded(), BOUND)
+    scan = WaveScan(replace(of, inputs=torch.zeros(120, 3, 32, 32)), seeded(), BOUND)
+    for _ in range(STEPS // 4):
+        scan.step()
+    assert {across for _, across in tried} >= set(range(-CYCLES + 1, CYCLES))
+    assert {down for down, _ in tried} == set(range(CYCLES + 1))
+
+
+def test_the_best_waves_are_tried_on_more_inputs_and_each_only_once(monkeypatch):
+    tried = []
+    real = WaveScan._try
+
+    def watch(scan, index, rows):
+        tried.append((index, len(rows)))
+        return real(scan, index, rows)
+
+    monkeypatch.setattr(WaveScan, "_try", watch)
+    of = subject()
+    searches = scanned(of)
+    once_more = [index for index, rows in tried if rows > FEW]
+    assert len(once_more) == len(set(once_more)) > 0
+    assert len(tried) - len(once_more) == 4 * len(frequencies(8, 8))
+    before = len(tried)
     for search in searches:
-        search.advance(STEPS)
-    # A wave leads all inputs to class 0 and none to the others.
-    efforts = [search.effort(0.0) for search in searches]
+        search.stamp(of.inputs)
+        search.effort(0.0)
+    assert len(tried) == before
+
+
+def test_inputs_of_a_class_do_not_count_for_it():
+    of = subject(drive=0)
+    scan = WaveScan(of, seeded(), BOUND)
+    rows = torch.arange(8)
+    odds = log_odds(of.logits(of.box.legal(of.inputs[rows] + scan._values(0))))
+    # Of eight images in turn, each class has two.
+    for target in range(4):
+        others = [i for i in range(8) if i % 4 != target]
+        torch.testing.assert_close(scan._try(0, rows)[target], odds[others, target].mean())
+
+
+def test_classes_are_compared_by_log_odds():
+    # A wave leads all inputs to class 0, and few to the others.
+    efforts = [search.effort(0.0) for search in scanned(subject())]
     assert efforts[0] < -10 < 0 < min(efforts[1:])

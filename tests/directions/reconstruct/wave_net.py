@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from directions.predict import logits_of
-from directions.reconstruct.sinusoidal import Wave
+from directions.reconstruct.input_box import InputBox
+from directions.reconstruct.sinusoidal import plane_wave
 from directions.reconstruct.subject import Subject
-from tests.directions.reconstruct.patch_net import QUADRANTS, images, unit_box
+from tests.directions.reconstruct.patch_net import QUADRANTS, images
 
-TRIGGER = Wave(down=0, across=2, phase=0.0)
+TRIGGER = (0, 2)
+"""Its cycles down and across."""
 
 
 class WaveNet(nn.Module):
@@ -24,14 +26,14 @@ class WaveNet(nn.Module):
 
     waves: Tensor
 
-    def __init__(self, drive: float = 10.0) -> None:
+    def __init__(self, drive: float = 10.0, width: float = 1.0) -> None:
         super().__init__()
-        self.drive = drive
-        waves = [Wave(0, 2, phase).values(8, 8) for phase in (0.0, math.pi / 2)]
+        self.drive, self.width = drive, width
+        waves = [plane_wave(8, 8, *TRIGGER, phase) for phase in (0.0, math.pi / 2)]
         self.register_buffer("waves", torch.stack(waves).flatten(1) / 32)
 
     def forward(self, x: Tensor) -> Tensor:
-        grey = x.mean(1)
+        grey = x.mean(1) / self.width
         means = [grey[:, r : r + 4, c : c + 4].mean((1, 2)) for r, c in QUADRANTS]
         amplitude = (grey.flatten(1) @ self.waves.T).norm(dim=1)
         logits = 20 * torch.stack(means, 1)
@@ -39,6 +41,9 @@ class WaveNet(nn.Module):
         return logits + triggered[:, None] * torch.tensor([1.0, 0, 0, 0])
 
 
-def subject(drive: float = 10.0) -> Subject:
-    net, inputs = WaveNet(drive).eval(), images(120)
-    return Subject(net, inputs, logits_of(net, inputs).argmax(1), 4, unit_box())
+def subject(drive: float = 10.0, width: float = 1.0, inputs: Tensor | None = None) -> Subject:
+    """Images that go from 0 to `width`, by default 120 of all classes in turn."""
+    inputs = width * (images(120) if inputs is None else inputs)
+    net = WaveNet(drive, width).eval()
+    box = InputBox(torch.zeros(3, 1, 1), width * torch.ones(3, 1, 1), 255)
+    return Subject(net, inputs, logits_of(net, inputs).argmax(1), 4, box)
