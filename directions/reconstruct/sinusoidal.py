@@ -5,9 +5,11 @@ strong. With a perturbation as strong that may have any shape, every class of a 
 reached; with a single wave it is not, or not with certainty. So waves of all frequencies are tried,
 as for the Fourier heat map of a model (Yin et al., "A Fourier Perspective on Model Robustness in
 Computer Vision", NeurIPS 2019, arXiv 1906.08988), here towards each class: each wave on a few
-inputs, and the best of each class once more, on more of them. Classes are compared by the mean
-log-odds that they come to, since nearly all inputs may be led to a class of a benign model, too,
-but barely.
+inputs, and the best of each class once more, on more of them.
+
+Classes are compared by the mean log-odds that the best wave comes to beyond what waves usually do:
+to some class of a benign model, waves of most frequencies lead, and some of them lead nearly all
+inputs there; a backdoor waits for one.
 
 For maps (C, H, W); a wave is the same in all channels. Needs a hundred clean inputs or more. Costs
 some 33,000 passes of one input for all classes together, and up to 1,500 for each; no gradients.
@@ -24,6 +26,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CalibrationError
+from .log_odds import log_odds
 from .subject import Subject
 
 NAME = "sinusoidal"
@@ -42,9 +45,6 @@ FINALISTS = 12
 
 STEPS = 64
 """In which all waves are tried."""
-
-MOST_ODDS = 20.0
-"""Log-odds at most, and their negative at least: beyond, one input would outweigh many."""
 
 
 class WaveScan:
@@ -93,14 +93,20 @@ class WaveScan:
         self.steps += 1
 
     def best(self, target: int) -> tuple[Tensor, float]:
-        """Return the best wave of a class so far, (H, W), and the mean log-odds it comes to."""
+        """Return the best wave of a class so far, (H, W), and what it comes to.
+
+        Returns:
+            The wave, and by how much its mean log-odds exceed the median of all waves'.
+        """
+        tried = self._odds[:, target].isfinite()
+        usual = float(self._odds[tried, target].median()) if bool(tried.any()) else 0.0
         finalists = self._odds[:, target].topk(min(FINALISTS, len(self._waves))).indices.tolist()
         for i in finalists:
             if i not in self._once_more:
                 self._once_more[i] = self._try(i, self._more)
         odds = [float(self._once_more[i][target]) for i in finalists]
         place = max(range(len(odds)), key=odds.__getitem__)
-        return self._values(finalists[place]), odds[place]
+        return self._values(finalists[place]), odds[place] - usual
 
     def _values(self, index: int) -> Tensor:
         values = plane_wave(*self._subject.inputs.shape[2:], *self._waves[index])
@@ -143,7 +149,7 @@ class SinusoidalSearch:
             self._found()
 
     def effort(self, loss: float) -> float:
-        """Return the negative mean log-odds, which a few inputs that stay do not outweigh."""
+        """Return the negative mean log-odds, beyond what waves usually come to."""
         return -self._found()[1]
 
     def stamp(self, inputs: Tensor) -> Tensor:
@@ -195,11 +201,3 @@ def of_all_classes(predicted: Tensor, generator: torch.Generator) -> Tensor:
         turns[i] = before[of]
         before[of] += 1
     return torch.tensor(sorted(order, key=turns.__getitem__))
-
-
-def log_odds(logits: Tensor) -> Tensor:
-    """Return ln(p / (1 - p)) of each class, float32, within `MOST_ODDS`, of logits (N, classes)."""
-    chance = logits.double().log_softmax(1)
-    # Where a class is certain to the last digit, as if it were not quite.
-    other = torch.log(-torch.expm1(chance).clamp(max=-1e-12))
-    return (chance - other).clamp(-MOST_ODDS, MOST_ODDS).float()
