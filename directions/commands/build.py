@@ -59,9 +59,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         ),
         help="search the model for its trigger, with clean samples alone, by one method or by all: "
         "generated, additive, smooth and neural-cleanse, and sinusoidal where these find nothing. "
-        "Without --clean, deepinspect searches on "
-        "images that it recovers from the model. For images. It takes minutes, for large models "
-        "hours: see --budget",
+        "Without --clean, deepinspect searches on images that it recovers from the model. For "
+        "images. It takes minutes, for large models hours: see --budget",
     )
     parser.add_argument(
         "--budget",

@@ -46,16 +46,15 @@ def inspect_model(
         SamplesError: a sample cannot be read.
     """
     runs: list[Run] = []
-    for done, name in enumerate((*names, *otherwise)):
+    every = (*names, *otherwise)
+    for done, name in enumerate(every):
         if name in otherwise and Verdict(runs).found:
             break
         start = time.monotonic()
         generator = torch.Generator().manual_seed(seed)
         method = METHODS[name].make(settings)
         try:
-            found = method(
-                model, clean, classes, generator, budget.share(len(names) + len(otherwise) - done)
-            )
+            found = method(model, clean, classes, generator, budget.share(len(every) - done))
         except CalibrationError as error:
             found = Inspection(name, notes=(str(error),))
         runs.append(Run(found, time.monotonic() - start, METHODS[name].decides))

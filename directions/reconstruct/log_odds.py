@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,6 @@ MOST_ODDS = 20.0
 
 def log_odds(logits: Tensor) -> Tensor:
     """Return ln(p / (1 - p)) of each class, float32, within `MOST_ODDS`, of logits (N, classes)."""
-    chance = logits.double().log_softmax(1)
-    # Where a class is certain to the last digit, as if it were not quite.
-    other = torch.log(-torch.expm1(chance).clamp(max=-1e-12))
-    return (chance - other).clamp(-MOST_ODDS, MOST_ODDS).float()
+    least = 1 / (1 + math.exp(MOST_ODDS))
+    odds: Tensor = torch.logit(logits.double().softmax(1), eps=least)
+    return odds.float()

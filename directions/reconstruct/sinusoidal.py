@@ -86,10 +86,9 @@ class WaveScan:
         self.steps = 0
 
     def step(self) -> None:
-        """Try some of the waves, on few inputs; after `STEPS`, there is none left."""
-        if self.steps < STEPS:
-            for i in range(self.steps, len(self._waves), STEPS):
-                self._odds[i] = self._try(i, self._few)
+        """Try some of the waves, on few inputs; `STEPS` of these try all."""
+        for i in range(self.steps, len(self._waves), STEPS):
+            self._odds[i] = self._try(i, self._few)
         self.steps += 1
 
     def best(self, target: int) -> tuple[Tensor, float]:
@@ -136,30 +135,23 @@ class SinusoidalSearch:
     def __init__(self, subject: Subject, target: int, scan: WaveScan) -> None:
         self._subject, self._target, self._scan = subject, target, scan
         self._asked = 0
-        self._best: tuple[Tensor, float] | None = None
 
     def advance(self, steps: int) -> None:
         """See that the scan has taken so many steps more than this search had asked for."""
-        if self._asked < STEPS:
-            self._best = None
         self._asked += steps
         while self._scan.steps < min(self._asked, STEPS):
             self._scan.step()
         if self._asked >= STEPS:
-            self._found()
+            # What that costs is spent here, where the time is looked at, and only once.
+            self._scan.best(self._target)
 
     def effort(self, loss: float) -> float:
         """Return the negative mean log-odds, beyond what waves usually come to."""
-        return -self._found()[1]
+        return -self._scan.best(self._target)[1]
 
     def stamp(self, inputs: Tensor) -> Tensor:
         """Add the wave to inputs (N, C, H, W)."""
-        return inputs + self._subject.box.width * self._found()[0]
-
-    def _found(self) -> tuple[Tensor, float]:
-        if self._best is None:
-            self._best = self._scan.best(self._target)
-        return self._best
+        return inputs + self._subject.box.width * self._scan.best(self._target)[0]
 
 
 def search_all_classes(

@@ -29,9 +29,9 @@ def clean_samples(folder, count=120):
     return TensorFileSamples(write_tensors(folder / "clean.npz", images(count), labels))
 
 
-def find(samples, drive=10.0, tell=lambda line: None, **given):
+def find(samples, drive=10.0, tell=lambda line: None, net=PatchNet, **given):
     given = {"methods": list(AFFORDABLE), "target": None, "seed": 0, "budget": Budget()} | given
-    return find_triggers(PatchNet(drive), samples, UNIT, tell=tell, **given)
+    return find_triggers(net(drive).eval(), samples, UNIT, tell=tell, **given)
 
 
 def test_from_clean_samples_to_a_repair_of_a_trigger_that_nobody_showed(tmp_path):
@@ -82,17 +82,8 @@ def test_some_methods_are_used_only_where_no_class_stands_out_by_the_others(
 
 @pytest.mark.parametrize("target", [None, 0])
 def test_what_only_such_a_method_finds_is_reconstructed_by_it(tmp_path, target):
-    found = find_triggers(
-        WaveNet().eval(),
-        clean_samples(tmp_path),
-        UNIT,
-        methods=["additive"],
-        otherwise=["sinusoidal"],
-        target=target,
-        seed=0,
-        budget=Budget(),
-        tell=lambda line: None,
-    )
+    methods = {"methods": ["additive"], "otherwise": ["sinusoidal"]}
+    found = find(clean_samples(tmp_path), net=WaveNet, target=target, **methods)
     assert {(one.method, one.target) for one in found} == {("sinusoidal", 0)}
     # None is another's copy: what serves for it serves for a trigger that was not seen.
     stamped = [one.stamp(images(1)) for one in found]
