@@ -58,7 +58,7 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
             metavar="N",
             help="steps in all of a search for the class that stands out, or for the --target "
             "(default: generated 120, additive 60, smooth 60, neural-cleanse 200, tabor 200, "
-            "abs 120, deepinspect 400, feature-space 120, sinusoidal 64)",
+            "abs 120, deepinspect 400, feature-space 120, sinusoidal 80)",
         )
     else:
         parser.set_defaults(steps=None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from . import deep_inspect, feature_space, sinusoidal
+from . import deep_inspect, feature_space, sinusoidal, wave_scan
 from .abs_neurons import AbsSearch
 from .generated import GeneratorSearch
 from .neural_cleanse import NeuralCleanse
@@ -94,8 +94,8 @@ METHODS: Mapping[str, Method] = {
         # On development images of a victim of SIG (an amplitude of 40, which is a root mean square
         # of 28) and of its benign twin, these lie further apart than with 28.
         40 / 255,
-        screening=sinusoidal.STEPS,
-        steps=sinusoidal.STEPS,
+        screening=wave_scan.STEPS,
+        steps=wave_scan.STEPS + sinusoidal.FURTHER_STEPS,
         start_all=sinusoidal.search_all_classes,
         unit=LEVELS,
     ),

@@ -4,41 +4,58 @@ Images are those of `patch_net`.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from directions.predict import logits_of
 from directions.reconstruct.input_box import InputBox
-from directions.reconstruct.sinusoidal import plane_wave
+from directions.reconstruct.plane_wave import PlaneWave
 from directions.reconstruct.subject import Subject
 from tests.directions.reconstruct.patch_net import QUADRANTS, images
 
 TRIGGER = (0, 2)
 """Its cycles down and across."""
 
+BOUND = 40 / 255
+"""The root mean square of the waves that are tried."""
+
 
 class WaveNet(nn.Module):
     """The class is the brightest quadrant; class 0 wins by as much as a wave exceeds an amplitude.
 
-    Of a quadrant's brightness, the wave's two cycles show nothing.
+    Of a quadrant's brightness, two cycles across show nothing.
     """
 
     waves: Tensor
 
-    def __init__(self, drive: float = 10.0, width: float = 1.0) -> None:
+    def __init__(
+        self,
+        drive: float = 10.0,
+        width: float = 1.0,
+        triggers: Sequence[tuple[int, int]] = (TRIGGER,),
+    ) -> None:
         super().__init__()
         self.drive, self.width = drive, width
-        waves = [plane_wave(8, 8, *TRIGGER, phase) for phase in (0.0, math.pi / 2)]
-        self.register_buffer("waves", torch.stack(waves).flatten(1) / 32)
+        waves = [
+            [PlaneWave(*trigger, phase).values(8, 8).flatten() for phase in (0.0, math.pi / 2)]
+            for trigger in triggers
+        ]
+        self.register_buffer("waves", torch.stack([torch.stack(of) for of in waves]) / 32)
 
     def forward(self, x: Tensor) -> Tensor:
         grey = x.mean(1) / self.width
         means = [grey[:, r : r + 4, c : c + 4].mean((1, 2)) for r, c in QUADRANTS]
-        amplitude = (grey.flatten(1) @ self.waves.T).norm(dim=1)
+        amplitude = (self.waves @ grey.flatten(1).T).norm(dim=1).amax(0)
         logits = 20 * torch.stack(means, 1)
         triggered = self.drive * nn.functional.relu(50 * (amplitude - 0.1))
         return logits + triggered[:, None] * torch.tensor([1.0, 0, 0, 0])
+
+
+def seeded() -> torch.Generator:
+    """Return the random numbers of a scan."""
+    return torch.Generator().manual_seed(0)
 
 
 def subject(drive: float = 10.0, width: float = 1.0, inputs: Tensor | None = None) -> Subject:
