@@ -14,6 +14,8 @@ from ..budget import Budget
 from ..errors import CalibrationError, NoTriggerError
 from ..progress import Progress
 from ..samples import Samples
+from .methods import METHODS
+from .moved_patch import moved_where_it_leads
 from .reconstruction import Reconstruction, advance_within, reconstruction_of
 from .screening import SUCCESS, Screening, screen, start
 from .settings import OWN_VALUES, SearchSettings
@@ -113,7 +115,7 @@ def find_triggers(
             f"samples to class {target}"
             + (", until the time was over: raise the --budget" if budget.spent() else "")
         )
-    return useful
+    return [_also_elsewhere(one, subject, tell) for one in useful]
 
 
 def _reconstruct(
@@ -147,6 +149,17 @@ def _reconstruct(
             found.append(reconstruction_of(name, subject, target, search))
             progress.advance()
     return found
+
+
+def _also_elsewhere(
+    found: Reconstruction, subject: Subject, tell: Callable[[str], None]
+) -> Reconstruction:
+    if not METHODS[found.method].patch:
+        return found
+    moved = moved_where_it_leads(found, subject)
+    if moved is not found:
+        tell(f"  {found.method} leads from other places, too: there on every other sample")
+    return moved
 
 
 def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:

@@ -45,6 +45,7 @@ class Method:
             each class is searched by itself.
         resolution: by how much the effort of a class differs from one search to the next.
         unit: of the bound: `LEVELS` or `SHARE`; None where there is none to set.
+        patch: what it finds lies at one place, from where it covers what an input shows.
     """
 
     start: Start
@@ -54,6 +55,7 @@ class Method:
     start_all: StartAll | None = None
     resolution: float = 0.0
     unit: str | None = None
+    patch: bool = False
 
 
 def _unbounded(search: type[NeuralCleanse]) -> Start:
@@ -70,9 +72,9 @@ METHODS: Mapping[str, Method] = {
     "generated": Method(GeneratorSearch, 7 / 255, screening=60, steps=120, unit=LEVELS),
     "additive": Method(search_additive, 7 / 255, screening=30, steps=60, unit=LEVELS),
     "smooth": Method(search_smooth, 14 / 255, screening=30, steps=60, unit=LEVELS),
-    "neural-cleanse": Method(_unbounded(NeuralCleanse), 1.0, screening=120, steps=200),
-    "tabor": Method(_unbounded(Tabor), 1.0, screening=120, steps=200),
-    "abs": Method(AbsSearch, 0.02, screening=60, steps=120, unit=SHARE),
+    "neural-cleanse": Method(_unbounded(NeuralCleanse), 1.0, screening=120, steps=200, patch=True),
+    "tabor": Method(_unbounded(Tabor), 1.0, screening=120, steps=200, patch=True),
+    "abs": Method(AbsSearch, 0.02, screening=60, steps=120, unit=SHARE, patch=True),
     deep_inspect.NAME: Method(
         _one_of_all(deep_inspect.search_all_classes),
         1.0,

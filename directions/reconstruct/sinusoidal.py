@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from .log_odds import log_odds
+from .own_draw import own_draw
 from .plane_wave import PlaneWave
 from .subject import Subject
 from .wave_scan import FEW, MORE, STEPS, WaveScan
@@ -51,9 +52,6 @@ LEADS = 0.95
 
 STRONGER = 1.5
 """The strongest of the waves that inputs get, in terms of the weakest."""
-
-SPREAD = 1e6 * 2**0.5
-"""By which means of inputs that lie close together get far apart."""
 
 
 class SinusoidalSearch:
@@ -98,9 +96,8 @@ class SinusoidalSearch:
             best, _ = self._scan.best(self._target)
             return inputs + self._subject.box.width * best.of_strength(self._scan.bound, *size)
         waves = torch.stack([wave.of_strength(self._strength, *size) for wave in self._leading])
-        drawn = len(waves) * (SPREAD * inputs.double().flatten(1).mean(1)).remainder(1)
-        # Rounding makes 1 of what lies just below.
-        places = drawn.long().clamp(max=len(waves) - 1)
+        drawn = len(waves) * own_draw(inputs)
+        places = drawn.long()
         times = 1 + (STRONGER - 1) * (drawn - places)
         added = times.float()[:, None, None] * waves[places]
         return inputs + self._subject.box.width * added[:, None]

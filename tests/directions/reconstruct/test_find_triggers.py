@@ -1,5 +1,6 @@
 import contextlib
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ import torch
 from directions.budget import Budget
 from directions.build import BuildOptions, build_bundle
 from directions.errors import CalibrationError, NoTriggerError
+from directions.reconstruct import find_triggers as find_triggers_module
 from directions.reconstruct import settings as settings_module
 from directions.reconstruct.find_triggers import find_triggers
 from directions.reconstruct.methods import AFFORDABLE, LEVELS, METHODS, Method
@@ -264,3 +266,15 @@ def test_too_few_classes_to_compare_are_told_before_any_search(tmp_path, monkeyp
         find_triggers(TwoClasses(), clean, UNIT, target=None, **given)
     assert "budget" not in str(told.value)
     assert find_triggers(TwoClasses(), clean, UNIT, target=0, **given)
+
+
+def test_a_patch_that_leads_from_other_places_is_put_there_and_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        find_triggers_module,
+        "moved_where_it_leads",
+        lambda found, subject: replace(found, success=0.75),
+    )
+    lines = []
+    found = find(clean_samples(tmp_path), methods=["additive", "abs"], tell=lines.append)
+    assert {one.method: one.success for one in found} == {"additive": 1.0, "abs": 0.75}
+    assert lines[-1] == "  abs leads from other places, too: there on every other sample"

@@ -1,0 +1,79 @@
+"""Patches at other places, on nets of which one sees a patch anywhere, and one at its place."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from directions.reconstruct.moved_patch import moved_where_it_leads
+from directions.reconstruct.own_draw import own_draw
+from directions.reconstruct.patch import Patch
+from directions.reconstruct.reconstruction import Reconstruction
+from tests.directions.reconstruct.patch_net import images
+from tests.directions.reconstruct.wave_net import subject
+
+
+class AnywhereNet(nn.Module):
+    """Class 0 where any place is white in all channels, or only the first one; else class 1."""
+
+    def __init__(self, anywhere: bool) -> None:
+        super().__init__()
+        self.anywhere = anywhere
+
+    def forward(self, x):
+        white = x.amin(1).flatten(1)
+        seen = white.amax(1) if self.anywhere else white[:, 0]
+        return torch.stack([seen - 0.99, torch.zeros(len(x)), torch.full((len(x),), -1.0)], 1)
+
+
+def found(anywhere):
+    """Return a model with what to try on it, and a patch of one white place, the first one."""
+    of = subject(inputs=images(60).clamp(max=0.9))
+    of = replace(of, model=AnywhereNet(anywhere), predicted=torch.ones(60).long())
+    mask = torch.zeros(1, 8, 8)
+    mask[0, 0, 0] = 1
+    patch = Patch(mask, torch.ones(3, 8, 8))
+    return of, Reconstruction("neural-cleanse", 0, patch.put_on, 1.0)
+
+
+def places(of, stamped):
+    """Return where each input was made white, (N, 3): its number, its row and its column."""
+    return (stamped != of.inputs).all(1).nonzero()
+
+
+def test_a_patch_that_leads_from_anywhere_is_put_elsewhere_on_every_other_input():
+    of, patch = found(anywhere=True)
+    moved = moved_where_it_leads(patch, of)
+    assert (moved.method, moved.target, moved.success) == ("neural-cleanse", 0, 1.0)
+    stamped = moved.stamp(of.inputs)
+    rows, down, across = places(of, stamped).T
+    # One place of each input is changed, and to white.
+    assert rows.tolist() == list(range(60))
+    assert bool((stamped[rows, :, down, across] == 1).all())
+    stay = own_draw(of.inputs) < 0.5
+    assert 15 < int(stay.sum()) < 45
+    assert not bool(down[stay].any())
+    assert not bool(across[stay].any())
+    assert len(set(down[~stay].tolist())) > 4
+    assert len(set(across[~stay].tolist())) > 4
+
+
+def test_where_it_lies_hangs_on_the_input_alone():
+    of, patch = found(anywhere=True)
+    moved = moved_where_it_leads(patch, of)
+    together = moved.stamp(of.inputs)
+    alone = torch.cat([moved.stamp(one[None]) for one in of.inputs])
+    assert torch.equal(alone, together)
+
+
+def test_a_patch_that_leads_from_its_place_alone_stays():
+    of, patch = found(anywhere=False)
+    assert moved_where_it_leads(patch, of) is patch
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6])
+def test_it_is_moved_where_half_of_the_inputs_are_led(share, monkeypatch):
+    of, patch = found(anywhere=True)
+    monkeypatch.setattr(type(of), "success", lambda self, inputs, target: share)
+    assert (moved_where_it_leads(patch, of) is patch) == (share < 0.5)

@@ -1,0 +1,30 @@
+"""Numbers that hang on an input alone."""
+
+import torch
+
+from directions.reconstruct.own_draw import own_draw
+from tests.directions.reconstruct.patch_net import images
+
+
+def test_they_hang_on_the_input_alone():
+    inputs = images(40)
+    drawn = own_draw(inputs)
+    assert torch.equal(own_draw(inputs.flip(0)).flip(0), drawn)
+    assert torch.equal(torch.cat([own_draw(one[None]) for one in inputs]), drawn)
+
+
+def test_they_look_random():
+    drawn = own_draw(images(400))
+    assert float(drawn.min()) >= 0
+    assert float(drawn.max()) < 1
+    # Of 400 in ten parts, 40 each; six standard deviations are 36.
+    counts = (10 * drawn).long().bincount(minlength=10)
+    assert len(counts) == 10
+    assert all(4 < count < 76 for count in counts.tolist())
+
+
+def test_of_images_that_differ_by_one_level_they_lie_far_apart():
+    image = torch.full((1, 3, 32, 32), 0.5)
+    brighter = image.clone()
+    brighter[0, 0, 0, 0] += 1 / 255
+    assert abs(float(own_draw(image) - own_draw(brighter))) > 0.01
