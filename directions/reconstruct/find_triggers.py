@@ -115,7 +115,18 @@ def find_triggers(
             f"samples to class {target}"
             + (", until the time was over: raise the --budget" if budget.spent() else "")
         )
-    return [_also_elsewhere(one, subject, tell) for one in useful]
+    placed = [
+        moved_where_it_leads(one, subject) if METHODS[one.method].patch else one for one in useful
+    ]
+    moved = [
+        one.method for one, as_found in zip(placed, useful, strict=True) if one is not as_found
+    ]
+    for name in dict.fromkeys(moved):
+        tell(
+            f"{moved.count(name)} of {name} lead from other places, too: there on every other "
+            "sample"
+        )
+    return placed
 
 
 def _reconstruct(
@@ -149,17 +160,6 @@ def _reconstruct(
             found.append(reconstruction_of(name, subject, target, search))
             progress.advance()
     return found
-
-
-def _also_elsewhere(
-    found: Reconstruction, subject: Subject, tell: Callable[[str], None]
-) -> Reconstruction:
-    if not METHODS[found.method].patch:
-        return found
-    moved = moved_where_it_leads(found, subject)
-    if moved is not found:
-        tell(f"  {found.method} leads from other places, too: there on every other sample")
-    return moved
 
 
 def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:
