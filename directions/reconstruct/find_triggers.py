@@ -108,7 +108,7 @@ def find_triggers(
         )
     useful = [one for one in found if one.success >= MIN_SUCCESS]
     tell(f"reconstructed, each leading so many clean samples of other classes to class {target}:")
-    tell("  " + ", ".join(f"{one.method} {one.success:.0%}" for one in found))
+    tell("  " + _successes(found))
     if not useful:
         raise CalibrationError(
             f"{clean.source}: no method found a trigger that leads {MIN_SUCCESS:.0%} of the clean "
@@ -118,14 +118,10 @@ def find_triggers(
     placed = [
         moved_where_it_leads(one, subject) if METHODS[one.method].patch else one for one in useful
     ]
-    moved = [
-        one.method for one, as_found in zip(placed, useful, strict=True) if one is not as_found
-    ]
-    for name in dict.fromkeys(moved):
-        tell(
-            f"{moved.count(name)} of {name} lead from other places, too: there on every other "
-            "sample"
-        )
+    moved = [one for one, as_found in zip(placed, useful, strict=True) if one is not as_found]
+    if moved:
+        tell("of these, leading from other places, too, and put there on every other sample:")
+        tell("  " + _successes(moved))
     return placed
 
 
@@ -160,6 +156,10 @@ def _reconstruct(
             found.append(reconstruction_of(name, subject, target, search))
             progress.advance()
     return found
+
+
+def _successes(found: Sequence[Reconstruction]) -> str:
+    return ", ".join(f"{one.method} {one.success:.0%}" for one in found)
 
 
 def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,7 @@ class Method:
             each class is searched by itself.
         resolution: by how much the effort of a class differs from one search to the next.
         unit: of the bound: `LEVELS` or `SHARE`; None where there is none to set.
+        whole: steps after which the screening is complete: further ones serve a class alone.
         patch: what it finds lies at one place, from where it covers what an input shows.
     """
 
@@ -55,6 +57,7 @@ class Method:
     start_all: StartAll | None = None
     resolution: float = 0.0
     unit: str | None = None
+    whole: float = math.inf
     patch: bool = False
 
 
@@ -100,6 +103,7 @@ METHODS: Mapping[str, Method] = {
         steps=wave_scan.STEPS + sinusoidal.FURTHER_STEPS,
         start_all=sinusoidal.search_all_classes,
         unit=LEVELS,
+        whole=wave_scan.STEPS,
     ),
 }
 

@@ -6,7 +6,6 @@ need not tell it elsewhere, so that a trigger that leads from other places, too,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -23,12 +22,16 @@ LEADS = 0.5
 def moved_where_it_leads(reconstruction: Reconstruction, subject: Subject) -> Reconstruction:
     """Return a patch that lies elsewhere on every other input, or as it is, if that leads nowhere.
 
-    Where it lies hangs on the input alone.
+    Where it lies hangs on the input alone. A patch that is large beside the image is cut in two by
+    an edge at many places, and counted by what the halves do.
 
     Args:
         reconstruction: a patch, for maps (C, H, W).
         subject: the model, with the inputs to try it on.
     """
+    height, width = subject.inputs.shape[2:]
+    if height * width == 1:
+        return reconstruction
     others = subject.others(reconstruction.target)
     elsewhere = _moved(reconstruction.stamp)
     if subject.success(elsewhere(others), reconstruction.target) < LEADS:
@@ -47,15 +50,20 @@ def _moved(stamp: Stamp) -> Stamp:
 
     def moved(inputs: Tensor) -> Tensor:
         height, width = inputs.shape[2:]
-        # Not the bit that says whether it is moved at all.
-        drawn = (2 * own_draw(inputs)).remainder(1) * height * width
-        shifts = [divmod(int(place), width) for place in drawn]
-        back = [(-down, -across) for down, across in shifts]
-        return _roll(stamp(_roll(inputs, back)), shifts)
+        # Not by the first bit, which says whether it is moved at all; and never to where it was.
+        drawn = (2 * own_draw(inputs)).remainder(1)
+        places = 1 + (drawn * (height * width - 1)).long()
+        down, across = places // width, places % width
+        return _roll(stamp(_roll(inputs, -down, -across)), down, across)
 
     return moved
 
 
-def _roll(inputs: Tensor, shifts: Sequence[tuple[int, int]]) -> Tensor:
-    """Return inputs (N, C, H, W), each shifted down and across."""
-    return torch.stack([one.roll(shift, (1, 2)) for one, shift in zip(inputs, shifts, strict=True)])
+def _roll(inputs: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Return inputs (N, C, H, W), each shifted by its places down and across, (N,) int64."""
+    height, width = inputs.shape[2:]
+    rows = (torch.arange(height) - down[:, None]) % height
+    columns = (torch.arange(width) - across[:, None]) % width
+    each = torch.arange(len(inputs))[:, None, None]
+    rolled = inputs.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
+    return rolled.permute(0, 3, 1, 2).contiguous()

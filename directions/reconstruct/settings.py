@@ -33,9 +33,9 @@ class SearchSettings:
         if method.unit == SHARE and self.patch_share is not None:
             method = replace(method, bound=self.patch_share)
         if self.screening_steps is not None:
+            screening = int(min(self.screening_steps, method.whole))
             # A search goes on from its screening, and does not end before it.
-            steps = max(method.steps, self.screening_steps)
-            method = replace(method, screening=self.screening_steps, steps=steps)
+            method = replace(method, screening=screening, steps=max(method.steps, screening))
         if self.steps is not None:
             method = replace(method, steps=self.steps)
         return method

@@ -12,10 +12,10 @@ to some class of a benign model, waves of most frequencies lead, and some of the
 inputs there; a backdoor waits for one.
 
 A class that stands out is gone on with: the waves that lead there are made weaker for as long as
-one of them leads nearly all inputs. Where that ends is about as strong as the trigger was in
-training, and what still leads is what it was taken for: its frequency and those beside it, of all
-phases, and of those mirrored where images were flipped in training. To repair one of them is not to
-repair the others, so that each input gets one of its own.
+they lead nearly all inputs, each one of its own. Where that ends is about as strong as the trigger
+was in training, and what still leads is what it was taken for: its frequency and those beside it,
+of all phases, and of those mirrored where images were flipped in training. To repair one of them is
+not to repair the others.
 
 For maps (C, H, W); a wave is the same in all channels. Needs a hundred clean inputs or more. Costs
 some 33,000 passes of one input for all classes together, up to 1,500 for each, and up to 10,000 for
@@ -29,11 +29,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .log_odds import log_odds
 from .own_draw import own_draw
 from .plane_wave import PlaneWave
 from .subject import Subject
-from .wave_scan import FEW, MORE, STEPS, WaveScan
+from .wave_scan import FEW, STEPS, WaveScan
 
 NAME = "sinusoidal"
 
@@ -41,17 +40,19 @@ WEAKER = 0.8
 """From one step to the next, once all waves were tried."""
 
 FURTHER_STEPS = 16
-"""Of these, the first takes the waves that lead; the others come to a thirtieth of their strength,
-below what 8 bits show."""
+"""The first takes the waves that lead; the others come to a thirtieth of their strength."""
 
-LEADING = 32
-"""Waves that are made weaker, at most."""
+MOST_WAVES = 32
+"""That are made weaker."""
 
-LEADS = 0.95
-"""Share of the inputs that the best of them must lead to the class."""
+HALF = 0.5
+"""Share of a few inputs that each of them must lead to the class."""
+
+SURELY = 0.9
+"""Share of the inputs that must be led there, each by one of them."""
 
 STRONGER = 1.5
-"""The strongest of the waves that inputs get, in terms of the weakest."""
+"""The strongest of the waves that inputs get, in terms of the weakest, within the bound."""
 
 
 class SinusoidalSearch:
@@ -65,8 +66,9 @@ class SinusoidalSearch:
 
     def __init__(self, subject: Subject, target: int, scan: WaveScan) -> None:
         self._subject, self._target, self._scan = subject, target, scan
+        self._inputs = subject.inputs[scan.more[subject.predicted[scan.more] != target]]
         self._taken = 0
-        self._leading: list[PlaneWave] = []
+        self._waves: list[PlaneWave] = []
         self._strength = scan.bound
         self._ended = False
 
@@ -91,42 +93,40 @@ class SinusoidalSearch:
 
         Which of them, and how much stronger than the weakest, hangs on the input alone.
         """
-        size = inputs.shape[2:]
-        if not self._leading:
-            best, _ = self._scan.best(self._target)
-            return inputs + self._subject.box.width * best.of_strength(self._scan.bound, *size)
-        waves = torch.stack([wave.of_strength(self._strength, *size) for wave in self._leading])
-        drawn = len(waves) * own_draw(inputs)
-        places = drawn.long()
-        times = 1 + (STRONGER - 1) * (drawn - places)
-        added = times.float()[:, None, None] * waves[places]
-        return inputs + self._subject.box.width * added[:, None]
+        if not self._waves:
+            return self._add(self._scan.best(self._target)[0], self._scan.bound, inputs)
+        return self._add_own(self._waves, self._strength, inputs)
 
     def _weaken(self) -> None:
         """Take the waves that lead as strong as they were tried, then weaker step by step."""
         if self._ended:
             return
-        strength = WEAKER * self._strength if self._leading else self._strength
-        waves = self._leading or self._scan.leading(self._target, LEADING)
-        others = self._subject.others(self._target)
-        odds = [float(self._odds(wave, strength, others[:FEW]).mean()) for wave in waves]
-        order = sorted(range(len(waves)), key=odds.__getitem__, reverse=True)
-        leading = [waves[i] for i in order if odds[i] > 0]
-        if leading and self._leads(leading[0], strength, others[:MORE]):
-            self._leading, self._strength = leading, strength
+        strength = WEAKER * self._strength if self._waves else self._strength
+        few = self._inputs[:FEW]
+        waves = [
+            wave
+            for wave in self._waves or self._scan.leading(self._target, MOST_WAVES)
+            if self._led(self._add(wave, strength, few)) >= HALF
+        ]
+        if waves and self._led(self._add_own(waves, strength, self._inputs)) >= SURELY:
+            self._waves, self._strength = waves, strength
         else:
             self._ended = True
 
-    def _leads(self, wave: PlaneWave, strength: float, inputs: Tensor) -> bool:
-        return float((self._odds(wave, strength, inputs) > 0).float().mean()) >= LEADS
+    def _led(self, stamped: Tensor) -> float:
+        return self._subject.success(self._subject.box.legal(stamped), self._target)
 
-    def _odds(self, wave: PlaneWave, strength: float, inputs: Tensor) -> Tensor:
-        """Return the log-odds of the class for inputs (N, C, H, W) with a wave, (N,)."""
-        subject = self._subject
-        added = subject.box.width * wave.of_strength(strength, *inputs.shape[2:])
-        with torch.no_grad():
-            odds = log_odds(subject.logits(subject.box.legal(inputs + added)))
-        return odds[:, self._target]
+    def _add(self, wave: PlaneWave, strength: float, inputs: Tensor) -> Tensor:
+        return inputs + self._subject.box.width * wave.of_strength(strength, *inputs.shape[2:])
+
+    def _add_own(self, waves: Sequence[PlaneWave], strength: float, inputs: Tensor) -> Tensor:
+        each = torch.stack([wave.of_strength(strength, *inputs.shape[2:]) for wave in waves])
+        drawn = len(waves) * own_draw(inputs)
+        places = drawn.long()
+        most = min(STRONGER, self._scan.bound / strength)
+        times = (1 + (most - 1) * (drawn - places)).float()
+        added = times[:, None, None] * each[places]
+        return inputs + self._subject.box.width * added[:, None]
 
 
 def search_all_classes(

@@ -36,6 +36,7 @@ class WaveScan:
 
     Attributes:
         bound: as given.
+        more: places of the inputs on which the best waves are tried, all classes in turn, (N,).
         steps: that were taken.
 
     Raises:
@@ -62,7 +63,7 @@ class WaveScan:
         self._once_more: dict[int, Tensor] = {}
         self._subject, self.bound = subject, bound
         rows = of_all_classes(subject.predicted, generator)
-        self._few, self._more = rows[:FEW], rows[:MORE]
+        self._few, self.more = rows[:FEW], rows[:MORE]
         self.steps = 0
 
     def step(self) -> None:
@@ -82,14 +83,15 @@ class WaveScan:
         finalists = self._odds[:, target].topk(min(FINALISTS, len(self._waves))).indices.tolist()
         for i in finalists:
             if i not in self._once_more:
-                self._once_more[i] = self._try(i, self._more)
+                self._once_more[i] = self._try(i, self.more)
         odds = [float(self._once_more[i][target]) for i in finalists]
         place = max(range(len(odds)), key=odds.__getitem__)
         return self._waves[finalists[place]], odds[place] - usual
 
     def leading(self, target: int, most: int) -> list[PlaneWave]:
         """Return the waves so far whose mean log-odds of a class are above 0, the best first."""
-        odds, order = self._odds[:, target].topk(min(most, len(self._waves)))
+        odds = self._odds[:, target].nan_to_num(nan=-math.inf)
+        odds, order = odds.topk(min(most, len(self._waves)))
         return [self._waves[i] for i in order[odds > 0].tolist()]
 
     def _try(self, index: int, rows: Tensor) -> Tensor:

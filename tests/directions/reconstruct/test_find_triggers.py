@@ -277,4 +277,7 @@ def test_a_patch_that_leads_from_other_places_is_put_there_and_told(tmp_path, mo
     lines = []
     found = find(clean_samples(tmp_path), methods=["additive", "abs"], tell=lines.append)
     assert {one.method: one.success for one in found} == {"additive": 1.0, "abs": 0.75}
-    assert lines[-1] == "2 of abs lead from other places, too: there on every other sample"
+    assert lines[-2:] == [
+        "of these, leading from other places, too, and put there on every other sample:",
+        "  abs 75%, abs 75%",
+    ]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from directions.reconstruct.methods import METHODS
 from directions.reconstruct.moved_patch import moved_where_it_leads
 from directions.reconstruct.own_draw import own_draw
 from directions.reconstruct.patch import Patch
@@ -55,6 +56,7 @@ def test_a_patch_that_leads_from_anywhere_is_put_elsewhere_on_every_other_input(
     assert 15 < int(stay.sum()) < 45
     assert not bool(down[stay].any())
     assert not bool(across[stay].any())
+    assert bool(((down + across)[~stay] > 0).all())
     assert len(set(down[~stay].tolist())) > 4
     assert len(set(across[~stay].tolist())) > 4
 
@@ -73,7 +75,39 @@ def test_a_patch_that_leads_from_its_place_alone_stays():
 
 
 @pytest.mark.parametrize("share", [0.4, 0.6])
-def test_it_is_moved_where_half_of_the_inputs_are_led(share, monkeypatch):
+def test_it_is_moved_where_half_of_the_inputs_of_other_classes_are_led(share, monkeypatch):
     of, patch = found(anywhere=True)
-    monkeypatch.setattr(type(of), "success", lambda self, inputs, target: share)
-    assert (moved_where_it_leads(patch, of) is patch) == (share < 0.5)
+    of.predicted[:20] = 0
+    tried = []
+
+    def success(subject, inputs, target):
+        tried.append(len(inputs))
+        return share if len(tried) == 1 else 0.7
+
+    monkeypatch.setattr(type(of), "success", success)
+    moved = moved_where_it_leads(patch, of)
+    if share < 0.5:
+        assert moved is patch
+        assert tried == [40]
+    else:
+        assert moved.success == 0.7
+        assert tried == [40, 40]
+
+
+def test_on_a_map_of_one_place_there_is_no_other():
+    of, patch = found(anywhere=True)
+    of = replace(of, inputs=of.inputs[:, :, :1, :1])
+    assert moved_where_it_leads(patch, of) is patch
+
+
+def test_no_input_is_no_fault():
+    of, patch = found(anywhere=True)
+    assert moved_where_it_leads(patch, of).stamp(of.inputs[:0]).shape == (0, 3, 8, 8)
+
+
+def test_what_is_a_patch():
+    assert {name for name, method in METHODS.items() if method.patch} == {
+        "neural-cleanse",
+        "tabor",
+        "abs",
+    }

@@ -79,3 +79,10 @@ def test_the_waves_that_lead_come_in_their_order():
     odds = [float(scan._odds[scan._waves.index(wave), 0]) for wave in leading]
     assert odds == sorted(odds, reverse=True)
     assert scan.leading(1, 3) == []
+
+
+def test_a_wave_of_which_nothing_is_known_leads_nowhere():
+    scan = WaveScan(subject(), seeded(), BOUND)
+    scan._odds[:, 0] = float("nan")
+    scan._odds[5, 0] = 1.0
+    assert scan.leading(0, 3) == [scan._waves[5]]
