@@ -32,31 +32,33 @@ def moved_where_it_leads(reconstruction: Reconstruction, subject: Subject) -> Re
     height, width = subject.inputs.shape[2:]
     if height * width == 1:
         return reconstruction
-    others = subject.others(reconstruction.target)
-    elsewhere = _moved(reconstruction.stamp)
-    if subject.success(elsewhere(others), reconstruction.target) < LEADS:
+    found, target = reconstruction.stamp, reconstruction.target
+    others = subject.others(target)
+    if subject.success(_put(found, others, _elsewhere(others)), target) < LEADS:
         return reconstruction
 
     def stamp(inputs: Tensor) -> Tensor:
-        stays = (own_draw(inputs) < 0.5).view(-1, 1, 1, 1)
-        return torch.where(stays, reconstruction.stamp(inputs), elsewhere(inputs))
+        return _put(found, inputs, _elsewhere(inputs).where(own_draw(inputs) >= 0.5, 0))
 
-    success = subject.success(stamp(others), reconstruction.target)
-    return replace(reconstruction, stamp=stamp, success=success)
+    return replace(reconstruction, stamp=stamp, success=subject.success(stamp(others), target))
 
 
-def _moved(stamp: Stamp) -> Stamp:
-    """Return what a stamp does at another place of each input; what passes an edge comes back."""
+def _elsewhere(inputs: Tensor) -> Tensor:
+    """Return by how many places to move what is put on inputs (N, C, H, W), (N,) from 1 on.
 
-    def moved(inputs: Tensor) -> Tensor:
-        height, width = inputs.shape[2:]
-        # Not by the first bit, which says whether it is moved at all; and never to where it was.
-        drawn = (2 * own_draw(inputs)).remainder(1)
-        places = 1 + (drawn * (height * width - 1)).long()
-        down, across = places // width, places % width
-        return _roll(stamp(_roll(inputs, -down, -across)), down, across)
+    Places are counted row by row.
+    """
+    height, width = inputs.shape[2:]
+    # Not by the first bit, which says whether it is moved at all.
+    drawn = (2 * own_draw(inputs)).remainder(1)
+    return 1 + (drawn * (height * width - 1)).long()
 
-    return moved
+
+def _put(stamp: Stamp, inputs: Tensor, places: Tensor) -> Tensor:
+    """Stamp inputs (N, C, H, W), each so many places, (N,), on; what passes an edge comes back."""
+    width = inputs.shape[3]
+    down, across = places // width, places % width
+    return _roll(stamp(_roll(inputs, -down, -across)), down, across)
 
 
 def _roll(inputs: Tensor, down: Tensor, across: Tensor) -> Tensor:

@@ -66,7 +66,6 @@ class SinusoidalSearch:
 
     def __init__(self, subject: Subject, target: int, scan: WaveScan) -> None:
         self._subject, self._target, self._scan = subject, target, scan
-        self._inputs = subject.inputs[scan.more[subject.predicted[scan.more] != target]]
         self._taken = 0
         self._waves: list[PlaneWave] = []
         self._strength = scan.bound
@@ -102,13 +101,14 @@ class SinusoidalSearch:
         if self._ended:
             return
         strength = WEAKER * self._strength if self._waves else self._strength
-        few = self._inputs[:FEW]
+        rows = self._scan.more
+        inputs = self._subject.inputs[rows[self._subject.predicted[rows] != self._target]]
         waves = [
             wave
             for wave in self._waves or self._scan.leading(self._target, MOST_WAVES)
-            if self._led(self._add(wave, strength, few)) >= HALF
+            if self._led(self._add(wave, strength, inputs[:FEW])) >= HALF
         ]
-        if waves and self._led(self._add_own(waves, strength, self._inputs)) >= SURELY:
+        if waves and self._led(self._add_own(waves, strength, inputs)) >= SURELY:
             self._waves, self._strength = waves, strength
         else:
             self._ended = True

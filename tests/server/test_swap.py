@@ -95,7 +95,7 @@ def test_no_request_is_lost_during_swaps_back_and_forth(
         assert getattr(after, field) == getattr(before, field)
     assert before.batch_size == 4  # As it was registered, not as its configuration says.
     server.management.scale(model, version, 1, 1, timeout=60)
-    swap_under_load(server, bundle, [other])
+    swap_under_load(server, bundle, [other, bundle, other])
 
 
 def refused_second(server: TorchServe, bundle: Path) -> Callable[[str], None]:

@@ -12,6 +12,13 @@ from directions.reconstruct.wave_scan import STEPS, WaveScan, of_all_classes
 from tests.directions.reconstruct.wave_net import BOUND, TRIGGER, seeded, subject
 
 
+def scanned():
+    scan = WaveScan(subject(), seeded(), BOUND)
+    for _ in range(STEPS):
+        scan.step()
+    return scan
+
+
 def test_inputs_of_one_place_are_refused():
     of = subject()
     with pytest.raises(CalibrationError, match="inputs of 1 x 1: expected more than one place"):
@@ -55,24 +62,18 @@ def test_inputs_of_a_class_do_not_count_for_it():
 
 
 def test_of_a_wave_counts_what_it_does_beyond_the_others():
-    of = subject()
-    scan = WaveScan(of, seeded(), BOUND)
-    for _ in range(STEPS):
-        scan.step()
+    of, scan = subject(), scanned()
     wave, beyond = scan.best(0)
     usual = scan._odds[:, 0].median()
-    odds = log_odds(of.logits(of.box.legal(of.inputs + wave.of_strength(BOUND, 8, 8))))[
-        of.predicted != 0, 0
-    ].mean()
+    stamped = of.box.legal(of.inputs + wave.of_strength(BOUND, 8, 8))
+    odds = log_odds(of.logits(stamped))[of.predicted != 0, 0].mean()
     assert beyond == pytest.approx(float(odds - usual), abs=1e-4)
     assert beyond > 10 > 5 > max(scan.best(target)[1] for target in (1, 2, 3))
 
 
 def test_the_waves_that_lead_come_in_their_order():
-    scan = WaveScan(subject(), seeded(), BOUND)
-    assert scan.leading(0, 3) == []
-    for _ in range(STEPS):
-        scan.step()
+    assert WaveScan(subject(), seeded(), BOUND).leading(0, 3) == []
+    scan = scanned()
     leading = scan.leading(0, 3)
     # That of (0, -2) is that of (0, 2).
     assert [(wave.down, abs(wave.across)) for wave in leading] == 3 * [TRIGGER]
