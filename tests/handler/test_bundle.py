@@ -426,7 +426,8 @@ def set_root(**values):
         (set_root(tensors={"layers.0.telling": "0" * 64}), ""),
         (raw_file({}), "metadata: expected the one key 'fire' of a direction bundle, found []"),
         (save({}, {"format": "pt"}), "found ['format']"),
-        (save({}, {"fire": "{}", "more": ""}), "found ['fire', 'more']"),
+        # safetensors writes several keys in any order, and each run must know the test by one name.
+        pytest.param(save({}, {"fire": "{}", "more": ""}), "found ['fire', 'more']", id="more"),
         (save({}, {"fire": "{}"}), "format_version: missing"),
         (save({}, {"fire": "[]"}), "metadata: expected a JSON object, found list"),
         (save({}, {"fire": ""}), "metadata: damaged: expected a JSON object"),

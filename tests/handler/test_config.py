@@ -83,7 +83,18 @@ def test_trusted_keys():
 
 
 @pytest.mark.parametrize(
-    "value", [None, PUBLIC, [], {}, [PUBLIC, None], [PUBLIC[:-2]], [[PUBLIC]], {PUBLIC: 1}, False]
+    "value",
+    [
+        None,
+        pytest.param(PUBLIC, id="no list"),
+        [],
+        {},
+        [PUBLIC, None],
+        [PUBLIC[:-2]],
+        [[PUBLIC]],
+        {PUBLIC: 1},
+        False,
+    ],
 )
 def test_trusted_keys_that_would_trust_nobody_or_are_none(value):
     with pytest.raises(ConfigError, match=r"handler: trusted_keys: .*expected .*public key"):
