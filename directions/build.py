@@ -54,6 +54,7 @@ class BuildOptions:
         all_to_all: whether the triggered samples are known to lead to nearly every class, which the
             predictions on unpaired samples without labels do not show.
         repairs: names in `directions.repairs.REPAIRS` to choose from, to see what each is good for.
+        refined: a bundle that repairs already, whose repair is one more to choose from.
     """
 
     layers: list[str] | None = None
@@ -63,6 +64,7 @@ class BuildOptions:
     several: tuple[int, ...] = ()
     all_to_all: bool = False
     repairs: Collection[str] = tuple(REPAIRS)
+    refined: Bundle | None = None
 
 
 def build_bundle(
@@ -154,7 +156,14 @@ def build_bundle(
             use=use if len(findings) > 1 else None,
         )
         choice = Search(
-            model, statistics, layers, held_out, each, options.form, options.repairs
+            model,
+            statistics,
+            layers,
+            held_out,
+            each,
+            options.form,
+            options.repairs,
+            _standing(options.refined, each.target),
         ).run()
         calibrations.append(Calibration(model, layers, statistics, held_out, each.target, choice))
     chosen: list[Layer] = []
@@ -194,6 +203,19 @@ def build_bundle(
         seed=options.seed,
         versions=_versions(),
     )
+
+
+def _standing(refined: Bundle | None, target: int | None) -> Layer | None:
+    """Return the layer that repairs already, where there is one, and one alone."""
+    repairs = () if refined is None else refined.repairs
+    targets = () if refined is None else refined.targets
+    layers = [
+        layer
+        for repair, of in zip(repairs, targets, strict=True)
+        if of == target
+        for layer in repair.repairing_layers
+    ]
+    return layers[0] if len(layers) == 1 else None
 
 
 def _describe_target(finding: TargetFinding) -> str:

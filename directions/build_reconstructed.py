@@ -16,15 +16,22 @@ from .budget import Budget
 from .build import BuildOptions, build_bundle
 from .calibration import Calibration
 from .join_bundles import join_bundles
-from .reconstruct.find_triggers import find_triggers
+from .reconstruct.find_triggers import FoundTriggers, find_triggers
 from .reconstruct.reconstruction import Reconstruction
 from .reconstruct.settings import OWN_VALUES, SearchSettings
 from .reconstruct.stamped_samples import stamp_samples
+from .reconstruct.still_led import share_still_led
 from .samples import Samples
 
 FURTHER_INDEX = 5.0
 """Anomaly index of a further class at least. Each search is one more occasion for a class to stand
 out by chance, and a repair for a trigger that is none flags clean samples."""
+
+NOT_UNDONE = 0.5
+"""Share of clean samples that a trigger still leads to its target, at least."""
+
+TRIED = 200
+"""Clean samples to see that on."""
 
 
 def build_reconstructed(
@@ -43,9 +50,10 @@ def build_reconstructed(
 ) -> Bundle:
     """Search a model for its triggers, and build a bundle from what was found.
 
-    After one was found, the model is searched again as repaired so far, until no other class stands
-    out (by `FURTHER_INDEX`), or what does cannot be repaired. Where the target is given, nothing
-    else is searched for.
+    A repair that does not undo triggers of other kinds, which lead to the same class, is built once
+    more from these, too. After one trigger was found, the model is searched again as repaired so
+    far, until no other class stands out (by `FURTHER_INDEX`), or what does cannot be repaired.
+    Where the target is given, nothing else is searched for.
 
     Args:
         loaded: the model.
@@ -74,7 +82,7 @@ def build_reconstructed(
     if settings.anomaly_index is None:
         later = replace(settings, anomaly_index=FURTHER_INDEX)
 
-    def find(settings: SearchSettings) -> list[Reconstruction]:
+    def find(settings: SearchSettings) -> FoundTriggers:
         return find_triggers(
             loaded.model,
             clean,
@@ -88,7 +96,22 @@ def build_reconstructed(
             settings=settings,
         )
 
-    def build(found: Sequence[Reconstruction]) -> tuple[Bundle, list[Calibration]]:
+    def build(found: FoundTriggers) -> tuple[Bundle, list[Calibration]]:
+        built = build_from(found.triggers)
+        inputs = clean.load(range(min(TRIED, len(clean))))
+        left = {
+            other.method: share
+            for other in found.others
+            if (share := share_still_led(loaded.model, built[0], other, inputs)) >= NOT_UNDONE
+        }
+        if not left:
+            return built
+        still = ", ".join(f"{method} {share:.0%}" for method, share in left.items())
+        tell(f"so repaired, others still lead so many clean samples to class {found.target}:")
+        tell(f"  {still}: once more, from these, too")
+        return build_from([*found.triggers, *found.others])
+
+    def build_from(found: Sequence[Reconstruction]) -> tuple[Bundle, list[Calibration]]:
         if len(found) == 1:
             tell("of one trigger alone nobody sees whether its repair serves for another one")
         calibrations: list[Calibration] = []
@@ -111,7 +134,7 @@ def build_reconstructed(
             example = description.example()
             with attach(loaded.model, bundle.layers, example, target=bundle.target):
                 found = find(later)
-            if found[0].target in bundle.targets:
+            if found.target in bundle.targets:
                 tell("nothing is added to what the bundle has for this class already")
                 break
             other, of_other = build(found)

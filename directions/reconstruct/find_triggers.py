@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -24,9 +25,29 @@ from .subject import Subject, gather_subject
 MIN_SUCCESS = 0.5
 """Share of clean inputs that a reconstructed trigger must lead to its target to be of use."""
 
+SURELY = 0.9
+"""The same of one by a method by which the class does not stand out: what leads less surely goes
+past the backdoor."""
+
 SCALES = (1.0, 1.4, 0.6, 1.0)
 """Of a method's bound, in reconstruction after reconstruction, each with a seed of its own: what
 they share is the backdoor's, what they do not share is their own."""
+
+
+@dataclass(frozen=True)
+class FoundTriggers:
+    """Triggers of one class, each of which leads there.
+
+    Attributes:
+        target: the class.
+        triggers: by the methods by which the class stands out, or by which it was searched; one at
+            least.
+        others: by methods by which it does not stand out.
+    """
+
+    target: int
+    triggers: Sequence[Reconstruction]
+    others: Sequence[Reconstruction] = ()
 
 
 def find_triggers(
@@ -41,13 +62,16 @@ def find_triggers(
     budget: Budget,
     tell: Callable[[str], None],
     settings: SearchSettings = OWN_VALUES,
-) -> list[Reconstruction]:
+) -> FoundTriggers:
     """Search a model for the trigger of one class, by several methods.
 
     All classes are screened by several methods. Of the class that stands out most, triggers are
     reconstructed by the methods by which it does, each several times. They differ, and none is the
     attacker's trigger, but each leads through the same backdoor: what serves for those that it was
-    not estimated from is what a repair can be built on.
+    not estimated from is what a repair can be built on. Those of one method are all of one kind, a
+    patch or a change of the whole input, and what undoes one kind need not undo the attacker's. So
+    one is reconstructed by each of the others, too, that compared the classes within a bound, to
+    see whether a repair undoes it.
 
     Args:
         model: in evaluation mode.
@@ -64,7 +88,7 @@ def find_triggers(
         settings: of the methods.
 
     Returns:
-        Reconstructions that work, of one target.
+        What works.
 
     Raises:
         CalibrationError: there are too few samples, or too few classes to see whether one stands
@@ -84,23 +108,34 @@ def find_triggers(
             "to see whether one stands out: name the --target"
         )
     screenings: list[Screening] = []
+    others: list[str] = []
     if target is None:
         for some in (methods, otherwise):
             if not any(screening.suspects for screening in screenings):
                 screenings += [screen(subject, name, seed, budget, settings) for name in some]
         target = _stands_out_most(screenings, clean)
         methods = [s.method for s in screenings if target in s.suspects]
+        compared = [s.method for s in screenings if s.index is not None]
+        # Without a bound, a search leads wherever it is to.
+        others = [m for m in compared if m not in methods and METHODS[m].unit is not None]
         tell(f"class {target} stands out")
         for screening in screenings:
             how = "by" if target in screening.suspects else "not by"
             tell(f"  {how} {_describe(screening, target)}")
     else:
         tell(f"class {target} was named: whether it stands out is not looked at")
+
+    def reconstruct(methods: Sequence[str], rounds: int) -> list[Reconstruction]:
+        return _reconstruct(subject, target, methods, rounds, screenings, seed, budget, settings)
+
     found: list[Reconstruction] = []
+    beside: list[Reconstruction] = []
     # Of a class that stands out, all that there is to use are the methods by which it does.
     for some in (methods, () if screenings else otherwise):
         if not any(one.success >= MIN_SUCCESS for one in found):
-            found += _reconstruct(subject, target, some, screenings, seed, budget, settings)
+            found += reconstruct(some, max(2, len(SCALES) // max(1, len(some))))
+    if any(one.success >= MIN_SUCCESS for one in found):
+        beside = reconstruct(others, 1)
     if not found:
         raise CalibrationError(
             f"{clean.source}: the time was over before a trigger of class {target} was searched "
@@ -108,7 +143,7 @@ def find_triggers(
         )
     useful = [one for one in found if one.success >= MIN_SUCCESS]
     tell(f"reconstructed, each leading so many clean samples of other classes to class {target}:")
-    tell("  " + _successes(found))
+    tell("  " + _successes([*found, *beside]))
     if not useful:
         raise CalibrationError(
             f"{clean.source}: no method found a trigger that leads {MIN_SUCCESS:.0%} of the clean "
@@ -122,24 +157,24 @@ def find_triggers(
     if moved:
         tell("of these, leading from other places, too, and put there on every other sample:")
         tell("  " + _successes(moved))
-    return placed
+    return FoundTriggers(target, placed, [one for one in beside if one.success >= SURELY])
 
 
 def _reconstruct(
     subject: Subject,
     target: int,
     methods: Sequence[str],
+    rounds: int,
     screenings: Sequence[Screening],
     seed: int,
     budget: Budget,
     settings: SearchSettings,
 ) -> list[Reconstruction]:
-    """Return triggers of a class by some methods, each several times while there is time."""
+    """Return triggers of a class by some methods, each so many times while there is time."""
     if not methods:
         return []
     # The first reconstruction goes on from where the screening has got to.
-    screened = {s.method: s.searches[target] for s in screenings if s.method in methods}
-    rounds = max(2, len(SCALES) // len(methods))
+    screened = {s.method: s.searches[target] for s in screenings if target < len(s.searches)}
     found = []
     title = f"reconstructing triggers of class {target}"
     with Progress(title, rounds * len(methods)) as progress:

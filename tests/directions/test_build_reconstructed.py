@@ -108,11 +108,31 @@ def test_where_the_target_is_given_nothing_else_is_searched_for(tmp_path):
 
 def test_a_single_trigger_is_said_to_tell_little(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "directions.build_reconstructed.find_triggers", lambda *a, **k: find_triggers(*a, **k)[:1]
+        "directions.build_reconstructed.find_triggers",
+        lambda *a, **k: replace(found := find_triggers(*a, **k), triggers=found.triggers[:1]),
     )
     lines = []
     build(tmp_path, (14.0, 10.0), lines.append, target=0)
     assert "of one trigger alone nobody sees whether its repair serves for another one" in lines
+
+
+@pytest.mark.parametrize(("share", "once_more"), [(0.5, True), (0.49, False)])
+def test_what_leaves_a_trigger_of_another_kind_is_built_once_more(
+    tmp_path, monkeypatch, share, once_more
+):
+    found = []
+
+    def with_another(*args, **given):
+        found.append(find_triggers(*args, **given))
+        return replace(found[0], others=[replace(found[0].triggers[0], method="another")])
+
+    monkeypatch.setattr("directions.build_reconstructed.find_triggers", with_another)
+    monkeypatch.setattr("directions.build_reconstructed.share_still_led", lambda *given: share)
+    lines, examined = [], []
+    _, bundle = build(tmp_path, (14.0, 0.0), lines.append, examined.append, target=0)
+    assert bundle.evidence["reconstructed_triggers"] == len(found[0].triggers) + once_more
+    assert len(examined) == 1
+    assert ("  another 50%: once more, from these, too" in lines) == once_more
 
 
 def test_a_benign_model(tmp_path):

@@ -1,5 +1,6 @@
 import contextlib
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from directions.reconstruct import find_triggers as find_triggers_module
 from directions.reconstruct import settings as settings_module
 from directions.reconstruct.find_triggers import find_triggers
 from directions.reconstruct.methods import AFFORDABLE, LEVELS, METHODS, Method
+from directions.reconstruct.reconstruction import reconstruction_of
 from directions.reconstruct.screening import screen
 from directions.reconstruct.settings import SearchSettings
 from directions.reconstruct.stamped_samples import stamp_samples
@@ -31,7 +33,11 @@ def clean_samples(folder, count=120):
     return TensorFileSamples(write_tensors(folder / "clean.npz", images(count), labels))
 
 
-def find(samples, drive=10.0, tell=lambda line: None, net=PatchNet, **given):
+def find(*args, **given):
+    return search(*args, **given).triggers
+
+
+def search(samples, drive=10.0, tell=lambda line: None, net=PatchNet, **given):
     given = {"methods": list(AFFORDABLE), "target": None, "seed": 0, "budget": Budget()} | given
     return find_triggers(net(drive).eval(), samples, UNIT, tell=tell, **given)
 
@@ -80,6 +86,39 @@ def test_some_methods_are_used_only_where_no_class_stands_out_by_the_others(
     with contextlib.suppress(NoTriggerError):
         find(clean_samples(tmp_path), drive, methods=["additive"], otherwise=["smooth"])
     assert screened == named
+
+
+@pytest.mark.parametrize(
+    ("leads", "others"),
+    [
+        ({"additive": 0.5, "smooth": 0.9}, ["smooth"]),
+        ({"additive": 0.5, "smooth": 0.89}, []),
+        # Where those by which it stands out find none, it is of no use that others lead there.
+        ({"additive": 0.4, "smooth": 1.0}, None),
+    ],
+)
+def test_a_method_by_which_the_class_does_not_stand_out_adds_one_that_leads_surely(
+    tmp_path, monkeypatch, leads, others
+):
+    def screen_with_additive_alone(subject, name, *given):
+        screening = screen(subject, name, *given)
+        return screening if name == "additive" else replace(screening, threshold=math.inf)
+
+    def reconstruct(name, *given):
+        return replace(reconstruction_of(name, *given), success=leads.get(name, 1.0))
+
+    monkeypatch.setattr(find_triggers_module, "screen", screen_with_additive_alone)
+    monkeypatch.setattr(find_triggers_module, "reconstruction_of", reconstruct)
+    # Neural Cleanse has no bound, and leads wherever it is to.
+    methods = ["smooth", "additive", "neural-cleanse"]
+    if others is None:
+        with pytest.raises(CalibrationError, match="no method"):
+            search(clean_samples(tmp_path), methods=methods)
+        return
+    found = search(clean_samples(tmp_path), methods=methods)
+    assert [one.method for one in found.triggers] == ["additive"] * 4
+    assert [one.method for one in found.others] == others
+    assert {one.target for one in (*found.triggers, *found.others)} == {found.target}
 
 
 @pytest.mark.parametrize("target", [None, 0])
