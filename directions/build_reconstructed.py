@@ -15,6 +15,7 @@ from handler.load_model import LoadedModel
 from .budget import Budget
 from .build import BuildOptions, build_bundle
 from .calibration import Calibration
+from .errors import CalibrationError
 from .join_bundles import join_bundles
 from .reconstruct.find_triggers import FoundTriggers, find_triggers
 from .reconstruct.reconstruction import Reconstruction
@@ -109,7 +110,11 @@ def build_reconstructed(
         still = ", ".join(f"{method} {share:.0%}" for method, share in left.items())
         tell(f"so repaired, others still lead so many clean samples to class {found.target}:")
         tell(f"  {still}: once more, from these, too")
-        return build_from([*found.triggers, *found.others])
+        try:
+            return build_from([*found.triggers, *found.others])
+        except CalibrationError as error:
+            tell(f"  no repair of all of them, so it stays as it was: {error}")
+            return built
 
     def build_from(found: Sequence[Reconstruction]) -> tuple[Bundle, list[Calibration]]:
         if len(found) == 1:

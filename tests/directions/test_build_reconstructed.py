@@ -6,7 +6,7 @@ import torch
 from directions.budget import Budget
 from directions.build import BuildOptions, build_bundle
 from directions.build_reconstructed import build_reconstructed
-from directions.errors import NoTriggerError
+from directions.errors import CalibrationError, NoTriggerError
 from directions.reconstruct.find_triggers import find_triggers
 from directions.tensor_samples import TensorFileSamples
 from handler.attach import attach
@@ -116,23 +116,42 @@ def test_a_single_trigger_is_said_to_tell_little(tmp_path, monkeypatch):
     assert "of one trigger alone nobody sees whether its repair serves for another one" in lines
 
 
+def with_another(*args, **given):
+    """Three triggers, and one of them as if by another method."""
+    found = find_triggers(*args, **given)
+    one, *_ = triggers = found.triggers[:3]
+    return replace(found, triggers=triggers, others=[replace(one, method="another")])
+
+
 @pytest.mark.parametrize(("share", "once_more"), [(0.5, True), (0.49, False)])
 def test_what_leaves_a_trigger_of_another_kind_is_built_once_more(
     tmp_path, monkeypatch, share, once_more
 ):
-    found = []
-
-    def with_another(*args, **given):
-        found.append(find_triggers(*args, **given))
-        return replace(found[0], others=[replace(found[0].triggers[0], method="another")])
-
     monkeypatch.setattr("directions.build_reconstructed.find_triggers", with_another)
     monkeypatch.setattr("directions.build_reconstructed.share_still_led", lambda *given: share)
     lines, examined = [], []
     _, bundle = build(tmp_path, (14.0, 0.0), lines.append, examined.append, target=0)
-    assert bundle.evidence["reconstructed_triggers"] == len(found[0].triggers) + once_more
+    assert bundle.evidence["reconstructed_triggers"] == 3 + once_more
     assert len(examined) == 1
     assert ("  another 50%: once more, from these, too" in lines) == once_more
+
+
+def test_a_repair_stays_where_there_is_none_of_all(tmp_path, monkeypatch):
+    def refuse_the_second(*args, **given):
+        if built:
+            raise CalibrationError("no layer was found")
+        built.append(build_bundle(*args, **given))
+        return built[0]
+
+    built = []
+    monkeypatch.setattr("directions.build_reconstructed.build_bundle", refuse_the_second)
+    monkeypatch.setattr("directions.build_reconstructed.find_triggers", with_another)
+    monkeypatch.setattr("directions.build_reconstructed.share_still_led", lambda *given: 1.0)
+    lines, examined = [], []
+    _, bundle = build(tmp_path, (14.0, 0.0), lines.append, examined.append, target=0)
+    assert bundle == built[0]
+    assert len(examined) == 1
+    assert lines[-1].endswith("so it stays as it was: no layer was found")
 
 
 def test_a_benign_model(tmp_path):
