@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from handler.attach import attach
 from handler.bundle import Bundle
 
-from ..predict import logits_of
+from ..predict import device_of, logits_of
 from .reconstruction import Reconstruction
 
 BATCH = 64
@@ -26,12 +26,15 @@ def share_still_led(
         bundle: what is to repair it.
         trigger: a reconstructed one.
         inputs: clean, (N, *input shape) float32; those that are predicted as the target without it
-            do not count.
+            do not count, and of none, none is led.
     """
     parts = torch.split(inputs, BATCH)
     predicted = torch.cat([logits_of(model, part).argmax(1) for part in parts])
     others = inputs[predicted != trigger.target]
-    with attach(model, bundle.layers, inputs[:1], target=bundle.target):
+    if len(others) == 0:
+        return 0.0
+    example = inputs[:1].to(device_of(model))
+    with attach(model, bundle.layers, example, target=bundle.target):
         stamped = (trigger.stamp(part) for part in torch.split(others, BATCH))
         led = torch.cat([logits_of(model, part).argmax(1) == trigger.target for part in stamped])
     return float(led.float().mean())

@@ -123,17 +123,28 @@ def with_another(*args, **given):
     return replace(found, triggers=triggers, others=[replace(one, method="another")])
 
 
-@pytest.mark.parametrize(("share", "once_more"), [(0.5, True), (0.49, False)])
+@pytest.mark.parametrize(
+    ("shares", "once_more", "last"),
+    [
+        # Of the other, before; then of all four, after and before.
+        ([0.5, 0, 0, 0, 0.1, 0, 0, 0, 0.5], True, "once more"),
+        ([0.5, 0.2, 0.2, 0.2, 0, 0, 0, 0, 0.5], False, "it stays as it was: all together"),
+        ([0.49], False, "  "),
+    ],
+)
 def test_what_leaves_a_trigger_of_another_kind_is_built_once_more(
-    tmp_path, monkeypatch, share, once_more
+    tmp_path, monkeypatch, shares, once_more, last
 ):
+    left = iter(shares)
     monkeypatch.setattr("directions.build_reconstructed.find_triggers", with_another)
-    monkeypatch.setattr("directions.build_reconstructed.share_still_led", lambda *given: share)
+    monkeypatch.setattr("directions.build_reconstructed.share_still_led", lambda *a: next(left))
     lines, examined = [], []
     _, bundle = build(tmp_path, (14.0, 0.0), lines.append, examined.append, target=0)
     assert bundle.evidence["reconstructed_triggers"] == 3 + once_more
     assert len(examined) == 1
-    assert ("  another 50%: once more, from these, too" in lines) == once_more
+    assert next(left, None) is None
+    assert ("  another 50%" in lines) == (shares[0] == 0.5)
+    assert any(line.startswith(last) for line in lines)
 
 
 def test_a_repair_stays_where_there_is_none_of_all(tmp_path, monkeypatch):
@@ -151,7 +162,7 @@ def test_a_repair_stays_where_there_is_none_of_all(tmp_path, monkeypatch):
     _, bundle = build(tmp_path, (14.0, 0.0), lines.append, examined.append, target=0)
     assert bundle == built[0]
     assert len(examined) == 1
-    assert lines[-1].endswith("so it stays as it was: no layer was found")
+    assert lines[-1] == "it stays as it was: no layer was found"
 
 
 def test_a_benign_model(tmp_path):
