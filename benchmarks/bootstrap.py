@@ -118,5 +118,5 @@ def refine(
     )
     evidence = gather_evidence(clean, UnlabelledSamples(cleaned.samples, cleaned.kept))
     kept = [quarantine.names.index(cleaned.samples.names[i]) for i in cleaned.kept]
-    newer = fire.build_from(model, evidence, SEED, targets=cleaned.split.targets, refined=bundle)
+    newer = fire.build_from(model, evidence, SEED, targets=cleaned.split.targets)
     return renew_repairs(bundle, newer), kept

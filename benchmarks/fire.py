@@ -68,7 +68,6 @@ def build_from(
     examine: Callable[[Calibration], None] = lambda calibration: None,
     targets: Sequence[int] = (),
     all_to_all: bool = False,
-    refined: Bundle | None = None,
 ) -> Bundle:
     """Build a bundle for a victim from evidence that was gathered in some other way.
 
@@ -80,7 +79,6 @@ def build_from(
         examine: called with what the choice was made from.
         targets: the classes that the triggers lead to; none where the build is to find them.
         all_to_all: whether they are known to lead to nearly every class.
-        refined: the bundle that is refined, if one is.
     """
     return build_bundle(
         loaded(model),
@@ -92,7 +90,6 @@ def build_from(
             target=targets[0] if len(targets) == 1 else None,
             several=tuple(targets) if len(targets) > 1 else (),
             all_to_all=all_to_all,
-            refined=refined,
         ),
         examine=examine,
     )

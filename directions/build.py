@@ -54,7 +54,6 @@ class BuildOptions:
         all_to_all: whether the triggered samples are known to lead to nearly every class, which the
             predictions on unpaired samples without labels do not show.
         repairs: names in `directions.repairs.REPAIRS` to choose from, to see what each is good for.
-        refined: a bundle that repairs already, whose repair is one more to choose from.
     """
 
     layers: list[str] | None = None
@@ -64,7 +63,6 @@ class BuildOptions:
     several: tuple[int, ...] = ()
     all_to_all: bool = False
     repairs: Collection[str] = tuple(REPAIRS)
-    refined: Bundle | None = None
 
 
 def build_bundle(
@@ -156,14 +154,7 @@ def build_bundle(
             use=use if len(findings) > 1 else None,
         )
         choice = Search(
-            model,
-            statistics,
-            layers,
-            held_out,
-            each,
-            options.form,
-            options.repairs,
-            _standing(options.refined, each.target),
+            model, statistics, layers, held_out, each, options.form, options.repairs
         ).run()
         calibrations.append(Calibration(model, layers, statistics, held_out, each.target, choice))
     chosen: list[Layer] = []
@@ -203,19 +194,6 @@ def build_bundle(
         seed=options.seed,
         versions=_versions(),
     )
-
-
-def _standing(refined: Bundle | None, target: int | None) -> Layer | None:
-    """Return the layer that repairs already, where there is one, and one alone."""
-    repairs = () if refined is None else refined.repairs
-    targets = () if refined is None else refined.targets
-    layers = [
-        layer
-        for repair, of in zip(repairs, targets, strict=True)
-        if of == target
-        for layer in repair.repairing_layers
-    ]
-    return layers[0] if len(layers) == 1 else None
 
 
 def _describe_target(finding: TargetFinding) -> str:

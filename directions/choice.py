@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,26 +17,15 @@ from .tellers import TELLERS, mean_projection
 
 FORMS = ("gated", "shift", "clamp")
 CLAMP_QUANTILE = 0.99
-STANDING = "standing"
-"""Stands for an estimator where a repair is that of the bundle which is refined."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A repair to try: where, along which direction, how far.
-
-    Attributes:
-        layer: a module name.
-        estimator: a name in `REPAIRS`, or `STANDING`.
-        strength: how far to move.
-        standing: what is not estimated, but stands as it was built before; else None.
-    """
+    """A repair to try: where, along which direction, how far."""
 
     layer: str
     estimator: str
     strength: float = 1.0
-    # Of tensors, which have no order and no truth: the others say which it is.
-    standing: Repairing | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -111,9 +100,6 @@ def build_repairing_layer(
         None where the statistics allow of no such repair.
     """
     shape = tuple(statistics.clean.mean.shape)
-    if repair.standing is not None:
-        standing = replace(repair.standing, strength=repair.strength)
-        return Layer(repair.layer, shape, repairing=standing)
     if clean_range is None:
         repairing = REPAIRS[repair.estimator](statistics, repair.strength)
         return None if repairing is None else Layer(repair.layer, shape, repairing=repairing)

@@ -13,9 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from handler.bundle import Layer
-
-from .choice import STANDING, Candidate, Choice, clamp_range, repairing_layers_of_folds
+from .choice import Candidate, Choice, clamp_range, repairing_layers_of_folds
 from .consensus import agreed_probabilities
 from .errors import CalibrationError
 from .held_out import HeldOut
@@ -52,8 +50,6 @@ class Search:
         finding: where the trigger leads.
         form: one of `directions.choice.FORMS`.
         repairs: the repairs to choose from, by their names in `REPAIRS`.
-        standing: a layer that repairs already, one more to choose from where the form is "gated"
-            and it is one of the candidate layers.
     """
 
     def __init__(
@@ -65,7 +61,6 @@ class Search:
         finding: TargetFinding,
         form: str,
         repairs: Collection[str] = tuple(REPAIRS),
-        standing: Layer | None = None,
     ) -> None:
         self._model = model
         self._repairs = repairs
@@ -73,14 +68,6 @@ class Search:
         self._layers = layers
         self._held_out = held_out
         self._form = form
-        self._standing = (
-            [Candidate(standing.name, STANDING, standing.repairing.strength, standing.repairing)]
-            if standing is not None
-            and standing.repairing is not None
-            and standing.name in layers
-            and form == "gated"
-            else []
-        )
         clean, triggered = held_out.clean, held_out.triggered
         self._wanted = finding.target if finding.single else None
         self._before = outcome_of(held_out, clean.logits, triggered.logits, self._wanted)
@@ -119,10 +106,9 @@ class Search:
         estimators, others = self._stages()
         few = int(self._eligible[1].sum()) < MANY
         refined = min(MORE_LAYERS_TO_REFINE if few else LAYERS_TO_REFINE, len(self._layers))
-        total = len(self._layers) * len(estimators) + refined * len(others) + len(self._standing)
+        total = len(self._layers) * len(estimators) + refined * len(others)
         with Progress("choosing layers", total + REPAIRS_TO_REFINE * len(STRENGTHS)) as progress:
             first = [Candidate(layer, e) for layer in self._layers for e in estimators]
-            first += self._standing
             ran = self._run(first, progress)
             if self._held_out.triggered.reference is None:
                 ran = list(ran)

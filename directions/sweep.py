@@ -7,13 +7,13 @@ own candidates are: on held-out samples, each with what was estimated without it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .calibration import Calibration
-from .choice import STANDING, clamp_range, repairing_layers_of_folds
+from .choice import Candidate, clamp_range, repairing_layers_of_folds
 from .held_out import HeldOut
 from .metrics import Figures, Observed, measure
 from .outcome import score_tellers
@@ -72,9 +72,7 @@ def sweep(calibration: Calibration) -> list[LayerSweep]:
         strengths above 1: beyond what is around them there is nothing to replace them by.
     """
     held_out, choice = calibration.held_out, calibration.choice
-    strengths = {
-        s for s in STRENGTHS if s <= 1 or choice.repair.estimator not in (*LOCAL, STANDING)
-    }
+    strengths = {s for s in STRENGTHS if s <= 1 or choice.repair.estimator not in LOCAL}
     strengths.add(choice.repair.strength)
     scores = score_tellers(
         calibration.model, calibration.statistics, list(calibration.layers), held_out
@@ -110,8 +108,6 @@ def _points(
 ) -> list[Point]:
     """Measure the chosen repair at one layer; nothing where it cannot be estimated."""
     held_out, choice = calibration.held_out, calibration.choice
-    if choice.repair.standing is not None and layer != choice.repair.layer:
-        return []
     clean_range = None
     if choice.form == "clamp":
         if (key := ("mean_projection", layer)) not in scores:
@@ -119,7 +115,7 @@ def _points(
         clean_range = clamp_range(scores[key][0])
     estimated = {}
     for strength in strengths:
-        repair = replace(choice.repair, layer=layer, strength=strength)
+        repair = Candidate(layer, choice.repair.estimator, strength)
         layers = repairing_layers_of_folds(repair, calibration.statistics, clean_range)
         if layers is None:
             return []

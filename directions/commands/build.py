@@ -42,8 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         metavar="BUNDLE",
         help="the --triggered samples are what this bundle of the model flagged in production, "
-        "rightly or not: those that do not show its trigger are left out first, and its repair is "
-        "one more to choose from",
+        "rightly or not: those that do not show its trigger are left out first",
     )
     parser.add_argument(
         "--split-by",

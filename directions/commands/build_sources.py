@@ -180,7 +180,6 @@ def _from_quarantine(
     for line in cleaned.describe():
         print(line)
     targets = cleaned.split.targets
-    options = replace(options, refined=first)
     return Gathered(
         gather_evidence(clean, UnlabelledSamples(cleaned.samples, cleaned.kept)),
         replace(options, target=targets[0])

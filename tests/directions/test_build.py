@@ -296,17 +296,6 @@ def test_triggers_whose_targets_are_known_are_each_repaired_however_few_their_sa
     assert build_two(files, "vector", several=(0, 1)).targets == (0, 1)
 
 
-def test_of_a_bundle_that_is_refined_each_repair_may_stand(tmp_path):
-    files = few_of_the_second(tmp_path, 40, 8)
-    first = build_two(files, "vector", several=(0, 1))
-    again = build_two(files, "vector", several=(0, 1), repairs=(), refined=first)
-    for target in ("0", "1"):
-        assert again.evidence["targets"][target]["estimator"] == "standing"
-    for ours, theirs in zip(again.repairing_layers, first.repairing_layers, strict=True):
-        assert (ours.name, ours.target) == (theirs.name, theirs.target)
-        assert torch.equal(ours.repairing.direction, theirs.repairing.direction)
-
-
 def few_of_the_second(folder, of_first, of_second):
     """Sets of some samples led to class 0, and fewer, none of which is of class 1, led there."""
     sets = two_trigger_sets(folder, "vector")

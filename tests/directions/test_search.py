@@ -17,7 +17,7 @@ from handler.attach import attach
 from tests.directions.backdoored import TENSOR, loaded, tensor_sets
 
 
-def searched(folder, kind, form, *, drive=50.0, single=True, layers=None, paired=True, **more):
+def searched(folder, kind, form, *, drive=50.0, single=True, layers=None, paired=True):
     sets = tensor_sets(folder, kind)
     evidence = gather_evidence(*(open_samples(p, TENSOR) for p in (sets.clean, sets.triggered)))
     evidence = evidence if paired else replace(evidence, partners=())
@@ -46,7 +46,7 @@ def searched(folder, kind, form, *, drive=50.0, single=True, layers=None, paired
         triggered_labels=None,
         generator=generator,
     )
-    search = Search(model, statistics, layers, held_out, TargetFinding(0, single), form, **more)
+    search = Search(model, statistics, layers, held_out, TargetFinding(0, single), form)
     return model, held_out, statistics, search
 
 
@@ -107,38 +107,6 @@ def test_of_pairs_nothing_is_agreed(tmp_path, paired):
     before = held_out.triggered.expected
     search.run()
     assert (search._held_out.triggered.expected is before) == paired
-
-
-@pytest.mark.parametrize("paired", [True, False])
-def test_a_repair_that_stands_is_one_more_to_choose_from(tmp_path, paired):
-    _, _, statistics, search = searched(tmp_path, "vector", "gated", paired=paired)
-    (standing,) = (x for x in search.run().layers(statistics) if x.repairing)
-    only = {"paired": paired, "repairs": (), "standing": standing}
-    _, _, statistics, search = searched(tmp_path, "vector", "gated", **only)
-    choice = search.run()
-    assert choice.repair.estimator == "standing"
-    (layer,) = (x for x in choice.layers(statistics) if x.repairing)
-    assert torch.equal(layer.repairing.direction, standing.repairing.direction)
-    assert layer.repairing.strength == choice.repair.strength
-
-
-@pytest.mark.parametrize("paired", [True, False])
-def test_a_repair_that_stands_and_does_nothing_is_not_chosen(tmp_path, paired):
-    _, _, statistics, search = searched(tmp_path, "vector", "gated", paired=paired)
-    (standing,) = (x for x in search.run().layers(statistics) if x.repairing)
-    idle = replace(standing, repairing=replace(standing.repairing, strength=0.0))
-    *_, search = searched(tmp_path, "vector", "gated", paired=paired, standing=idle)
-    assert search.run().repair.estimator != "standing"
-
-
-@pytest.mark.parametrize(("form", "name"), [("gated", "elsewhere"), ("shift", "relu")])
-def test_a_repair_that_stands_goes_with_a_form_and_a_candidate_layer(tmp_path, form, name):
-    _, _, statistics, search = searched(tmp_path, "vector", "gated", layers=["relu"])
-    (standing,) = search.run().layers(statistics)
-    only = {"layers": ["relu"], "repairs": (), "standing": replace(standing, name=name)}
-    *_, search = searched(tmp_path, "vector", form, **only)
-    with pytest.raises(CalibrationError, match="no layer was found"):
-        search.run()
 
 
 def test_with_a_single_target_only_what_is_predicted_as_it_is_flagged(tmp_path):

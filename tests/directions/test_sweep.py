@@ -156,15 +156,6 @@ def test_a_replacement_goes_no_further_than_the_whole_way(tmp_path):
     assert list(of_layer(sweeps, "flat").points) == []
 
 
-def test_a_repair_that_stands_is_one_of_its_own_layer(tmp_path):
-    calibration, bundle = calibrated(tmp_path, "vector")
-    (standing,) = bundle.repairing_layers
-    repair = {"layer": standing.name, "estimator": "standing", "standing": standing.repairing}
-    sweeps = sweep(with_repair(calibration, **repair, strength=1.0))
-    assert {swept.layer for swept in sweeps if swept.points} == {standing.name}
-    assert [p.strength for p in of_layer(sweeps, standing.name).points] == [0, 0.5, 0.75, 1]
-
-
 def test_tellers_are_compared_on_those_that_may_be_flagged(tmp_path):
     calibration, _ = calibrated(tmp_path, "vector", layers=["relu"])
     held_out = calibration.held_out
