@@ -32,7 +32,7 @@ from .victims.train import Victim
 
 CLEAN = 500
 SEED = 0
-VERSION = 3
+VERSION = 4
 """Raised whenever the same model and images would come to another bundle."""
 
 

@@ -17,8 +17,11 @@ is a false alarm. Ten of these are as bad as one clean sample lost.
 Of 1, 2, 4, 8 and of .01, .03, .1 these are the largest that cost no recovered accuracy on the
 development images of the benchmark's WaNet and BPP victims."""
 
-MAX_FLAGGED = 0.005
-"""Share of the clean samples that may be expected to be flagged, where the trigger is guessed."""
+MAX_FLAGGED = 0.003
+"""Share of the clean samples that may be expected to be flagged, where the trigger is guessed.
+
+Of some hundred samples it is known badly: with .005, two of five victims of the benchmark came to
+more than .01 on their development images, and with .002, fewer of WaNet's triggered ones were told."""
 
 GRID = 200
 
