@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -7,7 +8,8 @@ from directions.budget import Budget
 from directions.build import BuildOptions, build_bundle
 from directions.build_reconstructed import build_reconstructed
 from directions.errors import CalibrationError, NoTriggerError
-from directions.reconstruct.find_triggers import find_triggers
+from directions.reconstruct.find_triggers import FoundTriggers, find_triggers
+from directions.reconstruct.reconstruction import Reconstruction
 from directions.tensor_samples import TensorFileSamples
 from handler.attach import attach
 from handler.bundle import InputDescription
@@ -30,10 +32,11 @@ def build(
     examine=lambda calibration: None,
     *,
     method="additive",
+    net=TwoPatchNet,
     **options,
 ):
     samples = Images(write_tensors(folder / "clean.npz", images(160), torch.arange(160) % 8))
-    loaded = LoadedModel(TwoPatchNet(drives), "TwoPatchNet", "0" * 64)
+    loaded = LoadedModel(net(drives), "TwoPatchNet", "0" * 64)
     return loaded.model, build_reconstructed(
         loaded,
         TENSOR,
@@ -114,6 +117,40 @@ def test_a_single_trigger_is_said_to_tell_little(tmp_path, monkeypatch):
     lines = []
     build(tmp_path, (14.0, 10.0), lines.append, target=0)
     assert "of one trigger alone nobody sees whether its repair serves for another one" in lines
+
+
+class OneTarget(TwoPatchNet):
+    """Both places drive class 0."""
+
+    def __init__(self, drives):
+        super().__init__(drives)
+        with torch.no_grad():
+            self.head.weight[0, 9] = self.head.weight[5, 9]
+            self.head.weight[5, 9] = 0
+
+
+@pytest.mark.parametrize("tried", [True, False])
+def test_a_trigger_of_another_kind_is_undone_where_the_repair_is_tried_on_it(
+    tmp_path, monkeypatch, tried
+):
+    left = [
+        Reconstruction("left", 0, partial(stamp, target=0), 1.0),
+        Reconstruction("left", 0, lambda inputs: stamp(inputs, 0).clamp(max=0.41), 1.0),
+    ]
+    right = Reconstruction("right", 0, partial(stamp, target=5), 1.0)
+    found = FoundTriggers(0, left, [right] if tried else [])
+    monkeypatch.setattr("directions.build_reconstructed.find_triggers", lambda *a, **k: found)
+    lines = []
+    net, bundle = build(tmp_path, (14.0, 14.0), lines.append, net=OneTarget, target=0)
+    clean, truth = images(80, seed=7), torch.arange(80) % 8
+    assert torch.equal(answers(net, bundle, clean), truth)
+    undone = [
+        float((answers(net, bundle, stamp(clean, place)) == truth).float().mean())
+        for place in (0, 5)
+    ]
+    assert undone[0] > 0.95
+    assert undone[1] > 0.95 if tried else undone[1] < 0.2
+    assert ("once more, from these, too" in lines) == tried
 
 
 def with_another(*args, **given):
