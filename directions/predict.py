@@ -16,6 +16,8 @@ from .errors import CalibrationError
 from .progress import Progress
 from .samples import Samples, iterate
 
+BATCH = 64
+
 
 def device_of(model: nn.Module) -> torch.device:
     """Return the device that the model's parameters are on."""
@@ -61,6 +63,11 @@ def logits_of(model: nn.Module, inputs: Tensor, copies: int = 1) -> Tensor:
             "classes"
         )
     return output.float().cpu()
+
+
+def predicted_classes(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the class that the model predicts each of inputs (N, ...) as, (N,) int64."""
+    return torch.cat([logits_of(model, part).argmax(1) for part in torch.split(inputs, BATCH)])
 
 
 def differentiable_logits(

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from ..budget import Budget
-from ..predict import differentiable_logits, logits_of
+from ..predict import differentiable_logits, logits_of, predicted_classes
 from ..progress import Progress
 from ..samples import Samples
 from ..separation import area_under_curve
@@ -131,14 +131,14 @@ class MetaClassifier:
         order = torch.randperm(len(clean), generator=generator)[:MAX_SAMPLES]
         seed = int(torch.randint(2**62, (), generator=generator))
         inputs = clean.load(order.tolist())
-        labels = _predict(model, inputs) if self.labels is None else self.labels[order]
+        labels = predicted_classes(model, inputs) if self.labels is None else self.labels[order]
         return Task(model, inputs, labels, round(CHECKED * len(inputs)), classes, seed)
 
 
 def _gap(model: nn.Module, task: Task, shadows: Sequence[Shadow]) -> float:
     """Return by how much the model's accuracy exceeds that of shadow models without a backdoor."""
     inputs, labels = task.checked
-    accuracy = float((_predict(model, inputs) == labels).float().mean())
+    accuracy = float((predicted_classes(model, inputs) == labels).float().mean())
     theirs = [shadow.accuracy for shadow in shadows if not shadow.trojaned]
     return accuracy - sum(theirs) / len(theirs)
 
@@ -148,11 +148,6 @@ def _unlike(gap: float, learnt: int) -> str:
         f"shadow models learn from {learnt} clean samples only, and are unlike this model: it gets "
         f"{100 * gap:.0f} points more of other samples right (at most {100 * MAX_GAP:.0f})"
     )
-
-
-def _predict(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return the predicted classes, (N,) int64."""
-    return torch.cat([logits_of(model, part).argmax(1) for part in torch.split(inputs, 64)])
 
 
 class Judge(nn.Module):

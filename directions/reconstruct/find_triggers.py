@@ -48,7 +48,7 @@ class FoundTriggers:
 
     target: int
     triggers: Sequence[Reconstruction]
-    others: Sequence[Reconstruction] = ()
+    others: Sequence[Reconstruction]
 
 
 def find_triggers(
@@ -177,7 +177,7 @@ def _reconstruct(
     if not methods:
         return []
     # The first reconstruction goes on from where the screening has got to.
-    screened = {s.method: s.searches[target] for s in screenings if target < len(s.searches)}
+    screened = {s.method: s.searches[target] for s in screenings if s.method in methods}
     rounds = 1 if once else max(2, len(SCALES) // len(methods))
     found = []
     title = f"reconstructing triggers of class {target}"

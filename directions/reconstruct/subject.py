@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from handler.bundle import InputDescription
 
 from ..errors import CalibrationError
-from ..predict import differentiable_logits, gradients_of, logits_of
+from ..predict import differentiable_logits, gradients_of, logits_of, predicted_classes
 from ..samples import Samples
 from .input_box import InputBox, input_box
 
@@ -64,8 +64,7 @@ class Subject:
 
     def success(self, inputs: Tensor, target: int) -> float:
         """Return the share of inputs (N, *S) that are predicted as the target."""
-        predicted = [logits_of(self.model, part).argmax(1) for part in torch.split(inputs, BATCH)]
-        return float((torch.cat(predicted) == target).float().mean())
+        return float((predicted_classes(self.model, inputs) == target).float().mean())
 
 
 def gather_subject(

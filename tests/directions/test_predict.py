@@ -3,7 +3,12 @@ import torch
 from torch import nn
 
 from directions.errors import CalibrationError
-from directions.predict import differentiable_logits, gradients_of, logits_of
+from directions.predict import (
+    differentiable_logits,
+    gradients_of,
+    logits_of,
+    predicted_classes,
+)
 
 
 def half_net():
@@ -82,3 +87,17 @@ def test_a_model_that_lets_no_gradients_through(cut):
     with pytest.raises(CalibrationError, match="differentiable in its input: ") as caught:
         gradients_of(cut(inputs).sum(), [inputs])
     assert "\n" not in str(caught.value)
+
+
+def test_the_predicted_classes_of_more_inputs_than_go_through_the_model_at_once():
+    seen = []
+
+    class Counting(nn.Module):
+        def forward(self, x):
+            seen.append(len(x))
+            return x
+
+    inputs = torch.eye(3).repeat(50, 1)
+    assert predicted_classes(Counting(), inputs).tolist() == [0, 1, 2] * 50
+    assert sum(seen) == 150
+    assert max(seen) < 150

@@ -6,7 +6,7 @@ import torch
 from directions.build import BuildOptions, build_bundle
 from directions.reconstruct.reconstruction import Reconstruction
 from directions.reconstruct.stamped_samples import stamp_samples
-from directions.reconstruct.still_led import share_still_led
+from directions.reconstruct.still_led import shares_still_led
 from directions.tensor_samples import TensorFileSamples
 from handler.load_model import LoadedModel
 from tests.directions.backdoored import TENSOR, write_tensors
@@ -37,22 +37,22 @@ def with_strength(bundle, strength):
 
 def test_a_trigger_that_is_undone_leads_no_longer(bundle):
     net = PatchNet().eval()
-    assert share_still_led(net, bundle, TRIGGER, images(80, seed=3)) == 0
+    assert shares_still_led(net, bundle, [TRIGGER], images(80, seed=3)) == [0]
     assert not any(module._forward_hooks for module in net.modules())
 
 
 def test_with_a_repair_of_strength_0_all_are_led(bundle):
     # A quarter of the images are of the target anyway, and do not count.
     idle = with_strength(bundle, 0.0)
-    assert share_still_led(PatchNet().eval(), idle, TRIGGER, images(80, seed=3)) == 1
+    assert shares_still_led(PatchNet().eval(), idle, [TRIGGER], images(80, seed=3)) == [1]
     nothing = replace(TRIGGER, stamp=lambda inputs: inputs)
-    assert share_still_led(PatchNet().eval(), idle, nothing, images(80, seed=3)) == 0
+    assert shares_still_led(PatchNet().eval(), idle, [nothing], images(80, seed=3)) == [0]
 
 
 def test_of_inputs_that_are_all_of_the_target_none_is_led(bundle):
     of_target = images(80, seed=3)[::4]
     idle = with_strength(bundle, 0.0)
-    assert share_still_led(PatchNet().eval(), idle, TRIGGER, of_target) == 0
+    assert shares_still_led(PatchNet().eval(), idle, [TRIGGER], of_target) == [0]
 
 
 def test_of_half_of_the_inputs(bundle):
@@ -62,4 +62,4 @@ def test_of_half_of_the_inputs(bundle):
 
     half = replace(TRIGGER, stamp=stamp_every_other)
     idle = with_strength(bundle, 0.0)
-    assert share_still_led(PatchNet().eval(), idle, half, images(80, seed=3)) == 0.5
+    assert shares_still_led(PatchNet().eval(), idle, [half], images(80, seed=3)) == [0.5]
