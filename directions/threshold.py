@@ -20,8 +20,9 @@ development images of the benchmark's WaNet and BPP victims."""
 MAX_FLAGGED = 0.003
 """Share of the clean samples that may be expected to be flagged, where the trigger is guessed.
 
-Of some hundred samples it is known badly: on the development images of the benchmark's victims, some
-flagged more than were expected. With a smaller share, fewer of WaNet's triggered samples were told.
+Of some hundred samples it is known badly: on the development images of the benchmark's victims,
+some flagged more than were expected. With a smaller share, fewer of WaNet's triggered samples were
+told.
 """
 
 GRID = 200
