@@ -20,7 +20,7 @@ from .by_target import by_target
 from .calibration import Calibration
 from .candidates import candidate_layers
 from .choice import Choice
-from .class_index import ClassIndex
+from .class_index import ClassIndex, why_unknown
 from .errors import CalibrationError
 from .evidence import Evidence
 from .folds import FOLDS, assign_folds
@@ -33,7 +33,7 @@ from .repairs import REPAIRS
 from .samples import Samples
 from .search import Search
 from .statistics import collect_statistics
-from .target import TargetFinding
+from .target import TargetFinding, check_target
 from .unrepaired import find_where_led, refuse_swapped
 
 MIN_TRIGGERED = 2 * FOLDS
@@ -108,11 +108,11 @@ def build_bundle(
         triggered_logits = predict_logits(model, triggered, range(len(triggered)), progress)
     index = ClassIndex.find([clean, triggered], classes, names_file)
     labels = [None if index is None else index.labels(s) for s in (clean, triggered)]
-    if index is None:
-        tell(
-            f"labels: not used: the folders do not say which of {classes} classes they are; "
-            "accuracy is agreement with the model's own predictions"
-        )
+    if labels[0] is None:
+        unknown = "of the clean samples none are known"
+        if index is None:
+            unknown = f"not used: {why_unknown([clean, triggered], classes)}"
+        tell(f"labels: {unknown}; clean accuracy is agreement with the model's own predictions")
     predictions = [clean_logits.argmax(1), triggered_logits.argmax(1)]
     refuse_swapped(evidence, labels, predictions)
     finding = _find_target(evidence, labels, predictions, classes, options)
@@ -231,8 +231,8 @@ def _find_target(
     given = options.target
     if options.several:
         return TargetFinding(options.several[0], single=False, several=options.several)
-    if given is not None and not 0 <= given < classes:
-        raise CalibrationError(f"target {given}: the model has the classes 0 to {classes - 1}")
+    if given is not None:
+        check_target(given, classes)
     found = find_where_led(evidence, labels, predictions, classes)
     if given is not None:
         return TargetFinding(given, single=found is None or found.single)

@@ -13,6 +13,9 @@ from torch import Tensor
 from .errors import SamplesError
 from .samples import Samples
 
+SHOWN = 3
+"""Folders, to a person."""
+
 
 @dataclass(frozen=True)
 class ClassIndex:
@@ -47,7 +50,7 @@ class ClassIndex:
         Raises:
             SamplesError: `index_to_name.json` does not say which class a folder is.
         """
-        names = sorted({name for group in groups for name in group.class_names or ()})
+        names = _folder_names(groups)
         if not names:
             return cls({}, classes)
         if names_file is not None and names_file.is_file():
@@ -84,6 +87,17 @@ class ClassIndex:
                 f"0 to {self.classes - 1}"
             )
         return labels
+
+
+def why_unknown(groups: Sequence[Samples], classes: int) -> str:
+    """Return what to tell a person where `ClassIndex.find` finds none."""
+    names = _folder_names(groups)
+    shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    return f"the folders ({shown}) do not say which of the model's {classes} classes they are"
+
+
+def _folder_names(groups: Sequence[Samples]) -> list[str]:
+    return sorted({name for group in groups for name in group.class_names or ()})
 
 
 def _only_index(name: str, known: dict[str, list[int]], names_file: Path) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .class_index import ClassIndex
+from .class_index import ClassIndex, why_unknown
 from .errors import SamplesError
 from .samples import Samples
 
@@ -28,9 +28,9 @@ def require_labels(
     index = ClassIndex.find(groups, classes, names_file)
     if index is None:
         raise SamplesError(
-            f"{groups[0].source}: the folders do not say which of the model's {classes} classes "
-            "they are: expected one folder per class (an empty one will do), "
-            f"{classes} in all, or index_to_name.json beside the configuration"
+            f"{groups[0].source}: {why_unknown(groups, classes)}: expected one folder per class "
+            f"(an empty one will do), {classes} in all, or index_to_name.json beside the "
+            "configuration"
         )
     labels = []
     for samples in groups:

@@ -90,6 +90,8 @@ class Figures:
             cells = ["?", "?"] if values is None else [f"{v:.2%}" for v in values]
             lines.append(f"{name:22}{cells[0]:>10}{cells[1]:>10}")
         lines[2] += f"   led to {class_list((self.target, *self.other_targets))}"
+        if self.recovered_accuracy is None:
+            lines[-1] += "   of the triggered inputs, the true classes are not known"
         if self.ceiling is not None:
             lines[-1] += f"   of {self.ceiling:.2%}, the accuracy on the clean partners"
         # Beside other targets, the triggered inputs of every class count.

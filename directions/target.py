@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .errors import CalibrationError
+
 MIN_GAIN = 0.15
 """Share of predictions that a trigger must turn to one class, or make wrong, at least."""
 
@@ -54,6 +56,16 @@ class Predictions:
         if wrong_only and self.expected is not None:
             counted = counted[counted != self.expected]
         return torch.bincount(counted, minlength=classes).double() / len(self.predicted)
+
+
+def check_target(target: int, classes: int) -> None:
+    """Refuse a target that is no class of the model.
+
+    Raises:
+        CalibrationError: saying which classes there are.
+    """
+    if not 0 <= target < classes:
+        raise CalibrationError(f"target {target}: the model has the classes 0 to {classes - 1}")
 
 
 def find_target(clean: Predictions, triggered: Predictions, classes: int) -> TargetFinding | None:

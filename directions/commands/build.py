@@ -47,7 +47,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--split-by",
         choices=("activation-clustering", "spectral-signatures", "mahalanobis"),
-        default="activation-clustering",
         help="how to find the triggered samples of a --pool, or among those that --refine is given "
         "(default: activation-clustering)",
     )
@@ -66,10 +65,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--budget",
         type=float,
         metavar="SECONDS",
-        help="of --reconstruct, for its searches: no more are then started, and a bundle is built "
-        "from the triggers found so far. Where no method has compared all classes by then and "
-        "found one that stands out, there is none: name the --target, or give more (default: no "
-        "limit)",
+        help="of --reconstruct, for its searches, one after the other, those of all in the order "
+        "in which they are listed there: no more are then started, and a bundle is built from the "
+        "triggers found so far. Where no method has compared all classes by then and found one "
+        "that stands out, there is none: name a quicker search, as additive, or the --target, or "
+        "give more (default: no limit)",
     )
     parser.add_argument(
         "--layers",
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     from ..report import check_report_folder, write_reports
     from ..save_bundle import save_bundle
     from ..write_file import check_writable
-    from .build_sources import clean_to_search, gather, searches
+    from .build_sources import check_source, clean_to_search, gather, searches
     from .checks import check_seed
 
     check_environment()
@@ -132,8 +132,7 @@ def run(args: argparse.Namespace) -> int:
     sought = searches(args)
     settings = read_search_settings(args, (*sought.methods, *sought.otherwise))
     check_seed(args.seed)
-    if args.refine is not None and args.triggered is None:
-        raise CalibrationError("--refine: expected beside --triggered, which it cleans")
+    check_source(args)
     if args.output.suffix != ".safetensors":
         raise CalibrationError(f"--output {args.output}: expected a name ending in .safetensors")
     check_writable(args.output)

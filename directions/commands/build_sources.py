@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ..samples import Samples
 
 
+SPLIT_BY = "activation-clustering"
+"""A name in `directions.pool.methods.METHODS`, where nobody gives another."""
+
+
 class Gathered(NamedTuple):
     """What a bundle is built from.
 
@@ -56,6 +60,23 @@ def searches(args: argparse.Namespace) -> Searches:
     if args.reconstruct == "all":
         return Searches(AFFORDABLE, OTHERWISE)
     return Searches([args.reconstruct])
+
+
+def check_source(args: argparse.Namespace) -> None:
+    """Refuse flags of another source of evidence than the one that is given.
+
+    Raises:
+        CalibrationError: naming the flag.
+    """
+    from ..errors import CalibrationError
+
+    if args.refine is not None and args.triggered is None:
+        raise CalibrationError("--refine: expected beside --triggered, which it cleans")
+    if args.split_by is not None and args.pool is None and args.refine is None:
+        raise CalibrationError(
+            f"--split-by {args.split_by}: expected beside --pool or --refine, whose samples it "
+            "splits"
+        )
 
 
 def gather(
@@ -120,15 +141,20 @@ def _from_pool(
     from ..pool.split import split_pool
     from ..pool.split_report import write_split_report
     from ..pool.unlabelled import UnlabelledSamples
+    from ..predict import logits_of
     from ..samples import open_samples
+    from ..target import check_target
 
     pool = open_samples(args.pool, config)
     description = pool.describe_input(config)
+    example = description.example()
+    if options.target is not None:
+        check_target(options.target, logits_of(loaded.model, example).shape[1])
     split = split_pool(
         loaded.model,
         pool,
-        description.example(),
-        args.split_by,
+        example,
+        args.split_by or SPLIT_BY,
         layers=options.layers,
         clean=clean,
         generator=torch.Generator().manual_seed(args.seed),
@@ -172,7 +198,7 @@ def _from_quarantine(
         open_samples(args.triggered, config),
         clean,
         description.example(),
-        args.split_by,
+        args.split_by or SPLIT_BY,
         targets=first.targets if options.target is None else (options.target,),
         layers=options.layers,
         seed=args.seed,

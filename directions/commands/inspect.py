@@ -100,7 +100,7 @@ def _inspect(args: argparse.Namespace) -> int:
     from handler.load_model import load_model
 
     from ..budget import Budget
-    from ..class_index import ClassIndex
+    from ..class_index import ClassIndex, why_unknown
     from ..environment import check_environment
     from ..errors import CalibrationError
     from ..inspection.anomaly_picture import check_picture_folder, write_pictures
@@ -144,6 +144,8 @@ def _inspect(args: argparse.Namespace) -> int:
     description = clean.describe_input(config)
     classes = logits_of(model, description.example()).shape[1]
     index = ClassIndex.find([clean], classes, names_file(args))
+    if index is None:
+        print(f"labels: not used: {why_unknown([clean], classes)}")
     print("methods: " + ", ".join(names) + ("" if args.method else " (what is affordable)"))
     if otherwise:
         print("where these find nothing: " + ", ".join(otherwise))
@@ -190,7 +192,10 @@ def _check(args: argparse.Namespace, names: list[str]) -> None:
         if name not in METHODS:
             raise CalibrationError(f"--method {name}: expected one of {', '.join(METHODS)}")
         if args.clean is None and METHODS[name].needs_images:
-            raise CalibrationError(f"--method {name} needs clean samples: give --clean")
+            raise CalibrationError(
+                f"--clean: expected clean samples, which {name} needs; without any, give --method "
+                "deepinspect, which recovers images from the model"
+            )
     if args.shadows < MIN_SHADOWS:
         raise CalibrationError(f"--shadows {args.shadows}: expected at least {MIN_SHADOWS}")
     if args.budget is not None and not args.budget > 0:

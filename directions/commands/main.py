@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from . import COMMANDS
 
@@ -14,9 +15,17 @@ CLOSED_PIPE = 141
 """As of a command that SIGPIPE has ended; 1 would be a finding of `inspect`."""
 
 
-def build_parser() -> argparse.ArgumentParser:
+class OneLineParser(argparse.ArgumentParser):
+    """Tells what is wrong in one line, as everything else here does, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> OneLineParser:
     """Return the parser with one subparser for each command."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="torchserve-fire",
         description="Repair backdoored image classifiers at inference time, inside TorchServe.",
         allow_abbrev=False,

@@ -15,7 +15,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "fine-tune": TRAINING,
     "prune": ("accuracy_loss",),
     "fine-prune": ("accuracy_loss", *TRAINING),
-    "orthogonalize": ("bundle",),
+    "orthogonalize": ("bundle", "accuracy_loss"),
 }
 """What each method takes beside the clean samples."""
 
@@ -81,7 +81,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=float,
         metavar="SHARE",
         help="of the clean accuracy that pruning may cost, as measured on half of the clean "
-        f"samples (default: {ACCURACY_LOSS})",
+        "samples; of orthogonalize, as measured on all: new weights that cost more are not "
+        f"written (default: {ACCURACY_LOSS})",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
     parser.add_argument(

@@ -126,7 +126,7 @@ class Verdict:
 def _cells(run: Run) -> tuple[str, ...]:
     inspection, chance = run.inspection, run.chance
     classes = ", ".join(map(str, inspection.suspects)) or "-"
-    index = "-" if inspection.index is None else f"{float(inspection.index.max()):.1f}"
+    index = "-" if inspection.index is None else f"{float(inspection.index.max()):.2f}"
     seldom = "-" if chance is None else f"{100 * chance:.1f} %"
     seconds = f"{run.seconds:.0f}"
     return (inspection.method, run.words, classes, index, seldom, seconds)

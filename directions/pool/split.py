@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..candidates import candidate_layers
 from ..errors import CalibrationError, NoTriggerError
+from ..metrics import class_list
 from ..progress import Progress
 from ..samples import Samples
 from ..target import MAX_TARGETS
@@ -18,6 +19,9 @@ from .class_groups import LEAST, ClassGroups, find_class_groups
 from .last_layer import LastLayer, read_last_layer
 from .methods import METHODS
 from .triggered_side import TriggeredSide
+
+FEW = 30
+"""Samples of a group that now and then is one by chance alone."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,11 @@ def split_pool(
     if not targets:
         raise NoTriggerError(
             f"{pool.source}: among {len(pool)} samples, {method} finds none that are triggered"
+        )
+    if small := [c for c in targets if int(flagged[read.predicted == c].sum()) < FEW]:
+        tell(
+            f"predicted as {class_list(small)}: fewer than {FEW} may look so by chance: look at "
+            "them (build --report shows them), or give a larger pool"
         )
     return Split(read.predicted, scores, flagged, tuple(targets))
 

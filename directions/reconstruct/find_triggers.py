@@ -15,6 +15,7 @@ from ..budget import Budget
 from ..errors import CalibrationError, NoTriggerError
 from ..progress import Progress
 from ..samples import Samples
+from ..target import check_target
 from .methods import METHODS
 from .moved_patch import moved_where_it_leads
 from .reconstruction import Reconstruction, advance_within, reconstruction_of
@@ -99,10 +100,8 @@ def find_triggers(
         NoTriggerError: no class stands out.
     """
     subject = gather_subject(model, clean, description, seed)
-    if target is not None and not 0 <= target < subject.classes:
-        raise CalibrationError(
-            f"target {target}: the model has the classes 0 to {subject.classes - 1}"
-        )
+    if target is not None:
+        check_target(target, subject.classes)
     if target is None and subject.classes < MIN_CLASSES:
         raise CalibrationError(
             f"{type(model).__name__}: {subject.classes} classes, expected at least {MIN_CLASSES} "
@@ -209,8 +208,8 @@ def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:
     silent = [s for s in screenings if s.index is None]
     if silent:
         raise CalibrationError(
-            f"{clean.source}: the classes could not be compared by {silent[0].method}: "
-            f"{silent[0].why_no_index}"
+            f"{clean.source}: the classes could not be compared by "
+            f"{silent[0].method}: {silent[0].why_no_index}{_nor(silent[1:])}"
         )
     nearest, index = max(indexed, key=lambda each: float(each[1].max()))
     target = int(index.argmax())
@@ -219,6 +218,10 @@ def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:
         f"there is no sign of a trigger (nearest: class {target} by {_describe(nearest, target)}; "
         f"above {nearest.threshold:g} it stands out, where it leads {SUCCESS:.0%} there)"
     )
+
+
+def _nor(others: Sequence[Screening]) -> str:
+    return f"; nor by {', '.join(s.method for s in others)}" if others else ""
 
 
 def _describe(screening: Screening, target: int) -> str:

@@ -7,4 +7,5 @@ RATE = 0.01
 """BackdoorBench's learning rate."""
 
 ACCURACY_LOSS = 0.1
-"""Share of its clean accuracy that pruning may cost, before fine-tuning: BackdoorBench's bound."""
+"""Share of its clean accuracy that pruning may cost, before fine-tuning: BackdoorBench's bound.
+Likewise of projecting a direction out."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..predict import predict_logits
+from ..progress import Progress
 from ..sample_views import SomeSamples
 from ..samples import Samples
 
@@ -29,6 +31,12 @@ class LabelledSamples:
     def load(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs (n, *input shape) and labels (n,) of the samples at `indices`, (n,)."""
         return self.samples.load(indices.tolist()), self.labels[indices]
+
+    def accuracy_of(self, model: nn.Module) -> float:
+        """Return the share of the samples that a model is right on, in [0, 1]."""
+        with Progress("measuring the clean accuracy", len(self)) as progress:
+            logits = predict_logits(model, self.samples, range(len(self)), progress)
+        return float((logits.argmax(1) == self.labels).double().mean())
 
     def halves(self, generator: torch.Generator) -> tuple[LabelledSamples, LabelledSamples]:
         """Return two halves, drawn at random, of which the second has the odd one."""

@@ -27,7 +27,7 @@ class Given:
         clean: labelled clean samples.
         generator: of the random numbers.
         schedule: how long and how fast to train.
-        accuracy_loss: share of its clean accuracy that pruning may cost.
+        accuracy_loss: share of its clean accuracy that pruning or projecting out may cost.
         bundle: whose directions to project out.
         tell: called with what was done, as lines for a person.
     """
@@ -68,7 +68,18 @@ def _fine_prune(model: nn.Module, given: Given) -> nn.Module:
 def _orthogonalize(model: nn.Module, given: Given) -> nn.Module:
     if given.bundle is None:
         raise SanitizeError("orthogonalize: expected a bundle, whose directions to project out")
-    return orthogonalize(model, given.bundle, given.clean.samples, tell=given.tell)
+    changed = orthogonalize(model, given.bundle, given.clean.samples, tell=given.tell)
+    before, after = (given.clean.accuracy_of(each) for each in (model, changed))
+    accuracy = f"accuracy on {len(given.clean)} clean samples {before:.2%}, then {after:.2%}"
+    if after < (1 - given.accuracy_loss) * before:
+        layers = ", ".join(dict.fromkeys(layer.name for layer in given.bundle.repairing_layers))
+        raise SanitizeError(
+            f"orthogonalize: {accuracy}, which is more than --accuracy-loss "
+            f"{given.accuracy_loss:g} allows: expected a bundle whose direction clean inputs do "
+            f"not need, as build --layers NAME --form clamp may find at a layer other than {layers}"
+        )
+    given.tell(accuracy)
+    return changed
 
 
 METHODS: Mapping[str, Method] = {

@@ -174,7 +174,7 @@ def test_a_missing_setting_is_named(field):
         ("a: 1", "handler: missing"),
         ("handler:", "handler: None, expected a map"),
         ("handler: [1]", "expected a map"),
-        ("a: [", "not a YAML file"),
+        ("a: [", "not a YAML file: line 1: expected the node content, but found '<stream end>'"),
         ("a: !!python/object/apply:os.getcwd []", "not a YAML file"),
         ("[" * 5000, "not a YAML file"),
     ],

@@ -168,6 +168,26 @@ def test_a_pool_without_triggered_samples_is_3_and_writes_nothing(tmp_path, caps
     assert [p for p in sorted(tmp_path.rglob("*")) if "__pycache__" not in str(p)] == before
 
 
+def test_a_target_that_is_no_class_is_told_before_a_pool_is_split(tmp_path, capsys, vector_model):
+    pool = pool_of(tmp_path / "s", "vector")
+    command = ["build", *vector_model, "--pool", pool.path, "--target", 4]
+    status, out, err = run(capsys, *command, "--output", tmp_path / "b.safetensors")
+    assert (status, out) == (2, "")
+    assert err == "torchserve-fire build: target 4: the model has the classes 0 to 3\n"
+
+
+def test_that_labels_are_not_known_is_told(tmp_path, capsys, vector_model):
+    pool = pool_of(tmp_path / "s", "vector")
+    command = ["build", *vector_model, "--pool", pool.path, "--output", tmp_path / "b.safetensors"]
+    out = run(capsys, *command)[1]
+    assert "\nlabels: of the clean samples none are known; clean accuracy is agreement with" in out
+    assert re.search(r"recovered accuracy +\? +\? +of the triggered inputs, the true classes", out)
+    sets = tensor_sets(tmp_path / "l", "vector")
+    out = run(capsys, "build", *vector_model, *samples(sets), *command[-2:])[1]
+    assert "labels: " not in out
+    assert "?" not in out
+
+
 @pytest.fixture
 def quarantine(tmp_path, capsys, vector_model):
     """A command that refines a first bundle from what it is said to have flagged, up to that."""
@@ -520,6 +540,7 @@ def test_what_fails_writes_nothing_and_keeps_the_old_file(tmp_path, capsys, vect
     [
         (["--target", "one"], "--target one: expected auto or a class index"),
         (["--target", "-1"], "--target -1"),
+        (["--split-by", "mahalanobis"], "--split-by mahalanobis: expected beside --pool or"),
         (["--target", "4"], "classes 0 to 3"),
         (["--layers", "rule"], "'rule'"),
         (["--layers", ""], "layer ''"),

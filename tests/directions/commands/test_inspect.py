@@ -110,6 +110,16 @@ def test_images(tmp_path, capsys, tiny_model):
     assert "saliency maps of 20 clean samples" in out
 
 
+def test_folders_that_do_not_say_their_class(tmp_path, capsys, tiny_model):
+    (tmp_path / "model" / "index_to_name.json").unlink()
+    write_images(tmp_path / "both" / "clean", [0, 1, 2, 3] * 5)
+    write_images(tmp_path / "both" / "triggered", [0, 1, 2, 3] * 5)
+    command = ["inspect", *tiny_model, "--method", "neuron-inspect", "--clean"]
+    said = "the folders (clean, triggered) do not say which of the model's 4 classes they are"
+    assert f"labels: not used: {said}\n" in run(capsys, *command, tmp_path / "both")[1]
+    assert "labels" not in run(capsys, *command, tmp_path / "both" / "clean")[1]
+
+
 RELATIVE = """
 from tests.directions.reconstruct import patch_net
 
@@ -199,7 +209,7 @@ def test_images_may_be_left_out_where_no_method_needs_them(tmp_path, capsys, tin
     command = ["inspect", *flags, "--config-file", tiny.config(tmp_path), "--method", "dreaming"]
     assert run(capsys, *command)[0] == 0
     assert seen == [(0, (0, 3, 8, 8), 4)]
-    assert "neuron-inspect needs clean samples" in refused(capsys, *command, "neuron-inspect")
+    assert "which neuron-inspect needs" in refused(capsys, *command, "neuron-inspect")
 
 
 @pytest.mark.parametrize(
@@ -259,7 +269,8 @@ def test_the_search_is_given_what_was_set(capsys, monkeypatch, backdoored, clean
 
 def test_samples_are_needed(capsys, backdoored):
     message = refused(capsys, *backdoored, "--method", "meta-classifier")
-    assert "--method meta-classifier needs clean samples: give --clean" in message
+    assert "--clean: expected clean samples, which meta-classifier needs; without any" in message
+    assert "deepinspect" in refused(capsys, *backdoored)
 
 
 def test_a_model_that_was_named_twice_is_inspected_once(capsys, backdoored, clean):

@@ -115,7 +115,9 @@ def test_wrong_usage_is_2(capsys, arguments):
     assert caught.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "usage: torchserve-fire" in err
+    assert err.startswith("torchserve-fire")
+    assert err.count("\n") == 1
+    assert "--help)" in err
 
 
 def test_flags_are_not_abbreviated():

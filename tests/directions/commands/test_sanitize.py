@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -5,6 +7,8 @@ from safetensors.torch import save_file
 from directions.commands.main import main
 from directions.commands.sanitize import OPTIONS
 from directions.sanitize.methods import METHODS
+from directions.save_bundle import save_bundle
+from handler.bundle import load_bundle
 from handler.digest import file_sha256
 from handler.load_model import load_model, load_weights
 from tests.directions.backdoored import write_images
@@ -105,6 +109,7 @@ def test_package_takes_the_new_weights(tmp_path, capsys, tiny, command):
 def test_orthogonalized_weights(tmp_path, capsys, command, linear_bundle):
     out = run(capsys, *command, "--method", "orthogonalize", "--bundle", linear_bundle)
     assert "features.linear: projected out of features.linear" in out
+    assert "\naccuracy on 40 clean samples 100.00%, then 100.00%\n" in out
     table = out.splitlines()[-4:]
     assert table[0].split()[2:4] == ["100.00%", "100.00%"]
     assert table[1].split()[3:5] == ["100.00%", "0.00%"]
@@ -206,6 +211,20 @@ def test_bundles_that_do_not_serve(tmp_path, capsys, tiny, command, bundle, name
     arguments = ["--method", "orthogonalize", "--bundle", path]
     assert named in refused(capsys, *command, *arguments)
     assert not (tmp_path / "new.pth").exists()
+
+
+def test_weights_that_cost_too_much_are_not_written(tmp_path, capsys, command, linear_bundle):
+    # Which of two quadrants is the brighter: by this the model tells two of its classes.
+    (layer,) = (bundle := load_bundle(linear_bundle)).layers
+    repairing = replace(layer.repairing, direction=torch.tensor([1.0, -1, 0, 0, 0]))
+    layers = (replace(layer, repairing=repairing),)
+    save_bundle(replace(bundle, layers=layers), linear_bundle)
+    arguments = [*command, "--method", "orthogonalize", "--bundle", linear_bundle]
+    message = refused(capsys, *arguments)
+    assert "accuracy on 40 clean samples 100.00%, then 75.00%, which is more than" in message
+    assert "at a layer other than features.linear" in message
+    assert not (tmp_path / "new.pth").exists()
+    assert "then 75.00%\n" in run(capsys, *arguments, "--accuracy-loss", "0.25")
 
 
 def test_what_fails_keeps_the_old_file(tmp_path, capsys, command):

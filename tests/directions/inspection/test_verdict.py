@@ -59,7 +59,7 @@ def test_the_table():
     lines = verdict(FOUND, SILENT, QUIET).table()
     assert lines[0].split() == ["method", "verdict", "class", "index", "by", "chance", "seconds"]
     cells = lines[1].split()
-    assert cells[:5] == ["saliency", "found", "1,", "4", "8.0"]
+    assert cells[:5] == ["saliency", "found", "1,", "4", "8.00"]
     assert cells[-1] == "1"
     assert "could not tell" in lines[2]
     assert lines[3].strip() == "needs maps"

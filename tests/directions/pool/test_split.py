@@ -32,8 +32,12 @@ def test_the_triggered_samples_are_found(tmp_path, kind, method):
 
 @pytest.mark.parametrize("triggered", [12, 120])
 def test_few_and_many(tmp_path, triggered):
-    pool = pool_of(tmp_path, "vector", triggered=triggered)
-    assert torch.equal(split(backdoored("vector"), pool).flagged, pool.triggered)
+    pool, told = pool_of(tmp_path, "vector", triggered=triggered), []
+    found = split(backdoored("vector"), pool, tell=told.append)
+    assert torch.equal(found.flagged, pool.triggered)
+    # Of few, chance is named.
+    assert [line for line in told if "by chance" in line] == told[1:]
+    assert len(told) == (2 if triggered == 12 else 1)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -265,6 +265,13 @@ def test_when_the_time_is_over_in_the_screening(tmp_path, timed):
     assert [search.steps for search in timed] == [60, 60, 20]
 
 
+def test_searches_without_any_time_are_named(tmp_path, timed, monkeypatch):
+    both = settings_module.METHODS | {"smooth": settings_module.METHODS["additive"]}
+    monkeypatch.setattr(settings_module, "METHODS", both)
+    with pytest.raises(CalibrationError, match=r"2 of 4 classes.*--budget; nor by smooth$"):
+        find(clean_samples(tmp_path), methods=["additive", "smooth"], budget=Budget(130))
+
+
 def test_what_one_method_found_in_time_is_taken(tmp_path, timed, monkeypatch):
     both = settings_module.METHODS | {"smooth": settings_module.METHODS["additive"]}
     monkeypatch.setattr(settings_module, "METHODS", both)
