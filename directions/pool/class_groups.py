@@ -1,4 +1,4 @@
-"""Two groups among the samples of one predicted class, where these really lie apart."""
+"""Two groups among the samples of one predicted class, and whether these really lie apart."""
 
 from __future__ import annotations
 
@@ -10,21 +10,13 @@ import numpy.typing as npt
 from .arrays import Matrix, Vector
 from .held_out_scores import held_out_scores
 from .methods import Method
-from .two_groups import fit_two_groups
+from .two_groups import TwoGroups, fit_two_groups
 
 MIN_GROUP = 8
 """The fewest triggered samples that a build takes."""
 
 LEAST = 2 * MIN_GROUP
 """Samples of a class that may be two groups."""
-
-MAX_OVERLAP = 0.025
-"""Share of samples that may lie on the wrong side of the gap."""
-
-MIN_GAIN = 0.25
-"""Of the Bayesian information criterion, for each sample. On development images of the
-benchmark's victims, classes with triggered samples come to .4 and more with nearly every method;
-hardly any other class comes to this together with so little overlap."""
 
 ROUNDS = 4
 
@@ -35,18 +27,30 @@ class ClassGroups:
 
     Attributes:
         scores: what the method says of each, (n,).
-        upper: which belong to the second of two groups, (n,) bool; None where there are no two
-            groups that lie apart.
+        groups: the two groups that they are, if they are two; None where there are too few samples
+            for two groups.
     """
 
     scores: Vector
-    upper: npt.NDArray[np.bool_] | None
+    groups: TwoGroups | None
+
+    def apart(self, max_overlap: float, min_gain: float) -> npt.NDArray[np.bool_] | None:
+        """Return which samples belong to the second group, (n,) bool; None where there is no gap.
+
+        Args:
+            max_overlap: share of samples that may lie on the wrong side of it.
+            min_gain: of the Bayesian information criterion, for each sample.
+        """
+        found = self.groups
+        if found is None or found.overlap > max_overlap or found.gain < min_gain:
+            return None
+        return found.upper
 
 
 def find_class_groups(
     features: Matrix, clean: Matrix | None, method: Method, seed: int
 ) -> ClassGroups:
-    """Score the samples of a predicted class and see whether they are two groups.
+    """Score the samples of a predicted class and find the two groups that they may be.
 
     The two groups of the scores are a guess. From it, discriminants score the samples that they
     were not fitted on, and the two groups of these scores are the next guess. A class that was only
@@ -70,8 +74,7 @@ def find_class_groups(
         before, guess = guess, found.upper
         if np.array_equal(before, guess):
             break
-    apart = _are_enough(guess) and found.overlap <= MAX_OVERLAP and found.gain >= MIN_GAIN
-    return ClassGroups(scores, found.upper if apart else None)
+    return ClassGroups(scores, found if _are_enough(guess) else None)
 
 
 def _are_enough(upper: npt.NDArray[np.bool_]) -> bool:

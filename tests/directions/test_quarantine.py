@@ -3,6 +3,9 @@ import torch
 from PIL import Image
 
 from directions.errors import CalibrationError, NoTriggerError, SamplesError
+from directions.pool.class_groups import find_class_groups
+from directions.pool.methods import METHODS as POOL_METHODS
+from directions.pool.split import MAX_OVERLAP, MIN_GAIN
 from directions.quarantine import clean_quarantine
 from directions.samples import open_samples
 from directions.tensor_samples import TensorFileSamples
@@ -10,7 +13,7 @@ from handler.config import HandlerConfig
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, stamp_second, write_tensors
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.messages import one_line
-from tests.directions.pool.pools import METHODS
+from tests.directions.pool.pools import METHODS, two_blobs
 
 OF_TARGET, OF_OTHERS = torch.zeros(80, dtype=torch.int64), labels_of(80)[labels_of(80) != 0]
 
@@ -81,6 +84,27 @@ def test_it_is_told_why_samples_are_left_out(tmp_path):
 def test_clean_samples_alone_do_not_hold_together(tmp_path, method):
     with pytest.raises(NoTriggerError, match=r"quarantine\.npz: .*apart from clean ones"):
         clean_up(tmp_path, "vector", [falsely_flagged("vector", 25)], method=method)
+
+
+@pytest.mark.parametrize(("distance", "apart"), [(3.4, True), (0.0, False)])
+def test_a_narrow_gap_will_do_where_known_clean_samples_are_on_one_side(tmp_path, distance, apart):
+    features, moved = two_blobs(60, 40, apart=distance)
+    of_a_pool = find_class_groups(features, None, POOL_METHODS[METHODS[0]], 0)
+    assert of_a_pool.apart(MAX_OVERLAP, MIN_GAIN) is None
+    clean, quarantine = (
+        TensorFileSamples(write_tensors(tmp_path / f"{i}.npz", torch.tensor(part).float()))
+        for i, part in enumerate((features[~moved], features[moved]))
+    )
+    head = torch.nn.Linear(20, 3)
+    torch.nn.init.zeros_(head.weight)
+    with torch.no_grad():
+        head.bias.copy_(torch.tensor([1.0, 0, 0]))
+    given = (head, quarantine, clean, torch.zeros(1, 20), METHODS[0])
+    if not apart:
+        with pytest.raises(NoTriggerError, match="do not lie together"):
+            clean_quarantine(*given, targets=(0,), seed=0)
+        return
+    assert len(clean_quarantine(*given, targets=(0,), seed=0).kept) >= 35
 
 
 def test_one_clean_sample_that_is_sent_again_and_again_is_one(tmp_path):

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from directions.pool.class_groups import MIN_GROUP, find_class_groups
+from directions.pool.class_groups import MIN_GROUP, ClassGroups, find_class_groups
 from directions.pool.held_out_scores import held_out_scores
 from directions.pool.methods import METHODS
+from directions.pool.split import MAX_OVERLAP, MIN_GAIN
+from directions.pool.two_groups import TwoGroups
 from tests.directions.pool import pools
 
 
@@ -13,26 +15,36 @@ def test_groups_that_lie_apart(name, second):
     features, moved = pools.two_blobs(100, second)
     found = find_class_groups(features, None, METHODS[name], 0)
     assert found.scores.shape == (100 + second,)
-    assert np.array_equal(found.upper, moved) or np.array_equal(found.upper, ~moved)
+    upper = found.apart(MAX_OVERLAP, MIN_GAIN)
+    assert np.array_equal(upper, moved) or np.array_equal(upper, ~moved)
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", METHODS)
 def test_one_cloud_is_not_two_groups(name, seed):
     features = pools.blob(200, 30, seed) * np.linspace(3, 0.1, 30)
-    assert find_class_groups(features, None, METHODS[name], seed).upper is None
+    found = find_class_groups(features, None, METHODS[name], seed)
+    assert found.apart(MAX_OVERLAP, MIN_GAIN) is None
+
+
+def test_what_is_asked_of_a_gap():
+    groups = TwoGroups(gain=0.2, overlap=0.03, upper=np.array([False, True]))
+    found = ClassGroups(np.zeros(2), groups)
+    assert found.apart(0.03, 0.2) is groups.upper
+    assert found.apart(0.029, 0.2) is None
+    assert found.apart(0.03, 0.21) is None
 
 
 def test_too_few_samples_for_two_groups():
     features, _ = pools.two_blobs(MIN_GROUP, MIN_GROUP - 1)
     found = find_class_groups(features, None, METHODS["spectral-signatures"], 0)
-    assert found.upper is None
+    assert found.groups is None
     assert not found.scores.any()
 
 
 def test_samples_that_are_all_the_same():
     for name in METHODS:
-        assert find_class_groups(np.ones((40, 5)), None, METHODS[name], 0).upper is None
+        assert find_class_groups(np.ones((40, 5)), None, METHODS[name], 0).groups is None
 
 
 def test_a_discriminant_finds_no_gap_in_noise_that_was_cut_at_random():
