@@ -99,12 +99,12 @@ def test_a_narrow_gap_will_do_where_known_clean_samples_are_on_one_side(tmp_path
     torch.nn.init.zeros_(head.weight)
     with torch.no_grad():
         head.bias.copy_(torch.tensor([1.0, 0, 0]))
-    given = (head, quarantine, clean, torch.zeros(1, 20), METHODS[0])
+    given = (torch.nn.Sequential(head), quarantine, clean, torch.zeros(1, 20), METHODS[0])
     if not apart:
         with pytest.raises(NoTriggerError, match="do not lie together"):
-            clean_quarantine(*given, targets=(0,), seed=0)
+            clean_quarantine(*given, targets=(0,), layers=["0"], seed=0)
         return
-    assert len(clean_quarantine(*given, targets=(0,), seed=0).kept) >= 35
+    assert len(clean_quarantine(*given, targets=(0,), layers=["0"], seed=0).kept) >= 35
 
 
 def test_one_clean_sample_that_is_sent_again_and_again_is_one(tmp_path):
