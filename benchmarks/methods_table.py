@@ -81,7 +81,7 @@ def methods_table(
         "orthogonalize": (
             "orthogonalizing",
             "200 triggered images and their clean partners, 2,000 clean images, and leave to "
-            "change the weights",
+            "change the weights; whatever it costs (`--accuracy-loss 1`)",
         ),
     }
     for method, (name, need) in sanitizers.items():

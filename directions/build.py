@@ -108,11 +108,14 @@ def build_bundle(
         triggered_logits = predict_logits(model, triggered, range(len(triggered)), progress)
     index = ClassIndex.find([clean, triggered], classes, names_file)
     labels = [None if index is None else index.labels(s) for s in (clean, triggered)]
-    if labels[0] is None:
-        unknown = "of the clean samples none are known"
+    if labels[0] is None or (labels[1] is None and evidence.paired):
+        lack = [
+            name for name, own in zip(("clean", "triggered"), labels, strict=True) if own is None
+        ]
+        unknown = f"of the {' and '.join(lack)} samples none are known"
         if index is None:
             unknown = f"not used: {why_unknown([clean, triggered], classes)}"
-        tell(f"labels: {unknown}; clean accuracy is agreement with the model's own predictions")
+        tell(f"labels: {unknown}; accuracy is agreement with the model's own predictions")
     predictions = [clean_logits.argmax(1), triggered_logits.argmax(1)]
     refuse_swapped(evidence, labels, predictions)
     finding = _find_target(evidence, labels, predictions, classes, options)

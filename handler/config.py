@@ -106,16 +106,19 @@ def load_config(path: Path | str) -> HandlerConfig:
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
     except yaml.MarkedYAMLError as error:
-        line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
-        raise ConfigError(
-            f"{path}: not a YAML file: {line}{error.problem or error.context}"
-        ) from None
+        said = (_at(error.context, error.context_mark), _at(error.problem, error.problem_mark))
+        raise ConfigError(f"{path}: not a YAML file: {', '.join(filter(None, said))}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: not a YAML file: {reason}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a map with a 'handler' section")
     return parse_config(values, str(path))
+
+
+def _at(what: str | None, mark: yaml.Mark | None) -> str:
+    line = "" if mark is None else f" (line {mark.line + 1})"
+    return "" if what is None else what + line
 
 
 def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -> HandlerConfig:

@@ -6,6 +6,7 @@ import argparse
 import math
 from pathlib import Path
 
+from .build_sources import SPLIT_BY
 from .model_arguments import (
     add_clean_argument,
     add_model_arguments,
@@ -48,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--split-by",
         choices=("activation-clustering", "spectral-signatures", "mahalanobis"),
         help="how to find the triggered samples of a --pool, or among those that --refine is given "
-        "(default: activation-clustering)",
+        f"(default: {SPLIT_BY})",
     )
     source.add_argument(
         "--reconstruct",

@@ -145,7 +145,7 @@ def _inspect(args: argparse.Namespace) -> int:
     classes = logits_of(model, description.example()).shape[1]
     index = ClassIndex.find([clean], classes, names_file(args))
     if index is None:
-        print(f"labels: not used: {why_unknown([clean], classes)}")
+        print(f"{why_unknown([clean], classes)}: all of their images are taken for clean ones")
     print("methods: " + ", ".join(names) + ("" if args.method else " (what is affordable)"))
     if otherwise:
         print("where these find nothing: " + ", ".join(otherwise))
@@ -193,8 +193,8 @@ def _check(args: argparse.Namespace, names: list[str]) -> None:
             raise CalibrationError(f"--method {name}: expected one of {', '.join(METHODS)}")
         if args.clean is None and METHODS[name].needs_images:
             raise CalibrationError(
-                f"--clean: expected clean samples, which {name} needs; without any, give --method "
-                "deepinspect, which recovers images from the model"
+                f"--clean: expected clean samples, which {name} needs; --method deepinspect does "
+                "without, for models of images"
             )
     if args.shadows < MIN_SHADOWS:
         raise CalibrationError(f"--shadows {args.shadows}: expected at least {MIN_SHADOWS}")

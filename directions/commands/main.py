@@ -20,7 +20,11 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.refuse(self.prog, message)
+
+    def refuse(self, command: str, message: str) -> NoReturn:
+        """Exit with 2, and name the help of a command."""
+        self.exit(2, f"{command}: {' '.join(message.split())} (see {command} --help)\n")
 
 
 def build_parser() -> OneLineParser:
@@ -42,7 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done; 1: what the command's help says; 2: bad input, told in one line; 3: no trigger where
     one was searched for; 130: interrupted; 141: whoever read the output has closed it.
     """
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        command = f"{parser.prog} {args.command}"
+        parser.refuse(command, f"unrecognized arguments: {' '.join(unknown)}")
     # A service manager stops us with SIGTERM, a closed terminal with SIGHUP: clean up exactly as
     # after Ctrl-C.
     for stop in (signal.SIGTERM, signal.SIGHUP):

@@ -108,7 +108,7 @@ def draw_grid(run: Run, pictures: Tensor) -> bytes:
             axes.imshow(_in_colour(flat[c]))
         else:
             axes.imshow(flat[c].numpy(), **scale)
-        index = "" if inspection.index is None else f": {float(inspection.index[c]):.1f}"
+        index = "" if inspection.index is None else f": {float(inspection.index[c]):.2f}"
         suspect = c in inspection.suspects
         axes.set_title(f"class {c}{index}", fontsize=8.5, color=MARK if suspect else FAINT, pad=4)
         axes.set_xticks([])

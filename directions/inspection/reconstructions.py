@@ -86,7 +86,7 @@ class ReconstructedTriggers:
 def _too_weak(screening: Screening, index: Tensor) -> list[str]:
     """Return which classes would stand out if their triggers led there more often."""
     return [
-        f"class {target}: anomaly index {index[target]:.1f}, but its trigger leads only "
+        f"class {target}: anomaly index {index[target]:.2f}, but its trigger leads only "
         f"{screening.success[target]:.0%} there, where {SUCCESS:.0%} are asked for"
         for target in (index > screening.threshold).nonzero().flatten().tolist()
         if screening.success[target] < SUCCESS

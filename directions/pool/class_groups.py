@@ -27,8 +27,8 @@ class ClassGroups:
 
     Attributes:
         scores: what the method says of each, (n,).
-        groups: the two groups that they are, if they are two; None where there are too few samples
-            for two groups.
+        groups: the two that they are likeliest to be, whether or not these lie apart; None where
+            the samples are too few or all alike, or one group has fewer than `MIN_GROUP`.
     """
 
     scores: Vector

@@ -132,8 +132,8 @@ def split_pool(
         )
     if small := [c for c in targets if int(flagged[read.predicted == c].sum()) < FEW]:
         tell(
-            f"predicted as {class_list(small)}: fewer than {FEW} may look so by chance: look at "
-            "them (build --report shows them), or give a larger pool"
+            f"of {class_list(small)} fewer than {FEW} do, which may be by chance: look at them "
+            "(build --report lists them), or give a larger pool"
         )
     return Split(read.predicted, scores, flagged, tuple(targets))
 

@@ -229,7 +229,7 @@ def _describe(screening: Screening, target: int) -> str:
         return f"{screening.method}: not compared"
     index = float(screening.index[target])
     return (
-        f"{screening.method}: anomaly index {index:.1f} (by chance in "
+        f"{screening.method}: anomaly index {index:.2f} (by chance in "
         f"{by_chance(index, len(screening.index)):.0%} of models), leads "
         f"{screening.success[target]:.0%} of the clean samples there"
     )

@@ -75,8 +75,9 @@ def _orthogonalize(model: nn.Module, given: Given) -> nn.Module:
         layers = ", ".join(dict.fromkeys(layer.name for layer in given.bundle.repairing_layers))
         raise SanitizeError(
             f"orthogonalize: {accuracy}, which is more than --accuracy-loss "
-            f"{given.accuracy_loss:g} allows: expected a bundle whose direction clean inputs do "
-            f"not need, as build --layers NAME --form clamp may find at a layer other than {layers}"
+            f"{given.accuracy_loss:g} allows: allow more, or give a bundle whose direction clean "
+            "inputs do not need, as build --layers NAME --form clamp may find at a layer other "
+            f"than {layers}"
         )
     given.tell(accuracy)
     return changed

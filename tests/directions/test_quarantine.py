@@ -1,11 +1,13 @@
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from directions.errors import CalibrationError, NoTriggerError, SamplesError
-from directions.pool.class_groups import find_class_groups
+from directions.pool.class_groups import ClassGroups, find_class_groups
 from directions.pool.methods import METHODS as POOL_METHODS
 from directions.pool.split import MAX_OVERLAP, MIN_GAIN
+from directions.pool.two_groups import TwoGroups
 from directions.quarantine import clean_quarantine
 from directions.samples import open_samples
 from directions.tensor_samples import TensorFileSamples
@@ -105,6 +107,35 @@ def test_a_narrow_gap_will_do_where_known_clean_samples_are_on_one_side(tmp_path
             clean_quarantine(*given, targets=(0,), layers=["0"], seed=0)
         return
     assert len(clean_quarantine(*given, targets=(0,), layers=["0"], seed=0).kept) >= 35
+
+
+@pytest.mark.parametrize(
+    ("overlap", "gain", "known", "astray", "kept"),
+    [
+        (0.05, 0.1, 24, 2, True),
+        (0.06, 0.1, 24, 2, False),
+        (0.05, 0.09, 24, 2, False),
+        # Of 21 in the group; of those that are known to be clean.
+        (0.0, 9.0, 48, 4, False),
+        (0.0, 9.0, 11, 2, False),
+    ],
+)
+def test_what_is_asked_for(tmp_path, monkeypatch, overlap, gain, known, astray, kept):
+    """Some of the samples that are known to be clean are put beside 17 triggered ones."""
+
+    def found(features, clean, method, seed):
+        upper = np.arange(len(features)) < 17
+        upper[len(features) - astray :] = True
+        return ClassGroups(features[:, 0], TwoGroups(gain=gain, overlap=overlap, upper=upper))
+
+    monkeypatch.setattr("directions.quarantine.find_class_groups", found)
+    parts = [triggered("vector", 17), falsely_flagged("vector", 7)]
+    clean = clean_inputs("vector", torch.zeros(known, dtype=torch.int64), 3)
+    if kept:
+        assert clean_up(tmp_path, "vector", parts, clean).kept == list(range(17))
+        return
+    with pytest.raises(NoTriggerError, match="do not lie together"):
+        clean_up(tmp_path, "vector", parts, clean)
 
 
 def test_one_clean_sample_that_is_sent_again_and_again_is_one(tmp_path):

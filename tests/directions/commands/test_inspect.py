@@ -116,8 +116,11 @@ def test_folders_that_do_not_say_their_class(tmp_path, capsys, tiny_model):
     write_images(tmp_path / "both" / "triggered", [0, 1, 2, 3] * 5)
     command = ["inspect", *tiny_model, "--method", "neuron-inspect", "--clean"]
     said = "the folders (clean, triggered) do not say which of the model's 4 classes they are"
-    assert f"labels: not used: {said}\n" in run(capsys, *command, tmp_path / "both")[1]
-    assert "labels" not in run(capsys, *command, tmp_path / "both" / "clean")[1]
+    assert (
+        f"{said}: all of their images are taken for clean ones\n"
+        in run(capsys, *command, tmp_path / "both")[1]
+    )
+    assert "do not say" not in run(capsys, *command, tmp_path / "both" / "clean")[1]
 
 
 RELATIVE = """
@@ -269,8 +272,8 @@ def test_the_search_is_given_what_was_set(capsys, monkeypatch, backdoored, clean
 
 def test_samples_are_needed(capsys, backdoored):
     message = refused(capsys, *backdoored, "--method", "meta-classifier")
-    assert "--clean: expected clean samples, which meta-classifier needs; without any" in message
-    assert "deepinspect" in refused(capsys, *backdoored)
+    assert "--clean: expected clean samples, which meta-classifier needs; " in message
+    assert "--method deepinspect does without, for models of images" in refused(capsys, *backdoored)
 
 
 def test_a_model_that_was_named_twice_is_inspected_once(capsys, backdoored, clean):

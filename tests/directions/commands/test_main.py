@@ -120,6 +120,14 @@ def test_wrong_usage_is_2(capsys, arguments):
     assert "--help)" in err
 
 
+def test_an_unknown_flag_is_of_its_command(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["show", "b", "--no-such", "a\nb"])
+    assert caught.value.code == 2
+    said = "unrecognized arguments: --no-such a b (see torchserve-fire show --help)"
+    assert capsys.readouterr().err == f"torchserve-fire show: {said}\n"
+
+
 def test_flags_are_not_abbreviated():
     parser = build_parser()
     with pytest.raises(SystemExit):
