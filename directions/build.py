@@ -109,12 +109,11 @@ def build_bundle(
     index = ClassIndex.find([clean, triggered], classes, names_file)
     labels = [None if index is None else index.labels(s) for s in (clean, triggered)]
     if labels[0] is None or (labels[1] is None and evidence.paired):
-        lack = [
-            name for name, own in zip(("clean", "triggered"), labels, strict=True) if own is None
-        ]
-        unknown = f"of the {' and '.join(lack)} samples none are known"
-        if index is None:
-            unknown = f"not used: {why_unknown([clean, triggered], classes)}"
+        unknown = f"not used: {why_unknown([clean, triggered], classes)}"
+        if index is not None:
+            pairs = zip(("clean", "triggered"), labels, strict=True)
+            lack = " and ".join(name for name, own in pairs if own is None)
+            unknown = f"of the {lack} samples none are known"
         tell(f"labels: {unknown}; accuracy is agreement with the model's own predictions")
     predictions = [clean_logits.argmax(1), triggered_logits.argmax(1)]
     refuse_swapped(evidence, labels, predictions)

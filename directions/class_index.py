@@ -14,7 +14,7 @@ from .errors import SamplesError
 from .samples import Samples
 
 SHOWN = 3
-"""Folders, to a person."""
+"""Names, to a person."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ def _only_index(name: str, known: dict[str, list[int]], names_file: Path) -> int
         found = " and ".join(map(str, indices[:2])) or "no class"
         raise SamplesError(
             f"{names_file}: {name!r}, as a folder of samples is called, is the name of {found}; "
-            f"it has {', '.join(list(known)[:3])}, ...: call the folders so, or take the file away"
+            f"it has {', '.join(list(known)[:SHOWN])}, ...: call the folders so, or take the file "
+            "away"
         )
     return indices[0]
 

@@ -26,9 +26,9 @@ from .samples import Samples, iterate
 
 MAX_CLEAN = 0.15
 """Share of a group of triggered samples that may be samples which are known to be clean; and share
-of those that may lie in it. This is what tells: on development images of the benchmark's victims,
-groups that are triggered stay below it, and groups that are cut out of clean samples alone, even of
-those that look most triggered, hold twice as many and more."""
+of those that may lie in it. This is what tells: of images that the benchmark does not measure on,
+groups that are triggered stay below it on both counts, and groups that are cut out of clean samples
+alone, even of those that look most triggered, exceed it on both."""
 
 MAX_OVERLAP, MIN_GAIN = 0.05, 0.1
 """As in `directions.pool.split`, which asks for more: of a pool no sample is known to be clean."""

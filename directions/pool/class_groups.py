@@ -42,9 +42,9 @@ class ClassGroups:
             min_gain: of the Bayesian information criterion, for each sample.
         """
         found = self.groups
-        if found is None or found.overlap > max_overlap or found.gain < min_gain:
-            return None
-        return found.upper
+        if found is not None and found.overlap <= max_overlap and found.gain >= min_gain:
+            return found.upper
+        return None
 
 
 def find_class_groups(

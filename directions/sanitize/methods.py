@@ -14,7 +14,7 @@ from ..errors import SanitizeError
 from .fine_pruning import fine_prune
 from .fine_tuning import fine_tune
 from .labelled_samples import LabelledSamples
-from .orthogonalizing import orthogonalize
+from .orthogonalizing import orthogonalize_within
 from .pruning import prune
 from .training import Schedule
 
@@ -68,19 +68,9 @@ def _fine_prune(model: nn.Module, given: Given) -> nn.Module:
 def _orthogonalize(model: nn.Module, given: Given) -> nn.Module:
     if given.bundle is None:
         raise SanitizeError("orthogonalize: expected a bundle, whose directions to project out")
-    changed = orthogonalize(model, given.bundle, given.clean.samples, tell=given.tell)
-    before, after = (given.clean.accuracy_of(each) for each in (model, changed))
-    accuracy = f"accuracy on {len(given.clean)} clean samples {before:.2%}, then {after:.2%}"
-    if after < (1 - given.accuracy_loss) * before:
-        layers = ", ".join(dict.fromkeys(layer.name for layer in given.bundle.repairing_layers))
-        raise SanitizeError(
-            f"orthogonalize: {accuracy}, which is more than --accuracy-loss "
-            f"{given.accuracy_loss:g} allows: allow more, or give a bundle whose direction clean "
-            "inputs do not need, as build --layers NAME --form clamp may find at a layer other "
-            f"than {layers}"
-        )
-    given.tell(accuracy)
-    return changed
+    return orthogonalize_within(
+        model, given.bundle, given.clean, accuracy_loss=given.accuracy_loss, tell=given.tell
+    )
 
 
 METHODS: Mapping[str, Method] = {

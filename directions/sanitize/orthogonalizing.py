@@ -34,6 +34,8 @@ from ..errors import SanitizeError
 from ..predict import logits_of
 from ..record import record_features
 from ..samples import Samples, iterate
+from .defaults import ACCURACY_LOSS
+from .labelled_samples import LabelledSamples
 from .writers import Writers, find_writers
 
 CONSTANT = 1e-3
@@ -75,6 +77,41 @@ def orthogonalize(
         layers.setdefault(layer.name, []).append(_channel_direction(layer, tell))
     for name, directions in layers.items():
         _orthogonalize_layer(changed, name, _orthonormal(directions), clean, tell)
+    return changed
+
+
+def orthogonalize_within(
+    model: nn.Module,
+    bundle: Bundle,
+    clean: LabelledSamples,
+    *,
+    accuracy_loss: float = ACCURACY_LOSS,
+    tell: Callable[[str], None] = lambda line: None,
+) -> nn.Module:
+    """Do as `orthogonalize`, if it does not cost too much.
+
+    Args:
+        model: in evaluation mode; it is not changed.
+        bundle: built for it.
+        clean: also what the accuracy is measured on, once before and once after.
+        accuracy_loss: share of its clean accuracy that it may cost.
+        tell: called with what was done, as lines for a person.
+
+    Raises:
+        SanitizeError: it costs more; or as `orthogonalize`.
+        AttachError: the model has no such layer.
+    """
+    changed = orthogonalize(model, bundle, clean.samples, tell=tell)
+    before, after = (clean.accuracy_of(each) for each in (model, changed))
+    accuracy = f"accuracy on {len(clean)} clean samples {before:.2%}, then {after:.2%}"
+    if after < (1 - accuracy_loss) * before:
+        layers = ", ".join(dict.fromkeys(layer.name for layer in bundle.repairing_layers))
+        raise SanitizeError(
+            f"orthogonalize: {accuracy}, which is more than --accuracy-loss {accuracy_loss:g} "
+            "allows: allow more, or give a bundle whose direction clean inputs do not need, as "
+            f"build --layers NAME --form clamp may find at a layer other than {layers}"
+        )
+    tell(accuracy)
     return changed
 
 
