@@ -20,7 +20,11 @@ class Budget:
         """Return whether the time is over: a search stops then, with the best so far."""
         return time.monotonic() >= self._end
 
+    def left(self) -> float:
+        """Return the seconds that are left, 0 or more."""
+        return max(0.0, self._end - time.monotonic())
+
     def share(self, parts: int) -> Budget:
         """Return a budget, from now, of one of so many equal parts of what is left."""
-        left = self._end - time.monotonic()
-        return Budget() if math.isinf(left) else Budget(max(0.0, left) / parts)
+        left = self.left()
+        return Budget() if math.isinf(left) else Budget(left / parts)

@@ -16,8 +16,10 @@ from .leace import leace
 from .neural_polarizer import neural_polarizer
 from .no_repair import no_repair
 from .orthogonalizing import orthogonalizing
+from .patching import patching, patching_without_images
 from .projection_removal import projection_removal
 from .pruning import pruning
+from .retraining import retraining
 from .rival import Rival
 from .shrinkpad import shrinkpad
 
@@ -34,6 +36,9 @@ RIVALS: Mapping[str, Rival] = {
     "blur": blur,
     "fine_tuning": fine_tuning,
     "fine_pruning": fine_pruning,
+    "retraining": retraining,
+    "patching": patching,
+    "patching_without_images": patching_without_images,
     "pruning": pruning,
     "orthogonalizing": orthogonalizing,
     "channel_lipschitz_pruning": channel_lipschitz_pruning,

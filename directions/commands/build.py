@@ -13,6 +13,7 @@ from .model_arguments import (
     add_triggered_argument,
     names_file,
 )
+from .reconstruct_argument import add_reconstruct_argument
 from .search_arguments import add_search_arguments, read_search_settings
 
 
@@ -51,12 +52,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="how to find the triggered samples of a --pool, or among those that --refine is given "
         f"(default: {SPLIT_BY})",
     )
-    source.add_argument(
-        "--reconstruct",
-        choices=(
-            *("all", "generated", "additive", "smooth", "neural-cleanse", "tabor", "abs"),
-            *("deepinspect", "feature-space", "sinusoidal"),
-        ),
+    add_reconstruct_argument(
+        source,
         help="search the model for its trigger, with clean samples alone, by one method or by all: "
         "generated, additive, smooth and neural-cleanse, and sinusoidal where these find nothing. "
         "Without --clean, deepinspect searches on images that it recovers from the model. For "
@@ -120,17 +117,17 @@ def run(args: argparse.Namespace) -> int:
     from ..report import check_report_folder, write_reports
     from ..save_bundle import save_bundle
     from ..write_file import check_writable
-    from .build_sources import check_source, clean_to_search, gather, searches
-    from .checks import check_seed
+    from .build_sources import check_source, gather
+    from .checks import check_seed, read_target
+    from .reconstruct_argument import clean_to_search, searches
 
     check_environment()
-    if args.target != "auto" and not args.target.isdecimal():
-        raise CalibrationError(f"--target {args.target}: expected auto or a class index")
+    target = read_target(args.target)
     if args.budget is not None and not (args.reconstruct and 0 < args.budget < math.inf):
         raise CalibrationError(
             f"--budget {args.budget:g}: expected seconds above 0, beside --reconstruct"
         )
-    sought = searches(args)
+    sought = searches(args.reconstruct)
     settings = read_search_settings(args, (*sought.methods, *sought.otherwise))
     check_seed(args.seed)
     check_source(args)
@@ -142,7 +139,6 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config_file)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
     layers = None if args.layers == "auto" else args.layers.split(",")
-    target = None if args.target == "auto" else int(args.target)
     options = BuildOptions(layers=layers, target=target, form=args.form, seed=args.seed)
     calibrations: list[Calibration] = []
     write_report = None
@@ -151,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
         bundle = build_reconstructed(
             loaded,
             config,
-            clean_to_search(args, loaded, config, budget),
+            clean_to_search(args.clean, sought, loaded, config, args.seed, budget),
             methods=sought.methods,
             otherwise=sought.otherwise,
             settings=settings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from handler.config import HandlerConfig
     from handler.load_model import LoadedModel
 
-    from ..budget import Budget
     from ..build import BuildOptions
     from ..evidence import Evidence
     from ..samples import Samples
@@ -37,29 +36,6 @@ class Gathered(NamedTuple):
     options: BuildOptions
     first: Bundle | None = None
     write_report: Callable[[Path], None] | None = None
-
-
-class Searches(NamedTuple):
-    """The searches for triggers that `--reconstruct` asks for.
-
-    Attributes:
-        methods: that are used.
-        otherwise: that are used, too, where these find nothing.
-    """
-
-    methods: Sequence[str] = ()
-    otherwise: Sequence[str] = ()
-
-
-def searches(args: argparse.Namespace) -> Searches:
-    """Return what `--reconstruct` asks for; nothing without it."""
-    from ..reconstruct.methods import AFFORDABLE, OTHERWISE
-
-    if args.reconstruct is None:
-        return Searches()
-    if args.reconstruct == "all":
-        return Searches(AFFORDABLE, OTHERWISE)
-    return Searches([args.reconstruct])
 
 
 def check_source(args: argparse.Namespace) -> None:
@@ -232,44 +208,3 @@ def _bundle_to_refine(
             "for triggers that lead to one class each"
         )
     return bundle
-
-
-def clean_to_search(
-    args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig, budget: Budget
-) -> Samples:
-    """Return the clean samples, or for a search that does without some that the model itself gives.
-
-    Raises:
-        CalibrationError: none were given beside a search that needs them, or none can be recovered.
-        SamplesError: they cannot be used.
-    """
-    import torch
-
-    from ..errors import CalibrationError
-    from ..reconstruct import deep_inspect
-    from ..reconstruct.inversion import recover_images
-    from ..samples import open_samples
-
-    if config.input == "integers":
-        raise CalibrationError(
-            "--reconstruct: a search changes its inputs little by little, and the model takes "
-            "integers: give --triggered or --pool"
-        )
-    if args.clean is not None:
-        return open_samples(args.clean, config)
-    if args.reconstruct != deep_inspect.NAME or config.input != "image":
-        raise CalibrationError(
-            "--clean: expected clean samples beside --reconstruct; only "
-            f"{deep_inspect.NAME} does without, for models of images"
-        )
-    clean = recover_images(
-        loaded.model,
-        config.describe_input(),
-        generator=torch.Generator().manual_seed(args.seed),
-        budget=budget,
-    )
-    print(
-        f"recovered {len(clean)} images from the model, in the place of clean ones: what is "
-        "measured on them says little of real images"
-    )
-    return clean

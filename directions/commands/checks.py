@@ -24,6 +24,21 @@ def check_seed(seed: int) -> None:
         raise ArgumentError(f"--seed {seed}: expected 0 to 2**63 - 1")
 
 
+def read_target(target: str) -> int | None:
+    """Return the class that `--target` names; None where it is to be found.
+
+    Raises:
+        ArgumentError: it is neither.
+    """
+    from ..errors import ArgumentError
+
+    if target == "auto":
+        return None
+    if not target.isdecimal():
+        raise ArgumentError(f"--target {target}: expected auto or a class index")
+    return int(target)
+
+
 def check_positive(flag: str, value: float, most: float | None = None) -> None:
     """Refuse a number that is not above 0, or is infinite, or exceeds the most that it may be.
 

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..sanitize.defaults import ACCURACY_LOSS, EPOCHS, RATE
+from ..sanitize.defaults import ACCURACY_LOSS, EPOCHS, RATE, RETRAINING_EPOCHS, STAMPED
 from .model_arguments import add_model_arguments, names_file
+from .reconstruct_argument import add_reconstruct_argument
+
+if TYPE_CHECKING:
+    from handler.config import HandlerConfig
+    from handler.load_model import LoadedModel
+
+    from ..budget import Budget
+    from ..reconstruct.reconstruction import Reconstruction
+    from ..samples import Samples
+    from ..sanitize.labelled_samples import LabelledSamples
+    from .reconstruct_argument import Searches
 
 TRAINING = ("epochs", "rate", "budget")
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "fine-tune": TRAINING,
+    "retrain": TRAINING,
+    "patch": ("reconstruct", "target", "stamped", *TRAINING),
     "prune": ("accuracy_loss",),
     "fine-prune": ("accuracy_loss", *TRAINING),
     "orthogonalize": ("bundle", "accuracy_loss"),
@@ -27,24 +41,43 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="write new weights, by a classical repair that changes them",
         description="Repair a model by changing its weights: the new ones are for package, with "
         "the same model file. A bundle built for the old weights does not fit the new ones "
-        "(weights_sha256): package these without one, in mode off, or build another.",
+        "(weights_sha256): package these without one, in mode off, or build another. "
+        "Exit status 3: patch found no trigger in the model, and nothing was written.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "--method",
         required=True,
         choices=tuple(OPTIONS),
-        help="fine-tune: train on the clean samples; prune: take the channels before the last "
-        "linear layer that are dormant on them; fine-prune: prune, then train; orthogonalize: "
-        "project the bundle's directions out of the weights that write them",
+        help="fine-tune: train on the clean samples; retrain: train the model class on them from "
+        "its first weights; patch: search the model for its trigger, and train on the clean "
+        "samples, some of which carry what was found, under their true classes; prune: take the "
+        "channels before the last linear layer that are dormant on them; fine-prune: prune, then "
+        "train; orthogonalize: project the bundle's directions out of the weights that write them",
     )
     add_model_arguments(parser)
     parser.add_argument(
         "--clean",
-        required=True,
         type=Path,
         help="labelled clean samples to work with: a folder of images, with one subfolder per "
-        "class; or a .npz or .safetensors file with inputs and labels",
+        "class; or a .npz or .safetensors file with inputs and labels. Without them, patch works "
+        "on images that are recovered from the model, which are of the classes that it takes them "
+        "for: look at what that costs",
+    )
+    add_reconstruct_argument(
+        parser,
+        help="of patch: how to search for the trigger, as of build (default: deepinspect, the only "
+        "one that does without --clean)",
+    )
+    parser.add_argument(
+        "--target", help="of patch: class that the trigger leads to (default: auto)"
+    )
+    parser.add_argument(
+        "--stamped",
+        type=float,
+        metavar="SHARE",
+        help="of patch: how many of the samples carry a trigger, anew in each epoch (default: "
+        f"{STAMPED})",
     )
     parser.add_argument(
         "--bundle",
@@ -64,7 +97,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "relative path makes a pair with it",
     )
     parser.add_argument(
-        "--epochs", type=int, help=f"of training, over the clean samples (default: {EPOCHS})"
+        "--epochs",
+        type=int,
+        help=f"of training, over the clean samples (default: {EPOCHS}, of retrain "
+        f"{RETRAINING_EPOCHS})",
     )
     parser.add_argument(
         "--rate", type=float, help=f"peak of the learning rate of training (default: {RATE})"
@@ -74,7 +110,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=float,
         metavar="SECONDS",
         help="of training: it takes the steps that there is time for, and the learning rate comes "
-        "down in time (default: no limit)",
+        "down in time; of patch, of the search, too (default: no limit)",
     )
     parser.add_argument(
         "--accuracy-loss",
@@ -101,26 +137,25 @@ def run(args: argparse.Namespace) -> int:
     from handler.config import load_config
     from handler.load_model import load_model
 
+    from ..budget import Budget
     from ..environment import check_environment
-    from ..labels import require_labels
-    from ..predict import logits_of
+    from ..reconstruct.deep_inspect import NAME
     from ..samples import open_samples
     from ..sanitize.comparing import compare, observe_before
-    from ..sanitize.labelled_samples import LabelledSamples
     from ..sanitize.methods import METHODS, Given
     from ..sanitize.training import Schedule
     from ..sanitize.weights_file import check_output, write_weights
-    from .checks import load_fitting_bundle
+    from .checks import load_fitting_bundle, read_target
+    from .reconstruct_argument import searches
 
     check_environment()
     _check_arguments(args)
+    target = read_target(args.target or "auto")
     check_output(args.output, args.serialized_file)
     config = load_config(args.config_file)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
     bundle = None if args.bundle is None else load_fitting_bundle(args.bundle, config, loaded)
-    samples = open_samples(args.clean, config)
-    classes = logits_of(loaded.model, samples.load([0])).shape[1]
-    (labels,) = require_labels([samples], classes, names_file(args))
+    clean = None if args.clean is None else _open_labelled(args, loaded, config)
     before = None
     if args.test_clean is not None:
         before = observe_before(
@@ -129,16 +164,26 @@ def run(args: argparse.Namespace) -> int:
             open_samples(args.test_triggered, config),
             names_file(args),
         )
+    budget = Budget(args.budget)
+    sought = searches((args.reconstruct or NAME) if args.method == "patch" else None)
+    if clean is None:
+        clean = _recover(args, sought, loaded, config, budget)
+    triggers: Sequence[Reconstruction] = ()
+    if sought.methods:
+        triggers = _search(clean.samples, sought, target, loaded, config, args.seed, budget)
+    epochs = RETRAINING_EPOCHS if args.method == "retrain" else EPOCHS
     given = Given(
-        LabelledSamples(samples, labels),
+        clean,
         torch.Generator().manual_seed(args.seed),
         Schedule(
-            epochs=EPOCHS if args.epochs is None else args.epochs,
+            epochs=epochs if args.epochs is None else args.epochs,
             rate=RATE if args.rate is None else args.rate,
-            budget=math.inf if args.budget is None else args.budget,
+            budget=budget.left(),
         ),
         accuracy_loss=ACCURACY_LOSS if args.accuracy_loss is None else args.accuracy_loss,
         bundle=bundle,
+        triggers=triggers,
+        stamped=STAMPED if args.stamped is None else args.stamped,
         tell=print,
     )
     sanitized = METHODS[args.method](loaded.model, given)
@@ -149,6 +194,83 @@ def run(args: argparse.Namespace) -> int:
     if before is not None:
         print("\n".join(compare(before, written.model).table()))
     return 0
+
+
+def _open_labelled(
+    args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig
+) -> LabelledSamples:
+    """Return the clean samples that were given.
+
+    Raises:
+        SamplesError: they cannot be used, or have no labels.
+    """
+    from ..labels import require_labels
+    from ..predict import logits_of
+    from ..samples import open_samples
+    from ..sanitize.labelled_samples import LabelledSamples
+
+    samples = open_samples(args.clean, config)
+    classes = logits_of(loaded.model, samples.load([0])).shape[1]
+    (labels,) = require_labels([samples], classes, names_file(args))
+    return LabelledSamples(samples, labels)
+
+
+def _recover(
+    args: argparse.Namespace,
+    sought: Searches,
+    loaded: LoadedModel,
+    config: HandlerConfig,
+    budget: Budget,
+) -> LabelledSamples:
+    """Return images that were recovered from the model, as what it takes them for.
+
+    Raises:
+        CalibrationError: the search needs samples, or none can be recovered.
+    """
+    from ..predict import predicted_classes
+    from ..sanitize.labelled_samples import LabelledSamples
+    from .reconstruct_argument import clean_to_search
+
+    samples = clean_to_search(args.clean, sought, loaded, config, args.seed, budget)
+    inputs = samples.load(range(len(samples)))
+    return LabelledSamples(samples, predicted_classes(loaded.model, inputs))
+
+
+def _search(
+    clean: Samples,
+    sought: Searches,
+    target: int | None,
+    loaded: LoadedModel,
+    config: HandlerConfig,
+    seed: int,
+    budget: Budget,
+) -> Sequence[Reconstruction]:
+    """Return triggers of the model, to train it with.
+
+    Raises:
+        NoTriggerError: no class stands out.
+        CalibrationError: the samples do not allow of the search.
+        SanitizeError: no time is left to train.
+    """
+    from ..errors import SanitizeError
+    from ..reconstruct.find_triggers import find_triggers
+
+    found = find_triggers(
+        loaded.model,
+        clean,
+        clean.describe_input(config),
+        methods=sought.methods,
+        otherwise=sought.otherwise,
+        target=target,
+        seed=seed,
+        budget=budget,
+        tell=print,
+    )
+    if budget.spent():
+        raise SanitizeError(
+            "--budget: the time was over when the triggers were found: expected more, to train in"
+        )
+    return (*found.triggers, *found.others)
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
@@ -172,11 +294,14 @@ def _check_arguments(args: argparse.Namespace) -> None:
             "--model-file: expected the model's: the weights of a torch.export program stay as "
             "they are"
         )
+    if args.clean is None and args.method != "patch":
+        raise SanitizeError("--clean: expected labelled clean samples; only patch does without")
     if args.method == "orthogonalize" and args.bundle is None:
         raise SanitizeError("--method orthogonalize: expected --bundle, whose directions go")
     if (args.test_clean is None) != (args.test_triggered is None):
         raise SanitizeError("--test-clean and --test-triggered: expected both, or neither")
-    if args.test_clean is not None and args.test_clean.resolve() == args.clean.resolve():
+    both = args.clean is not None and args.test_clean is not None
+    if both and args.test_clean.resolve() == args.clean.resolve():
         raise SanitizeError(
             f"--test-clean {args.test_clean}: expected others than those of --clean"
         )
@@ -185,6 +310,8 @@ def _check_arguments(args: argparse.Namespace) -> None:
     for name, value in (("rate", args.rate), ("budget", args.budget)):
         if value is not None and not 0 < value < math.inf:
             raise SanitizeError(f"--{name} {value:g}: expected a number above 0")
+    if args.stamped is not None and not 0 < args.stamped <= 1:
+        raise SanitizeError(f"--stamped {args.stamped:g}: expected a share above 0, at most 1")
     if args.accuracy_loss is not None and not 0 <= args.accuracy_loss <= 1:
         raise SanitizeError(f"--accuracy-loss {args.accuracy_loss:g}: expected a share, 0 to 1")
     check_seed(args.seed)

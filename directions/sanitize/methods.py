@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +11,15 @@ from torch import nn
 from handler.bundle import Bundle
 
 from ..errors import SanitizeError
+from ..reconstruct.reconstruction import Reconstruction
+from .defaults import STAMPED
 from .fine_pruning import fine_prune
 from .fine_tuning import fine_tune
 from .labelled_samples import LabelledSamples
 from .orthogonalizing import orthogonalize_within
+from .patching import patch
 from .pruning import prune
+from .retraining import build_anew, retrain
 from .training import Schedule
 
 
@@ -29,6 +33,8 @@ class Given:
         schedule: how long and how fast to train.
         accuracy_loss: share of its clean accuracy that pruning or projecting out may cost.
         bundle: whose directions to project out.
+        triggers: reconstructed ones, to patch with.
+        stamped: share of the samples that carry one of these.
         tell: called with what was done, as lines for a person.
     """
 
@@ -37,6 +43,8 @@ class Given:
     schedule: Schedule
     accuracy_loss: float
     bundle: Bundle | None = None
+    triggers: Sequence[Reconstruction] = ()
+    stamped: float = STAMPED
     tell: Callable[[str], None] = lambda line: None
 
 
@@ -46,6 +54,25 @@ Method = Callable[[nn.Module, Given], nn.Module]
 
 def _fine_tune(model: nn.Module, given: Given) -> nn.Module:
     return fine_tune(model, given.clean, given.schedule, given.generator, tell=given.tell)
+
+
+def _retrain(model: nn.Module, given: Given) -> nn.Module:
+    fresh = build_anew(type(model), given.generator)
+    return retrain(fresh, given.clean, given.schedule, given.generator, tell=given.tell)
+
+
+def _patch(model: nn.Module, given: Given) -> nn.Module:
+    if not given.triggers:
+        raise SanitizeError("patch: expected reconstructed triggers, to train with")
+    return patch(
+        model,
+        given.clean,
+        given.triggers,
+        given.schedule,
+        given.generator,
+        stamped=given.stamped,
+        tell=given.tell,
+    )
 
 
 def _prune(model: nn.Module, given: Given) -> nn.Module:
@@ -75,6 +102,8 @@ def _orthogonalize(model: nn.Module, given: Given) -> nn.Module:
 
 METHODS: Mapping[str, Method] = {
     "fine-tune": _fine_tune,
+    "retrain": _retrain,
+    "patch": _patch,
     "prune": _prune,
     "fine-prune": _fine_prune,
     "orthogonalize": _orthogonalize,

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torchvision.transforms.functional import to_pil_image
 
 from directions.commands.main import main
 from directions.errors import NoTriggerError
@@ -23,6 +22,7 @@ from tests.directions.backdoored import (
     write_tensors,
 )
 from tests.directions.backdoored_nets import backdoored
+from tests.directions.commands.patch_files import patch_flags, save_images
 from tests.directions.pool.pools import pool_of
 from tests.directions.reconstruct.patch_net import PatchNet, images
 from tests.directions.reconstruct.patch_net import stamp as stamp_patch
@@ -271,36 +271,12 @@ def test_what_is_refined_is_given(capsys, quarantine):
         assert "--refine: expected beside --triggered" in refused(capsys, *command)
 
 
-def patch_flags(folder, net):
-    """The flags of a net of `patch_net`, which takes images."""
-    folder.mkdir()
-    source = Path(__file__).parents[1] / "reconstruct" / "patch_net.py"
-    (folder / "net.py").write_text(source.read_text())
-    torch.save(net.state_dict(), folder / "net.pth")
-    (folder / "model-config.yaml").write_text(
-        "handler:\n  input: image\n  model_class: PatchNet\n  image_size: [8, 8]\n"
-        "  mean: [0, 0, 0]\n  std: [1, 1, 1]\n"
-    )
-    return [
-        *("--model-file", folder / "net.py", "--serialized-file", folder / "net.pth"),
-        *("--config-file", folder / "model-config.yaml"),
-    ]
-
-
 @pytest.fixture
 def patch_model(tmp_path):
     """The flags of the net of `patch_net`, and of its benign twin."""
     return {
         drive: patch_flags(tmp_path / f"model-{drive:g}", PatchNet(drive)) for drive in (10.0, 0.0)
     }
-
-
-def save_images(folder, inputs):
-    for i, pixels in enumerate(inputs):
-        place = folder / f"class-{i % 4}"
-        place.mkdir(parents=True, exist_ok=True)
-        to_pil_image(pixels).save(place / f"{i:03}.png")
-    return folder
 
 
 def evaluated(folder, capsys, model, bundle, stamp_with):

@@ -12,6 +12,8 @@ from handler.bundle import load_bundle
 from handler.digest import file_sha256
 from handler.load_model import load_model, load_weights
 from tests.directions.backdoored import write_images
+from tests.directions.commands.patch_files import patch_flags, save_images
+from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from tests.tiny_net import trained
 
 LABELS = [0, 1, 2, 3] * 10
@@ -163,7 +165,15 @@ def test_weights_stay_of_their_kind_and_dtype(tmp_path, capsys, command):
         (["--output", "/proc/new.pth"], "/proc takes no file"),
         (["--serialized-file", "own.pth", "--output", "own.pth"], "is the original weights"),
         (["--serialized-file", "own.pth", "--output", "link.pth"], "is the original weights"),
-        (["--epochs", "3"], "--epochs: not of --method prune, expected fine-tune or fine-prune"),
+        (
+            ["--epochs", "3"],
+            "--epochs: not of --method prune, expected fine-tune or retrain or patch or fine-prune",
+        ),
+        (["--target", "0"], "--target: not of --method prune, expected patch"),
+        (["--reconstruct", "tabor"], "--reconstruct: not of --method prune, expected patch"),
+        (["--method", "patch", "--target", "cat"], "--target cat: expected auto or a class index"),
+        (["--method", "patch", "--stamped", "0"], "--stamped 0: expected a share above 0"),
+        (["--method", "patch", "--stamped", "1.1"], "--stamped 1.1: expected a share above 0"),
         (["--bundle", "b"], "--bundle: not of --method prune, expected orthogonalize"),
         (["--method", "orthogonalize"], "expected --bundle"),
         (["--accuracy-loss", "1.5"], "--accuracy-loss 1.5"),
@@ -233,3 +243,89 @@ def test_what_fails_keeps_the_old_file(tmp_path, capsys, command):
     (tmp_path / "clean" / "south-east" / "003.png").write_bytes(b"damaged")
     assert "003.png" in refused(capsys, *command)
     assert output.read_text() == "old"
+
+
+@pytest.fixture
+def patching(tmp_path):
+    """A command line that patches a net whose backdoor a search finds, and where it writes."""
+    test = images(80, seed=5)
+    return [
+        *("sanitize", "--method", "patch", *patch_flags(tmp_path / "net", PatchNet())),
+        *("--clean", save_images(tmp_path / "clean", images(256))),
+        *("--test-clean", save_images(tmp_path / "test", test)),
+        *("--test-triggered", save_images(tmp_path / "triggered", stamp(test))),
+        *("--rate", 0.1, "--output", tmp_path / "new.pth"),
+    ]
+
+
+def test_patched_weights(tmp_path, capsys, patching):
+    out = run(capsys, *patching, "--epochs", "10", "--stamped", "0.5")
+    assert out.startswith("class 0 stands out\n")
+    assert "patched: 10 of 10 epochs over 256 clean samples, 50% of them with one of " in out
+    table = out.splitlines()[-4:]
+    assert table[0].split()[2] == "100.00%"
+    assert table[1].split()[3] == "100.00%"
+    clean_accuracy, attack, recovered = (
+        float(line.split()[i].rstrip("%")) for line, i in zip(table[:3], (3, 4, 3), strict=True)
+    )
+    assert clean_accuracy == 100
+    assert attack < 5
+    assert recovered > 95
+    # The seed decides.
+    digest = file_sha256(tmp_path / "new.pth")
+    run(capsys, *patching, "--epochs", "10", "--stamped", "0.5")
+    assert file_sha256(tmp_path / "new.pth") == digest
+
+
+def test_a_benign_model_is_not_patched(tmp_path, capsys, patching):
+    flags = patch_flags(tmp_path / "benign", PatchNet(0.0))
+    arguments = [*patching[:3], *flags, "--clean", tmp_path / "clean"]
+    status = main([str(a) for a in (*arguments, "--output", tmp_path / "new.pth")])
+    out, err = capsys.readouterr()
+    assert (status, out) == (3, "")
+    assert err.startswith(f"torchserve-fire sanitize: {tmp_path / 'clean'}: no class is easier")
+    assert not (tmp_path / "new.pth").exists()
+
+
+def test_patched_with_another_search_for_a_target_that_is_known(tmp_path, capsys, patching):
+    out = run(
+        capsys,
+        *(*patching, "--reconstruct", "neural-cleanse", "--target", "0"),
+        *("--epochs", "20", "--stamped", "0.5"),
+    )
+    assert out.startswith("class 0 was named")
+    assert "neural-cleanse" in out
+    assert "deepinspect" not in out
+    assert float(out.splitlines()[-3].split()[4].rstrip("%")) < 5
+
+
+def test_patched_without_any_image(tmp_path, capsys):
+    # What nobody has taken may be of any brightness, which is not to be the trigger.
+    flags = patch_flags(tmp_path / "net", PatchNet(40.0, relative=True))
+    out = run(
+        capsys,
+        *("sanitize", "--method", "patch", *flags, "--epochs", "2"),
+        *("--output", tmp_path / "new.pth"),
+    )
+    assert out.startswith("recovered ")
+    assert "\nclass 0 stands out\n" in out
+    assert "patched: 2 of 2 epochs" in out
+
+
+def test_a_target_that_the_model_does_not_have(tmp_path, capsys, patching):
+    assert "the classes 0 to 3" in refused(capsys, *patching, "--target", "4")
+    assert not (tmp_path / "new.pth").exists()
+
+
+def test_the_time_is_over_before_the_training(tmp_path, capsys, patching):
+    assert "--budget" in refused(capsys, *patching, "--budget", "1e-9")
+    assert not (tmp_path / "new.pth").exists()
+
+
+def test_retrained_weights(tmp_path, capsys, tiny, tiny_model, command):
+    out = run(capsys, *command, "--method", "retrain", "--epochs", "60", "--rate", "0.3")
+    assert out.startswith("retrained: 60 of 60 epochs over 40 clean samples\n")
+    assert out.splitlines()[-3].endswith("led to class 0")
+    before, after = load_weights(tiny.serialized_file), load_weights(tmp_path / "new.pth")
+    assert list(before) == list(after)
+    assert not any(torch.equal(before[name], after[name]) for name in before)

@@ -1,0 +1,65 @@
+"""Training with reconstructed triggers, the patching of DeepInspect (Chen et al., IJCAI 2019)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from benchmarks import fire
+from benchmarks.samples import labelled
+from benchmarks.victims.train import augment_normalised
+from directions.budget import Budget
+from directions.predict import predicted_classes
+from directions.reconstruct import deep_inspect
+from directions.reconstruct.find_triggers import find_triggers
+from directions.reconstruct.inversion import recover_images
+from directions.sanitize.labelled_samples import LabelledSamples
+from directions.sanitize.patching import patch
+from directions.sanitize.training import Augment, unchanged
+
+from .fine_tuning import SCHEDULE
+from .rival import Defence, Granted, answer_with
+
+
+def patching(model: nn.Module, granted: Granted, generator: torch.Generator) -> Defence:
+    """Search the model for its trigger on the clean images, and train on these, some stamped.
+
+    Raises:
+        NoTriggerError: no class stands out.
+        CalibrationError: what does cannot be led to.
+    """
+    return _patch(model, labelled(granted.pool), generator, augment_normalised)
+
+
+def patching_without_images(
+    model: nn.Module, granted: Granted, generator: torch.Generator
+) -> Defence:
+    """Likewise on images that are recovered from the model, as what it takes them for.
+
+    Raises:
+        NoTriggerError: no class stands out.
+        CalibrationError: what does cannot be led to, or too few images can be recovered.
+    """
+    description = labelled(granted.pool).samples.describe_input(fire.CONFIG)
+    recovered = recover_images(model, description, generator=generator, budget=Budget())
+    inputs = recovered.load(range(len(recovered)))
+    taken_for = predicted_classes(model, inputs)
+    # What these images show is not known to be the same in a mirror.
+    return _patch(model, LabelledSamples(recovered, taken_for), generator, unchanged)
+
+
+def _patch(
+    model: nn.Module, clean: LabelledSamples, generator: torch.Generator, augment: Augment
+) -> Defence:
+    found = find_triggers(
+        model,
+        clean.samples,
+        clean.samples.describe_input(fire.CONFIG),
+        methods=[deep_inspect.NAME],
+        target=None,
+        seed=generator.initial_seed(),
+        budget=Budget(),
+        tell=lambda line: None,
+    )
+    triggers = (*found.triggers, *found.others)
+    return answer_with(patch(model, clean, triggers, SCHEDULE, generator, augment=augment))

@@ -1,0 +1,40 @@
+"""A model of the same architecture, trained anew on the clean images alone."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from benchmarks.samples import labelled
+from benchmarks.victims.architectures import ARCHITECTURES
+from benchmarks.victims.train import augment_normalised
+from directions.sanitize.defaults import RATE, RETRAINING_EPOCHS
+from directions.sanitize.retraining import build_anew, retrain
+from directions.sanitize.training import Schedule
+
+from .rival import Defence, Granted, RivalNotApplicable, answer_with
+
+SCHEDULE = Schedule(RETRAINING_EPOCHS, RATE)
+
+
+def retraining(model: nn.Module, granted: Granted, generator: torch.Generator) -> Defence:
+    """Train the model's architecture from first weights, on images cropped and flipped at random.
+
+    Raises:
+        RivalNotApplicable: the model is of no architecture that victims have.
+    """
+    fresh = _build_alike(model, granted.classes, generator)
+    pool = labelled(granted.pool)
+    return answer_with(retrain(fresh, pool, SCHEDULE, generator, augment=augment_normalised))
+
+
+def _build_alike(model: nn.Module, classes: int, generator: torch.Generator) -> nn.Module:
+    """Return a model of the same weights' names and shapes, with first weights."""
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    for architecture in ARCHITECTURES.values():
+        fresh = build_anew(partial(architecture, classes), generator)
+        if {name: value.shape for name, value in fresh.state_dict().items()} == shapes:
+            return fresh
+    raise RivalNotApplicable(f"{type(model).__name__}: no architecture that victims are built of")

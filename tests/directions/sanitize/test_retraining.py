@@ -1,0 +1,41 @@
+import torch
+from torch import nn
+
+from directions.sanitize.labelled_samples import LabelledSamples
+from directions.sanitize.retraining import build_anew, retrain
+from directions.sanitize.training import Schedule
+from directions.tensor_samples import TensorFileSamples
+from tests.directions.backdoored import labels_of, write_tensors
+from tests.directions.reconstruct.patch_net import images, stamp
+from tests.directions.sanitize.nets import accuracy, generator, same_form
+
+LABELS = labels_of(80)
+
+
+def build():
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+
+
+def test_a_model_with_first_weights_learns_from_clean_samples_alone(tmp_path):
+    labels, lines = labels_of(256), []
+    file = write_tensors(tmp_path / "clean.npz", images(256), labels)
+    clean = LabelledSamples(TensorFileSamples(file), labels)
+    fresh = build_anew(build, generator())
+    first = {name: value.clone() for name, value in fresh.state_dict().items()}
+    trained = retrain(fresh, clean, Schedule(40, 0.3), generator(), tell=lines.append)
+    test = images(80, seed=7)
+    assert accuracy(trained, test, LABELS) == 1
+    assert accuracy(trained, stamp(test), LABELS) == 1
+    assert lines == ["retrained: 40 of 40 epochs over 256 clean samples"]
+    assert same_form(trained, build())
+    assert not any(torch.equal(first[name], value) for name, value in trained.state_dict().items())
+
+
+def test_the_seed_decides_the_first_weights():
+    before = torch.random.get_rng_state()
+    nets = [build_anew(build, generator(seed)) for seed in (0, 0, 1)]
+    weights = [net[1].weight for net in nets]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    # Nobody else's random numbers are moved.
+    assert torch.equal(torch.random.get_rng_state(), before)
