@@ -74,17 +74,21 @@ def methods_table(
             )
         )
     clean = "2,000 labelled clean images, and leave to change the weights"
-    sanitizers = {
-        "fine-tune": ("fine_tuning", clean),
-        "prune": ("pruning", clean),
-        "fine-prune": ("fine_pruning", clean),
-        "orthogonalize": (
+    sanitizers = (
+        ("fine-tune", "fine_tuning", clean),
+        ("retrain", "retraining", clean),
+        ("patch", "patching", clean),
+        ("patch", "patching_without_images", "leave to change the weights; no image"),
+        ("prune", "pruning", clean),
+        ("fine-prune", "fine_pruning", clean),
+        (
+            "orthogonalize",
             "orthogonalizing",
             "200 triggered images and their clean partners, 2,000 clean images, and leave to "
             "change the weights; whatever it costs (`--accuracy-loss 1`)",
         ),
-    }
-    for method, (name, need) in sanitizers.items():
+    )
+    for method, name, need in sanitizers:
         attempts = _of_victims(victims, name, "paired 200")
         lines.append(_line(f"`sanitize --method {method}`", need, attempts))
     return markdown_table(headings, [line for line in lines if line])

@@ -117,10 +117,12 @@ def evidence_table(results: Sequence[Results]) -> str:
 def rival_table(results: Sequence[Results], evidence: str) -> str:
     """Return the mean over the victims of each defence's figures, ours first.
 
-    Of a ratio above 1 only 1 counts, so that one victim's surplus does not hide another's loss.
+    Of a ratio above 1 only 1 counts, so that one victim's surplus does not hide another's loss. A
+    defence that refused, as where it found nothing, leaves the victim as it was.
     """
     headings = [
         "defence",
+        "victims (of these left as they were)",
         "RA / ceiling: mean (worst)",
         "BA change: mean (worst)",
         "ASR above natural: mean (worst)",
@@ -130,25 +132,30 @@ def rival_table(results: Sequence[Results], evidence: str) -> str:
     lines = []
     for name in _defences(results):
         runs = [
-            (score(r["baseline"], run["figures"]), run)
+            (score(r["baseline"], run.get("figures", r["baseline"])), run, r["victim"])
             for r in results
             for run in r["runs"]
-            if run["defence"] == name and run["evidence"] == evidence and "figures" in run
+            if run["defence"] == name
+            and run["evidence"] == evidence
+            and "not_applicable" not in run
         ]
-        if not runs:
+        if not any("figures" in run for _, run, _ in runs):
             continue
-        scores, details = [s for s, _ in runs], [run for _, run in runs]
+        scores = [found for found, _, _ in runs]
+        built = [run for _, run, _ in runs if "figures" in run]
+        victims = {victim for _, _, victim in runs}
+        left = {victim for _, run, victim in runs if "figures" not in run}
         ratios = [min(s.ratio, 1.0) for s in scores]
         changes = [s.clean_change for s in scores]
         excess = [s.attack_excess for s in scores]
-        passes = [mean(d["figures"][k] for d in details) for k in _PASSES]
         cells = [
             name.replace("_", " "),
+            f"{len(victims)} ({len(left)})",
             f"{mean(ratios):.3f} ({min(ratios):.3f})",
             f"{mean(changes):+.2f} ({min(changes):+.2f})",
             f"{mean(excess):+.1f} ({max(excess):+.1f})",
-            f"{passes[0]:.2f} / {passes[1]:.2f}",
-            f"{mean(d['build_seconds'] for d in details):.0f} s",
+            " / ".join(f"{mean(d['figures'][k] for d in built):.2f}" for k in _PASSES),
+            f"{mean(d['build_seconds'] for d in built):.0f} s",
         ]
         lines.append(cells)
     return markdown_table(headings, lines)

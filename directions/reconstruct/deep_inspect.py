@@ -12,7 +12,7 @@ is inspected, so it asks for little that the loss towards the class does not. Ou
 all numbers, that each class has a weight of the penalty, which grows and falls as in Neural Cleanse
 in place of one that a person adjusts, that the smallest trigger that worked is kept, and that
 classes are compared by the logarithm of its size and by one MAD in place of one for each side. The
-paper patches a model by training it on with such triggers; here they are what a bundle is built on.
+paper's patching, which trains the model on with such triggers, is `directions.sanitize.patching`.
 
 For maps (C, H, W). Needs a hundred inputs or more. A step costs a batch for each ten classes: a
 tenth of what searching each by itself takes.

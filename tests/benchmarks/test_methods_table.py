@@ -30,6 +30,9 @@ def test_the_mean_the_worst_and_the_time():
 def test_every_way_to_change_the_weights_has_a_line():
     names = {
         "fine_tuning": "fine-tune",
+        "retraining": "retrain",
+        "patching": "patch",
+        "patching_without_images": "patch",
         "pruning": "prune",
         "fine_pruning": "fine-prune",
         "orthogonalizing": "orthogonalize",

@@ -80,7 +80,24 @@ def test_a_build_that_refuses_leaves_the_victim_as_it_was():
 
 def test_the_mean_and_the_worst_victim():
     lines = rival_table([result(0.38), result(0.4)], "paired 200").splitlines()
-    assert lines[2].startswith("| torchserve-fire | 0.975 (0.950) | -0.10 (-0.10) | +0.5 (+0.5) ")
+    assert lines[2].startswith(
+        "| torchserve-fire | 1 (0) | 0.975 (0.950) | -0.10 (-0.10) | +0.5 (+0.5) "
+    )
+
+
+def test_a_defence_that_refused_counts_as_no_repair_and_one_that_cannot_be_does_not():
+    refused, impossible = ({**result(0.4), "victim": name} for name in ("c-d", "e-f"))
+    for each, why in ((refused, "refused"), (impossible, "not_applicable")):
+        (run,) = each["runs"]
+        each["runs"] = [{**run, why: "for a reason"}]
+        del each["runs"][0]["figures"]
+    lines = rival_table([result(0.4), refused, impossible], "paired 200").splitlines()
+    # Of .4, its ceiling, and 0.
+    assert lines[2] == (
+        "| torchserve-fire | 2 (1) | 0.500 (0.000) | -0.05 (-0.10) | +49.2 (+98.0) "
+        "| 1.00 / 2.00 | 3 s |"
+    )
+    assert len(rival_table([refused], "paired 200").splitlines()) == 2
 
 
 def test_the_victims_before_any_repair():

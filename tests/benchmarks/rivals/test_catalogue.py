@@ -1,12 +1,22 @@
 import pytest
 import torch
 
-from benchmarks.rivals import activation_clipping, fine_pruning, fine_tuning, neural_polarizer
+from benchmarks.rivals import (
+    activation_clipping,
+    fine_pruning,
+    fine_tuning,
+    neural_polarizer,
+    patching,
+    retraining,
+)
 from benchmarks.rivals.catalogue import RIVALS
 from benchmarks.rivals.rival import RivalNotApplicable
 from benchmarks.victims.architectures import ARCHITECTURES
 from benchmarks.victims.data import Images
 from directions.errors import CalibrationError
+from directions.reconstruct.find_triggers import FoundTriggers
+from directions.reconstruct.reconstruction import Reconstruction
+from directions.reconstruct.recovered_images import RecoveredImages
 from directions.sanitize.training import Schedule
 from tests.benchmarks.rivals.nets import generator, granted, is_as_before
 
@@ -23,12 +33,19 @@ def images(count, seed):
     return Images(pixels.byte(), torch.arange(count) % 10)
 
 
+def recovered(model, description, **given):
+    return RecoveredImages(torch.rand(32, 3, 32, 32, generator=generator()), description)
+
+
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    for module in (fine_tuning, fine_pruning):
+    for module in (fine_tuning, fine_pruning, patching, retraining):
         monkeypatch.setattr(module, "SCHEDULE", Schedule(1, 0.01))
     monkeypatch.setattr(neural_polarizer, "EPOCHS", 1)
     monkeypatch.setattr(activation_clipping, "QUANTILES", (1.0, 0.9))
+    monkeypatch.setattr(patching, "recover_images", recovered)
+    found = FoundTriggers(0, [Reconstruction("by hand", 0, torch.zeros_like, 1.0)], [])
+    monkeypatch.setattr(patching, "find_triggers", lambda *args, **given: found)
 
 
 @pytest.mark.parametrize("architecture", ["preact_resnet", "vit"])
