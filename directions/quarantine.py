@@ -17,8 +17,9 @@ from .errors import CalibrationError, NoTriggerError, SamplesError
 from .metrics import class_list
 from .pool.arrays import Matrix
 from .pool.class_groups import find_class_groups
+from .pool.components import COMPONENTS
 from .pool.last_layer import read_last_layer
-from .pool.methods import METHODS
+from .pool.methods import Method, scoring
 from .pool.split import Split
 from .progress import Progress
 from .sample_views import SomeSamples
@@ -89,6 +90,7 @@ def clean_quarantine(
     method: str,
     *,
     targets: Sequence[int],
+    components: int = COMPONENTS,
     layers: Sequence[str] | None = None,
     seed: int,
 ) -> Cleaned:
@@ -110,6 +112,7 @@ def clean_quarantine(
         example: one input, (1, *input shape).
         method: a name in `directions.pool.methods.METHODS`.
         targets: the classes that the bundle is for.
+        components: that the method reduces features to, if it does.
         layers: names of layers in the order in which they run, the last of which is looked at where
             no linear layer gives the logits; None to find them.
         seed: of the random numbers.
@@ -142,13 +145,14 @@ def clean_quarantine(
     scores = torch.zeros(len(samples), dtype=torch.float64)
     kept = torch.zeros(len(samples), dtype=torch.bool)
     refused: dict[int, FireError] = {}
+    score = scoring(method, components)
     for target in targets:
         members = read.predicted == target
         beside = known.features[known.predicted == target]
         try:
             _refuse_few(int(members.sum()), "are predicted as", target, samples)
             _refuse_few_clean(len(beside), target, clean, samples)
-            found = _split_class(read.features[members], beside, method, seed)
+            found = _split_class(read.features[members], beside, score, seed)
             if found is None:
                 raise NoTriggerError(
                     f"{samples.source}: the samples predicted as class {target} do not lie "
@@ -171,14 +175,14 @@ def clean_quarantine(
 
 
 def _split_class(
-    features: Tensor, known: Tensor, method: str, seed: int
+    features: Tensor, known: Tensor, score: Method, seed: int
 ) -> tuple[Tensor, Tensor] | None:
     """Score the samples of a predicted class, and find those that lie apart from clean ones.
 
     Args:
         features: of the quarantine's samples, (n, D).
         known: of clean ones, (m, D).
-        method: that scores.
+        score: the method.
         seed: of the random numbers.
 
     Returns:
@@ -186,7 +190,7 @@ def _split_class(
     """
     features, clean = features.double(), known.double()
     both: Matrix = torch.cat([features, clean]).numpy()
-    groups = find_class_groups(both, clean.numpy(), METHODS[method], seed % SEEDS)
+    groups = find_class_groups(both, clean.numpy(), score, seed % SEEDS)
     apart = groups.apart(MAX_OVERLAP, MIN_GAIN)
     if apart is None:
         return None

@@ -52,6 +52,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="how to find the triggered samples of a --pool, or among those that --refine is given "
         f"(default: {SPLIT_BY})",
     )
+    parser.add_argument(
+        "--components",
+        type=int,
+        metavar="N",
+        help="of activation-clustering and mahalanobis: dimensions that the features of a class "
+        "are reduced to (default: 10)",
+    )
     add_reconstruct_argument(
         source,
         help="search the model for its trigger, with clean samples alone, by one method or by all: "

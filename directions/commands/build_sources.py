@@ -45,6 +45,7 @@ def check_source(args: argparse.Namespace) -> None:
         CalibrationError: naming the flag.
     """
     from ..errors import CalibrationError
+    from ..pool.methods import REDUCING
 
     if args.refine is not None and args.triggered is None:
         raise CalibrationError("--refine: expected beside --triggered, which it cleans")
@@ -53,6 +54,15 @@ def check_source(args: argparse.Namespace) -> None:
             f"--split-by {args.split_by}: expected beside --pool or --refine, whose samples it "
             "splits"
         )
+    if args.components is not None:
+        splits = args.pool is not None or args.refine is not None
+        if not splits or (args.split_by or SPLIT_BY) not in REDUCING:
+            raise CalibrationError(
+                f"--components {args.components}: expected beside --pool or --refine, and "
+                f"--split-by {' or '.join(REDUCING)}"
+            )
+        if args.components < 1:
+            raise CalibrationError(f"--components {args.components}: expected 1 or more")
 
 
 def gather(
@@ -114,6 +124,7 @@ def _from_pool(
     import torch
 
     from ..evidence import gather_evidence
+    from ..pool.components import COMPONENTS
     from ..pool.split import split_pool
     from ..pool.split_report import write_split_report
     from ..pool.unlabelled import UnlabelledSamples
@@ -131,6 +142,7 @@ def _from_pool(
         pool,
         example,
         args.split_by or SPLIT_BY,
+        components=args.components or COMPONENTS,
         layers=options.layers,
         clean=clean,
         generator=torch.Generator().manual_seed(args.seed),
@@ -158,6 +170,7 @@ def _from_quarantine(
     from ..errors import CalibrationError
     from ..evidence import gather_evidence
     from ..metrics import class_list
+    from ..pool.components import COMPONENTS
     from ..pool.split_report import write_split_report
     from ..pool.unlabelled import UnlabelledSamples
     from ..quarantine import clean_quarantine
@@ -176,6 +189,7 @@ def _from_quarantine(
         description.example(),
         args.split_by or SPLIT_BY,
         targets=first.targets if options.target is None else (options.target,),
+        components=args.components or COMPONENTS,
         layers=options.layers,
         seed=args.seed,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 from .model_arguments import add_model_arguments, names_file
@@ -30,8 +31,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--method",
         nargs="+",
         metavar="NAME",
-        help="neural-cleanse, tabor, abs, additive, smooth, generated, feature-space, sinusoidal, "
-        "deepinspect: "
+        help="neural-cleanse, tabor, abs, additive, additive-linf, smooth, generated, "
+        "feature-space, sinusoidal, deepinspect: "
         "classes to which a reconstructed trigger leads with less than to others, deepinspect "
         "without --clean on images that it recovers from the model; neuron-inspect: outliers among "
         "the classes' saliency maps, a hint only; meta-classifier: trained on the answers of "
@@ -44,6 +45,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=64,
         help="shadow models of the meta-classifier, half of them with a backdoor (default: 64; its "
         "paper: 4096)",
+    )
+    parser.add_argument(
+        "--queries",
+        type=int,
+        metavar="N",
+        help="of the meta-classifier: how many it learns to put to a model (default: 10)",
+    )
+    parser.add_argument(
+        "--saliency-weights",
+        type=float,
+        nargs=3,
+        metavar=("SPARSE", "SMOOTH", "PERSISTENT"),
+        help="of neuron-inspect: how much each of the three features of a class's saliency maps "
+        "counts (default: 1 1 1)",
     )
     parser.add_argument(
         "--cache",
@@ -105,7 +120,9 @@ def _inspect(args: argparse.Namespace) -> int:
     from ..errors import CalibrationError
     from ..inspection.anomaly_picture import check_picture_folder, write_pictures
     from ..inspection.inspect_model import inspect_model
+    from ..inspection.meta_classifier import DEFAULT_QUERIES
     from ..inspection.methods import DEFAULT, Settings
+    from ..inspection.neuron_inspect import WEIGHTS
     from ..no_samples import NoSamples
     from ..predict import logits_of
     from ..reconstruct.methods import OTHERWISE
@@ -160,6 +177,12 @@ def _inspect(args: argparse.Namespace) -> int:
             labels=None if index is None else index.labels(clean),
             shadows=args.shadows,
             cache=args.cache,
+            queries=DEFAULT_QUERIES if args.queries is None else args.queries,
+            saliency_weights=(
+                WEIGHTS
+                if args.saliency_weights is None
+                else dict(zip(WEIGHTS, args.saliency_weights, strict=True))
+            ),
             search=search,
         ),
         seed=args.seed,
@@ -184,7 +207,7 @@ def _check(args: argparse.Namespace, names: list[str]) -> None:
         ArgumentError: likewise.
     """
     from ..errors import CalibrationError
-    from ..inspection.meta_classifier import MIN_SHADOWS
+    from ..inspection import meta_classifier, neuron_inspect
     from ..inspection.methods import METHODS
     from .checks import check_seed
 
@@ -196,8 +219,24 @@ def _check(args: argparse.Namespace, names: list[str]) -> None:
                 f"--clean: expected clean samples, which {name} needs; --method deepinspect does "
                 "without, for models of images"
             )
-    if args.shadows < MIN_SHADOWS:
-        raise CalibrationError(f"--shadows {args.shadows}: expected at least {MIN_SHADOWS}")
+    if args.shadows < meta_classifier.MIN_SHADOWS:
+        raise CalibrationError(
+            f"--shadows {args.shadows}: expected at least {meta_classifier.MIN_SHADOWS}"
+        )
+    for flag, value, method in (
+        ("--queries", args.queries, meta_classifier.NAME),
+        ("--saliency-weights", args.saliency_weights, neuron_inspect.NAME),
+    ):
+        if value is not None and method not in names:
+            raise CalibrationError(f"{flag}: expected beside --method {method}, which takes it")
+    if args.queries is not None and args.queries < 1:
+        raise CalibrationError(f"--queries {args.queries}: expected 1 or more")
+    weights = args.saliency_weights or (1.0,)
+    if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+        raise CalibrationError(
+            f"--saliency-weights {' '.join(f'{weight:g}' for weight in weights)}: expected "
+            "numbers of 0 or more, one of them above"
+        )
     if args.budget is not None and not args.budget > 0:
         raise CalibrationError(f"--budget {args.budget:g}: expected seconds, more than 0")
     check_seed(args.seed)

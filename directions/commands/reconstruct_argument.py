@@ -32,8 +32,8 @@ def add_reconstruct_argument(parser: argparse._ActionsContainer, help: str) -> N
     parser.add_argument(
         "--reconstruct",
         choices=(
-            *("all", "generated", "additive", "smooth", "neural-cleanse", "tabor", "abs"),
-            *("deepinspect", "feature-space", "sinusoidal"),
+            *("all", "generated", "additive", "additive-linf", "smooth", "neural-cleanse"),
+            *("tabor", "abs", "deepinspect", "feature-space", "sinusoidal"),
         ),
         help=help,
     )

@@ -27,8 +27,9 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
         type=float,
         metavar="LEVELS",
         help="of generated, additive, smooth, feature-space and sinusoidal: root mean square of "
-        "what they may change, in 255ths of the range of the inputs (default: generated 7, "
-        "additive 7, smooth 14, feature-space 7, sinusoidal 40); one value for all that are run",
+        "what they may change, in 255ths of the range of the inputs; of additive-linf: the most "
+        "that it may change any value (default: generated 7, additive 7, additive-linf 7, smooth "
+        "14, feature-space 7, sinusoidal 40); one value for all that are run",
     )
     group.add_argument(
         "--patch-share",
@@ -41,8 +42,8 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
         type=int,
         metavar="N",
         help="steps of the search for each class, by which the classes are compared (default: "
-        "generated 60, additive 30, smooth 30, neural-cleanse 120, tabor 120, abs 60, "
-        "deepinspect 300, feature-space 60, sinusoidal 64)",
+        "generated 60, additive 30, additive-linf 30, smooth 30, neural-cleanse 120, tabor 120, "
+        "abs 60, deepinspect 300, feature-space 60, sinusoidal 64)",
     )
     group.add_argument(
         "--anomaly-index",
@@ -57,8 +58,8 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
             type=int,
             metavar="N",
             help="steps in all of a search for the class that stands out, or for the --target "
-            "(default: generated 120, additive 60, smooth 60, neural-cleanse 200, tabor 200, "
-            "abs 120, deepinspect 400, feature-space 120, sinusoidal 80)",
+            "(default: generated 120, additive 60, additive-linf 60, smooth 60, neural-cleanse "
+            "200, tabor 200, abs 120, deepinspect 400, feature-space 120, sinusoidal 80)",
         )
     else:
         parser.set_defaults(steps=None)

@@ -38,7 +38,7 @@ MAX_GAP = 0.1
 """By how much more of these the inspected model may get right: the shadow models' answers are those
 of networks that know the task as well as they do."""
 
-QUERIES = 10
+DEFAULT_QUERIES = 10
 """As in the paper, and so is the width of the hidden layer."""
 
 HIDDEN = 20
@@ -80,11 +80,13 @@ class MetaClassifier:
             with which other models of the same task cannot use the cached shadow models.
         shadows: how many shadow models.
         cache: folder to keep them in, or None.
+        queries: how many of them are learnt.
     """
 
     labels: Tensor | None = None
     shadows: int = DEFAULT_SHADOWS
     cache: Path | None = None
+    queries: int = DEFAULT_QUERIES
 
     def __call__(
         self,
@@ -112,7 +114,7 @@ class MetaClassifier:
             return Inspection(NAME, notes=(f"{trained}: too few, needs {MIN_SHADOWS}",))
         kept = [shadow for i, shadow in enumerate(shadows) if i // 2 % HELD_OUT == HELD_OUT - 1]
         learnt = [shadow for i, shadow in enumerate(shadows) if i // 2 % HELD_OUT != HELD_OUT - 1]
-        judge = fit_judge(task, learnt, generator)
+        judge = fit_judge(task, learnt, generator, self.queries)
         auc = judge.area_under_curve(kept)
         score, threshold = judge.score(logits_of(model, judge.queries.detach())), judge.threshold
         success = [shadow.success for shadow in shadows if shadow.trojaned]
@@ -156,19 +158,20 @@ class Judge(nn.Module):
     Args:
         task: of the models that it judges.
         generator: random numbers.
+        queries: how many.
 
     Attributes:
-        queries: (QUERIES, *S) float32.
+        queries: (queries, *S) float32.
         threshold: scores above it are those of backdoored models.
     """
 
-    def __init__(self, task: Task, generator: torch.Generator) -> None:
+    def __init__(self, task: Task, generator: torch.Generator, queries: int) -> None:
         super().__init__()
         # The answers are those of other weights; only the architecture is needed.
         self._net = copy.deepcopy(task.model).cpu().requires_grad_(False)
-        noise = torch.randn(QUERIES, *task.inputs.shape[1:], generator=generator)
+        noise = torch.randn(queries, *task.inputs.shape[1:], generator=generator)
         self.queries = nn.Parameter(task.inputs.mean(0) + task.inputs.std() * noise)
-        self.hidden = nn.Linear(QUERIES * task.classes, HIDDEN)
+        self.hidden = nn.Linear(queries * task.classes, HIDDEN)
         self.output = nn.Linear(HIDDEN, 1)
         for layer in (self.hidden, self.output):
             bound = 1 / math.sqrt(layer.in_features)
@@ -178,11 +181,11 @@ class Judge(nn.Module):
         self.threshold = 0.0
 
     def answers(self, shadow: Shadow) -> Tensor:
-        """Return the logits of a shadow model for the queries, (QUERIES, classes) float32."""
+        """Return the logits of a shadow model for the queries, (queries, classes) float32."""
         return differentiable_logits(self._net, self.queries, shadow.state)
 
     def forward(self, answers: Tensor) -> Tensor:
-        """Return the score of a model from its answers, (QUERIES, classes) logits, as a scalar."""
+        """Return the score of a model from its answers, (queries, classes) logits, as a scalar."""
         score: Tensor = self.output(self.hidden(answers.log_softmax(1).flatten()).relu())
         return score.squeeze()
 
@@ -202,15 +205,18 @@ class Judge(nn.Module):
         return area_under_curve(scores[~trojaned], scores[trojaned]) or 0.0
 
 
-def fit_judge(task: Task, shadows: Sequence[Shadow], generator: torch.Generator) -> Judge:
+def fit_judge(
+    task: Task, shadows: Sequence[Shadow], generator: torch.Generator, queries: int
+) -> Judge:
     """Learn queries and meta-classifier together, one shadow model at a time.
 
     Args:
         task: of the shadow models.
         shadows: with and without backdoors.
         generator: random numbers.
+        queries: how many.
     """
-    judge = Judge(task, generator)
+    judge = Judge(task, generator, queries)
     optimizer = torch.optim.Adam([p for p in judge.parameters() if p.requires_grad], RATE)
     with Progress("meta-classifier", EPOCHS) as progress:
         for _ in range(EPOCHS):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -28,6 +29,8 @@ class Settings:
         labels: classes of the clean samples, (N,) int64, or None where nobody knows them.
         shadows: number of shadow models.
         cache: folder to keep shadow models in, or None.
+        queries: number of queries that are put to these.
+        saliency_weights: of NeuronInspect's features.
         search: of the searches for triggers.
     """
 
@@ -35,6 +38,8 @@ class Settings:
     labels: Tensor | None = None
     shadows: int = meta_classifier.DEFAULT_SHADOWS
     cache: Path | None = None
+    queries: int = meta_classifier.DEFAULT_QUERIES
+    saliency_weights: Mapping[str, float] = field(default_factory=lambda: neuron_inspect.WEIGHTS)
     search: SearchSettings = OWN_VALUES
 
 
@@ -63,10 +68,13 @@ def _reconstruction(name: str) -> Entry:
 
 METHODS: Mapping[str, Entry] = {
     **{name: _reconstruction(name) for name in RECONSTRUCTIONS},
-    neuron_inspect.NAME: Entry(lambda settings: neuron_inspect.neuron_inspect, decides=False),
+    neuron_inspect.NAME: Entry(
+        lambda settings: partial(neuron_inspect.neuron_inspect, weights=settings.saliency_weights),
+        decides=False,
+    ),
     meta_classifier.NAME: Entry(
         lambda settings: meta_classifier.MetaClassifier(
-            settings.labels, settings.shadows, settings.cache
+            settings.labels, settings.shadows, settings.cache, settings.queries
         )
     ),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from .inspection import Inspection
 
 NAME = "neuron-inspect"
 
-WEIGHTS = {"sparse": 1.0, "smooth": 1.0, "persistent": 1.0}
+WEIGHTS: Mapping[str, float] = {"sparse": 1.0, "smooth": 1.0, "persistent": 1.0}
 """Of the features in their sum; each is a mean over pixels and samples of values from 0 on."""
 
 LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
@@ -29,6 +31,7 @@ def neuron_inspect(
     classes: int,
     generator: torch.Generator,
     budget: Budget,
+    weights: Mapping[str, float] = WEIGHTS,
 ) -> Inspection:
     """Compare the saliency maps of the classes (Huang, Alzantot, Srivastava, arXiv 1911.07399).
 
@@ -58,6 +61,7 @@ def neuron_inspect(
         generator: draws the order of the samples, so that a small budget sees samples of many
             classes.
         budget: when it is spent, the samples seen so far are used.
+        weights: of the features, by the names in `WEIGHTS`.
 
     Returns:
         The index of each class, and its mean saliency map, (classes, H, W), from 0 to 1.
@@ -79,7 +83,7 @@ def neuron_inspect(
     if sums.pairs == 0:
         return Inspection(NAME, notes=("needs at least two clean samples",))
     features = sums.features()
-    total = sum((WEIGHTS[name] * value for name, value in features.items()), torch.zeros(classes))
+    total = sum((weights[name] * value for name, value in features.items()), torch.zeros(classes))
     index = anomaly_index(total, suspicious="low")
     note = f"saliency maps of {sums.count} clean samples"
     if index is None:

@@ -13,14 +13,14 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from .arrays import Matrix, Vector
-
-COMPONENTS = 10
-"""As in the paper."""
+from .components import COMPONENTS
 
 STARTS = 10
 
 
-def activation_clustering(features: Matrix, clean: Matrix | None, seed: int) -> Vector:
+def activation_clustering(
+    features: Matrix, clean: Matrix | None, seed: int, components: int = COMPONENTS
+) -> Vector:
     """Score the samples of one predicted class by which of two clusters they are nearer to.
 
     What differs from the paper: it reduces to independent components. These come with the same
@@ -36,11 +36,12 @@ def activation_clustering(features: Matrix, clean: Matrix | None, seed: int) -> 
         features: of the class, (n, D) with n > 1.
         clean: not used.
         seed: of the random starts.
+        components: that the features are reduced to.
 
     Returns:
         Where each sample lies on the line between the two centres, (n,).
     """
-    reduced: Matrix = PCA(min(COMPONENTS, *features.shape), random_state=seed).fit_transform(
+    reduced: Matrix = PCA(min(components, *features.shape), random_state=seed).fit_transform(
         features
     )
     first, second = KMeans(2, n_init=STARTS, random_state=seed).fit(reduced).cluster_centers_

@@ -16,8 +16,9 @@ from ..samples import Samples
 from ..target import MAX_TARGETS
 from .arrays import Matrix
 from .class_groups import LEAST, ClassGroups, find_class_groups
+from .components import COMPONENTS
 from .last_layer import LastLayer, read_last_layer
-from .methods import METHODS
+from .methods import Method, scoring
 from .triggered_side import TriggeredSide
 
 MAX_OVERLAP = 0.025
@@ -61,6 +62,7 @@ def split_pool(
     example: Tensor,
     method: str,
     *,
+    components: int = COMPONENTS,
     layers: Sequence[str] | None = None,
     clean: Samples | None = None,
     generator: torch.Generator,
@@ -82,6 +84,7 @@ def split_pool(
         pool: N samples.
         example: one input, (1, *input shape).
         method: a name in `directions.pool.methods.METHODS`.
+        components: that it reduces features to, if it does.
         layers: names of the layers to look at, in the order in which they run; None to find them.
         clean: samples that are known to be clean, for the methods that compare with these.
         generator: of the random numbers.
@@ -106,7 +109,7 @@ def split_pool(
             f"class, expected at least {LEAST} to see whether they are two groups"
         )
     seed = int(torch.randint(2**31, (), generator=generator))
-    groups = _groups_by_class(read, known, method, seed)
+    groups = _groups_by_class(read, known, scoring(method, components), seed)
     found_apart = {c: found.apart(MAX_OVERLAP, MIN_GAIN) for c, found in groups.items()}
     apart = {c: upper for c, upper in found_apart.items() if upper is not None}
     scores = torch.zeros(len(pool), dtype=torch.float64)
@@ -139,14 +142,14 @@ def split_pool(
 
 
 def _groups_by_class(
-    read: LastLayer, known: LastLayer | None, method: str, seed: int
+    read: LastLayer, known: LastLayer | None, method: Method, seed: int
 ) -> dict[int, ClassGroups]:
     classes = sorted(set(read.predicted.tolist()))
     groups = {}
     with Progress("comparing the samples of each class", len(classes)) as progress:
         for c in classes:
             clean = None if known is None else _features(known, c)
-            groups[c] = find_class_groups(_features(read, c), clean, METHODS[method], seed)
+            groups[c] = find_class_groups(_features(read, c), clean, method, seed)
             progress.advance()
     return groups
 

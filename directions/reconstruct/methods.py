@@ -12,21 +12,22 @@ from . import deep_inspect, feature_space, sinusoidal, wave_scan
 from .abs_neurons import AbsSearch
 from .generated import GeneratorSearch
 from .neural_cleanse import NeuralCleanse
-from .perturbation import search_additive, search_smooth
+from .perturbation import search_additive, search_additive_linf, search_smooth
 from .reconstruction import TriggerSearch
 from .subject import Subject
 from .tabor import Tabor
 
 Start = Callable[[Subject, int, torch.Generator, float], TriggerSearch]
 """Starts a search for the trigger of a class, given also the bound of what it may change: as a root
-mean square where inputs go from 0 to 1, or as a share of the places."""
+mean square, or the largest change, where inputs go from 0 to 1; or as a share of the places."""
 
 StartAll = Callable[[Subject, torch.Generator, float], Sequence[TriggerSearch]]
 """Likewise for all classes, in their order."""
 
 
 LEVELS = "levels"
-"""A bound that is a root mean square of what is changed, where inputs go from 0 to 1."""
+"""A bound that is a root mean square of what is changed, or the largest change of any value, where
+inputs go from 0 to 1."""
 
 SHARE = "share"
 """A bound that is a share of the places."""
@@ -74,6 +75,7 @@ def _one_of_all(start_all: StartAll) -> Start:
 METHODS: Mapping[str, Method] = {
     "generated": Method(GeneratorSearch, 7 / 255, screening=60, steps=120, unit=LEVELS),
     "additive": Method(search_additive, 7 / 255, screening=30, steps=60, unit=LEVELS),
+    "additive-linf": Method(search_additive_linf, 7 / 255, screening=30, steps=60, unit=LEVELS),
     "smooth": Method(search_smooth, 14 / 255, screening=30, steps=60, unit=LEVELS),
     "neural-cleanse": Method(_unbounded(NeuralCleanse), 1.0, screening=120, steps=200, patch=True),
     "tabor": Method(_unbounded(Tabor), 1.0, screening=120, steps=200, patch=True),
@@ -110,7 +112,8 @@ METHODS: Mapping[str, Method] = {
 AFFORDABLE = ("generated", "additive", "smooth", "neural-cleanse")
 """What "all" means where a model is searched by all methods: the others look for patches,
 as `neural-cleanse` does already, and would add as much time as it takes, or more; search for what
-`generated` does (`feature-space`); or are for where there are no images (DeepInspect)."""
+`generated` does (`feature-space`) or `additive` (`additive-linf`); or are for where there are no
+images (DeepInspect)."""
 
 OTHERWISE = (sinusoidal.NAME,)
 """What "all" means besides, where these find nothing: what searches for triggers of one kind alone,

@@ -137,6 +137,25 @@ def test_a_pool_of_tensors(tmp_path, capsys, vector_model, method):
     assert (report / "report.json").is_file()
 
 
+def test_the_features_of_a_pool_are_reduced_to_what_was_asked_for(
+    tmp_path, capsys, monkeypatch, vector_model
+):
+    given = []
+
+    def split(*args, components, **others):
+        given.append(components)
+        raise NoTriggerError("stopped here")
+
+    monkeypatch.setattr("directions.pool.split.split_pool", split)
+    pool = pool_of(tmp_path / "s", "vector")
+    command = ["build", *vector_model, "--pool", pool.path, "--output", tmp_path / "b.safetensors"]
+    for more in ([], ["--components", 3], ["--split-by", "mahalanobis", "--components", 4]):
+        assert run(capsys, *command, *more)[0] == 3
+    assert given == [10, 3, 4]
+    for more in (["--split-by", "spectral-signatures", "--components", 3], ["--components", 0]):
+        assert "--components" in refused(capsys, *command, *more)
+
+
 @pytest.mark.parametrize("with_clean", [False, True])
 def test_a_pool_of_images(tmp_path, capsys, tiny_model, with_clean):
     pool = write_images(tmp_path / "pool", LABELS * 4)
@@ -365,6 +384,7 @@ def test_without_any_image_the_model_takes_images(tmp_path, capsys, vector_model
     ("name", "methods"),
     [
         ("all", ["generated", "additive", "smooth", "neural-cleanse", "otherwise", "sinusoidal"]),
+        ("additive-linf", ["additive-linf"]),
         ("tabor", ["tabor"]),
         ("abs", ["abs"]),
         ("deepinspect", ["deepinspect"]),
@@ -520,6 +540,7 @@ def test_what_fails_writes_nothing_and_keeps_the_old_file(tmp_path, capsys, vect
         (["--target", "one"], "--target one: expected auto or a class index"),
         (["--target", "-1"], "--target -1"),
         (["--split-by", "mahalanobis"], "--split-by mahalanobis: expected beside --pool or"),
+        (["--components", "5"], "--components 5: expected beside --pool or --refine, and"),
         (["--target", "4"], "classes 0 to 3"),
         (["--layers", "rule"], "'rule'"),
         (["--layers", ""], "layer ''"),

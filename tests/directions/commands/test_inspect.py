@@ -240,6 +240,15 @@ def test_without_images_no_tensors(capsys, backdoored):
     [
         (["--method", "magic"], "--method magic: expected one of generated, additive"),
         (["--shadows", "3"], "--shadows 3: expected at least"),
+        (["--queries", "5"], "--queries: expected beside --method meta-classifier"),
+        (["--method", "meta-classifier", "--queries", "0"], "--queries 0: expected 1 or more"),
+        (
+            ["--method", "additive", "--saliency-weights", "1", "1", "1"],
+            "--saliency-weights: expected beside --method neuron-inspect",
+        ),
+        (["--saliency-weights", "1", "-1", "1"], "--saliency-weights 1 -1 1: expected numbers of"),
+        (["--saliency-weights", "0", "0", "0"], "--saliency-weights 0 0 0: expected numbers of"),
+        (["--saliency-weights", "nan", "0", "0"], "--saliency-weights nan 0 0: expected numbers"),
         (["--budget", "0"], "--budget 0: expected seconds"),
         (["--budget", "nan"], "--budget nan: expected seconds"),
         (["--seed", "-1"], "--seed -1"),
@@ -268,6 +277,31 @@ def test_the_search_is_given_what_was_set(capsys, monkeypatch, backdoored, clean
     assert run(capsys, *command, "--screening-steps", 10, "--anomaly-index", 2)[0] == 0
     (method,) = made
     assert method.settings == SearchSettings(bound=0.2, screening_steps=10, anomaly_index=2)
+
+
+def test_the_methods_are_given_what_was_set(capsys, monkeypatch, backdoored, clean):
+    made = []
+
+    def entry(name):
+        def make(settings):
+            made.append(methods.METHODS[name].make(settings))
+            return lambda *_: Inspection(name, told=False)
+
+        return methods.Entry(make)
+
+    names = ("neuron-inspect", "meta-classifier")
+    entries = {name: entry(name) for name in names}
+    monkeypatch.setattr("directions.inspection.inspect_model.METHODS", entries)
+    command = [*backdoored, *clean, "--method", *names]
+    given = ["--saliency-weights", 1, 0, 0.5, "--queries", 4]
+    for arguments in ([], given):
+        assert run(capsys, *command, *arguments)[0] == 0
+    weights = [each.keywords["weights"] for each in made[::2]]
+    assert weights == [
+        {"sparse": 1, "smooth": 1, "persistent": 1},
+        {"sparse": 1, "smooth": 0, "persistent": 0.5},
+    ]
+    assert [each.queries for each in made[1::2]] == [10, 4]
 
 
 def test_samples_are_needed(capsys, backdoored):

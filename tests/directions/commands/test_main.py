@@ -54,15 +54,15 @@ def test_help_of_each_command(capsys, name):
     [
         (
             "inspect",
-            "--model-file --serialized-file --config-file --clean --method --shadows --cache "
-            "--budget --seed --json --pictures --bound --patch-share --screening-steps "
-            "--anomaly-index",
+            "--model-file --serialized-file --config-file --clean --method --shadows --queries "
+            "--saliency-weights --cache --budget --seed --json --pictures --bound --patch-share "
+            "--screening-steps --anomaly-index",
         ),
         (
             "build",
             "--model-file --serialized-file --config-file --clean --triggered --pool "
-            "--split-by --layers --target --seed --output --reconstruct --budget --bound "
-            "--patch-share --screening-steps --anomaly-index --steps",
+            "--split-by --components --layers --target --seed --output --reconstruct --budget "
+            "--bound --patch-share --screening-steps --anomaly-index --steps",
         ),
         (
             "evaluate",
@@ -86,8 +86,9 @@ def test_help_of_each_command(capsys, name):
         ),
         (
             "sanitize",
-            "--method --model-file --serialized-file --config-file --clean --bundle --test-clean "
-            "--test-triggered --epochs --rate --budget --accuracy-loss --seed --output",
+            "--method --model-file --serialized-file --config-file --clean --reconstruct "
+            "--target --stamped --bundle --test-clean --test-triggered --epochs --rate --budget "
+            "--accuracy-loss --seed --output",
         ),
     ],
 )

@@ -60,7 +60,8 @@ def test_what_no_search_takes_is_refused():
         with pytest.raises(ArgumentError, match=f"{flag} 9: expected beside a search"):
             read(flag, "9", methods=("neuron-inspect",))
     with pytest.raises(
-        ArgumentError, match=r"it: generated, additive, smooth, feature-space, sinusoidal$"
+        ArgumentError,
+        match=r"it: generated, additive, additive-linf, smooth, feature-space, sinusoidal$",
     ):
         read("--bound", "9", methods=("neural-cleanse", "abs"))
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from directions.budget import Budget
 from directions.inspection.inspection import Inspection
-from directions.inspection.neuron_inspect import BATCH, neuron_inspect, saliency_maps
+from directions.inspection.neuron_inspect import BATCH, WEIGHTS, neuron_inspect, saliency_maps
 from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import write_tensors
 from tests.directions.inspection.nets import SIZE, QuadrantNet
@@ -28,6 +28,23 @@ def test_a_class_that_hangs_on_a_corner(tmp_path, shape):
     # The brightest place of its picture is the trigger's.
     assert found.pictures[2].argmax() == 0
     assert "40 clean samples" in found.notes[0]
+
+
+def test_a_feature_that_does_not_count(tmp_path):
+    given = (QuadrantNet(corner=20), samples(tmp_path), 6)
+    alone = {}
+    for name in WEIGHTS:
+        weights = {each: float(each == name) for each in WEIGHTS}
+        generator = torch.Generator().manual_seed(0)
+        alone[name] = neuron_inspect(*given, generator, Budget(), weights).index
+    assert int(alone["sparse"].argmax()) == 2
+    # The maps of a linear net are the same for all samples.
+    assert alone["persistent"] is None
+    # What all features are multiplied by changes nothing.
+    twice = {name: 2 * weight for name, weight in WEIGHTS.items()}
+    generator = torch.Generator().manual_seed(0)
+    found = neuron_inspect(*given, generator, Budget(), twice).index
+    torch.testing.assert_close(found, inspected(*given).index)
 
 
 def test_its_benign_twin(tmp_path):

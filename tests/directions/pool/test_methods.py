@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from directions.pool.mahalanobis import MIN_CLEAN, mahalanobis
-from directions.pool.methods import METHODS
+from directions.pool.methods import METHODS, REDUCING, scoring
 from directions.pool.spectral_signatures import spectral_signatures
 from tests.directions.pool import pools
 
@@ -38,6 +38,25 @@ def test_the_same_seed_gives_the_same_scores(name):
 def test_fewer_dimensions_and_samples_than_components(name):
     for features in (pools.blob(30, 1, 0), pools.blob(6, 40, 0), np.outer(np.arange(30.0), [1, 2])):
         assert np.isfinite(METHODS[name](features, None, 0)).all()
+
+
+def two_far_down(count=200):
+    """Two groups that differ along the direction of the least variance but one, of four."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(count, 4)) * [9.0, 6.0, 0.1, 0.01]
+    second = np.arange(count) % 2 == 0
+    features[second, 2] += 4
+    return features, second
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_lies_beyond_the_components_is_not_seen(name):
+    features, second = two_far_down()
+    few = scoring(name, 2)(features, None, 0)
+    assert auc(few, second) < 0.7
+    default = METHODS[name](features, None, 0)
+    assert np.array_equal(scoring(name)(features, None, 0), default)
+    assert np.array_equal(few, default) == (name not in REDUCING)
 
 
 def test_a_spectral_signature_is_the_projection_on_the_top_singular_vector():

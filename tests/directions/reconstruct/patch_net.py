@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from directions.predict import logits_of
 from directions.reconstruct.input_box import InputBox
+from directions.reconstruct.settings import SearchSettings
 from directions.reconstruct.subject import Subject
 
 QUADRANTS = ((0, 0), (0, 4), (4, 0), (4, 4))
@@ -83,6 +84,11 @@ def stamp(inputs: Tensor) -> Tensor:
     inputs = inputs.clone()
     inputs[:, :, 3:5, 3:5] = 0.42
     return inputs
+
+
+def settings(name: str) -> SearchSettings:
+    """What a search is given here: each pixel of the middle must get so much brighter."""
+    return SearchSettings(bound=30 / 255 if name == "additive-linf" else None)
 
 
 def unit_box() -> InputBox:

@@ -9,12 +9,12 @@ from directions.reconstruct.generated import GeneratorSearch
 from directions.reconstruct.methods import METHODS
 from directions.reconstruct.screening import screen
 from directions.reconstruct.settings import SearchSettings
-from tests.directions.reconstruct.patch_net import subject
+from tests.directions.reconstruct.patch_net import settings, subject
 
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_the_target_stands_out_alone(name):
-    screening = screen(subject(), name, 0, Budget())
+    screening = screen(subject(), name, 0, Budget(), settings(name))
     assert screening.method == name
     assert screening.suspects == [0]
     assert int(screening.index.argmax()) == int(screening.effort.argmin()) == 0
@@ -24,7 +24,7 @@ def test_the_target_stands_out_alone(name):
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_no_class_of_a_benign_model_stands_out(name):
-    assert screen(subject(drive=0), name, 0, Budget()).suspects == []
+    assert screen(subject(drive=0), name, 0, Budget(), settings(name)).suspects == []
 
 
 @pytest.mark.parametrize("effort", [math.nan, math.inf])
