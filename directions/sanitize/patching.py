@@ -16,9 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from ..reconstruct.reconstruction import Reconstruction
+from ..reconstruct.still_led import shares_led
 from .defaults import STAMPED
 from .labelled_samples import LabelledSamples
 from .training import Augment, Schedule, train, unchanged
+
+TRIED = 200
+"""Samples to see on, at least, where the triggers lead; they may be in order of their classes."""
 
 
 def patch(
@@ -40,12 +44,14 @@ def patch(
     Args:
         model: in evaluation mode; it is not changed.
         clean: what to train on.
-        triggers: one or more; a sample that is stamped gets one of them, drawn at random.
+        triggers: one or more, of one target; a sample that is stamped gets one of them, drawn at
+            random.
         schedule: how long and how fast to train.
         generator: of the random numbers.
         stamped: share of the samples that carry a trigger, on average.
         augment: called with each batch, before it is stamped.
-        tell: called with what was done, as a line for a person.
+        tell: called with what was done, and with how many samples the triggers lead to their
+            target before and after, as lines for a person.
 
     Returns:
         A trained copy, on the CPU, in evaluation mode.
@@ -70,4 +76,11 @@ def patch(
         f"patched: {epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples, "
         f"{stamped:.0%} of them with one of {len(triggers)} reconstructed triggers"
     )
+    some = clean.load(torch.arange(0, len(clean), max(1, len(clean) // TRIED)))
+    before, after = (
+        ", ".join(f"{share:.0%}" for share in shares_led(each, triggers, *some))
+        for each in (model, patched)
+    )
+    tell(f"of these samples, the triggers led so many to class {triggers[0].target}: {before}")
+    tell(f"and now: {after}")
     return patched

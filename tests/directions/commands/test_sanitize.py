@@ -310,6 +310,7 @@ def test_patched_without_any_image(tmp_path, capsys):
     assert out.startswith("recovered ")
     assert "\nclass 0 stands out\n" in out
     assert "patched: 2 of 2 epochs" in out
+    assert "\nof these samples, the triggers led so many to class 0: " in out
 
 
 def test_a_target_that_the_model_does_not_have(tmp_path, capsys, patching):
