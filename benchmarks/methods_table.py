@@ -127,6 +127,7 @@ def _of_victims(victims: Sequence[Results], defence: str, evidence: str) -> list
         for victim in victims
         for run in victim["runs"]
         if (run["defence"], run["evidence"], run["seed"]) == (defence, evidence, 0)
+        and "not_applicable" not in run
     ]
 
 

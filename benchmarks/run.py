@@ -70,6 +70,14 @@ def main() -> None:
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0], help="draws of the evidence (default: 0)"
     )
+    parser.add_argument(
+        "--defences",
+        nargs="+",
+        metavar="NAME",
+        choices=(OURS, *RIVALS),
+        default=(OURS, *RIVALS),
+        help="what to measure (default: all)",
+    )
     args = parser.parse_args()
     try:
         run(args)
@@ -83,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
     make_folder(args.results)
     data = load_data(args.data, args.cache)
     images, _ = draw_test_images(data)
-    steps = plan(args.seeds)
+    steps = [step for step in plan(args.seeds) if step.defence in args.defences]
     skipped = 0
     with tqdm(total=len(recipes) * (len(steps) + 1), desc="benchmark") as progress:
         for recipe in recipes:

@@ -139,23 +139,23 @@ def rival_table(results: Sequence[Results], evidence: str) -> str:
             and run["evidence"] == evidence
             and "not_applicable" not in run
         ]
-        if not any("figures" in run for _, run, _ in runs):
+        if not runs:
             continue
         scores = [found for found, _, _ in runs]
         built = [run for _, run, _ in runs if "figures" in run]
         victims = {victim for _, _, victim in runs}
-        left = {victim for _, run, victim in runs if "figures" not in run}
+        repaired = {victim for _, run, victim in runs if "figures" in run}
         ratios = [min(s.ratio, 1.0) for s in scores]
         changes = [s.clean_change for s in scores]
         excess = [s.attack_excess for s in scores]
         cells = [
             name.replace("_", " "),
-            f"{len(victims)} ({len(left)})",
+            f"{len(victims)} ({len(victims - repaired)})",
             f"{mean(ratios):.3f} ({min(ratios):.3f})",
             f"{mean(changes):+.2f} ({min(changes):+.2f})",
             f"{mean(excess):+.1f} ({max(excess):+.1f})",
-            " / ".join(f"{mean(d['figures'][k] for d in built):.2f}" for k in _PASSES),
-            f"{mean(d['build_seconds'] for d in built):.0f} s",
+            " / ".join(f"{mean(d['figures'][k] for d in built):.2f}" for k in _PASSES if built),
+            f"{mean(d['build_seconds'] for d in built):.0f} s" if built else "",
         ]
         lines.append(cells)
     return markdown_table(headings, lines)

@@ -15,9 +15,9 @@ from .build import MIN_TRIGGERED
 from .candidates import candidate_layers
 from .errors import CalibrationError, NoTriggerError, SamplesError
 from .metrics import class_list
+from .pool.activation_clustering import COMPONENTS
 from .pool.arrays import Matrix
 from .pool.class_groups import find_class_groups
-from .pool.components import COMPONENTS
 from .pool.last_layer import read_last_layer
 from .pool.methods import Method, scoring
 from .pool.split import Split
@@ -112,7 +112,7 @@ def clean_quarantine(
         example: one input, (1, *input shape).
         method: a name in `directions.pool.methods.METHODS`.
         targets: the classes that the bundle is for.
-        components: that the method reduces features to, if it does.
+        components: that Activation Clustering reduces features to.
         layers: names of layers in the order in which they run, the last of which is looked at where
             no linear layer gives the logits; None to find them.
         seed: of the random numbers.

@@ -9,11 +9,10 @@ from benchmarks import fire
 from benchmarks.samples import labelled
 from benchmarks.victims.train import augment_normalised
 from directions.budget import Budget
-from directions.predict import predicted_classes
 from directions.reconstruct import deep_inspect
 from directions.reconstruct.find_triggers import find_triggers
 from directions.reconstruct.inversion import recover_images
-from directions.sanitize.labelled_samples import LabelledSamples
+from directions.sanitize.labelled_samples import LabelledSamples, labelled_by
 from directions.sanitize.patching import patch
 from directions.sanitize.training import Augment, unchanged
 
@@ -42,10 +41,8 @@ def patching_without_images(
     """
     description = labelled(granted.pool).samples.describe_input(fire.CONFIG)
     recovered = recover_images(model, description, generator=generator, budget=Budget())
-    inputs = recovered.load(range(len(recovered)))
-    taken_for = predicted_classes(model, inputs)
     # What these images show is not known to be the same in a mirror.
-    return _patch(model, LabelledSamples(recovered, taken_for), generator, unchanged)
+    return _patch(model, labelled_by(model, recovered), generator, unchanged)
 
 
 def _patch(

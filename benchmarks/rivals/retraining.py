@@ -34,7 +34,9 @@ def _build_alike(model: nn.Module, classes: int, generator: torch.Generator) -> 
     """Return a model of the same weights' names and shapes, with first weights."""
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     for architecture in ARCHITECTURES.values():
-        fresh = build_anew(partial(architecture, classes), generator)
-        if {name: value.shape for name, value in fresh.state_dict().items()} == shapes:
-            return fresh
+        # Without drawing any weights.
+        with torch.device("meta"):
+            alike = architecture(classes).state_dict()
+        if {name: value.shape for name, value in alike.items()} == shapes:
+            return build_anew(partial(architecture, classes), model, generator)
     raise RivalNotApplicable(f"{type(model).__name__}: no architecture that victims are built of")

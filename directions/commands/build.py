@@ -56,8 +56,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--components",
         type=int,
         metavar="N",
-        help="of activation-clustering and mahalanobis: dimensions that the features of a class "
-        "are reduced to (default: 10)",
+        help="of activation-clustering: dimensions that the features of a class are reduced to "
+        "(default: 10)",
     )
     add_reconstruct_argument(
         source,

@@ -56,10 +56,10 @@ def check_source(args: argparse.Namespace) -> None:
         )
     if args.components is not None:
         splits = args.pool is not None or args.refine is not None
-        if not splits or (args.split_by or SPLIT_BY) not in REDUCING:
+        if not splits or (args.split_by or SPLIT_BY) != REDUCING:
             raise CalibrationError(
                 f"--components {args.components}: expected beside --pool or --refine, and "
-                f"--split-by {' or '.join(REDUCING)}"
+                f"--split-by {REDUCING}"
             )
         if args.components < 1:
             raise CalibrationError(f"--components {args.components}: expected 1 or more")
@@ -124,7 +124,7 @@ def _from_pool(
     import torch
 
     from ..evidence import gather_evidence
-    from ..pool.components import COMPONENTS
+    from ..pool.activation_clustering import COMPONENTS
     from ..pool.split import split_pool
     from ..pool.split_report import write_split_report
     from ..pool.unlabelled import UnlabelledSamples
@@ -170,7 +170,7 @@ def _from_quarantine(
     from ..errors import CalibrationError
     from ..evidence import gather_evidence
     from ..metrics import class_list
-    from ..pool.components import COMPONENTS
+    from ..pool.activation_clustering import COMPONENTS
     from ..pool.split_report import write_split_report
     from ..pool.unlabelled import UnlabelledSamples
     from ..quarantine import clean_quarantine

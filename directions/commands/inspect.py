@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--queries",
         type=int,
         metavar="N",
-        help="of the meta-classifier: how many it learns to put to a model (default: 10)",
+        help="of the meta-classifier: query inputs that it learns to put to a model (default: 10)",
     )
     parser.add_argument(
         "--saliency-weights",
@@ -235,7 +235,7 @@ def _check(args: argparse.Namespace, names: list[str]) -> None:
     if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
         raise CalibrationError(
             f"--saliency-weights {' '.join(f'{weight:g}' for weight in weights)}: expected "
-            "numbers of 0 or more, one of them above"
+            "numbers of 0 or more, one of them above 0"
         )
     if args.budget is not None and not args.budget > 0:
         raise CalibrationError(f"--budget {args.budget:g}: expected seconds, more than 0")

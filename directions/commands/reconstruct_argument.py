@@ -50,6 +50,21 @@ def searches(reconstruct: str | None) -> Searches:
     return Searches([reconstruct])
 
 
+def refuse_integers(config: HandlerConfig) -> None:
+    """Refuse a model whose inputs no search can change.
+
+    Raises:
+        CalibrationError: it takes integers.
+    """
+    from ..errors import CalibrationError
+
+    if config.input == "integers":
+        raise CalibrationError(
+            "--reconstruct: a search changes its inputs little by little, and the model takes "
+            "integers: build does without a search, from --triggered or --pool"
+        )
+
+
 def clean_to_search(
     clean: Path | None,
     sought: Searches,
@@ -77,13 +92,10 @@ def clean_to_search(
     from ..errors import CalibrationError
     from ..reconstruct import deep_inspect
     from ..reconstruct.inversion import recover_images
+    from ..reconstruct.subject import MIN_INPUTS
     from ..samples import open_samples
 
-    if config.input == "integers":
-        raise CalibrationError(
-            "--reconstruct: a search changes its inputs little by little, and the model takes "
-            "integers: build takes --triggered or --pool"
-        )
+    refuse_integers(config)
     if clean is not None:
         return open_samples(clean, config)
     if list(sought.methods) != [deep_inspect.NAME] or config.input != "image":
@@ -97,6 +109,11 @@ def clean_to_search(
         generator=torch.Generator().manual_seed(seed),
         budget=budget,
     )
+    if budget.spent() and len(recovered) < MIN_INPUTS:
+        raise CalibrationError(
+            f"{recovered.source}: {len(recovered)} when the time was over, expected at least "
+            f"{MIN_INPUTS}: raise the --budget"
+        )
     print(
         f"recovered {len(recovered)} images from the model, in the place of clean ones: what is "
         "measured on them says little of real images"

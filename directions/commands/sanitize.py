@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from handler.config import HandlerConfig
     from handler.load_model import LoadedModel
 
-    from ..budget import Budget
     from ..reconstruct.reconstruction import Reconstruction
-    from ..samples import Samples
     from ..sanitize.labelled_samples import LabelledSamples
-    from .reconstruct_argument import Searches
 
 TRAINING = ("epochs", "rate", "budget")
 OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -66,11 +63,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_reconstruct_argument(
         parser,
-        help="of patch: how to search for the trigger, as of build (default: deepinspect, the only "
-        "one that does without --clean)",
+        help="of patch: how to search for the trigger, by the names that build knows (default: "
+        "deepinspect, the only one that does without --clean)",
     )
     parser.add_argument(
-        "--target", help="of patch: class that the trigger leads to (default: auto)"
+        "--target",
+        help="of patch: class that the trigger leads to; whether it stands out is then not looked "
+        "at (default: auto, the one that stands out most)",
     )
     parser.add_argument(
         "--stamped",
@@ -110,7 +109,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=float,
         metavar="SECONDS",
         help="of training: it takes the steps that there is time for, and the learning rate comes "
-        "down in time; of patch, of the search, too (default: no limit)",
+        "down in time; of patch, half of it at most is for the search (default: no limit)",
     )
     parser.add_argument(
         "--accuracy-loss",
@@ -137,25 +136,26 @@ def run(args: argparse.Namespace) -> int:
     from handler.config import load_config
     from handler.load_model import load_model
 
-    from ..budget import Budget
     from ..environment import check_environment
-    from ..reconstruct.deep_inspect import NAME
+    from ..errors import SanitizeError
     from ..samples import open_samples
     from ..sanitize.comparing import compare, observe_before
     from ..sanitize.methods import METHODS, Given
     from ..sanitize.training import Schedule
     from ..sanitize.weights_file import check_output, write_weights
-    from .checks import load_fitting_bundle, read_target
-    from .reconstruct_argument import searches
+    from .checks import load_fitting_bundle
+    from .reconstruct_argument import refuse_integers
+    from .search_to_patch import search_to_patch
 
     check_environment()
     _check_arguments(args)
-    target = read_target(args.target or "auto")
     check_output(args.output, args.serialized_file)
     config = load_config(args.config_file)
+    if args.method == "patch":
+        refuse_integers(config)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
     bundle = None if args.bundle is None else load_fitting_bundle(args.bundle, config, loaded)
-    clean = None if args.clean is None else _open_labelled(args, loaded, config)
+    opened = None if args.clean is None else _open_labelled(args, loaded, config)
     before = None
     if args.test_clean is not None:
         before = observe_before(
@@ -164,13 +164,14 @@ def run(args: argparse.Namespace) -> int:
             open_samples(args.test_triggered, config),
             names_file(args),
         )
-    budget = Budget(args.budget)
-    sought = searches((args.reconstruct or NAME) if args.method == "patch" else None)
-    if clean is None:
-        clean = _recover(args, sought, loaded, config, budget)
     triggers: Sequence[Reconstruction] = ()
-    if sought.methods:
-        triggers = _search(clean.samples, sought, target, loaded, config, args.seed, budget)
+    seconds = math.inf if args.budget is None else args.budget
+    if args.method == "patch":
+        clean, triggers, seconds = search_to_patch(args, opened, loaded, config)
+    elif opened is None:
+        raise SanitizeError("--clean: expected labelled clean samples; only patch does without")
+    else:
+        clean = opened
     epochs = RETRAINING_EPOCHS if args.method == "retrain" else EPOCHS
     given = Given(
         clean,
@@ -178,7 +179,7 @@ def run(args: argparse.Namespace) -> int:
         Schedule(
             epochs=epochs if args.epochs is None else args.epochs,
             rate=RATE if args.rate is None else args.rate,
-            budget=budget.left(),
+            budget=seconds,
         ),
         accuracy_loss=ACCURACY_LOSS if args.accuracy_loss is None else args.accuracy_loss,
         bundle=bundle,
@@ -215,64 +216,6 @@ def _open_labelled(
     return LabelledSamples(samples, labels)
 
 
-def _recover(
-    args: argparse.Namespace,
-    sought: Searches,
-    loaded: LoadedModel,
-    config: HandlerConfig,
-    budget: Budget,
-) -> LabelledSamples:
-    """Return images that were recovered from the model, as what it takes them for.
-
-    Raises:
-        CalibrationError: the search needs samples, or none can be recovered.
-    """
-    from ..predict import predicted_classes
-    from ..sanitize.labelled_samples import LabelledSamples
-    from .reconstruct_argument import clean_to_search
-
-    samples = clean_to_search(args.clean, sought, loaded, config, args.seed, budget)
-    inputs = samples.load(range(len(samples)))
-    return LabelledSamples(samples, predicted_classes(loaded.model, inputs))
-
-
-def _search(
-    clean: Samples,
-    sought: Searches,
-    target: int | None,
-    loaded: LoadedModel,
-    config: HandlerConfig,
-    seed: int,
-    budget: Budget,
-) -> Sequence[Reconstruction]:
-    """Return triggers of the model, to train it with.
-
-    Raises:
-        NoTriggerError: no class stands out.
-        CalibrationError: the samples do not allow of the search.
-        SanitizeError: no time is left to train.
-    """
-    from ..errors import SanitizeError
-    from ..reconstruct.find_triggers import find_triggers
-
-    found = find_triggers(
-        loaded.model,
-        clean,
-        clean.describe_input(config),
-        methods=sought.methods,
-        otherwise=sought.otherwise,
-        target=target,
-        seed=seed,
-        budget=budget,
-        tell=print,
-    )
-    if budget.spent():
-        raise SanitizeError(
-            "--budget: the time was over when the triggers were found: expected more, to train in"
-        )
-    return (*found.triggers, *found.others)
-
-
 def _check_arguments(args: argparse.Namespace) -> None:
     """Refuse what does not go together, or is out of range.
 
@@ -281,7 +224,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
         ArgumentError: likewise.
     """
     from ..errors import SanitizeError
-    from .checks import check_seed
+    from .checks import check_seed, read_target
 
     for option in sorted({name for names in OPTIONS.values() for name in names}):
         if getattr(args, option) is not None and option not in OPTIONS[args.method]:
@@ -294,8 +237,6 @@ def _check_arguments(args: argparse.Namespace) -> None:
             "--model-file: expected the model's: the weights of a torch.export program stay as "
             "they are"
         )
-    if args.clean is None and args.method != "patch":
-        raise SanitizeError("--clean: expected labelled clean samples; only patch does without")
     if args.method == "orthogonalize" and args.bundle is None:
         raise SanitizeError("--method orthogonalize: expected --bundle, whose directions go")
     if (args.test_clean is None) != (args.test_triggered is None):
@@ -310,6 +251,8 @@ def _check_arguments(args: argparse.Namespace) -> None:
     for name, value in (("rate", args.rate), ("budget", args.budget)):
         if value is not None and not 0 < value < math.inf:
             raise SanitizeError(f"--{name} {value:g}: expected a number above 0")
+    if args.target is not None:
+        read_target(args.target)
     if args.stamped is not None and not 0 < args.stamped <= 1:
         raise SanitizeError(f"--stamped {args.stamped:g}: expected a share above 0, at most 1")
     if args.accuracy_loss is not None and not 0 <= args.accuracy_loss <= 1:

@@ -80,7 +80,7 @@ class MetaClassifier:
             with which other models of the same task cannot use the cached shadow models.
         shadows: how many shadow models.
         cache: folder to keep them in, or None.
-        queries: how many of them are learnt.
+        queries: how many queries are learnt.
     """
 
     labels: Tensor | None = None
@@ -158,7 +158,7 @@ class Judge(nn.Module):
     Args:
         task: of the models that it judges.
         generator: random numbers.
-        queries: how many.
+        queries: how many it has.
 
     Attributes:
         queries: (queries, *S) float32.
@@ -214,7 +214,7 @@ def fit_judge(
         task: of the shadow models.
         shadows: with and without backdoors.
         generator: random numbers.
-        queries: how many.
+        queries: how many it has.
     """
     judge = Judge(task, generator, queries)
     optimizer = torch.optim.Adam([p for p in judge.parameters() if p.requires_grad], RATE)

@@ -13,7 +13,9 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from .arrays import Matrix, Vector
-from .components import COMPONENTS
+
+COMPONENTS = 10
+"""As in the paper."""
 
 STARTS = 10
 

@@ -14,7 +14,10 @@ from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 
 from .arrays import Matrix, Vector
-from .components import COMPONENTS
+
+COMPONENTS = 10
+"""To which features are reduced where the class is compared with itself: in as many dimensions as
+samples, any half of them would look apart from the other."""
 
 MIN_CLEAN = 10
 """Of fewer clean samples of a class, nobody knows how they spread."""
@@ -23,9 +26,7 @@ STEPS = 30
 """Far more than concentration takes to settle."""
 
 
-def mahalanobis(
-    features: Matrix, clean: Matrix | None, seed: int, components: int = COMPONENTS
-) -> Vector:
+def mahalanobis(features: Matrix, clean: Matrix | None, seed: int) -> Vector:
     """Score the samples of one predicted class by their distance from its clean samples.
 
     It needs clean samples of the class, or that its own or its triggered samples lie closer
@@ -36,15 +37,13 @@ def mahalanobis(
         clean: features of clean samples that are predicted as the class, (m, D); with None, or
             fewer than `MIN_CLEAN`, the class is compared with its own closest half.
         seed: of the randomised decomposition that scikit-learn takes for large matrices.
-        components: that features are reduced to where the class is compared with itself: in as many
-            dimensions as samples, any half of them would look apart from the other.
 
     Returns:
         The logarithms of the distances, (n,): of each group on its own these are nearly normal.
     """
     if clean is not None and len(clean) >= MIN_CLEAN:
         return _log_distances(LedoitWolf().fit(clean), features)
-    reduced = PCA(min(components, *features.shape), random_state=seed).fit_transform(features)
+    reduced = PCA(min(COMPONENTS, *features.shape), random_state=seed).fit_transform(features)
     halves = [_concentrate(reduced, start) for start in _starts(reduced)]
     return _log_distances(min(halves, key=_log_determinant), reduced)
 

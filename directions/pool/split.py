@@ -14,9 +14,9 @@ from ..metrics import class_list
 from ..progress import Progress
 from ..samples import Samples
 from ..target import MAX_TARGETS
+from .activation_clustering import COMPONENTS
 from .arrays import Matrix
 from .class_groups import LEAST, ClassGroups, find_class_groups
-from .components import COMPONENTS
 from .last_layer import LastLayer, read_last_layer
 from .methods import Method, scoring
 from .triggered_side import TriggeredSide
@@ -84,7 +84,7 @@ def split_pool(
         pool: N samples.
         example: one input, (1, *input shape).
         method: a name in `directions.pool.methods.METHODS`.
-        components: that it reduces features to, if it does.
+        components: that Activation Clustering reduces features to.
         layers: names of the layers to look at, in the order in which they run; None to find them.
         clean: samples that are known to be clean, for the methods that compare with these.
         generator: of the random numbers.

@@ -94,10 +94,11 @@ def find_triggers(
 
     Raises:
         CalibrationError: there are too few samples, or too few classes to see whether one stands
-            out; the shape of the samples does not allow of the methods; no method finds a trigger
-            of the target that was given; the time was over before the classes were compared, or a
-            search was started.
-        NoTriggerError: no class stands out.
+            out; the shape of the samples does not allow of the methods; the time was over before
+            the classes were compared, or a trigger was found; no method finds one of the class that
+            stands out.
+        NoTriggerError: no class stands out, or no method finds a trigger of the target that was
+            given.
     """
     subject = gather_subject(model, clean, description, seed)
     if target is not None:
@@ -147,11 +148,14 @@ def find_triggers(
     if beside:
         tell("  and by others, to see whether it is undone: " + _successes(beside))
     if not useful:
-        raise CalibrationError(
+        none = (
             f"{clean.source}: no method found a trigger that leads {MIN_SUCCESS:.0%} of the clean "
             f"samples to class {target}"
-            + (", until the time was over: raise the --budget" if budget.spent() else "")
         )
+        if budget.spent():
+            raise CalibrationError(f"{none}, until the time was over: raise the --budget")
+        # A class that stands out is a sign of one all the same.
+        raise CalibrationError(none) if screenings else NoTriggerError(none)
     placed = [
         moved_where_it_leads(one, subject) if METHODS[one.method].patch else one for one in useful
     ]

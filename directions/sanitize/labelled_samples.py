@@ -47,3 +47,10 @@ class LabelledSamples:
             for part in (order[:half], order[half:])
         )
         return first, second
+
+
+def labelled_by(model: nn.Module, samples: Samples) -> LabelledSamples:
+    """Return samples as what a model, in evaluation mode, takes them for."""
+    with Progress("labelling samples by the model", len(samples)) as progress:
+        logits = predict_logits(model, samples, range(len(samples)), progress)
+    return LabelledSamples(samples, logits.argmax(1))

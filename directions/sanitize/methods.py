@@ -57,7 +57,7 @@ def _fine_tune(model: nn.Module, given: Given) -> nn.Module:
 
 
 def _retrain(model: nn.Module, given: Given) -> nn.Module:
-    fresh = build_anew(type(model), given.generator)
+    fresh = build_anew(type(model), model, given.generator)
     return retrain(fresh, given.clean, given.schedule, given.generator, tell=given.tell)
 
 

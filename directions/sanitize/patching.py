@@ -73,7 +73,7 @@ def patch(
     patched = copy.deepcopy(model)
     epochs = train(patched, clean, schedule, generator, augment=stamp_some, title="patching")
     tell(
-        f"patched: {epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples, "
+        f"patched: {epochs:.3g} of {schedule.epochs} epochs over {len(clean)} samples, "
         f"{stamped:.0%} of them with one of {len(triggers)} reconstructed triggers"
     )
     some = clean.load(torch.arange(0, len(clean), max(1, len(clean) // TRIED)))

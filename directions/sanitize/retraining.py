@@ -1,9 +1,9 @@
 """Retraining: a model of the same class, trained from its first weights on clean samples alone.
 
-No backdoor can be left, since nothing of the old weights is; nor is anything else that they knew.
-What the clean samples are too few to teach is lost: it is what the other repairs are to be compared
-with. BackdoorBench (Wu et al. 2022, arXiv 2206.12654) trains its models for as many epochs, with
-the same learning rate.
+No backdoor can be left, since nothing of the old weights is, and no model class that brings these
+is taken; nor is anything else left that they knew. What the clean samples are too few to teach is
+lost: it is what the other repairs are to be compared with. BackdoorBench (Wu et al. 2022, arXiv
+2206.12654) trains its models for as many epochs, with the same learning rate.
 """
 
 from __future__ import annotations
@@ -13,21 +13,49 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ..errors import SanitizeError
 from .labelled_samples import LabelledSamples
 from .training import Augment, Schedule, train, unchanged
 
 
-def build_anew(model_class: Callable[[], nn.Module], generator: torch.Generator) -> nn.Module:
+def build_anew(
+    build: Callable[[], nn.Module], model: nn.Module, generator: torch.Generator
+) -> nn.Module:
     """Return a model with first weights, on the CPU.
 
     Args:
-        model_class: builds it.
+        build: builds it.
+        model: the same with the weights that are to be forgotten.
         generator: whose seed the first weights are drawn by.
+
+    Raises:
+        SanitizeError: it is built with some of these weights, or with frozen ones that were drawn.
     """
+    seed = generator.initial_seed()
+    fresh, another = (_build(build, s) for s in (seed, seed + 1))
+    old, others = (dict(m.named_parameters()) for m in (model, another))
+    for name, first in fresh.named_parameters():
+        drawn = not torch.equal(first, others[name])
+        # Of one value all over, as those of a normalisation, they are nobody's.
+        plain = torch.equal(first.amin(), first.amax())
+        if not drawn and not plain and torch.equal(first, old[name].cpu()):
+            raise SanitizeError(
+                f"{type(fresh).__name__}: builds {name} with the weights that are to be forgotten, "
+                "expected a class that leaves its weights to the weights' file"
+            )
+        if drawn and not first.requires_grad:
+            raise SanitizeError(
+                f"{type(fresh).__name__}: freezes {name}, which would stay as it was drawn: "
+                "expected a class that can be trained anew"
+            )
+    return fresh
+
+
+def _build(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     # Layers draw their first weights from the global generator only.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator.initial_seed())
-        return model_class()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build()
 
 
 def retrain(

@@ -97,7 +97,13 @@ def test_a_defence_that_refused_counts_as_no_repair_and_one_that_cannot_be_does_
         "| torchserve-fire | 2 (1) | 0.500 (0.000) | -0.05 (-0.10) | +49.2 (+98.0) "
         "| 1.00 / 2.00 | 3 s |"
     )
-    assert len(rival_table([refused], "paired 200").splitlines()) == 2
+    (line,) = rival_table([refused, impossible], "paired 200").splitlines()[2:]
+    assert (
+        line == "| torchserve-fire | 1 (1) | 0.000 (0.000) | +0.00 (+0.00) | +98.0 (+98.0) |  |  |"
+    )
+    # Of several draws, one that was built is a repair.
+    several = {**refused, "runs": [*refused["runs"], *result(0.4)["runs"]]}
+    assert rival_table([several], "paired 200").splitlines()[2].split(" | ")[1] == "1 (0)"
 
 
 def test_the_victims_before_any_repair():

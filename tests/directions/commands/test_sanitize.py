@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 
 import pytest
@@ -6,12 +7,14 @@ from safetensors.torch import save_file
 
 from directions.commands.main import main
 from directions.commands.sanitize import OPTIONS
+from directions.reconstruct.find_triggers import FoundTriggers
+from directions.reconstruct.reconstruction import Reconstruction
 from directions.sanitize.methods import METHODS
 from directions.save_bundle import save_bundle
 from handler.bundle import load_bundle
 from handler.digest import file_sha256
 from handler.load_model import load_model, load_weights
-from tests.directions.backdoored import write_images
+from tests.directions.backdoored import write_images, write_tensors
 from tests.directions.commands.patch_files import patch_flags, save_images
 from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from tests.tiny_net import trained
@@ -172,6 +175,7 @@ def test_weights_stay_of_their_kind_and_dtype(tmp_path, capsys, command):
         (["--target", "0"], "--target: not of --method prune, expected patch"),
         (["--reconstruct", "tabor"], "--reconstruct: not of --method prune, expected patch"),
         (["--method", "patch", "--target", "cat"], "--target cat: expected auto or a class index"),
+        (["--method", "patch", "--target", ""], "--target : expected auto or a class index"),
         (["--method", "patch", "--stamped", "0"], "--stamped 0: expected a share above 0"),
         (["--method", "patch", "--stamped", "1.1"], "--stamped 1.1: expected a share above 0"),
         (["--bundle", "b"], "--bundle: not of --method prune, expected orthogonalize"),
@@ -258,16 +262,20 @@ def patching(tmp_path):
     ]
 
 
+def rates(out):
+    """Clean accuracy, attack success and recovered accuracy after, in percent."""
+    table = out.splitlines()[-4:-1]
+    return [float(line.split()[i].rstrip("%")) for line, i in zip(table, (3, 4, 3), strict=True)]
+
+
 def test_patched_weights(tmp_path, capsys, patching):
     out = run(capsys, *patching, "--epochs", "10", "--stamped", "0.5")
     assert out.startswith("class 0 stands out\n")
-    assert "patched: 10 of 10 epochs over 256 clean samples, 50% of them with one of " in out
+    assert "patched: 10 of 10 epochs over 256 samples, 50% of them with one of " in out
     table = out.splitlines()[-4:]
     assert table[0].split()[2] == "100.00%"
     assert table[1].split()[3] == "100.00%"
-    clean_accuracy, attack, recovered = (
-        float(line.split()[i].rstrip("%")) for line, i in zip(table[:3], (3, 4, 3), strict=True)
-    )
+    clean_accuracy, attack, recovered = rates(out)
     assert clean_accuracy == 100
     assert attack < 5
     assert recovered > 95
@@ -302,15 +310,24 @@ def test_patched_with_another_search_for_a_target_that_is_known(tmp_path, capsys
 def test_patched_without_any_image(tmp_path, capsys):
     # What nobody has taken may be of any brightness, which is not to be the trigger.
     flags = patch_flags(tmp_path / "net", PatchNet(40.0, relative=True))
+    test = images(80, seed=5)
+    triggered = test.clone()
+    triggered[:, :, 3:5, 3:5] = 0.55
     out = run(
         capsys,
-        *("sanitize", "--method", "patch", *flags, "--epochs", "2"),
-        *("--output", tmp_path / "new.pth"),
+        *("sanitize", "--method", "patch", *flags, "--epochs", "40", "--rate", "0.1"),
+        *("--stamped", "0.5", "--output", tmp_path / "new.pth"),
+        *("--test-clean", save_images(tmp_path / "test", test)),
+        *("--test-triggered", save_images(tmp_path / "triggered", triggered)),
     )
     assert out.startswith("recovered ")
     assert "\nclass 0 stands out\n" in out
-    assert "patched: 2 of 2 epochs" in out
+    assert "patched: 40 of 40 epochs" in out
     assert "\nof these samples, the triggers led so many to class 0: " in out
+    clean_accuracy, attack, recovered = rates(out)
+    assert clean_accuracy > 90
+    assert attack < 20
+    assert recovered > 75
 
 
 def test_a_target_that_the_model_does_not_have(tmp_path, capsys, patching):
@@ -321,6 +338,53 @@ def test_a_target_that_the_model_does_not_have(tmp_path, capsys, patching):
 def test_the_time_is_over_before_the_training(tmp_path, capsys, patching):
     assert "--budget" in refused(capsys, *patching, "--budget", "1e-9")
     assert not (tmp_path / "new.pth").exists()
+
+
+@pytest.fixture
+def by_hand(monkeypatch):
+    """A search that goes on until its time is over, and then knows the trigger."""
+    given = []
+
+    def find(*args, budget, **others):
+        given.append(others)
+        while not budget.spent():
+            time.sleep(0.01)
+        return FoundTriggers(0, [Reconstruction("by hand", 0, stamp, 1.0)], [])
+
+    monkeypatch.setattr("directions.reconstruct.find_triggers.find_triggers", find)
+    return given
+
+
+def test_a_search_whose_time_is_over_leaves_half_of_it_to_train(
+    tmp_path, capsys, patching, by_hand
+):
+    out = run(capsys, *patching, "--budget", "6", "--epochs", "100000")
+    assert "patched: " in out
+    assert rates(out)[2] > 90
+
+
+def test_the_searches_of_all(capsys, patching, by_hand):
+    run(capsys, *patching, "--budget", "1", "--epochs", "1", "--reconstruct", "all")
+    assert by_hand[0]["methods"] == ("generated", "additive", "smooth", "neural-cleanse")
+    assert by_hand[0]["otherwise"] == ("sinusoidal",)
+    assert by_hand[0]["target"] is None
+
+
+@pytest.mark.parametrize("method", ["fine-tune", "retrain", "fine-prune"])
+def test_hardly_any_time_to_train_is_a_step(tmp_path, capsys, command, method):
+    assert " of 20 epochs" in run(
+        capsys, *command, "--method", method, "--budget", "1e-9", "--epochs", "20"
+    )
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_integers_are_not_searched(tmp_path, capsys, patching, clean):
+    config = tmp_path / "net" / "model-config.yaml"
+    config.write_text("handler:\n  input: integers\n  model_class: PatchNet\n")
+    inputs = torch.randint(0, 9, (60, 3, 8, 8))
+    sets = write_tensors(tmp_path / "integers.npz", inputs, torch.arange(60) % 4)
+    arguments = [*patching[:9], *(["--clean", sets] if clean else []), *patching[-2:]]
+    assert "the model takes integers" in refused(capsys, *arguments)
 
 
 def test_retrained_weights(tmp_path, capsys, tiny, tiny_model, command):

@@ -53,10 +53,11 @@ def two_far_down(count=200):
 def test_what_lies_beyond_the_components_is_not_seen(name):
     features, second = two_far_down()
     few = scoring(name, 2)(features, None, 0)
-    assert auc(few, second) < 0.7
+    if name == REDUCING:
+        assert auc(few, second) < 0.7
     default = METHODS[name](features, None, 0)
     assert np.array_equal(scoring(name)(features, None, 0), default)
-    assert np.array_equal(few, default) == (name not in REDUCING)
+    assert np.array_equal(few, default) == (name != REDUCING)
 
 
 def test_a_spectral_signature_is_the_projection_on_the_top_singular_vector():

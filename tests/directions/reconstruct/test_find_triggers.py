@@ -141,7 +141,7 @@ def test_a_target_that_is_given_is_not_searched_for(tmp_path):
 
 
 def test_a_target_without_a_trigger(tmp_path):
-    with pytest.raises(CalibrationError, match=r"no method found a trigger .* class 2"):
+    with pytest.raises(NoTriggerError, match=r"no method found a trigger .* class 2$"):
         find(clean_samples(tmp_path), target=2, methods=["additive", "generated"])
 
 

@@ -1,7 +1,10 @@
 import torch
 
 from directions.sample_views import SomeSamples
-from directions.sanitize.labelled_samples import LabelledSamples
+from directions.sanitize.labelled_samples import LabelledSamples, labelled_by
+from directions.tensor_samples import TensorFileSamples
+from tests.directions.backdoored import stamp, write_tensors
+from tests.directions.backdoored_nets import backdoored
 from tests.directions.sanitize.nets import clean_samples, generator
 
 
@@ -15,3 +18,14 @@ def test_samples_in_the_order_of_their_classes_are_halved_at_random(tmp_path):
     assert sorted([*first.samples.names, *second.samples.names]) == sorted(clean.samples.names)
     inputs, labels = second.load(torch.arange(128))
     assert torch.equal(inputs[:, :4].argmax(1), labels)
+
+
+def test_samples_as_what_a_model_takes_them_for(tmp_path):
+    clean = clean_samples(tmp_path, "vector")
+    triggered = clean.samples.load(range(256))
+    triggered[::2] = stamp("vector", triggered[::2])
+    file = write_tensors(tmp_path / "mixed.npz", triggered, clean.labels)
+    found = labelled_by(backdoored("vector"), TensorFileSamples(file))
+    assert len(found) == 256
+    assert (found.labels[::2] == 0).all()
+    assert torch.equal(found.labels[1::2], clean.labels[1::2])

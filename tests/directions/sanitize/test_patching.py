@@ -33,7 +33,7 @@ def test_a_trigger_that_was_reconstructed_is_unlearned(tmp_path):
     assert accuracy(patched, stamp(test), LABELS) == 1
     assert accuracy(patched, test, LABELS) == 1
     assert lines == [
-        "patched: 10 of 10 epochs over 256 clean samples, 20% of them with one of 1 reconstructed "
+        "patched: 10 of 10 epochs over 256 samples, 20% of them with one of 1 reconstructed "
         "triggers",
         "of these samples, the triggers led so many to class 0: 100%",
         "and now: 0%",

@@ -1,12 +1,14 @@
+import pytest
 import torch
 from torch import nn
 
+from directions.errors import SanitizeError
 from directions.sanitize.labelled_samples import LabelledSamples
 from directions.sanitize.retraining import build_anew, retrain
 from directions.sanitize.training import Schedule
 from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import labels_of, write_tensors
-from tests.directions.reconstruct.patch_net import images, stamp
+from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from tests.directions.sanitize.nets import accuracy, generator, same_form
 
 LABELS = labels_of(80)
@@ -20,7 +22,7 @@ def test_a_model_with_first_weights_learns_from_clean_samples_alone(tmp_path):
     labels, lines = labels_of(256), []
     file = write_tensors(tmp_path / "clean.npz", images(256), labels)
     clean = LabelledSamples(TensorFileSamples(file), labels)
-    fresh = build_anew(build, generator())
+    fresh = build_anew(build, build(), generator())
     first = {name: value.clone() for name, value in fresh.state_dict().items()}
     trained = retrain(fresh, clean, Schedule(40, 0.3), generator(), tell=lines.append)
     test = images(80, seed=7)
@@ -32,10 +34,29 @@ def test_a_model_with_first_weights_learns_from_clean_samples_alone(tmp_path):
 
 
 def test_the_seed_decides_the_first_weights():
+    old = build()
     before = torch.random.get_rng_state()
-    nets = [build_anew(build, generator(seed)) for seed in (0, 0, 1)]
+    nets = [build_anew(build, old, generator(seed)) for seed in (0, 0, 1)]
     weights = [net[1].weight for net in nets]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
     # Nobody else's random numbers are moved.
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_class_that_brings_the_old_weights_is_refused():
+    # As one that loads its checkpoint when it is built.
+    with pytest.raises(SanitizeError, match=r"PatchNet: builds means.linear.weight with the"):
+        build_anew(PatchNet, PatchNet(), generator())
+
+
+def test_frozen_weights_that_were_drawn_are_refused_and_constant_ones_are_not():
+    def frozen(first):
+        net = build()
+        net[1].bias.requires_grad_(False).copy_(first(4))
+        return net
+
+    with pytest.raises(SanitizeError, match=r"freezes 1.bias"):
+        build_anew(lambda: frozen(torch.rand), build(), generator())
+    fresh = build_anew(lambda: frozen(torch.arange), build(), generator())
+    assert fresh[1].bias.tolist() == [0, 1, 2, 3]
