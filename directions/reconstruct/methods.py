@@ -75,7 +75,7 @@ def _one_of_all(start_all: StartAll) -> Start:
 METHODS: Mapping[str, Method] = {
     "generated": Method(GeneratorSearch, 7 / 255, screening=60, steps=120, unit=LEVELS),
     "additive": Method(search_additive, 7 / 255, screening=30, steps=60, unit=LEVELS),
-    # On calibration images of Blended's ConvNeXt its target stands out by this, and not by 7.
+    # On calibration images of Blended's ConvNeXt the target stands out by this, and not by 7.
     "additive-linf": Method(search_additive_linf, 5 / 255, screening=30, steps=60, unit=LEVELS),
     "smooth": Method(search_smooth, 14 / 255, screening=30, steps=60, unit=LEVELS),
     "neural-cleanse": Method(_unbounded(NeuralCleanse), 1.0, screening=120, steps=200, patch=True),
