@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .model_arguments import add_model_arguments, names_file
@@ -122,7 +123,6 @@ def _inspect(args: argparse.Namespace) -> int:
     from ..inspection.inspect_model import inspect_model
     from ..inspection.meta_classifier import DEFAULT_QUERIES
     from ..inspection.methods import DEFAULT, Settings
-    from ..inspection.neuron_inspect import WEIGHTS
     from ..no_samples import NoSamples
     from ..predict import logits_of
     from ..reconstruct.methods import OTHERWISE
@@ -178,11 +178,7 @@ def _inspect(args: argparse.Namespace) -> int:
             shadows=args.shadows,
             cache=args.cache,
             queries=DEFAULT_QUERIES if args.queries is None else args.queries,
-            saliency_weights=(
-                WEIGHTS
-                if args.saliency_weights is None
-                else dict(zip(WEIGHTS, args.saliency_weights, strict=True))
-            ),
+            saliency_weights=_saliency_weights(args.saliency_weights),
             search=search,
         ),
         seed=args.seed,
@@ -196,6 +192,15 @@ def _inspect(args: argparse.Namespace) -> int:
         for file in write_pictures(verdict.runs, args.pictures):
             print(f"picture: {file}")
     return verdict.status
+
+
+def _saliency_weights(given: Sequence[float] | None) -> Mapping[str, float]:
+    """Return the weights by name, the largest of those that were given as 1."""
+    from ..inspection.neuron_inspect import WEIGHTS
+
+    if given is None:
+        return WEIGHTS
+    return {name: weight / max(given) for name, weight in zip(WEIGHTS, given, strict=True)}
 
 
 def _check(args: argparse.Namespace, names: list[str]) -> None:

@@ -124,7 +124,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--output",
         required=True,
         type=Path,
-        help="the new weights, of the same kind (.pth or .safetensors) as the old ones",
+        help="the new weights, of the same kind (.pth or .safetensors) as the old ones; a file "
+        "that is there is replaced",
     )
     parser.set_defaults(run=run)
 
@@ -203,8 +204,9 @@ def _open_labelled(
     """Return the clean samples that were given.
 
     Raises:
-        SamplesError: they cannot be used, or have no labels.
+        SamplesError: they cannot be used, have no labels, or these are not theirs.
     """
+    from ..errors import SamplesError
     from ..labels import require_labels
     from ..predict import logits_of
     from ..samples import open_samples
@@ -213,7 +215,14 @@ def _open_labelled(
     samples = open_samples(args.clean, config)
     classes = logits_of(loaded.model, samples.load([0])).shape[1]
     (labels,) = require_labels([samples], classes, names_file(args))
-    return LabelledSamples(samples, labels)
+    clean = LabelledSamples(samples, labels)
+    # What trains on wrong classes ruins the model, and without triggered samples nobody sees it.
+    if (accuracy := clean.accuracy_of(loaded.model)) <= 1 / classes:
+        raise SamplesError(
+            f"{samples.source}: the model is right on {accuracy:.0%} of these samples, which is no "
+            "more than by chance: expected clean ones, in the folders of their classes"
+        )
+    return clean
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
@@ -234,8 +243,8 @@ def _check_arguments(args: argparse.Namespace) -> None:
             )
     if args.model_file is None:
         raise SanitizeError(
-            "--model-file: expected the model's: the weights of a torch.export program stay as "
-            "they are"
+            "--model-file: expected the Python file of the model; the weights of a torch.export "
+            "program (.pt2) cannot be changed"
         )
     if args.method == "orthogonalize" and args.bundle is None:
         raise SanitizeError("--method orthogonalize: expected --bundle, whose directions go")

@@ -29,7 +29,8 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
         help="of generated, additive, smooth, feature-space and sinusoidal: root mean square of "
         "what they may change, in 255ths of the range of the inputs; of additive-linf: the most "
         "that it may change any value (default: generated 7, additive 7, additive-linf 5, smooth "
-        "14, feature-space 7, sinusoidal 40); one value for all that are run",
+        "14, feature-space 7, sinusoidal 40); one value for all that are run. Less leads "
+        "nowhere, more leads to any class: where nothing is found, try others",
     )
     group.add_argument(
         "--patch-share",

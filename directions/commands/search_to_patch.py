@@ -54,7 +54,7 @@ def search_to_patch(
         SanitizeError: no time is left to train.
     """
     from ..budget import Budget
-    from ..errors import SanitizeError
+    from ..errors import NoTriggerError, SanitizeError
     from ..reconstruct.find_triggers import find_triggers
     from ..sanitize.labelled_samples import labelled_by
     from .checks import read_target
@@ -65,17 +65,25 @@ def search_to_patch(
     if clean is None:
         samples = clean_to_search(None, sought, loaded, config, args.seed, half)
         clean = labelled_by(loaded.model, samples)
-    found = find_triggers(
-        loaded.model,
-        clean.samples,
-        clean.samples.describe_input(config),
-        methods=sought.methods,
-        otherwise=sought.otherwise,
-        target=None if args.target is None else read_target(args.target),
-        seed=args.seed,
-        budget=half,
-        tell=print,
-    )
+    try:
+        found = find_triggers(
+            loaded.model,
+            clean.samples,
+            clean.samples.describe_input(config),
+            methods=sought.methods,
+            otherwise=sought.otherwise,
+            target=None if args.target is None else read_target(args.target),
+            seed=args.seed,
+            budget=half,
+            tell=print,
+        )
+    except NoTriggerError as error:
+        if args.reconstruct == "all":
+            raise
+        raise NoTriggerError(
+            f"{error}; each search finds triggers of its kind: --reconstruct all tries several, "
+            "with --clean"
+        ) from None
     seconds = budget.left()
     if seconds == 0:
         raise SanitizeError(

@@ -21,6 +21,9 @@ from .defaults import STAMPED
 from .labelled_samples import LabelledSamples
 from .training import Augment, Schedule, train, unchanged
 
+MUCH = 0.2
+"""Share of samples that a trigger still leads to its target, where the patching has not worked."""
+
 TRIED = 200
 """Samples to see on, at least, where the triggers lead; they may be in order of their classes."""
 
@@ -77,10 +80,16 @@ def patch(
         f"{stamped:.0%} of them with one of {len(triggers)} reconstructed triggers"
     )
     some = clean.load(torch.arange(0, len(clean), max(1, len(clean) // TRIED)))
-    before, after = (
-        ", ".join(f"{share:.0%}" for share in shares_led(each, triggers, *some))
-        for each in (model, patched)
+    before, after = (shares_led(each, triggers, *some) for each in (model, patched))
+    tell(
+        f"of these samples, the triggers led so many to class {triggers[0].target}: "
+        f"{_percents(before)}"
     )
-    tell(f"of these samples, the triggers led so many to class {triggers[0].target}: {before}")
-    tell(f"and now: {after}")
+    tell(f"and now: {_percents(after)}")
+    if max(after) > MUCH:
+        tell("which is much: train for longer, or with more samples that carry one")
     return patched
+
+
+def _percents(shares: Sequence[float]) -> str:
+    return ", ".join(f"{share:.0%}" for share in shares)

@@ -293,7 +293,7 @@ def test_the_methods_are_given_what_was_set(capsys, monkeypatch, backdoored, cle
     entries = {name: entry(name) for name in names}
     monkeypatch.setattr("directions.inspection.inspect_model.METHODS", entries)
     command = [*backdoored, *clean, "--method", *names]
-    given = ["--saliency-weights", 1, 0, 0.5, "--queries", 4]
+    given = ["--saliency-weights", 1e308, 0, 5e307, "--queries", 4]
     for arguments in ([], given):
         assert run(capsys, *command, *arguments)[0] == 0
     weights = [each.keywords["weights"] for each in made[::2]]

@@ -188,6 +188,7 @@ def test_weights_stay_of_their_kind_and_dtype(tmp_path, capsys, command):
         (["--method", "fine-tune", "--budget", "-1"], "--budget -1"),
         (["--seed", "-1"], "--seed -1"),
         (["--clean", "flat"], "expected labels"),
+        (["--clean", "test-triggered"], "right on 25% of these samples, which is no more than by"),
         (["--clean", "nowhere"], "nowhere: no such folder"),
         (["--test-clean", "clean/../clean"], "expected others than those of --clean"),
         (["--test-triggered", "test-clean"], "expected samples with a trigger of this model"),
@@ -292,6 +293,7 @@ def test_a_benign_model_is_not_patched(tmp_path, capsys, patching):
     out, err = capsys.readouterr()
     assert (status, out) == (3, "")
     assert err.startswith(f"torchserve-fire sanitize: {tmp_path / 'clean'}: no class is easier")
+    assert err.endswith("--reconstruct all tries several, with --clean\n")
     assert not (tmp_path / "new.pth").exists()
 
 
@@ -360,6 +362,7 @@ def test_a_search_whose_time_is_over_leaves_half_of_it_to_train(
 ):
     out = run(capsys, *patching, "--budget", "6", "--epochs", "100000")
     assert "patched: " in out
+    assert "which is much" not in out
     assert rates(out)[2] > 90
 
 

@@ -48,6 +48,15 @@ def test_without_the_trigger_the_same_training_forgets_nothing(tmp_path):
     assert accuracy(patched, stamp(images(80, seed=7)), LABELS) == 0.25
 
 
+def test_too_little_training_is_told(tmp_path):
+    lines = []
+    patch(PatchNet(), clean(tmp_path), [FOUND], Schedule(1, 1e-6), generator(), tell=lines.append)
+    assert lines[2:] == [
+        "and now: 100%",
+        "which is much: train for longer, or with more samples that carry one",
+    ]
+
+
 def test_a_benign_model_stays_as_right_as_it_was(tmp_path):
     test = images(80, seed=7)
     patched = patch(PatchNet(0), clean(tmp_path), [FOUND], SCHEDULE, generator())
