@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 from .bootstrap import MOST
 from .little_evidence_tables import last_bundle
 from .markdown_table import markdown_table
-from .victim_tables import OURS, Results, score
+from .victim_tables import OURS, Results, mean_and_worst, score
 
 Row = Mapping[str, Any]
 
@@ -99,19 +99,13 @@ def _line(command: str, need: str, attempts: Sequence[Attempt]) -> list[str]:
     if not attempts:
         return []
     scores = [score(each.baseline, each.figures) for each in attempts]
-    # One victim's surplus is not to hide another's loss.
-    ratios = [min(found.ratio, 1.0) for found in scores]
-    changes = [found.clean_change for found in scores]
-    excess = [found.attack_excess for found in scores]
     seconds = [each.seconds for each in attempts if each.seconds is not None]
     left = sum(not each.repaired for each in attempts)
     return [
         command,
         need,
         f"{len(attempts)} ({left})",
-        f"{mean(ratios):.3f} ({min(ratios):.3f})",
-        f"{mean(changes):+.2f} ({min(changes):+.2f})",
-        f"{mean(excess):+.1f} ({max(excess):+.1f})",
+        *mean_and_worst(scores),
         f"{median(seconds):.0f} ({max(seconds):.0f})" if seconds else "",
     ]
 

@@ -117,8 +117,7 @@ def evidence_table(results: Sequence[Results]) -> str:
 def rival_table(results: Sequence[Results], evidence: str) -> str:
     """Return the mean over the victims of each defence's figures, ours first.
 
-    Of a ratio above 1 only 1 counts, so that one victim's surplus does not hide another's loss. A
-    defence that refused, as where it found nothing, leaves the victim as it was.
+    A defence that refused, as where it found nothing, leaves the victim as it was.
     """
     headings = [
         "defence",
@@ -145,20 +144,34 @@ def rival_table(results: Sequence[Results], evidence: str) -> str:
         built = [run for _, run, _ in runs if "figures" in run]
         victims = {victim for _, _, victim in runs}
         repaired = {victim for _, run, victim in runs if "figures" in run}
-        ratios = [min(s.ratio, 1.0) for s in scores]
-        changes = [s.clean_change for s in scores]
-        excess = [s.attack_excess for s in scores]
+        passes = seconds = ""
+        if built:
+            passes = " / ".join(f"{mean(d['figures'][k] for d in built):.2f}" for k in _PASSES)
+            seconds = f"{mean(d['build_seconds'] for d in built):.0f} s"
         cells = [
             name.replace("_", " "),
             f"{len(victims)} ({len(victims - repaired)})",
-            f"{mean(ratios):.3f} ({min(ratios):.3f})",
-            f"{mean(changes):+.2f} ({min(changes):+.2f})",
-            f"{mean(excess):+.1f} ({max(excess):+.1f})",
-            " / ".join(f"{mean(d['figures'][k] for d in built):.2f}" for k in _PASSES if built),
-            f"{mean(d['build_seconds'] for d in built):.0f} s" if built else "",
+            *mean_and_worst(scores),
+            passes,
+            seconds,
         ]
         lines.append(cells)
     return markdown_table(headings, lines)
+
+
+def mean_and_worst(scores: Sequence[Score]) -> list[str]:
+    """Return the cells of ratio, change of clean accuracy and attack excess over some victims.
+
+    Of a ratio above 1 only 1 counts, so that one victim's surplus does not hide another's loss.
+    """
+    ratios = [min(s.ratio, 1.0) for s in scores]
+    changes = [s.clean_change for s in scores]
+    excess = [s.attack_excess for s in scores]
+    return [
+        f"{mean(ratios):.3f} ({min(ratios):.3f})",
+        f"{mean(changes):+.2f} ({min(changes):+.2f})",
+        f"{mean(excess):+.1f} ({max(excess):+.1f})",
+    ]
 
 
 def ablation_table(results: Sequence[Mapping[str, Any]]) -> str:

@@ -114,14 +114,13 @@ def build_reconstructed(
             "  " + ", ".join(f"{o.method} {s:.0%}" for o, s in zip(found.others, left, strict=True))
         )
         tell("once more, from these, too")
-        every = [*found.triggers, *found.others]
         try:
-            again = build_from(every)
+            again = build_from(found.every)
         except CalibrationError as error:
             tell(f"it stays as it was: {error}")
             return built
         left += shares_still_led(loaded.model, built[0], found.triggers, inputs)
-        if sum(shares_still_led(loaded.model, again[0], every, inputs)) >= sum(left):
+        if sum(shares_still_led(loaded.model, again[0], found.every, inputs)) >= sum(left):
             tell("it stays as it was: all together, they lead no fewer samples there now")
             return built
         return again

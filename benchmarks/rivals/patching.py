@@ -58,5 +58,4 @@ def _patch(
         budget=Budget(),
         tell=lambda line: None,
     )
-    triggers = (*found.triggers, *found.others)
-    return answer_with(patch(model, clean, triggers, SCHEDULE, generator, augment=augment))
+    return answer_with(patch(model, clean, found.every, SCHEDULE, generator, augment=augment))

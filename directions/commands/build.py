@@ -126,7 +126,8 @@ def run(args: argparse.Namespace) -> int:
     from ..write_file import check_writable
     from .build_sources import check_source, gather
     from .checks import check_seed, read_target
-    from .reconstruct_argument import clean_to_search, searches
+    from .clean_to_search import clean_to_search, refuse_integers
+    from .reconstruct_argument import searches
 
     check_environment()
     target = read_target(args.target)
@@ -144,6 +145,8 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None:
         check_report_folder(args.report)
     config = load_config(args.config_file)
+    if args.reconstruct is not None:
+        refuse_integers(config)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
     layers = None if args.layers == "auto" else args.layers.split(",")
     options = BuildOptions(layers=layers, target=target, form=args.form, seed=args.seed)

@@ -45,7 +45,6 @@ def check_source(args: argparse.Namespace) -> None:
         CalibrationError: naming the flag.
     """
     from ..errors import CalibrationError
-    from ..pool.methods import REDUCING
 
     if args.refine is not None and args.triggered is None:
         raise CalibrationError("--refine: expected beside --triggered, which it cleans")
@@ -55,6 +54,8 @@ def check_source(args: argparse.Namespace) -> None:
             "splits"
         )
     if args.components is not None:
+        from ..pool.methods import REDUCING
+
         splits = args.pool is not None or args.refine is not None
         if not splits or (args.split_by or SPLIT_BY) != REDUCING:
             raise CalibrationError(

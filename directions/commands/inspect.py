@@ -236,8 +236,8 @@ def _check(args: argparse.Namespace, names: list[str]) -> None:
             raise CalibrationError(f"{flag}: expected beside --method {method}, which takes it")
     if args.queries is not None and args.queries < 1:
         raise CalibrationError(f"--queries {args.queries}: expected 1 or more")
-    weights = args.saliency_weights or (1.0,)
-    if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+    weights = args.saliency_weights
+    if weights is not None and not (all(0 <= w < math.inf for w in weights) and any(weights)):
         raise CalibrationError(
             f"--saliency-weights {' '.join(f'{weight:g}' for weight in weights)}: expected "
             "numbers of 0 or more, one of them above 0"

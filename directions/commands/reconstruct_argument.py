@@ -1,18 +1,10 @@
-"""The argument that names the searches for triggers, and the samples that these run on."""
+"""The argument that names the searches for triggers."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from handler.config import HandlerConfig
-    from handler.load_model import LoadedModel
-
-    from ..budget import Budget
-    from ..samples import Samples
+from typing import NamedTuple
 
 
 class Searches(NamedTuple):
@@ -48,74 +40,3 @@ def searches(reconstruct: str | None) -> Searches:
     if reconstruct == "all":
         return Searches(AFFORDABLE, OTHERWISE)
     return Searches([reconstruct])
-
-
-def refuse_integers(config: HandlerConfig) -> None:
-    """Refuse a model whose inputs no search can change.
-
-    Raises:
-        CalibrationError: it takes integers.
-    """
-    from ..errors import CalibrationError
-
-    if config.input == "integers":
-        raise CalibrationError(
-            "--reconstruct: a search changes its inputs little by little, and the model takes "
-            "integers: build does without a search, from --triggered or --pool"
-        )
-
-
-def clean_to_search(
-    clean: Path | None,
-    sought: Searches,
-    loaded: LoadedModel,
-    config: HandlerConfig,
-    seed: int,
-    budget: Budget,
-) -> Samples:
-    """Return the clean samples, or for a search that does without some that the model itself gives.
-
-    Args:
-        clean: where they are, None where none were given.
-        sought: what is to be done with them.
-        loaded: the model.
-        config: its input.
-        seed: of what the model itself gives.
-        budget: of the time.
-
-    Raises:
-        CalibrationError: none were given beside a search that needs them, or none can be recovered.
-        SamplesError: they cannot be used.
-    """
-    import torch
-
-    from ..errors import CalibrationError
-    from ..reconstruct import deep_inspect
-    from ..reconstruct.inversion import recover_images
-    from ..reconstruct.subject import MIN_INPUTS
-    from ..samples import open_samples
-
-    refuse_integers(config)
-    if clean is not None:
-        return open_samples(clean, config)
-    if list(sought.methods) != [deep_inspect.NAME] or config.input != "image":
-        raise CalibrationError(
-            "--clean: expected clean samples beside --reconstruct; only "
-            f"{deep_inspect.NAME} does without, for models of images"
-        )
-    recovered = recover_images(
-        loaded.model,
-        config.describe_input(),
-        generator=torch.Generator().manual_seed(seed),
-        budget=budget,
-    )
-    if budget.spent() and len(recovered) < MIN_INPUTS:
-        raise CalibrationError(
-            f"{recovered.source}: {len(recovered)} when the time was over, expected at least "
-            f"{MIN_INPUTS}: raise the --budget"
-        )
-    print(
-        f"recovered {len(recovered)} images from the model, in the place of clean ones: what is "
-        "measured on them says little of real images"
-    )
-    return recovered

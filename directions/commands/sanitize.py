@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
     from ..sanitize.training import Schedule
     from ..sanitize.weights_file import check_output, write_weights
     from .checks import load_fitting_bundle
-    from .reconstruct_argument import refuse_integers
+    from .clean_to_search import refuse_integers
     from .search_to_patch import search_to_patch
 
     check_environment()

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from .reconstruct_argument import clean_to_search, searches
+from .clean_to_search import clean_to_search
+from .reconstruct_argument import searches
 
 if TYPE_CHECKING:
     from handler.config import HandlerConfig
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
     from ..reconstruct.reconstruction import Reconstruction
     from ..sanitize.labelled_samples import LabelledSamples
-
-RECONSTRUCT = "deepinspect"
-"""A name in `directions.reconstruct.methods.METHODS`, where nobody gives another."""
 
 
 class ToPatch(NamedTuple):
@@ -55,13 +53,14 @@ def search_to_patch(
     """
     from ..budget import Budget
     from ..errors import NoTriggerError, SanitizeError
+    from ..reconstruct import deep_inspect
     from ..reconstruct.find_triggers import find_triggers
     from ..sanitize.labelled_samples import labelled_by
     from .checks import read_target
 
     budget = Budget(args.budget)
     half = budget.share(2)
-    sought = searches(args.reconstruct or RECONSTRUCT)
+    sought = searches(args.reconstruct or deep_inspect.NAME)
     if clean is None:
         samples = clean_to_search(None, sought, loaded, config, args.seed, half)
         clean = labelled_by(loaded.model, samples)
@@ -90,4 +89,4 @@ def search_to_patch(
             f"--budget {args.budget:g}: the time was over when the triggers were found, expected "
             "more, to train in"
         )
-    return ToPatch(clean, (*found.triggers, *found.others), seconds)
+    return ToPatch(clean, found.every, seconds)

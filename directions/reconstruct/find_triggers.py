@@ -51,6 +51,11 @@ class FoundTriggers:
     triggers: Sequence[Reconstruction]
     others: Sequence[Reconstruction]
 
+    @property
+    def every(self) -> Sequence[Reconstruction]:
+        """These and those."""
+        return (*self.triggers, *self.others)
+
 
 def find_triggers(
     model: nn.Module,
