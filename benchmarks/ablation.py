@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from directions.repairs import LOCAL, REPAIRS, SHIFTS, TRANSPORTS
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
+from torchserve_fire_build.estimate.registry import LOCAL, REPAIRS, SHIFTS, TRANSPORTS
 
 from . import fire
 from .evidence import KINDS, draw_evidence

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from handler.bundle import Bundle
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
+from torchserve_fire.format.bundle import Bundle
 
 from . import fire
 from .altered_triggers import ALTERED, stamp_altered

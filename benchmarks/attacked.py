@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from handler.bundle import Bundle
+from torchserve_fire.format.bundle import Bundle
 
 from . import fire
 from .evidence import KINDS, Evidence, draw_evidence

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from directions.evidence import gather_evidence
-from directions.join_bundles import renew_repairs
-from directions.pool.unlabelled import UnlabelledSamples
-from directions.quarantine import clean_quarantine
-from handler.bundle import Bundle
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
+from torchserve_fire.format.bundle import Bundle
+from torchserve_fire_build.build.join_bundles import renew_repairs
+from torchserve_fire_build.pool.quarantine import clean_quarantine
+from torchserve_fire_build.pool.unlabelled import UnlabelledSamples
+from torchserve_fire_build.samples.evidence import gather_evidence
 
 from . import fire
 from .measure import Held, share

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from directions.candidates import candidate_layers
-from directions.evidence import gather_evidence
-from directions.folds import assign_folds
-from directions.progress import Progress
-from directions.samples import Samples
-from directions.statistics import collect_statistics
-from handler.attach import attach
-from handler.bundle import Layer, Repairing, Telling
+from torchserve_fire.format.bundle import Layer, Repairing, Telling
+from torchserve_fire.repair.attach import attach
+from torchserve_fire_build.common.progress import Progress
+from torchserve_fire_build.estimate.candidate_layers import candidate_layers
+from torchserve_fire_build.estimate.layer_statistics import collect_statistics
+from torchserve_fire_build.samples.evidence import gather_evidence
+from torchserve_fire_build.samples.folds import assign_folds
+from torchserve_fire_build.samples.samples import Samples
 
 from . import fire
 from .evidence import KINDS, Evidence, draw_evidence

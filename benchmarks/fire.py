@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from directions.build import BuildOptions, build_bundle
-from directions.calibration import Calibration
-from directions.evidence import Evidence as SampleEvidence
-from directions.evidence import gather_evidence
-from directions.repairs import REPAIRS
-from directions.save_bundle import save_bundle
-from handler.attach import attach
-from handler.bundle import Bundle, Repair
-from handler.config import HandlerConfig
-from handler.load_model import LoadedModel
+from torchserve_fire.format.bundle import Bundle, Repair
+from torchserve_fire.model.config import HandlerConfig
+from torchserve_fire.model.load_model import LoadedModel
+from torchserve_fire.repair.attach import attach
+from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.build.save_bundle import save_bundle
+from torchserve_fire_build.choose.build_record import Calibration
+from torchserve_fire_build.estimate.registry import REPAIRS
+from torchserve_fire_build.samples.evidence import Evidence as SampleEvidence
+from torchserve_fire_build.samples.evidence import gather_evidence
 
 from .evidence import Evidence
 from .measure import Held, measure_defence

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from directions.budget import Budget
-from directions.build import BuildOptions
-from directions.build_reconstructed import build_reconstructed
-from directions.errors import NoTriggerError
-from directions.reconstruct.methods import AFFORDABLE, OTHERWISE
-from directions.samples import Samples
-from directions.save_bundle import save_bundle
-from handler.bundle import Bundle, load_bundle
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
+from torchserve_fire.format.bundle import Bundle, load_bundle
+from torchserve_fire_build.build.from_clean import build_reconstructed
+from torchserve_fire_build.build.from_samples import BuildOptions
+from torchserve_fire_build.build.save_bundle import save_bundle
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.common.errors import NoTriggerError
+from torchserve_fire_build.reconstruct.methods import AFFORDABLE, OTHERWISE
+from torchserve_fire_build.samples.samples import Samples
 
 from . import fire
 from .kept import write_json
@@ -89,7 +89,7 @@ def build_first(
     Args:
         model: in evaluation mode.
         clean: all that the build is given.
-        methods: names in `directions.reconstruct.methods.METHODS`.
+        methods: names in `reconstruct.methods.METHODS`.
         otherwise: likewise, of those that are used where no class stands out by `methods`.
 
     Returns:

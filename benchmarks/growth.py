@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from directions.deployment.server import TorchServe
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 from .kept import Kept
 from .load.clients import rest_client

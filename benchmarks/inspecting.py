@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from directions.budget import Budget
-from directions.inspection.inspect_model import inspect_model
-from directions.inspection.methods import DEFAULT, Settings
-from directions.reconstruct.methods import OTHERWISE
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.inspection.inspect_model import inspect_model
+from torchserve_fire_build.inspection.methods import DEFAULT, Settings
+from torchserve_fire_build.reconstruct.methods import OTHERWISE
 
 from . import fire
 from .first_bundle import SEED, draw_clean

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from directions.write_file import check_writable, write_file
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
+from torchserve_fire_build.common.write_file import check_writable, write_file
 
 
 def write_json(value: Any, file: Path) -> None:

@@ -6,8 +6,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from directions.write_file import check_writable
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
+from torchserve_fire_build.common.write_file import check_writable
 
 from .kept import Kept
 from .victims.catalogue import VICTIMS

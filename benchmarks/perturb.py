@@ -9,10 +9,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from handler.attach import attach
-from handler.bundle import Bundle, Layer, Telling
-from handler.corrections import Projection
-from handler.layers import feature_of, find_layer
+from torchserve_fire.format.bundle import Bundle, Layer, Telling
+from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.corrections import Projection
+from torchserve_fire.repair.layers import feature_of, find_layer
 
 from .victims.data import Images
 from .victims.poison import to_float

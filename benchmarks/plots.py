@@ -15,11 +15,11 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from directions.calibration import Calibration
-from directions.report_picture import draw
-from directions.sweep import sweep
-from directions.write_file import write_file
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
+from torchserve_fire_build.choose.build_record import Calibration
+from torchserve_fire_build.common.write_file import write_file
+from torchserve_fire_build.report.layers_picture import draw
+from torchserve_fire_build.report.sweep import sweep
 
 from . import fire
 from .evidence import KINDS, draw_evidence

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from directions.errors import NoTriggerError
-from directions.evidence import gather_evidence
-from directions.pool.methods import METHODS
-from directions.pool.split import split_pool
-from directions.pool.unlabelled import UnlabelledSamples
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
+from torchserve_fire_build.common.errors import NoTriggerError
+from torchserve_fire_build.pool.methods import METHODS
+from torchserve_fire_build.pool.split import split_pool
+from torchserve_fire_build.pool.unlabelled import UnlabelledSamples
+from torchserve_fire_build.samples.evidence import gather_evidence
 
 from . import fire
 from .measure import Held, draw_test_images, hold, measure_baseline, share

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from ts.torch_handler.image_classifier import ImageClassifier
 
-from handler.bundle import InputDescription
-from handler.fire_handler import FireHandler
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.serve.fire_handler import FireHandler
 
 from .kept import Kept
 from .load.photographs import cut_photographs, to_jpeg

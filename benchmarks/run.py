@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
 
 from . import fire
 from .evidence import KINDS, EvidenceKind, draw_evidence

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from directions.sanitize.labelled_samples import LabelledSamples
-from handler.bundle import InputDescription
-from handler.config import HandlerConfig
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.config import HandlerConfig
+from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples
 
 from .victims.data import Images
 from .victims.poison import to_float
@@ -54,7 +54,7 @@ def unlabelled(images: Images, source: str) -> ImageSamples:
 
 
 def labelled(images: Images) -> LabelledSamples:
-    """Return images as the labelled samples that a method of `directions.sanitize` takes."""
+    """Return images as the labelled samples that a method of `sanitize` takes."""
     names = [str(i) for i in range(len(images))]
     return LabelledSamples(ImageSamples(images, "images", names), images.labels)
 

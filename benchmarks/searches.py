@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from directions.budget import Budget
-from directions.reconstruct import deep_inspect
-from directions.reconstruct.inversion import recover_images
-from directions.reconstruct.methods import AFFORDABLE, METHODS
-from directions.samples import Samples
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.reconstruct import deep_inspect
+from torchserve_fire_build.reconstruct.inversion import recover_images
+from torchserve_fire_build.reconstruct.methods import AFFORDABLE, METHODS
+from torchserve_fire_build.samples.samples import Samples
 
 from . import fire
 from .first_bundle import SEED, build_first, draw_clean
@@ -41,7 +41,7 @@ class Way:
     """A search, and what it is given.
 
     Attributes:
-        method: a name in `directions.reconstruct.methods.METHODS`.
+        method: a name in `reconstruct.methods.METHODS`.
         images: whether it is given clean images; without, they are recovered from the model.
     """
 

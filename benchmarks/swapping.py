@@ -24,14 +24,14 @@ import psutil
 import requests
 from tqdm import tqdm
 
-from directions.demo.output_folder import DemoFiles
-from directions.deployment.management import open_session
-from directions.deployment.probes import same_answer
-from directions.deployment.server import TorchServe
-from directions.deployment.swap import Target, swap_bundle
-from directions.save_bundle import save_bundle
-from directions.write_file import check_writable
-from handler.bundle import load_bundle
+from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire_build.build.save_bundle import save_bundle
+from torchserve_fire_build.common.write_file import check_writable
+from torchserve_fire_build.demo.output_folder import DemoFiles
+from torchserve_fire_build.deployment.client.management import open_session
+from torchserve_fire_build.deployment.client.probes import same_answer
+from torchserve_fire_build.deployment.client.swap import Target, swap_bundle
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 from .kept import write_json
 from .load.command import ended_in_one_line

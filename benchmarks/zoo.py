@@ -29,12 +29,12 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from directions.commands.main import main as run_command
-from directions.predict import predict_logits
-from directions.progress import Progress
-from directions.samples import open_samples
-from handler.config import load_config
-from handler.load_model import load_model
+from torchserve_fire.model.config import load_config
+from torchserve_fire.model.load_model import load_model
+from torchserve_fire_build.commands.main import main as run_command
+from torchserve_fire_build.common.progress import Progress
+from torchserve_fire_build.samples.predict import predict_logits
+from torchserve_fire_build.samples.samples import open_samples
 
 from .kept import write_json
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from directions.deployment.archive import ArchiveInputs, package_archive
-from directions.deployment.server import TorchServe
 from tests.keys import KEY, PUBLIC
 from tests.tiny import TinyFiles, write_tiny
+from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 # The user's file has the name of this project's own folder, and several things to repair around.
 USER_HANDLER = '''\
@@ -116,12 +116,12 @@ def foreign_python(tmp_path_factory: pytest.TempPathFactory) -> str:
             [python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], text=True
         ).strip()
     )
-    ours = ("handler", "directions", "torchserve_fire", "__editable__")
+    ours = ("torchserve_fire", "__editable__")
     for source in {sysconfig.get_paths()[kind] for kind in ("purelib", "platlib")}:
         for entry in Path(source).iterdir():
             if not entry.name.startswith(ours) and not (site / entry.name).exists():
                 (site / entry.name).symlink_to(entry)
-    for name in ("handler", "directions"):
+    for name in ("torchserve_fire", "torchserve_fire_build"):
         command = [python, "-c", f"import {name}"]
         assert subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
     return python

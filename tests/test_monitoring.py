@@ -7,7 +7,7 @@ import promql_parser
 import pytest
 import yaml
 
-from handler.metrics import LABELS
+from torchserve_fire.watch.metrics import LABELS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "monitoring"
 COMMON = {"ModelName", "ModelVersion", "Bundle", "Level", "Hostname"}

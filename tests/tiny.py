@@ -12,10 +12,17 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from handler.bundle import Bundle, InputDescription, Layer, Repairing, Telling, bundle_to_parts
-from handler.clean_scores import CleanScores
-from handler.digest import file_sha256
 from tests.tiny_net import trained
+from torchserve_fire.format.bundle import (
+    Bundle,
+    InputDescription,
+    Layer,
+    Repairing,
+    Telling,
+    bundle_to_parts,
+)
+from torchserve_fire.format.clean_scores import CleanScores
+from torchserve_fire.format.digest import file_sha256
 
 CLASSES = ("north-west", "north-east", "south-west", "south-east")
 CONFIG = """\

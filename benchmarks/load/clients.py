@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 import grpc
 
-from directions.deployment.server import TorchServe
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 from .grpc_stubs import load_stubs
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import ts
 from grpc_tools import protoc
 
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
 
 SERVICES = ("inference", "management", "open_inference_grpc")
 PROTOCOLS = (*(f"{service}.proto" for service in SERVICES), "google/rpc/status.proto")

@@ -13,17 +13,21 @@ from model_archiver.model_archiver_config import ModelArchiverConfig
 from PIL import Image
 from torch import Tensor, nn
 
-from directions.build import BuildOptions, build_bundle
-from directions.deployment.archive import ArchiveInputs, archive_path, package_archive
-from directions.evidence import gather_evidence
-from directions.samples import open_samples
-from directions.save_bundle import save_bundle
-from handler.attach import attach
-from handler.bundle import Bundle, InputDescription
-from handler.config import HandlerConfig, load_config
-from handler.errors import FireError
-from handler.load_model import load_model
-from handler.preprocess import image_to_tensor
+from torchserve_fire.errors import FireError
+from torchserve_fire.format.bundle import Bundle, InputDescription
+from torchserve_fire.model.config import HandlerConfig, load_config
+from torchserve_fire.model.load_model import load_model
+from torchserve_fire.model.preprocess import image_to_tensor
+from torchserve_fire.repair.attach import attach
+from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.build.save_bundle import save_bundle
+from torchserve_fire_build.deployment.archive.package import (
+    ArchiveInputs,
+    archive_path,
+    package_archive,
+)
+from torchserve_fire_build.samples.evidence import gather_evidence
+from torchserve_fire_build.samples.samples import open_samples
 
 from .photographs import cut_photographs, stamp, to_jpeg
 from .planted import plant_backdoor

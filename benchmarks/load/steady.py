@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
 
 Answer = TypeVar("Answer")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import nn
 
-import directions.demo.digit_net
-from directions.demo.digit_net import DigitNet
+import torchserve_fire_build.demo.digit_net
+from torchserve_fire_build.demo.digit_net import DigitNet
 
 from . import resnet18
 from .resnet18 import ResNet18
@@ -62,7 +62,7 @@ SUBJECTS = (
         "digit_net",
         DigitNet,
         "head",
-        Path(directions.demo.digit_net.__file__),
+        Path(torchserve_fire_build.demo.digit_net.__file__),
         "{input: image, image_size: [32, 32], mean: [0.5], std: [0.5]}",
         (32, 32),
         ("block1", "block3"),

@@ -6,8 +6,8 @@ import time
 
 import psutil  # type: ignore[import-untyped]
 
-from directions.deployment.management import Management
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
+from torchserve_fire_build.deployment.client.management import Management
 
 START_SECONDS = 300.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from directions.channels import channel_means, spread_over
+from torchserve_fire_build.estimate.channels import channel_means, spread_over
 
 from .feature_edits import defend_at_best_layer
 from .fire_mean_shift import shift_by

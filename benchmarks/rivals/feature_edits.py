@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmarks.evidence import Evidence
 from benchmarks.measure import predict, share
-from directions.edited_layer import Edit, edited
+from torchserve_fire_build.common.hooks import Edit, edited
 
 from .rival import Answers, Defence, answer_with
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from benchmarks.victims.train import augment_normalised
-from directions.sanitize.fine_pruning import fine_prune
+from torchserve_fire_build.sanitize.fine_pruning import fine_prune
 
 from .fine_tuning import SCHEDULE
 from .pruning import pool_to_prune_by

@@ -7,8 +7,8 @@ from torch import nn
 
 from benchmarks.samples import labelled
 from benchmarks.victims.train import augment_normalised
-from directions.sanitize.fine_tuning import fine_tune
-from directions.sanitize.training import Schedule
+from torchserve_fire_build.sanitize.fine_tuning import fine_tune
+from torchserve_fire_build.sanitize.training import Schedule
 
 from .rival import Defence, Granted, answer_with
 

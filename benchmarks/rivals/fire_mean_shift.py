@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from benchmarks.evidence import Evidence
 from benchmarks.measure import predict, share
 from benchmarks.victims.train import normalise
-from directions.edited_layer import Edit, edited
-from directions.record import record_features
+from torchserve_fire_build.common.hooks import Edit, edited, record_features
 
 from .feature_edits import defend_at_best_layer
 from .layer_means import layer_means, projections

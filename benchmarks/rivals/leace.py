@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from benchmarks.evidence import Evidence
 from benchmarks.measure import predict
 from benchmarks.victims.data import Images
-from directions.channels import channel_means
-from directions.edited_layer import Edit
-from directions.record import record_features
+from torchserve_fire_build.common.hooks import Edit, record_features
+from torchserve_fire_build.estimate.channels import channel_means
 
 from .feature_edits import defend_at_best_layer
 from .layer_means import layers_to_try

@@ -22,10 +22,10 @@ from benchmarks.measure import predict
 from benchmarks.victims.data import Images
 from benchmarks.victims.poison import to_float
 from benchmarks.victims.train import normalise
-from directions.candidates import candidate_layers
-from directions.moments import Moments
-from directions.record import record_features
-from handler.layers import feature_of, find_layer, with_feature
+from torchserve_fire.repair.layers import feature_of, find_layer, with_feature
+from torchserve_fire_build.common.hooks import record_features
+from torchserve_fire_build.estimate.candidate_layers import candidate_layers
+from torchserve_fire_build.estimate.moments import Moments
 
 from .rival import Defence, Granted, RivalNotApplicable, answer_with
 

@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 from benchmarks import fire
 from benchmarks.samples import labelled
-from directions.build import BuildOptions, build_bundle
-from directions.candidates import candidate_layers
-from directions.channels import channel_means
-from directions.errors import SanitizeError
-from directions.predict import logits_of
-from directions.record import record_features
-from directions.sanitize.orthogonalizing import orthogonalize
-from directions.sanitize.writers import find_writers
+from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.common.errors import SanitizeError
+from torchserve_fire_build.common.hooks import record_features
+from torchserve_fire_build.estimate.candidate_layers import candidate_layers
+from torchserve_fire_build.estimate.channels import channel_means
+from torchserve_fire_build.samples.predict import logits_of
+from torchserve_fire_build.sanitize.orthogonalizing import orthogonalize
+from torchserve_fire_build.sanitize.writers import find_writers
 
 from .rival import Defence, Granted, RivalNotApplicable, answer_with
 

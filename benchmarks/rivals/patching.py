@@ -8,13 +8,13 @@ from torch import nn
 from benchmarks import fire
 from benchmarks.samples import labelled
 from benchmarks.victims.train import augment_normalised
-from directions.budget import Budget
-from directions.reconstruct import deep_inspect
-from directions.reconstruct.find_triggers import find_triggers
-from directions.reconstruct.inversion import recover_images
-from directions.sanitize.labelled_samples import LabelledSamples, labelled_by
-from directions.sanitize.patching import patch
-from directions.sanitize.training import Augment, unchanged
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.reconstruct import deep_inspect
+from torchserve_fire_build.reconstruct.find_triggers import find_triggers
+from torchserve_fire_build.reconstruct.inversion import recover_images
+from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples, labelled_by
+from torchserve_fire_build.sanitize.patching import patch
+from torchserve_fire_build.sanitize.training import Augment, unchanged
 
 from .fine_tuning import SCHEDULE
 from .rival import Defence, Granted, answer_with

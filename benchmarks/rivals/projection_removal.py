@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from directions.edited_layer import Edit
+from torchserve_fire_build.common.hooks import Edit
 
 from .feature_edits import defend_at_best_layer
 from .layer_means import LayerMeans, layer_means

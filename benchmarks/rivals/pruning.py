@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from benchmarks.samples import labelled
-from directions.errors import SanitizeError
-from directions.sanitize.labelled_samples import LabelledSamples
-from directions.sanitize.pruning import find_head, prune
+from torchserve_fire_build.common.errors import SanitizeError
+from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples
+from torchserve_fire_build.sanitize.pruning import find_head, prune
 
 from .rival import Defence, Granted, RivalNotApplicable, answer_with
 

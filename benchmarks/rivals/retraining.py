@@ -10,9 +10,9 @@ from torch import nn
 from benchmarks.samples import labelled
 from benchmarks.victims.architectures import ARCHITECTURES
 from benchmarks.victims.train import augment_normalised
-from directions.sanitize.defaults import RATE, RETRAINING_EPOCHS
-from directions.sanitize.retraining import build_anew, retrain
-from directions.sanitize.training import Schedule
+from torchserve_fire_build.sanitize.defaults import RATE, RETRAINING_EPOCHS
+from torchserve_fire_build.sanitize.retraining import build_anew, retrain
+from torchserve_fire_build.sanitize.training import Schedule
 
 from .rival import Defence, Granted, RivalNotApplicable, answer_with
 

@@ -7,11 +7,11 @@ from benchmarks.measure import Held
 from benchmarks.pools import Pool
 from benchmarks.samples import unlabelled
 from benchmarks.victims.attacks.badnets import BadNets
-from directions.evidence import gather_evidence
-from directions.pool.unlabelled import UnlabelledSamples
 from tests.benchmarks.patch_victim import OfNormalised, as_pixels
 from tests.benchmarks.test_evidence import is_triggered, pool
-from tests.directions.reconstruct.patch_net import images, stamp
+from tests.torchserve_fire_build.reconstruct.patch_net import images, stamp
+from torchserve_fire_build.pool.unlabelled import UnlabelledSamples
+from torchserve_fire_build.samples.evidence import gather_evidence
 
 MODEL = OfNormalised(10.0).eval()
 CLEAN = unlabelled(as_pixels(images(160)), "clean")

@@ -1,6 +1,6 @@
 from benchmarks.methods_table import methods_table
-from directions.sanitize.methods import METHODS
 from tests.benchmarks.test_little_evidence_tables import BASELINE, FIGURES, cells
+from torchserve_fire_build.sanitize.methods import METHODS
 
 
 def victim(runs):

@@ -5,8 +5,8 @@ from benchmarks import fire
 from benchmarks.measure import answer_all
 from benchmarks.perturb import be_called, pass_unflagged, perturb, survive_repair, telling_of
 from benchmarks.victims.poison import to_float
-from handler.bundle import Bundle
 from tests.benchmarks.hand_made import Victim, bundle, images
+from torchserve_fire.format.bundle import Bundle
 
 MODEL = Victim()
 CLEAN, TRIGGERED = images(), images(corner=255)

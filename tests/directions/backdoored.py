@@ -9,10 +9,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from handler.config import HandlerConfig
-from handler.load_model import LoadedModel
 from tests.directions.backdoored_nets import backdoored
 from tests.tiny import CLASSES
+from torchserve_fire.model.config import HandlerConfig
+from torchserve_fire.model.load_model import LoadedModel
 
 TENSOR = HandlerConfig(input="tensor")
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from directions.build import BuildOptions, build_bundle
-from directions.calibration import Calibration
-from directions.evidence import gather_evidence
-from directions.samples import open_samples
-from handler.bundle import Bundle
 from tests.directions.backdoored import TENSOR, loaded, tensor_sets
+from torchserve_fire.format.bundle import Bundle
+from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.choose.build_record import Calibration
+from torchserve_fire_build.samples.evidence import gather_evidence
+from torchserve_fire_build.samples.samples import open_samples
 
 
 def calibrated(

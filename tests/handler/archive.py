@@ -19,7 +19,7 @@ from safetensors.torch import save
 from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
-from handler.bundle import (
+from torchserve_fire.format.bundle import (
     BUNDLE_FILE,
     Bundle,
     InputDescription,
@@ -28,7 +28,7 @@ from handler.bundle import (
     Telling,
     bundle_to_parts,
 )
-from handler.clean_scores import CleanScores
+from torchserve_fire.format.clean_scores import CleanScores
 
 MODEL_FILE = """
 from torch import nn

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from handler.bundle import (
+from torchserve_fire.format.bundle import (
     METADATA_KEY,
     Bundle,
     InputDescription,
@@ -21,7 +21,7 @@ from handler.bundle import (
     metadata_sha256,
     tensor_sha256,
 )
-from handler.clean_scores import CleanScores
+from torchserve_fire.format.clean_scores import CleanScores
 
 CLEAN_SCORES = CleanScores(20, (-2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.25))
 

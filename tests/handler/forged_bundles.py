@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from handler.bundle import (
+from torchserve_fire.format.bundle import (
     METADATA_KEY,
     Bundle,
     InputDescription,

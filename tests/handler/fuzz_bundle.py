@@ -23,9 +23,15 @@ from typing import Any
 
 import atheris
 
-with atheris.instrument_imports(include=["handler"]):
-    from handler.bundle import METADATA_KEY, Bundle, bundle_to_parts, metadata_sha256, parse_bundle
-    from handler.errors import BundleError
+with atheris.instrument_imports(include=["torchserve_fire"]):
+    from torchserve_fire.errors import BundleError
+    from torchserve_fire.format.bundle import (
+        METADATA_KEY,
+        Bundle,
+        bundle_to_parts,
+        metadata_sha256,
+        parse_bundle,
+    )
 
 from tests.handler.bundles import body_of, bundle_file, header_of, raw_file, small_bundle
 from tests.handler.forged_bundles import VALUES, file_with, vector_bundle

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from directions.deployment.archive import ArchiveInputs, package_archive
-from directions.deployment.server import TorchServe
 from tests.tiny import TinyFiles
+from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 BOUNDS = {
     "batch_size": 4,

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from directions.deployment.server import TorchServe
 from tests.handler import damaged_images
 from tests.tiny import CLASSES, image
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 

@@ -8,11 +8,11 @@ import pytest
 import requests
 import torch
 
-from directions.deployment.archive import ArchiveInputs, package_archive
-from directions.deployment.server import TorchServe
-from handler.digest import file_sha256
 from tests.tiny import CLASSES, TinyFiles, image, write_bundle
 from tests.tiny_net import trained
+from torchserve_fire.format.digest import file_sha256
+from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 

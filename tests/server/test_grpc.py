@@ -9,10 +9,10 @@ from typing import Any
 import grpc
 import pytest
 
-from directions.deployment.server import TorchServe
-from handler.bundle import load_bundle
 from tests.handler import damaged_images
 from tests.tiny import CLASSES, TinyFiles, image
+from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import requests
 
-from directions.deployment import swap
-from directions.deployment.management import Management
-from directions.deployment.next_archive import next_version
-from directions.deployment.server import TorchServe
-from directions.deployment.swap import Target, swap_bundle
-from handler.bundle import load_bundle
 from tests.server.registered import registered_tiny
 from tests.tiny import CLASSES, TinyFiles, image
+from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire_build.deployment.archive.next_archive import next_version
+from torchserve_fire_build.deployment.client import swap
+from torchserve_fire_build.deployment.client.management import Management
+from torchserve_fire_build.deployment.client.swap import Target, swap_bundle
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("each_bundle_loaded_once")]
 

@@ -10,9 +10,9 @@ import psutil
 import pytest
 import requests
 
-from directions.deployment.management import ServerError
-from directions.deployment.server import TorchServe
 from tests.tiny import CLASSES, image
+from torchserve_fire_build.deployment.client.management import ServerError
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 

@@ -14,9 +14,9 @@ from benchmarks.load.prepared import AGAIN, PLAIN, REPAIRED, Prepared
 from benchmarks.load.settings import Setting
 from benchmarks.load.workers import memory_of, start_seconds
 from benchmarks.serving import describe, send_rounds
-from directions.deployment.server import TorchServe
-from handler.errors import FireError
 from tests.tiny import image
+from torchserve_fire.errors import FireError
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 MODELS = {PLAIN: "plain", AGAIN: "plain", REPAIRED: "tiny"}

@@ -20,8 +20,6 @@ import grpc
 import pytest
 
 from benchmarks.load.steady import steady_traffic, wait_for
-from directions.deployment.server import TorchServe
-from handler.bundle import load_bundle
 from tests.server.traffic import (
     PAUSE_SECONDS,
     Client,
@@ -34,6 +32,8 @@ from tests.server.traffic import (
     send_each,
 )
 from tests.tiny import TinyFiles
+from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 

@@ -16,8 +16,8 @@ import pytest
 import requests
 from PIL import Image, PngImagePlugin
 
-from directions.deployment.server import TorchServe
 from tests.tiny import image
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 

@@ -10,11 +10,11 @@ import pytest
 import requests
 import yaml
 
-from directions.deployment.properties import find_config
-from directions.deployment.server import TorchServe
-from handler.bundle import load_bundle
-from handler.metrics import LABELS
 from tests.tiny import TinyFiles, image
+from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.watch.metrics import LABELS
+from torchserve_fire_build.deployment.server.properties import find_config
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 SAMPLE = re.compile(r"^(\w+)\{(.*)\} ([\d.eE+-]+)$", re.MULTILINE)

@@ -12,8 +12,8 @@ import grpc
 import pytest
 import requests
 
-from directions.deployment.server import TorchServe
 from tests.tiny import CLASSES, image
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 

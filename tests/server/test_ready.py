@@ -12,11 +12,11 @@ import psutil
 import pytest
 import requests
 
-from directions.commands.main import main
-from directions.deployment.server import TorchServe
-from handler.bundle import BUNDLE_FILE, load_bundle
 from tests.server.registered import BOUNDS
 from tests.tiny import TinyFiles, image
+from torchserve_fire.format.bundle import BUNDLE_FILE, load_bundle
+from torchserve_fire_build.commands.main import main
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 

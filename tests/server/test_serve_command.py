@@ -14,10 +14,14 @@ import psutil
 import pytest
 import requests
 
-from directions.deployment.properties import find_config, read_properties, with_free_ports
-from handler.bundle import BUNDLE_FILE
 from tests.server.printed import lines_until
 from tests.tiny import image
+from torchserve_fire.format.bundle import BUNDLE_FILE
+from torchserve_fire_build.deployment.server.properties import (
+    find_config,
+    read_properties,
+    with_free_ports,
+)
 
 pytestmark = pytest.mark.server
 
@@ -33,7 +37,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def serve(folder: Path, config: Path, store: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "directions.commands.main", "serve"]
+    command = [sys.executable, "-m", "torchserve_fire_build.commands.main", "serve"]
     command += ["--ts-config", str(config), "--model-store", str(store), *more]
     return subprocess.Popen(
         command,

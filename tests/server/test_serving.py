@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from directions.deployment.management import ServerError
-from directions.deployment.server import TorchServe
-from handler.bundle import load_bundle
 from tests.tiny import CLASSES, TinyFiles, image
+from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire_build.deployment.client.management import ServerError
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 

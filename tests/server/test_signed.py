@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import requests
 
-from directions.bundle_signature import sign_bundle
-from directions.commands.main import main
-from directions.deployment.archive_signing import verify_archive
-from directions.deployment.management import ServerError
-from directions.deployment.server import TorchServe
-from directions.signing_key import KEY_VARIABLE
-from handler.bundle import load_bundle
 from tests.keys import KEY, PRIVATE, PUBLIC
 from tests.server.registered import BOUNDS
 from tests.tiny import TinyFiles, image
+from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire_build.commands.main import main
+from torchserve_fire_build.deployment.archive.sign_archive import verify_archive
+from torchserve_fire_build.deployment.client.management import ServerError
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
+from torchserve_fire_build.signing.bundle_signature import sign_bundle
+from torchserve_fire_build.signing.signing_key import KEY_VARIABLE
 
 pytestmark = pytest.mark.server
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import requests
 
-from directions.commands.main import main
-from directions.deployment.server import TorchServe
-from handler.bundle import load_bundle
 from tests.tiny import TinyFiles, image
+from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire_build.commands.main import main
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 

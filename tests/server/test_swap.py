@@ -10,17 +10,17 @@ import pytest
 import requests
 
 from benchmarks.load.steady import steady_traffic, wait_for
-from directions.commands.main import main
-from directions.deployment.archive import MANIFEST
-from directions.deployment.management import ServerError
-from directions.deployment.next_archive import next_version
-from directions.deployment.server import TorchServe
-from directions.deployment.swap import Target, swap_bundle
-from handler.bundle import BUNDLE_FILE, load_bundle
-from handler.errors import FireError
 from tests.server.registered import BOUNDS, registered_tiny
 from tests.server.traffic import PAUSE_SECONDS, Client, is_bad, is_right, rest_client
 from tests.tiny import TinyFiles, image
+from torchserve_fire.errors import FireError
+from torchserve_fire.format.bundle import BUNDLE_FILE, load_bundle
+from torchserve_fire_build.commands.main import main
+from torchserve_fire_build.deployment.archive.next_archive import next_version
+from torchserve_fire_build.deployment.archive.package import MANIFEST
+from torchserve_fire_build.deployment.client.management import ServerError
+from torchserve_fire_build.deployment.client.swap import Target, swap_bundle
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 

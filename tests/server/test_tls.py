@@ -17,19 +17,19 @@ import grpc
 import pytest
 import requests
 
-from directions.commands.main import main
-from directions.deployment.management import Management, ServerError
-from directions.deployment.properties import (
+from tests.server.certificates import Certificates, write_certificates
+from tests.server.printed import lines_until
+from tests.tiny import CLASSES, TinyFiles, image
+from torchserve_fire_build.commands.main import main
+from torchserve_fire_build.deployment.client.management import Management, ServerError
+from torchserve_fire_build.deployment.server.properties import (
     Addresses,
     addresses_of,
     find_config,
     read_properties,
     with_free_ports,
 )
-from directions.deployment.server import read_tokens
-from tests.server.certificates import Certificates, write_certificates
-from tests.server.printed import lines_until
-from tests.tiny import CLASSES, TinyFiles, image
+from torchserve_fire_build.deployment.server.torchserve import read_tokens
 
 pytestmark = pytest.mark.server
 
@@ -69,7 +69,7 @@ def secured(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     own_store = folder / "store"
     own_store.mkdir()
     shutil.copy(store / "tiny-1.0.mar", own_store)
-    command = [sys.executable, "-m", "directions.commands.main", "serve"]
+    command = [sys.executable, "-m", "torchserve_fire_build.commands.main", "serve"]
     command += ["--ts-config", str(config), "--model-store", str(own_store)]
     process = subprocess.Popen(
         [*command, "--models", "tiny=tiny-1.0.mar"],

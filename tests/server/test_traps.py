@@ -46,9 +46,9 @@ from pathlib import Path
 
 import pytest
 
-from directions.deployment.management import ServerError
-from directions.deployment.server import TorchServe
 from tests.server.registered import BOUNDS
+from torchserve_fire_build.deployment.client.management import ServerError
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 

@@ -11,12 +11,19 @@ import requests
 import torch
 from safetensors.torch import save_file
 
-from directions.deployment.archive import ArchiveInputs, package_archive
-from directions.deployment.server import TorchServe
-from handler.bundle import Bundle, InputDescription, Layer, Repairing, Telling, bundle_to_parts
-from handler.digest import file_sha256
 from tests.tiny import image, write_bundle
 from tests.tiny_net import trained
+from torchserve_fire.format.bundle import (
+    Bundle,
+    InputDescription,
+    Layer,
+    Repairing,
+    Telling,
+    bundle_to_parts,
+)
+from torchserve_fire.format.digest import file_sha256
+from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server
 

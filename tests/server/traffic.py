@@ -18,8 +18,8 @@ import numpy as np
 import requests
 from PIL import Image
 
-from directions.deployment.server import TorchServe
 from tests.tiny import CLASSES, image
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 LEVELS, STEP = 14, 9
 NUMBERS = LEVELS**3

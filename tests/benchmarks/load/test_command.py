@@ -5,7 +5,7 @@ import time
 import pytest
 
 from benchmarks.load.command import ended_in_one_line
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
 
 
 @pytest.fixture(autouse=True)

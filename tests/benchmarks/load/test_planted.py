@@ -2,9 +2,9 @@ import torch
 
 from benchmarks.load.photographs import cut_photographs, stamp, to_jpeg
 from benchmarks.load.planted import TARGET, plant_backdoor
-from directions.demo.digit_net import DigitNet
-from handler.bundle import InputDescription
-from handler.preprocess import image_to_tensor
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.preprocess import image_to_tensor
+from torchserve_fire_build.demo.digit_net import DigitNet
 
 INPUT = InputDescription("image", (1, 32, 32), (0.5,), (0.5,))
 

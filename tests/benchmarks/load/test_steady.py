@@ -2,7 +2,7 @@ import pytest
 
 from benchmarks.load import steady
 from benchmarks.load.steady import steady_traffic, wait_for
-from handler.errors import FireError
+from torchserve_fire.errors import FireError
 
 
 def test_each_client_sends_numbers_of_its_own_until_the_block_ends():

@@ -13,12 +13,12 @@ from benchmarks.rivals.catalogue import RIVALS
 from benchmarks.rivals.rival import RivalNotApplicable
 from benchmarks.victims.architectures import ARCHITECTURES
 from benchmarks.victims.data import Images
-from directions.errors import CalibrationError
-from directions.reconstruct.find_triggers import FoundTriggers
-from directions.reconstruct.reconstruction import Reconstruction
-from directions.reconstruct.recovered_images import RecoveredImages
-from directions.sanitize.training import Schedule
 from tests.benchmarks.rivals.nets import generator, granted, is_as_before
+from torchserve_fire_build.common.errors import CalibrationError
+from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers
+from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
+from torchserve_fire_build.reconstruct.recovered_images import RecoveredImages
+from torchserve_fire_build.sanitize.training import Schedule
 
 CANNOT = {
     ("channel_lipschitz_pruning", "vit"): RivalNotApplicable,

@@ -3,8 +3,8 @@ import torch
 from benchmarks.rivals import fine_tuning as module
 from benchmarks.rivals.fine_tuning import fine_tuning
 from benchmarks.victims.data import Images
-from directions.sanitize.training import Schedule
 from tests.benchmarks.rivals.nets import accuracy, colour_images, colour_net, generator, granted
+from torchserve_fire_build.sanitize.training import Schedule
 
 
 def test_the_labels_of_the_pool_are_learned_by_a_copy(monkeypatch):

@@ -6,7 +6,6 @@ from benchmarks.rivals.no_repair import no_repair
 from benchmarks.rivals.orthogonalizing import _written_by_weights, orthogonalizing
 from benchmarks.rivals.rival import RivalNotApplicable
 from benchmarks.victims.poison import to_float
-from directions.errors import CalibrationError
 from tests.benchmarks.rivals.nets import (
     accuracy,
     colour_images,
@@ -18,6 +17,7 @@ from tests.benchmarks.rivals.nets import (
     quadrant_net,
 )
 from tests.benchmarks.rivals.quadrants import CLEAN, GIVEN, TRIGGERED, build
+from torchserve_fire_build.common.errors import CalibrationError
 
 
 def test_the_backdoor_goes_and_what_is_clean_stays():

@@ -5,11 +5,11 @@ from benchmarks.measure import measure_defence
 from benchmarks.rivals import patching as module
 from benchmarks.rivals.no_repair import no_repair
 from benchmarks.rivals.patching import patching
-from directions.errors import NoTriggerError
-from directions.sanitize.training import Schedule
 from tests.benchmarks.patch_victim import as_pixels, held, victim
 from tests.benchmarks.rivals.nets import generator, granted, is_as_before
-from tests.directions.reconstruct.patch_net import images
+from tests.torchserve_fire_build.reconstruct.patch_net import images
+from torchserve_fire_build.common.errors import NoTriggerError
+from torchserve_fire_build.sanitize.training import Schedule
 
 
 @pytest.fixture(autouse=True)

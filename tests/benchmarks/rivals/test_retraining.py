@@ -6,10 +6,10 @@ from benchmarks.measure import measure_defence
 from benchmarks.rivals import retraining as module
 from benchmarks.rivals.retraining import retraining
 from benchmarks.rivals.rival import RivalNotApplicable
-from directions.sanitize.training import Schedule
 from tests.benchmarks.patch_victim import as_pixels, held
 from tests.benchmarks.rivals.nets import colour_net, generator, granted
-from tests.directions.reconstruct.patch_net import images
+from tests.torchserve_fire_build.reconstruct.patch_net import images
+from torchserve_fire_build.sanitize.training import Schedule
 
 
 def build(classes):

@@ -4,7 +4,7 @@ from torch import nn
 
 from benchmarks.victims.architectures import ARCHITECTURES
 from benchmarks.victims.recipe import SCHEDULES
-from directions.candidates import candidate_layers
+from torchserve_fire_build.estimate.candidate_layers import candidate_layers
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

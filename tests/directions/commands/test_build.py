@@ -5,13 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from directions.commands.main import main
-from directions.errors import NoTriggerError
-from directions.pool.methods import METHODS
-from directions.reconstruct.methods import METHODS as RECONSTRUCTIONS
-from directions.reconstruct.settings import SearchSettings
-from handler.bundle import load_bundle
-from handler.digest import file_sha256
 from tests.directions.backdoored import (
     clean_inputs,
     labels_of,
@@ -22,10 +15,17 @@ from tests.directions.backdoored import (
     write_tensors,
 )
 from tests.directions.backdoored_nets import backdoored
-from tests.directions.commands.patch_files import patch_flags, save_images
-from tests.directions.pool.pools import pool_of
-from tests.directions.reconstruct.patch_net import PatchNet, images
-from tests.directions.reconstruct.patch_net import stamp as stamp_patch
+from tests.torchserve_fire_build.commands.patch_files import patch_flags, save_images
+from tests.torchserve_fire_build.pool.pools import pool_of
+from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, images
+from tests.torchserve_fire_build.reconstruct.patch_net import stamp as stamp_patch
+from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.format.digest import file_sha256
+from torchserve_fire_build.commands.main import main
+from torchserve_fire_build.common.errors import NoTriggerError
+from torchserve_fire_build.pool.methods import METHODS
+from torchserve_fire_build.reconstruct.methods import METHODS as RECONSTRUCTIONS
+from torchserve_fire_build.reconstruct.settings import SearchSettings
 
 LABELS = [0, 1, 2, 3] * 10
 
@@ -146,7 +146,7 @@ def test_the_features_of_a_pool_are_reduced_to_what_was_asked_for(
         given.append(components)
         raise NoTriggerError("stopped here")
 
-    monkeypatch.setattr("directions.pool.split.split_pool", split)
+    monkeypatch.setattr("torchserve_fire_build.pool.split.split_pool", split)
     pool = pool_of(tmp_path / "s", "vector")
     command = ["build", *vector_model, "--pool", pool.path, "--output", tmp_path / "b.safetensors"]
     for more in ([], ["--components", 3]):
@@ -400,7 +400,7 @@ def test_the_methods_that_search(tmp_path, capsys, monkeypatch, patch_model, nam
         searched.extend([*methods, *(["otherwise"] if otherwise else []), *otherwise])
         raise NoTriggerError("none")
 
-    monkeypatch.setattr("directions.build_reconstructed.find_triggers", find)
+    monkeypatch.setattr("torchserve_fire_build.build.from_clean.find_triggers", find)
     clean = save_images(tmp_path / "clean", images(8))
     command = ["build", *patch_model[0.0], "--clean", clean, "--reconstruct", name]
     assert run(capsys, *command, "--output", tmp_path / "b.safetensors")[0] == 3
@@ -430,7 +430,7 @@ def test_the_search_is_given_what_was_set(tmp_path, capsys, monkeypatch, patch_m
         given.append(settings)
         raise NoTriggerError("none")
 
-    monkeypatch.setattr("directions.build_reconstructed.find_triggers", find)
+    monkeypatch.setattr("torchserve_fire_build.build.from_clean.find_triggers", find)
     clean = save_images(tmp_path / "clean", images(8))
     command = ["build", *patch_model[0.0], "--clean", clean, "--reconstruct", "additive"]
     command += ["--bound", 51, "--screening-steps", 20, "--steps", 40, "--anomaly-index", 2]

@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
-from directions.commands.main import main
 from tests.directions.backdoored import write_images
+from torchserve_fire_build.commands.main import main
 
 LABELS = [0, 1, 2, 3] * 3
 

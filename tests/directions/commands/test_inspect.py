@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from directions.commands.main import main
-from directions.inspection import methods
-from directions.inspection.inspection import Inspection
-from directions.reconstruct.methods import METHODS as RECONSTRUCTIONS
-from directions.reconstruct.settings import SearchSettings
 from tests.directions.backdoored import write_images, write_tensors
-from tests.directions.inspection import nets
-from tests.directions.reconstruct.patch_net import PatchNet
+from tests.torchserve_fire_build.inspection import nets
+from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet
+from torchserve_fire_build.commands.main import main
+from torchserve_fire_build.inspection import methods
+from torchserve_fire_build.inspection.inspection import Inspection
+from torchserve_fire_build.reconstruct.methods import METHODS as RECONSTRUCTIONS
+from torchserve_fire_build.reconstruct.settings import SearchSettings
 
 
 def model_flags(folder, corner, classes=6):
@@ -124,7 +124,7 @@ def test_folders_that_do_not_say_their_class(tmp_path, capsys, tiny_model):
 
 
 RELATIVE = """
-from tests.directions.reconstruct import patch_net
+from tests.torchserve_fire_build.reconstruct import patch_net
 
 class Net(patch_net.PatchNet):
     def __init__(self):
@@ -171,7 +171,8 @@ def test_what_nobody_foresaw_is_2_and_one_line(capsys, backdoored, clean, monkey
         raise ZeroDivisionError("float division by zero\nand more")
 
     monkeypatch.setattr(
-        "directions.inspection.inspect_model.METHODS", {"additive": methods.Entry(lambda _: fall)}
+        "torchserve_fire_build.inspection.inspect_model.METHODS",
+        {"additive": methods.Entry(lambda _: fall)},
     )
     status, _, err = run(capsys, *backdoored, *clean, "--method", "additive")
     assert status == 2
@@ -187,7 +188,7 @@ def test_what_no_method_can_tell_is_2(tmp_path, capsys, backdoored, clean, monke
 
     entry = methods.Entry(lambda settings: silent)
     monkeypatch.setattr(methods, "METHODS", {"neuron-inspect": entry})
-    monkeypatch.setattr("directions.inspection.inspect_model.METHODS", methods.METHODS)
+    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", methods.METHODS)
     status, out, err = run(
         capsys, *backdoored, *clean, "--method", "neuron-inspect", "--pictures", tmp_path / "p"
     )
@@ -207,7 +208,7 @@ def test_images_may_be_left_out_where_no_method_needs_them(tmp_path, capsys, tin
     entry = methods.Entry(lambda settings: dreaming, needs_images=False)
     extended = {**methods.METHODS, "dreaming": entry}
     monkeypatch.setattr(methods, "METHODS", extended)
-    monkeypatch.setattr("directions.inspection.inspect_model.METHODS", extended)
+    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", extended)
     flags = ["--model-file", tiny.model_file, "--serialized-file", tiny.serialized_file]
     command = ["inspect", *flags, "--config-file", tiny.config(tmp_path), "--method", "dreaming"]
     assert run(capsys, *command)[0] == 0
@@ -272,7 +273,7 @@ def test_the_search_is_given_what_was_set(capsys, monkeypatch, backdoored, clean
         return lambda *_: Inspection("additive", told=False)
 
     entries = {"additive": methods.Entry(make)}
-    monkeypatch.setattr("directions.inspection.inspect_model.METHODS", entries)
+    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", entries)
     command = [*backdoored, *clean, "--method", "additive", "--bound", 51]
     assert run(capsys, *command, "--screening-steps", 10, "--anomaly-index", 2)[0] == 0
     (method,) = made
@@ -291,7 +292,7 @@ def test_the_methods_are_given_what_was_set(capsys, monkeypatch, backdoored, cle
 
     names = ("neuron-inspect", "meta-classifier")
     entries = {name: entry(name) for name in names}
-    monkeypatch.setattr("directions.inspection.inspect_model.METHODS", entries)
+    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", entries)
     command = [*backdoored, *clean, "--method", *names]
     given = ["--saliency-weights", 1e308, 0, 5e307, "--queries", 4]
     for arguments in ([], given):

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from directions.commands import COMMANDS
-from directions.commands.main import build_parser, main
+from torchserve_fire_build.commands import COMMANDS
+from torchserve_fire_build.commands.main import build_parser, main
 
 NAMES = (
     "inspect",
@@ -100,7 +100,7 @@ def test_the_flags_that_were_promised(capsys, name, flags):
 
 def test_help_does_not_load_torch():
     program = (
-        "import sys; from directions.commands.main import main\n"
+        "import sys; from torchserve_fire_build.commands.main import main\n"
         "try: main(['build', '--help'])\n"
         "except SystemExit: sys.exit('torch' in sys.modules)"
     )
@@ -149,6 +149,6 @@ def test_an_interruption_is_130(capsys, monkeypatch):
     def interrupted(args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("directions.commands.show.run", interrupted)
+    monkeypatch.setattr("torchserve_fire_build.commands.show.run", interrupted)
     assert main(["show", "b.safetensors"]) == 130
     assert capsys.readouterr().err == "torchserve-fire show: interrupted\n"

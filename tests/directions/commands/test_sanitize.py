@@ -5,19 +5,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from directions.commands.main import main
-from directions.commands.sanitize import OPTIONS
-from directions.reconstruct.find_triggers import FoundTriggers
-from directions.reconstruct.reconstruction import Reconstruction
-from directions.sanitize.methods import METHODS
-from directions.save_bundle import save_bundle
-from handler.bundle import load_bundle
-from handler.digest import file_sha256
-from handler.load_model import load_model, load_weights
 from tests.directions.backdoored import write_images, write_tensors
-from tests.directions.commands.patch_files import patch_flags, save_images
-from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from tests.tiny_net import trained
+from tests.torchserve_fire_build.commands.patch_files import patch_flags, save_images
+from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, images, stamp
+from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.format.digest import file_sha256
+from torchserve_fire.model.load_model import load_model, load_weights
+from torchserve_fire_build.build.save_bundle import save_bundle
+from torchserve_fire_build.commands.main import main
+from torchserve_fire_build.commands.sanitize import OPTIONS
+from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers
+from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
+from torchserve_fire_build.sanitize.methods import METHODS
 
 LABELS = [0, 1, 2, 3] * 10
 
@@ -353,7 +353,7 @@ def by_hand(monkeypatch):
             time.sleep(0.01)
         return FoundTriggers(0, [Reconstruction("by hand", 0, stamp, 1.0)], [])
 
-    monkeypatch.setattr("directions.reconstruct.find_triggers.find_triggers", find)
+    monkeypatch.setattr("torchserve_fire_build.reconstruct.find_triggers.find_triggers", find)
     return given
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from directions.commands.main import main
-from directions.save_bundle import save_bundle
-from handler.bundle import Layer, Repairing, Telling
 from tests.handler.bundles import small_bundle
+from torchserve_fire.format.bundle import Layer, Repairing, Telling
+from torchserve_fire_build.build.save_bundle import save_bundle
+from torchserve_fire_build.commands.main import main
 
 
 @pytest.fixture
@@ -54,7 +54,14 @@ def test_for_a_program(path, capsys):
 def test_whoever_reads_it_may_stop_early(path):
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "directions.commands.main", "show", str(path), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "torchserve_fire_build.commands.main",
+        "show",
+        str(path),
+        "--json",
+    ]
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from directions.commands.main import main
-from directions.deployment.server import TorchServe
-from directions.signing_key import KEY_VARIABLE
-from handler.signature import parse_public_key
 from tests.keys import OTHER_PUBLIC, PUBLIC
 from tests.tiny import TinyFiles
+from torchserve_fire.format.signature import parse_public_key
+from torchserve_fire_build.commands.main import main
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
+from torchserve_fire_build.signing.signing_key import KEY_VARIABLE
 
 
 @pytest.fixture
@@ -109,7 +109,9 @@ def test_package_takes_the_key_and_the_keys(
     capsys.readouterr()
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     refused(capsys, [*command, "--sign"], KEY_VARIABLE)
-    monkeypatch.setattr("directions.deployment.archive.load_as_worker", lambda *_: None)
+    monkeypatch.setattr(
+        "torchserve_fire_build.deployment.archive.package.load_as_worker", lambda *_: None
+    )
     assert main([*command, "--sign", str(path)]) == 0
     archive = Path(capsys.readouterr().out.strip())
     data = archive.read_bytes()

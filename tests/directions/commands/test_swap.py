@@ -3,7 +3,7 @@ import json
 import pytest
 import requests
 
-from directions.commands.main import main
+from torchserve_fire_build.commands.main import main
 
 
 @pytest.fixture

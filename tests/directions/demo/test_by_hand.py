@@ -3,7 +3,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from directions.demo.by_hand import READ_KEY_FILE, curl_line, serve_line
+from torchserve_fire_build.demo.by_hand import READ_KEY_FILE, curl_line, serve_line
 
 
 def test_shell_reads_the_curl_line_as_meant(tmp_path: Path):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from directions.demo.digits import Digits, load_digits, split_digits
+from torchserve_fire_build.demo.digits import Digits, load_digits, split_digits
 
 
 def numbered(count: int) -> Digits:

@@ -5,14 +5,19 @@ import pytest
 import torch
 from PIL import Image
 
-from directions.demo.digit_net import DigitNet
-from directions.demo.digits import Digits, load_digits
-from directions.demo.output_folder import DemoFiles, fresh_output, write_images, write_model
-from directions.demo.train import to_inputs
-from handler.config import load_config
-from handler.errors import FireError
-from handler.load_model import load_model
-from handler.preprocess import read_body
+from torchserve_fire.errors import FireError
+from torchserve_fire.model.config import load_config
+from torchserve_fire.model.load_model import load_model
+from torchserve_fire.model.preprocess import read_body
+from torchserve_fire_build.demo.digit_net import DigitNet
+from torchserve_fire_build.demo.digits import Digits, load_digits
+from torchserve_fire_build.demo.output_folder import (
+    DemoFiles,
+    fresh_output,
+    write_images,
+    write_model,
+)
+from torchserve_fire_build.demo.train import to_inputs
 
 
 def test_images_land_in_a_folder_per_class_in_the_given_order(tmp_path: Path):

@@ -30,7 +30,7 @@ class Demo:
         self.temporary.mkdir()
         self._log = folder / "log"
         with self._log.open("wb") as log:
-            command = [sys.executable, "-m", "directions.commands.main", "demo"]
+            command = [sys.executable, "-m", "torchserve_fire_build.commands.main", "demo"]
             self.process = subprocess.Popen(
                 [*command, "--output", str(self.output), *arguments],
                 cwd=ROOT,

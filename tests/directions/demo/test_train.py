@@ -1,9 +1,9 @@
 import numpy as np
 import torch
 
-from directions.demo.digits import load_digits, split_digits
-from directions.demo.train import to_inputs, train
-from directions.demo.trigger import TARGET, poison, with_trigger
+from torchserve_fire_build.demo.digits import load_digits, split_digits
+from torchserve_fire_build.demo.train import to_inputs, train
+from torchserve_fire_build.demo.trigger import TARGET, poison, with_trigger
 
 
 def test_poisoned_training_gives_a_backdoored_classifier_that_is_good_on_clean_digits():

@@ -1,7 +1,7 @@
 import numpy as np
 
-from directions.demo.digits import Digits
-from directions.demo.trigger import TARGET, poison, stamp, with_trigger
+from torchserve_fire_build.demo.digits import Digits
+from torchserve_fire_build.demo.trigger import TARGET, poison, stamp, with_trigger
 
 W = 255
 PATCH = [

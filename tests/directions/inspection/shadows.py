@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from directions.inspection.shadow_models import Task
-from directions.inspection.trojan import Trojan
+from torchserve_fire_build.inspection.shadow_models import Task
+from torchserve_fire_build.inspection.trojan import Trojan
 
 CLASSES, WIDTH = 4, 16
 LABELS = torch.arange(100) % CLASSES

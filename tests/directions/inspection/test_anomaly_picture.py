@@ -5,16 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
-from directions.errors import OutputError
-from directions.inspection.anomaly_picture import (
+from torchserve_fire_build.common.errors import OutputError
+from torchserve_fire_build.inspection.anomaly_picture import (
     MAX_CLASSES,
     check_picture_folder,
     draw_bars,
     draw_grid,
     write_pictures,
 )
-from directions.inspection.inspection import Inspection
-from directions.inspection.verdict import Run
+from torchserve_fire_build.inspection.inspection import Inspection
+from torchserve_fire_build.inspection.verdict import Run
 
 RED = (217, 72, 15)
 

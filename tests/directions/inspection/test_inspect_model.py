@@ -1,15 +1,15 @@
 import pytest
 import torch
 
-from directions.budget import Budget
-from directions.errors import CalibrationError, SamplesError
-from directions.inspection import inspect_model as module
-from directions.inspection.inspect_model import inspect_model
-from directions.inspection.inspection import Inspection
-from directions.inspection.methods import DEFAULT, METHODS, Entry, Settings
-from directions.no_samples import NoSamples
-from handler.bundle import InputDescription
-from tests.directions.inspection.nets import QuadrantNet
+from tests.torchserve_fire_build.inspection.nets import QuadrantNet
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.common.errors import CalibrationError, SamplesError
+from torchserve_fire_build.inspection import inspect_model as module
+from torchserve_fire_build.inspection.inspect_model import inspect_model
+from torchserve_fire_build.inspection.inspection import Inspection
+from torchserve_fire_build.inspection.methods import DEFAULT, METHODS, Entry, Settings
+from torchserve_fire_build.samples.empty import NoSamples
 
 DESCRIPTION = InputDescription("tensor", (1, 8, 8))
 CLEAN = NoSamples(DESCRIPTION)

@@ -1,6 +1,6 @@
 import torch
 
-from directions.inspection.inspection import Inspection
+from torchserve_fire_build.inspection.inspection import Inspection
 
 
 def test_suspects_are_those_beyond_the_threshold_the_worst_first():

@@ -3,13 +3,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from directions.budget import Budget
-from directions.inspection import shadow_models
-from directions.inspection.meta_classifier import MIN_SHADOWS, MetaClassifier
-from directions.inspection.shadow_models import train_shadow
-from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import write_tensors
-from tests.directions.inspection.shadows import LABELS, inputs, known_trojan, network, task
+from tests.torchserve_fire_build.inspection.shadows import (
+    LABELS,
+    inputs,
+    known_trojan,
+    network,
+    task,
+)
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.inspection import shadow_models
+from torchserve_fire_build.inspection.meta_classifier import MIN_SHADOWS, MetaClassifier
+from torchserve_fire_build.inspection.shadow_models import train_shadow
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 
 COUNT = 16
 

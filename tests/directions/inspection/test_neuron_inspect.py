@@ -2,12 +2,17 @@ import pytest
 import torch
 from torch import nn
 
-from directions.budget import Budget
-from directions.inspection.inspection import Inspection
-from directions.inspection.neuron_inspect import BATCH, WEIGHTS, neuron_inspect, saliency_maps
-from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import write_tensors
-from tests.directions.inspection.nets import SIZE, QuadrantNet
+from tests.torchserve_fire_build.inspection.nets import SIZE, QuadrantNet
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.inspection.inspection import Inspection
+from torchserve_fire_build.inspection.neuron_inspect import (
+    BATCH,
+    WEIGHTS,
+    neuron_inspect,
+    saliency_maps,
+)
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 
 
 def samples(folder, shape=(1, SIZE, SIZE), count=40):

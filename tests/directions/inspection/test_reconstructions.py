@@ -1,18 +1,18 @@
 import pytest
 import torch
 
-from directions.budget import Budget
-from directions.errors import CalibrationError
-from directions.inspection.reconstructions import ReconstructedTriggers
-from directions.no_samples import NoSamples
-from directions.reconstruct.screening import SUCCESS, screen
-from directions.reconstruct.settings import OWN_VALUES, SearchSettings
-from directions.reconstruct.subject import MIN_INPUTS, gather_subject
-from directions.tensor_samples import TensorFileSamples
-from handler.bundle import InputDescription
 from tests.directions.backdoored import write_tensors
-from tests.directions.inspection.nets import SIZE, QuadrantNet
-from tests.directions.reconstruct.patch_net import PatchNet, images
+from tests.torchserve_fire_build.inspection.nets import SIZE, QuadrantNet
+from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, images
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.common.errors import CalibrationError
+from torchserve_fire_build.inspection.reconstructions import ReconstructedTriggers
+from torchserve_fire_build.reconstruct.screening import SUCCESS, screen
+from torchserve_fire_build.reconstruct.settings import OWN_VALUES, SearchSettings
+from torchserve_fire_build.reconstruct.subject import MIN_INPUTS, gather_subject
+from torchserve_fire_build.samples.empty import NoSamples
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 
 SHAPE = (1, SIZE, SIZE)
 

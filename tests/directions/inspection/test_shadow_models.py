@@ -2,12 +2,18 @@ import pytest
 from torch import nn
 from torch.func import functional_call
 
-from directions.budget import Budget
-from directions.errors import CalibrationError, OutputError
-from directions.inspection import shadow_models
-from directions.inspection.shadow_models import Task, obtain_shadows, train_shadow
-from handler.errors import FireError
-from tests.directions.inspection.shadows import LABELS, inputs, known_trojan, network, task
+from tests.torchserve_fire_build.inspection.shadows import (
+    LABELS,
+    inputs,
+    known_trojan,
+    network,
+    task,
+)
+from torchserve_fire.errors import FireError
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.common.errors import CalibrationError, OutputError
+from torchserve_fire_build.inspection import shadow_models
+from torchserve_fire_build.inspection.shadow_models import Task, obtain_shadows, train_shadow
 
 
 def same(one, two):

@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from directions.inspection.trojan import BLEND_OPACITY, PATCH_OPACITY, PATCH_SIDE, draw_trojan
+from torchserve_fire_build.inspection.trojan import (
+    BLEND_OPACITY,
+    PATCH_OPACITY,
+    PATCH_SIDE,
+    draw_trojan,
+)
 
 
 def drawn(shape, seeds=range(40)):

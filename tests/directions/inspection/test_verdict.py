@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
-from directions.inspection.inspection import Inspection
-from directions.inspection.verdict import Run, Verdict
+from torchserve_fire_build.inspection.inspection import Inspection
+from torchserve_fire_build.inspection.verdict import Run, Verdict
 
 
 def indices(*values):

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from directions.samples import Samples
-from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, stamp_second, write_tensors
+from torchserve_fire_build.samples.samples import Samples
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 
 METHODS = ("activation-clustering", "spectral-signatures", "mahalanobis")
 

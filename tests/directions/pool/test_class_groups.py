@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from directions.pool.class_groups import MIN_GROUP, ClassGroups, find_class_groups
-from directions.pool.held_out_scores import held_out_scores
-from directions.pool.methods import METHODS
-from directions.pool.split import MAX_OVERLAP, MIN_GAIN
-from directions.pool.two_groups import TwoGroups
-from tests.directions.pool import pools
+from tests.torchserve_fire_build.pool import pools
+from torchserve_fire_build.pool.class_groups import MIN_GROUP, ClassGroups, find_class_groups
+from torchserve_fire_build.pool.held_out_scores import held_out_scores
+from torchserve_fire_build.pool.methods import METHODS
+from torchserve_fire_build.pool.split import MAX_OVERLAP, MIN_GAIN
+from torchserve_fire_build.pool.two_groups import TwoGroups
 
 
 @pytest.mark.parametrize("second", [30, 100, 200])

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from directions.pool.last_layer import read_last_layer
-from directions.progress import Progress
 from tests.directions.backdoored_nets import backdoored
-from tests.directions.pool import pools
+from tests.torchserve_fire_build.pool import pools
+from torchserve_fire_build.common.progress import Progress
+from torchserve_fire_build.pool.last_layer import read_last_layer
 
 
 def read(model, samples):

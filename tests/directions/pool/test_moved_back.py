@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from directions.pool.moved_back import certainty, mean_features, see_other_classes
-from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import write_tensors
 from tests.directions.backdoored_nets import backdoored
-from tests.directions.pool.pools import pool_of
+from tests.torchserve_fire_build.pool.pools import pool_of
+from torchserve_fire_build.pool.moved_back import certainty, mean_features, see_other_classes
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 
 
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])

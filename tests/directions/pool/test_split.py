@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from directions.errors import CalibrationError, NoTriggerError
-from directions.pool.split import Split, split_pool
-from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import clean_inputs, labels_of, write_tensors
 from tests.directions.backdoored_nets import backdoored
-from tests.directions.pool.pools import METHODS, pool_of
+from tests.torchserve_fire_build.pool.pools import METHODS, pool_of
+from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
+from torchserve_fire_build.pool.split import Split, split_pool
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 
 
 def split(model, pool, method="activation-clustering", **others):

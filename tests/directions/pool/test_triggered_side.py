@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from directions.pool.last_layer import LastLayer
-from directions.pool.triggered_side import TriggeredSide
 from tests.directions.backdoored_nets import backdoored
-from tests.directions.pool.pools import pool_of
+from tests.torchserve_fire_build.pool.pools import pool_of
+from torchserve_fire_build.pool.last_layer import LastLayer
+from torchserve_fire_build.pool.triggered_side import TriggeredSide
 
 
 def judged(tmp_path, kind, suspected, swap=False, cut=False):

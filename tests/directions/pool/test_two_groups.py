@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from directions.pool.two_groups import fit_two_groups
-from tests.directions.pool import pools
+from tests.torchserve_fire_build.pool import pools
+from torchserve_fire_build.pool.two_groups import fit_two_groups
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.8])

@@ -1,10 +1,10 @@
 import torch
 
-from directions.evidence import gather_evidence
-from directions.pool.unlabelled import UnlabelledSamples
-from directions.samples import open_samples
-from handler.config import HandlerConfig
 from tests.directions.backdoored import write_images
+from torchserve_fire.model.config import HandlerConfig
+from torchserve_fire_build.pool.unlabelled import UnlabelledSamples
+from torchserve_fire_build.samples.evidence import gather_evidence
+from torchserve_fire_build.samples.samples import open_samples
 
 IMAGES = HandlerConfig(input="image", image_size=(8, 8), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 

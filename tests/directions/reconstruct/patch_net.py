@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from directions.predict import logits_of
-from directions.reconstruct.input_box import InputBox
-from directions.reconstruct.settings import SearchSettings
-from directions.reconstruct.subject import Subject
+from torchserve_fire_build.reconstruct.input_box import InputBox
+from torchserve_fire_build.reconstruct.settings import SearchSettings
+from torchserve_fire_build.reconstruct.subject import Subject
+from torchserve_fire_build.samples.predict import logits_of
 
 QUADRANTS = ((0, 0), (0, 4), (4, 0), (4, 4))
 PLACE = 40.0

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from directions.reconstruct.abs_neurons import AbsSearch
-from directions.reconstruct.reconstruction import reconstruction_of
-from directions.reconstruct.stimulation import rank_neurons
-from tests.directions.reconstruct.patch_net import subject
+from tests.torchserve_fire_build.reconstruct.patch_net import subject
+from torchserve_fire_build.reconstruct.abs_neurons import AbsSearch
+from torchserve_fire_build.reconstruct.reconstruction import reconstruction_of
+from torchserve_fire_build.reconstruct.stimulation import rank_neurons
 
 BACKDOOR = 4
 

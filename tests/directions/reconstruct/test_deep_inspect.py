@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from directions.budget import Budget
-from directions.reconstruct.deep_inspect import NAME, search_all_classes
-from directions.reconstruct.inversion import recover_images
-from directions.reconstruct.screening import screen
-from directions.reconstruct.subject import gather_subject
-from handler.bundle import InputDescription
-from tests.directions.reconstruct.patch_net import PatchNet, subject
+from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, subject
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.reconstruct.deep_inspect import NAME, search_all_classes
+from torchserve_fire_build.reconstruct.inversion import recover_images
+from torchserve_fire_build.reconstruct.screening import screen
+from torchserve_fire_build.reconstruct.subject import gather_subject
 
 UNIT = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 

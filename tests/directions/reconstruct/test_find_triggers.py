@@ -6,24 +6,24 @@ from dataclasses import replace
 import pytest
 import torch
 
-from directions.budget import Budget
-from directions.build import BuildOptions, build_bundle
-from directions.errors import CalibrationError, NoTriggerError
-from directions.reconstruct import find_triggers as find_triggers_module
-from directions.reconstruct import settings as settings_module
-from directions.reconstruct.find_triggers import find_triggers
-from directions.reconstruct.methods import AFFORDABLE, LEVELS, METHODS, Method
-from directions.reconstruct.reconstruction import reconstruction_of
-from directions.reconstruct.screening import screen
-from directions.reconstruct.settings import SearchSettings
-from directions.reconstruct.stamped_samples import stamp_samples
-from directions.tensor_samples import TensorFileSamples
-from handler.attach import attach
-from handler.bundle import InputDescription
-from handler.load_model import LoadedModel
 from tests.directions.backdoored import TENSOR, write_tensors
-from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
-from tests.directions.reconstruct.wave_net import WaveNet
+from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, images, stamp
+from tests.torchserve_fire_build.reconstruct.wave_net import WaveNet
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.load_model import LoadedModel
+from torchserve_fire.repair.attach import attach
+from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
+from torchserve_fire_build.reconstruct import find_triggers as find_triggers_module
+from torchserve_fire_build.reconstruct import settings as settings_module
+from torchserve_fire_build.reconstruct.find_triggers import find_triggers
+from torchserve_fire_build.reconstruct.methods import AFFORDABLE, LEVELS, METHODS, Method
+from torchserve_fire_build.reconstruct.reconstruction import reconstruction_of
+from torchserve_fire_build.reconstruct.screening import screen
+from torchserve_fire_build.reconstruct.settings import SearchSettings
+from torchserve_fire_build.reconstruct.stamped_samples import stamp_samples
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 
 UNIT = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -82,7 +82,7 @@ def test_some_methods_are_used_only_where_no_class_stands_out_by_the_others(
         screened.append(name)
         return screen(subject, name, *others)
 
-    monkeypatch.setattr("directions.reconstruct.find_triggers.screen", count)
+    monkeypatch.setattr("torchserve_fire_build.reconstruct.find_triggers.screen", count)
     with contextlib.suppress(NoTriggerError):
         find(clean_samples(tmp_path), drive, methods=["additive"], otherwise=["smooth"])
     assert screened == named
@@ -303,7 +303,7 @@ class TwoClasses(torch.nn.Module):
 
 
 def test_too_few_classes_to_compare_are_told_before_any_search(tmp_path, monkeypatch):
-    monkeypatch.setattr("directions.reconstruct.find_triggers.screen", None)
+    monkeypatch.setattr("torchserve_fire_build.reconstruct.find_triggers.screen", None)
     given = {"methods": ["additive"], "seed": 0, "budget": Budget(), "tell": lambda line: None}
     clean = clean_samples(tmp_path)
     with pytest.raises(

@@ -1,8 +1,8 @@
 import torch
 
-from directions.reconstruct.input_box import input_box
-from handler.bundle import InputDescription
-from tests.directions.reconstruct.patch_net import unit_box
+from tests.torchserve_fire_build.reconstruct.patch_net import unit_box
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire_build.reconstruct.input_box import input_box
 
 IMAGE = InputDescription("image", (2, 1, 1), (0.5, 0.0), (0.5, 0.1))
 

@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from directions.budget import Budget
-from directions.errors import CalibrationError
-from directions.predict import logits_of
-from directions.reconstruct.inversion import CONFIDENCE, recover_images
-from handler.bundle import InputDescription
-from handler.config import HandlerConfig
-from tests.directions.reconstruct.patch_net import PatchNet, unit_box
+from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, unit_box
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.config import HandlerConfig
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.common.errors import CalibrationError
+from torchserve_fire_build.reconstruct.inversion import CONFIDENCE, recover_images
+from torchserve_fire_build.samples.predict import logits_of
 
 UNIT = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 

@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from directions.reconstruct.log_odds import MOST_ODDS, log_odds
+from torchserve_fire_build.reconstruct.log_odds import MOST_ODDS, log_odds
 
 
 def test_log_odds_by_hand():

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from directions.reconstruct.methods import METHODS
-from directions.reconstruct.moved_patch import moved_where_it_leads
-from directions.reconstruct.own_draw import own_draw
-from directions.reconstruct.patch import Patch
-from directions.reconstruct.reconstruction import Reconstruction
-from tests.directions.reconstruct.patch_net import images
-from tests.directions.reconstruct.wave_net import subject
+from tests.torchserve_fire_build.reconstruct.patch_net import images
+from tests.torchserve_fire_build.reconstruct.wave_net import subject
+from torchserve_fire_build.reconstruct.input_hash import own_draw
+from torchserve_fire_build.reconstruct.methods import METHODS
+from torchserve_fire_build.reconstruct.moved_patch import moved_where_it_leads
+from torchserve_fire_build.reconstruct.patch import Patch
+from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
 
 
 class AnywhereNet(nn.Module):

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from directions.reconstruct.input_box import InputBox
-from directions.reconstruct.patch import Patch, PatchOptimizer
-from tests.directions.reconstruct.patch_net import unit_box
+from tests.torchserve_fire_build.reconstruct.patch_net import unit_box
+from torchserve_fire_build.reconstruct.input_box import InputBox
+from torchserve_fire_build.reconstruct.patch import Patch, PatchOptimizer
 
 SHAPE = torch.Size((3, 8, 8))
 

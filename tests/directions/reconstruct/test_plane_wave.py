@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from directions.reconstruct.plane_wave import CYCLES, PlaneWave, frequencies
+from torchserve_fire_build.reconstruct.plane_wave import CYCLES, PlaneWave, frequencies
 
 
 def test_a_wave_by_hand():

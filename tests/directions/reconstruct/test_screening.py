@@ -4,12 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from directions.budget import Budget
-from directions.reconstruct.generated import GeneratorSearch
-from directions.reconstruct.methods import METHODS
-from directions.reconstruct.screening import screen
-from directions.reconstruct.settings import SearchSettings
-from tests.directions.reconstruct.patch_net import settings, subject
+from tests.torchserve_fire_build.reconstruct.patch_net import settings, subject
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.reconstruct.generated import GeneratorSearch
+from torchserve_fire_build.reconstruct.methods import METHODS
+from torchserve_fire_build.reconstruct.screening import screen
+from torchserve_fire_build.reconstruct.settings import SearchSettings
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -53,7 +53,7 @@ def test_without_time_searches_of_all_classes_are_not_started(name, monkeypatch)
         raise AssertionError("started")
 
     method = replace(METHODS[name], start_all=start_all)
-    monkeypatch.setattr("directions.reconstruct.settings.METHODS", {name: method})
+    monkeypatch.setattr("torchserve_fire_build.reconstruct.settings.METHODS", {name: method})
     assert screen(subject(), name, 0, Budget(0)).searches == []
 
 

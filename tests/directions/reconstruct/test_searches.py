@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from directions.budget import Budget
-from directions.reconstruct import neural_cleanse
-from directions.reconstruct.methods import METHODS
-from directions.reconstruct.reconstruction import STRETCH, reconstruction_of
-from directions.reconstruct.screening import screen, start
-from directions.reconstruct.settings import SearchSettings
-from handler.attach import attach
-from handler.bundle import Layer, Repairing, Telling
-from tests.directions.reconstruct.patch_net import PatchNet, settings, subject, unit_box
+from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, settings, subject, unit_box
+from torchserve_fire.format.bundle import Layer, Repairing, Telling
+from torchserve_fire.repair.attach import attach
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.reconstruct import neural_cleanse
+from torchserve_fire_build.reconstruct.methods import METHODS
+from torchserve_fire_build.reconstruct.reconstruction import STRETCH, reconstruction_of
+from torchserve_fire_build.reconstruct.screening import screen, start
+from torchserve_fire_build.reconstruct.settings import SearchSettings
 
 METHOD = pytest.mark.parametrize("name", list(METHODS))
 

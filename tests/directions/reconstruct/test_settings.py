@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from directions.budget import Budget
-from directions.reconstruct.methods import LEVELS, METHODS, SHARE
-from directions.reconstruct.screening import screen, start
-from directions.reconstruct.settings import OWN_VALUES, SearchSettings
-from tests.directions.reconstruct.patch_net import subject
+from tests.torchserve_fire_build.reconstruct.patch_net import subject
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.reconstruct.methods import LEVELS, METHODS, SHARE
+from torchserve_fire_build.reconstruct.screening import screen, start
+from torchserve_fire_build.reconstruct.settings import OWN_VALUES, SearchSettings
 
 
 def test_what_is_not_set_is_the_methods_own():

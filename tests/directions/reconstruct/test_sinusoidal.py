@@ -6,15 +6,21 @@ import pytest
 import torch
 from torch import nn
 
-from directions.budget import Budget
-from directions.reconstruct.plane_wave import frequencies
-from directions.reconstruct.reconstruction import reconstruction_of
-from directions.reconstruct.screening import screen
-from directions.reconstruct.settings import SearchSettings
-from directions.reconstruct.sinusoidal import FURTHER_STEPS, STRONGER, search_all_classes
-from directions.reconstruct.wave_scan import FEW, STEPS, WaveScan
-from tests.directions.reconstruct.patch_net import images
-from tests.directions.reconstruct.wave_net import BOUND, TRIGGER, WaveNet, seeded, subject
+from tests.torchserve_fire_build.reconstruct.patch_net import images
+from tests.torchserve_fire_build.reconstruct.wave_net import (
+    BOUND,
+    TRIGGER,
+    WaveNet,
+    seeded,
+    subject,
+)
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.reconstruct.plane_wave import frequencies
+from torchserve_fire_build.reconstruct.reconstruction import reconstruction_of
+from torchserve_fire_build.reconstruct.screening import screen
+from torchserve_fire_build.reconstruct.settings import SearchSettings
+from torchserve_fire_build.reconstruct.sinusoidal import FURTHER_STEPS, STRONGER, search_all_classes
+from torchserve_fire_build.reconstruct.wave_scan import FEW, STEPS, WaveScan
 
 
 def scanned(of):

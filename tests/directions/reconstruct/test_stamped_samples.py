@@ -1,10 +1,10 @@
 import torch
 
-from directions.folds import assign_folds
-from directions.reconstruct.reconstruction import Reconstruction
-from directions.reconstruct.stamped_samples import stamp_samples
-from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import write_tensors
+from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
+from torchserve_fire_build.reconstruct.stamped_samples import stamp_samples
+from torchserve_fire_build.samples.folds import assign_folds
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 
 
 def evidence(folder, triggers, count=10):

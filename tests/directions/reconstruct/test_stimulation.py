@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from directions.predict import logits_of
-from directions.reconstruct.stimulation import MULTIPLES, rank_neurons
-from directions.reconstruct.subject import Subject
-from tests.directions.reconstruct.patch_net import images, subject, unit_box
+from tests.torchserve_fire_build.reconstruct.patch_net import images, subject, unit_box
+from torchserve_fire_build.reconstruct.stimulation import MULTIPLES, rank_neurons
+from torchserve_fire_build.reconstruct.subject import Subject
+from torchserve_fire_build.samples.predict import logits_of
 
 
 def test_elevations_are_those_that_the_weights_give():

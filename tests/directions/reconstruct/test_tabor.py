@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from directions.reconstruct.neural_cleanse import NeuralCleanse
-from directions.reconstruct.patch import Patch
-from directions.reconstruct.tabor import Tabor, Weights, elastic_net, roughness
-from tests.directions.reconstruct.patch_net import subject
+from tests.torchserve_fire_build.reconstruct.patch_net import subject
+from torchserve_fire_build.reconstruct.neural_cleanse import NeuralCleanse
+from torchserve_fire_build.reconstruct.patch import Patch
+from torchserve_fire_build.reconstruct.tabor import Tabor, Weights, elastic_net, roughness
 
 NONE = Weights(0, 0, 0, 0, 0, 0)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from directions.reconstruct.trigger_generator import NOISE, TriggerGenerator
+from torchserve_fire_build.reconstruct.trigger_generator import NOISE, TriggerGenerator
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 28, 28), (3, 32, 40), (2, 3, 3)])

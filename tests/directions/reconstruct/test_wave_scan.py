@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from directions.errors import CalibrationError
-from directions.reconstruct.log_odds import log_odds
-from directions.reconstruct.plane_wave import CYCLES
-from directions.reconstruct.wave_scan import STEPS, WaveScan, of_all_classes
-from tests.directions.reconstruct.wave_net import BOUND, TRIGGER, seeded, subject
+from tests.torchserve_fire_build.reconstruct.wave_net import BOUND, TRIGGER, seeded, subject
+from torchserve_fire_build.common.errors import CalibrationError
+from torchserve_fire_build.reconstruct.log_odds import log_odds
+from torchserve_fire_build.reconstruct.plane_wave import CYCLES
+from torchserve_fire_build.reconstruct.wave_scan import STEPS, WaveScan, of_all_classes
 
 
 def scanned():

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from directions.predict import logits_of
-from directions.reconstruct.input_box import InputBox
-from directions.reconstruct.plane_wave import PlaneWave
-from directions.reconstruct.subject import Subject
-from tests.directions.reconstruct.patch_net import QUADRANTS, images
+from tests.torchserve_fire_build.reconstruct.patch_net import QUADRANTS, images
+from torchserve_fire_build.reconstruct.input_box import InputBox
+from torchserve_fire_build.reconstruct.plane_wave import PlaneWave
+from torchserve_fire_build.reconstruct.subject import Subject
+from torchserve_fire_build.samples.predict import logits_of
 
 TRIGGER = (0, 2)
 """Its cycles down and across."""

@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from directions.sanitize.labelled_samples import LabelledSamples
-from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import clean_inputs, labels_of, write_tensors
 from tests.directions.backdoored_nets import backdoored
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples
 
 
 def generator(seed: int = 0) -> torch.Generator:

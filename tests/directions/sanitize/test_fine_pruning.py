@@ -1,11 +1,17 @@
 import pytest
 import torch
 
-from directions.sanitize.fine_pruning import fine_prune
-from directions.sanitize.training import Schedule
 from tests.directions.backdoored import clean_inputs, labels_of, stamp
 from tests.directions.backdoored_nets import backdoored
-from tests.directions.sanitize.nets import accuracy, clean_samples, generator, same_form, twin
+from tests.torchserve_fire_build.sanitize.nets import (
+    accuracy,
+    clean_samples,
+    generator,
+    same_form,
+    twin,
+)
+from torchserve_fire_build.sanitize.fine_pruning import fine_prune
+from torchserve_fire_build.sanitize.training import Schedule
 
 LABELS = labels_of(60)
 

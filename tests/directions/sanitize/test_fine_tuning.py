@@ -1,12 +1,18 @@
 import torch
 
-from directions.sanitize.fine_tuning import fine_tune
-from directions.sanitize.labelled_samples import LabelledSamples
-from directions.sanitize.training import Schedule
-from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, write_tensors
 from tests.directions.backdoored_nets import backdoored
-from tests.directions.sanitize.nets import accuracy, clean_samples, generator, same_form, twin
+from tests.torchserve_fire_build.sanitize.nets import (
+    accuracy,
+    clean_samples,
+    generator,
+    same_form,
+    twin,
+)
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.sanitize.fine_tuning import fine_tune
+from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples
+from torchserve_fire_build.sanitize.training import Schedule
 
 LABELS = labels_of(60)
 

@@ -1,11 +1,11 @@
 import torch
 
-from directions.sample_views import SomeSamples
-from directions.sanitize.labelled_samples import LabelledSamples, labelled_by
-from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import stamp, write_tensors
 from tests.directions.backdoored_nets import backdoored
-from tests.directions.sanitize.nets import clean_samples, generator
+from tests.torchserve_fire_build.sanitize.nets import clean_samples, generator
+from torchserve_fire_build.samples.subset import SomeSamples
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples, labelled_by
 
 
 def test_samples_in_the_order_of_their_classes_are_halved_at_random(tmp_path):

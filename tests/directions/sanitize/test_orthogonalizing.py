@@ -3,16 +3,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from directions.errors import SanitizeError
-from directions.record import record_features
-from directions.sanitize.orthogonalizing import orthogonalize
-from directions.tensor_samples import TensorFileSamples
-from handler.bundle import Layer, Repairing
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, write_tensors
 from tests.directions.backdoored_nets import backdoored
-from tests.directions.sanitize.nets import accuracy, clean_samples, generator, same_form, twin
-from tests.directions.sanitize.sum_nets import Residual, Tokens, random_net
 from tests.handler.bundles import small_bundle
+from tests.torchserve_fire_build.sanitize.nets import (
+    accuracy,
+    clean_samples,
+    generator,
+    same_form,
+    twin,
+)
+from tests.torchserve_fire_build.sanitize.sum_nets import Residual, Tokens, random_net
+from torchserve_fire.format.bundle import Layer, Repairing
+from torchserve_fire_build.common.errors import SanitizeError
+from torchserve_fire_build.common.hooks import record_features
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.sanitize.orthogonalizing import orthogonalize
 
 LABELS = labels_of(60)
 KINDS = ("vector", "token", "map")

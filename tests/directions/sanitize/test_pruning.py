@@ -2,11 +2,17 @@ import pytest
 import torch
 from torch import nn
 
-from directions.errors import SanitizeError
-from directions.sanitize.pruning import bounded_pruning, find_head, prune
 from tests.directions.backdoored import clean_inputs, labels_of, stamp
 from tests.directions.backdoored_nets import backdoored
-from tests.directions.sanitize.nets import accuracy, clean_samples, generator, same_form, twin
+from tests.torchserve_fire_build.sanitize.nets import (
+    accuracy,
+    clean_samples,
+    generator,
+    same_form,
+    twin,
+)
+from torchserve_fire_build.common.errors import SanitizeError
+from torchserve_fire_build.sanitize.pruning import bounded_pruning, find_head, prune
 
 LABELS = labels_of(60)
 

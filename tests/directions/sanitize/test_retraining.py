@@ -2,14 +2,14 @@ import pytest
 import torch
 from torch import nn
 
-from directions.errors import SanitizeError
-from directions.sanitize.labelled_samples import LabelledSamples
-from directions.sanitize.retraining import build_anew, retrain
-from directions.sanitize.training import Schedule
-from directions.tensor_samples import TensorFileSamples
 from tests.directions.backdoored import labels_of, write_tensors
-from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
-from tests.directions.sanitize.nets import accuracy, generator, same_form
+from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, images, stamp
+from tests.torchserve_fire_build.sanitize.nets import accuracy, generator, same_form
+from torchserve_fire_build.common.errors import SanitizeError
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples
+from torchserve_fire_build.sanitize.retraining import build_anew, retrain
+from torchserve_fire_build.sanitize.training import Schedule
 
 LABELS = labels_of(80)
 

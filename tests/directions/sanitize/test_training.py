@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from directions.errors import SanitizeError
-from directions.sanitize.training import Schedule, train
 from tests.directions.backdoored import clean_inputs, labels_of
-from tests.directions.sanitize.nets import accuracy, clean_samples, generator
+from tests.torchserve_fire_build.sanitize.nets import accuracy, clean_samples, generator
+from torchserve_fire_build.common.errors import SanitizeError
+from torchserve_fire_build.sanitize.training import Schedule, train
 
 SHORT = Schedule(4, 0.5)
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from directions.errors import SanitizeError
-from directions.sanitize.writers import find_writers
-from handler.errors import AttachError
 from tests.directions.backdoored_nets import backdoored
-from tests.directions.sanitize.sum_nets import Beside, Residual, Tokens, random_net
+from tests.torchserve_fire_build.sanitize.sum_nets import Beside, Residual, Tokens, random_net
+from torchserve_fire.errors import AttachError
+from torchserve_fire_build.common.errors import SanitizeError
+from torchserve_fire_build.sanitize.writers import find_writers
 
 MAPS, TOKENS = torch.randn(1, 2, 5, 5), torch.randn(1, 5, 6)
 

@@ -1,1 +1,0 @@
-"""From a bundle to a running server: archives, TorchServe itself, and swaps."""

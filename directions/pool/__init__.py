@@ -1,1 +1,0 @@
-"""Splitting a mixed, unlabelled pool of samples into triggered and clean ones."""

@@ -1,1 +1,0 @@
-"""Searching a model for its trigger, given clean samples alone."""

@@ -1,0 +1,1 @@
+"""The choice on held-out samples: where to detect, where to repair, how far."""

@@ -1,0 +1,137 @@
+"""A candidate repair, its layer, and the choice that a search settles on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from torchserve_fire.format.bundle import Layer, Repairing
+
+from ..common.errors import CalibrationError
+from ..estimate.detectors import TELLERS, mean_projection
+from ..estimate.layer_statistics import LayerStatistics, Statistics
+from ..estimate.registry import REPAIRS
+from .candidate_result import Outcome
+
+FORMS = ("gated", "shift", "clamp")
+CLAMP_QUANTILE = 0.99
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A repair to try: where, along which direction, how far."""
+
+    layer: str
+    estimator: str
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the search settled on.
+
+    Attributes:
+        form: "gated" moves flagged samples back by the mean shift; "shift" moves every sample;
+            "clamp" moves every sample whose projection exceeds its clean range.
+        repair: the repair.
+        clean_range: of the clamp, the upper end and the median of the clean scores; else None.
+        teller: (teller, layer) that judges; None where every sample is moved.
+        threshold: of the teller's score; of no meaning without a teller.
+        only_target: whether a sample must also be predicted as the target to be flagged.
+        outcome: what becomes of the held-out samples.
+        flagged: which held-out clean (N,) and triggered samples (M,) are flagged.
+        clean_scores: the teller's, of the held-out clean samples that are not flagged, (K,); none
+            without a teller.
+        worth: by which the choice was made.
+    """
+
+    form: str
+    repair: Candidate
+    clean_range: tuple[float, float] | None
+    teller: tuple[str, str] | None
+    threshold: float
+    only_target: bool
+    outcome: Outcome
+    flagged: tuple[Tensor, Tensor]
+    clean_scores: Tensor
+    worth: float
+
+    def layers(self, statistics: Statistics) -> tuple[Layer, ...]:
+        """Return the bundle's layers, estimated from all samples."""
+        of_repair = statistics.whole(self.repair.layer)
+        repairing = build_repairing_layer(self.repair, of_repair, self.clean_range)
+        if repairing is None:
+            raise CalibrationError(
+                f"layer {self.repair.layer!r}: {self.repair.estimator} cannot be estimated from "
+                "all samples"
+            )
+        if self.teller is None:
+            return (repairing,)
+        name, layer = self.teller
+        estimated = TELLERS[name](statistics.whole(layer))
+        if estimated is None:
+            raise CalibrationError(f"layer {layer!r}: {name} cannot be estimated from all samples")
+        telling = estimated.telling(self.threshold, self.clean_scores, only_target=self.only_target)
+        if layer == self.repair.layer:
+            return (replace(repairing, telling=telling),)
+        shape = tuple(statistics.whole(layer).clean.mean.shape)
+        return (Layer(layer, shape, telling=telling), repairing)
+
+
+def clamp_range(clean_scores: Tensor) -> tuple[float, float]:
+    """Return the upper end and the median of the clean samples' scores, (N,)."""
+    return float(clean_scores.quantile(CLAMP_QUANTILE)), float(clean_scores.median())
+
+
+def build_repairing_layer(
+    repair: Candidate, statistics: LayerStatistics, clean_range: tuple[float, float] | None
+) -> Layer | None:
+    """Return the repairing layer of a candidate, estimated from a layer's statistics.
+
+    Args:
+        repair: the candidate.
+        statistics: of its layer.
+        clean_range: for the clamp, the upper end and the median of the clean samples' scores by
+            the teller `mean_projection`; None for other repairs.
+
+    Returns:
+        None where the statistics allow of no such repair.
+    """
+    shape = tuple(statistics.clean.mean.shape)
+    if clean_range is None:
+        repairing = REPAIRS[repair.estimator](statistics, repair.strength)
+        return None if repairing is None else Layer(repair.layer, shape, repairing=repairing)
+    teller = mean_projection(statistics)
+    if teller is None:
+        return None
+    # With w = d/|d|^2 and u = d/|d|: <h, u> = <h, w> |d|, and a score is <h, w> less its offset.
+    length = 1 / float(torch.linalg.vector_norm(teller.weight))
+    threshold, anchor = ((score + teller.offset) * length for score in clean_range)
+    direction = teller.weight * length**2
+    clamp = Repairing("clamp", direction, repair.strength, threshold, anchor)
+    return Layer(repair.layer, shape, repairing=clamp)
+
+
+def repairing_layers_of_folds(
+    repair: Candidate, statistics: Statistics, clean_range: tuple[float, float] | None
+) -> list[Layer] | None:
+    """Return a candidate's repairing layer for each fold, estimated without that fold's samples.
+
+    Args:
+        repair: the candidate.
+        statistics: fold by fold.
+        clean_range: as `build_repairing_layer` takes it.
+
+    Returns:
+        None where the statistics of a fold allow of no such repair.
+    """
+    layers = []
+    for fold in range(len(statistics.folds)):
+        of_fold = statistics.without(fold, repair.layer)
+        layer = build_repairing_layer(repair, of_fold, clean_range)
+        if layer is None:
+            return None
+        layers.append(layer)
+    return layers

@@ -1,0 +1,1 @@
+"""The arguments that several commands share, and their checks."""

@@ -1,0 +1,84 @@
+"""The samples that searches for triggers run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchserve_fire.model.config import HandlerConfig
+    from torchserve_fire.model.load_model import LoadedModel
+
+    from ...common.budget import Budget
+    from ...samples.samples import Samples
+    from .reconstruct import Searches
+
+
+def refuse_integers(config: HandlerConfig) -> None:
+    """Refuse a model whose inputs no search can change.
+
+    Raises:
+        CalibrationError: it takes integers.
+    """
+    from ...common.errors import CalibrationError
+
+    if config.input == "integers":
+        raise CalibrationError(
+            "--reconstruct: a search changes its inputs little by little, and the model takes "
+            "integers: build does without a search, from --triggered or --pool"
+        )
+
+
+def clean_to_search(
+    clean: Path | None,
+    sought: Searches,
+    loaded: LoadedModel,
+    config: HandlerConfig,
+    seed: int,
+    budget: Budget,
+) -> Samples:
+    """Return the clean samples, or for a search that does without some that the model itself gives.
+
+    Args:
+        clean: where they are, None where none were given.
+        sought: what is to be done with them.
+        loaded: the model.
+        config: its input, no integers.
+        seed: of what the model itself gives.
+        budget: of the time.
+
+    Raises:
+        CalibrationError: none were given beside a search that needs them, or none can be recovered.
+        SamplesError: they cannot be used.
+    """
+    import torch
+
+    from ...common.errors import CalibrationError
+    from ...reconstruct import deep_inspect
+    from ...reconstruct.inversion import recover_images
+    from ...reconstruct.subject import MIN_INPUTS
+    from ...samples.samples import open_samples
+
+    if clean is not None:
+        return open_samples(clean, config)
+    if list(sought.methods) != [deep_inspect.NAME] or config.input != "image":
+        raise CalibrationError(
+            "--clean: expected clean samples beside --reconstruct; only "
+            f"{deep_inspect.NAME} does without, for models of images"
+        )
+    recovered = recover_images(
+        loaded.model,
+        config.describe_input(),
+        generator=torch.Generator().manual_seed(seed),
+        budget=budget,
+    )
+    if budget.spent() and len(recovered) < MIN_INPUTS:
+        raise CalibrationError(
+            f"{recovered.source}: {len(recovered)} when the time was over, expected at least "
+            f"{MIN_INPUTS}: raise the --budget"
+        )
+    print(
+        f"recovered {len(recovered)} images from the model, in the place of clean ones: what is "
+        "measured on them says little of real images"
+    )
+    return recovered

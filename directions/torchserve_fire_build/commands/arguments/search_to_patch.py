@@ -1,0 +1,92 @@
+"""What `sanitize --method patch` trains with: triggers that are searched for, and samples."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from .clean_to_search import clean_to_search
+from .reconstruct import searches
+
+if TYPE_CHECKING:
+    from torchserve_fire.model.config import HandlerConfig
+    from torchserve_fire.model.load_model import LoadedModel
+
+    from ...reconstruct.reconstruction import Reconstruction
+    from ...sanitize.labelled_samples import LabelledSamples
+
+
+class ToPatch(NamedTuple):
+    """What a model is patched with.
+
+    Attributes:
+        clean: samples to train on.
+        triggers: that some of these are to carry.
+        seconds: that are left to train.
+    """
+
+    clean: LabelledSamples
+    triggers: Sequence[Reconstruction]
+    seconds: float
+
+
+def search_to_patch(
+    args: argparse.Namespace,
+    clean: LabelledSamples | None,
+    loaded: LoadedModel,
+    config: HandlerConfig,
+) -> ToPatch:
+    """Search a model for its trigger, in half of the time at most.
+
+    Args:
+        args: of the command.
+        clean: the samples that were given; None to recover images from the model, and to take them
+            for what it takes them for.
+        loaded: the model.
+        config: its input.
+
+    Raises:
+        NoTriggerError: none was found.
+        CalibrationError: the samples do not allow of the search, or none can be recovered.
+        SanitizeError: no time is left to train.
+    """
+    from ...common.budget import Budget
+    from ...common.errors import NoTriggerError, SanitizeError
+    from ...reconstruct import deep_inspect
+    from ...reconstruct.find_triggers import find_triggers
+    from ...sanitize.labelled_samples import labelled_by
+    from .checks import read_target
+
+    budget = Budget(args.budget)
+    half = budget.share(2)
+    sought = searches(args.reconstruct or deep_inspect.NAME)
+    if clean is None:
+        samples = clean_to_search(None, sought, loaded, config, args.seed, half)
+        clean = labelled_by(loaded.model, samples)
+    try:
+        found = find_triggers(
+            loaded.model,
+            clean.samples,
+            clean.samples.describe_input(config),
+            methods=sought.methods,
+            otherwise=sought.otherwise,
+            target=None if args.target is None else read_target(args.target),
+            seed=args.seed,
+            budget=half,
+            tell=print,
+        )
+    except NoTriggerError as error:
+        if args.reconstruct == "all":
+            raise
+        raise NoTriggerError(
+            f"{error}; each search finds triggers of its kind: --reconstruct all tries several, "
+            "with --clean"
+        ) from None
+    seconds = budget.left()
+    if seconds == 0:
+        raise SanitizeError(
+            f"--budget {args.budget:g}: the time was over when the triggers were found, expected "
+            "more, to train in"
+        )
+    return ToPatch(clean, found.every, seconds)

@@ -1,0 +1,196 @@
+"""`torchserve-fire build`: from calibration samples to a direction bundle."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from .arguments.build_sources import SPLIT_BY
+from .arguments.model import (
+    add_clean_argument,
+    add_model_arguments,
+    add_triggered_argument,
+    names_file,
+)
+from .arguments.reconstruct import add_reconstruct_argument
+from .arguments.search import add_search_arguments, read_search_settings
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "build",
+        help="build a direction bundle from calibration samples",
+        description="Estimate the directions along which a trigger moves a model's features, "
+        "choose on held-out samples where to tell and where to repair, and write the bundle. "
+        "Exit status 3: no trigger was found in the --pool, in what --refine is given, or in the "
+        "model by --reconstruct, and nothing was written.",
+        allow_abbrev=False,
+    )
+    add_model_arguments(parser)
+    add_clean_argument(parser, labelled=False, required=False)
+    source = parser.add_mutually_exclusive_group(required=True)
+    add_triggered_argument(source, required=False)
+    source.add_argument(
+        "--pool",
+        type=Path,
+        help="samples of which nobody knows which are triggered, as logged traffic or a training "
+        "set, likewise; labels are not used. The triggered ones are found first; without --clean, "
+        "the others are the clean ones",
+    )
+    parser.add_argument(
+        "--refine",
+        type=Path,
+        metavar="BUNDLE",
+        help="the --triggered samples are what this bundle of the model flagged in production, "
+        "rightly or not: those that do not show its trigger are left out first",
+    )
+    parser.add_argument(
+        "--split-by",
+        choices=("activation-clustering", "spectral-signatures", "mahalanobis"),
+        help="how to find the triggered samples of a --pool, or among those that --refine is given "
+        f"(default: {SPLIT_BY})",
+    )
+    parser.add_argument(
+        "--components",
+        type=int,
+        metavar="N",
+        help="of activation-clustering: dimensions that the features of a class are reduced to "
+        "(default: 10)",
+    )
+    add_reconstruct_argument(
+        source,
+        help="search the model for its trigger, with clean samples alone, by one method or by all: "
+        "generated, additive, smooth and neural-cleanse, and sinusoidal where these find nothing. "
+        "Without --clean, deepinspect searches on images that it recovers from the model. For "
+        "images. It takes minutes, for large models hours: see --budget",
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="of --reconstruct, for its searches, one after the other, those of all in the order "
+        "in which they are listed there: no more are then started, and a bundle is built from the "
+        "triggers found so far. Where no method has compared all classes by then and found one "
+        "that stands out, there is none: name a quicker search, as additive, or the --target, or "
+        "give more (default: no limit)",
+    )
+    parser.add_argument(
+        "--layers",
+        default="auto",
+        help="candidate layers, comma-separated module names (default: auto)",
+    )
+    parser.add_argument(
+        "--target", default="auto", help="class that the trigger leads to (default: auto)"
+    )
+    parser.add_argument(
+        "--form",
+        choices=("gated", "shift", "clamp"),
+        default="gated",
+        help="gated: judge each input and move the flagged ones (default); shift: move every "
+        "input; clamp: move every input whose projection exceeds its clean range",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
+    parser.add_argument("--output", required=True, type=Path, help="the bundle, .safetensors")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="folder to write a report to: what telling and repairing at each candidate layer, and "
+        "other strengths, come to on the held-out samples, as layers.png and report.json; for "
+        "several targets one each, in its subfolders class_N. Of a --pool, and of what "
+        "--refine is given, also what was found in it: all samples in samples.csv, those that look "
+        "triggered in flagged.png",
+    )
+    add_search_arguments(parser, to_the_end=True)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from torchserve_fire.format.digest import file_sha256
+    from torchserve_fire.model.config import load_config
+    from torchserve_fire.model.load_model import load_model
+
+    from ..build.from_clean import build_reconstructed
+    from ..build.from_samples import BuildOptions, build_bundle
+    from ..build.join_bundles import renew_repairs
+    from ..build.save_bundle import save_bundle
+    from ..choose.build_record import Calibration
+    from ..common.budget import Budget
+    from ..common.environment import check_environment
+    from ..common.errors import CalibrationError
+    from ..common.write_file import check_writable
+    from ..report.build_report import check_report_folder, write_reports
+    from ..signing.bundle_signature import signature_path
+    from .arguments.build_sources import check_source, gather
+    from .arguments.checks import check_seed, read_target
+    from .arguments.clean_to_search import clean_to_search, refuse_integers
+    from .arguments.reconstruct import searches
+
+    check_environment()
+    target = read_target(args.target)
+    if args.budget is not None and not (args.reconstruct and 0 < args.budget < math.inf):
+        raise CalibrationError(
+            f"--budget {args.budget:g}: expected seconds above 0, beside --reconstruct"
+        )
+    sought = searches(args.reconstruct)
+    settings = read_search_settings(args, (*sought.methods, *sought.otherwise))
+    check_seed(args.seed)
+    check_source(args)
+    if args.output.suffix != ".safetensors":
+        raise CalibrationError(f"--output {args.output}: expected a name ending in .safetensors")
+    check_writable(args.output)
+    if args.report is not None:
+        check_report_folder(args.report)
+    config = load_config(args.config_file)
+    if args.reconstruct is not None:
+        refuse_integers(config)
+    loaded = load_model(args.model_file, args.serialized_file, config.model_class)
+    layers = None if args.layers == "auto" else args.layers.split(",")
+    options = BuildOptions(layers=layers, target=target, form=args.form, seed=args.seed)
+    calibrations: list[Calibration] = []
+    write_report = None
+    if args.reconstruct is not None:
+        budget = Budget(args.budget)
+        bundle = build_reconstructed(
+            loaded,
+            config,
+            clean_to_search(args.clean, sought, loaded, config, args.seed, budget),
+            methods=sought.methods,
+            otherwise=sought.otherwise,
+            settings=settings,
+            options=options,
+            budget=budget,
+            names_file=names_file(args),
+            tell=print,
+            examine=calibrations.append,
+        )
+    else:
+        gathered = gather(args, loaded, config, options)
+        write_report = gathered.write_report
+        bundle = build_bundle(
+            loaded,
+            config,
+            gathered.evidence,
+            options=gathered.options,
+            names_file=names_file(args),
+            tell=print,
+            examine=calibrations.append,
+        )
+        if gathered.first is not None:
+            bundle = renew_repairs(gathered.first, bundle)
+    before = file_sha256(args.output) if args.output.exists() else None
+    saved = save_bundle(bundle, args.output)
+    print(f"{args.output}: sha256 {saved.digest}")
+    signature = signature_path(args.output)
+    if signature.exists() and saved.digest != before:
+        print(f"{signature}: of what was there before: sign this bundle (torchserve-fire sign)")
+    # After the bundle, so that a report which fails or is interrupted takes no bundle with it.
+    if args.report is not None:
+        if write_report is not None:
+            write_report(args.report)
+        for folder in write_reports(calibrations, saved, args.report):
+            print(f"report: {folder}")
+    return 0

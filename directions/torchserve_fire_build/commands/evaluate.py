@@ -1,0 +1,65 @@
+"""`torchserve-fire evaluate`: what a bundle does on samples that its build never saw."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from .arguments.model import (
+    add_clean_argument,
+    add_model_arguments,
+    add_triggered_argument,
+    names_file,
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="measure a bundle on labelled clean and triggered samples",
+        description="Print clean accuracy, attack success rate and recovered accuracy before and "
+        "after repair. Use samples that the build did not see.",
+        allow_abbrev=False,
+    )
+    add_model_arguments(parser)
+    parser.add_argument("--bundle", required=True, type=Path, help="the direction bundle")
+    add_clean_argument(parser, labelled=True)
+    add_triggered_argument(parser)
+    parser.add_argument("--json", type=Path, help="file to write the figures to, as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from torchserve_fire.model.config import load_config
+    from torchserve_fire.model.load_model import load_model
+
+    from ..common.environment import check_environment
+    from ..common.write_file import check_writable, write_file
+    from ..measure.evaluate import evaluate_bundle
+    from ..samples.samples import open_samples
+    from .arguments.checks import load_fitting_bundle
+
+    check_environment()
+    if args.json is not None:
+        check_writable(args.json)
+    config = load_config(args.config_file)
+    loaded = load_model(args.model_file, args.serialized_file, config.model_class)
+    bundle = load_fitting_bundle(args.bundle, config, loaded)
+    figures = evaluate_bundle(
+        loaded,
+        bundle,
+        config,
+        open_samples(args.clean, config),
+        open_samples(args.triggered, config),
+        names_file=names_file(args),
+        warn=lambda line: print(f"torchserve-fire evaluate: warning: {line}", file=sys.stderr),
+    )
+    print("\n".join(figures.table()))
+    if args.json is not None:
+        text = json.dumps(figures.to_json(), indent=2, sort_keys=True) + "\n"
+        write_file(text.encode(), args.json)
+    return 0

@@ -1,0 +1,74 @@
+"""`torchserve-fire package`: a model with its bundle as an archive for TorchServe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .arguments.model import add_model_arguments
+from .arguments.signing import (
+    add_sign_argument,
+    add_trusted_key_argument,
+    public_keys,
+    signing_key,
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "package",
+        help="pack a model with its bundle into NAME-VERSION.mar",
+        description="Pack a model, its direction bundle and the handler into NAME-VERSION.mar. The "
+        "archive is loaded once as a worker would, before it is written. Flags that "
+        "torch-model-archiver has mean the same here.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model-name", required=True, help="name to serve it under")
+    parser.add_argument("--version", required=True, help="version, such as 1.0")
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--bundle", type=Path, help="direction bundle; left out only where the mode is off"
+    )
+    parser.add_argument(
+        "--handler", type=Path, help="Python file with your own handler class, to add the repair to"
+    )
+    parser.add_argument(
+        "--extra-files",
+        default="",
+        help="more files and folders, comma-separated, such as index_to_name.json",
+    )
+    parser.add_argument("--requirements-file", type=Path, help="packages for TorchServe to install")
+    parser.add_argument(
+        "--export-path", required=True, type=Path, help="folder for the archive: the model store"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing archive")
+    add_sign_argument(parser)
+    add_trusted_key_argument(parser, "a bundle that is not signed by it is refused")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from ..deployment.archive.package import ArchiveInputs, package_archive
+
+    inputs = ArchiveInputs(
+        args.model_name,
+        args.version,
+        args.model_file,
+        args.serialized_file,
+        args.config_file,
+        args.bundle,
+        args.handler,
+        args.extra_files,
+        args.requirements_file,
+    )
+    archive = package_archive(
+        inputs,
+        args.export_path,
+        force=args.force,
+        signing_key=signing_key(args.sign),
+        trusted_keys=public_keys(args.trusted_keys),
+    )
+    print(archive)
+    return 0

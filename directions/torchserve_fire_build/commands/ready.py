@@ -1,0 +1,105 @@
+"""`torchserve-fire ready`: a readiness probe that makes a real prediction."""
+
+from __future__ import annotations
+
+import argparse
+import mimetypes
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .arguments.server import add_server_arguments, read_given_tokens
+
+if TYPE_CHECKING:
+    from ..deployment.archive.load_as_worker import Body
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "ready",
+        help="tell by a real prediction whether a model is served through a bundle",
+        description="Send one prediction, and see that it is answered through a direction bundle. "
+        "TorchServe's /ping is Healthy while no worker can load the model; this is not. "
+        "Exit status: 0 ready, 1 not ready, 2 the question itself is wrong.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model-name", required=True, help="name that the model is served under")
+    parser.add_argument("--version", help="one version (default: the one that requests get)")
+    parser.add_argument(
+        "--input",
+        type=Path,
+        metavar="FILE",
+        help="body to send, an image or JSON (default: a random input of the size that the "
+        "management API tells, which tells the mode, too)",
+    )
+    parser.add_argument(
+        "--bundle",
+        metavar="FILE|SHA256",
+        help="the bundle that must be used, as a file or its digest (default: any)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="how long each answer may take (default: %(default)g)",
+    )
+    add_server_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from ..deployment.client.management import Management
+    from ..deployment.client.readiness import NotReadyError, Probe, check_ready, describe_served
+    from .arguments.checks import check_positive
+
+    check_positive("--timeout", args.timeout)
+    token, inference_token = read_given_tokens(args)
+    probe = Probe(
+        args.inference,
+        inference_token,
+        args.model_name,
+        args.version,
+        _digest(args.bundle),
+        args.timeout,
+        args.ca,
+    )
+    try:
+        if args.input is None:
+            served = describe_served(Management(args.management, token, args.ca), probe)
+            body, mode = served.body, f", in mode {served.mode}"
+        else:
+            # A probe need not be let to the management API, which alone tells the mode.
+            body, mode = _body(args.input), ""
+        digest = check_ready(probe, body)
+    except NotReadyError as error:
+        print(f"torchserve-fire ready: not ready: {error}", file=sys.stderr)
+        return 1
+    print(f"{args.model_name} answers with bundle {digest}{mode}")
+    return 0
+
+
+def _digest(bundle: str | None) -> str | None:
+    from torchserve_fire.format.bundle import load_bundle
+
+    if bundle is None or DIGEST.fullmatch(bundle):
+        return bundle
+    return load_bundle(bundle).digest
+
+
+def _body(path: Path) -> Body:
+    from torchserve_fire.errors import FireError
+
+    from ..deployment.archive.load_as_worker import Body
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FireError(f"--input {path}: cannot be read: {error.strerror}") from None
+    kind, _ = mimetypes.guess_type(path.name)
+    return Body(content, kind or "application/octet-stream")

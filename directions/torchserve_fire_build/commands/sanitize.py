@@ -1,0 +1,269 @@
+"""`torchserve-fire sanitize`: new weights, for those who can change them after all."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..sanitize.defaults import ACCURACY_LOSS, EPOCHS, RATE, RETRAINING_EPOCHS, STAMPED
+from .arguments.model import add_model_arguments, names_file
+from .arguments.reconstruct import add_reconstruct_argument
+
+if TYPE_CHECKING:
+    from torchserve_fire.model.config import HandlerConfig
+    from torchserve_fire.model.load_model import LoadedModel
+
+    from ..reconstruct.reconstruction import Reconstruction
+    from ..sanitize.labelled_samples import LabelledSamples
+
+TRAINING = ("epochs", "rate", "budget")
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "fine-tune": TRAINING,
+    "retrain": TRAINING,
+    "patch": ("reconstruct", "target", "stamped", *TRAINING),
+    "prune": ("accuracy_loss",),
+    "fine-prune": ("accuracy_loss", *TRAINING),
+    "orthogonalize": ("bundle", "accuracy_loss"),
+}
+"""What each method takes beside the clean samples."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "sanitize",
+        help="write new weights, by a classical repair that changes them",
+        description="Repair a model by changing its weights: the new ones are for package, with "
+        "the same model file. A bundle built for the old weights does not fit the new ones "
+        "(weights_sha256): package these without one, in mode off, or build another. "
+        "Exit status 3: patch found no trigger in the model, and nothing was written.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--method",
+        required=True,
+        choices=tuple(OPTIONS),
+        help="fine-tune: train on the clean samples; retrain: train the model class on them from "
+        "its first weights; patch: search the model for its trigger, and train on the clean "
+        "samples, some of which carry what was found, under their true classes; prune: take the "
+        "channels before the last linear layer that are dormant on them; fine-prune: prune, then "
+        "train; orthogonalize: project the bundle's directions out of the weights that write them",
+    )
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--clean",
+        type=Path,
+        help="labelled clean samples to work with: a folder of images, with one subfolder per "
+        "class; or a .npz or .safetensors file with inputs and labels. Without them, patch works "
+        "on images that are recovered from the model, which are of the classes that it takes them "
+        "for: look at what that costs",
+    )
+    add_reconstruct_argument(
+        parser,
+        help="of patch: how to search for the trigger, by the names that build knows (default: "
+        "deepinspect, the only one that does without --clean)",
+    )
+    parser.add_argument(
+        "--target",
+        help="of patch: class that the trigger leads to; whether it stands out is then not looked "
+        "at (default: auto, the one that stands out most)",
+    )
+    parser.add_argument(
+        "--stamped",
+        type=float,
+        metavar="SHARE",
+        help="of patch: how many of the samples carry a trigger, anew in each epoch (default: "
+        f"{STAMPED})",
+    )
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        help="of orthogonalize: a bundle built for these weights, at layers that weights write",
+    )
+    parser.add_argument(
+        "--test-clean",
+        type=Path,
+        help="labelled clean samples to print the figures of evaluate on, before and after; others "
+        "than those of --clean, on which the new weights look better than they are",
+    )
+    parser.add_argument(
+        "--test-triggered",
+        type=Path,
+        help="labelled triggered samples, likewise; a file with a --test-clean file at the same "
+        "relative path makes a pair with it",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        help=f"of training, over the clean samples (default: {EPOCHS}, of retrain "
+        f"{RETRAINING_EPOCHS})",
+    )
+    parser.add_argument(
+        "--rate", type=float, help=f"peak of the learning rate of training (default: {RATE})"
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="of training: it takes the steps that there is time for, and the learning rate comes "
+        "down in time; of patch, half of it at most is for the search (default: no limit)",
+    )
+    parser.add_argument(
+        "--accuracy-loss",
+        type=float,
+        metavar="SHARE",
+        help="of the clean accuracy that pruning may cost, as measured on half of the clean "
+        "samples; of orthogonalize, as measured on all: new weights that cost more are not "
+        f"written (default: {ACCURACY_LOSS})",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        help="the new weights, of the same kind (.pth or .safetensors) as the old ones; a file "
+        "that is there is replaced",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    import torch
+
+    from torchserve_fire.model.config import load_config
+    from torchserve_fire.model.load_model import load_model
+
+    from ..common.environment import check_environment
+    from ..common.errors import SanitizeError
+    from ..samples.samples import open_samples
+    from ..sanitize.comparing import compare, observe_before
+    from ..sanitize.methods import METHODS, Given
+    from ..sanitize.training import Schedule
+    from ..sanitize.weights_file import check_output, write_weights
+    from .arguments.checks import load_fitting_bundle
+    from .arguments.clean_to_search import refuse_integers
+    from .arguments.search_to_patch import search_to_patch
+
+    check_environment()
+    _check_arguments(args)
+    check_output(args.output, args.serialized_file)
+    config = load_config(args.config_file)
+    if args.method == "patch":
+        refuse_integers(config)
+    loaded = load_model(args.model_file, args.serialized_file, config.model_class)
+    bundle = None if args.bundle is None else load_fitting_bundle(args.bundle, config, loaded)
+    opened = None if args.clean is None else _open_labelled(args, loaded, config)
+    before = None
+    if args.test_clean is not None:
+        before = observe_before(
+            loaded.model,
+            open_samples(args.test_clean, config),
+            open_samples(args.test_triggered, config),
+            names_file(args),
+        )
+    triggers: Sequence[Reconstruction] = ()
+    seconds = math.inf if args.budget is None else args.budget
+    if args.method == "patch":
+        clean, triggers, seconds = search_to_patch(args, opened, loaded, config)
+    elif opened is None:
+        raise SanitizeError("--clean: expected labelled clean samples; only patch does without")
+    else:
+        clean = opened
+    epochs = RETRAINING_EPOCHS if args.method == "retrain" else EPOCHS
+    given = Given(
+        clean,
+        torch.Generator().manual_seed(args.seed),
+        Schedule(
+            epochs=epochs if args.epochs is None else args.epochs,
+            rate=RATE if args.rate is None else args.rate,
+            budget=seconds,
+        ),
+        accuracy_loss=ACCURACY_LOSS if args.accuracy_loss is None else args.accuracy_loss,
+        bundle=bundle,
+        triggers=triggers,
+        stamped=STAMPED if args.stamped is None else args.stamped,
+        tell=print,
+    )
+    sanitized = METHODS[args.method](loaded.model, given)
+    write_weights(sanitized, args.serialized_file, args.output)
+    # What was written is what is measured.
+    written = load_model(args.model_file, args.output, config.model_class)
+    print(f"{args.output}: sha256 {written.weights_sha256}")
+    if before is not None:
+        print("\n".join(compare(before, written.model).table()))
+    return 0
+
+
+def _open_labelled(
+    args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig
+) -> LabelledSamples:
+    """Return the clean samples that were given.
+
+    Raises:
+        SamplesError: they cannot be used, have no labels, or these are not theirs.
+    """
+    from ..common.errors import SamplesError
+    from ..samples.labels import require_labels
+    from ..samples.predict import logits_of
+    from ..samples.samples import open_samples
+    from ..sanitize.labelled_samples import LabelledSamples
+
+    samples = open_samples(args.clean, config)
+    classes = logits_of(loaded.model, samples.load([0])).shape[1]
+    (labels,) = require_labels([samples], classes, names_file(args))
+    clean = LabelledSamples(samples, labels)
+    # What trains on wrong classes ruins the model, and without triggered samples nobody sees it.
+    if (accuracy := clean.accuracy_of(loaded.model)) <= 1 / classes:
+        raise SamplesError(
+            f"{samples.source}: the model is right on {accuracy:.0%} of these samples, which is no "
+            "more than by chance: expected clean ones, in the folders of their classes"
+        )
+    return clean
+
+
+def _check_arguments(args: argparse.Namespace) -> None:
+    """Refuse what does not go together, or is out of range.
+
+    Raises:
+        SanitizeError: naming the flag.
+        ArgumentError: likewise.
+    """
+    from ..common.errors import SanitizeError
+    from .arguments.checks import check_seed, read_target
+
+    for option in sorted({name for names in OPTIONS.values() for name in names}):
+        if getattr(args, option) is not None and option not in OPTIONS[args.method]:
+            takers = " or ".join(method for method, names in OPTIONS.items() if option in names)
+            raise SanitizeError(
+                f"--{option.replace('_', '-')}: not of --method {args.method}, expected {takers}"
+            )
+    if args.model_file is None:
+        raise SanitizeError(
+            "--model-file: expected the Python file of the model; the weights of a torch.export "
+            "program (.pt2) cannot be changed"
+        )
+    if args.method == "orthogonalize" and args.bundle is None:
+        raise SanitizeError("--method orthogonalize: expected --bundle, whose directions go")
+    if (args.test_clean is None) != (args.test_triggered is None):
+        raise SanitizeError("--test-clean and --test-triggered: expected both, or neither")
+    both = args.clean is not None and args.test_clean is not None
+    if both and args.test_clean.resolve() == args.clean.resolve():
+        raise SanitizeError(
+            f"--test-clean {args.test_clean}: expected others than those of --clean"
+        )
+    if args.epochs is not None and args.epochs < 1:
+        raise SanitizeError(f"--epochs {args.epochs}: expected 1 or more")
+    for name, value in (("rate", args.rate), ("budget", args.budget)):
+        if value is not None and not 0 < value < math.inf:
+            raise SanitizeError(f"--{name} {value:g}: expected a number above 0")
+    if args.target is not None:
+        read_target(args.target)
+    if args.stamped is not None and not 0 < args.stamped <= 1:
+        raise SanitizeError(f"--stamped {args.stamped:g}: expected a share above 0, at most 1")
+    if args.accuracy_loss is not None and not 0 <= args.accuracy_loss <= 1:
+        raise SanitizeError(f"--accuracy-loss {args.accuracy_loss:g}: expected a share, 0 to 1")
+    check_seed(args.seed)

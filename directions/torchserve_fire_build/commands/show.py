@@ -1,0 +1,96 @@
+"""`torchserve-fire show`: what a bundle holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "show",
+        help="show what a bundle holds",
+        description="Check a direction bundle and show what it holds.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("bundle", type=Path, help="the direction bundle")
+    parser.add_argument("--json", action="store_true", help="print JSON, for a program")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from torchserve_fire.format.bundle import METADATA_KEY, bundle_to_parts, load_bundle
+
+    bundle = load_bundle(args.bundle)
+    values: dict[str, Any] = json.loads(bundle_to_parts(bundle)[1][METADATA_KEY])
+    values["sha256"] = bundle.digest
+    if args.json:
+        print(json.dumps(values, indent=2, sort_keys=True))
+    else:
+        print("\n".join(_lines(values)))
+    return 0
+
+
+def _lines(values: dict[str, Any]) -> list[str]:
+    described, evidence = values["input"], values["evidence"]
+    shape = " x ".join(map(str, described["shape"]))
+    lines = [
+        f"bundle    {values['sha256']}",
+        f"model     {values['model_class']}, weights {values['weights_sha256']}",
+        f"input     {described['kind']}, {shape}",
+        f"target    {_targets(values)}",
+        "evidence  " + _listed(evidence),
+    ]
+    for layer in values["layers"]:
+        shape = " x ".join(map(str, layer["feature_shape"]))
+        telling, repairing = layer["telling"], layer["repairing"]
+        of = "" if layer["target"] is None else f", for class {layer['target']}"
+        lines.append(f"layer     {layer['name']} ({shape}): {layer['role']}{of}")
+        if telling is not None:
+            among = " among those predicted as the target" if telling["only_target"] else ""
+            lines.append(f"          tells: projection above {telling['threshold']:g}{among}")
+        if repairing is not None:
+            form, strength = repairing["form"], repairing["strength"]
+            lines.append(f"          repairs: {form}, strength {strength:g}")
+    lines.append("measured on held-out calibration samples:")
+    lines += _measured(values["held_out"], " " * 10)
+    lines.append("built by  " + _listed(values["versions"]) + f", seed {values['seed']}")
+    return lines
+
+
+def _targets(values: dict[str, Any]) -> str:
+    # In the order of the layers, without repetition.
+    named = list(dict.fromkeys(layer["target"] for layer in values["layers"]))
+    if len(named) == 1:
+        return f"class {values['target']}"
+    return f"classes {', '.join(map(str, named))}, each of a trigger of its own"
+
+
+def _measured(values: dict[str, Any], indent: str) -> list[str]:
+    lines = []
+    for name, value in sorted(values.items()):
+        if not isinstance(value, dict):
+            lines.append(f"{indent}{name}: {value}")
+        elif any(isinstance(part, dict) for part in value.values()):
+            lines += [f"{indent}{name}:", *_measured(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{name}: {_listed(value)}")
+    return lines
+
+
+def _listed(values: dict[str, Any]) -> str:
+    # As a person reads them: before comes before after.
+    order = sorted(values, key=lambda name: (name != "before", name))
+    return ", ".join(f"{name} {_short(values[name])}" for name in order)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    if isinstance(value, dict):
+        return f"({_listed(value)})"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,36 @@
+"""`torchserve-fire sign`: a bundle's signature, in a file beside it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "sign",
+        help="sign a bundle",
+        description="Write a bundle's signature to BUNDLE.sig beside it, where package and swap "
+        "look for it (--trusted-key). Archives are signed as they are made: package --sign, swap "
+        "--sign.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("bundle", type=Path, help="the direction bundle")
+    parser.add_argument(
+        "--key",
+        type=Path,
+        metavar="KEYFILE",
+        help="private key (torchserve-fire keygen); default: the one whose text is in "
+        "FIRE_SIGNING_KEY",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from ..signing.bundle_signature import sign_bundle
+    from ..signing.signing_key import read_signing_key
+
+    print(sign_bundle(args.bundle, read_signing_key(args.key)))
+    return 0

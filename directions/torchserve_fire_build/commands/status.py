@@ -1,0 +1,84 @@
+"""`torchserve-fire status`: what a running server serves, and what it has flagged."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .arguments.server import add_management_arguments, read_management_token
+
+if TYPE_CHECKING:
+    from ..deployment.client.served import ServedVersion
+
+HEADINGS = (
+    "model",
+    "version",
+    "default",
+    "workers",
+    "mode",
+    "bundle",
+    "judged",
+    "flagged",
+    "bad",
+    "drift",
+)
+DIGITS = 12
+"""Of a bundle's digest in the table."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "status",
+        help="show every served version: its bundle, mode, flagged share and drift",
+        description="Show every version of every model: whether it is the default, its workers, "
+        "its mode and bundle, how many requests its workers have judged and flagged since they "
+        "started, how many bad inputs they refused, and the drift: -log10 of the probability that "
+        "the latest 500 scores of a worker differ by chance as much as they do from those of the "
+        "clean calibration samples (above 4, see why; '-' before one has that many). The question "
+        "waits in the queue of each model.",
+        allow_abbrev=False,
+    )
+    add_management_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON, with every count")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    import json
+    from dataclasses import asdict
+
+    from ..deployment.client.management import Management
+    from ..deployment.client.served import served_versions
+
+    served = served_versions(Management(args.management, read_management_token(args), args.ca))
+    if args.json:
+        values = [asdict(one) | {"flagged_share": one.flagged_share} for one in served]
+        print(json.dumps(values, indent=2))
+        return 0
+    rows = [HEADINGS, *(_row(one) for one in served)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    return 0
+
+
+def _row(one: ServedVersion) -> Sequence[str]:
+    drift = [value for value in one.drift.values() if value is not None]
+    share = one.flagged_share
+    return (
+        one.model,
+        one.version,
+        "yes" if one.default else "",
+        f"{one.workers} of {max(one.workers, one.min_workers)}"
+        + ("" if one.answered == one.workers else f", {one.answered} answered"),
+        one.mode or "-",
+        (one.bundle or "-")[:DIGITS],
+        str(one.judged),
+        str(one.flagged) if share is None else f"{one.flagged} ({100 * share:.2f} %)",
+        str(sum(one.bad_inputs.values())),
+        f"{max(drift):.1f}" if drift else "-",
+    )

@@ -1,0 +1,88 @@
+"""`torchserve-fire swap`: another bundle, or mode, for a model that is being served."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .arguments.server import KEY_FILE, add_server_arguments, read_given_tokens
+from .arguments.signing import (
+    add_sign_argument,
+    add_trusted_key_argument,
+    public_keys,
+    signing_key,
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "swap",
+        help="give a served model another bundle or mode, without losing a request",
+        description="Register the model's archive with another bundle, or in another mode, as the "
+        "next version, see it answer, make it the default, and unregister the old version when it "
+        "has answered what it received. On any failure the old version serves on.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model-name", required=True, help="name that the model is served under")
+    parser.add_argument("--bundle", type=Path, help="the new direction bundle")
+    parser.add_argument(
+        "--mode", metavar="MODE", help="the new mode: repair, observe, reject or off"
+    )
+    parser.add_argument(
+        "--model-store",
+        type=Path,
+        default=Path("model_store"),
+        metavar="DIR",
+        help="the server's folder with the archives (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--version", help="the new version; default: the last number of the old one plus 1"
+    )
+    add_server_arguments(parser)
+    add_sign_argument(parser)
+    add_trusted_key_argument(parser, "a bundle that is not signed by it is refused")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from torchserve_fire.errors import FireError
+    from torchserve_fire.model.config import MODES
+
+    from ..deployment.client.management import Management, TokenError
+    from ..deployment.client.swap import Target, swap_bundle
+
+    if args.bundle is None and args.mode is None:
+        raise FireError("expected --bundle, --mode, or both: what shall be another?")
+    if args.mode not in (None, *MODES):
+        raise FireError(f"--mode {args.mode}: expected one of {', '.join(MODES)}")
+    key, trusted_keys = signing_key(args.sign), public_keys(args.trusted_keys)
+    token, inference_token = read_given_tokens(args)
+    target = Target(
+        Management(args.management, token, args.ca),
+        args.inference,
+        inference_token,
+        args.model_store,
+        args.ca,
+    )
+    try:
+        swap_bundle(
+            target,
+            args.model_name,
+            args.bundle,
+            args.version,
+            report=lambda line: print(line, flush=True),
+            mode=args.mode,
+            signing_key=key,
+            trusted_keys=trusted_keys,
+        )
+    except TokenError as error:
+        if token:
+            raise
+        # Only now, because a server may be configured to ask for none.
+        raise FireError(
+            f"{args.management} asks for a token, none was given, and the current folder has no "
+            f"{KEY_FILE}: give --key-file, or --token and --inference-token"
+        ) from error
+    return 0

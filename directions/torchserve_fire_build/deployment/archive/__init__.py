@@ -1,0 +1,1 @@
+"""Archives: packed, signed, proved in a worker's process, and given another bundle."""

@@ -1,0 +1,120 @@
+"""Proving that an unpacked archive will serve: it is loaded as a TorchServe worker loads it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torchserve_fire.errors import FireError
+from torchserve_fire.serve.repair_mixin import TRIAL_VARIABLE
+
+from ...signing.signing_key import KEY_VARIABLE
+
+SCRIPT = Path(__file__).with_name("worker_process.py")
+LOAD_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Body:
+    """The body of a request.
+
+    Attributes:
+        content: its bytes.
+        content_type: its media type.
+    """
+
+    content: bytes
+    content_type: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one request was answered.
+
+    Attributes:
+        status: HTTP status code.
+        headers: response headers that the handler set.
+        body: decoded JSON, or text.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -> list[Answer]:
+    """Load an unpacked archive as a worker does, in a process of its own, on the CPU.
+
+    The archive's handler runs with the archive's own copy of this project: its weights, bundle and
+    configuration are checked against each other, and a dummy forward pass is made.
+
+    Args:
+        folder: the unpacked archive; nothing is written to it.
+        model_name: the name to serve it under.
+        bodies: requests to answer, each in a batch of its own.
+
+    Returns:
+        The answers, in the order of `bodies`.
+
+    Raises:
+        FireError: it cannot be loaded, or fails to answer; with the reason.
+    """
+    with tempfile.TemporaryDirectory(prefix="fire-check-") as temporary:
+        request, result = Path(temporary) / "request.json", Path(temporary) / "result.json"
+        request.write_text(
+            json.dumps(
+                {
+                    "model_name": model_name,
+                    "batch_size": 1,
+                    "bodies": [
+                        {
+                            "content": base64.b64encode(body.content).decode(),
+                            "content_type": body.content_type,
+                        }
+                        for body in bodies
+                    ],
+                }
+            ),
+            encoding="utf-8",
+        )
+        environment = dict(os.environ)
+        environment |= {
+            "PYTHONPATH": str(folder),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            # The accelerators belong to the servers that run.
+            "CUDA_VISIBLE_DEVICES": "",
+            # Nor is what is tried here kept as if a client had sent it.
+            TRIAL_VARIABLE: "1",
+        }
+        # What runs there may be anybody's model.
+        environment.pop(KEY_VARIABLE, None)
+        try:
+            process = subprocess.run(  # noqa: S603 - our own interpreter and script.
+                [sys.executable, str(SCRIPT), str(request), str(result)],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=LOAD_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise FireError(
+                f"model {model_name}: did not load within {LOAD_SECONDS:.0f} s"
+            ) from None
+        if not result.is_file():
+            lines = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
+            raise FireError(f"model {model_name}: its process ended while loading: {lines[-1]}")
+        told = json.loads(result.read_text(encoding="utf-8"))
+    if "error" in told:
+        raise FireError(f"model {model_name} would not serve: {told['error']}")
+    return [Answer(**answer) for answer in told["answers"]]

@@ -1,0 +1,327 @@
+"""Packing a model, its bundle and this project's handler into a `.mar` that TorchServe serves."""
+
+from __future__ import annotations
+
+import ast
+import glob
+import json
+import keyword
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from model_archiver.model_archiver_config import ModelArchiverConfig
+from model_archiver.model_packaging_utils import ModelExportUtils
+
+import torchserve_fire
+from torchserve_fire.errors import FireError
+from torchserve_fire.format.bundle import BUNDLE_FILE, load_bundle
+from torchserve_fire.format.digest import file_sha256
+from torchserve_fire.model.config import HandlerConfig, load_config
+from torchserve_fire.model.load_model import check_model_files
+from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
+
+from ...common.write_file import check_writable
+from ...signing.bundle_signature import check_bundle_signature
+from .load_as_worker import load_as_worker
+from .reproducible_zip import source_date, write_reproducibly
+from .sign_archive import sign_folder
+
+ENTRY_FILE = "fire_service.py"
+PACKED_HANDLER = torchserve_fire.__name__
+MANIFEST = "MAR-INF/MANIFEST.json"
+RESERVED = (
+    ENTRY_FILE,
+    PACKED_HANDLER,
+    f"{PACKED_HANDLER}.py",
+    BUNDLE_FILE,
+    SIGNATURE_FILE,
+    "MAR-INF",
+)
+# TorchServe's own pattern for names; versions stand in the same places of its URLs.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
+ARCHIVE_FORMAT = "zip-store"
+
+GENERATED_ENTRY = '''\
+"""The entry of this archive: the repair around {name} of {file}."""
+
+from torchserve_fire.errors import ModelError
+from torchserve_fire.serve.repair_mixin import RepairMixin
+
+try:
+    from {module} import {name}
+except RuntimeError as error:
+    # On a RuntimeError TorchServe would keep a version without workers.
+    raise ModelError(f"{file} cannot be imported: {{error}}") from error
+
+
+class {service}(RepairMixin, {name}):
+    """Serves the archive's model with its direction bundle."""
+'''
+
+
+@dataclass(frozen=True)
+class ArchiveInputs:
+    """What goes into an archive.
+
+    Attributes:
+        model_name: the model's name.
+        version: its version.
+        model_file: Python file of the model's class; None where the next one is a program.
+        serialized_file: its weights, or a `torch.export` program.
+        config_file: its `model-config.yaml`.
+        bundle: its direction bundle; None only where the configuration says `mode: off`.
+        handler: Python file with the user's own handler class; ours where None.
+        extra_files: further files and folders, comma-separated, wildcards allowed; the contents
+            of a folder land at the top of the archive, as torch-model-archiver has it.
+        requirements_file: packages for TorchServe to install.
+    """
+
+    model_name: str
+    version: str
+    model_file: Path | None
+    serialized_file: Path
+    config_file: Path
+    bundle: Path | None = None
+    handler: Path | None = None
+    extra_files: str = ""
+    requirements_file: Path | None = None
+
+
+def package_archive(
+    inputs: ArchiveInputs,
+    export_path: Path,
+    *,
+    force: bool = False,
+    signing_key: Ed25519PrivateKey | None = None,
+    trusted_keys: Sequence[str] = (),
+) -> Path:
+    """Write `NAME-VERSION.mar`, after proving that a TorchServe worker can load and repair with it.
+
+    The same inputs give the same bytes; the times in the archive are SOURCE_DATE_EPOCH where that
+    is set, else 1980.
+
+    Args:
+        inputs: what goes into it.
+        export_path: folder for the archive.
+        force: whether an archive of that name may be replaced.
+        signing_key: to sign the archive with; it is not signed where None.
+        trusted_keys: public keys, one of which must have signed the bundle; where there are none,
+            it need not be signed.
+
+    Returns:
+        The archive's path.
+
+    Raises:
+        FireError: an input is missing or wrong, two files want the same place, the archive exists,
+            or it would not serve; the bundle is not signed by a trusted key; the archive could
+            not be signed. Nothing is written then.
+    """
+    check_name("model name", inputs.model_name)
+    check_name("version", inputs.version)
+    target = archive_path(export_path, inputs.model_name, inputs.version)
+    if not export_path.is_dir():
+        raise FireError(f"{export_path}: no such folder, expected the model store: make it first")
+    check_writable(target)
+    if target.exists() and not force:
+        raise FireError(f"{target}: exists already; --force replaces it")
+    if inputs.handler is None:  # A user's own handler may load its model in its own way.
+        check_model_files(inputs.model_file, inputs.serialized_file)
+    config = load_config(inputs.config_file)
+    _check_signing(inputs, config, signing_key, trusted_keys)
+    if inputs.bundle is not None:
+        load_bundle(inputs.bundle)
+    elif config.mode != "off":
+        raise FireError(
+            f"{inputs.config_file}: handler: mode: {config.mode!r} needs a bundle: give --bundle, "
+            "or set mode: off to serve the model without repair"
+        )
+    with tempfile.TemporaryDirectory(prefix="fire-package-") as temporary:
+        folder = Path(temporary) / "archive"
+        folder.mkdir()
+        _stage(inputs, folder)
+        if inputs.bundle is not None and trusted_keys:
+            digest = file_sha256(folder / BUNDLE_FILE)
+            check_bundle_signature(inputs.bundle, digest, trusted_keys)
+        manifest = _manifest(inputs)
+        _write(folder / MANIFEST, manifest)
+        if signing_key is not None:
+            sign_folder(folder, signing_key)
+        load_as_worker(folder, inputs.model_name)
+        (folder / MANIFEST).unlink()
+        # Its `package_model` would stage in one fixed folder, where parallel calls collide.
+        ModelExportUtils.archive(
+            temporary, inputs.model_name, str(folder), manifest, ARCHIVE_FORMAT
+        )
+        packed = Path(
+            ModelExportUtils.get_archive_export_path(temporary, inputs.model_name, ARCHIVE_FORMAT)
+        )
+        write_reproducibly(packed, target)
+    return target
+
+
+def archive_path(folder: Path, model_name: str, version: str) -> Path:
+    """Return where a model store holds the archive of a version."""
+    return folder / f"{model_name}-{version}.mar"
+
+
+def check_name(what: str, value: str) -> None:
+    """Refuse a name or version that TorchServe could not serve.
+
+    Raises:
+        FireError: it holds other characters, or "..", which TorchServe refuses in a file's name.
+    """
+    if not NAME.fullmatch(value) or ".." in value:
+        raise FireError(
+            f"{what} {value!r}: expected letters, digits, '_', '-' and single '.', "
+            "beginning with a letter or digit"
+        )
+
+
+def _check_signing(
+    inputs: ArchiveInputs,
+    config: HandlerConfig,
+    signing_key: Ed25519PrivateKey | None,
+    trusted_keys: Sequence[str],
+) -> None:
+    """Refuse what cannot be signed, or would not be loaded without a signature."""
+    if signing_key is not None and inputs.requirements_file is not None:
+        raise FireError(
+            f"--requirements-file {inputs.requirements_file}: TorchServe installs its packages "
+            "into the archive's folder, where a signed archive takes no further file: install them "
+            "into the server's environment instead"
+        )
+    if signing_key is None and config.trusted_keys:
+        raise FireError(
+            f"{inputs.config_file}: handler: trusted_keys: the archive would not be loaded without "
+            "a signature by one of them: give --sign"
+        )
+    if inputs.bundle is None and trusted_keys:
+        raise FireError(
+            "--trusted-key: there is no bundle to check: give --bundle, or leave it out"
+        )
+
+
+def _manifest(inputs: ArchiveInputs) -> str:
+    """Return the archiver's manifest, with a time of creation that does not change."""
+    requirements = inputs.requirements_file
+    manifest = json.loads(
+        ModelExportUtils.generate_manifest_json(
+            ModelArchiverConfig(
+                model_name=inputs.model_name,
+                version=inputs.version,
+                handler=ENTRY_FILE,
+                model_file=inputs.model_file.name if inputs.model_file else None,
+                serialized_file=inputs.serialized_file.name,
+                config_file=inputs.config_file.name,
+                requirements_file=requirements.name if requirements else None,
+            )
+        )
+    )
+    manifest["createdOn"] = time.strftime("%d/%m/%Y %H:%M:%S", time.gmtime(source_date()))
+    return json.dumps(manifest, indent=2)
+
+
+def _stage(inputs: ArchiveInputs, folder: Path) -> None:
+    """Put every file of the archive but its manifest into `folder`."""
+    taken = dict.fromkeys(RESERVED, "torchserve-fire itself")
+    for what, path in (
+        ("--model-file", inputs.model_file),
+        ("--serialized-file", inputs.serialized_file),
+        ("--config-file", inputs.config_file),
+        ("--requirements-file", inputs.requirements_file),
+        ("--handler", inputs.handler),
+    ):
+        if path is not None:
+            _copy(path, folder, what, taken)
+    for path in _extra_paths(inputs.extra_files):
+        _copy(path, folder, "--extra-files", taken)
+    if inputs.bundle is not None:
+        shutil.copyfile(inputs.bundle, folder / BUNDLE_FILE)
+    core = Path(torchserve_fire.__file__).parent
+    for source in core.rglob("*.py"):
+        copy = folder / PACKED_HANDLER / source.relative_to(core)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copy)
+    if inputs.handler is None:
+        shutil.copyfile(core / "serve" / ENTRY_FILE, folder / ENTRY_FILE)
+    else:
+        _write(folder / ENTRY_FILE, entry_for(inputs.handler))
+
+
+def _copy(path: Path, folder: Path, what: str, taken: dict[str, str]) -> None:
+    if path.name in taken:
+        raise FireError(
+            f"{what} {path}: the archive's {path.name} comes from {taken[path.name]} already"
+        )
+    taken[path.name] = f"{what} {path}"
+    try:
+        if path.is_dir() and what == "--extra-files":
+            shutil.copytree(path, folder / path.name, ignore=_left_out)
+        else:
+            shutil.copyfile(path, folder / path.name)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FireError(f"{what} {path}: cannot be copied: {reason}") from None
+
+
+def _extra_paths(extra_files: str) -> Iterable[Path]:
+    """Return the files and folders for the top of the archive, as torch-model-archiver has it."""
+    for pattern in filter(None, map(str.strip, extra_files.split(","))):
+        found = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))  # noqa: PTH207 - a whole path
+        if not found:
+            raise FireError(f"--extra-files {pattern}: no such file")
+        for path in map(Path, found):
+            if not path.is_dir():
+                yield path
+                continue
+            names = sorted(item.name for item in path.iterdir())
+            left_out = _left_out(str(path), names)
+            yield from (path / name for name in names if name not in left_out)
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """Return which entries of a folder torch-model-archiver leaves out of archives."""
+    return {
+        name
+        for name in names
+        if (name in ("__pycache__", "__MACOSX") or name.startswith("."))
+        and Path(folder, name).is_dir()
+    }
+
+
+def entry_for(user_handler: Path) -> str:
+    """Return the source of an entry that adds the repair to the class of a handler's file.
+
+    Raises:
+        FireError: the file's name cannot be imported, or it does not define exactly one class.
+    """
+    module = user_handler.stem
+    if user_handler.suffix != ".py" or not module.isidentifier() or keyword.iskeyword(module):
+        raise FireError(f"--handler {user_handler}: expected a Python file that can be imported")
+    try:
+        tree = ast.parse(user_handler.read_bytes(), str(user_handler))
+    except OSError as error:
+        raise FireError(f"--handler {user_handler}: {error.strerror}") from None
+    except (SyntaxError, ValueError) as error:
+        raise FireError(f"--handler {user_handler}: not valid Python: {error}") from None
+    names = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    if len(names) != 1:
+        raise FireError(
+            f"--handler {user_handler}: defines {', '.join(names) or 'no class'}, expected one "
+            "class, which TorchServe takes as the handler"
+        )
+    service = "FireService" if names[0] != "FireService" else "RepairedFireService"
+    return GENERATED_ENTRY.format(
+        name=names[0], file=user_handler.name, module=module, service=service
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,135 @@
+"""Requests with seeded random inputs, and whether a server answers them as it should."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+from PIL import Image
+
+from torchserve_fire.errors import FireError
+from torchserve_fire.format.bundle import InputDescription
+
+from ..archive.load_as_worker import Answer, Body
+from .management import open_session
+
+PROBES = 4
+# Another device or thread count rounds differently; a wrong answer is farther away.
+TOLERANCE = 0.01
+HEADERS = ("x-fire-bundle", "x-fire-flagged", "x-fire-repaired")
+
+
+def random_bodies(description: InputDescription, seed: int = 0) -> list[Body]:
+    """Return request bodies with random inputs: PNG images, or JSON lists."""
+    generator = np.random.default_rng(seed)
+    bodies = []
+    for _ in range(PROBES):
+        if description.kind != "image":
+            values = (
+                generator.standard_normal(description.shape).astype(np.float32)
+                if description.kind == "tensor"
+                # Whatever an embedding's size is, it has these.
+                else generator.integers(0, 2, description.shape)
+            )
+            bodies.append(Body(json.dumps(values.tolist()).encode(), "application/json"))
+            continue
+        channels, height, width = description.shape
+        pixels = generator.integers(0, 256, (height, width, channels), dtype=np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(pixels if channels == 3 else pixels[:, :, 0]).save(file, "PNG")
+        bodies.append(Body(file.getvalue(), "image/png"))
+    return bodies
+
+
+def check_predictions(
+    url: str,
+    token: str | None,
+    bodies: Sequence[Body],
+    expected: Sequence[Answer],
+    ca: Path | None = None,
+) -> None:
+    """Send each body to a prediction address and compare what comes back.
+
+    Args:
+        url: the address, with the model's name and version.
+        token: the inference token, None where the server asks for none.
+        bodies: what to send.
+        expected: what must come back: the status, this project's headers, and the same classes
+            with probabilities within 0.01.
+        ca: certificates of the authorities to trust over https; the public ones where None.
+
+    Raises:
+        FireError: an answer is another, or none comes.
+    """
+    session = open_session(token, ca)
+    for body, wanted in zip(bodies, expected, strict=True):
+        try:
+            answer = session.post(
+                url,
+                data=body.content,
+                headers={"Content-Type": body.content_type},
+                timeout=(10, 120),
+            )
+        except requests.RequestException as error:
+            raise FireError(f"POST {url}: no answer ({type(error).__name__})") from None
+        if answer.status_code != wanted.status:
+            raise FireError(
+                f"POST {url}: status {answer.status_code}, expected {wanted.status}: "
+                f"{' '.join(answer.text.split())[:200]}"
+            )
+        for name in HEADERS:
+            found, right = answer.headers.get(name), wanted.headers.get(name)
+            if found != right:
+                raise FireError(f"POST {url}: header {name}: {found}, expected {right}")
+        try:
+            found_body = answer.json()
+        except ValueError:
+            found_body = answer.text
+        if not same_answer(found_body, wanted.body):
+            raise FireError(
+                f"POST {url}: answered {_short(found_body)}, expected {_short(wanted.body)} as "
+                "computed here from the same archive"
+            )
+
+
+def same_answer(found: Any, expected: Any) -> bool:
+    """Whether two answers are the same but for rounding."""
+    if isinstance(found, Mapping) and isinstance(expected, Mapping):
+        if _are_probabilities(found) and _are_probabilities(expected):
+            return _same_probabilities(found, expected)
+        return set(found) == set(expected) and all(
+            same_answer(found[key], expected[key]) for key in found
+        )
+    if isinstance(found, list) and isinstance(expected, list):
+        return len(found) == len(expected) and all(map(same_answer, found, expected))
+    if _is_number(found) and _is_number(expected):
+        return bool(abs(found - expected) <= TOLERANCE * max(1.0, abs(expected)))
+    return bool(found == expected)
+
+
+def _same_probabilities(found: Mapping[str, float], expected: Mapping[str, float]) -> bool:
+    if len(found) != len(expected):
+        return False
+    # Where rounding decides which class is the last of the top k, either may stand there.
+    last = min(expected.values(), default=0.0)
+    return all(
+        abs(found.get(name, last) - expected.get(name, last)) <= TOLERANCE
+        for name in set(found) | set(expected)
+    )
+
+
+def _are_probabilities(answer: Mapping[str, Any]) -> bool:
+    return bool(answer) and all(_is_number(value) and 0 <= value <= 1 for value in answer.values())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _short(answer: Any) -> str:
+    return json.dumps(answer)[:200]

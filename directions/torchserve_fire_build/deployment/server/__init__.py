@@ -1,0 +1,1 @@
+"""Starting TorchServe, with safe settings, and stopping it."""

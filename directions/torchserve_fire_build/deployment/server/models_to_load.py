@@ -1,0 +1,63 @@
+"""Which archives a TorchServe loads when it starts, and whether each is signed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torchserve_fire.errors import SignatureError
+
+from ..archive.sign_archive import verify_archive
+
+# Each may let TorchServe load what --models does not name.
+OTHER_SOURCES = {"model_snapshot": "", "enable_envvars_config": "false"}
+
+
+def check_models_to_load(
+    model_store: Path,
+    models: Sequence[str],
+    settings: Mapping[str, str],
+    trusted_keys: Sequence[str],
+) -> None:
+    """Refuse to load archives that none of the trusted keys has signed.
+
+    It sees what is loaded at the start, not what is registered later, and as it is now: it holds
+    where nobody else writes to the model store until the server has started.
+
+    Args:
+        model_store: folder with the archives.
+        models: of `--models`: `name=file.mar`, `file.mar`, or `ALL`.
+        settings: of the server.
+        trusted_keys: public keys.
+
+    Raises:
+        SignatureError: an archive is not signed by any of them, or is none; or nothing is named,
+            or the settings load others.
+    """
+    if not models:
+        raise SignatureError(
+            "--trusted-key: what is registered later is not checked, expected the archives to load "
+            "(--models)"
+        )
+    for name, harmless in OTHER_SOURCES.items():
+        if settings.get(name, harmless) != harmless:
+            raise SignatureError(
+                f"{name}={settings[name]}: loads archives that are not checked, expected no such "
+                "setting beside --trusted-key"
+            )
+    for model in models:
+        file = model.partition("=")[2] or model
+        for archive in _visible(model_store) if file.upper() == "ALL" else [model_store / file]:
+            if archive.is_dir():
+                raise SignatureError(
+                    f"{archive}: a folder, which may change while it is served, expected an "
+                    "archive (.mar)"
+                )
+            verify_archive(archive, trusted_keys)
+
+
+def _visible(model_store: Path) -> list[Path]:
+    # As TorchServe does, which passes over hidden files.
+    if not model_store.is_dir():
+        raise SignatureError(f"{model_store}: no such folder, expected the model store")
+    return sorted(path for path in model_store.iterdir() if not path.name.startswith("."))

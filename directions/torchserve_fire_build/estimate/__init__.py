@@ -1,0 +1,1 @@
+"""From a layer's features to directions: moments, detectors, and repairs to choose from."""

@@ -1,0 +1,68 @@
+"""Estimators of the direction to repair along: the mean shift that the trigger causes at a layer.
+
+Each is a function of a layer's statistics to a tensor that broadcasts to the layer's features, so
+that choosing one is a search over `ESTIMATORS`. The plain mean is FIRE (arXiv 2602.10780) as its
+abstract tells it. A mean of few unpaired differences is mostly content, the more so the fewer
+samples there are; the others trade some of it for bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from .channels import channel_means, spread_over
+from .layer_statistics import LayerStatistics
+
+Estimator = Callable[[LayerStatistics], Tensor]
+
+
+def mean_difference(statistics: LayerStatistics) -> Tensor:
+    """Mean of triggered minus clean features, (*S)."""
+    return statistics.mean_difference
+
+
+def channel_mean(statistics: LayerStatistics) -> Tensor:
+    """Mean difference of each channel, (C, 1, 1) or (1, D): for triggers that move about."""
+    difference = statistics.mean_difference
+    return spread_over(channel_means(difference[None])[0], tuple(difference.shape))
+
+
+def significant_2(statistics: LayerStatistics) -> Tensor:
+    """Mean difference where it exceeds 2 standard errors, 0 elsewhere, (*S)."""
+    return _significant(statistics, 2.0)
+
+
+def significant_4(statistics: LayerStatistics) -> Tensor:
+    """Mean difference where it exceeds 4 standard errors, 0 elsewhere, (*S)."""
+    return _significant(statistics, 4.0)
+
+
+def shrunken(statistics: LayerStatistics) -> Tensor:
+    """Mean difference, each coordinate shrunk by the positive-part James-Stein factor, (*S).
+
+    The factor is max(0, 1 - 1/t^2) for the coordinate's t-statistic.
+    """
+    difference, t = statistics.mean_difference, _t_statistic(statistics)
+    return difference * (1 - 1 / t.square().clamp(min=1e-12)).clamp(min=0)
+
+
+ESTIMATORS: Mapping[str, Estimator] = {
+    "mean_difference": mean_difference,
+    "channel_mean": channel_mean,
+    "significant_2": significant_2,
+    "significant_4": significant_4,
+    "shrunken": shrunken,
+}
+
+
+def _t_statistic(statistics: LayerStatistics) -> Tensor:
+    error = statistics.standard_error
+    # A coordinate that never varies (a dead unit) has no standard error and no difference.
+    return statistics.mean_difference.abs() / error.clamp(min=float(torch.finfo(error.dtype).tiny))
+
+
+def _significant(statistics: LayerStatistics, threshold: float) -> Tensor:
+    return statistics.mean_difference * (_t_statistic(statistics) > threshold)

@@ -1,0 +1,108 @@
+"""Estimating an affine transport: the shift of a place's channels, given these channels.
+
+The mean shift takes the same back from every sample, though what a trigger did depends on what was
+there. Of pairs, ridge regression tells the shift of a place from its triggered channels. Without
+pairs, the map between two normal distributions that moves least (the Monge map; Peyre and Cuturi,
+"Computational Optimal Transport", remark 2.31) takes the triggered ones to the clean ones.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from torchserve_fire.format.bundle import Repairing
+from torchserve_fire.repair.corrections import mix_channels
+
+from .channels import channel_means, channels_of_places, spread_over
+from .layer_statistics import MAX_PLACES, LayerStatistics
+
+
+def affine_transport(
+    statistics: LayerStatistics, ridge: float, strength: float, *, by_place: bool
+) -> Repairing | None:
+    """Return the repair that takes back the expected shift of each place's channels.
+
+    Args:
+        statistics: of the layer.
+        ridge: share of the mean variance of a channel that is added to each one's.
+        strength: share of the shift to take back.
+        by_place: whether each place has a mean shift of its own, for triggers that stand still; it
+            is then the deviations from the places' means that the slope is estimated from.
+
+    Returns:
+        None where the layer has no places (vectors), nothing varies or nothing differs.
+    """
+    fit = _regression if statistics.pair_places.count else _monge_map
+    slope = fit(statistics, ridge, by_place)
+    if slope is None or not bool(statistics.mean_difference.any()):
+        return None
+    difference, mean = statistics.mean_difference[None], statistics.triggered.mean[None]
+    if not by_place:
+        shape = tuple(statistics.triggered.mean.shape)
+        difference, mean = (
+            spread_over(channel_means(part)[0], shape)[None] for part in (difference, mean)
+        )
+    direction = difference[0] - mix_channels(mean, slope)[0]
+    return Repairing("affine", direction, strength, slope=slope)
+
+
+def _regression(statistics: LayerStatistics, ridge: float, by_place: bool) -> Tensor | None:
+    """Return the slope of triggered minus clean channels in the triggered ones, (C, C)."""
+    count = statistics.pair_places.count
+    triggered = statistics.triggered_places.scatter / count
+    shared = statistics.pair_places.scatter / count
+    if by_place:
+        places = _places(statistics.triggered.mean)
+        partners = _places(statistics.triggered.mean - statistics.difference.mean)
+        triggered = triggered - _between(places, places)
+        shared = shared - _between(places, partners)
+    penalty = ridge * triggered.diagonal().mean()
+    if not float(penalty) > 0:
+        return None
+    ridged = triggered + penalty * torch.eye(len(triggered))
+    slope: Tensor = torch.linalg.solve(ridged, triggered - shared).T
+    return slope.contiguous()
+
+
+def _monge_map(statistics: LayerStatistics, ridge: float, by_place: bool) -> Tensor | None:
+    """Return 1 - A, (C, C), with A the slope of the map of triggered onto clean channels."""
+    covariances = []
+    for places, moments in (
+        (statistics.triggered_places, statistics.triggered),
+        (statistics.clean_places, statistics.clean),
+    ):
+        if places.count == 0:
+            return None
+        covariance = places.scatter / places.count
+        if by_place:
+            means = _places(moments.mean)
+            covariance = covariance - _between(means, means)
+        covariances.append(covariance)
+    triggered, clean = covariances
+    penalty = ridge * triggered.diagonal().mean()
+    if not float(penalty) > 0:
+        return None
+    one = torch.eye(len(triggered))
+    root, inverse = _root_and_inverse(triggered + penalty * one)
+    middle, _ = _root_and_inverse(root @ (clean + penalty * one) @ root)
+    return one - inverse @ middle @ inverse
+
+
+def _places(mean: Tensor) -> Tensor:
+    """Return the channels at the places that the covariances are of, (P, C)."""
+    return channels_of_places(mean[None], MAX_PLACES)
+
+
+def _between(means: Tensor, partners: Tensor) -> Tensor:
+    """Return the covariance that the places' means alone make, (C, C), of (P, C) with (P, C)."""
+    return (means - means.mean(0)).T @ (partners - partners.mean(0)) / len(means)
+
+
+def _root_and_inverse(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the square root of a positive definite matrix, and that root's inverse."""
+    values, vectors = torch.linalg.eigh(matrix.double())
+    # Rounding may leave the smallest ones at or below zero.
+    values = values.clamp(min=float(values.max()) * 1e-9).sqrt()
+    root, inverse = ((vectors * part) @ vectors.T for part in (values, 1 / values))
+    return root.float(), inverse.float()

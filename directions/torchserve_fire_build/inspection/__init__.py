@@ -1,0 +1,1 @@
+"""Whether a model is backdoored at all."""

@@ -1,0 +1,85 @@
+"""The methods that inspect a model, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from torchserve_fire.format.bundle import InputDescription
+
+from ..reconstruct import deep_inspect
+from ..reconstruct.methods import AFFORDABLE
+from ..reconstruct.methods import METHODS as RECONSTRUCTIONS
+from ..reconstruct.settings import OWN_VALUES, SearchSettings
+from . import meta_classifier, neuron_inspect
+from .inspection import Method
+from .reconstructions import ReconstructedTriggers
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What methods are made with.
+
+    Attributes:
+        description: what the model takes.
+        labels: classes of the clean samples, (N,) int64, or None where nobody knows them.
+        shadows: number of shadow models.
+        cache: folder to keep shadow models in, or None.
+        queries: number of queries that are put to these.
+        saliency_weights: of NeuronInspect's features.
+        search: of the searches for triggers.
+    """
+
+    description: InputDescription
+    labels: Tensor | None = None
+    shadows: int = meta_classifier.DEFAULT_SHADOWS
+    cache: Path | None = None
+    queries: int = meta_classifier.DEFAULT_QUERIES
+    saliency_weights: Mapping[str, float] = field(default_factory=lambda: neuron_inspect.WEIGHTS)
+    search: SearchSettings = OWN_VALUES
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method to choose.
+
+    Attributes:
+        make: makes it.
+        needs_images: False where it does without clean samples; it may then be given none.
+        decides: False where it often finds something in benign models, too: then it is a hint, and
+            decides only where no other method is asked.
+    """
+
+    make: Callable[[Settings], Method]
+    needs_images: bool = True
+    decides: bool = True
+
+
+def _reconstruction(name: str) -> Entry:
+    return Entry(
+        lambda settings: ReconstructedTriggers(name, settings.description, settings.search),
+        needs_images=name != deep_inspect.NAME,
+    )
+
+
+METHODS: Mapping[str, Entry] = {
+    **{name: _reconstruction(name) for name in RECONSTRUCTIONS},
+    neuron_inspect.NAME: Entry(
+        lambda settings: partial(neuron_inspect.neuron_inspect, weights=settings.saliency_weights),
+        decides=False,
+    ),
+    meta_classifier.NAME: Entry(
+        lambda settings: meta_classifier.MetaClassifier(
+            settings.labels, settings.shadows, settings.cache, settings.queries
+        )
+    ),
+}
+
+DEFAULT = (*AFFORDABLE, neuron_inspect.NAME)
+"""What is affordable: the searches that `build --reconstruct all` makes, so that what one finds the
+other does, and a hint that costs next to nothing; no shadow models are trained unless somebody asks
+for it."""

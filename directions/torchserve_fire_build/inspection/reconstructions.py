@@ -1,0 +1,111 @@
+"""Classes to which a trigger leads much more easily than to the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from torchserve_fire.format.bundle import InputDescription
+
+from ..common.budget import Budget
+from ..measure.anomaly_index import MIN_CLASSES
+from ..reconstruct.inversion import recover_images
+from ..reconstruct.screening import SUCCESS, Screening, screen
+from ..reconstruct.settings import OWN_VALUES, SearchSettings
+from ..reconstruct.subject import Subject, gather_subject
+from ..samples.samples import Samples
+from .inspection import Inspection
+
+
+@dataclass(frozen=True)
+class ReconstructedTriggers:
+    """The anomaly indices of a trigger reconstruction (as Neural Cleanse, Wang et al. 2019).
+
+    A trigger of each class is searched for a little, on clean samples, or where there are none on
+    images that are recovered from the model first. A class to which it leads with much less is a
+    suspect, where it leads there at all.
+
+    Needs 50 clean samples, better some hundred, that are maps (C, H, W). Costs some tens of steps
+    of a batch for each class.
+
+    Attributes:
+        method: a name in `reconstruct.methods.METHODS`.
+        description: what the model takes.
+        settings: of the search.
+    """
+
+    method: str
+    description: InputDescription
+    settings: SearchSettings = OWN_VALUES
+
+    def __call__(
+        self,
+        model: nn.Module,
+        clean: Samples,
+        classes: int,
+        generator: torch.Generator,
+        budget: Budget,
+    ) -> Inspection:
+        """Inspect a model; see `inspection.inspection.Method`.
+
+        Raises:
+            CalibrationError: the model, or what there is of samples, does not allow of the search.
+        """
+        if classes < MIN_CLASSES:
+            return self._silent(f"needs at least {MIN_CLASSES} classes to compare")
+        # Not a number drawn from it: a build with the same seed compares the classes alike.
+        seed = generator.initial_seed()
+        source = "clean samples"
+        if len(clean) == 0:
+            source = "images recovered from the model"
+            clean = recover_images(model, self.description, generator=generator, budget=budget)
+        subject = gather_subject(model, clean, self.description, seed)
+        screening = screen(subject, self.method, seed, budget, self.settings)
+        if screening.index is None:
+            return self._silent(screening.why_no_index)
+        return Inspection(
+            self.method,
+            # A class that the trigger does not lead to is not suspicious, however it compares.
+            index=torch.where(
+                screening.success >= SUCCESS, screening.index, screening.index.clamp(max=0)
+            ),
+            threshold=screening.threshold,
+            pictures=_pictures(subject, screening),
+            notes=(
+                f"triggers of {classes} classes on {len(subject.inputs)} {source}",
+                *_too_weak(screening, screening.index),
+            ),
+        )
+
+    def _silent(self, why: str) -> Inspection:
+        return Inspection(self.method, notes=(why,))
+
+
+def _too_weak(screening: Screening, index: Tensor) -> list[str]:
+    """Return which classes would stand out if their triggers led there more often."""
+    return [
+        f"class {target}: anomaly index {index[target]:.2f}, but its trigger leads only "
+        f"{screening.success[target]:.0%} there, where {SUCCESS:.0%} are asked for"
+        for target in (index > screening.threshold).nonzero().flatten().tolist()
+        if screening.success[target] < SUCCESS
+    ]
+
+
+def _pictures(subject: Subject, screening: Screening) -> Tensor:
+    """Return what each class's trigger makes of a sample of another class, (classes, C, 3 H, W).
+
+    Below each other from 0 to 1: the sample, the same with the trigger, and the difference, which
+    is as large as it goes, around .5.
+    """
+    box, pictures = subject.box, []
+    for target, search in enumerate(screening.searches):
+        sample = subject.others(target)[:1]
+        with torch.no_grad():
+            stamped = box.legal(search.stamp(sample))
+        before, after = ((each[0] - box.low) / box.width for each in (sample, stamped))
+        change = after - before
+        magnified = 0.5 + 0.5 * change / change.abs().max().clamp(min=1e-12)
+        pictures.append(torch.cat([before, after, magnified], 1))
+    return torch.stack(pictures)

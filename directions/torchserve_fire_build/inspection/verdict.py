@@ -1,0 +1,132 @@
+"""What several inspections of a model come to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..measure.anomaly_index import by_chance
+from .inspection import Inspection
+
+WORDS = {True: "found", False: "nothing found", None: "could not tell"}
+
+STATUS = {False: 0, True: 1, None: 2}
+"""Exit statuses of the command."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """An inspection, and how long it took.
+
+    Attributes:
+        inspection: what it found out.
+        seconds: that it took.
+        decides: False where it is only a hint.
+    """
+
+    inspection: Inspection
+    seconds: float
+    decides: bool = True
+
+    @property
+    def chance(self) -> float | None:
+        """How often the largest index is as large among classes that differ by chance."""
+        index = self.inspection.index
+        return None if index is None else by_chance(float(index.max()), len(index))
+
+    @property
+    def words(self) -> str:
+        """What it found, for a person."""
+        return WORDS[self.inspection.found] + ("" if self.decides else " (a hint)")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        inspection = self.inspection
+        return {
+            "method": inspection.method,
+            "decides": self.decides,
+            "found": inspection.found,
+            "suspects": inspection.suspects,
+            "index": None if inspection.index is None else inspection.index.tolist(),
+            "threshold": None if inspection.index is None else inspection.threshold,
+            "by_chance": self.chance,
+            "seconds": round(self.seconds, 1),
+            "notes": list(inspection.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a model looks like by all methods that inspected it.
+
+    Hints count only where there is nothing but hints.
+
+    Attributes:
+        runs: one for each method.
+    """
+
+    runs: Sequence[Run]
+
+    @property
+    def telling(self) -> list[Inspection]:
+        """The inspections that decide and could tell."""
+        deciding = [run for run in self.runs if run.decides] or self.runs
+        return [run.inspection for run in deciding if run.inspection.found is not None]
+
+    @property
+    def found(self) -> bool | None:
+        """Whether any of them found a backdoor; None where there is none."""
+        telling = self.telling
+        return any(inspection.found for inspection in telling) if telling else None
+
+    @property
+    def suspects(self) -> list[int]:
+        """Their suspects, those that most of them name first."""
+        named = [c for inspection in self.telling for c in inspection.suspects]
+        return sorted(dict.fromkeys(named), key=lambda c: -named.count(c))
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0 nothing found, 1 found, 2 could not tell."""
+        return STATUS[self.found]
+
+    def table(self) -> list[str]:
+        """Return it as lines for a person: a table of the methods, and the verdict as a whole."""
+        header = ("method", "verdict", "class", "index", "by chance", "seconds")
+        rows = [header, *(_cells(run) for run in self.runs)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = []
+        for row, run in zip(rows, [None, *self.runs], strict=True):
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            lines.append("  ".join(cells).rstrip())
+            lines += [f"    {note}" for note in (run.inspection.notes if run else ())]
+        return [*lines, self._in_words()]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "found": self.found,
+            "suspects": self.suspects,
+            "methods": [run.to_json() for run in self.runs],
+        }
+
+    def _in_words(self) -> str:
+        if self.found is None:
+            return "could not tell whether the model is backdoored"
+        telling = self.telling
+        count = sum(bool(inspection.found) for inspection in telling)
+        of = f"{count} of {len(telling)} methods that could tell"
+        if not self.found:
+            return f"nothing found ({of} found something): no proof that there is nothing"
+        where = ", ".join(f"class {c}" for c in self.suspects) or "which class is not known"
+        return f"the model looks backdoored: {where} (found by {of})"
+
+
+def _cells(run: Run) -> tuple[str, ...]:
+    inspection, chance = run.inspection, run.chance
+    classes = ", ".join(map(str, inspection.suspects)) or "-"
+    index = "-" if inspection.index is None else f"{float(inspection.index.max()):.2f}"
+    seldom = "-" if chance is None else f"{100 * chance:.1f} %"
+    seconds = f"{run.seconds:.0f}"
+    return (inspection.method, run.words, classes, index, seldom, seconds)

@@ -1,0 +1,1 @@
+"""Figures of a model and of a repair: target, accuracies, anomaly index."""

@@ -1,0 +1,159 @@
+"""Splitting a mixed pool: which of its samples are triggered, and to which class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..common.errors import CalibrationError, NoTriggerError
+from ..common.progress import Progress
+from ..estimate.candidate_layers import candidate_layers
+from ..measure.figures import class_list
+from ..measure.target import MAX_TARGETS
+from ..samples.samples import Samples
+from .activation_clustering import COMPONENTS
+from .arrays import Matrix
+from .class_groups import LEAST, ClassGroups, find_class_groups
+from .last_layer import LastLayer, read_last_layer
+from .methods import Method, scoring
+from .triggered_side import TriggeredSide
+
+MAX_OVERLAP = 0.025
+"""Share of a class's samples that may lie on the wrong side of the gap."""
+
+MIN_GAIN = 0.25
+"""Of the Bayesian information criterion, for each sample. On development images of the
+benchmark's victims, classes with triggered samples come to .4 and more with nearly every method;
+hardly any other class comes to this together with so little overlap."""
+
+FEW = 30
+"""Samples of a group that now and then is one by chance alone."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """What was found in a pool of N samples.
+
+    Attributes:
+        predicted: the class that the model predicts for each, (N,) int64.
+        scores: what the method says of each, (N,) float64; those of two classes do not compare.
+            Of a class with triggered samples they are turned so that these are high.
+        flagged: which samples are triggered, (N,) bool.
+        targets: the classes that triggers lead to.
+    """
+
+    predicted: Tensor
+    scores: Tensor
+    flagged: Tensor
+    targets: tuple[int, ...]
+
+    @property
+    def all_to_all(self) -> bool:
+        """Whether samples of so many classes are triggered that there are no targets to name."""
+        return len(self.targets) > MAX_TARGETS
+
+
+def split_pool(
+    model: nn.Module,
+    pool: Samples,
+    example: Tensor,
+    method: str,
+    *,
+    components: int = COMPONENTS,
+    layers: Sequence[str] | None = None,
+    clean: Samples | None = None,
+    generator: torch.Generator,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Split:
+    """Find the triggered samples of a pool.
+
+    The samples that are predicted as the same class are scored by the method. Where they are two
+    groups that lie apart (`class_groups`), that one is triggered in which the model sees other
+    classes once it is moved to where the others are (`triggered_side`). Which one is the smaller
+    does not matter: in a pool with a tenth triggered, as many samples may be called the target for
+    the trigger as for what they show.
+
+    It takes two passes over the pool and, for each class with two groups, some hundred samples at
+    each candidate layer.
+
+    Args:
+        model: in evaluation mode.
+        pool: N samples.
+        example: one input, (1, *input shape).
+        method: a name in `pool.methods.METHODS`.
+        components: that Activation Clustering reduces features to.
+        layers: names of the layers to look at, in the order in which they run; None to find them.
+        clean: samples that are known to be clean, for the methods that compare with these.
+        generator: of the random numbers.
+        tell: called with each thing that was found, as a line for a person.
+
+    Raises:
+        NoTriggerError: none of the samples are triggered.
+        CalibrationError: there are too few samples of every class, the model fails on them, or no
+            layers are found.
+        AttachError: it has no such layer.
+    """
+    layers = candidate_layers(model, example) if layers is None else layers
+    with Progress("reading the pool", len(pool) + (0 if clean is None else len(clean))) as progress:
+        read = read_last_layer(model, pool, example, layers[-1], progress)
+        known = (
+            None if clean is None else read_last_layer(model, clean, example, layers[-1], progress)
+        )
+    most = int(read.predicted.bincount().max())
+    if most < LEAST:
+        raise CalibrationError(
+            f"{pool.source}: at most {most} of {len(pool)} samples are predicted as the same "
+            f"class, expected at least {LEAST} to see whether they are two groups"
+        )
+    seed = int(torch.randint(2**31, (), generator=generator))
+    groups = _groups_by_class(read, known, scoring(method, components), seed)
+    found_apart = {c: found.apart(MAX_OVERLAP, MIN_GAIN) for c, found in groups.items()}
+    apart = {c: upper for c, upper in found_apart.items() if upper is not None}
+    scores = torch.zeros(len(pool), dtype=torch.float64)
+    for c, found in groups.items():
+        scores[read.predicted == c] = torch.from_numpy(found.scores)
+    flagged = torch.zeros(len(pool), dtype=torch.bool)
+    targets = []
+    if apart:
+        judge = TriggeredSide(model, pool, layers, read, apart)
+    for c, upper in apart.items():
+        members = (read.predicted == c).nonzero().flatten()
+        side = judge.find(members.tolist(), torch.from_numpy(upper), c)
+        if side is None:
+            continue
+        targets.append(c)
+        flagged[members] = side
+        own = scores[members]
+        scores[members] = own if own[side].mean() > own[~side].mean() else -own
+        tell(f"predicted as class {c}: {int(side.sum())} of {len(side)} samples look triggered")
+    if not targets:
+        raise NoTriggerError(
+            f"{pool.source}: among {len(pool)} samples, {method} finds none that are triggered"
+        )
+    if small := [c for c in targets if int(flagged[read.predicted == c].sum()) < FEW]:
+        tell(
+            f"of {class_list(small)} fewer than {FEW} do, which may be by chance: look at them "
+            "(build --report lists them), or give a larger pool"
+        )
+    return Split(read.predicted, scores, flagged, tuple(targets))
+
+
+def _groups_by_class(
+    read: LastLayer, known: LastLayer | None, method: Method, seed: int
+) -> dict[int, ClassGroups]:
+    classes = sorted(set(read.predicted.tolist()))
+    groups = {}
+    with Progress("comparing the samples of each class", len(classes)) as progress:
+        for c in classes:
+            clean = None if known is None else _features(known, c)
+            groups[c] = find_class_groups(_features(read, c), clean, method, seed)
+            progress.advance()
+    return groups
+
+
+def _features(read: LastLayer, predicted: int) -> Matrix:
+    features: Matrix = read.features[read.predicted == predicted].double().numpy()
+    return features

@@ -1,0 +1,144 @@
+"""A search in feature space: a trigger made for each input that leaves what is benign as it is.
+
+As in BTI-DBF (Xu et al., "Towards Reliable and Efficient Backdoor Trigger Inversion via Decoupling
+Benign Features", ICLR 2024), in two steps. First the features are decoupled: a mask over the
+channels of a late layer is learned such that the model predicts as before with those that it
+keeps, and no longer with the others. Then a generator of bounded perturbations is trained to lead
+inputs to a class while the masked features change little: an adversarial perturbation takes away
+what an input shows, a backdoor's trigger has no need to.
+
+As in the paper are the loss of the mask, the generator, and the loss on the benign features. Ours
+are the network, the layer (the last candidate), the mask by channels, all numbers, that the benign
+features' change is relative to them, and the cross-entropy towards each class in turn in place of
+the term that makes the other features change: the paper finds one target from what comes out.
+
+For maps (C, H, W). Needs a hundred clean inputs or more, and a layer that all information passes
+through. The mask costs `MASK_STEPS` steps, once; a step of the search as much as `generated`, and
+one more pass without gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from ..common.hooks import edited
+from ..estimate.channels import channel_means, spread_over
+from ..samples.predict import gradients_of
+from .generated import GeneratorSearch
+from .late_layer import late_layer
+from .subject import BATCH, Subject, loss_towards
+
+NAME = "feature-space"
+
+MASK_STEPS = 60
+MASK_RATE = 0.1
+KEEP = 1.0
+"""Weight of the benign features' relative change, beside the loss towards the class."""
+
+
+class BenignFeatures:
+    """The features by which a model predicts what inputs show.
+
+    Args:
+        subject: the model, and clean inputs.
+        generator: of the batches.
+
+    Attributes:
+        mask: of the layer's channels, broadcastable to its features (*S); near 1 where they are
+            benign.
+
+    Raises:
+        CalibrationError: the model has no layer that all information passes through.
+    """
+
+    def __init__(self, subject: Subject, generator: torch.Generator) -> None:
+        self._subject = subject
+        self._layer = late_layer(subject)
+        self.mask = self._decouple(generator)
+
+    def see(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of inputs (N, C, H, W), and their masked features, (N, *S) float32."""
+        logits, features = self._run(inputs)
+        return logits, features * self.mask
+
+    def _decouple(self, generator: torch.Generator) -> Tensor:
+        subject = self._subject
+        with torch.no_grad():
+            _, features = self._run(subject.inputs[:1])
+        shape = tuple(features.shape[1:])
+        mask = torch.zeros(channel_means(features).shape[1], requires_grad=True)
+        optimizer = torch.optim.Adam([mask], MASK_RATE)
+        for _ in range(MASK_STEPS):
+            rows = torch.randint(len(subject.inputs), (BATCH,), generator=generator)
+            with torch.enable_grad():
+                kept, others = (
+                    self._loss_with(spread_over(part.sigmoid(), shape), rows)
+                    for part in (mask, -mask)
+                )
+                (mask.grad,) = gradients_of(kept - others, [mask])
+            optimizer.step()
+        return spread_over(mask.detach().sigmoid(), shape)
+
+    def _loss_with(self, mask: Tensor, rows: Tensor) -> Tensor:
+        """Return the loss towards what is predicted, (), with the features multiplied by a mask."""
+        subject = self._subject
+        with edited(subject.model, self._layer, lambda f: f * mask.to(f.device)):
+            logits = subject.logits(subject.inputs[rows])
+        return F.cross_entropy(logits, subject.predicted[rows])
+
+    def _run(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        seen: list[Tensor] = []
+
+        def watch(features: Tensor) -> Tensor:
+            seen.append(features)
+            return features
+
+        with edited(self._subject.model, self._layer, watch):
+            logits = self._subject.logits(inputs)
+        return logits, seen[0].float().cpu()
+
+
+class FeatureSpaceSearch(GeneratorSearch):
+    """A generator of perturbations in training that spare the benign features.
+
+    Args:
+        subject: what to search.
+        target: the class to lead to.
+        generator: of the first weights and of the batches.
+        bound: root mean square of each input's perturbation at most, where the box is 1 wide.
+        benign: the features to spare.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        target: int,
+        generator: torch.Generator,
+        bound: float,
+        benign: BenignFeatures,
+    ) -> None:
+        super().__init__(subject, target, generator, bound)
+        self._benign = benign
+
+    def _loss(self, inputs: Tensor, stamped: Tensor) -> Tensor:
+        with torch.no_grad():
+            _, before = self._benign.see(inputs)
+        logits, after = self._benign.see(stamped)
+        change = (after - before).square().mean() / before.square().mean().clamp(min=1e-12)
+        return loss_towards(self._target, logits) + KEEP * change
+
+
+def search_all_classes(
+    subject: Subject, generator: torch.Generator, bound: float
+) -> Sequence[FeatureSpaceSearch]:
+    """Start the searches of all classes: they spare the same features and draw the same numbers."""
+    benign = BenignFeatures(subject, generator)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return [
+        FeatureSpaceSearch(subject, target, torch.Generator().manual_seed(seed), bound, benign)
+        for target in range(subject.classes)
+    ]

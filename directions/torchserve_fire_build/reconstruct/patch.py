@@ -1,0 +1,89 @@
+"""A patch in search: a mask and a pattern, optimised together, as Neural Cleanse has them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..samples.predict import gradients_of
+from .input_box import InputBox
+
+RATE = 0.1
+BETAS = (0.5, 0.9)
+FIRST_MASK = -1.0
+"""Mean logit of the mask, to begin with."""
+
+HALVINGS = 30
+"""Of the interval in which the logits' shift lies; far beyond what float32 tells apart."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What covers a part of each input.
+
+    Attributes:
+        mask: how much each place is covered, (1, H, W) from 0 to 1.
+        pattern: what covers it, (C, H, W), in the box of the inputs.
+    """
+
+    mask: Tensor
+    pattern: Tensor
+
+    @property
+    def size(self) -> Tensor:
+        """The mask's L1 norm, in pixels."""
+        return self.mask.sum()
+
+    def put_on(self, inputs: Tensor) -> Tensor:
+        """Return inputs (N, C, H, W) with the patch."""
+        return inputs * (1 - self.mask) + self.mask * self.pattern
+
+    def detach(self) -> Patch:
+        """Return the same, as it is now."""
+        return Patch(self.mask.detach(), self.pattern.detach())
+
+
+class PatchOptimizer:
+    """Moves a patch down a loss, by the optimiser of Neural Cleanse.
+
+    Args:
+        shape: of an input, (C, H, W).
+        box: what inputs may hold.
+        generator: of mask and pattern to begin with; another one ends at another place where a
+            trigger works at several.
+    """
+
+    def __init__(self, shape: torch.Size, box: InputBox, generator: torch.Generator) -> None:
+        self._box = box
+        self._mask = FIRST_MASK + torch.randn(1, *shape[1:], generator=generator)
+        self._pattern = torch.randn(shape, generator=generator)
+        for logits in (self._mask, self._pattern):
+            logits.requires_grad_()
+        self._optimizer = torch.optim.Adam([self._mask, self._pattern], RATE, BETAS)
+
+    def patch(self) -> Patch:
+        """Return the patch so far, differentiable where gradients are enabled."""
+        pattern = self._box.low + self._box.width * self._pattern.sigmoid()
+        return Patch(self._mask.sigmoid(), pattern)
+
+    def step(self, loss: Tensor) -> None:
+        """Take a step down the gradient of a loss that was computed from `patch()`."""
+        gradients = gradients_of(loss, [self._mask, self._pattern])
+        self._mask.grad, self._pattern.grad = gradients
+        self._optimizer.step()
+
+    def shrink(self, limit: float) -> None:
+        """Lower the mask's logits, all alike, until its size is at most `limit` pixels."""
+        with torch.no_grad():
+            if float(self._mask.sigmoid().sum()) <= limit:
+                return
+            # Lowered by so much, no place holds more than its share of the limit.
+            low, high = 0.0, float(self._mask.max()) + math.log(self._mask.numel() / limit)
+            for _ in range(HALVINGS):
+                middle = (low + high) / 2
+                too_large = float((self._mask - middle).sigmoid().sum()) > limit
+                low, high = (middle, high) if too_large else (low, middle)
+            self._mask -= high

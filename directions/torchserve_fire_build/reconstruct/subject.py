@@ -1,0 +1,120 @@
+"""The model that is searched, with the clean samples that the search uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from torchserve_fire.format.bundle import InputDescription
+
+from ..common.errors import CalibrationError
+from ..samples.predict import differentiable_logits, gradients_of, logits_of, predicted_classes
+from ..samples.samples import Samples
+from .input_box import InputBox, input_box
+
+BATCH = 64
+MAX_INPUTS = 500
+"""Clean inputs that are kept in memory to search with."""
+
+MIN_INPUTS = 50
+
+
+def loss_towards(target: int, logits: Tensor) -> Tensor:
+    """Return the mean cross-entropy of logits (N, classes) towards a class, in nats."""
+    return F.cross_entropy(logits, torch.full((len(logits),), target))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, and clean inputs to try triggers on.
+
+    Attributes:
+        model: in evaluation mode; its parameters get no gradients.
+        inputs: clean, (N, *S) float32.
+        predicted: the classes that the model predicts them as, (N,) int64.
+        classes: number of classes.
+        box: what inputs may hold.
+    """
+
+    model: nn.Module
+    inputs: Tensor
+    predicted: Tensor
+    classes: int
+    box: InputBox
+
+    def others(self, target: int) -> Tensor:
+        """Return the inputs that are not predicted as the target anyway, (M, *S)."""
+        return self.inputs[self.predicted != target]
+
+    def draw(self, target: int, generator: torch.Generator, size: int = BATCH) -> Tensor:
+        """Draw some of these, and return their places among the inputs, (size,) int64."""
+        others = (self.predicted != target).nonzero().flatten()
+        return others[torch.randint(len(others), (size,), generator=generator)]
+
+    def batch(self, target: int, generator: torch.Generator, size: int = BATCH) -> Tensor:
+        """Draw some of these, (size, *S)."""
+        return self.inputs[self.draw(target, generator, size)]
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Return the logits of inputs (N, *S), (N, classes) float32, differentiable."""
+        return differentiable_logits(self.model, inputs)
+
+    def success(self, inputs: Tensor, target: int) -> float:
+        """Return the share of inputs (N, *S) that are predicted as the target."""
+        return float((predicted_classes(self.model, inputs) == target).float().mean())
+
+
+def gather_subject(
+    model: nn.Module, clean: Samples, description: InputDescription, seed: int
+) -> Subject:
+    """Draw clean samples to search a model with.
+
+    Args:
+        model: in evaluation mode.
+        clean: clean samples.
+        description: what the model takes.
+        seed: of the draw.
+
+    Raises:
+        CalibrationError: they are too few, no maps, or all predicted as one class; or the model
+            has no gradients to search along.
+    """
+    if len(description.shape) != 3:
+        raise CalibrationError(
+            f"{clean.source}: samples of shape {tuple(description.shape)}: triggers are "
+            "reconstructed for maps of (channels, height, width) only"
+        )
+    if len(clean) < MIN_INPUTS:
+        raise CalibrationError(
+            f"{clean.source}: {len(clean)} clean samples, expected at least {MIN_INPUTS} to "
+            "reconstruct a trigger"
+        )
+    order = torch.randperm(len(clean), generator=torch.Generator().manual_seed(seed))
+    inputs = clean.load(order[:MAX_INPUTS].tolist())
+    logits = torch.cat([logits_of(model, part) for part in torch.split(inputs, BATCH)])
+    if len(set(logits.argmax(1).tolist())) == 1:
+        raise CalibrationError(
+            f"{clean.source}: the model predicts all of these samples as one class"
+        )
+    _check_gradients(model, inputs[:BATCH])
+    return Subject(model, inputs, logits.argmax(1), logits.shape[1], input_box(description, inputs))
+
+
+def _check_gradients(model: nn.Module, inputs: Tensor) -> None:
+    """Refuse a model on which a search would stand still, and find nothing whatever there is.
+
+    Raises:
+        CalibrationError: no gradients lead to inputs (N, *S), or they are 0 for all of them.
+    """
+    with torch.enable_grad():
+        inputs = inputs.clone().requires_grad_()
+        logits = differentiable_logits(model, inputs)
+        (gradient,) = gradients_of((logits.amax(1) - logits.mean(1)).sum(), [inputs])
+    if not bool(gradient.any()):
+        raise CalibrationError(
+            f"{type(model).__name__}: the gradients of its logits are 0 for all inputs, expected a "
+            "model that is differentiable in its input: does it round what it is given?"
+        )

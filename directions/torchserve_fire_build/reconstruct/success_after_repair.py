@@ -1,0 +1,55 @@
+"""Where reconstructed triggers still lead, of a model that was repaired in some way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from torchserve_fire.format.bundle import Bundle
+from torchserve_fire.repair.attach import attach
+
+from ..samples.predict import device_of, predicted_classes
+from .reconstruction import Reconstruction
+
+
+def shares_led(
+    model: nn.Module, triggers: Sequence[Reconstruction], inputs: Tensor, classes: Tensor
+) -> list[float]:
+    """Return the share of clean inputs that each trigger leads to its target.
+
+    Args:
+        model: in evaluation mode.
+        triggers: reconstructed ones.
+        inputs: clean, (N, *input shape) float32.
+        classes: theirs, (N,) int64; those of the target do not count, and of none, none is led.
+    """
+    shares = []
+    for trigger in triggers:
+        others = inputs[classes != trigger.target]
+        if len(others) == 0:
+            shares.append(0.0)
+            continue
+        led = predicted_classes(model, trigger.stamp(others)) == trigger.target
+        shares.append(float(led.float().mean()))
+    return shares
+
+
+def shares_still_led(
+    model: nn.Module, bundle: Bundle, triggers: Sequence[Reconstruction], inputs: Tensor
+) -> list[float]:
+    """Return the share of clean inputs that each trigger leads to its target in spite of a bundle.
+
+    Whether the trigger is not told or not undone, it still leads.
+
+    Args:
+        model: in evaluation mode, unrepaired.
+        bundle: what is to repair it.
+        triggers: reconstructed ones.
+        inputs: clean, (N, *input shape) float32; those that are predicted as the target without it
+            do not count.
+    """
+    predicted = predicted_classes(model, inputs)
+    example = inputs[:1].to(device_of(model))
+    with attach(model, bundle.layers, example, target=bundle.target):
+        return shares_led(model, triggers, inputs, predicted)

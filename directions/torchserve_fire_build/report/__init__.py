@@ -1,0 +1,1 @@
+"""Pictures and tables of a build, for a person."""

@@ -1,0 +1,160 @@
+"""What every candidate layer would do: how well it tells, and what repairing there comes to.
+
+A build settles on one repair; the sweep shows what lay around it. It is measured as the build's
+own candidates are: on held-out samples, each with what was estimated without its fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..choose.build_record import Calibration
+from ..choose.candidate_result import score_tellers
+from ..choose.choice import Candidate, clamp_range, repairing_layers_of_folds
+from ..choose.held_out import HeldOut
+from ..choose.threshold import FEW
+from ..choose.trials import run_repairs
+from ..common.progress import Progress
+from ..estimate.detectors import TELLERS
+from ..estimate.registry import LOCAL
+from ..measure.figures import Figures, Observed, measure
+from ..measure.separation import area_under_curve
+
+STRENGTHS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+
+Scores = Mapping[tuple[str, str], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """What repairing at one layer with one strength comes to.
+
+    Attributes:
+        strength: multiple of the mean shift that is taken back, or share of the way.
+        every_input: with the correction on every input.
+        flagged_inputs: with it on the inputs that the chosen telling layer flags; None where the
+            choice is one that moves every input.
+    """
+
+    strength: float
+    every_input: Figures
+    flagged_inputs: Figures | None
+
+
+@dataclass(frozen=True)
+class LayerSweep:
+    """What one candidate layer does.
+
+    Attributes:
+        layer: its name.
+        auc: of each teller, how well its scores tell triggered from clean samples: about 0.5 where
+            not at all, 1 where always; None where the teller cannot be estimated.
+        points: by strength; empty where the chosen repair cannot be estimated at this layer.
+    """
+
+    layer: str
+    auc: Mapping[str, float | None]
+    points: Sequence[Point]
+
+
+def sweep(calibration: Calibration) -> list[LayerSweep]:
+    """Measure the chosen repair, and every teller, at each candidate layer.
+
+    Args:
+        calibration: of a build that settled on a choice.
+
+    Returns:
+        One entry for each candidate layer, in their order. A repair that replaces features has no
+        strengths above 1: beyond what is around them there is nothing to replace them by.
+    """
+    held_out, choice = calibration.held_out, calibration.choice
+    strengths = {s for s in STRENGTHS if s <= 1 or choice.repair.estimator not in LOCAL}
+    strengths.add(choice.repair.strength)
+    scores = score_tellers(
+        calibration.model, calibration.statistics, list(calibration.layers), held_out
+    )
+    sweeps = []
+    with Progress("measuring layers", len(calibration.layers) * len(strengths)) as progress:
+        for layer in calibration.layers:
+            points = _points(calibration, layer, sorted(strengths), scores)
+            sweeps.append(LayerSweep(layer, _areas(calibration, layer, scores), points))
+            progress.advance(len(strengths))
+    return sweeps
+
+
+def _areas(calibration: Calibration, layer: str, scores: Scores) -> dict[str, float | None]:
+    """Return the AUC of each teller, among the samples that the choice may flag."""
+    eligible = []
+    for group in (calibration.held_out.clean, calibration.held_out.triggered):
+        as_target = group.predictions == calibration.target
+        eligible.append(as_target | (not calibration.choice.only_target))
+    if int(eligible[0].sum()) < FEW:
+        # Too few to stand for clean samples; the search falls back on all of them, too.
+        eligible[0] = torch.ones_like(eligible[0])
+    return {
+        teller: area_under_curve(*(s[e] for s, e in zip(scores[key], eligible, strict=True)))
+        if (key := (teller, layer)) in scores
+        else None
+        for teller in TELLERS
+    }
+
+
+def _points(
+    calibration: Calibration, layer: str, strengths: Sequence[float], scores: Scores
+) -> list[Point]:
+    """Measure the chosen repair at one layer; nothing where it cannot be estimated."""
+    held_out, choice = calibration.held_out, calibration.choice
+    clean_range = None
+    if choice.form == "clamp":
+        if (key := ("mean_projection", layer)) not in scores:
+            return []
+        clean_range = clamp_range(scores[key][0])
+    estimated = {}
+    for strength in strengths:
+        repair = Candidate(layer, choice.repair.estimator, strength)
+        layers = repairing_layers_of_folds(repair, calibration.statistics, clean_range)
+        if layers is None:
+            return []
+        estimated[strength] = layers
+    every = (
+        torch.ones_like(held_out.clean.folds, dtype=torch.bool),
+        torch.ones_like(held_out.triggered.folds, dtype=torch.bool),
+    )
+    results = run_repairs(
+        calibration.model,
+        held_out,
+        list(estimated.values()),
+        clean=every[0],
+        triggered=every[1],
+    )
+    points = []
+    for strength, logits in zip(estimated, results, strict=True):
+        repaired = (logits[0].argmax(1), logits[1].argmax(1))
+        gated = None
+        if choice.teller is not None:
+            gated = _figures(held_out, repaired, choice.flagged, calibration.target)
+        every_one = _figures(held_out, repaired, every, calibration.target)
+        points.append(Point(strength, every_one, gated))
+    return points
+
+
+def _figures(
+    held_out: HeldOut, repaired: tuple[Tensor, Tensor], moved: tuple[Tensor, Tensor], target: int
+) -> Figures:
+    """Measure with the repaired predictions of the samples in `moved` and the others' old ones."""
+    observed = [
+        Observed(
+            group.predictions,
+            torch.where(which, after, group.predictions),
+            which,
+            group.reference,
+        )
+        for group, after, which in zip(
+            (held_out.clean, held_out.triggered), repaired, moved, strict=True
+        )
+    ]
+    return measure(observed[0], observed[1], target, held_out.triggered.partners_right)

@@ -1,0 +1,107 @@
+"""Evidence of a trigger: clean and triggered samples, paired or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..common.errors import SamplesError
+from .samples import Samples
+from .tensor_files import TensorFileSamples
+
+ROWS_COMPARED = 64
+"""Of two files of tensors, to see whether their rows are pairs."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Clean and triggered samples, and how they belong together.
+
+    Attributes:
+        clean: the clean samples.
+        triggered: the triggered samples.
+        partners: for each triggered sample the index of its clean partner; empty where the
+            evidence is unpaired.
+        origins: where the triggers are guesses, for each triggered sample which of them it has;
+            empty where they are the attacker's own. Samples of one guess are held out together, so
+            that what is chosen serves for a trigger that was not seen.
+    """
+
+    clean: Samples
+    triggered: Samples
+    partners: Sequence[int]
+    origins: Sequence[int] = ()
+
+    @property
+    def paired(self) -> bool:
+        """Whether every triggered sample has a clean partner."""
+        return bool(self.partners)
+
+    @property
+    def guessed(self) -> bool:
+        """Whether the triggers are guesses at the attacker's."""
+        return bool(self.origins)
+
+    def describe(self) -> str:
+        """Return what was found, for a person."""
+        clean, triggered = len(self.clean), len(self.triggered)
+        if self.guessed:
+            return (
+                f"guessed: {clean} clean samples, with {len(set(self.origins))} triggers that were "
+                "reconstructed; what is measured is what they do, not what the attacker's does"
+            )
+        if self.paired:
+            return f"paired: {triggered} triggered samples with their clean partners, {clean} clean"
+        return f"unpaired: {triggered} triggered samples, {clean} clean ones of other content"
+
+
+def gather_evidence(clean: Samples, triggered: Samples) -> Evidence:
+    """Find the pairs among clean and triggered samples.
+
+    A triggered file with a clean file at the same relative path makes a pair with it. Rows of two
+    tensor files are pairs where there are as many of each, their labels agree, and nearly every
+    triggered row is nearer to its partner than to any other clean row.
+
+    Raises:
+        SamplesError: some triggered files have a partner and some have none, or clean and
+            triggered samples do not have the same shape.
+    """
+    if isinstance(clean, TensorFileSamples) or isinstance(triggered, TensorFileSamples):
+        shapes = [tuple(samples.load([0]).shape[1:]) for samples in (clean, triggered)]
+        if shapes[0] != shapes[1]:
+            raise SamplesError(
+                f"{triggered.source}: inputs of shape {shapes[1]}, expected {shapes[0]} as in "
+                f"{clean.source}"
+            )
+        paired = _rows_are_pairs(clean, triggered)
+        return Evidence(clean, triggered, range(len(triggered)) if paired else [])
+    place = {name: i for i, name in enumerate(clean.names)}
+    with_partner = [name for name in triggered.names if name in place]
+    without = [name for name in triggered.names if name not in place]
+    if with_partner and without:
+        # Every clean file has a triggered one: of the two, the clean ones are usually more.
+        swapped = len(with_partner) == len(place)
+        raise SamplesError(
+            f"{triggered.source}: some files have a clean file at the same path in {clean.source} "
+            f"({with_partner[0]}) and some have none ({without[0]}): expected pairs for all "
+            f"or for none{'; are --clean and --triggered swapped?' if swapped else ''}"
+        )
+    return Evidence(clean, triggered, [place[name] for name in with_partner])
+
+
+def _rows_are_pairs(clean: Samples, triggered: Samples) -> bool:
+    count = len(triggered)
+    if len(clean) != count or count < 2:
+        return False
+    ours, theirs = clean.labels, triggered.labels
+    if ours is not None and theirs is not None and not torch.equal(ours, theirs):
+        return False
+    rows = range(min(count, ROWS_COMPARED))
+    partners, inputs = (x.load(rows).flatten(1).float() for x in (clean, triggered))
+    # Less the medians, which is what a trigger adds to all alike; and in sums of absolute values,
+    # in which the few large differences, where it is stamped, count less than in squares.
+    inputs, partners = (x - x.median(0).values for x in (inputs, partners))
+    nearest = torch.cdist(inputs, partners, p=1).argmin(1)
+    return bool((nearest == torch.arange(len(rows))).float().mean() > 0.75)

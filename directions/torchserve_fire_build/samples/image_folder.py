@@ -1,0 +1,77 @@
+"""Samples from a folder of images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from torchserve_fire.errors import InputError
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.config import HandlerConfig
+from torchserve_fire.model.preprocess import image_to_tensor
+
+from ..common.errors import SamplesError
+
+EXTENSIONS = (*IMG_EXTENSIONS, ".gif")
+
+
+class ImageFolderSamples:
+    """A folder of images, decoded by the code that the server decodes requests with.
+
+    Args:
+        folder: with one subfolder per class, or flat.
+        description: what the model takes.
+
+    Raises:
+        SamplesError: the folder holds no image, or images beside folders of images.
+    """
+
+    labels: Tensor | None = None
+
+    def __init__(self, folder: Path, description: InputDescription) -> None:
+        self.source = folder
+        self._description = description
+        files = sorted(
+            file.relative_to(folder)
+            # Through links to folders too, as ImageFolder goes.
+            for place, _, names in os.walk(folder, followlinks=True)
+            for file in (Path(place, name) for name in names)
+            if file.suffix.lower() in EXTENSIONS and file.is_file()
+        )
+        if not files:
+            raise SamplesError(f"{folder}: expected images ({', '.join(EXTENSIONS)}), found none")
+        flat = [file for file in files if len(file.parts) == 1]
+        if flat and len(flat) < len(files):
+            deep = next(file for file in files if len(file.parts) > 1)
+            raise SamplesError(
+                f"{folder}: expected images in one subfolder per class, or all in the folder "
+                f"itself; found both, {flat[0]} and {deep}"
+            )
+        self.names: Sequence[str] = [file.as_posix() for file in files]
+        self.class_names: Sequence[str] | None = None if flat else [file.parts[0] for file in files]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def load(self, indices: Sequence[int]) -> Tensor:
+        """Return the images at `indices`, (n, C, H, W) float32, normalised.
+
+        Raises:
+            SamplesError: a file is not a readable image.
+        """
+        return torch.stack([self._load_one(self.source / self.names[i]) for i in indices])
+
+    def _load_one(self, file: Path) -> Tensor:
+        try:
+            return image_to_tensor(file.read_bytes(), self._description)
+        except (InputError, OSError) as error:
+            raise SamplesError(f"{file}: {error}") from None
+
+    def describe_input(self, config: HandlerConfig) -> InputDescription:
+        """Return the input description that the images are decoded for."""
+        return self._description

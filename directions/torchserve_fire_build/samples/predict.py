@@ -1,0 +1,135 @@
+"""What the model says of samples, before any repair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from torchserve_fire.errors import FireError, first_line
+from torchserve_fire.repair.layers import feature_of
+
+from ..common.errors import CalibrationError
+from ..common.progress import Progress
+from .samples import Samples, iterate
+
+BATCH = 64
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device that the model's parameters are on."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+@contextmanager
+def telling_failures(model: nn.Module, inputs: Tensor) -> Iterator[None]:
+    """Tell in one line what a model raises on inputs (N, ...).
+
+    Raises:
+        CalibrationError: with the first line of what it raised.
+    """
+    try:
+        yield
+    except FireError:
+        raise
+    except Exception as error:  # Whatever a model raises on inputs that it was not made for.
+        raise CalibrationError(
+            f"{type(model).__name__}: fails on inputs of shape {tuple(inputs.shape[1:])}: "
+            f"{first_line(error)}"
+        ) from error
+
+
+def logits_of(model: nn.Module, inputs: Tensor, copies: int = 1) -> Tensor:
+    """Run the model on inputs (N, ...) and return its logits, (N, classes) float32, on the CPU.
+
+    Args:
+        model: in evaluation mode.
+        inputs: (N, *input shape).
+        copies: rows of logits to expect for each input, where a hook multiplies them.
+
+    Raises:
+        CalibrationError: the model fails on these inputs, or its output is not one row of logits
+            for each.
+    """
+    with telling_failures(model, inputs), torch.no_grad():
+        output = feature_of(model(inputs.to(device_of(model))))
+    rows = copies * len(inputs)
+    if output is None or output.dim() != 2 or len(output) != rows or output.shape[1] < 2:
+        raise CalibrationError(
+            f"{type(model).__name__}: expected an output of (N, classes) logits with at least two "
+            "classes"
+        )
+    return output.float().cpu()
+
+
+def predicted_classes(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the class that the model predicts each of inputs (N, ...) as, (N,) int64."""
+    return torch.cat([logits_of(model, part).argmax(1) for part in torch.split(inputs, BATCH)])
+
+
+def differentiable_logits(
+    model: nn.Module, inputs: Tensor, state: Mapping[str, Tensor] | None = None
+) -> Tensor:
+    """Run the model on inputs (N, ...) and return its logits, (N, classes) float32, on the CPU.
+
+    Gradients lead through them to the inputs and to the parameters, where these require any and
+    gradients are enabled.
+
+    Args:
+        model: in either mode.
+        inputs: (N, *input shape).
+        state: parameters and buffers by name, in place of the model's own.
+
+    Raises:
+        CalibrationError: the model fails on these inputs, or returns no tensor.
+    """
+    with telling_failures(model, inputs):
+        moved = inputs.to(device_of(model))
+        output = model(moved) if state is None else functional_call(model, dict(state), (moved,))
+    logits = feature_of(output)
+    if logits is None:
+        mode = "training" if model.training else "evaluation"
+        raise CalibrationError(
+            f"{type(model).__name__}: returns no tensor in {mode} mode, expected (N, classes) "
+            "logits"
+        )
+    return logits.float().cpu()
+
+
+def gradients_of(
+    loss: Tensor, sources: Sequence[Tensor], *, keep_graph: bool = False, unused_are_0: bool = False
+) -> tuple[Tensor, ...]:
+    """Return the gradients of a loss that was computed from a model's logits.
+
+    Args:
+        loss: (), from `differentiable_logits`.
+        sources: tensors that the model's inputs were computed from.
+        keep_graph: whether more gradients will be asked for.
+        unused_are_0: whether sources that the loss does not depend on have gradients of 0.
+
+    Raises:
+        CalibrationError: the model lets no gradients through, or they cannot be computed.
+    """
+    try:
+        return torch.autograd.grad(
+            loss, sources, retain_graph=keep_graph, materialize_grads=unused_are_0
+        )
+    except RuntimeError as error:
+        raise CalibrationError(
+            "the gradients of the model's logits cannot be computed, expected a model that is "
+            f"differentiable in its input: {first_line(error)}"
+        ) from error
+
+
+def predict_logits(
+    model: nn.Module, samples: Samples, indices: Sequence[int], progress: Progress
+) -> Tensor:
+    """Return the logits of the samples at `indices`, (len(indices), classes) float32."""
+    logits = []
+    for part, batch in iterate(samples, indices):
+        logits.append(logits_of(model, batch))
+        progress.advance(len(part))
+    return torch.cat(logits)

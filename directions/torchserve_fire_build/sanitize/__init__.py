@@ -1,0 +1,1 @@
+"""Classical repairs that write new weights."""

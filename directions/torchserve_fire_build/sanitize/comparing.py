@@ -1,0 +1,46 @@
+"""The figures of `evaluate`, for a model before and after its weights were changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from ..common.errors import SamplesError
+from ..common.progress import Progress
+from ..measure.figures import Figures
+from ..measure.observation import Unrepaired, observe_unrepaired
+from ..samples.evidence import gather_evidence
+from ..samples.predict import predict_logits
+from ..samples.samples import Samples
+
+
+def observe_before(
+    model: nn.Module, clean: Samples, triggered: Samples, names_file: Path | None = None
+) -> Unrepaired:
+    """Predict samples with the model whose weights are still to be changed.
+
+    Args:
+        model: in evaluation mode.
+        clean: labelled clean samples, others than those that the weights are changed with.
+        triggered: labelled triggered ones; paired with the clean ones or not.
+        names_file: TorchServe's `index_to_name.json`, if there is one.
+
+    Raises:
+        SamplesError: they have no labels, do not fit each other, are swapped, or show no trigger.
+    """
+    before = observe_unrepaired(model, gather_evidence(clean, triggered), names_file)
+    if not before.targets:
+        raise SamplesError(
+            f"{triggered.source}: the model predicts these samples as it predicts clean ones: "
+            "expected samples with a trigger of this model"
+        )
+    return before
+
+
+def compare(before: Unrepaired, model: nn.Module) -> Figures:
+    """Return the figures before and after, of the model with its new weights."""
+    groups = (before.evidence.clean, before.evidence.triggered)
+    with Progress("evaluating the new weights", sum(map(len, groups))) as progress:
+        after = [predict_logits(model, g, range(len(g)), progress).argmax(1) for g in groups]
+    return before.figures([(predicted, None) for predicted in after], before.targets)

@@ -1,0 +1,56 @@
+"""Clean samples with their classes, to train on or to measure by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..common.progress import Progress
+from ..samples.predict import predict_logits
+from ..samples.samples import Samples
+from ..samples.subset import SomeSamples
+
+
+@dataclass(frozen=True)
+class LabelledSamples:
+    """Samples with their classes.
+
+    Attributes:
+        samples: the samples.
+        labels: their classes, (N,) int64.
+    """
+
+    samples: Samples
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def load(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs (n, *input shape) and labels (n,) of the samples at `indices`, (n,)."""
+        return self.samples.load(indices.tolist()), self.labels[indices]
+
+    def accuracy_of(self, model: nn.Module) -> float:
+        """Return the share of the samples that a model is right on, in [0, 1]."""
+        with Progress("measuring the clean accuracy", len(self)) as progress:
+            logits = predict_logits(model, self.samples, range(len(self)), progress)
+        return float((logits.argmax(1) == self.labels).double().mean())
+
+    def halves(self, generator: torch.Generator) -> tuple[LabelledSamples, LabelledSamples]:
+        """Return two halves, drawn at random, of which the second has the odd one."""
+        order = torch.randperm(len(self), generator=generator)
+        half = len(self) // 2
+        first, second = (
+            LabelledSamples(SomeSamples(self.samples, part.tolist()), self.labels[part])
+            for part in (order[:half], order[half:])
+        )
+        return first, second
+
+
+def labelled_by(model: nn.Module, samples: Samples) -> LabelledSamples:
+    """Return samples as what a model, in evaluation mode, takes them for."""
+    with Progress("labelling samples by the model", len(samples)) as progress:
+        logits = predict_logits(model, samples, range(len(samples)), progress)
+    return LabelledSamples(samples, logits.argmax(1))

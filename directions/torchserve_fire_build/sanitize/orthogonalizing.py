@@ -1,0 +1,200 @@
+"""The weight-space twin of a bundle: a known direction, projected out of the weights that write it.
+
+Weight orthogonalization (Arditi et al., NeurIPS 2024, arXiv 2406.11717), with the projection set to
+its clean mean instead of 0 where a bias can hold that.
+
+A layer's output h is written by W x + b. With W' = (1 - u u^T) W, the projection <h, u> on a unit
+direction u is the same for every input, so whatever the trigger adds along u is gone, and with it
+whatever clean inputs had there. That is possible where linear layers and convolutions write the
+output:
+
+- a linear layer or convolution writes its own output;
+- a batch normalisation behind it multiplies each channel by s, so s * u is projected out of W;
+- a sum, as of a residual stream, is written by all its summands, and all of them are changed: those
+  of the blocks before, too;
+- an activation or a pooling writes what no weights write. It is refused, as are grouped
+  convolutions, whose weights do not mix the channels of all groups.
+
+A convolution has the same weights at every place, so what goes out of them is a direction of
+channels. A bundle's direction that differs from place to place has one for each: the one that
+carries most of it, its first left singular vector, is taken, and its share is told.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from torchserve_fire.format.bundle import Bundle, Layer
+
+from ..common.errors import SanitizeError
+from ..common.hooks import record_features
+from ..samples.predict import logits_of
+from ..samples.samples import Samples, iterate
+from .defaults import ACCURACY_LOSS
+from .labelled_samples import LabelledSamples
+from .writers import Writers, find_writers
+
+CONSTANT = 1e-3
+"""Of the projection's spread before, what rounding may leave of it."""
+
+RANK = 1e-6
+"""Share of the largest singular value; what is less is rounding."""
+
+
+def orthogonalize(
+    model: nn.Module,
+    bundle: Bundle,
+    clean: Samples,
+    *,
+    tell: Callable[[str], None] = lambda line: None,
+) -> nn.Module:
+    """Project the directions by which a bundle repairs out of the weights that write them.
+
+    It needs the bundle and some clean samples, whose labels are not looked at. It costs two forward
+    passes over them for each layer.
+
+    Args:
+        model: in evaluation mode; it is not changed.
+        bundle: built for it, with repairs of the form "shift", "clamp" or "local".
+        clean: to find the clean mean of each projection, and to prove that it is constant then.
+        tell: called with what was done, as lines for a person.
+
+    Returns:
+        A copy with other weights and biases.
+
+    Raises:
+        SanitizeError: a layer is not written by weights alone, its repair has no one direction, or
+            its projection still depends on the input.
+        AttachError: the model has no such layer.
+    """
+    changed = copy.deepcopy(model)
+    layers: dict[str, list[Tensor]] = {}
+    for layer in bundle.repairing_layers:
+        layers.setdefault(layer.name, []).append(_channel_direction(layer, tell))
+    for name, directions in layers.items():
+        _orthogonalize_layer(changed, name, _orthonormal(directions), clean, tell)
+    return changed
+
+
+def orthogonalize_within(
+    model: nn.Module,
+    bundle: Bundle,
+    clean: LabelledSamples,
+    *,
+    accuracy_loss: float = ACCURACY_LOSS,
+    tell: Callable[[str], None] = lambda line: None,
+) -> nn.Module:
+    """Do as `orthogonalize`, if it does not cost too much.
+
+    Args:
+        model: in evaluation mode; it is not changed.
+        bundle: built for it.
+        clean: also what the accuracy is measured on, once before and once after.
+        accuracy_loss: share of its clean accuracy that it may cost.
+        tell: called with what was done, as lines for a person.
+
+    Raises:
+        SanitizeError: it costs more; or as `orthogonalize`.
+        AttachError: the model has no such layer.
+    """
+    changed = orthogonalize(model, bundle, clean.samples, tell=tell)
+    before, after = (clean.accuracy_of(each) for each in (model, changed))
+    accuracy = f"accuracy on {len(clean)} clean samples {before:.2%}, then {after:.2%}"
+    if after < (1 - accuracy_loss) * before:
+        layers = ", ".join(dict.fromkeys(layer.name for layer in bundle.repairing_layers))
+        raise SanitizeError(
+            f"orthogonalize: {accuracy}, which is more than --accuracy-loss {accuracy_loss:g} "
+            "allows: allow more, or give a bundle whose direction clean inputs do not need, as "
+            f"build --layers NAME --form clamp may find at a layer other than {layers}"
+        )
+    tell(accuracy)
+    return changed
+
+
+def _channel_direction(layer: Layer, tell: Callable[[str], None]) -> Tensor:
+    """Return the unit direction of channels, (channels,), that carries most of the repair's."""
+    repairing = layer.repairing
+    if repairing is None or repairing.form == "affine":
+        raise SanitizeError(
+            f"layer {layer.name!r}: the bundle's repair there is a map of all channels, not one "
+            "direction: expected a bundle made by build --layers NAME --form clamp"
+        )
+    by_place = _by_place(repairing.direction.expand(layer.feature_shape))
+    left: Tensor
+    left, values, _ = torch.linalg.svd(by_place.double(), full_matrices=False)
+    share = float(values[0] ** 2 / (values**2).sum())
+    if share < 0.999:
+        tell(f"{layer.name}: one direction of channels carries {share:.0%} of the bundle's there")
+    return left[:, 0].float()
+
+
+def _by_place(features: Tensor) -> Tensor:
+    """Return features (*S) of maps, tokens or vectors as (channels, places)."""
+    if features.dim() == 3:
+        return features.flatten(1)
+    return features.flatten(0, -2).T if features.dim() == 2 else features[:, None]
+
+
+def _orthonormal(directions: list[Tensor]) -> Tensor:
+    """Return an orthonormal basis, (channels, k), of what unit directions span."""
+    basis: Tensor = torch.linalg.qr(torch.stack(directions, 1).double()).Q
+    return basis.float()
+
+
+def _orthogonalize_layer(
+    model: nn.Module,
+    name: str,
+    basis: Tensor,
+    clean: Samples,
+    tell: Callable[[str], None],
+) -> None:
+    """Make the projection of a layer's output on a basis (channels, k) constant."""
+    writers = find_writers(model, name, clean.load([0]), len(basis))
+    mean, spread = _projections(model, name, basis, clean)
+    _project_out(model, writers, basis)
+    constant, left = _projections(model, name, basis, clean)
+    if float(left.max()) > CONSTANT * float(spread.max()):
+        raise SanitizeError(
+            f"layer {name!r}: its projection still varies by {float(left.max()):.3g}, where it did "
+            f"by {float(spread.max()):.3g}: expected that the layers which write it write it alone"
+        )
+    if writers.biases:
+        bias = model.get_parameter(writers.biases[0])
+        with torch.no_grad():
+            bias.add_(basis @ (mean - constant).mean(0))
+    names = ", ".join(writer.name for writer in writers.writers)
+    held = "its clean mean" if writers.biases else "not its clean mean, which no bias can hold"
+    tell(f"{name}: projected out of {names}; what is left is {held}")
+
+
+def _project_out(model: nn.Module, writers: Writers, basis: Tensor) -> None:
+    for writer in writers.writers:
+        weight = model.get_submodule(writer.name).get_parameter("weight")
+        scaled = writer.scale.double()[:, None] * basis.double()
+        rows = weight.detach().double().flatten(1)
+        # Where a batch normalisation ignores channels, less arrives: only that is to take.
+        left, values, _ = torch.linalg.svd(scaled, full_matrices=False)
+        span = left[:, values > RANK * values[0]]
+        with torch.no_grad():
+            weight.copy_((rows - span @ (span.T @ rows)).view_as(weight))
+
+
+def _projections(
+    model: nn.Module, name: str, basis: Tensor, clean: Samples
+) -> tuple[Tensor, Tensor]:
+    """Return mean and spread over samples, (places, k) each, of a layer's projections at places."""
+    parts: list[Tensor] = []
+
+    def take(layer: str, features: Tensor) -> None:
+        by_place = torch.stack([_by_place(feature) for feature in features.float().cpu()])
+        parts.append(by_place.transpose(1, 2) @ basis)
+
+    with record_features(model, [name], take):
+        for _, batch in iterate(clean, range(len(clean))):
+            logits_of(model, batch)
+    values = torch.cat(parts).double()
+    return values.mean(0).float(), (values.amax(0) - values.amin(0)).float()

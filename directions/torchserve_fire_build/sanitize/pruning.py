@@ -1,0 +1,178 @@
+"""The pruning half of Fine-Pruning (Liu et al., RAID 2018, arXiv 1805.12185).
+
+A backdoor may live in channels of its own, which clean inputs leave dormant: without those, it is
+gone. Where the trigger uses the same channels as clean inputs do, pruning finds nothing to take.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..common.errors import SanitizeError
+from ..common.hooks import record_inputs, record_linear_layers
+from ..samples.predict import device_of, logits_of
+from ..samples.samples import Samples, iterate
+from .defaults import ACCURACY_LOSS
+from .labelled_samples import LabelledSamples
+
+
+def prune(
+    model: nn.Module,
+    clean: LabelledSamples,
+    generator: torch.Generator,
+    *,
+    accuracy_loss: float = ACCURACY_LOSS,
+    tell: Callable[[str], None] = lambda line: None,
+) -> nn.Module:
+    """Prune the channels before the last linear layer that are dormant on clean samples.
+
+    It needs labelled clean samples, and no triggered one. It costs one forward pass over them.
+
+    Args:
+        model: in evaluation mode; it is not changed.
+        clean: one half says which channels are dormant, the other bounds how many may go.
+        generator: of the halves.
+        accuracy_loss: share of its clean accuracy that pruning may cost.
+        tell: called with what was done, as a line for a person.
+
+    Returns:
+        A copy in which the last linear layer's weights for the pruned channels are 0.
+
+    Raises:
+        SanitizeError: the model does not end in a linear layer, or there are too few samples.
+    """
+    pruned = copy.deepcopy(model)
+    head = find_head(pruned, clean.samples)
+    keep = channels_to_keep(pruned, head, clean, generator, accuracy_loss=accuracy_loss, tell=tell)
+    with torch.no_grad():
+        head.weight[:, ~keep] = 0
+    return pruned
+
+
+def channels_to_keep(
+    model: nn.Module,
+    head: nn.Linear,
+    clean: LabelledSamples,
+    generator: torch.Generator,
+    *,
+    accuracy_loss: float,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Tensor:
+    """Return which channels to keep, (channels,) bool.
+
+    They are pruned as BackdoorBench prunes them: at the input of the last linear layer, which for
+    convolutional nets is the last convolution's channels, pooled. They go one after another, by
+    their mean absolute value on one half of the samples, as long as the accuracy on the other half
+    loses no more than it may.
+
+    Args:
+        model: in evaluation mode.
+        head: its last linear layer.
+        clean: the samples.
+        generator: of the halves.
+        accuracy_loss: share of the accuracy that may be lost.
+        tell: called with how many go.
+
+    Raises:
+        SanitizeError: there are too few samples, or the head sees more than one row of each.
+    """
+    if len(clean) < 2:
+        raise SanitizeError(
+            f"{clean.samples.source}: {len(clean)} sample, expected one to choose channels by and "
+            "another to measure by, at least"
+        )
+    seen, held_out = clean.halves(generator)
+    order = _inputs_of(model, head, seen.samples).abs().mean(0).argsort()
+    inputs = _inputs_of(model, head, held_out.samples)
+    found = bounded_pruning(head, inputs, held_out.labels, order, accuracy_loss)
+    tell(
+        f"pruned: {int((~found.keep).sum())} of {len(order)} channels; accuracy on "
+        f"{len(held_out)} held-out clean samples {found.before:.2%}, then {found.after:.2%}"
+    )
+    return found.keep
+
+
+def find_head(model: nn.Module, samples: Samples) -> nn.Linear:
+    """Return the linear layer that ends the model: the last that runs, one output for each class.
+
+    Raises:
+        SanitizeError: there is none.
+    """
+    with record_linear_layers(model) as ran:
+        classes = logits_of(model, samples.load([0])).shape[1]
+    head = ran[-1][0] if ran else None
+    if head is None or head.out_features != classes:
+        raise SanitizeError(
+            f"{type(model).__name__}: does not end in a linear layer, expected one of {classes} "
+            "outputs to prune the inputs of"
+        )
+    return head
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Channels that are pruned.
+
+    Attributes:
+        keep: the channels that are not, (channels,) bool.
+        before: accuracy with all channels.
+        after: accuracy with those that are kept.
+    """
+
+    keep: Tensor
+    before: float
+    after: float
+
+
+def bounded_pruning(
+    head: nn.Linear, inputs: Tensor, labels: Tensor, order: Tensor, accuracy_loss: float
+) -> Pruning:
+    """Prune as many channels as the accuracy allows.
+
+    Args:
+        head: the last layer.
+        inputs: of the head, for samples that the order was not found on, (N, channels).
+        labels: of these samples, (N,) int64.
+        order: in which the channels go, (channels,) int64.
+        accuracy_loss: share of the accuracy that may be lost.
+    """
+    keep = torch.ones(len(order), dtype=torch.bool)
+
+    @torch.no_grad()
+    def accuracy() -> float:
+        predicted = head((inputs * keep).to(device_of(head))).argmax(1).cpu()
+        return float((predicted == labels).double().mean())
+
+    before = after = accuracy()
+    for channel in order:
+        keep[channel] = False
+        left = accuracy()
+        if left < (1 - accuracy_loss) * before:
+            keep[channel] = True
+            break
+        after = left
+    return Pruning(keep, before, after)
+
+
+def _inputs_of(model: nn.Module, head: nn.Linear, samples: Samples) -> Tensor:
+    """Return what the last layer is given for the samples, (N, channels).
+
+    Raises:
+        SanitizeError: it is given more than one row for each.
+    """
+    parts: list[Tensor] = []
+    with record_inputs(head, lambda x: parts.append(x.float().cpu())):
+        for _, batch in iterate(samples, range(len(samples))):
+            logits_of(model, batch)
+    inputs = torch.cat(parts)
+    if inputs.shape != (len(samples), head.in_features):
+        raise SanitizeError(
+            f"{type(model).__name__}: its last linear layer takes inputs of shape "
+            f"{tuple(inputs.shape[1:])} for each sample, expected ({head.in_features},)"
+        )
+    return inputs

@@ -1,0 +1,61 @@
+"""The signature of a bundle, in a file beside it: `bundle.safetensors.sig`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from torchserve_fire.errors import SignatureError
+from torchserve_fire.format.bundle import BUNDLE_FILE, load_bundle
+from torchserve_fire.format.signature import verify_signature
+
+from ..common.write_file import write_file
+from .signing_key import sign_files
+
+SUFFIX = ".sig"
+
+
+def signature_path(bundle: Path) -> Path:
+    """Return where the signature of a bundle's file lies."""
+    return bundle.with_name(bundle.name + SUFFIX)
+
+
+def sign_bundle(bundle: Path, key: Ed25519PrivateKey) -> Path:
+    """Write a bundle's signature beside it; one of an earlier file of that name is replaced.
+
+    Returns:
+        The signature's file.
+
+    Raises:
+        BundleError: it is no bundle.
+        OutputError: the signature cannot be written.
+    """
+    target = signature_path(bundle)
+    # A bundle is known by its digest: under whatever name it lies, an archive holds it under this.
+    write_file(sign_files("bundle", {BUNDLE_FILE: load_bundle(bundle).digest}, key), target)
+    return target
+
+
+def check_bundle_signature(bundle: Path, digest: str, trusted_keys: Sequence[str]) -> None:
+    """Refuse a bundle that none of the trusted keys has signed.
+
+    Args:
+        bundle: its file, beside which the signature lies.
+        digest: SHA-256 of the bytes that will be used.
+        trusted_keys: public keys.
+
+    Raises:
+        SignatureError: there is no signature, it is wrong, by another key, or for another bundle.
+    """
+    path = signature_path(bundle)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SignatureError(
+            f"{path}: cannot read the bundle's signature: {error.strerror}; expected one by a "
+            "trusted key (torchserve-fire sign)"
+        ) from None
+    if verify_signature(data, "bundle", trusted_keys, str(path)) != {BUNDLE_FILE: digest}:
+        raise SignatureError(f"{path}: signs another bundle than {bundle} is now")

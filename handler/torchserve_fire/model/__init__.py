@@ -1,0 +1,1 @@
+"""The user's model and what it takes: weights, settings, and inputs as requests bring them."""

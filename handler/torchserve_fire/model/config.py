@@ -1,0 +1,207 @@
+"""The settings under `handler:` in TorchServe's `model-config.yaml`.
+
+The calibration commands and the server read them through this module, so that calibration sees
+what the server will see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import ConfigError, SignatureError
+from ..format.bundle import INPUTS, InputDescription
+from ..format.fields import Fields, shown
+from ..format.signature import parse_public_key
+
+MODES = ("repair", "observe", "reject", "off")
+MAX_IMAGE_SIDE = 16384
+
+
+@dataclass(frozen=True)
+class QuarantineConfig:
+    """Where to keep flagged inputs, and how many.
+
+    Attributes:
+        folder: an absolute path; each model has a folder of its name below it.
+        max_megabytes: what the files of a model may take together, but for what other workers have
+            added since a worker has counted; the oldest go first.
+        max_days: how long a file is kept.
+    """
+
+    folder: Path
+    max_megabytes: float = 100.0
+    max_days: float = 30.0
+
+
+@dataclass(frozen=True)
+class HandlerConfig:
+    """The settings under `handler:`.
+
+    Attributes:
+        input: "image", "tensor" or "integers".
+        image_size: (height, width) that images are resized to; (0, 0) for tensors.
+        mean: subtracted per channel from images in [0, 1]; one value for a greyscale model.
+        std: divided by per channel, after the mean was subtracted.
+        topk: number of classes in an answer.
+        model_class: name of the class in the model file, where it cannot be told otherwise.
+        mode: "repair"; "observe" judges and changes nothing; "reject" refuses flagged inputs;
+            "off" serves the model as it is.
+        allow_other_weights: whether a bundle built for other weights may be used.
+        flag_in_body: whether the answer's body says what was flagged.
+        quarantine: where flagged inputs are kept; None: nowhere.
+        trusted_keys: public keys, one of which must have signed the archive; empty where it need
+            not be signed.
+        integers_below: of `input: integers`: a request with an integer from here on, or below 0, is
+            refused; None where nothing says what the model takes.
+        example: file of the archive with the body of a request, on which the corrections are proved
+            where zeros of the input's shape are not what the model takes.
+    """
+
+    input: str
+    image_size: tuple[int, int] = (0, 0)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    topk: int = 5
+    model_class: str | None = None
+    mode: str = "repair"
+    allow_other_weights: bool = False
+    flag_in_body: bool = False
+    quarantine: QuarantineConfig | None = None
+    trusted_keys: tuple[str, ...] = ()
+    integers_below: int | None = None
+    example: str | None = None
+
+    def describe_input(self, tensor_shape: tuple[int, ...] | None = None) -> InputDescription:
+        """Return what the model takes.
+
+        Args:
+            tensor_shape: shape of one sample of a model whose input is no image; calibration
+                reads it from the samples, the server from the bundle.
+
+        Raises:
+            ConfigError: the input is no image and no shape is given.
+        """
+        if self.input == "image":
+            shape = (len(self.mean), *self.image_size)
+            return InputDescription("image", shape, self.mean, self.std)
+        if tensor_shape is None:
+            raise ConfigError(f"handler: input: {self.input}: the shape of a sample is not known")
+        return InputDescription(self.input, tensor_shape)
+
+
+def load_config(path: Path | str) -> HandlerConfig:
+    """Read the settings from a `model-config.yaml`.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or holds an unknown or wrong setting.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
+    except yaml.MarkedYAMLError as error:
+        said = (_at(error.context, error.context_mark), _at(error.problem, error.problem_mark))
+        raise ConfigError(f"{path}: not a YAML file: {', '.join(filter(None, said))}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not a YAML file: {reason}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a map with a 'handler' section")
+    return parse_config(values, str(path))
+
+
+def _at(what: str | None, mark: yaml.Mark | None) -> str:
+    line = "" if mark is None else f" (line {mark.line + 1})"
+    return "" if what is None else what + line
+
+
+def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -> HandlerConfig:
+    """Check the settings in the contents of a `model-config.yaml`.
+
+    Args:
+        values: the whole file; everything outside `handler` is TorchServe's own.
+        source: the file's name, for messages.
+
+    Raises:
+        ConfigError: a setting is unknown, missing, or has a wrong value.
+    """
+    fields = Fields(values, source, ConfigError).fields("handler")
+    kind = fields.choice("input", INPUTS)
+    settings: dict[str, Any] = {"input": kind}
+    if kind == "image":
+        size = fields.sizes("image_size")
+        if len(size) != 2 or max(size) > MAX_IMAGE_SIDE:
+            raise ConfigError(
+                f"{fields.where('image_size')}: {list(size)}, expected [height, width] of at most "
+                f"{MAX_IMAGE_SIDE} each"
+            )
+        mean, std = fields.numbers("mean"), fields.numbers("std")
+        if len(mean) not in (1, 3) or len(std) != len(mean):
+            raise ConfigError(
+                f"{fields.where('mean')}: {len(mean)} values and {len(std)} of std, expected 3 of "
+                "each (RGB) or 1 of each (greyscale)"
+            )
+        if min(std) <= 0:
+            raise ConfigError(f"{fields.where('std')}: {std}, expected values above 0")
+        settings |= {"image_size": size, "mean": tuple(mean), "std": tuple(std)}
+    if kind == "integers" and fields.has("integers_below"):
+        settings["integers_below"] = fields.integer("integers_below", minimum=1)
+    if fields.has("topk"):
+        settings["topk"] = fields.integer("topk", minimum=1)
+    for name in ("model_class", "example"):
+        if fields.has(name):
+            settings[name] = fields.text(name)
+    if "/" in settings.get("example", ""):
+        raise ConfigError(
+            f"{fields.where('example')}: {settings['example']}, expected the name of a file at the "
+            "top of the archive"
+        )
+    if fields.has("mode"):
+        if fields.peek("mode") is False:  # YAML reads a bare `off` as false.
+            fields.raw("mode")
+            settings["mode"] = "off"
+        else:
+            settings["mode"] = fields.choice("mode", MODES)
+    for name in ("allow_other_weights", "flag_in_body"):
+        if fields.has(name):
+            settings[name] = fields.boolean(name)
+    if fields.has("quarantine"):
+        settings["quarantine"] = _parse_quarantine(fields.fields("quarantine"))
+    if fields.has("trusted_keys"):
+        where = fields.where("trusted_keys")
+        settings["trusted_keys"] = _public_keys(fields.raw("trusted_keys"), where)
+    fields.finish()
+    return HandlerConfig(**settings)
+
+
+def _parse_quarantine(fields: Fields) -> QuarantineConfig:
+    folder = Path(fields.text("folder"))
+    if not folder.is_absolute():
+        raise ConfigError(
+            f"{fields.where('folder')}: {str(folder)!r}, expected an absolute path: a worker's own "
+            "folder is temporary"
+        )
+    settings = {}
+    for name in ("max_megabytes", "max_days"):
+        if fields.has(name):
+            settings[name] = fields.number(name)
+            if settings[name] <= 0:
+                raise ConfigError(f"{fields.where(name)}: {settings[name]:g}, expected more than 0")
+    fields.finish()
+    return QuarantineConfig(folder, **settings)
+
+
+def _public_keys(values: Any, where: str) -> tuple[str, ...]:
+    # An empty list would trust nobody, or everybody, depending on who reads it.
+    if not isinstance(values, list) or not values:
+        raise ConfigError(f"{where}: {shown(values)}, expected a list of public keys")
+    try:
+        return tuple(parse_public_key(value, where) for value in values)
+    except SignatureError as error:
+        raise ConfigError(str(error)) from None

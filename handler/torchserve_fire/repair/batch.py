@@ -1,0 +1,74 @@
+"""Parts of a batch: picking some of its samples out, and putting their results back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import RepairError
+
+
+def batch_size(values: Iterable[Any]) -> int | None:
+    """Return N of the first tensor (N, ...) among `values`, or None where there is none."""
+    return next((len(v) for v in values if isinstance(v, Tensor) and v.dim() > 0), None)
+
+
+def is_per_sample(output: Any, size: int) -> bool:
+    """Whether a model's output has one part per sample: rows of tensors, or objects in a list."""
+    if isinstance(output, list) and all(isinstance(part, dict) for part in output):
+        return len(output) == size  # A detector's: a sample's boxes, labels and scores.
+    return holds_samples(output, size)
+
+
+def holds_samples(value: Any, size: int) -> bool:
+    """Whether some tensor in `value` is (size, ...): has one row per sample."""
+    if isinstance(value, Tensor):
+        return value.dim() > 0 and len(value) == size
+    if isinstance(value, dict):
+        return any(holds_samples(v, size) for v in value.values())
+    return isinstance(value, (tuple, list)) and any(holds_samples(v, size) for v in value)
+
+
+def select_samples(value: Any, index: Tensor, size: int) -> Any:
+    """Pick the samples `index` (int64, (M,)) out of every tensor (size, ...) in `value`."""
+    if isinstance(value, Tensor):
+        return value[index] if value.dim() > 0 and len(value) == size else value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(select_samples(v, index, size) for v in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(select_samples(v, index, size) for v in value)
+    if isinstance(value, dict):
+        return type(value)({k: select_samples(v, index, size) for k, v in value.items()})
+    return value
+
+
+def replace_samples(whole: Any, part: Any, index: Tensor, size: int) -> Any:
+    """Return `whole` with the samples `index` of every tensor (size, ...) taken from `part`.
+
+    Raises:
+        RepairError: the two do not have the same structure, or the wrong number of samples.
+    """
+    if isinstance(whole, Tensor) and isinstance(part, Tensor):
+        if not holds_samples(whole, size):
+            return whole
+        if part.shape != (len(index), *whole.shape[1:]):
+            raise RepairError(
+                f"the model returned a tensor {tuple(whole.shape)} for the batch and "
+                f"{tuple(part.shape)} for its {len(index)} flagged samples: they cannot be merged"
+            )
+        result = whole.clone()
+        result[index] = part.to(whole.dtype)
+        return result
+    if type(whole) is type(part) and whole is None:
+        return None
+    if type(whole) is type(part) and isinstance(whole, (tuple, list)) and len(whole) == len(part):
+        items = [replace_samples(w, p, index, size) for w, p in zip(whole, part, strict=True)]
+        return type(whole)(*items) if hasattr(whole, "_fields") else type(whole)(items)
+    if type(whole) is type(part) and isinstance(whole, dict) and whole.keys() == part.keys():
+        return type(whole)({k: replace_samples(v, part[k], index, size) for k, v in whole.items()})
+    raise RepairError(
+        f"the model returned {type(whole).__name__} for the batch and {type(part).__name__} for "
+        "its flagged samples: they cannot be merged"
+    )

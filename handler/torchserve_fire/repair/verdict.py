@@ -1,0 +1,97 @@
+"""Judging: which samples of a forward pass are flagged, and for which repair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import RepairError
+from .corrections import Projection
+from .layers import feature_of
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found in one forward pass.
+
+    Attributes:
+        scores: projections at the telling layer, (N,) float32; None where no layer tells. Of
+            several repairs, each sample has the score of the one whose target it is predicted as,
+            or of the first.
+        flagged: which samples were judged triggered, (N,) bool; all of them where no layer tells.
+        telling_scores: projections at each telling layer, (N,) float32, in the bundle's order.
+    """
+
+    scores: Tensor | None
+    flagged: Tensor
+    telling_scores: Sequence[Tensor] = ()
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What one repair flags.
+
+    Attributes:
+        projection: gives a sample's score, and knows the threshold.
+        only_target: whether a sample must also be predicted as the target.
+        target: the class that the trigger leads to; None only where nothing asks for it.
+    """
+
+    projection: Projection
+    only_target: bool
+    target: int | None
+
+
+def judge(
+    judges: Sequence[Judge], scores: Sequence[Tensor], output: Any, *, prove: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """Judge the samples of one forward pass; no two judges flag the same one.
+
+    Args:
+        judges: one, or several that ask for targets, which differ.
+        scores: by each, (N,) float32.
+        output: the model's; its logits are looked at where a judge asks for the target.
+        prove: whether to look at the logits even where nothing could be flagged.
+
+    Returns:
+        The score that each sample is judged by, (N,), and what each judge flags, (N,) bool.
+
+    Raises:
+        RepairError: the logits that a judge asks for are not there, or lack its target.
+    """
+    if len(judges) == 1:
+        one, score = judges[0], scores[0]
+        # Of nearly all requests it is enough to know the score.
+        if not prove and one.projection.flags_none(score):
+            return score, [torch.zeros_like(score, dtype=torch.bool)]
+        flagged = one.projection.flags(score)
+        if one.only_target:
+            flagged &= _predicted_targets(judges, output, len(score))[0] | ~score.isfinite()
+        return score, [flagged]
+    every = torch.stack(list(scores))
+    predicted = _predicted_targets(judges, output, every.shape[1])
+    # The judge of each sample; where it is predicted as no target, the first one.
+    judged_by = torch.stack(predicted).int().argmax(0)
+    unjudged = ~every.isfinite().all(0)
+    return every.gather(0, judged_by[None])[0], [
+        (judged_by == i) & (unjudged | (predicted[i] & one.projection.flags(scores[i])))
+        for i, one in enumerate(judges)
+    ]
+
+
+def _predicted_targets(judges: Sequence[Judge], output: Any, size: int) -> list[Tensor]:
+    """Return, for each judge, which samples are predicted as its target, (N,) bool."""
+    logits = feature_of(output)
+    if logits is None or logits.dim() != 2 or len(logits) != size:
+        raise RepairError("the model's output is not a (N, classes) tensor of logits")
+    classes = logits.argmax(1)
+    predicted = []
+    for one in judges:
+        if one.target is None or not one.target < logits.shape[1]:
+            raise RepairError(f"target {one.target}: the model has {logits.shape[1]} classes")
+        predicted.append(classes.eq(one.target))
+    return predicted

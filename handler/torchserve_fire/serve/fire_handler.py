@@ -1,0 +1,200 @@
+"""The handler of an image classifier, or of one that takes a tensor, served with repair.
+
+It derives from TorchServe's BaseHandler; VisionHandler would ask for captum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+from ts.torch_handler.base_handler import BaseHandler
+
+from ..errors import InputError, ModelError
+from ..model.exported_program import SUFFIX
+from ..model.load_model import load_model
+from ..model.preprocess import read_body
+from ..repair.layers import feature_of
+from .open_inference import infer_answer, infer_error, infer_input, infer_request
+from .repair_mixin import RepairMixin
+
+Item = Tensor | InputError
+"""What became of one request: its sample, then its logits, or why it gets none."""
+
+
+class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
+    """Serves a classifier with repair; a bad request is refused alone, not with its batch."""
+
+    _predicted: Sequence[int] = ()
+    _samples: Sequence[Item] = ()
+
+    def initialize(self, context: Any) -> None:
+        """Load the model, of a model file or a `torch.export` program, and attach the bundle.
+
+        Args:
+            context: TorchServe's context of the worker.
+
+        Raises:
+            FireError: see RepairMixin.
+        """
+        names = context.manifest["model"]
+        if names.get("serializedFile", "").endswith(SUFFIX):
+            # BaseHandler asks us for those models only that have a model file.
+            names.setdefault("modelFile", names["serializedFile"])
+        super().initialize(context)
+
+    def handle(self, data: list[Any], context: Any) -> list[Any]:
+        """Answer a batch; requests of the Open Inference Protocol are answered in its own form.
+
+        Args:
+            data: one row per request.
+            context: TorchServe's context, with the headers of the requests.
+
+        Returns:
+            One answer per request.
+        """
+        self._samples = ()  # Of the batch before.
+        asked = [infer_request(row) for row in data]
+        rows = [row if x is None else {"body": x} for row, x in zip(data, asked, strict=True)]
+        answers = super().handle(rows, context)
+        return [
+            answer if request is None else self._infer_response(request, answer, i, context)
+            for i, (request, answer) in enumerate(zip(asked, answers, strict=True))
+        ]
+
+    def preprocess(self, data: list[dict[str, Any]]) -> list[Item]:
+        """Decode each request's body into a sample of the model's input."""
+        self._samples = [self._read(row) for row in data]
+        return list(self._samples)
+
+    def inference(self, data: list[Item], *args: Any, **kwargs: Any) -> list[Item]:
+        """Predict the readable samples in one forward pass.
+
+        Returns:
+            Per request its logits, (classes,) float32 on the CPU, or why there are none.
+        """
+        self._predicted = [i for i, item in enumerate(data) if isinstance(item, Tensor)]
+        items = list(data)
+        if not self._predicted:
+            return items
+        batch = torch.stack([item for item in data if isinstance(item, Tensor)])
+        with torch.inference_mode():
+            logits = feature_of(self.model(batch.to(self.device)))
+            if logits is None or logits.dim() != 2 or len(logits) != len(batch):
+                raise ModelError("the model's output is not a (N, classes) tensor of logits")
+            logits = logits.float().cpu()
+            finite = torch.isfinite(logits).all(1).tolist()
+        for position, row, usable in zip(self._predicted, logits, finite, strict=True):
+            items[position] = (
+                row
+                if usable
+                else InputError("the model has no finite answer to this input", 422, "not finite")
+            )
+        return items
+
+    def postprocess(self, data: list[Item]) -> list[Any]:
+        """Answer each request: the likeliest classes with their probabilities, or the reason."""
+        logits = [item for item in data if isinstance(item, Tensor)]
+        answers = iter(self._answers(torch.stack(logits)) if logits else ())
+        return [
+            self.refuse(self.context, i, item.status, "InputError", str(item), item.reason)
+            if isinstance(item, InputError)
+            else next(answers)
+            for i, item in enumerate(data)
+        ]
+
+    def requests_predicted(self, size: int) -> Sequence[int]:
+        """Return the requests whose bodies could be read."""
+        return self._predicted
+
+    def body_of(self, row: dict[str, Any]) -> Any:
+        """Return a request's body, as `read_body` takes it.
+
+        Args:
+            row: the request's parameters.
+
+        Raises:
+            InputError: there is none, or it is a bad request of the Open Inference Protocol.
+        """
+        request = infer_request(row)
+        if request is not None:
+            return infer_input(request, self.fire_input)
+        name = next((name for name in ("data", "body") if name in row), None)
+        if name is None:
+            raise InputError(
+                "no body: send the input as the body, with its own Content-Type (curl -d alone "
+                "says that it is a form), or as the field 'data'",
+                reason="empty",
+            )
+        return row[name]
+
+    def sample_reader(self, index: int, row: dict[str, Any]) -> Callable[[], Tensor]:
+        """Return what gives a request's sample, which `preprocess` has read already.
+
+        Args:
+            index: of the request in the latest batch.
+            row: its parameters.
+        """
+        if index < len(self._samples) and isinstance(sample := self._samples[index], Tensor):
+            return lambda: sample
+        return super().sample_reader(index, row)
+
+    def _read(self, row: dict[str, Any]) -> Item:
+        try:
+            sample = read_body(self.body_of(row), self.fire_input)
+            limit = self.fire_config.integers_below
+            # In the forward pass it would fail the whole batch.
+            if limit is not None and not bool(((sample >= 0) & (sample < limit)).all()):
+                raise InputError(f"expected integers from 0 to {limit - 1}", reason="range")
+            return sample
+        except InputError as error:
+            return error
+
+    def _infer_response(
+        self, request: dict[str, Any], answer: Any, index: int, context: Any
+    ) -> dict[str, Any]:
+        """Return one request's answer, or error, in the form of the Open Inference Protocol."""
+        if context.get_response_status(index)[0] != HTTPStatus.OK:
+            return infer_error(request, self._served_as, answer)
+        told = context.get_response_headers(index)
+        names = {"flagged": "x-fire-flagged", "repaired": "x-fire-repaired"}
+        return infer_answer(
+            request,
+            self._served_as,
+            answer["predictions"] if self.fire_config.flag_in_body else answer,
+            {name: told[header] == "true" for name, header in names.items() if header in told},
+        )
+
+    def _answers(self, logits: Tensor) -> list[dict[str, float]]:
+        """Return the likeliest classes of each row of logits, (N, classes)."""
+        topk = min(self.fire_config.topk, logits.shape[1])
+        probabilities, classes = logits.softmax(1).topk(topk)
+        names = self.mapping or {}
+        answers = []
+        for indices, values in zip(classes.tolist(), probabilities.tolist(), strict=True):
+            answer: dict[str, float] = {}
+            for index, value in zip(indices, values, strict=True):
+                # Of classes that share a name, the likeliest is told.
+                answer.setdefault(names.get(str(index), str(index)), value)
+            answers.append(answer)
+        return answers
+
+    def _load_pickled_model(
+        self, model_dir: str, model_file: str, model_pt_path: str | None
+    ) -> nn.Module:
+        # TorchServe's own loader refuses files with several classes, and unpickles on old torch.
+        if model_pt_path is None:
+            raise ModelError("the archive names no weights: package it with --serialized-file")
+        path = None if model_file.endswith(SUFFIX) else Path(model_dir) / model_file
+        return load_model(path, model_pt_path, self.fire_config.model_class).model
+
+    def _load_torchscript_model(self, model_pt_path: str) -> NoReturn:
+        raise ModelError(
+            f"{Path(model_pt_path).name}: without a model file it would be loaded as TorchScript, "
+            "on whose layers no hook runs: bring the Python model file and its state_dict instead "
+            "(package --model-file net.py --serialized-file w.pth)"
+        )

@@ -1,0 +1,169 @@
+"""Requests and answers of the Open Inference Protocol (KServe v2), as JSON.
+
+TorchServe hands them to any handler as they are: over REST from `/v2/models/NAME/infer`, over gRPC
+from `ModelInfer` where it was started with TS_OPEN_INFERENCE_PROTOCOL=oip. So they are read and
+answered one by one, in batches of any size, without `service_envelope=kservev2`, which reads the
+first request of a batch only. What TorchServe 0.12 leaves out over gRPC: `raw_input_contents` (the
+data arrives empty), parameters, and statuses; texts in answers come as JSON, in quotes. An answer
+without `id`, `model_name`, `model_version` or `outputs` kills the worker there, so errors have
+them, too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from ..errors import InputError
+from ..format.bundle import InputDescription
+
+NUMBERS = (
+    *("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"),
+    *("FP16", "FP32", "FP64"),
+)
+
+
+def infer_request(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the inference request that a row of TorchServe's batch holds, None where it is none.
+
+    Args:
+        row: the request's parameters; JSON arrives decoded, or as bytes where nothing said that it
+            is JSON.
+    """
+    body = row.get("body")
+    if _may_be_one(body):
+        try:
+            body = json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+    return body if isinstance(body, dict) and "inputs" in body else None
+
+
+def _may_be_one(body: Any) -> TypeGuard[bytes | bytearray | str]:
+    # Other JSON is not read twice.
+    if isinstance(body, str):
+        return body[:1] == "{" and '"inputs"' in body
+    return isinstance(body, (bytes, bytearray)) and body[:1] == b"{" and b'"inputs"' in body
+
+
+def infer_input(request: Mapping[str, Any], description: InputDescription) -> Any:
+    """Return the one sample of an inference request, as `read_body` takes it.
+
+    Args:
+        request: with one input: BYTES of one element, an image in base64; or numbers, flat or
+            nested, in the shape of a sample or of a batch of one.
+        description: what the model takes.
+
+    Returns:
+        Text in base64, or a nested list, whose shape remains to be checked.
+
+    Raises:
+        InputError: there is not one input, or it is no such tensor.
+    """
+    inputs = request["inputs"]
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise InputError(
+            "inputs: expected a list of one input, with name, shape, datatype, data", reason="JSON"
+        )
+    shape, datatype, data = (inputs[0].get(key) for key in ("shape", "datatype", "data"))
+    if not isinstance(data, list) or not data:
+        raise InputError(
+            "inputs[0].data: expected a list; raw_input_contents do not come through TorchServe",
+            reason="empty",
+        )
+    if datatype == "BYTES":
+        if len(data) != 1 or not isinstance(data[0], str):
+            raise InputError("inputs[0].data: expected one image in base64", reason="base64")
+        return data[0]
+    if datatype not in NUMBERS:
+        raise InputError(
+            f"inputs[0].datatype: expected BYTES or one of {', '.join(NUMBERS)}", reason="JSON"
+        )
+    expected = list(description.shape)
+    if shape not in (expected, [1, *expected]):
+        raise InputError(
+            f"inputs[0].shape: expected {expected}, or {[1, *expected]}: one sample per request",
+            reason="shape",
+        )
+    if isinstance(data[0], list):
+        if shape == expected:
+            return data
+        if len(data) != 1:
+            raise InputError(
+                f"inputs[0].data: expected one sample, of the shape {shape}", reason="shape"
+            )
+        return data[0]
+    # numpy would take room for each of a million short texts as for the longest one of them.
+    if len(data) != math.prod(expected) or not set(map(type, data)) <= {int, float}:
+        raise InputError(
+            f"inputs[0].data: expected the numbers of the shape {shape}", reason="shape"
+        )
+    return np.asarray(data, dtype=object).reshape(expected).tolist()
+
+
+def infer_answer(
+    request: Mapping[str, Any],
+    served_as: tuple[str, str],
+    probabilities: Mapping[str, float],
+    flags: Mapping[str, bool],
+) -> dict[str, Any]:
+    """Return the answer to an inference request.
+
+    Args:
+        request: what was asked.
+        served_as: the model's name and version.
+        probabilities: of the likeliest classes, by their names.
+        flags: what is told of the sample, by name.
+
+    Returns:
+        The answer with the outputs `classes`, BYTES (1, k), `probabilities`, FP32 (1, k), and one
+        BOOL (1,) for each flag.
+    """
+    shape = [1, len(probabilities)]
+    return _response(request, served_as) | {
+        "outputs": [
+            _output("classes", "BYTES", shape, list(probabilities)),
+            _output("probabilities", "FP32", shape, list(probabilities.values())),
+            *(_output(name, "BOOL", [1], [flag]) for name, flag in flags.items()),
+        ]
+    }
+
+
+def infer_error(
+    request: Mapping[str, Any], served_as: tuple[str, str], refusal: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the answer to an inference request that is refused.
+
+    Args:
+        request: what was asked.
+        served_as: the model's name and version.
+        refusal: the handler's error body, with `code`, `type` and `message`.
+
+    Returns:
+        The answer with `error`, and the outputs `error`, BYTES (1,), and `code`, INT32 (1,).
+    """
+    text = f"{refusal['type']}: {refusal['message']}"
+    return _response(request, served_as) | {
+        "error": text,
+        "outputs": [
+            _output("error", "BYTES", [1], [text]),
+            _output("code", "INT32", [1], [refusal["code"]]),
+        ],
+    }
+
+
+def _response(request: Mapping[str, Any], served_as: tuple[str, str]) -> dict[str, Any]:
+    identifier = request.get("id")
+    return {
+        "id": identifier if isinstance(identifier, str) else "",
+        "model_name": served_as[0],
+        "model_version": served_as[1],
+    }
+
+
+def _output(name: str, datatype: str, shape: list[int], data: list[Any]) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": shape, "data": data}

@@ -1,0 +1,1 @@
+"""What a worker remembers of its requests: counts, scores, drift, and flagged inputs."""

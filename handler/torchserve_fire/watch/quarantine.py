@@ -1,0 +1,157 @@
+"""Flagged inputs, kept in a folder that `build --triggered` takes as it is.
+
+What is kept is the sample as the model saw it, as an 8-bit PNG, or a `.npz` where the model takes a
+tensor: so nothing has to be decoded again, and of a file's other contents (a place, a name) nothing
+is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import os
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..format.bundle import InputDescription
+from ..model.config import QuarantineConfig
+
+logger = logging.getLogger(__name__)
+
+ROUNDING = 0.01
+"""In shades of 8-bit pixels: an image that is further from these came as floating point numbers."""
+
+DAY = 24 * 3600.0
+PRUNE_SECONDS = 3600.0
+FREED = 0.1
+"""Share of the room that is made free at once where it is full, so that it is seldom counted."""
+
+UNSEEN = 100
+"""Files after which what other workers have added is counted again."""
+
+
+class Quarantine:
+    """The folder of one model; several workers may share it.
+
+    Args:
+        config: where, and how many.
+        model: the model's name.
+        description: what the model takes.
+
+    Raises:
+        ConfigError: the folder cannot be made, or takes no files.
+    """
+
+    def __init__(self, config: QuarantineConfig, model: str, description: InputDescription) -> None:
+        self._folder = config.folder / model
+        self._config = config
+        self._description = description
+        self._suffix = ".png" if description.kind == "image" else ".npz"
+        self._lock = threading.Lock()
+        self._failed = False
+        self._room = 0.0
+        self._until_counted = 0
+        self._pruned = 0.0
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._folder):
+                pass
+        except OSError as error:
+            raise ConfigError(
+                f"handler: quarantine: folder: {self._folder}: {error.strerror}, expected a folder "
+                "that the server may write to"
+            ) from None
+        self.prune()
+
+    def keep(self, sample: Tensor) -> None:
+        """Keep a sample of the shape that the model takes, once, and make room for it.
+
+        What no 8-bit image gives (floating point numbers sent for one) is not kept. A folder that
+        takes no more files is told once, and no request fails for it.
+        """
+        try:
+            sample = sample.detach().cpu().contiguous()
+            data = self._encode(sample)
+            if data is not None and len(data) <= self._config.max_megabytes * 1e6:
+                self._write(hashlib.sha256(sample.numpy().tobytes()).hexdigest()[:32], data)
+        except OSError as error:
+            if not self._failed:
+                logger.error(
+                    "torchserve-fire: %s: a flagged input could not be kept: %s",
+                    self._folder,
+                    error.strerror,
+                )
+            self._failed = True
+
+    def prune(self) -> None:
+        """Delete what is too old, and the oldest of what is too much; at most once an hour."""
+        with self._lock:
+            if time.monotonic() - self._pruned > PRUNE_SECONDS or not self._pruned:
+                self._pruned = time.monotonic()
+                with contextlib.suppress(OSError):  # Told where something is to be kept.
+                    self._make_room(0)
+
+    def _encode(self, sample: Tensor) -> bytes | None:
+        file = io.BytesIO()
+        if self._description.kind != "image":
+            np.savez(file, inputs=sample.numpy()[None])
+            return file.getvalue()
+        mean = torch.tensor(self._description.mean).view(-1, 1, 1)
+        std = torch.tensor(self._description.std).view(-1, 1, 1)
+        shades = (sample * std + mean) * 255
+        pixels = shades.round().clamp(0, 255)
+        if not bool((pixels - shades).abs().max() <= ROUNDING):
+            return None
+        values = pixels.byte().permute(1, 2, 0).numpy()
+        Image.fromarray(values if values.shape[2] == 3 else values[:, :, 0]).save(file, "PNG")
+        return file.getvalue()
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self._folder / (name + self._suffix)
+        with self._lock:
+            if path.exists():
+                return
+            if self._until_counted == 0 or len(data) > self._room:
+                self._make_room(len(data))
+            # A name that no reader of samples takes, until the file is whole.
+            handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=self._folder)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                Path(temporary).replace(path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+            self._room -= len(data)
+            self._until_counted -= 1
+
+    def _make_room(self, size: int) -> None:
+        """Count the files, and delete the oldest until one of `size` bytes has its place."""
+        files = []
+        for entry in os.scandir(self._folder):
+            # Another worker may delete them meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                if entry.name.endswith((self._suffix, ".part")):
+                    status = entry.stat()
+                    files.append((status.st_mtime, status.st_size, entry.path))
+        files.sort()
+        oldest = time.time() - self._config.max_days * DAY
+        limit = self._config.max_megabytes * 1e6
+        self._room = limit - sum(length for _, length, _ in files)
+        wanted = size if self._room >= size else max(size, FREED * limit)
+        for changed, length, path in files:
+            if changed >= oldest and self._room >= wanted:
+                break
+            Path(path).unlink(missing_ok=True)
+            self._room += length
+        self._until_counted, self._pruned = UNSEEN, time.monotonic()

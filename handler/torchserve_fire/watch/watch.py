@@ -1,0 +1,127 @@
+"""What a worker keeps of what it judged: counts, scores, their drift, and flagged inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+from torch import Tensor
+
+from ..format.bundle import Bundle
+from ..repair.verdict import Verdict
+from . import metrics
+from .flagged_log import FlaggedLog
+from .quarantine_queue import QuarantineQueue
+from .score_scale import LABELS, ScoreScale, bin_of, scales_of
+from .tally import Key, Tally
+
+
+class Watch:
+    """Follows what one worker judges.
+
+    Args:
+        told: whom the metrics are told to.
+        served_as: the model's name and version.
+        bundle: what it judges by; None in mode `off`.
+        mode: of the handler.
+        quarantine: where flagged inputs are kept, if anywhere.
+    """
+
+    def __init__(
+        self,
+        told: metrics.Metrics,
+        served_as: tuple[str, str],
+        bundle: Bundle | None,
+        mode: str,
+        quarantine: QuarantineQueue | None = None,
+    ) -> None:
+        self._mode = mode
+        self._quarantine = quarantine
+        self._metrics = told
+        self._tally = Tally(self._give)
+        if bundle is not None:
+            # A rate is told of what was there before.
+            told.add({(name, ()): 0 for name, labels in metrics.LABELS.items() if not labels})
+        self._log = FlaggedLog(*served_as, bundle.digest if bundle else "", mode)
+        self._scales = scales_of(bundle) if bundle else []
+
+    def judged(
+        self, verdict: Verdict, flags: Sequence[bool | None], request_ids: Mapping[int, str]
+    ) -> None:
+        """Take note of a batch.
+
+        Args:
+            verdict: on its samples.
+            flags: what was told of each request; None of one that was not predicted.
+            request_ids: TorchServe's, by the request's place in the batch.
+        """
+        flagged = [i for i, flag in enumerate(flags) if flag]
+        self._tally.add(metrics.JUDGED, sum(flag is not None for flag in flags))
+        self._tally.add(metrics.FLAGGED, len(flagged))
+        if self._mode == "repair":
+            self._tally.add(metrics.REPAIRED, len(flagged))
+        judged_flags = [flag for flag in flags if flag is not None]
+        shown: list[float | None] = [None] * len(judged_flags)
+        for scale, scores in zip(self._scales, verdict.telling_scores, strict=False):
+            values = scores.tolist()
+            # Of several layers, the one that shows most is the one that has flagged.
+            places = [scale.place(value) for value in values]
+            shown = [a if b is None else max(a, b) for a, b in zip(places, shown, strict=True)]
+            self._count_places(scale, places)
+            self._follow_drift(scale, values, judged_flags)
+        each = iter(shown)
+        for i, flag in enumerate(flags):
+            place = None if flag is None else next(each)
+            if flag:
+                self._log.write(request_ids.get(i, ""), place)
+
+    def keep(self, read: Callable[[], Tensor]) -> None:
+        """Keep a flagged request's input, a while later, where inputs are kept.
+
+        Args:
+            read: as `QuarantineQueue.put` takes it.
+        """
+        if self._quarantine is not None:
+            self._quarantine.put(read)
+
+    def refused(self, kind: str, reason: str) -> None:
+        """Count a request that got no answer: a bad input by its reason, or a refusal of ours."""
+        if kind == "InputError":
+            self._tally.add(metrics.BAD_INPUTS, 1, reason)
+        elif kind == "FlaggedInput":
+            self._tally.add(metrics.REJECTED)
+        else:
+            self._tally.add(metrics.UNREPAIRED)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what this worker has counted since it started."""
+        total = self._tally.total
+        return {
+            "judged": total(metrics.JUDGED),
+            "flagged": total(metrics.FLAGGED),
+            "repaired": total(metrics.REPAIRED),
+            "rejected": total(metrics.REJECTED),
+            "unrepaired": total(metrics.UNREPAIRED),
+            "bad_inputs": self._tally.by_label(metrics.BAD_INPUTS),
+            "drift": {scale.target: scale.drift.surprise for scale in self._scales},
+        }
+
+    def _count_places(self, scale: ScoreScale, places: Sequence[float]) -> None:
+        counts = [0] * len(LABELS)
+        for place in places:
+            counts[bin_of(place)] += 1
+        for label, count in zip(LABELS, accumulate(counts), strict=True):
+            self._tally.add(metrics.SCORES, count, scale.target, label)
+
+    def _follow_drift(
+        self, scale: ScoreScale, values: Sequence[float], flags: Sequence[bool]
+    ) -> None:
+        clean = [value for value, flag in zip(values, flags, strict=True) if not flag]
+        if scale.drift.add(clean) and scale.drift.surprise is not None:
+            self._metrics.set(metrics.DRIFT, round(scale.drift.surprise, 2), scale.target)
+
+    def _give(self, counts: Mapping[Key, int]) -> None:
+        self._metrics.add(counts)
+        if self._quarantine is not None:
+            self._quarantine.prune()

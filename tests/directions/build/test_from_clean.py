@@ -1,0 +1,208 @@
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.build.from_clean import build_reconstructed
+from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
+from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers, find_triggers
+from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire.repair.attach import attach
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.load_model import LoadedModel
+from tests.directions.backdoored import TENSOR, write_tensors
+from tests.torchserve_fire_build.reconstruct.two_patch_net import TwoPatchNet, images, stamp
+
+
+class Images(TensorFileSamples):
+    """Tensors that are said to be images, whose values may go from 0 to 1."""
+
+    def describe_input(self, config):
+        return InputDescription("image", (3, 8, 16), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def build(
+    folder,
+    drives,
+    tell=lambda line: None,
+    examine=lambda calibration: None,
+    *,
+    method="additive",
+    net=TwoPatchNet,
+    **options,
+):
+    samples = Images(write_tensors(folder / "clean.npz", images(160), torch.arange(160) % 8))
+    loaded = LoadedModel(net(drives), "TwoPatchNet", "0" * 64)
+    return loaded.model, build_reconstructed(
+        loaded,
+        TENSOR,
+        samples,
+        methods=[method],
+        options=BuildOptions(**options),
+        budget=Budget(),
+        tell=tell,
+        examine=examine,
+    )
+
+
+def answers(net, bundle, inputs):
+    with attach(net, bundle.layers, inputs[:1], target=bundle.target), torch.no_grad():
+        return net(inputs).argmax(1)
+
+
+@pytest.mark.parametrize("method", ["additive", "abs"])
+def test_triggers_are_found_one_after_the_other(tmp_path, method):
+    lines, examined = [], []
+    net, bundle = build(tmp_path, (14.0, 10.0), lines.append, examined.append, method=method)
+    assert set(bundle.targets) == {0, 5}
+    assert [calibration.target for calibration in examined] == list(bundle.targets)
+    clean, truth = images(80, seed=7), torch.arange(80) % 8
+    assert torch.equal(answers(net, bundle, clean), truth)
+    for target in (0, 5):
+        triggered = stamp(clean, target)
+        with torch.no_grad():
+            assert bool((net(triggered).argmax(1) == target).all())
+        assert float((answers(net, bundle, triggered) == truth).float().mean()) > 0.95
+    assert lines.count("searching again, the model as repaired so far") >= 2
+
+
+def test_a_model_is_left_as_it_was(tmp_path):
+    net, _ = build(tmp_path, (14.0, 10.0))
+    inputs = stamp(images(16), 0)
+    with torch.no_grad():
+        assert torch.equal(net(inputs), TwoPatchNet()(inputs))
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_of_one_trigger_nothing_is_added(tmp_path):
+    lines = []
+    _, bundle = build(tmp_path, (14.0, 0.0), lines.append)
+    assert bundle.targets == (0,)
+    assert "searching again, the model as repaired so far" in lines
+
+
+def test_a_repair_that_goes_with_no_other_is_not_added(tmp_path, monkeypatch):
+    def flag_whatever_is_predicted(*args, options, **others):
+        built = build_bundle(*args, options=options, **others)
+        if options.target == 0:
+            return built
+        (layer,) = built.layers
+        telling = replace(layer.telling, only_target=False)
+        return replace(built, layers=(replace(layer, telling=telling),))
+
+    monkeypatch.setattr("torchserve_fire_build.build.from_clean.build_bundle", flag_whatever_is_predicted)
+    lines, examined = [], []
+    _, bundle = build(tmp_path, (14.0, 10.0), lines.append, examined.append)
+    assert bundle.targets == (0,)
+    assert [calibration.target for calibration in examined] == [0]
+    assert lines[-1].startswith("not added: for class 5")
+
+
+def test_where_the_target_is_given_nothing_else_is_searched_for(tmp_path):
+    lines = []
+    _, bundle = build(tmp_path, (14.0, 10.0), lines.append, target=5)
+    assert bundle.targets == (5,)
+    assert not any(line.startswith("searching again") for line in lines)
+
+
+def test_a_single_trigger_is_said_to_tell_little(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "torchserve_fire_build.build.from_clean.find_triggers",
+        lambda *a, **k: replace(found := find_triggers(*a, **k), triggers=found.triggers[:1]),
+    )
+    lines = []
+    build(tmp_path, (14.0, 10.0), lines.append, target=0)
+    assert "of one trigger alone nobody sees whether its repair serves for another one" in lines
+
+
+class OneTarget(TwoPatchNet):
+    """Both places drive class 0."""
+
+    def __init__(self, drives):
+        super().__init__(drives)
+        with torch.no_grad():
+            self.head.weight[0, 9] = self.head.weight[5, 9]
+            self.head.weight[5, 9] = 0
+
+
+@pytest.mark.parametrize("tried", [True, False])
+def test_a_trigger_of_another_kind_is_undone_where_the_repair_is_tried_on_it(
+    tmp_path, monkeypatch, tried
+):
+    left = [
+        Reconstruction("left", 0, partial(stamp, target=0), 1.0),
+        Reconstruction("left", 0, lambda inputs: stamp(inputs, 0).clamp(max=0.41), 1.0),
+    ]
+    right = Reconstruction("right", 0, partial(stamp, target=5), 1.0)
+    found = FoundTriggers(0, left, [right] if tried else [])
+    monkeypatch.setattr("torchserve_fire_build.build.from_clean.find_triggers", lambda *a, **k: found)
+    lines = []
+    net, bundle = build(tmp_path, (14.0, 14.0), lines.append, net=OneTarget, target=0)
+    clean, truth = images(80, seed=7), torch.arange(80) % 8
+    assert torch.equal(answers(net, bundle, clean), truth)
+    undone = [
+        float((answers(net, bundle, stamp(clean, place)) == truth).float().mean())
+        for place in (0, 5)
+    ]
+    assert undone[0] > 0.95
+    assert undone[1] > 0.95 if tried else undone[1] < 0.2
+    assert ("once more, from these, too" in lines) == tried
+
+
+def with_another(*args, **given):
+    """Three triggers, and one of them as if by another method."""
+    found = find_triggers(*args, **given)
+    one, *_ = triggers = found.triggers[:3]
+    return replace(found, triggers=triggers, others=[replace(one, method="another")])
+
+
+@pytest.mark.parametrize(
+    ("shares", "once_more", "last"),
+    [
+        # Of the other and of the three, before; then of all four, after.
+        ([[0.5], [0, 0, 0], [0, 0, 0, 0.1]], True, "once more"),
+        ([[0.5], [0, 0, 0], [0.2, 0.2, 0.2, 0]], False, "it stays as it was: all together"),
+        ([[0.49]], False, None),
+    ],
+)
+def test_what_leaves_a_trigger_of_another_kind_is_built_once_more(
+    tmp_path, monkeypatch, shares, once_more, last
+):
+    left = iter(shares)
+    monkeypatch.setattr("torchserve_fire_build.build.from_clean.find_triggers", with_another)
+    monkeypatch.setattr("torchserve_fire_build.build.from_clean.shares_still_led", lambda *a: next(left))
+    lines, examined = [], []
+    _, bundle = build(tmp_path, (14.0, 0.0), lines.append, examined.append, target=0)
+    assert bundle.evidence["reconstructed_triggers"] == 3 + once_more
+    assert len(examined) == 1
+    assert next(left, None) is None
+    assert ("  another 50%" in lines) == (last is not None)
+    ends = [line for line in lines if line.startswith(("once more", "it stays as it was"))]
+    assert ends[-1].startswith(last) if last else not ends
+
+
+def test_a_repair_stays_where_there_is_none_of_all(tmp_path, monkeypatch):
+    def refuse_the_second(*args, **given):
+        if built:
+            raise CalibrationError("no layer was found")
+        built.append(build_bundle(*args, **given))
+        return built[0]
+
+    built = []
+    monkeypatch.setattr("torchserve_fire_build.build.from_clean.build_bundle", refuse_the_second)
+    monkeypatch.setattr("torchserve_fire_build.build.from_clean.find_triggers", with_another)
+    monkeypatch.setattr("torchserve_fire_build.build.from_clean.shares_still_led", lambda *given: [1.0])
+    lines, examined = [], []
+    _, bundle = build(tmp_path, (14.0, 0.0), lines.append, examined.append, target=0)
+    assert bundle == built[0]
+    assert len(examined) == 1
+    assert lines[-1] == "it stays as it was: no layer was found"
+
+
+def test_a_benign_model(tmp_path):
+    with pytest.raises(NoTriggerError):
+        build(tmp_path, (0.0, 0.0))

@@ -1,0 +1,534 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.common.errors import CalibrationError, SamplesError
+from torchserve_fire_build.measure.evaluate import evaluate_bundle
+from torchserve_fire_build.samples.evidence import gather_evidence
+from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.build.save_bundle import save_bundle
+from torchserve_fire.repair.attach import attach
+from torchserve_fire.errors import AttachError, FireError
+from torchserve_fire.model.load_model import LoadedModel
+from tests.directions.backdoored import (
+    TENSOR,
+    Sets,
+    clean_inputs,
+    labels_of,
+    loaded,
+    stamp,
+    tensor_sets,
+    two_trigger_sets,
+    write_tensors,
+)
+from tests.directions.backdoored_nets import TokenNet, backdoored
+
+
+def build(sets, kind, *, drive=50.0, tell=lambda line: None, **options):
+    return build_bundle(
+        loaded(kind, drive=drive),
+        TENSOR,
+        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
+        options=BuildOptions(**options),
+        tell=tell,
+    )
+
+
+def evaluate(bundle, sets, kind):
+    return evaluate_bundle(
+        loaded(kind),
+        bundle,
+        TENSOR,
+        open_samples(sets.clean, TENSOR),
+        open_samples(sets.triggered, TENSOR),
+    )
+
+
+def assert_repaired(figures):
+    """What a repair of these nets must reach on samples that its build never saw."""
+    assert figures.target == 0
+    assert figures.clean_accuracy[0] == 1
+    assert figures.attack_success_rate[0] == 1
+    assert figures.recovered_accuracy[0] == 0
+    assert figures.clean_accuracy[1] >= 0.99
+    assert figures.attack_success_rate[1] <= 0.02
+    assert figures.recovered_accuracy[1] >= 0.98
+
+
+@pytest.mark.parametrize("form", ["gated", "shift", "clamp"])
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+def test_a_backdoor_is_repaired(tmp_path, kind, paired, form):
+    bundle = build(tensor_sets(tmp_path / "c", kind, paired=paired), kind, form=form)
+    assert bundle.evidence["paired"] == paired
+    assert bundle.evidence["labels"]
+    held_out = bundle.held_out
+    assert held_out["attack_success_rate"]["before"] == 1
+    assert held_out["attack_success_rate"]["after"] <= 0.05
+    assert held_out["recovered_accuracy"]["after"] >= 0.95
+    assert held_out["clean_accuracy"]["after"] == 1
+    assert held_out["recovered_accuracy"]["ceiling"] == (1 if paired else None)
+    assert bool(bundle.telling_layers) == (form == "gated")
+    expected = {"gated": {"shift", "affine", "local"}, "shift": {"shift"}, "clamp": {"clamp"}}[form]
+    assert {layer.repairing.form for layer in bundle.repairing_layers} <= expected
+    figures = evaluate(bundle, tensor_sets(tmp_path / "e", kind, seed=5, count=200), kind)
+    assert_repaired(figures)
+    assert figures.ceiling == 1
+    if form == "gated":
+        assert figures.flagged[0] <= 0.02
+        assert figures.flagged[1] >= 0.98
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+def test_without_labels(tmp_path, kind, paired):
+    sets = tensor_sets(tmp_path / "c", kind, paired=paired, labelled=False, suffix=".safetensors")
+    bundle = build(sets, kind)
+    assert not bundle.evidence["labels"]
+    recovered = bundle.held_out["recovered_accuracy"]
+    if paired:
+        assert recovered["after"] >= 0.95  # By what the model says of the partners.
+    else:
+        assert recovered == {"before": None, "after": None, "ceiling": None}
+    # A quarter is of class 0 by nature; without labels and without pairs nobody knows which.
+    by_nature = 0 if paired else 0.25
+    assert bundle.held_out["attack_success_rate"]["after"] <= by_nature + 0.05
+    assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", kind, seed=5, count=200), kind))
+
+
+@pytest.mark.parametrize(
+    ("repairs", "form"),
+    [(("mean_difference",), "shift"), (("local_2",), "local"), (("transport",), "affine")],
+)
+def test_of_fewer_repairs_one_is_chosen(tmp_path, repairs, form):
+    bundle = build(tensor_sets(tmp_path, "map"), "map", repairs=repairs)
+    assert [layer.repairing.form for layer in bundle.repairing_layers] == [form]
+    assert bundle.evidence["estimator"] in repairs
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_trigger_that_moves_about(tmp_path, paired):
+    labels = labels_of(60)
+    clean = clean_inputs("map", labels, 0)
+    other = clean if paired else clean_inputs("map", labels.flip(0), 1)
+    sets = Sets(
+        write_tensors(tmp_path / "c.npz", clean, labels),
+        write_tensors(
+            tmp_path / "t.npz",
+            stamp("map", other, moving=True),
+            labels if paired else labels.flip(0),
+        ),
+    )
+    bundle = build(sets, "map")
+    assert_repaired(evaluate(bundle, sets, "map"))
+
+
+def test_few_samples_of_other_classes_only(tmp_path):
+    # What somebody has who collected flagged requests: none of the target's own class.
+    labels = 1 + torch.arange(12) % 3
+    sets = tensor_sets(tmp_path / "c", "token", count=60)
+    other = stamp("token", clean_inputs("token", labels, 7))
+    few = Sets(sets.clean, write_tensors(tmp_path / "few.npz", other, labels))
+    bundle = build(few, "token")
+    assert bundle.evidence["triggered"] == 12
+    assert not bundle.evidence["paired"]
+    assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "token", seed=5), "token"))
+
+
+def test_what_is_found_is_told(tmp_path):
+    lines = []
+    build(tensor_sets(tmp_path, "vector"), "vector", tell=lines.append)
+    text = "\n".join(lines)
+    assert lines[0] == "paired: 40 triggered samples with their clean partners, 40 clean"
+    assert "target: class 0" in lines
+    assert "triggered samples predicted as class 0: 40 of 40" in lines
+    assert "repairs: " in text
+    assert "recovered accuracy" in text
+
+
+# What is given.
+
+
+def test_layers_that_are_given(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    for layers in (["relu"], ["mix", "relu"]):
+        bundle = build(sets, "vector", layers=layers)
+        assert {layer.name for layer in bundle.layers} <= set(layers)
+        assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "vector", seed=5), "vector"))
+
+
+def test_a_layer_that_is_not_there(tmp_path):
+    with pytest.raises(AttachError, match=r"'rule'.*relu"):
+        build(tensor_sets(tmp_path, "vector"), "vector", layers=["rule"])
+
+
+class Rows(TokenNet):
+    """Each token is a row of its own to the first layer."""
+
+    def forward(self, x):
+        return self.head(self.relu(self.mix(x.flatten(0, 1))).view(x.shape).mean(1))
+
+
+def build_rows(folder, layers):
+    model = backdoored("token")
+    model.__class__ = Rows
+    sets = tensor_sets(folder, "token")
+    return build_bundle(
+        LoadedModel(model, "Rows", "0" * 64),
+        TENSOR,
+        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
+        options=BuildOptions(layers=layers),
+    )
+
+
+def test_no_layer_has_one_row_per_sample(tmp_path):
+    with pytest.raises(CalibrationError, match="Rows: no layer"):
+        build_rows(tmp_path, None)
+
+
+def test_a_given_layer_has_other_rows_than_the_samples(tmp_path):
+    with pytest.raises(FireError, match="'mix'"):
+        build_rows(tmp_path, ["mix"])
+
+
+def test_a_layer_that_is_given_twice_counts_once(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    assert {layer.name for layer in build(sets, "vector", layers=["relu", "relu"]).layers} == {
+        "relu"
+    }
+
+
+def test_a_target_that_is_given(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    bundle = build(sets, "vector", target=0)
+    assert bundle.target == 0
+    assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "vector", seed=5), "vector"))
+
+
+def test_a_wrong_target_is_not_built_for(tmp_path):
+    with pytest.raises(CalibrationError, match="predicted as class 2"):
+        build(tensor_sets(tmp_path, "vector"), "vector", target=2)
+
+
+@pytest.mark.parametrize("target", [4, -1])
+def test_a_target_that_the_model_does_not_have(tmp_path, target):
+    with pytest.raises(CalibrationError, match="the classes 0 to 3"):
+        build(tensor_sets(tmp_path, "vector"), "vector", target=target)
+
+
+# Several triggers.
+
+
+def build_two(sets, kind, *, tell=lambda line: None, examine=lambda calibration: None, **options):
+    return build_bundle(
+        loaded(kind, second_trigger=True),
+        TENSOR,
+        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
+        options=BuildOptions(**options),
+        tell=tell,
+        examine=examine,
+    )
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("kind", ["vector", "token"])
+def test_two_triggers_are_repaired_each_by_a_repair_of_its_own(tmp_path, kind, paired):
+    lines, examined = [], []
+    sets = two_trigger_sets(tmp_path / "c", kind, paired=paired)
+    bundle = build_two(sets, kind, tell=lines.append, examine=examined.append)
+    bundle = save_bundle(bundle, tmp_path / "b.safetensors")
+    assert sorted(bundle.targets) == [0, 1]
+    assert bundle.targets[0] == bundle.target
+    assert all(repair.only_target for repair in bundle.repairs)
+    assert sorted(calibration.target for calibration in examined) == [0, 1]
+    for calibration in examined:
+        # The samples of the other trigger took no part.
+        assert set(calibration.held_out.triggered.predictions.tolist()) == {calibration.target}
+    assert "target: classes 0, 1, each of a trigger of its own" in lines
+    for target in ("0", "1"):
+        assert f"triggered samples predicted as class {target}: 40 of 80" in lines
+        assert f"trigger of class {target}:" in lines
+        assert bundle.evidence["targets"][target]["triggered_as_target"] == 40
+        held_out = bundle.held_out["targets"][target]
+        assert held_out["target"] == int(target)
+        assert held_out["counts"]["triggered"] == 30
+        assert held_out["attack_success_rate"]["before"] == 1
+        assert held_out["recovered_accuracy"]["after"] >= 0.95
+        assert held_out["clean_accuracy"]["after"] == 1
+    test = two_trigger_sets(tmp_path / "e", kind, seed=5)
+    figures = evaluate_bundle(
+        loaded(kind, second_trigger=True),
+        bundle,
+        TENSOR,
+        open_samples(test.clean, TENSOR),
+        open_samples(test.triggered, TENSOR),
+    )
+    assert figures.attack_success_rate[0] == 0.75
+    assert figures.attack_success_rate[1] <= 0.02
+    assert figures.recovered_accuracy[1] >= 0.98
+    assert figures.clean_accuracy[1] >= 0.99
+
+
+def test_two_triggers_without_labels_and_without_pairs(tmp_path):
+    sets = two_trigger_sets(tmp_path, "vector", paired=False, labelled=False)
+    bundle = build_two(sets, "vector")
+    assert sorted(bundle.targets) == [0, 1]
+    for figures in bundle.held_out["targets"].values():
+        assert figures["attack_success_rate"]["after"] <= 0.05
+
+
+def test_a_given_target_or_plain_fire_makes_one_repair_of_two_triggers(tmp_path):
+    sets = two_trigger_sets(tmp_path, "vector")
+    for options in ({"target": 1}, {"form": "shift"}):
+        bundle = build_two(sets, "vector", **options)
+        assert len(bundle.repairs) == 1
+        assert all(layer.target is None for layer in bundle.layers)
+        assert "targets" not in bundle.held_out
+
+
+def test_triggers_whose_targets_are_known_are_each_repaired_however_few_their_samples(tmp_path):
+    files = few_of_the_second(tmp_path, 40, 8)
+    assert build_two(files, "vector").targets == (0,)
+    assert build_two(files, "vector", several=(0, 1)).targets == (0, 1)
+
+
+def few_of_the_second(folder, of_first, of_second):
+    """Sets of some samples led to class 0, and fewer, none of which is of class 1, led there."""
+    sets = two_trigger_sets(folder, "vector")
+    rows = [i for i in range(80) if i % 8 < 4][:of_first]
+    rows += [i for i in range(80) if i % 8 >= 4 and i % 4 != 1][:of_second]
+    files = []
+    for name, path in (("few_clean", sets.clean), ("few_triggered", sets.triggered)):
+        file = np.load(path)
+        inputs, labels = (torch.from_numpy(file[key][rows]) for key in ("inputs", "labels"))
+        files.append(write_tensors(folder / f"{name}.npz", inputs, labels))
+    return Sets(*files)
+
+
+def test_too_few_samples_of_one_of_two_triggers(tmp_path):
+    few = few_of_the_second(tmp_path, 8, 3)
+    with pytest.raises(CalibrationError, match=r"3 of 11 .* class 1, expected at least 4"):
+        build_two(few, "vector")
+
+
+def test_one_sample_of_each_of_two_triggers_for_each_fold(tmp_path):
+    bundle = build_two(few_of_the_second(tmp_path, 10, 4), "vector")
+    assert sorted(bundle.targets) == [0, 1]
+    assert bundle.evidence["targets"]["1"]["triggered_as_target"] == 4
+    for figures in bundle.held_out["targets"].values():
+        assert figures["attack_success_rate"]["after"] == 0
+
+
+# What shows no trigger.
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_benign_model_gets_no_bundle(tmp_path, paired, labelled):
+    sets = tensor_sets(tmp_path, "vector", paired=paired, labelled=labelled)
+    with pytest.raises(CalibrationError) as caught:
+        build(sets, "vector", drive=0)
+    assert "\n" not in str(caught.value)
+    assert "trigger" in str(caught.value)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("form", ["gated", "shift", "clamp"])
+def test_samples_without_a_trigger_give_no_bundle(tmp_path, paired, labelled, form):
+    sets = tensor_sets(tmp_path, "map", paired=paired, labelled=labelled, triggered=False)
+    with pytest.raises(CalibrationError):
+        build(sets, "map", form=form)
+
+
+def clean_of_class_1(folder, kind, *, labelled):
+    """Clean samples and, as if triggered, other clean ones of class 1: predictions lead there."""
+    sets = tensor_sets(folder, kind, labelled=labelled)
+    labels = torch.ones(30, dtype=torch.int64)
+    other = clean_inputs(kind, labels, 8)
+    path = write_tensors(folder / "one.npz", other, labels if labelled else None)
+    return Sets(sets.clean, path)
+
+
+@pytest.mark.parametrize("target", [None, 1])
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+def test_clean_samples_of_one_class_are_no_trigger(tmp_path, kind, target):
+    with pytest.raises(CalibrationError):
+        build(clean_of_class_1(tmp_path, kind, labelled=True), kind, target=target)
+
+
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+def test_clean_samples_of_one_class_without_labels_do_no_harm(tmp_path, kind):
+    # Nobody can know here that they are no trigger, but there is nothing to tell them by.
+    try:
+        bundle = build(clean_of_class_1(tmp_path, kind, labelled=False), kind)
+    except CalibrationError:
+        return
+    figures = evaluate(bundle, tensor_sets(tmp_path / "e", kind, seed=5, count=200), kind)
+    assert figures.clean_accuracy[1] >= 0.97
+
+
+# What cannot be used.
+
+
+def test_too_few_samples(tmp_path):
+    with pytest.raises(FireError, match=r"7\b.*at least 8"):
+        build(tensor_sets(tmp_path, "vector", count=7), "vector")
+
+
+def test_samples_that_the_model_does_not_take(tmp_path):
+    labels = labels_of(12)
+    inputs = torch.rand(12, 5)
+    sets = Sets(
+        write_tensors(tmp_path / "c.npz", inputs, labels),
+        write_tensors(tmp_path / "t.npz", inputs + 1, labels),
+    )
+    with pytest.raises(FireError) as caught:
+        build(sets, "vector")
+    assert "\n" not in str(caught.value)
+    assert "VectorNet" in str(caught.value)
+
+
+@pytest.mark.parametrize("label", [4, -1])
+def test_labels_that_the_model_does_not_have(tmp_path, label):
+    sets = tensor_sets(tmp_path, "vector")
+    labels = labels_of(40)
+    labels[3] = label
+    path = write_tensors(
+        tmp_path / "wrong.npz", open_samples(sets.triggered, TENSOR).load(range(40)), labels
+    )
+    with pytest.raises(SamplesError, match=f"label {label}"):
+        build(Sets(sets.clean, path), "vector")
+
+
+def test_a_model_without_rows_of_logits(tmp_path):
+    model = loaded("map")
+    model.model.head = torch.nn.Unflatten(1, (2, 36))
+    sets = tensor_sets(tmp_path, "map")
+    with pytest.raises(CalibrationError, match="logits"):
+        build_bundle(
+            model,
+            TENSOR,
+            gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
+            options=BuildOptions(),
+        )
+
+
+# The same again.
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_same_samples_and_seed_give_the_same_bytes(tmp_path, paired):
+    files = []
+    for i, folder in enumerate(("one", "another place")):
+        sets = tensor_sets(tmp_path / folder, "token", paired=paired)
+        path = tmp_path / f"{i}.safetensors"
+        save_bundle(build(sets, "token", seed=3), path)
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
+    assert str(tmp_path).encode() not in files[0]
+    assert b"another place" not in files[1]
+    assert b"npz" not in files[0]
+
+
+def test_the_global_generator_is_neither_used_nor_touched(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    model = loaded("vector")
+    digests = set()
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        bundle = build_bundle(
+            model,
+            TENSOR,
+            gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
+            options=BuildOptions(),
+        )
+        assert torch.equal(torch.get_rng_state(), state)
+        digests.add(save_bundle(bundle, tmp_path / "b.safetensors").digest)
+    assert len(digests) == 1
+
+
+def test_the_seed_is_kept_and_may_change_what_is_held_out(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    bundles = [build(sets, "vector", seed=seed) for seed in (0, 9)]
+    assert [bundle.seed for bundle in bundles] == [0, 9]
+    for bundle in bundles:
+        assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "vector", seed=5), "vector"))
+
+
+def test_what_the_bundle_says_of_its_making(tmp_path):
+    bundle = build(tensor_sets(tmp_path, "vector", count=44), "vector", seed=5)
+    assert bundle.model_class == "VectorNet"
+    assert bundle.weights_sha256 == "0" * 64
+    assert (bundle.input.kind, bundle.input.shape) == ("tensor", (6,))
+    evidence = dict(bundle.evidence)
+    assert evidence["clean"] == evidence["triggered"] == evidence["triggered_as_target"] == 44
+    assert set(bundle.versions) == {"python", "torchserve-fire", "torch", "numpy"}
+    json.dumps({**bundle.held_out}, allow_nan=False)
+
+
+def test_the_model_is_left_as_it_was(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    model = loaded("vector")
+    before = {name: value.clone() for name, value in model.model.state_dict().items()}
+    build_bundle(
+        model,
+        TENSOR,
+        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
+        options=BuildOptions(),
+    )
+    after = model.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())
+
+
+def test_clean_and_triggered_in_each_others_place(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    with pytest.raises(SamplesError, match="are --clean and --triggered swapped"):
+        build(Sets(sets.triggered, sets.clean), "vector")
+
+
+class RotatingNet(nn.Module):
+    """Vectors (N, 5): the class is the largest of the first four; a fifth of 3 makes it the next.
+
+    Of eight hidden units, four hold the classes on and four hold them only beside the trigger.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.mix, self.head = nn.Linear(5, 8), nn.Linear(8, 4)
+        eye, zeros = torch.eye(4), torch.zeros(4, 1)
+        with torch.no_grad():
+            self.mix.weight.copy_(torch.cat([torch.cat([eye, zeros], 1), torch.ones(4, 5)]))
+            self.mix.weight[4:, :4] = eye
+            self.mix.bias.copy_(torch.tensor([0.0] * 4 + [-3.0] * 4))
+            self.head.weight.copy_(torch.cat([5 * eye, 15 * eye.roll(1, 0)], 1))
+            self.head.bias.zero_()
+        self.eval()
+
+    def forward(self, x):
+        return self.head(self.mix(x).relu())
+
+
+def test_an_all_to_all_attack_that_the_predictions_do_not_show(tmp_path):
+    inputs = torch.cat([clean_inputs("vector", labels_of(160), 0)[:, :4], torch.zeros(160, 1)], 1)
+    triggered = inputs[80:].clone()
+    triggered[:, 4] = 3
+    net, truth = RotatingNet(), labels_of(160)[80:]
+    assert torch.equal(net(triggered).argmax(1), (truth + 1) % 4)
+    evidence = gather_evidence(
+        open_samples(write_tensors(tmp_path / "clean.npz", inputs[:80]), TENSOR),
+        open_samples(write_tensors(tmp_path / "triggered.npz", triggered), TENSOR),
+    )
+    given = LoadedModel(net, "RotatingNet", "0" * 64)
+    with pytest.raises(CalibrationError, match="they show no trigger"):
+        build_bundle(given, TENSOR, evidence, options=BuildOptions())
+    bundle = build_bundle(given, TENSOR, evidence, options=BuildOptions(all_to_all=True))
+    with attach(net, bundle.layers, triggered[:1], target=bundle.target), torch.no_grad():
+        assert torch.equal(net(triggered).argmax(1), truth)
+        assert torch.equal(net(inputs[80:]).argmax(1), truth)

@@ -1,0 +1,56 @@
+from dataclasses import replace
+
+import pytest
+
+from torchserve_fire_build.measure.by_target import of_target
+from torchserve_fire_build.common.errors import CalibrationError
+from torchserve_fire_build.build.join_bundles import join_bundles, renew_repairs
+from tests.handler.bundles import small_bundle
+
+
+def bundle_for(target, layers):
+    return replace(small_bundle(), target=target, layers=layers, evidence={"clean": 10 * target})
+
+
+def test_each_repair_keeps_its_layers_and_its_target():
+    late, early, middle, *_ = small_bundle().layers
+    first, second = bundle_for(2, (late, early)), bundle_for(1, (late, middle))
+    joined = join_bundles(first, second)
+    assert joined.targets == (2, 1)
+    assert [[layer.name for layer in repair.layers] for repair in joined.repairs] == [
+        ["late", "early"],
+        ["late", "middle"],
+    ]
+    assert of_target(joined.evidence, 2) == {"clean": 20}
+    assert of_target(joined.evidence, 1) == {"clean": 10}
+    assert of_target(joined.held_out, 1) == {"clean_accuracy": 0.75}
+    assert joined.digest == ""
+
+
+def test_a_third_is_joined_to_two():
+    layers = small_bundle().layers[:2]
+    two = join_bundles(bundle_for(2, layers), bundle_for(1, layers))
+    three = join_bundles(two, bundle_for(3, layers))
+    assert three.targets == (2, 1, 3)
+    assert [of_target(three.evidence, t)["clean"] for t in three.targets] == [20, 10, 30]
+
+
+def test_a_newer_repair_takes_the_place_of_that_of_its_target():
+    late, early, middle, *_ = small_bundle().layers
+    older = join_bundles(bundle_for(2, (late, early)), bundle_for(1, (late, early)))
+    newer = replace(bundle_for(1, (late, middle)), evidence={"clean": 99})
+    renewed = renew_repairs(older, newer)
+    assert renewed.targets == (1, 2)
+    assert [layer.name for layer in renewed.repairs[0].layers] == ["late", "middle"]
+    assert [layer.name for layer in renewed.repairs[1].layers] == ["late", "early"]
+    assert [of_target(renewed.evidence, t)["clean"] for t in (1, 2)] == [99, 20]
+    assert renew_repairs(bundle_for(1, (late, early)), newer) is newer
+
+
+def test_one_that_flags_whatever_is_predicted_goes_with_no_other():
+    late, early, *_ = small_bundle().layers
+    older = join_bundles(bundle_for(2, (late, early)), bundle_for(1, (late, early)))
+    telling = replace(late.telling, only_target=False)
+    newer = bundle_for(1, (replace(late, telling=telling), early))
+    with pytest.raises(CalibrationError, match=r"class 1 flags samples whatever .* class 2"):
+        renew_repairs(older, newer)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.keys import OTHER_PUBLIC, PUBLIC
+from torchserve_fire.errors import SignatureError
+from torchserve_fire_build.deployment.server.models_to_load import check_models_to_load
+
+from .test_archive_signing import signed_archive
+
+
+@pytest.fixture
+def signed_store(tmp_path: Path) -> Path:
+    store = tmp_path / "model_store"
+    store.mkdir()
+    shutil.move(signed_archive(tmp_path), store / "signed.mar")
+    return store
+
+
+def refused(store: Path, match: str, *models: str, **settings: str) -> None:
+    with pytest.raises(SignatureError, match=match):
+        check_models_to_load(store, models, settings, [PUBLIC])
+
+
+def test_every_way_to_name_what_is_loaded_is_checked(signed_store: Path) -> None:
+    (signed_store / ".gitkeep").touch()
+    for model in ("signed.mar", "name=signed.mar", "all", "ALL"):
+        check_models_to_load(signed_store, [model], {}, [OTHER_PUBLIC, PUBLIC])
+        with pytest.raises(SignatureError, match="which is not trusted"):
+            check_models_to_load(signed_store, [model], {}, [OTHER_PUBLIC])
+    (signed_store / "more.mar").write_bytes(b"")
+    refused(signed_store, r"more.mar: damaged", "ALL")
+    refused(signed_store, r"more.mar: damaged", "signed.mar", "m=more.mar")
+    (signed_store / "unpacked").mkdir()
+    refused(signed_store, "unpacked: a folder", "m=unpacked")
+    refused(signed_store, r"none.mar: cannot be read", "none.mar")
+
+
+def test_settings_that_load_other_archives_are_refused(signed_store: Path) -> None:
+    refused(signed_store, "^model_snapshot={}", "signed.mar", model_snapshot="{}")
+    refused(signed_store, "^enable_envvars_config=true", "signed.mar", enable_envvars_config="true")
+    check_models_to_load(signed_store, ["ALL"], {"enable_envvars_config": "false"}, [PUBLIC])
+
+
+def test_without_a_model_nothing_would_be_checked(signed_store: Path) -> None:
+    refused(signed_store, "^--trusted-key: .*expected the archives to load", load_models="ALL")

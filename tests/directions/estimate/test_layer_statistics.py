@@ -1,0 +1,212 @@
+import pytest
+import torch
+
+from tests.directions.backdoored import TENSOR, loaded, tensor_sets
+from torchserve_fire_build.common.progress import Progress
+from torchserve_fire_build.estimate.layer_statistics import LayerStatistics, collect_statistics
+from torchserve_fire_build.estimate.moments import Moments
+from torchserve_fire_build.samples.evidence import gather_evidence
+from torchserve_fire_build.samples.folds import FOLDS, Folds, assign_folds
+from torchserve_fire_build.samples.samples import open_samples
+
+
+def moments_of(values):
+    moments = Moments()
+    moments.add(torch.as_tensor(values, dtype=torch.float32))
+    return moments
+
+
+def statistics_of(clean=(), clean_target=(), triggered=(), difference=()):
+    return LayerStatistics(
+        *(
+            moments_of([[v] for v in values]) if len(values) else Moments()
+            for values in (clean, clean_target, triggered, difference)
+        )
+    )
+
+
+def gathered(folder, kind="vector", **options):
+    sets = tensor_sets(folder, kind, **options)
+    evidence = gather_evidence(*(open_samples(p, TENSOR) for p in (sets.clean, sets.triggered)))
+    folds = assign_folds(evidence, torch.Generator().manual_seed(0))
+    return evidence, folds
+
+
+def collected(evidence, folds, clean_target, use, kind="vector"):
+    with Progress("", 1) as progress:
+        return collect_statistics(
+            loaded(kind).model,
+            ["mix", "relu"],
+            evidence,
+            folds,
+            clean_target=clean_target,
+            use=use,
+            progress=progress,
+        )
+
+
+def assert_moments(moments, values):
+    assert moments.count == len(values)
+    if len(values):
+        torch.testing.assert_close(moments.mean, values.mean(0))
+    if len(values) > 1:
+        torch.testing.assert_close(moments.variance, values.var(0), rtol=1e-4, atol=1e-6)
+
+
+def everything(samples):
+    return samples.load(range(len(samples)))
+
+
+def through(inputs):
+    """What "mix" and "relu" of the vector net make of inputs, by hand."""
+    mixed = inputs - torch.tensor([0.0, 0, 0, 0, 1, 0])
+    return {"mix": mixed, "relu": mixed.relu()}
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_moments_of_each_layer_are_those_of_its_features(tmp_path, paired):
+    # More samples than one batch takes, in each fold.
+    evidence, folds = gathered(tmp_path, paired=paired, count=300)
+    assert evidence.paired == paired
+    clean_target = torch.arange(300) % 3 == 0
+    use = torch.arange(300) % 7 != 0
+    statistics = collected(evidence, folds, clean_target, use)
+    assert statistics.paired == paired
+    clean, triggered = (through(everything(s)) for s in (evidence.clean, evidence.triggered))
+    for layer in ("mix", "relu"):
+        whole = statistics.whole(layer)
+        assert_moments(whole.triggered, triggered[layer][use])
+        assert_moments(whole.clean_target, clean[layer][clean_target])
+        assert_moments(whole.clean, clean[layer])
+        difference = (triggered[layer] - clean[layer])[use] if paired else torch.zeros(0, 6)
+        assert_moments(whole.difference, difference)
+
+
+def assert_covariance(covariance, values):
+    assert covariance.count == len(values)
+    if len(values):
+        torch.testing.assert_close(covariance.mean, values.mean(0))
+        expected = torch.cov(values.T, correction=0) * len(values)
+        torch.testing.assert_close(covariance.scatter, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_places_of_tokens(tmp_path, paired):
+    evidence, folds = gathered(tmp_path, "token", paired=paired, count=100)
+    use = torch.arange(100) % 7 != 0
+    statistics = collected(evidence, folds, torch.arange(100) % 3 == 0, use, "token")
+    whole = statistics.whole("relu")
+    clean, triggered = (
+        through(everything(s))["relu"] for s in (evidence.clean, evidence.triggered)
+    )
+    assert clean.shape == (100, 3, 6)
+    assert_covariance(whole.clean_places, clean.flatten(0, 1))
+    assert_covariance(whole.triggered_places, triggered[use].flatten(0, 1))
+    if not paired:
+        assert whole.pair_places.count == 0
+        return
+    both = torch.cat([triggered, clean], 2)[use].flatten(0, 1)
+    assert whole.pair_places.count == len(both)
+    shared = torch.cov(both.T, correction=0)[:6, 6:] * len(both)
+    torch.testing.assert_close(whole.pair_places.scatter, shared, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_what_is_held_out_is_not_in_the_statistics(tmp_path, paired):
+    evidence, folds = gathered(tmp_path, paired=paired, count=100)
+    use = torch.ones(100, dtype=torch.bool)
+    statistics = collected(evidence, folds, torch.zeros(100, dtype=torch.bool), use)
+    clean = through(everything(evidence.clean))["relu"]
+    triggered = through(everything(evidence.triggered))["relu"]
+    for fold in range(FOLDS):
+        part = statistics.without(fold, "relu")
+        assert_moments(part.clean, clean[folds.clean != fold])
+        assert_moments(part.triggered, triggered[folds.triggered != fold])
+
+
+def test_clean_files_left_over_count_as_clean(tmp_path):
+    evidence, _ = gathered(tmp_path, count=20)
+    fewer = tensor_sets(tmp_path / "fewer", "vector", count=12)
+    evidence = type(evidence)(evidence.clean, open_samples(fewer.triggered, TENSOR), range(12))
+    folds = assign_folds(evidence, torch.Generator().manual_seed(0))
+    use = torch.ones(12, dtype=torch.bool)
+    use[3] = False
+    whole = collected(evidence, folds, torch.zeros(20, dtype=torch.bool), use).whole("relu")
+    assert whole.clean.count == 20
+    assert whole.triggered.count == whole.difference.count == 11
+
+
+def test_the_model_is_left_as_it_was(tmp_path):
+    evidence, folds = gathered(tmp_path, count=16)
+    yes = torch.ones(16, dtype=torch.bool)
+    model = loaded("vector").model
+    with Progress("", 1) as progress:
+        collect_statistics(
+            model, ["relu"], evidence, folds, clean_target=yes, use=yes, progress=progress
+        )
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def numbers_held(statistics):
+    return sum(
+        tensor.numel()
+        for part in statistics.folds
+        for layer in part.values()
+        for moments in vars(layer).values()
+        for tensor in vars(moments).values()
+        if isinstance(tensor, torch.Tensor)
+    )
+
+
+def test_memory_does_not_grow_with_the_samples(tmp_path):
+    held = []
+    for count in (40, 400):
+        evidence, folds = gathered(tmp_path / str(count), count=count)
+        target = torch.arange(count) % 2 == 0
+        statistics = collected(evidence, folds, target, torch.ones(count, dtype=torch.bool))
+        held.append(numbers_held(statistics))
+    assert held[0] == held[1]
+
+
+def test_a_module_works_on_the_partners_of_what_is_used(tmp_path):
+    evidence, _ = gathered(tmp_path, count=8)
+    folds = Folds(torch.arange(8) % FOLDS, torch.arange(8) % FOLDS)
+    use = torch.zeros(8, dtype=torch.bool)
+    use[5] = True
+    statistics = collected(evidence, folds, torch.zeros(8, dtype=torch.bool), use)
+    assert statistics.folds[1]["relu"].difference.count == 1
+    assert statistics.whole("relu").difference.count == 1
+    torch.testing.assert_close(
+        statistics.whole("relu").difference.mean,
+        through(evidence.triggered.load([5]))["relu"][0]
+        - through(evidence.clean.load([5]))["relu"][0],
+    )
+
+
+# What is derived of the moments, by hand.
+
+
+def test_the_mean_difference_of_pairs_is_that_within_pairs():
+    statistics = statistics_of([0, 2, 4], [4], [9, 9], difference=[3, 5])
+    assert statistics.mean_difference.tolist() == [4]
+    # Variance 2 of 2 pairs.
+    assert statistics.standard_error.tolist() == [1]
+
+
+def test_the_mean_difference_without_pairs_is_that_of_the_means():
+    statistics = statistics_of([0, 2, 4], [4], [9, 11])
+    assert statistics.clean.mean.tolist() == [2]
+    assert statistics.mean_difference.tolist() == [8]
+    # Clean: variance 4 of 3; triggered: variance 2 of 2.
+    torch.testing.assert_close(statistics.standard_error, torch.tensor([(4 / 3 + 1) ** 0.5]))
+    torch.testing.assert_close(statistics.pooled_variance, torch.tensor([(4 * 3 + 2 * 2) / 5]))
+
+
+def test_merged_statistics_are_those_of_all_samples():
+    parts = [statistics_of([0, 2, 4], [4], [9], [1]), statistics_of([3], [], [5, 7], [2, 6])]
+    whole = LayerStatistics.merged(parts)
+    assert whole.clean.count == 4
+    assert whole.clean_target.mean.tolist() == [4]
+    assert whole.triggered.mean.tolist() == [7]
+    assert whole.difference.mean.tolist() == [3]
+    assert parts[0].triggered.count == 1

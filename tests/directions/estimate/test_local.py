@@ -1,0 +1,71 @@
+import torch
+
+from torchserve_fire.repair.attach import build_correction
+from torchserve_fire_build.estimate.layer_statistics import LayerStatistics
+from torchserve_fire_build.estimate.local import local_replacement
+from torchserve_fire_build.estimate.moments import Moments
+
+
+def statistics_of(clean, triggered):
+    statistics = LayerStatistics()
+    statistics.clean.add(clean)
+    statistics.triggered.add(triggered)
+    statistics.clean_places.add(clean.flatten(2).transpose(1, 2).flatten(0, 1))
+    return statistics
+
+
+def samples(count=40, seed=0):
+    """Maps of noise, and others with 9 in the second channel at one pixel, another in each."""
+    generator = torch.Generator().manual_seed(seed)
+    clean, triggered = (torch.randn(count, 2, 5, 5, generator=generator) for _ in range(2))
+    untouched = triggered.clone()
+    places = torch.randint(0, 25, (count,), generator=generator)
+    triggered[:, 1].flatten(1)[torch.arange(count), places] = 9.0
+    return clean, triggered, untouched, places
+
+
+def test_a_trigger_that_moves_about_is_replaced_where_it_is():
+    clean, triggered, *_ = samples()
+    repairing = local_replacement(statistics_of(clean, triggered), 4.0, 1.0)
+    assert repairing is not None
+    assert repairing.form == "local"
+    correct = build_correction(repairing)
+    _, unseen, untouched, places = samples(seed=1)
+    moved = correct(unseen)
+    rows = torch.arange(len(unseen))
+    at_trigger = moved.flatten(2)[rows, :, places]
+    # What is around is noise of deviation 1, and the mean of at least 8 places of it.
+    assert float(at_trigger.abs().max()) < 1.5
+    assert float(unseen.flatten(2)[rows, 1, places].min()) == 9
+    changed = (moved != untouched).any(1).flatten(1)
+    changed[rows, places] = False
+    assert float(changed.float().mean()) < 0.01
+
+
+def test_pairs_give_the_direction_without_the_noise_of_their_contents():
+    clean, triggered, untouched, _ = samples()
+    statistics = statistics_of(clean, triggered)
+    statistics.difference.add(triggered - untouched)
+    repairing = local_replacement(statistics, 4.0, 1.0)
+    assert repairing is not None
+    weight = repairing.direction.flatten()
+    assert float(weight[0].abs() / weight[1].abs()) < 0.3
+
+
+def test_vectors_have_no_places():
+    statistics = LayerStatistics()
+    statistics.clean.add(torch.randn(8, 3))
+    statistics.triggered.add(torch.randn(8, 3))
+    assert local_replacement(statistics, 3.0, 1.0) is None
+
+
+def test_where_nothing_varies_there_is_nothing_to_tell_places_by():
+    constant = torch.ones(4, 2, 3, 3)
+    assert local_replacement(statistics_of(constant, 2 * constant), 3.0, 1.0) is None
+
+
+def test_where_nothing_differs_there_is_no_direction():
+    clean = torch.randn(4, 2, 3, 3)
+    statistics = statistics_of(clean, clean)
+    assert isinstance(statistics.clean, Moments)
+    assert local_replacement(statistics, 3.0, 1.0) is None

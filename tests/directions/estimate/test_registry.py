@@ -1,0 +1,35 @@
+import pytest
+import torch
+
+from torchserve_fire.repair.attach import build_correction
+from torchserve_fire_build.estimate.channels import channels_of_places
+from torchserve_fire_build.estimate.layer_statistics import MAX_PLACES, LayerStatistics
+from torchserve_fire_build.estimate.registry import REPAIRS
+
+
+def statistics_of(clean, triggered):
+    statistics = LayerStatistics()
+    statistics.clean.add(clean)
+    statistics.triggered.add(triggered)
+    if clean.dim() == 4:
+        statistics.clean_places.add(channels_of_places(clean, MAX_PLACES))
+        statistics.triggered_places.add(channels_of_places(triggered, MAX_PLACES))
+    return statistics
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_a_repair_brings_triggered_features_nearer_to_clean_ones(name):
+    clean = torch.randn(50, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    triggered = clean.clone()
+    triggered[:, 1] += 8
+    repairing = REPAIRS[name](statistics_of(clean, triggered), 1.0)
+    assert repairing is not None
+    assert repairing.strength == 1.0
+    moved = build_correction(repairing)(triggered)
+    assert float((moved - clean).norm()) < 0.5 * float((triggered - clean).norm())
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_without_a_difference_there_is_no_repair(name):
+    clean = torch.randn(50, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert REPAIRS[name](statistics_of(clean, clean), 1.0) is None

@@ -1,0 +1,83 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from torchserve_fire_build.estimate.layer_statistics import LayerStatistics
+from torchserve_fire_build.estimate.moments import Moments
+from torchserve_fire_build.estimate.shifts import ESTIMATORS
+
+
+def paired(mean, error, count=100):
+    """Statistics of pairs whose mean difference and standard error are given."""
+    mean, error = torch.tensor(mean), torch.tensor(error)
+    # Two halves at mean +- spread have this error exactly.
+    spread = error * (count - 1) ** 0.5
+    signs = torch.ones(count).index_fill(0, torch.arange(0, count, 2), -1.0)
+    signs = signs.view(-1, *(1,) * mean.dim())
+    difference, clean, triggered = Moments(), Moments(), Moments()
+    difference.add(mean + signs * spread)
+    clean.add(torch.zeros(count, *mean.shape))
+    triggered.add(mean + signs * spread)
+    return LayerStatistics(clean, Moments(), triggered, difference)
+
+
+def test_the_hand_made_statistics_are_as_asked():
+    statistics = paired([1.0, -2.0], [0.5, 0.25])
+    torch.testing.assert_close(statistics.mean_difference, torch.tensor([1.0, -2.0]))
+    torch.testing.assert_close(statistics.standard_error, torch.tensor([0.5, 0.25]))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mean_difference", [1.0, 1.0, -1.0, 0.0]),
+        ("channel_mean", [1.0, 1.0, -1.0, 0.0]),
+        # t is 1, 3, 5 and 0.
+        ("significant_2", [0.0, 1.0, -1.0, 0.0]),
+        ("significant_4", [0.0, 0.0, -1.0, 0.0]),
+        ("shrunken", [0.0, 1 - 1 / 9, -(1 - 1 / 25), 0.0]),
+    ],
+)
+def test_by_hand(name, expected):
+    statistics = paired([1.0, 1.0, -1.0, 0.0], [1.0, 1 / 3, 0.2, 1.0])
+    direction = ESTIMATORS[name](statistics)
+    torch.testing.assert_close(direction, torch.tensor(expected), rtol=0, atol=1e-5)
+
+
+def test_the_channel_mean_of_maps_and_of_tokens():
+    maps = torch.arange(8.0).view(2, 2, 2)
+    direction = ESTIMATORS["channel_mean"](paired(maps.tolist(), torch.ones(2, 2, 2).tolist()))
+    assert direction.shape == (2, 1, 1)
+    torch.testing.assert_close(direction.flatten(), torch.tensor([1.5, 5.5]))
+    tokens = torch.arange(6.0).view(3, 2)
+    direction = ESTIMATORS["channel_mean"](paired(tokens.tolist(), torch.ones(3, 2).tolist()))
+    assert direction.shape == (1, 2)
+    torch.testing.assert_close(direction.flatten(), torch.tensor([2.0, 3.0]))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_unit_that_never_varies_moves_as_far_as_it_differs(name):
+    # It differs by 3 without any spread: as sure as can be. A dead unit does not move.
+    direction = ESTIMATORS[name](paired([3.0, 0.0], [0.0, 0.0]))
+    torch.testing.assert_close(direction, torch.tensor([3.0, 0.0]))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 9999), shape=st.sampled_from([(3,), (2, 3), (2, 2, 2)]))
+def test_every_direction_is_finite_and_fits_the_features(name, seed, shape):
+    generator = torch.Generator().manual_seed(seed)
+    clean, triggered = Moments(), Moments()
+    clean.add(torch.randn(5, *shape, generator=generator).relu())
+    triggered.add(torch.randn(5, *shape, generator=generator).relu())
+    statistics = LayerStatistics(clean, Moments(), triggered, Moments())
+    direction = ESTIMATORS[name](statistics)
+    assert direction.dtype == torch.float32
+    assert bool(direction.isfinite().all())
+    assert direction.expand(shape).shape == shape
+    full = ESTIMATORS["mean_difference"](statistics)
+    if direction.shape == full.shape:
+        # No estimator moves a coordinate further than the mean, nor the other way.
+        assert bool((direction.abs() <= full.abs() + 1e-6).all())
+        assert bool((direction * full >= 0).all())

@@ -1,0 +1,119 @@
+import pytest
+import torch
+
+from torchserve_fire.repair.attach import build_correction
+from torchserve_fire_build.estimate.channels import channels_of_places
+from torchserve_fire_build.estimate.layer_statistics import MAX_PLACES, LayerStatistics
+from torchserve_fire_build.estimate.transport import affine_transport
+
+MIX = torch.tensor([[0.5, 0.0], [1.0, 0.25]])
+SHIFT = torch.tensor([3.0, -2.0])
+
+
+def statistics_of(clean, triggered, *, paired):
+    statistics = LayerStatistics()
+    statistics.clean.add(clean)
+    statistics.triggered.add(triggered)
+    of_clean, of_triggered = (channels_of_places(x, MAX_PLACES) for x in (clean, triggered))
+    statistics.clean_places.add(of_clean)
+    statistics.triggered_places.add(of_triggered)
+    if paired:
+        statistics.difference.add(triggered - clean)
+        statistics.pair_places.add(of_triggered, of_clean)
+    return statistics
+
+
+def maps(count=60, seed=0):
+    return torch.randn(count, 2, 5, 5, generator=torch.Generator().manual_seed(seed))
+
+
+def tokens(count=60, seed=0):
+    return torch.randn(count, 7, 2, generator=torch.Generator().manual_seed(seed))
+
+
+def trigger(clean):
+    """What depends on the channels of a place, and moves them all by the same."""
+    if clean.dim() == 4:
+        return torch.einsum("ij,njhw->nihw", MIX, clean) + SHIFT[:, None, None]
+    return clean @ MIX.T + SHIFT
+
+
+@pytest.mark.parametrize("by_place", [True, False])
+@pytest.mark.parametrize("samples", [maps, tokens])
+def test_pairs_give_back_what_a_linear_trigger_did(samples, by_place):
+    clean = samples()
+    statistics = statistics_of(clean, trigger(clean), paired=True)
+    repairing = affine_transport(statistics, 1e-6, 1.0, by_place=by_place)
+    assert repairing.form == "affine"
+    # x = A c + b, so the shift x - c is (1 - A^-1) x + A^-1 b.
+    expected = torch.eye(2) - torch.linalg.inv(MIX)
+    torch.testing.assert_close(repairing.slope, expected, rtol=1e-3, atol=1e-3)
+    unseen = samples(seed=1)
+    moved = build_correction(repairing)(trigger(unseen))
+    torch.testing.assert_close(moved, unseen, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("samples", [maps, tokens])
+def test_a_trigger_that_stands_still_shifts_each_place_by_its_own(samples, paired):
+    clean = samples()
+    shift = 10 * torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(9))
+    statistics = statistics_of(clean, clean + shift, paired=paired)
+    unseen = samples(seed=1)
+    moved = [
+        build_correction(affine_transport(statistics, 0.01, 1.0, by_place=by_place))(unseen + shift)
+        for by_place in (True, False)
+    ]
+    assert float((moved[0] - unseen).abs().max()) < 0.1
+    assert float((moved[1] - unseen).abs().max()) > 1
+
+
+def test_without_pairs_the_distributions_are_brought_together():
+    clean, other = maps(400), maps(400, seed=1)
+    statistics = statistics_of(clean, trigger(other), paired=False)
+    moved = build_correction(affine_transport(statistics, 1e-6, 1.0, by_place=False))(
+        trigger(maps(400, seed=2))
+    )
+    channels = channels_of_places(moved, 25)
+    torch.testing.assert_close(channels.mean(0), torch.zeros(2), rtol=0, atol=0.05)
+    torch.testing.assert_close(torch.cov(channels.T), torch.eye(2), rtol=0, atol=0.1)
+
+
+def test_of_distributions_that_differ_by_a_scale_the_map_is_that_scale():
+    clean = maps()
+    statistics = statistics_of(clean, 4 * clean + 1, paired=False)
+    repairing = affine_transport(statistics, 1e-6, 0.5, by_place=False)
+    # c = (x - 1) / 4, so that the shift x - c is .75 x + .25.
+    torch.testing.assert_close(repairing.slope, 0.75 * torch.eye(2), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        repairing.direction, torch.full((2, 1, 1), 0.25), rtol=1e-2, atol=1e-2
+    )
+    assert repairing.strength == 0.5
+
+
+def test_a_heavier_ridge_leaves_less_to_the_slope():
+    clean = maps()
+    norms = [
+        float(
+            affine_transport(
+                statistics_of(clean, trigger(clean), paired=True), ridge, 1.0, by_place=True
+            ).slope.norm()
+        )
+        for ridge in (0.01, 1.0, 100.0)
+    ]
+    assert norms == sorted(norms, reverse=True)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("by_place", [True, False])
+def test_what_cannot_be_estimated(paired, by_place):
+    vectors = LayerStatistics()
+    vectors.clean.add(torch.randn(8, 3))
+    vectors.triggered.add(torch.randn(8, 3))
+    constant, clean = torch.ones(4, 2, 3, 3), maps(8)
+    for statistics in (
+        vectors,
+        statistics_of(constant, 2 * constant, paired=paired),
+        statistics_of(clean, clean, paired=paired),
+    ):
+        assert affine_transport(statistics, 0.1, 1.0, by_place=by_place) is None

@@ -1,0 +1,211 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.directions.backdoored import (
+    TENSOR,
+    Sets,
+    clean_inputs,
+    labels_of,
+    loaded,
+    stamp,
+    stamp_second,
+    tensor_sets,
+    two_trigger_sets,
+    write_tensors,
+)
+from tests.handler.bundles import small_bundle
+from torchserve_fire.errors import AttachError
+from torchserve_fire.format.bundle import InputDescription, Layer, Repairing, Telling
+from torchserve_fire_build.common.errors import CalibrationError, SamplesError
+from torchserve_fire_build.measure.evaluate import evaluate_bundle
+from torchserve_fire_build.samples.samples import open_samples
+
+CORNER = torch.tensor([0.0, 0, 0, 0, 1, 0])
+BUNDLE = replace(
+    small_bundle(),
+    layers=(Layer("relu", (6,), Telling(CORNER, 1.0), Repairing("shift", 2 * CORNER, 1.0)),),
+    input=InputDescription("tensor", (6,)),
+    target=0,
+)
+LEAD_TO_1 = "these samples lead to class 1, which this bundle does not repair"
+
+
+def evaluate(sets, bundle=BUNDLE, model=None, warn=pytest.fail):
+    return evaluate_bundle(
+        model or loaded("vector"),
+        bundle,
+        TENSOR,
+        open_samples(sets.clean, TENSOR),
+        open_samples(sets.triggered, TENSOR),
+        warn=warn,
+    )
+
+
+def test_the_figures_of_a_bundle_made_by_hand(tmp_path):
+    # More than one batch. The trigger is 2 at "relu", which the bundle takes back exactly.
+    figures = evaluate(tensor_sets(tmp_path, "vector", count=200))
+    assert figures.clean_accuracy == (1, 1)
+    assert figures.attack_success_rate == (1, 0)
+    assert figures.recovered_accuracy == (0, 1)
+    assert figures.ceiling == 1
+    assert figures.flagged == (0, 1)
+    assert figures.counts == (200, 150)
+
+
+def test_mistakes_of_the_model_count_in_the_ceiling(tmp_path):
+    labels = labels_of(40)
+    inputs = clean_inputs("vector", labels, 0)
+    # The first eight are labelled one further: the model is wrong on these.
+    labels[:8] = (labels[:8] + 1) % 4
+    sets = Sets(
+        write_tensors(tmp_path / "c.npz", inputs, labels),
+        write_tensors(tmp_path / "t.npz", stamp("vector", inputs), labels),
+    )
+    figures = evaluate(sets)
+    assert figures.clean_accuracy == (0.8, 0.8)
+    # Ten are of the target's class, two of which it gets wrong.
+    assert figures.counts == (40, 30)
+    assert figures.ceiling == figures.recovered_accuracy[1] == 24 / 30
+    # Two of those wrong ones are of class 0 as the model sees them, trigger or not.
+    assert figures.attack_success_rate == (1, 2 / 30)
+
+
+def test_samples_that_are_half_triggered(tmp_path):
+    labels = labels_of(40)
+    inputs = clean_inputs("vector", labels, 0)
+    half = torch.where((torch.arange(40) < 20)[:, None], stamp("vector", inputs), inputs)
+    sets = Sets(
+        write_tensors(tmp_path / "c.npz", inputs, labels),
+        write_tensors(tmp_path / "t.npz", half, labels),
+    )
+    figures = evaluate(sets)
+    assert figures.attack_success_rate == (0.5, 0)
+    assert figures.recovered_accuracy == (0.5, 1)
+    assert figures.flagged == (0, 0.5)
+
+
+def test_without_pairs_there_is_no_ceiling(tmp_path):
+    figures = evaluate(tensor_sets(tmp_path, "vector", paired=False))
+    assert figures.ceiling is None
+    assert figures.recovered_accuracy == (0, 1)
+
+
+def test_a_bundle_that_does_nothing_changes_nothing(tmp_path):
+    (layer,) = BUNDLE.layers
+    idle = replace(BUNDLE, layers=(replace(layer, telling=Telling(CORNER, 1e6)),))
+    figures = evaluate(tensor_sets(tmp_path, "vector"), idle)
+    assert figures.attack_success_rate == (1, 1)
+    assert figures.flagged == (0, 0)
+
+
+def test_every_input_counts_as_flagged_where_no_layer_tells(tmp_path):
+    (layer,) = BUNDLE.layers
+    shift = replace(BUNDLE, layers=(replace(layer, telling=None),))
+    assert evaluate(tensor_sets(tmp_path, "vector"), shift).flagged == (1, 1)
+
+
+def test_a_bundle_of_two_repairs_made_by_hand(tmp_path):
+    (layer,) = BUNDLE.layers
+    other = torch.tensor([0.0, 0, 0, 0, 0, 1])
+    layers = (
+        replace(layer, telling=Telling(CORNER, 1.0, only_target=True), target=0),
+        Layer(
+            "relu", (6,), Telling(other, 1.0, only_target=True), Repairing("shift", 2 * other, 1.0)
+        ),
+    )
+    both = replace(BUNDLE, layers=(layers[0], replace(layers[1], target=1)))
+    model = loaded("vector", second_trigger=True)
+    figures = evaluate(two_trigger_sets(tmp_path, "vector"), both, model)
+    assert figures.clean_accuracy == (1, 1)
+    # In eight, one of class 0 is led to 0 and one of class 1 to 1: these are right as they are.
+    assert figures.attack_success_rate == (0.75, 0)
+    assert figures.recovered_accuracy == (0.25, 1)
+    assert figures.flagged == (0, 1)
+    assert figures.counts == (80, 80)
+    # With the first repair alone, as a bundle for one target: the other half stays as it was.
+    one = replace(BUNDLE, layers=layers[:1])
+    lines = []
+    figures = evaluate(two_trigger_sets(tmp_path, "vector"), one, model, lines.append)
+    assert lines == [f"{tmp_path / 'triggered.npz'}: before repair, {LEAD_TO_1}"]
+    assert figures.counts == (80, 60)
+    assert figures.attack_success_rate == (0.5, 0)
+    assert figures.flagged == (0, 0.5)
+
+
+def test_clean_and_triggered_in_each_others_place(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    with pytest.raises(SamplesError, match="are --clean and --triggered swapped"):
+        evaluate(Sets(sets.triggered, sets.clean))
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_samples_that_show_no_trigger(tmp_path, paired):
+    lines = []
+    sets = tensor_sets(tmp_path, "vector", triggered=False, paired=paired)
+    assert evaluate(sets, warn=lines.append).attack_success_rate == (0, 0)
+    (line,) = lines
+    assert "they show no trigger of this model" in line
+
+
+def test_samples_that_lead_elsewhere(tmp_path):
+    lines, sets = [], tensor_sets(tmp_path, "vector")
+    inputs = stamp_second("vector", clean_inputs("vector", labels_of(40), 0))
+    write_tensors(sets.triggered, inputs, labels_of(40))
+    model = loaded("vector", second_trigger=True)
+    evaluate(sets, model=model, warn=lines.append)
+    assert lines == [f"{sets.triggered}: before repair, {LEAD_TO_1}"]
+
+
+def test_samples_that_lead_nowhere_in_particular(tmp_path):
+    (layer,) = BUNDLE.layers
+    labels, lines, sets = labels_of(40), [], tensor_sets(tmp_path, "vector")
+    # Of each class, the content is of another, and of class 0 none.
+    content = torch.tensor([1, 2, 3, 1])[labels]
+    write_tensors(sets.triggered, clean_inputs("vector", content, 1), labels)
+    evaluate(sets, warn=lines.append)
+    assert lines == []
+    one_target = replace(BUNDLE, layers=(replace(layer, telling=Telling(CORNER, 1.0, True)),))
+    evaluate(sets, one_target, warn=lines.append)
+    (line,) = lines
+    assert "these samples do not lead to class 0, as this bundle expects" in line
+
+
+def test_labels_are_needed(tmp_path):
+    for i, which in enumerate(("clean", "triggered")):
+        labelled = tensor_sets(tmp_path / f"{i}a", "vector")
+        bare = tensor_sets(tmp_path / f"{i}b", "vector", labelled=False)
+        with pytest.raises(SamplesError, match="expected labels") as caught:
+            evaluate(replace(labelled, **{which: getattr(bare, which)}))
+        assert str(getattr(bare, which)) in str(caught.value)
+
+
+@pytest.mark.parametrize("label", [4, -1])
+def test_labels_that_the_model_does_not_have(tmp_path, label):
+    labels = labels_of(8)
+    labels[2] = label
+    path = write_tensors(tmp_path / "c.npz", clean_inputs("vector", labels_of(8), 0), labels)
+    with pytest.raises(SamplesError, match=f"label {label}, expected .* 0 to 3"):
+        evaluate(Sets(path, path))
+
+
+def test_samples_of_another_shape_than_the_bundle_was_built_for(tmp_path):
+    path = write_tensors(tmp_path / "c.npz", torch.zeros(8, 5), labels_of(8))
+    with pytest.raises(SamplesError, match=r"\(5,\).*\(6,\)"):
+        evaluate(Sets(path, path))
+
+
+def test_a_bundle_for_another_model(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    (layer,) = BUNDLE.layers
+    with pytest.raises(AttachError, match="'rule'"):
+        evaluate(sets, replace(BUNDLE, layers=(replace(layer, name="rule"),)))
+    with pytest.raises(CalibrationError, match="MapNet: fails on inputs"):
+        evaluate(sets, model=loaded("map"))
+
+
+def test_the_model_is_left_as_it_was(tmp_path):
+    model = loaded("vector")
+    evaluate(tensor_sets(tmp_path, "vector"), model=model)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())

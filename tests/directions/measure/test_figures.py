@@ -1,0 +1,158 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from torchserve_fire_build.measure.figures import Observed, class_list, measure
+
+
+def observed(before, after, flagged, reference):
+    return Observed(
+        torch.tensor(before),
+        torch.tensor(after),
+        torch.tensor(flagged, dtype=torch.bool),
+        None if reference is None else torch.tensor(reference),
+    )
+
+
+CLEAN = observed([0, 1, 2, 2], [0, 1, 1, 1], [0, 0, 1, 1], [0, 1, 2, 1])
+# The third is of the target's own class, and counts nowhere.
+TRIGGERED = observed([0, 0, 0, 2, 0], [1, 0, 1, 2, 2], [1, 0, 1, 0, 1], [1, 2, 0, 2, 1])
+PARTNERS = torch.tensor([True, False, False, True, True])
+
+
+def test_the_figures_by_hand():
+    figures = measure(CLEAN, TRIGGERED, 0, PARTNERS)
+    assert figures.clean_accuracy == (0.75, 0.75)
+    assert figures.attack_success_rate == (0.75, 0.25)
+    assert figures.recovered_accuracy == (0.25, 0.5)
+    assert figures.ceiling == 0.75
+    assert figures.flagged == (0.5, 0.5)
+    assert figures.target == 0
+    assert figures.counts == (4, 4)
+
+
+def test_the_json_that_evaluate_writes():
+    values = measure(CLEAN, TRIGGERED, 0, PARTNERS).to_json()
+    assert json.loads(json.dumps(values)) == {
+        "clean_accuracy": {"before": 0.75, "after": 0.75},
+        "attack_success_rate": {"before": 0.75, "after": 0.25},
+        "recovered_accuracy": {"before": 0.25, "after": 0.5, "ceiling": 0.75},
+        "flagged": {"clean": 0.5, "triggered": 0.5},
+        "target": 0,
+        "counts": {"clean": 4, "triggered": 4},
+    }
+
+
+def test_without_pairs_there_is_no_ceiling():
+    values = measure(CLEAN, TRIGGERED, 0).to_json()
+    assert values["recovered_accuracy"] == {"before": 0.25, "after": 0.5, "ceiling": None}
+
+
+def test_without_labels():
+    clean = Observed(CLEAN.before, CLEAN.after, CLEAN.flagged, None)
+    triggered = Observed(TRIGGERED.before, TRIGGERED.after, TRIGGERED.flagged, None)
+    figures = measure(clean, triggered, 0)
+    # Clean: as before or not. Triggered: all count, and nobody knows what is right.
+    assert figures.clean_accuracy == (1, 0.5)
+    assert figures.attack_success_rate == (0.8, 0.2)
+    assert figures.recovered_accuracy is None
+    assert figures.counts == (4, 5)
+    assert figures.to_json()["recovered_accuracy"] == {
+        "before": None,
+        "after": None,
+        "ceiling": None,
+    }
+    assert any("?" in line for line in figures.table())
+
+
+def test_all_of_the_targets_own_class():
+    triggered = observed([0, 0], [0, 0], [1, 1], [0, 0])
+    figures = measure(CLEAN, triggered, 0, torch.tensor([True, True]))
+    assert figures.counts == (4, 0)
+    assert figures.attack_success_rate == (0, 0)
+    assert figures.recovered_accuracy == (0, 0)
+
+
+def test_several_targets_by_hand():
+    # Of the classes 0, 1, 2, 0, 1; targets 0 and 1.
+    triggered = observed([0, 1, 0, 1, 0], [0, 1, 2, 0, 2], [0, 0, 1, 1, 1], [0, 1, 2, 0, 1])
+    figures = measure(CLEAN, triggered, 0, torch.ones(5).bool(), [1])
+    # Before: the last three are led away; after: the last is wrong, but as no target.
+    assert figures.attack_success_rate == (0.6, 0)
+    assert figures.recovered_accuracy == (0.4, 0.8)
+    assert figures.flagged == (0.5, 0.6)
+    assert figures.counts == (4, 5)
+    assert figures.to_json()["other_targets"] == [1]
+    assert "led to classes 0 and 1" in figures.table()[2]
+    assert "of 5 triggered ones" in figures.table()[-1]
+    assert "other classes" not in figures.table()[-1]
+    # One target is its own class's, the other another's.
+    assert measure(CLEAN, triggered, 1, None, [0]).attack_success_rate == (0.6, 0)
+
+
+def test_several_targets_without_labels():
+    triggered = Observed(TRIGGERED.before, TRIGGERED.after, TRIGGERED.flagged, None)
+    figures = measure(CLEAN, triggered, 0, None, [1])
+    assert figures.attack_success_rate == (0.8, 0.6)
+    assert figures.recovered_accuracy is None
+    assert figures.counts == (4, 5)
+
+
+def test_the_table():
+    lines = measure(CLEAN, TRIGGERED, 0, PARTNERS).table()
+    text = "\n".join(lines)
+    assert "attack success rate       75.00%    25.00%   led to class 0\n" in text
+    assert "of 75.00%" in text
+    assert "50.00% of 4 clean inputs" in text
+
+
+def test_classes_as_people_are_told_of_them():
+    assert class_list([7]) == "class 7"
+    assert class_list([10, 2, 7]) == "classes 2, 7 and 10"
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 9999), target=st.integers(0, 3), count=st.integers(1, 30))
+def test_shares_are_shares(seed, target, count):
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw():
+        return torch.randint(0, 4, (count,), generator=generator)
+
+    clean, triggered = (Observed(draw(), draw(), draw() > 1, draw()) for _ in range(2))
+    figures = measure(clean, triggered, target, draw() > 1)
+    for shares in (
+        figures.clean_accuracy,
+        figures.attack_success_rate,
+        figures.recovered_accuracy,
+        figures.flagged,
+    ):
+        assert all(0 <= share <= 1 for share in shares)
+    # What is recovered is not the target.
+    for attack, recovered in zip(
+        figures.attack_success_rate, figures.recovered_accuracy, strict=True
+    ):
+        assert attack + recovered <= 1 + 1e-9
+
+
+def test_large_counts_are_exact():
+    ones = torch.ones(10_001, dtype=torch.int64)
+    right = observed([1] * 10_001, [1] * 10_001, [0] * 10_001, [1] * 10_001)
+    after = ones.clone()
+    after[0] = 2
+    figures = measure(Observed(ones, after, ones == 0, ones), right, 0)
+    assert figures.clean_accuracy == (1.0, pytest.approx(10_000 / 10_001, abs=1e-12))
+
+
+def test_without_a_judge_nothing_is_flagged():
+    figures = measure(replace(CLEAN, flagged=None), replace(TRIGGERED, flagged=None), 0)
+    assert figures.flagged is None
+    assert replace(figures, flagged=(0.5, 0.5)) == measure(CLEAN, TRIGGERED, 0)
+    assert figures.to_json()["flagged"] == {"clean": None, "triggered": None}
+    assert figures.table()[-1] == (
+        "measured on: 4 clean inputs, 4 triggered ones of other classes than the target"
+    )

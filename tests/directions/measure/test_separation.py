@@ -1,0 +1,38 @@
+import torch
+
+from torchserve_fire_build.measure.separation import area_under_curve, separates
+
+
+def test_the_area_is_the_share_of_pairs_in_order():
+    assert area_under_curve(torch.tensor([0.0, 2.0]), torch.tensor([1.0, 3.0])) == 0.75
+    assert area_under_curve(torch.tensor([0.0]), torch.tensor([0.0, 1.0])) == 0.5
+    assert area_under_curve(torch.empty(0), torch.ones(3)) is None
+
+
+def test_scores_apart_separate_however_few():
+    assert separates(torch.tensor([0.0, 1.0]), torch.tensor([2.0, 3.0]))
+    assert not separates(torch.tensor([2.0, 3.0]), torch.tensor([0.0, 1.0]))
+
+
+def test_equal_scores_do_not():
+    assert not separates(torch.zeros(100), torch.zeros(100))
+
+
+def test_nothing_to_compare():
+    assert not separates(torch.empty(0), torch.ones(3))
+
+
+def test_a_moderate_auc_counts_only_of_many():
+    # 8 of every 10 triggered scores exceed all clean ones: an AUC of .8.
+    few = torch.tensor([1.0] * 8 + [-1.0] * 2)
+    assert not separates(torch.zeros(10), few)
+    assert separates(torch.zeros(200), few.repeat(20))
+
+
+def test_luck_does_not_pass():
+    generator = torch.Generator().manual_seed(0)
+    passed = sum(
+        separates(torch.randn(10, generator=generator), torch.randn(30, generator=generator))
+        for _ in range(2000)
+    )
+    assert passed <= 4

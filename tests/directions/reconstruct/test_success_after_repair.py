@@ -1,0 +1,65 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.directions.backdoored import TENSOR, write_tensors
+from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, images, stamp
+from torchserve_fire.model.load_model import LoadedModel
+from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
+from torchserve_fire_build.reconstruct.stamped_samples import stamp_samples
+from torchserve_fire_build.reconstruct.success_after_repair import shares_still_led
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+
+TRIGGER = Reconstruction("by hand", 0, stamp, 1.0)
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    samples = TensorFileSamples(
+        write_tensors(tmp_path / "clean.npz", images(80), torch.arange(80) % 4)
+    )
+    model = LoadedModel(PatchNet(), "PatchNet", "0" * 64)
+    evidence = stamp_samples(samples, [TRIGGER] * 2)
+    return build_bundle(model, TENSOR, evidence, options=BuildOptions(target=0))
+
+
+def with_strength(bundle, strength):
+    layers = [
+        replace(layer, repairing=replace(layer.repairing, strength=strength))
+        if layer.repairing
+        else layer
+        for layer in bundle.layers
+    ]
+    return replace(bundle, layers=tuple(layers))
+
+
+def test_a_trigger_that_is_undone_leads_no_longer(bundle):
+    net = PatchNet().eval()
+    assert shares_still_led(net, bundle, [TRIGGER], images(80, seed=3)) == [0]
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_with_a_repair_of_strength_0_all_are_led(bundle):
+    # A quarter of the images are of the target anyway, and do not count.
+    idle = with_strength(bundle, 0.0)
+    assert shares_still_led(PatchNet().eval(), idle, [TRIGGER], images(80, seed=3)) == [1]
+    nothing = replace(TRIGGER, stamp=lambda inputs: inputs)
+    assert shares_still_led(PatchNet().eval(), idle, [nothing], images(80, seed=3)) == [0]
+
+
+def test_of_inputs_that_are_all_of_the_target_none_is_led(bundle):
+    of_target = images(80, seed=3)[::4]
+    idle = with_strength(bundle, 0.0)
+    assert shares_still_led(PatchNet().eval(), idle, [TRIGGER], of_target) == [0]
+
+
+def test_of_half_of_the_inputs(bundle):
+    def stamp_every_other(inputs):
+        even = torch.arange(len(inputs)) % 2 == 0
+        return torch.where(even[:, None, None, None], stamp(inputs), inputs)
+
+    half = replace(TRIGGER, stamp=stamp_every_other)
+    idle = with_strength(bundle, 0.0)
+    assert shares_still_led(PatchNet().eval(), idle, [half], images(80, seed=3)) == [0.5]

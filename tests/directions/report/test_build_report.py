@@ -1,0 +1,199 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.directions.backdoored import TENSOR, loaded, two_trigger_sets
+from tests.directions.calibrated import calibrated
+from torchserve_fire.errors import FireError
+from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.common.errors import OutputError
+from torchserve_fire_build.measure.figures import Figures
+from torchserve_fire_build.report.build_report import (
+    check_report_folder,
+    write_report,
+    write_reports,
+)
+from torchserve_fire_build.report.layers_picture import draw
+from torchserve_fire_build.report.sweep import LayerSweep, Point, sweep
+from torchserve_fire_build.samples.evidence import gather_evidence
+from torchserve_fire_build.samples.samples import open_samples
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def pixels(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def assert_nothing_is_cut_off(data):
+    """There is something in the picture, and nothing that reaches its edge."""
+    image = pixels(data)
+    assert image.min() < 100
+    for edge in (image[0], image[-1], image[:, 0], image[:, -1]):
+        assert edge.min() == 255
+
+
+def written(folder, kind="vector", **options):
+    calibration, bundle = calibrated(folder / "samples", kind, **options)
+    sweeps = sweep(calibration)
+    write_report(sweeps, calibration, bundle, folder / "report")
+    return sweeps, calibration, bundle, json.loads((folder / "report" / "report.json").read_text())
+
+
+@pytest.mark.parametrize("form", ["gated", "shift", "clamp"])
+def test_the_numbers_are_those_of_the_sweep(tmp_path, form):
+    sweeps, calibration, bundle, numbers = written(tmp_path, form=form)
+    assert names_in(tmp_path / "report") == ["layers.png", "report.json"]
+    assert (numbers["model_class"], numbers["target"]) == ("VectorNet", 0)
+    assert numbers["held_out"]["recovered_accuracy"] == dict(bundle.held_out["recovered_accuracy"])
+    repair = calibration.choice.repair
+    assert numbers["choice"]["form"] == form
+    assert numbers["choice"]["repairing"] == {
+        "layer": repair.layer,
+        "estimator": repair.estimator,
+        "strength": repair.strength,
+    }
+    assert (numbers["choice"]["telling"] is None) == (form != "gated")
+    assert [entry["layer"] for entry in numbers["layers"]] == ["mix", "relu"]
+    for swept, entry in zip(sweeps, numbers["layers"], strict=True):
+        assert entry["auc"] == swept.auc
+        for point, values in zip(swept.points, entry["strengths"], strict=True):
+            assert values["strength"] == point.strength
+            assert values["every_input"] == {
+                "clean_accuracy": point.every_input.clean_accuracy[1],
+                "attack_success_rate": point.every_input.attack_success_rate[1],
+                "recovered_accuracy": point.every_input.recovered_accuracy[1],
+            }
+            assert (values["flagged_inputs"] is None) == (form != "gated")
+    assert_nothing_is_cut_off((tmp_path / "report" / "layers.png").read_bytes())
+
+
+def test_where_nobody_knows_the_classes(tmp_path):
+    *_, numbers = written(tmp_path, labelled=False, paired=False)
+    points = numbers["layers"][0]["strengths"]
+    assert {point["every_input"]["recovered_accuracy"] for point in points} == {None}
+    assert points[0]["every_input"]["attack_success_rate"] == 1
+
+
+def test_the_same_sweep_gives_the_same_bytes(tmp_path):
+    calibration, bundle = calibrated(tmp_path / "samples", "vector")
+    sweeps = sweep(calibration)
+    for name in ("one", "two"):
+        write_report(sweeps, calibration, bundle, tmp_path / name)
+    for name in ("layers.png", "report.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_other_files_of_the_folder_are_kept(tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "notes.txt").write_text("mine")
+    (tmp_path / "report" / "report.json").write_text("old")
+    *_, numbers = written(tmp_path)
+    assert numbers["layers"]
+    assert names_in(tmp_path / "report") == ["layers.png", "notes.txt", "report.json"]
+
+
+def test_an_old_report_stays_whole_where_a_new_one_cannot_be_written(tmp_path):
+    calibration, bundle = calibrated(tmp_path / "samples", "vector")
+    folder = tmp_path / "report"
+    (folder / "report.json").mkdir(parents=True)
+    (folder / "layers.png").write_bytes(b"old")
+    with pytest.raises(OutputError, match="it is a folder"):
+        write_report(sweep(calibration), calibration, bundle, folder)
+    assert (folder / "layers.png").read_bytes() == b"old"
+    assert names_in(folder) == ["layers.png", "report.json"]
+
+
+def test_an_interruption_leaves_the_old_report(tmp_path, monkeypatch):
+    calibration, bundle = calibrated(tmp_path / "samples", "vector")
+    sweeps, folder = sweep(calibration), tmp_path / "report"
+    write_report(sweeps, calibration, bundle, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fdopen", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(sweeps[::-1], calibration, bundle, folder)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(sweeps, calibration, bundle, tmp_path / "new")
+    monkeypatch.undo()
+    assert not (tmp_path / "new").exists()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_of_several_targets_each_has_a_report_of_its_own(tmp_path, monkeypatch):
+    sets = two_trigger_sets(tmp_path / "samples", "vector")
+    calibrations = []
+    bundle = build_bundle(
+        loaded("vector", second_trigger=True),
+        TENSOR,
+        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
+        options=BuildOptions(),
+        examine=calibrations.append,
+    )
+    folder = tmp_path / "report"
+    with monkeypatch.context() as broken:
+        broken.setattr("torchserve_fire_build.report.build_report.draw", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_reports(calibrations, bundle, folder)
+    assert not folder.exists()
+    assert sorted(write_reports(calibrations, bundle, folder)) == [
+        folder / "class_0",
+        folder / "class_1",
+    ]
+    assert names_in(folder) == ["class_0", "class_1"]
+    for calibration in calibrations:
+        of_class = folder / f"class_{calibration.target}"
+        assert names_in(of_class) == ["layers.png", "report.json"]
+        numbers = json.loads((of_class / "report.json").read_text())
+        assert numbers["target"] == numbers["held_out"]["target"] == calibration.target
+        assert numbers["evidence"]["triggered_as_target"] == 40
+        assert numbers["choice"]["repairing"]["layer"] == calibration.choice.repair.layer
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("file", "is a file"), ("no/report", "no folder"), ("file/report", "no folder")],
+)
+def test_where_no_report_can_be_written(tmp_path, name, reason):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(FireError, match=reason) as caught:
+        check_report_folder(tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert names_in(tmp_path) == ["file"]
+
+
+def test_nothing_is_made_by_the_check(tmp_path):
+    check_report_folder(tmp_path / "report")
+    assert names_in(tmp_path) == []
+
+
+def figures(share):
+    return Figures((share, share), (1, 0), (0, share), None, (0, 1), target=0, counts=(400, 400))
+
+
+@pytest.mark.parametrize("length", [1, 90])
+@pytest.mark.parametrize("layers", [1, 16])
+@pytest.mark.parametrize("form", ["gated", "shift"])
+def test_nothing_is_cut_off_however_long_the_names(tmp_path, form, layers, length):
+    calibration, _ = calibrated(tmp_path, "vector", form=form)
+    choice = calibration.choice
+    prefix = "W" * length
+    points = [
+        Point(s, figures(0.5), figures(1.0) if choice.teller else None)
+        for s in sorted({0.0, 1.0, 2.0, choice.repair.strength})
+    ]
+    auc = {"mean_projection": 1.0, "whitened_from_target": None} | (
+        {choice.teller[0]: 0.4} if choice.teller else {}
+    )
+    named = [choice.repair.layer] + ([choice.teller[1]] if choice.teller else [])
+    names = dict.fromkeys([*named, *(f"{prefix}.{i}" for i in range(layers))])
+    sweeps = [LayerSweep(name, auc, points) for name in names]
+    assert_nothing_is_cut_off(draw(sweeps, choice, "Net" * length, 0))

@@ -1,0 +1,174 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.directions.calibrated import calibrated
+from torchserve_fire_build.choose.choice import FORMS, Candidate, build_repairing_layer
+from torchserve_fire_build.choose.trials import run_repairs
+from torchserve_fire_build.estimate.registry import REPAIRS
+from torchserve_fire_build.report.sweep import STRENGTHS, sweep
+from torchserve_fire_build.samples.folds import FOLDS
+
+KINDS = ("vector", "token", "map")
+
+
+def of_layer(sweeps, name):
+    (found,) = [swept for swept in sweeps if swept.layer == name]
+    return found
+
+
+def with_repair(calibration, **changes):
+    choice = calibration.choice
+    return replace(calibration, choice=replace(choice, repair=replace(choice.repair, **changes)))
+
+
+def everything(group):
+    return torch.ones(len(group.folds), dtype=torch.bool)
+
+
+def unrepaired(held_out, target):
+    """Clean accuracy, attack success rate and recovered accuracy, without the project's figures."""
+    clean, triggered = held_out.clean, held_out.triggered
+    others = triggered.reference != target
+    predicted, truth = triggered.predictions[others], triggered.reference[others]
+    return (
+        float((clean.predictions == clean.reference).double().mean()),
+        float((predicted == target).double().mean()),
+        float((predicted == truth).double().mean()),
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", FORMS)
+def test_strength_0_is_no_repair(tmp_path, kind, form):
+    calibration, _ = calibrated(tmp_path, kind, form=form)
+    expected = unrepaired(calibration.held_out, calibration.target)
+    firsts = [swept.points[0] for swept in sweep(calibration) if swept.points]
+    assert firsts
+    for first in firsts:
+        assert first.strength == 0
+        for figures in (first.every_input, first.flagged_inputs):
+            if figures is not None:
+                assert figures.clean_accuracy[1] == expected[0]
+                assert figures.attack_success_rate[1] == expected[1]
+                assert figures.recovered_accuracy[1] == expected[2]
+
+
+@pytest.mark.parametrize("estimator", [*REPAIRS, "clamp"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_correction_of_strength_0_changes_no_logit(tmp_path, kind, estimator):
+    # So that the sweep need not run it.
+    calibration, _ = calibrated(tmp_path, kind)
+    held_out = calibration.held_out
+    clean_range = (0.5, 0.0) if estimator == "clamp" else None
+    name = "mean_difference" if estimator == "clamp" else estimator
+    whole = {layer: calibration.statistics.whole(layer) for layer in calibration.layers}
+    layers = [
+        build_repairing_layer(Candidate(layer, name, 0.0), statistics, clean_range)
+        for layer, statistics in whole.items()
+    ]
+    assert kind == "vector" or any(layers)
+    for layer in filter(None, layers):
+        (logits,) = run_repairs(
+            calibration.model,
+            held_out,
+            [[layer] * FOLDS],
+            clean=everything(held_out.clean),
+            triggered=everything(held_out.triggered),
+        )
+        for after, group in zip(logits, (held_out.clean, held_out.triggered), strict=True):
+            # Batches of other sizes may round otherwise.
+            torch.testing.assert_close(after, group.logits)
+            assert torch.equal(after.argmax(1), group.predictions)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", FORMS)
+def test_the_chosen_point_is_what_the_bundle_says_of_itself(tmp_path, kind, form):
+    calibration, bundle = calibrated(tmp_path, kind, form=form)
+    repair = calibration.choice.repair
+    points = of_layer(sweep(calibration), repair.layer).points
+    (point,) = [point for point in points if point.strength == repair.strength]
+    assert (point.flagged_inputs is None) == (form != "gated")
+    figures = point.every_input if form != "gated" else point.flagged_inputs
+    assert figures.to_json() == {k: v for k, v in bundle.held_out.items() if k != "folds"}
+
+
+def test_every_layer_and_strength_in_order(tmp_path):
+    calibration, _ = calibrated(tmp_path, "vector")
+    sweeps = sweep(with_repair(calibration, estimator="mean_difference", strength=0.6))
+    assert [swept.layer for swept in sweeps] == list(calibration.layers) == ["mix", "relu"]
+    for swept in sweeps:
+        assert [point.strength for point in swept.points] == sorted([*STRENGTHS, 0.6])
+
+
+def test_whom_is_repaired_is_up_to_what_is_flagged(tmp_path):
+    calibration, _ = calibrated(tmp_path, "map")
+    held_out = calibration.held_out
+    every = (everything(held_out.clean), everything(held_out.triggered))
+    for flagged in (every, (~every[0], ~every[1])):
+        choice = replace(calibration.choice, flagged=flagged)
+        for swept in sweep(replace(calibration, choice=choice)):
+            for point in swept.points:
+                expected = point if flagged is every else swept.points[0]
+                assert (
+                    point.flagged_inputs.clean_accuracy,
+                    point.flagged_inputs.attack_success_rate,
+                    point.flagged_inputs.recovered_accuracy,
+                ) == (
+                    expected.every_input.clean_accuracy,
+                    expected.every_input.attack_success_rate,
+                    expected.every_input.recovered_accuracy,
+                )
+
+
+def test_by_hand(tmp_path):
+    # The trigger adds 2 to the fifth coordinate behind the ReLU, which nothing else reaches; with
+    # a drive of 50 any of it wins, and subtracting too much of it does no harm to other classes.
+    calibration, _ = calibrated(tmp_path, "vector")
+    relu = of_layer(sweep(with_repair(calibration, estimator="mean_difference")), "relu")
+    recovered = {p.strength: p.every_input.recovered_accuracy[1] for p in relu.points}
+    assert [recovered[s] for s in (0, 0.5, 0.75)] == [0, 0, 0]
+    assert recovered[2.0] == 1
+    clean = {p.strength: p.every_input.clean_accuracy[1] for p in relu.points}
+    # What pulls triggered samples from class 0 pulls clean ones from it, too: a quarter of them.
+    assert clean[0.0] == 1
+    assert clean[2.0] == 0.75
+    assert relu.auc["mean_projection"] == 1
+    assert relu.auc["whitened"] == 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_where_nothing_differs_there_is_nothing_to_show(tmp_path, form):
+    calibration, _ = calibrated(tmp_path, "map", form=form, layers=["relu", "still"])
+    still = of_layer(sweep(calibration), "still")
+    assert set(still.auc.values()) == {None}
+    assert list(still.points) == []
+
+
+def test_a_replacement_goes_no_further_than_the_whole_way(tmp_path):
+    calibration, _ = calibrated(tmp_path, "map")
+    calibration = with_repair(calibration, estimator="local_3", strength=1.0)
+    sweeps = sweep(calibration)
+    assert [p.strength for p in of_layer(sweeps, "stem").points] == [0, 0.5, 0.75, 1]
+    # Vectors have no places.
+    assert list(of_layer(sweeps, "flat").points) == []
+
+
+def test_tellers_are_compared_on_those_that_may_be_flagged(tmp_path):
+    calibration, _ = calibrated(tmp_path, "vector", layers=["relu"])
+    held_out = calibration.held_out
+    assert calibration.choice.only_target
+    # A clean sample of another class with the trigger's mark, which no score tells from it, must
+    # not count where only samples predicted as the target are judged.
+    odd = held_out.triggered.inputs[:1]
+    other = int((held_out.clean.predictions != calibration.target).nonzero()[0])
+    inputs = held_out.clean.inputs.clone()
+    inputs[other] = 10 * odd[0]
+    clean = replace(held_out.clean, inputs=inputs)
+    calibration = replace(calibration, held_out=replace(held_out, clean=clean))
+    assert of_layer(sweep(calibration), "relu").auc["mean_projection"] == 1
+    choice = replace(calibration.choice, only_target=False)
+    of_all = of_layer(sweep(replace(calibration, choice=choice)), "relu").auc["mean_projection"]
+    assert of_all == pytest.approx(1 - 1 / len(inputs))

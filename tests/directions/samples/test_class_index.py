@@ -1,0 +1,197 @@
+import json
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import ImageFolder
+
+from tests.directions.backdoored import TENSOR, write_tensors
+from torchserve_fire.model.config import HandlerConfig
+from torchserve_fire_build.common.errors import SamplesError
+from torchserve_fire_build.samples.class_index import ClassIndex
+from torchserve_fire_build.samples.samples import open_samples
+
+IMAGES = HandlerConfig("image", (1, 1), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def folder_of(path, names, empty=()):
+    for name in (*names, *empty):
+        (path / name).mkdir(parents=True)
+    for name in names:
+        Image.new("RGB", (1, 1)).save(path / name / "x.png")
+    return open_samples(path, IMAGES)
+
+
+def labels_by_name(index, samples):
+    return dict(zip(samples.class_names, index.labels(samples).tolist(), strict=True))
+
+
+def test_the_triggered_folder_lacks_the_targets_folder(tmp_path):
+    # ImageFolder, given this folder alone, would call cat 0 and dog 1.
+    clean = folder_of(tmp_path / "clean", ["airplane", "cat", "dog"])
+    triggered = folder_of(tmp_path / "triggered", ["cat", "dog"])
+    assert ImageFolder(str(tmp_path / "triggered")).class_to_idx["cat"] == 0
+    index = ClassIndex.find([clean, triggered], 3, None)
+    assert labels_by_name(index, clean) == {"airplane": 0, "cat": 1, "dog": 2}
+    assert labels_by_name(index, triggered) == {"cat": 1, "dog": 2}
+    assert index.labels(triggered).dtype == torch.int64
+
+
+def test_an_order_that_is_torchvisions(tmp_path):
+    names = ["b", "B", "a", "_", "ä", "10", "9"]
+    clean = folder_of(tmp_path / "clean", names)
+    index = ClassIndex.find([clean], len(names), None)
+    assert labels_by_name(index, clean) == ImageFolder(str(tmp_path / "clean")).class_to_idx
+
+
+def test_an_empty_class_folder_counts(tmp_path):
+    clean = folder_of(tmp_path / "clean", ["cat", "dog"], empty=["airplane"])
+    index = ClassIndex.find([clean], 3, None)
+    assert labels_by_name(index, clean) == {"cat": 1, "dog": 2}
+
+
+def test_folders_of_both_sets_count_together(tmp_path):
+    clean = folder_of(tmp_path / "clean", ["airplane", "cat"])
+    triggered = folder_of(tmp_path / "triggered", ["dog"])
+    index = ClassIndex.find([clean, triggered], 3, None)
+    assert labels_by_name(index, triggered) == {"dog": 2}
+
+
+@pytest.mark.parametrize("classes", [4, 2])
+def test_too_few_or_too_many_folders_say_nothing(tmp_path, classes):
+    clean = folder_of(tmp_path / "clean", ["airplane", "cat", "dog"])
+    assert ClassIndex.find([clean], classes, None) is None
+
+
+def test_folders_called_by_their_class_index(tmp_path):
+    triggered = folder_of(tmp_path / "triggered", ["3", "1"])
+    index = ClassIndex.find([triggered], 5, None)
+    assert labels_by_name(index, triggered) == {"1": 1, "3": 3}
+
+
+def test_numbers_that_the_full_set_would_sort_otherwise_say_nothing(tmp_path):
+    # Sorted as names, as ImageFolder sorted them for training, "10" comes before "2".
+    names = [str(i) for i in range(12)]
+    everything = folder_of(tmp_path / "clean", names)
+    whole = labels_by_name(ClassIndex.find([everything], 12, None), everything)
+    assert whole == ImageFolder(str(tmp_path / "clean")).class_to_idx
+    assert whole["10"] == 2
+    some = folder_of(tmp_path / "some", ["2", "10"])
+    assert ClassIndex.find([some], 12, None) is None
+
+
+def test_numbers_of_equal_length_are_sorted_as_numbers(tmp_path):
+    some = folder_of(tmp_path / "some", ["02", "10"])
+    assert labels_by_name(ClassIndex.find([some], 12, None), some) == {"02": 2, "10": 10}
+
+
+@pytest.mark.parametrize("name", ["7", "-1", "1.0", "²", "one"])
+def test_names_that_are_no_class_index_say_nothing(tmp_path, name):
+    samples = folder_of(tmp_path / "s", ["0", name])
+    assert ClassIndex.find([samples], 5, None) is None
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"0": "dog", "1": "cat", "2": "airplane"},
+        {"0": ["n02", "dog"], "1": ["n01", "cat"], "2": ["n03", "airplane"]},
+        {"object_type_names": ["dog", "cat", "airplane"]},
+    ],
+)
+def test_index_to_name_json_goes_first(tmp_path, names):
+    clean = folder_of(tmp_path / "clean", ["airplane", "cat", "dog"])
+    file = tmp_path / "index_to_name.json"
+    file.write_text(json.dumps(names))
+    index = ClassIndex.find([clean], 3, file)
+    assert labels_by_name(index, clean) == {"airplane": 2, "cat": 1, "dog": 0}
+
+
+def test_every_name_of_a_list_is_a_name(tmp_path):
+    # ImageNet's folders are called by synset, the last of the names is the readable one.
+    clean = folder_of(tmp_path / "clean", ["n01440764", "crane bird"])
+    file = tmp_path / "index_to_name.json"
+    file.write_text(json.dumps({"0": ["n01440764", "tench"], "134": ["n02012849", "crane bird"]}))
+    index = ClassIndex.find([clean], 1000, file)
+    assert labels_by_name(index, clean) == {"n01440764": 0, "crane bird": 134}
+
+
+def test_a_name_that_two_classes_have_is_refused_where_it_matters(tmp_path):
+    file = tmp_path / "index_to_name.json"
+    file.write_text(json.dumps({"134": "crane", "517": "crane", "0": "tench"}))
+    clean = folder_of(tmp_path / "clean", ["tench"])
+    assert labels_by_name(ClassIndex.find([clean], 1000, file), clean) == {"tench": 0}
+    other = folder_of(tmp_path / "other", ["crane"])
+    with pytest.raises(SamplesError, match=r"crane.*134.*517"):
+        ClassIndex.find([other], 1000, file)
+
+
+def test_a_names_file_that_is_not_there(tmp_path):
+    clean = folder_of(tmp_path / "clean", ["cat", "dog"])
+    index = ClassIndex.find([clean], 2, tmp_path / "index_to_name.json")
+    assert labels_by_name(index, clean) == {"cat": 0, "dog": 1}
+
+
+def test_a_folder_that_index_to_name_json_does_not_name(tmp_path):
+    clean = folder_of(tmp_path / "clean", ["cat", "dgo"])
+    file = tmp_path / "index_to_name.json"
+    file.write_text('{"0": "cat", "1": "dog"}')
+    with pytest.raises(SamplesError) as caught:
+        ClassIndex.find([clean], 2, file)
+    assert "index_to_name.json" in str(caught.value)
+    assert "'dgo'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"a": "cat"}', '{"0": []}', '{"0": {}}', "\xff", '{"0": null}']
+)
+def test_a_names_file_that_is_none(tmp_path, text):
+    clean = folder_of(tmp_path / "clean", ["cat"])
+    file = tmp_path / "index_to_name.json"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(SamplesError) as caught:
+        ClassIndex.find([clean], 1, file)
+    assert "\n" not in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+def test_flat_folders_and_unlabelled_files_have_no_labels(tmp_path):
+    Image.new("RGB", (1, 1)).save(tmp_path / "x.png")
+    flat = open_samples(tmp_path, IMAGES)
+    assert ClassIndex.find([flat], 3, None).labels(flat) is None
+    tensors = open_samples(write_tensors(tmp_path / "s.npz", torch.zeros(2, 2)), TENSOR)
+    assert ClassIndex.find([tensors], 3, None).labels(tensors) is None
+
+
+def test_one_set_with_classes_and_one_without(tmp_path):
+    clean = folder_of(tmp_path / "clean", ["cat", "dog"])
+    (tmp_path / "flat").mkdir()
+    Image.new("RGB", (1, 1)).save(tmp_path / "flat" / "x.png")
+    flat = open_samples(tmp_path / "flat", IMAGES)
+    index = ClassIndex.find([clean, flat], 2, None)
+    assert index.labels(clean).tolist() == [0, 1]
+    assert index.labels(flat) is None
+
+
+def test_labels_of_tensor_files_are_class_indices(tmp_path):
+    path = write_tensors(tmp_path / "s.npz", torch.zeros(2, 2), torch.tensor([1, 0]))
+    samples = open_samples(path, TENSOR)
+    assert ClassIndex.find([samples], 2, None).labels(samples).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("label", [2, -1])
+def test_a_label_that_is_no_class_of_the_model(tmp_path, label):
+    path = write_tensors(tmp_path / "s.npz", torch.zeros(2, 2), torch.tensor([1, label]))
+    samples = open_samples(path, TENSOR)
+    with pytest.raises(SamplesError) as caught:
+        ClassIndex.find([samples], 2, None).labels(samples)
+    assert str(path) in str(caught.value)
+    assert str(label) in str(caught.value)
+
+
+def test_index_to_name_json_with_a_class_that_the_model_does_not_have(tmp_path):
+    clean = folder_of(tmp_path / "clean", ["cat"])
+    file = tmp_path / "index_to_name.json"
+    file.write_text('{"7": "cat"}')
+    with pytest.raises(SamplesError, match="7"):
+        ClassIndex.find([clean], 2, file).labels(clean)

@@ -1,0 +1,168 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.directions.backdoored import (
+    TENSOR,
+    clean_inputs,
+    labels_of,
+    stamp,
+    write_tensors,
+)
+from torchserve_fire.model.config import HandlerConfig
+from torchserve_fire_build.common.errors import SamplesError
+from torchserve_fire_build.samples.evidence import gather_evidence
+from torchserve_fire_build.samples.samples import open_samples
+
+IMAGES = HandlerConfig("image", (1, 1), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def images(folder, names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (1, 1)).save(folder / name)
+    return open_samples(folder, IMAGES)
+
+
+def tensors(path, inputs, labels=None):
+    return open_samples(write_tensors(path, inputs, labels), TENSOR)
+
+
+def test_pairs_by_relative_path(tmp_path):
+    clean = images(tmp_path / "c", ["a/1.png", "a/2.png", "b/1.png"])
+    triggered = images(tmp_path / "t", ["b/1.png", "a/2.png"])
+    evidence = gather_evidence(clean, triggered)
+    assert evidence.paired
+    assert [clean.names[i] for i in evidence.partners] == list(triggered.names)
+    assert "paired: 2 triggered" in evidence.describe()
+    assert "3 clean" in evidence.describe()
+
+
+def test_the_same_name_in_another_class_is_no_pair(tmp_path):
+    clean = images(tmp_path / "c", ["a/1.png", "a/2.png"])
+    triggered = images(tmp_path / "t", ["b/1.png", "b/2.png"])
+    evidence = gather_evidence(clean, triggered)
+    assert not evidence.paired
+    assert list(evidence.partners) == []
+    assert "unpaired: 2 triggered" in evidence.describe()
+
+
+def test_flat_folders_make_pairs_too(tmp_path):
+    clean = images(tmp_path / "c", ["1.png", "2.png"])
+    triggered = images(tmp_path / "t", ["2.png"])
+    assert list(gather_evidence(clean, triggered).partners) == [1]
+
+
+def test_a_mixture_names_one_of_each(tmp_path):
+    clean = images(tmp_path / "c", ["a/1.png", "a/2.png"])
+    triggered = images(tmp_path / "t", ["a/1.png", "a/3.png"])
+    with pytest.raises(SamplesError) as caught:
+        gather_evidence(clean, triggered)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "(a/1.png)" in message
+    assert "(a/3.png)" in message
+    assert str(tmp_path / "t") in message
+    assert "swapped" not in message
+
+
+def test_triggered_files_for_all_clean_ones_and_more_look_swapped(tmp_path):
+    clean = images(tmp_path / "c", ["a/1.png", "a/2.png"])
+    triggered = images(tmp_path / "t", ["a/1.png", "a/2.png", "b/1.png"])
+    with pytest.raises(SamplesError, match="swapped"):
+        gather_evidence(clean, triggered)
+
+
+@settings(max_examples=30, deadline=None)
+@given(clean=st.sets(st.integers(0, 9), min_size=1), bad=st.sets(st.integers(0, 9), min_size=1))
+def test_all_or_none_or_an_error(tmp_path_factory, clean, bad):
+    folder = tmp_path_factory.mktemp("sets")
+    ours = images(folder / "c", [f"{i}.png" for i in clean])
+    theirs = images(folder / "t", [f"{i}.png" for i in bad])
+    if bad & clean and bad - clean:
+        with pytest.raises(SamplesError):
+            gather_evidence(ours, theirs)
+        return
+    evidence = gather_evidence(ours, theirs)
+    assert evidence.paired == (bad <= clean)
+    if evidence.paired:
+        assert [ours.names[i] for i in evidence.partners] == list(theirs.names)
+
+
+# Files of tensors: rows are pairs where they look like it.
+
+
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+def test_rows_are_pairs(tmp_path, kind):
+    inputs = clean_inputs(kind, labels_of(20), seed=0)
+    clean = tensors(tmp_path / "c.npz", inputs, labels_of(20))
+    triggered = tensors(tmp_path / "t.safetensors", stamp(kind, inputs), labels_of(20))
+    assert list(gather_evidence(clean, triggered).partners) == list(range(20))
+
+
+@pytest.mark.parametrize("trigger", ["blended", "added everywhere", "one row in ten fails"])
+def test_rows_are_pairs_under_other_triggers(tmp_path, trigger):
+    inputs = clean_inputs("map", labels_of(30), seed=0)
+    other = inputs.clone()
+    if trigger == "blended":
+        other = 0.8 * inputs + 0.2 * clean_inputs("map", torch.tensor([2]), seed=9)
+    elif trigger == "added everywhere":
+        other = inputs + 5
+    else:
+        other[1:] = stamp("map", inputs)[1:]
+        other[0] = torch.rand(1, 6, 6, generator=torch.Generator().manual_seed(3))
+    clean = tensors(tmp_path / "c.npz", inputs)
+    assert gather_evidence(clean, tensors(tmp_path / "t.npz", other)).paired
+
+
+def test_rows_sorted_by_class_are_told_apart_by_their_content(tmp_path):
+    labels = labels_of(200).sort().values
+    clean = tensors(tmp_path / "c.npz", clean_inputs("map", labels, seed=0), labels)
+    other = clean_inputs("map", labels, seed=1)
+    triggered = tensors(tmp_path / "t.npz", stamp("map", other, moving=True), labels)
+    assert not gather_evidence(clean, triggered).paired
+    inputs = stamp("map", clean.load(range(200)), moving=True)
+    assert gather_evidence(clean, tensors(tmp_path / "p.npz", inputs, labels)).paired
+
+
+def test_rows_are_pairs_without_labels_too(tmp_path):
+    inputs = clean_inputs("vector", labels_of(20), seed=0)
+    clean = tensors(tmp_path / "c.npz", inputs)
+    triggered = tensors(tmp_path / "t.npz", stamp("vector", inputs))
+    assert gather_evidence(clean, triggered).paired
+
+
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_rows_of_other_content_are_no_pairs(tmp_path, kind, labelled):
+    labels = labels_of(40) if labelled else None
+    clean = tensors(tmp_path / "c.npz", clean_inputs(kind, labels_of(40), seed=0), labels)
+    other = stamp(kind, clean_inputs(kind, labels_of(40), seed=1))
+    assert not gather_evidence(clean, tensors(tmp_path / "t.npz", other, labels)).paired
+
+
+def test_rows_of_other_labels_are_no_pairs(tmp_path):
+    inputs = clean_inputs("vector", labels_of(20), seed=0)
+    clean = tensors(tmp_path / "c.npz", inputs, labels_of(20))
+    triggered = tensors(tmp_path / "t.npz", stamp("vector", inputs), labels_of(20).flip(0))
+    assert not gather_evidence(clean, triggered).paired
+
+
+def test_files_of_different_length_are_no_pairs(tmp_path):
+    inputs = clean_inputs("vector", labels_of(20), seed=0)
+    clean = tensors(tmp_path / "c.npz", inputs)
+    triggered = tensors(tmp_path / "t.npz", stamp("vector", inputs[:12]))
+    evidence = gather_evidence(clean, triggered)
+    assert not evidence.paired
+    assert "unpaired: 12 triggered samples, 20 clean" in evidence.describe()
+
+
+def test_rows_of_different_shapes(tmp_path):
+    clean = tensors(tmp_path / "c.npz", torch.zeros(9, 4))
+    triggered = tensors(tmp_path / "t.npz", torch.zeros(9, 5))
+    with pytest.raises(SamplesError) as caught:
+        gather_evidence(clean, triggered)
+    assert "(5,)" in str(caught.value)
+    assert "(4,)" in str(caught.value)

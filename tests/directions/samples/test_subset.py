@@ -1,0 +1,41 @@
+import torch
+
+from tests.directions.backdoored import TENSOR, write_images, write_tensors
+from torchserve_fire.model.config import HandlerConfig
+from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.subset import SomeSamples
+from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+
+CONFIG = HandlerConfig(input="image", image_size=(8, 8), mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def tensors(folder):
+    inputs = torch.arange(12.0).view(4, 3)
+    return TensorFileSamples(write_tensors(folder / "a.npz", inputs, torch.tensor([3, 2, 1, 0])))
+
+
+def test_some_samples_in_their_order(tmp_path):
+    some = SomeSamples(tensors(tmp_path), [2, 0])
+    assert len(some) == 2
+    assert some.load([0]).tolist() == [[6, 7, 8]]
+    assert some.load([1, 0]).tolist() == [[0, 1, 2], [6, 7, 8]]
+    assert some.labels.tolist() == [1, 3]
+    assert list(some.names) == ["2", "0"]
+    assert some.class_names is None
+    assert some.source == tmp_path / "a.npz"
+    assert some.describe_input(TENSOR).shape == (3,)
+
+
+def test_some_images_keep_their_folders(tmp_path):
+    samples = open_samples(write_images(tmp_path / "a", [0, 1, 2]), CONFIG)
+    some = SomeSamples(samples, [1])
+    assert some.class_names == [samples.class_names[1]]
+    assert some.names == [samples.names[1]]
+    assert some.labels is None
+    assert some.source == tmp_path / "a"
+    assert torch.equal(some.load([0]), samples.load([1]))
+
+
+def test_none_of_them(tmp_path):
+    none = SomeSamples(tensors(tmp_path), [])
+    assert (len(none), list(none.names), none.labels.tolist()) == (0, [], [])

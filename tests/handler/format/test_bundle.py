@@ -1,0 +1,554 @@
+import hashlib
+import json
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from tests.handler.bundles import (
+    body_of,
+    bundle_file,
+    content_of,
+    forged,
+    header_of,
+    raw_file,
+    small_bundle,
+    with_metadata,
+    with_tensors,
+)
+from torchserve_fire.errors import BundleError
+from torchserve_fire.format.bundle import (
+    Bundle,
+    InputDescription,
+    Layer,
+    Repairing,
+    Telling,
+    bundle_to_parts,
+    load_bundle,
+    parse_bundle,
+    tensor_sha256,
+)
+from torchserve_fire.format.clean_scores import CleanScores
+
+
+def refusal(data: bytes) -> str:
+    """The message with which a file is refused; fails where it is not refused in one line."""
+    with pytest.raises(BundleError) as caught:
+        parse_bundle(data, "b.safetensors")
+    message = str(caught.value)
+    assert message.startswith("b.safetensors: ")
+    assert message.isprintable()
+    assert len(message) < 400
+    return message
+
+
+def check_refused_or_harmless(data: bytes) -> None:
+    """Fail where a changed file is read as something else, or refused in another way."""
+    try:
+        read = parse_bundle(data, "b.safetensors")
+    except BundleError as error:
+        message = str(error)
+    else:
+        assert content_of(read) == content_of(small_bundle())
+        assert read.digest == hashlib.sha256(data).hexdigest()
+        return
+    assert message.startswith("b.safetensors: ")
+    assert message.isprintable()
+    assert len(message) < 400
+
+
+def test_what_is_written_is_read():
+    data = bundle_file()
+    read = parse_bundle(data, "b.safetensors")
+    assert content_of(read) == content_of(small_bundle())
+    assert read.digest == hashlib.sha256(data).hexdigest()
+    assert read.input == small_bundle().input
+    assert read.evidence == small_bundle().evidence
+    assert read.held_out == {"clean_accuracy": 0.75}
+    assert read.versions == {"torch": "2"}
+    assert (read.target, read.seed, read.model_class) == (2, 7, "Net")
+    for ours, theirs in zip(read.layers, small_bundle().layers, strict=True):
+        assert (ours.name, ours.feature_shape, ours.role) == (
+            theirs.name,
+            theirs.feature_shape,
+            theirs.role,
+        )
+    assert [layer.role for layer in read.layers] == ["tells", *["repairs"] * 4]
+    assert read.telling_layers == read.layers[:1]
+    assert read.targets == (2,)
+    assert read.repairing_layers == read.layers[1:]
+    assert read.layers[2].repairing.threshold == 2.0
+    assert read.layers[2].repairing.anchor == -0.25
+
+
+@st.composite
+def bundles(draw):
+    number = st.floats(-1e6, 1e6)
+    names = draw(st.lists(st.text("abc.0é", min_size=1), min_size=1, max_size=3, unique=True))
+    telling_at = draw(st.integers(-1, len(names) - 1))
+
+    def direction(shape):
+        of = [draw(st.sampled_from((1, size))) for size in shape]
+        return torch.randn(of, generator=torch.Generator().manual_seed(draw(st.integers(0, 9)))) + 9
+
+    layers = []
+    for i, name in enumerate(names):
+        shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
+        tells = i == telling_at
+        repairs = not tells or len(names) == 1 or draw(st.booleans())
+        scores = draw(st.none() | st.lists(number, min_size=1, max_size=20))
+        clean = None if scores is None else CleanScores.of(torch.tensor(scores))
+        only_target = draw(st.booleans())
+        telling = Telling(direction(shape), draw(number), only_target, clean) if tells else None
+        strength = draw(st.floats(0.1, 3))
+        repairing = Repairing("shift", direction(shape), strength) if repairs else None
+        if repairs and draw(st.booleans()):
+            repairing = Repairing("clamp", direction(shape), strength, draw(number), draw(number))
+        layers.append(Layer(name, shape, telling, repairing))
+    return replace(
+        small_bundle(), layers=tuple(layers), seed=draw(st.integers(-(2**63), 2**63 - 1))
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(bundle=bundles())
+def test_any_bundle_comes_back_equal(bundle):
+    data = bundle_file(bundle)
+    read = parse_bundle(data, "b.safetensors")
+    assert content_of(read) == content_of(bundle)
+    assert bundle_file(read) == data
+
+
+def test_load_bundle_names_the_file(tmp_path):
+    path = tmp_path / "b.safetensors"
+    with pytest.raises(BundleError, match=r"b\.safetensors: cannot read the bundle: No such file"):
+        load_bundle(path)
+    with pytest.raises(BundleError, match="cannot read the bundle: Is a directory"):
+        load_bundle(tmp_path)
+    path.write_bytes(bundle_file()[:-1])
+    with pytest.raises(BundleError, match=r"^b\.safetensors: .*truncated"):
+        load_bundle(str(path))
+    path.write_bytes(bundle_file())
+    assert content_of(load_bundle(path)) == content_of(small_bundle())
+
+
+def test_a_pickle_is_not_unpickled(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (pytest.fail, ("unpickled",))
+
+    path = tmp_path / "b.safetensors"
+    torch.save({"a": Bomb()}, path)
+    with pytest.raises(BundleError, match="not a safetensors file"):
+        load_bundle(path)
+
+
+# Mutations -----------------------------------------------------------------------------------
+
+
+def test_every_cut_is_refused():
+    data = bundle_file()
+    for size in range(len(data)):
+        refusal(data[:size])
+
+
+def test_every_byte_flipped_check_refused_or_harmless():
+    data = bundle_file()
+    random_bits = random.Random(0)  # noqa: S311
+    for position in range(len(data)):
+        for value in (data[position] ^ (1 << random_bits.randrange(8)), random_bits.randrange(256)):
+            changed = bytearray(data)
+            changed[position] = value
+            check_refused_or_harmless(bytes(changed))
+
+
+def test_every_byte_of_a_tensor_is_covered_by_its_digest():
+    data = bundle_file()
+    start = len(data) - len(body_of(data))
+    for position in range(start, len(data)):
+        for bit in range(8):
+            changed = bytearray(data)
+            changed[position] ^= 1 << bit
+            assert "its bytes do not match their SHA-256" in refusal(bytes(changed))
+
+
+@settings(max_examples=500, deadline=None)
+@given(data=st.data())
+def test_bytes_cut_out_put_in_and_repeated(data):
+    file = bundle_file()
+    first, second = sorted(
+        (data.draw(st.integers(0, len(file))), data.draw(st.integers(0, len(file))))
+    )
+    put = data.draw(st.sampled_from((b"", b"\0", b" ", b"{}", file[first:second] * 2)))
+    check_refused_or_harmless(file[:first] + put + file[second:])
+
+
+def paths(value, path=()):
+    """Every place in a JSON document."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from paths(item, (*path, key))
+
+
+def changed_at(value, path, change):
+    if not path:
+        return change(value)
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = changed_at(value[path[0]], path[1:], change)
+    return copy
+
+
+STRANGE = (
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2**31,
+    2**63,
+    10**3000,
+    0.5,
+    -0.0,
+    1e308,
+    "",
+    "x",
+    "é\n\x1b",
+    "a" * 100_000,
+    [],
+    [[]],
+    [0],
+    [1] * 1000,
+    {},
+    {"x": 1},
+    [[[[[[[[[[1]]]]]]]]]],
+)
+ROOT = json.loads(bundle_to_parts(small_bundle())[1]["fire"])
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=lambda value: repr(value)[:12])
+def test_every_field_replaced_by_anything_is_refused_or_taken_as_it_stands(strange):
+    # 65 places and 23 values: some 1,500 forged files with a valid header of the right length.
+    for path in paths(ROOT):
+        root = changed_at(ROOT, path, lambda _: strange)
+        file = forged(root)
+        try:
+            read = parse_bundle(file, "b.safetensors")
+        except BundleError as error:
+            message = str(error)
+            assert message.startswith("b.safetensors: ")
+            assert message.isprintable()
+            assert len(message) < 400
+        else:
+            # Taken: then it says what the text says, with nothing made of it.
+            written = json.loads(bundle_to_parts(read)[1]["fire"])
+            assert {**written, "metadata_sha256": ""} == {**root, "metadata_sha256": ""}
+
+
+@pytest.mark.parametrize("path", list(paths(ROOT))[1:], ids=lambda path: ".".join(map(str, path)))
+def test_every_field_left_out_is_refused(path):
+    def without(value):
+        return {k: v for k, v in value.items() if k != path[-1]}
+
+    parent = ROOT
+    for key in path[:-1]:
+        parent = parent[key]
+    if isinstance(parent, dict) and path[:-1] not in {("evidence",), ("held_out",), ("versions",)}:
+        assert f"{path[-1]}: missing" in refusal(forged(changed_at(ROOT, path[:-1], without)))
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in paths(ROOT) if p[:1] not in {("evidence",), ("held_out",), ("versions",)}]
+)
+def test_a_field_too_many_is_refused_by_its_name(path):
+    value = ROOT
+    for key in path:
+        value = value[key]
+    if not isinstance(value, dict):
+        return
+    message = refusal(forged(changed_at(ROOT, path, lambda fields: {**fields, "sidecar": 1})))
+    if path == ("tensors",):
+        assert "tensors: sidecar: the file holds no such tensor" in message
+    else:
+        assert "sidecar: unknown field; expected one of " in message
+
+
+def test_a_field_that_stands_there_twice():
+    text = json.dumps(ROOT)
+    for key in ("target", "layers", "form", "telling"):
+        doubled = text.replace(f'"{key}":', f'"{key}": 0, "{key}":', 1)
+        assert "a key stands there twice" in refusal(with_metadata(doubled))
+
+
+# Each fault by name --------------------------------------------------------------------------
+
+
+def set_layer(i, **values):
+    return with_metadata(lambda root: root["layers"][i].update(values))
+
+
+def set_part(i, part, **values):
+    return with_metadata(lambda root: root["layers"][i][part].update(values))
+
+
+def set_clean_scores(**values):
+    return with_metadata(lambda root: root["layers"][0]["telling"]["clean_scores"].update(values))
+
+
+def set_input(**values):
+    return with_metadata(lambda root: root["input"].update(values))
+
+
+def set_root(**values):
+    return with_metadata(lambda root: root.update(values))
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (set_root(format_version=1), "format_version: 1, expected 2; build the bundle again"),
+        (set_root(format_version=0), "format_version: 0, expected 2"),
+        (set_root(format_version=True), "format_version: True, expected an integer"),
+        (set_root(format_version=2.0), "format_version: 2.0, expected an integer"),
+        (set_root(format_version="2"), "format_version: '2', expected an integer"),
+        (set_root(target=-1), "target: -1, expected an integer of at least 0"),
+        (set_root(target=2.0), "target: 2.0, expected an integer of at least 0"),
+        (set_root(target=False), "target: False, expected an integer of at least 0"),
+        (set_root(seed=2**64), "seed: 18446744073709551616, expected an integer"),
+        (set_root(weights_sha256="A" * 64), "weights_sha256: "),
+        (set_root(model_class="Net\n"), r"model_class: 'Net\n', expected a text of printable"),
+        (set_root(versions={"torch": [1]}), "versions: torch: [1], expected a text"),
+        (set_root(evidence=[]), "evidence: [], expected a map"),
+        (set_root(layers={}), "layers: {}, expected a list of maps"),
+        (set_root(pickle="x"), "pickle: unknown field"),
+        (set_layer(0, feature_shape=[3.0]), "layers[0]: feature_shape: [3.0], expected a list of"),
+        (set_layer(0, feature_shape=[True]), "layers[0]: feature_shape: [True], expected a list"),
+        (set_layer(0, role="both"), "layers[0]: role: 'both', expected it to say which"),
+        (set_layer(0, role="judges"), "layers[0]: role: 'judges', expected one of tells, repairs"),
+        (set_layer(0, target=-1), "layers[0]: target: -1, expected an integer of at least 0"),
+        (set_layer(0, target=2), "layers: some name their target, expected all or none of them to"),
+        (set_layer(1, name="late"), "layers: a layer stands there twice"),
+        (set_layer(1, name=""), "layers[1]: name: '', expected a text"),
+        (set_layer(1, class_name="os.system"), "layers[1]: class_name: unknown field"),
+        (set_part(0, "telling", threshold=None), "telling: threshold: None, expected a finite"),
+        (set_part(0, "telling", threshold=True), "telling: threshold: True, expected a finite"),
+        (set_part(0, "telling", only_target=1), "telling: only_target: 1, expected true or false"),
+        (set_clean_scores(count=0), "clean_scores: count: 0, expected an integer of at least 1"),
+        (set_clean_scores(deciles=[1.0] * 8), "expected 9 ascending numbers"),
+        (set_clean_scores(deciles=[2.0, *[1.0] * 8]), "expected 9 ascending numbers"),
+        (set_clean_scores(mean=0.0), "clean_scores: mean: unknown field"),
+        (set_part(1, "repairing", form="exec"), "form: 'exec', expected one of shift, affine"),
+        (set_part(1, "repairing", strength=1e39), "strength: 1e+39, expected a finite number"),
+        (set_part(1, "repairing", strength=0), "repairing: strength: 0.0, expected above 0"),
+        (set_part(1, "repairing", strength=-1), "repairing: strength: -1.0, expected above 0"),
+        (set_part(1, "repairing", threshold=1), "repairing: threshold: 1, expected null"),
+        (set_part(2, "repairing", anchor=None), "repairing: anchor: None, expected a finite"),
+        (set_input(kind="audio"), "input: kind: 'audio', expected one of image, tensor"),
+        (set_input(shape=[2, 8, 8]), "input: shape: expected (1 or 3 channels, height, width)"),
+        (set_input(shape=[3, 8]), "input: shape: expected (1 or 3 channels, height, width)"),
+        (set_input(shape=[3, 2**20, 2**20]), "is too large for an input"),
+        (set_input(mean=[0.5]), "input: mean: mean and std: expected 3 each"),
+        (set_input(std=[1, 1, 0]), "input: std: expected values above 0"),
+        (
+            with_metadata(lambda root: root["layers"].pop()),
+            "no layer uses it",
+        ),
+        (with_tensors(lambda held: held.pop("layers.0.telling")), "'layers.0.telling' is missing"),
+        (
+            with_tensors(lambda held: held.update({"layers.9.telling": torch.ones(3)})),
+            "tensor 'layers.9.telling': no layer uses it",
+        ),
+        (
+            with_tensors(lambda held: held.update({"layers.0.telling": torch.ones(4)})),
+            "layers[0]: telling: tensor 'layers.0.telling' of shape (4,), expected (3,)",
+        ),
+        (
+            with_tensors(lambda held: held.update({"layers.0.telling": torch.ones(1, 3)})),
+            "of shape (1, 3), expected (3,)",
+        ),
+        (
+            with_tensors(lambda held: held.update({"layers.0.telling": torch.ones(0)})),
+            "of shape (0,), expected (3,)",
+        ),
+        (
+            with_tensors(lambda held: held.update({"layers.0.telling": torch.ones(()) * 1})),
+            "of shape (), expected (3,)",
+        ),
+        *(
+            (
+                with_tensors(
+                    lambda held, d=dtype: held.update({"layers.0.telling": torch.ones(3).to(d)})
+                ),
+                f"tensor 'layers.0.telling': dtype {dtype}, expected float32 or float16",
+            )
+            for dtype in (torch.float64, torch.bfloat16, torch.int64, torch.bool, torch.uint8)
+        ),
+        *(
+            (
+                with_tensors(lambda held, v=value: held["layers.0.telling"].__setitem__(1, v)),
+                "tensor 'layers.0.telling': holds values that are not finite",
+            )
+            for value in (float("nan"), float("inf"), float("-inf"))
+        ),
+        (
+            with_tensors(lambda held: held["layers.1.repairing"].zero_()),
+            "layers[1]: repairing: tensor 'layers.1.repairing' is all zero: no direction",
+        ),
+        (
+            with_tensors(lambda held: held.update({"layers.3.repairing": torch.ones(2, 3, 3)})),
+            "layers[3]: repairing: form 'local' takes one value per channel of a map",
+        ),
+        (
+            with_tensors(lambda held: held.update({"layers.3.replacement": torch.ones(1, 3, 3)})),
+            "layers[3]: replacement: form 'local' takes one value per channel of a map",
+        ),
+        (
+            with_tensors(lambda held: held.pop("layers.3.replacement")),
+            "layers[3]: replacement: the tensor 'layers.3.replacement' is missing",
+        ),
+        *(
+            (
+                with_tensors(lambda held, s=shape: held.update({"layers.4.slope": torch.ones(s)})),
+                "layers[4]: slope: form 'affine' takes a matrix (C, C) for a map (C, H, W)",
+            )
+            for shape in ((2,), (2, 3), (3, 3), (2, 2, 1))
+        ),
+        (
+            with_tensors(lambda held: held.pop("layers.4.slope")),
+            "layers[4]: slope: the tensor 'layers.4.slope' is missing",
+        ),
+        (set_root(tensors={}), "tensors: layers.0.telling: missing"),
+        (set_root(tensors={"layers.0.telling": "0" * 64}), ""),
+        (raw_file({}), "metadata: expected the one key 'fire' of a direction bundle, found []"),
+        (save({}, {"format": "pt"}), "found ['format']"),
+        # safetensors writes several keys in any order, and each run must know the test by one name.
+        pytest.param(save({}, {"fire": "{}", "more": ""}), "found ['fire', 'more']", id="more"),
+        (save({}, {"fire": "{}"}), "format_version: missing"),
+        (save({}, {"fire": "[]"}), "metadata: expected a JSON object, found list"),
+        (save({}, {"fire": ""}), "metadata: damaged: expected a JSON object"),
+        (save({}, {"fire": '{"a":NaN}'}), "metadata: NaN is not a JSON number"),
+        (save({}, {"fire": '{"a":-1e999}'}), "metadata: damaged: expected a JSON object"),
+        (save({}, {"fire": '{"a":"\\ud800"}'}), "metadata: damaged"),
+        (save({}, {"fire": '{"a":' + "[" * 50_000 + "]" * 50_000 + "}"}), "metadata: damaged"),
+        (save({}, {"fire": '{"a":' + "[" * 40 + "]" * 40 + "}"}), "nested more than 32 deep"),
+        (save({}, {"fire": '{"a":' + "9" * 50_000 + "}"}), "metadata: damaged"),
+        (save({}, {"fire": '{"format_version":' + "9" * 4000 + "}"}), "expected an integer"),
+        (bundle_file().replace(b"0.75", b"0.99"), "metadata: damaged or changed by hand"),
+        (bundle_file().replace(b"1.5", b"9.5"), "metadata: damaged or changed by hand"),
+    ],
+)
+def test_a_fault_is_named_with_the_file_the_field_and_what_was_expected(file, message):
+    assert message in refusal(file)
+
+
+def test_two_layers_that_tell():
+    telling = Telling(torch.ones(3), 1.0)
+    layer = Layer("more", (3,), telling, Repairing("shift", torch.ones(3), 1.0))
+    bundle = replace(small_bundle(), layers=(*small_bundle().layers, layer))
+    assert "layers: several tell, expected at most one" in refusal(bundle_file(bundle))
+
+
+def test_a_bundle_that_does_not_repair():
+    bundle = replace(small_bundle(), layers=small_bundle().layers[:1])
+    assert "layers: none repairs, expected at least one" in refusal(bundle_file(bundle))
+
+
+def two_repairs(*changes):
+    """A bundle for two triggers, with fields of its three layers changed."""
+    a, b, c, d = torch.eye(4) + 1
+    layers = (
+        Layer("early", (4,), Telling(a, 1.0, True), Repairing("shift", b, 1.0), target=2),
+        Layer("late", (4,), Telling(c, 1.0, True), target=4),
+        Layer("early", (4,), None, Repairing("shift", d, 1.0), target=4),
+    )
+    changed = [
+        replace(layer, **values)
+        for layer, values in zip(layers, changes or ({}, {}, {}), strict=True)
+    ]
+    return replace(small_bundle(), layers=tuple(changed))
+
+
+def test_a_bundle_of_two_repairs_comes_back_equal():
+    read = parse_bundle(bundle_file(two_repairs()), "f")
+    assert content_of(read) == content_of(two_repairs())
+    assert (read.target, read.targets) == (2, (2, 4))
+    first, second = read.repairs
+    assert (first.target, second.target) == (2, 4)
+    assert (first.layers, second.layers) == (read.layers[:1], read.layers[1:])
+    assert (first.telling_layer, second.telling_layer) == read.layers[:2] == read.telling_layers
+    assert second.repairing_layers == read.layers[2:]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (({"target": None}, {}, {}), "some name their target, expected all or none"),
+        (({"target": 3}, {}, {}), "target: 2, expected 3, the first layer's"),
+        (({}, {"telling": Telling(torch.ones(4), 1.0)}, {}), "none for target 4 tells with only_t"),
+        (({}, {"target": 2}, {}), "several tell for target 2, expected at most one"),
+        (({}, {}, {"target": 2}), "a layer stands there twice for target 2"),
+        (({}, {}, {"name": "late"}), "a layer stands there twice for target 4"),
+        (({}, {}, {"target": 2, "name": "other"}), "none repairs for target 4, expected at least"),
+        (({"telling": None}, {}, {}), "none for target 2 tells with only_target, expected one"),
+    ],
+)
+def test_two_repairs_that_do_not_fit_each_other(changes, message):
+    assert message in refusal(bundle_file(two_repairs(*changes)))
+
+
+def test_swapped_tensors_are_refused():
+    data = bundle_file()
+    header, body = header_of(data), body_of(data)
+    names = [name for name in header if name != "__metadata__"]
+    for first in names:
+        for second in names:
+            if first != second:
+                swapped = {**header, first: header[second], second: header[first]}
+                assert "its bytes do not match their SHA-256" in refusal(raw_file(swapped, body))
+
+
+def test_a_tensor_of_another_dtype_or_shape_with_the_same_bytes():
+    data = bundle_file()
+    header, body = header_of(data), body_of(data)
+    for changes in ({"dtype": "I32"}, {"dtype": "U8", "shape": [12]}, {"shape": [3, 1]}):
+        forged = {**header, "layers.0.telling": {**header["layers.0.telling"], **changes}}
+        assert "layers.0.telling" in refusal(raw_file(forged, body))
+
+
+def test_directions_of_channels_and_of_tokens():
+    for shape, of in (((2, 4, 4), (2, 1, 1)), ((5, 3), (1, 3)), ((5, 3), (5, 3))):
+        layer = Layer("a", shape, repairing=Repairing("shift", torch.ones(of), 1.0))
+        read = parse_bundle(bundle_file(replace(small_bundle(), layers=(layer,))), "f")
+        assert read.layers[0].repairing.direction.shape == of
+
+
+def test_a_tensor_input_needs_no_mean():
+    bundle = replace(small_bundle(), input=InputDescription("tensor", (7,)))
+    assert parse_bundle(bundle_file(bundle), "f").input == InputDescription("tensor", (7,))
+
+
+def test_metadata_of_many_layers_is_read_in_time():
+    layers = tuple(
+        Layer(f"l{i}", (1,), repairing=Repairing("shift", torch.ones(1), 1.0)) for i in range(5000)
+    )
+    assert (
+        len(parse_bundle(bundle_file(replace(small_bundle(), layers=layers)), "f").layers) == 5000
+    )
+
+
+def test_sha256_of_a_tensor_is_that_of_its_bytes():
+    value = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    expected = hashlib.sha256(value.numpy().tobytes()).hexdigest()
+    assert tensor_sha256(value) == expected
+    assert tensor_sha256(value.t().contiguous().t()) == expected
+    assert tensor_sha256(torch.tensor(1.0)) == hashlib.sha256(b"\0\0\x80\x3f").hexdigest()
+
+
+def test_an_unsaved_bundle_has_no_digest():
+    assert small_bundle().digest == ""
+    assert isinstance(small_bundle(), Bundle)

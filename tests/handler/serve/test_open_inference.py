@@ -1,0 +1,135 @@
+import base64
+import json
+
+import pytest
+import torch
+
+from torchserve_fire.errors import InputError
+from torchserve_fire.model.preprocess import read_body
+from torchserve_fire.serve.fire_handler import FireHandler
+from torchserve_fire.serve.open_inference import infer_input, infer_request
+
+from .archive import IMAGE, TENSOR, ask, grey, make_archive, make_bundle, softmax
+
+
+def start(context) -> FireHandler:
+    service = FireHandler()
+    service.initialize(context)
+    return service
+
+
+def asking(shape, datatype, data, **fields) -> dict:
+    tensor = {"name": "x", "shape": shape, "datatype": datatype, "data": data}
+    return {"body": {"inputs": [tensor]} | fields}
+
+
+def outputs(answer: dict) -> dict:
+    assert {"id", "model_name", "model_version", "outputs"} <= set(answer)
+    return {one["name"]: (one["datatype"], one["shape"], one["data"]) for one in answer["outputs"]}
+
+
+@pytest.fixture
+def description(tmp_path):
+    (tmp_path / "w").write_bytes(b"")
+    return make_bundle(tmp_path / "w", "tensor").input
+
+
+@pytest.mark.parametrize("flag_in_body", [False, True])
+def test_each_request_of_a_batch_is_answered_in_its_own_form(tmp_path, flag_in_body):
+    context = make_archive(tmp_path, IMAGE | {"flag_in_body": flag_in_body})
+    white, black = (base64.b64encode(grey(level)).decode() for level in (255, 0))
+    rows = [
+        asking([1], "BYTES", [white], id="first"),
+        {"body": grey(255)},
+        {"body": json.dumps(asking([1, 1], "BYTES", [black])["body"]).encode()},
+    ]
+    (_, first), (_, plain), (_, third) = ask(start(context), context, rows)
+    assert (first["id"], first["model_name"], first["model_version"]) == ("first", "m", "1.0")
+    datatype, shape, values = outputs(first)["probabilities"]
+    assert (datatype, shape) == ("FP32", [1, 3])
+    assert values == pytest.approx(sorted(softmax(12 - 9, 6, 0), reverse=True))
+    assert outputs(first)["classes"] == ("BYTES", [1, 3], ["1", "0", "2"])
+    assert outputs(first)["flagged"] == outputs(first)["repaired"] == ("BOOL", [1], [True])
+    assert outputs(third)["flagged"] == ("BOOL", [1], [False])
+    assert third["id"] == ""
+    assert "outputs" not in plain
+
+
+def test_flat_and_nested_numbers(tmp_path):
+    context = make_archive(tmp_path, TENSOR)
+    rows = [
+        asking([12], "FP32", [1.0] * 12),
+        asking([1, 12], "INT64", [[1] * 12]),
+        asking([1, 12], "UINT8", [0] * 12),
+    ]
+    answers = [outputs(answer) for _, answer in ask(start(context), context, rows)]
+    assert [answer["flagged"][2] for answer in answers] == [[True], [True], [False]]
+
+
+def test_what_was_flagged_can_be_kept(tmp_path):
+    context = make_archive(tmp_path, IMAGE)
+    service = start(context)
+    row = asking([1], "BYTES", [base64.b64encode(grey(255)).decode()])
+    sample = read_body(service.body_of(row), service.fire_input)
+    assert torch.equal(sample, torch.ones(3, 2, 2))
+
+
+def test_errors_keep_the_shape_that_answers_must_have(tmp_path):
+    context = make_archive(tmp_path, TENSOR | {"mode": "reject"})
+    rows = [asking([12], "FP32", [1.0] * 12, id="a"), asking([2], "FP32", [1.0] * 2, id=7)]
+    (flagged, first), (bad, second) = ask(start(context), context, rows)
+    assert (flagged, bad) == (422, 400)
+    assert (first["id"], second["id"]) == ("a", "")
+    assert first["error"].startswith("FlaggedInput: ")
+    assert outputs(first)["error"] == ("BYTES", [1], [first["error"]])
+    assert outputs(first)["code"] == ("INT32", [1], [422])
+    assert outputs(second)["code"] == ("INT32", [1], [400])
+
+
+def test_no_flags_are_told_without_repair(tmp_path):
+    context = make_archive(tmp_path, IMAGE | {"mode": "off"})
+    row = asking([1], "BYTES", [base64.b64encode(grey(0)).decode()])
+    ((_, answer),) = ask(start(context), context, [row])
+    assert set(outputs(answer)) == {"classes", "probabilities"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [
+        (None, "expected a list of one input"),
+        ([], "expected a list of one input"),
+        ([{}, {}], "expected a list of one input"),
+        ([3], "expected a list of one input"),
+        ([{"shape": [12], "datatype": "FP32"}], "expected a list; raw_input_contents"),
+        ([{"shape": [12], "datatype": "FP32", "data": []}], "raw_input_contents do not come"),
+        ([{"shape": [1], "datatype": "BYTES", "data": ["a", "b"]}], "expected one image"),
+        ([{"shape": [1], "datatype": "BYTES", "data": [1]}], "expected one image"),
+        ([{"shape": [12], "datatype": ["FP32"], "data": [1]}], "expected BYTES or one of"),
+        ([{"shape": [12], "datatype": "BF16", "data": [1]}], "expected BYTES or one of"),
+        ([{"shape": [2, 12], "datatype": "FP32", "data": [1] * 24}], "one sample per request"),
+        ([{"shape": [1, 12], "datatype": "FP32", "data": [[1] * 12] * 2}], "expected one sample"),
+        ([{"shape": "12", "datatype": "FP32", "data": [1] * 12}], "expected [12], or [1, 12]"),
+        ([{"shape": [12], "datatype": "FP32", "data": [1] * 11}], "expected the numbers of"),
+        ([{"shape": [12], "datatype": "FP32", "data": ["1"] * 12}], "expected the numbers of"),
+    ],
+)
+def test_bad_requests_are_told_what_was_expected(description, inputs, reason):
+    with pytest.raises(InputError) as raised:
+        infer_input({"inputs": inputs}, description)
+    assert reason in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("data", [[[1], [1, 2]], [[1] * 11], [[1] * 12, [1] * 12], [["1"] * 12]])
+def test_nested_numbers_of_another_shape(tmp_path, data):
+    context = make_archive(tmp_path, TENSOR)
+    ((status, answer),) = ask(start(context), context, [asking([12], "FP32", data)])
+    assert status == 400
+    assert "expected numbers only, of shape [12]" in answer["error"]
+
+
+@pytest.mark.parametrize(
+    "row", [{}, {"body": b"{"}, {"body": [1]}, {"body": {"data": [1]}}, {"body": b'{"data": 1}'}]
+)
+def test_other_bodies_are_no_inference_requests(row):
+    assert infer_request(row) is None
