@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import Bundle
-from torchserve_fire_build.build.join_bundles import renew_repairs
+from torchserve_fire_build.building.join_bundles import renew_repairs
 from torchserve_fire_build.pool.quarantine import clean_quarantine
 from torchserve_fire_build.pool.unlabelled import UnlabelledSamples
 from torchserve_fire_build.samples.evidence import gather_evidence

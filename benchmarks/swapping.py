@@ -25,7 +25,7 @@ import requests
 from tqdm import tqdm
 
 from torchserve_fire.format.bundle import load_bundle
-from torchserve_fire_build.build.save_bundle import save_bundle
+from torchserve_fire_build.building.save_bundle import save_bundle
 from torchserve_fire_build.common.write_file import check_writable
 from torchserve_fire_build.demo.output_folder import DemoFiles
 from torchserve_fire_build.deployment.client.management import open_session

@@ -122,7 +122,7 @@ def foreign_python(tmp_path_factory: pytest.TempPathFactory) -> str:
             if not entry.name.startswith(ours) and not (site / entry.name).exists():
                 (site / entry.name).symlink_to(entry)
     for name in ("torchserve_fire", "torchserve_fire_build"):
-        command = [python, "-c", f"import {name}"]
+        command = [python, "-I", "-c", f"import {name}"]
         assert subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
     return python
 

@@ -19,8 +19,8 @@ from torchserve_fire.model.config import HandlerConfig, load_config
 from torchserve_fire.model.load_model import load_model
 from torchserve_fire.model.preprocess import image_to_tensor
 from torchserve_fire.repair.attach import attach
-from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
-from torchserve_fire_build.build.save_bundle import save_bundle
+from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.save_bundle import save_bundle
 from torchserve_fire_build.deployment.archive.package import (
     ArchiveInputs,
     archive_path,

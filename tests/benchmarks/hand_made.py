@@ -12,8 +12,8 @@ from benchmarks.measure import hold
 from benchmarks.victims.attacks.attack import Attack, Stamped, to_target
 from benchmarks.victims.data import Images
 from benchmarks.victims.train import normalise
+from tests.directions.reconstruct.patch_net import QUADRANTS
 from tests.tiny_net import trained
-from tests.torchserve_fire_build.reconstruct.patch_net import QUADRANTS
 from torchserve_fire.format.bundle import Bundle, InputDescription, Layer, Repairing, Telling
 
 

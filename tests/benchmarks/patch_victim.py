@@ -6,7 +6,7 @@ from benchmarks.measure import Held
 from benchmarks.victims.data import Images
 from benchmarks.victims.recipe import Recipe
 from benchmarks.victims.train import Victim, normalise
-from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, images, stamp
+from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 
 
 class OfNormalised(torch.nn.Module):

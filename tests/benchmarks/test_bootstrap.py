@@ -9,7 +9,7 @@ from benchmarks.samples import unlabelled
 from benchmarks.victims.attacks.badnets import BadNets
 from tests.benchmarks.patch_victim import OfNormalised, as_pixels
 from tests.benchmarks.test_evidence import is_triggered, pool
-from tests.torchserve_fire_build.reconstruct.patch_net import images, stamp
+from tests.directions.reconstruct.patch_net import images, stamp
 from torchserve_fire_build.pool.unlabelled import UnlabelledSamples
 from torchserve_fire_build.samples.evidence import gather_evidence
 

@@ -4,7 +4,7 @@ from benchmarks import fire, first_bundle
 from benchmarks.first_bundle import obtain_first
 from benchmarks.samples import unlabelled
 from tests.benchmarks.patch_victim import as_pixels, held, victim
-from tests.torchserve_fire_build.reconstruct.patch_net import images
+from tests.directions.reconstruct.patch_net import images
 
 
 def not_again(*args, **kwargs):

@@ -10,7 +10,7 @@ from benchmarks.kept import Kept
 from benchmarks.samples import unlabelled
 from benchmarks.searches import Way, measure, measure_missing
 from tests.benchmarks.patch_victim import as_pixels, held, victim
-from tests.torchserve_fire_build.reconstruct.patch_net import images
+from tests.directions.reconstruct.patch_net import images
 
 CLEAN = unlabelled(as_pixels(images(120)), "clean")
 

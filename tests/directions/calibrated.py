@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.directions.backdoored import TENSOR, loaded, tensor_sets
 from torchserve_fire.format.bundle import Bundle
-from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.choose.build_record import Calibration
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.samples import open_samples

@@ -10,7 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from . import damaged_images
+from tests.handler import damaged_images
+
 from .archive import encode, grey
 
 MARKER = "s3cret-c0ntent"

@@ -113,10 +113,10 @@ def run(args: argparse.Namespace) -> int:
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
-    from ..build.from_clean import build_reconstructed
-    from ..build.from_samples import BuildOptions, build_bundle
-    from ..build.join_bundles import renew_repairs
-    from ..build.save_bundle import save_bundle
+    from ..building.from_clean import build_reconstructed
+    from ..building.from_samples import BuildOptions, build_bundle
+    from ..building.join_bundles import renew_repairs
+    from ..building.save_bundle import save_bundle
     from ..choose.build_record import Calibration
     from ..common.budget import Budget
     from ..common.environment import check_environment

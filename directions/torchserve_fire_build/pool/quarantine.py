@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torchserve_fire.errors import FireError
 
-from ..build.from_samples import MIN_TRIGGERED
+from ..building.from_samples import MIN_TRIGGERED
 from ..common.errors import CalibrationError, NoTriggerError, SamplesError
 from ..common.progress import Progress
 from ..estimate.candidate_layers import candidate_layers

@@ -7,7 +7,7 @@ from benchmarks.rivals.no_repair import no_repair
 from benchmarks.rivals.patching import patching
 from tests.benchmarks.patch_victim import as_pixels, held, victim
 from tests.benchmarks.rivals.nets import generator, granted, is_as_before
-from tests.torchserve_fire_build.reconstruct.patch_net import images
+from tests.directions.reconstruct.patch_net import images
 from torchserve_fire_build.common.errors import NoTriggerError
 from torchserve_fire_build.sanitize.training import Schedule
 

@@ -8,7 +8,7 @@ from benchmarks.rivals.retraining import retraining
 from benchmarks.rivals.rival import RivalNotApplicable
 from tests.benchmarks.patch_victim import as_pixels, held
 from tests.benchmarks.rivals.nets import colour_net, generator, granted
-from tests.torchserve_fire_build.reconstruct.patch_net import images
+from tests.directions.reconstruct.patch_net import images
 from torchserve_fire_build.sanitize.training import Schedule
 
 

@@ -15,10 +15,10 @@ from tests.directions.backdoored import (
     write_tensors,
 )
 from tests.directions.backdoored_nets import backdoored
-from tests.torchserve_fire_build.commands.patch_files import patch_flags, save_images
-from tests.torchserve_fire_build.pool.pools import pool_of
-from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, images
-from tests.torchserve_fire_build.reconstruct.patch_net import stamp as stamp_patch
+from tests.directions.commands.patch_files import patch_flags, save_images
+from tests.directions.pool.pools import pool_of
+from tests.directions.reconstruct.patch_net import PatchNet, images
+from tests.directions.reconstruct.patch_net import stamp as stamp_patch
 from torchserve_fire.format.bundle import load_bundle
 from torchserve_fire.format.digest import file_sha256
 from torchserve_fire_build.commands.main import main
@@ -400,7 +400,7 @@ def test_the_methods_that_search(tmp_path, capsys, monkeypatch, patch_model, nam
         searched.extend([*methods, *(["otherwise"] if otherwise else []), *otherwise])
         raise NoTriggerError("none")
 
-    monkeypatch.setattr("torchserve_fire_build.build.from_clean.find_triggers", find)
+    monkeypatch.setattr("torchserve_fire_build.building.from_clean.find_triggers", find)
     clean = save_images(tmp_path / "clean", images(8))
     command = ["build", *patch_model[0.0], "--clean", clean, "--reconstruct", name]
     assert run(capsys, *command, "--output", tmp_path / "b.safetensors")[0] == 3
@@ -430,7 +430,7 @@ def test_the_search_is_given_what_was_set(tmp_path, capsys, monkeypatch, patch_m
         given.append(settings)
         raise NoTriggerError("none")
 
-    monkeypatch.setattr("torchserve_fire_build.build.from_clean.find_triggers", find)
+    monkeypatch.setattr("torchserve_fire_build.building.from_clean.find_triggers", find)
     clean = save_images(tmp_path / "clean", images(8))
     command = ["build", *patch_model[0.0], "--clean", clean, "--reconstruct", "additive"]
     command += ["--bound", 51, "--screening-steps", 20, "--steps", 40, "--anomaly-index", 2]

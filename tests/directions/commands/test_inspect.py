@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.directions.backdoored import write_images, write_tensors
-from tests.torchserve_fire_build.inspection import nets
-from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet
+from tests.directions.inspection import nets
+from tests.directions.reconstruct.patch_net import PatchNet
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.inspection import methods
 from torchserve_fire_build.inspection.inspection import Inspection
@@ -124,7 +124,7 @@ def test_folders_that_do_not_say_their_class(tmp_path, capsys, tiny_model):
 
 
 RELATIVE = """
-from tests.torchserve_fire_build.reconstruct import patch_net
+from tests.directions.reconstruct import patch_net
 
 class Net(patch_net.PatchNet):
     def __init__(self):

@@ -10,7 +10,7 @@ import torch
 
 from tests.handler.bundles import small_bundle
 from torchserve_fire.format.bundle import Layer, Repairing, Telling
-from torchserve_fire_build.build.save_bundle import save_bundle
+from torchserve_fire_build.building.save_bundle import save_bundle
 from torchserve_fire_build.commands.main import main
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.torchserve_fire_build.inspection.nets import QuadrantNet
+from tests.directions.inspection.nets import QuadrantNet
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError, SamplesError

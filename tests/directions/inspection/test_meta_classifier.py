@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.directions.backdoored import write_tensors
-from tests.torchserve_fire_build.inspection.shadows import (
+from tests.directions.inspection.shadows import (
     LABELS,
     inputs,
     known_trojan,

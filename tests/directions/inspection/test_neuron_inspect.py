@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from tests.directions.backdoored import write_tensors
-from tests.torchserve_fire_build.inspection.nets import SIZE, QuadrantNet
+from tests.directions.inspection.nets import SIZE, QuadrantNet
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.inspection.inspection import Inspection
 from torchserve_fire_build.inspection.neuron_inspect import (

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from tests.directions.backdoored import write_tensors
-from tests.torchserve_fire_build.inspection.nets import SIZE, QuadrantNet
-from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, images
+from tests.directions.inspection.nets import SIZE, QuadrantNet
+from tests.directions.reconstruct.patch_net import PatchNet, images
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError

@@ -2,7 +2,7 @@ import pytest
 from torch import nn
 from torch.func import functional_call
 
-from tests.torchserve_fire_build.inspection.shadows import (
+from tests.directions.inspection.shadows import (
     LABELS,
     inputs,
     known_trojan,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.torchserve_fire_build.pool import pools
+from tests.directions.pool import pools
 from torchserve_fire_build.pool.class_groups import MIN_GROUP, ClassGroups, find_class_groups
 from torchserve_fire_build.pool.held_out_scores import held_out_scores
 from torchserve_fire_build.pool.methods import METHODS

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from tests.directions.backdoored_nets import backdoored
-from tests.torchserve_fire_build.pool import pools
+from tests.directions.pool import pools
 from torchserve_fire_build.common.progress import Progress
 from torchserve_fire_build.pool.last_layer import read_last_layer
 

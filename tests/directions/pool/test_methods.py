@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.torchserve_fire_build.pool import pools
+from tests.directions.pool import pools
 from torchserve_fire_build.pool.mahalanobis import MIN_CLEAN, mahalanobis
 from torchserve_fire_build.pool.methods import METHODS, REDUCING, scoring
 from torchserve_fire_build.pool.spectral_signatures import spectral_signatures

@@ -4,7 +4,7 @@ from torch import nn
 
 from tests.directions.backdoored import write_tensors
 from tests.directions.backdoored_nets import backdoored
-from tests.torchserve_fire_build.pool.pools import pool_of
+from tests.directions.pool.pools import pool_of
 from torchserve_fire_build.pool.moved_back import certainty, mean_features, see_other_classes
 from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 

@@ -6,7 +6,7 @@ from PIL import Image
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, stamp_second, write_tensors
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.messages import one_line
-from tests.torchserve_fire_build.pool.pools import METHODS, two_blobs
+from tests.directions.pool.pools import METHODS, two_blobs
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError, SamplesError
 from torchserve_fire_build.pool.class_groups import ClassGroups, find_class_groups

@@ -3,7 +3,7 @@ import torch
 
 from tests.directions.backdoored import clean_inputs, labels_of, write_tensors
 from tests.directions.backdoored_nets import backdoored
-from tests.torchserve_fire_build.pool.pools import METHODS, pool_of
+from tests.directions.pool.pools import METHODS, pool_of
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.pool.split import Split, split_pool
 from torchserve_fire_build.samples.tensor_files import TensorFileSamples

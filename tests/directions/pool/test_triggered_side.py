@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tests.directions.backdoored_nets import backdoored
-from tests.torchserve_fire_build.pool.pools import pool_of
+from tests.directions.pool.pools import pool_of
 from torchserve_fire_build.pool.last_layer import LastLayer
 from torchserve_fire_build.pool.triggered_side import TriggeredSide
 

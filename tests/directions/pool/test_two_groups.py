@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.torchserve_fire_build.pool import pools
+from tests.directions.pool import pools
 from torchserve_fire_build.pool.two_groups import fit_two_groups
 
 

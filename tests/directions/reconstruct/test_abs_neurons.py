@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.torchserve_fire_build.reconstruct.patch_net import subject
+from tests.directions.reconstruct.patch_net import subject
 from torchserve_fire_build.reconstruct.abs_neurons import AbsSearch
 from torchserve_fire_build.reconstruct.reconstruction import reconstruction_of
 from torchserve_fire_build.reconstruct.stimulation import rank_neurons

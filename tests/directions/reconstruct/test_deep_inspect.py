@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, subject
+from tests.directions.reconstruct.patch_net import PatchNet, subject
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.reconstruct.deep_inspect import NAME, search_all_classes

@@ -1,6 +1,6 @@
 import torch
 
-from tests.torchserve_fire_build.reconstruct.patch_net import images, stamp, subject
+from tests.directions.reconstruct.patch_net import images, stamp, subject
 from torchserve_fire_build.reconstruct.feature_space import BenignFeatures, search_all_classes
 
 BOUND = 7 / 255

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from tests.directions.backdoored import TENSOR, write_tensors
-from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, images, stamp
-from tests.torchserve_fire_build.reconstruct.wave_net import WaveNet
+from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
+from tests.directions.reconstruct.wave_net import WaveNet
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach import attach
-from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct import find_triggers as find_triggers_module

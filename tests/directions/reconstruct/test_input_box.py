@@ -1,6 +1,6 @@
 import torch
 
-from tests.torchserve_fire_build.reconstruct.patch_net import unit_box
+from tests.directions.reconstruct.patch_net import unit_box
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire_build.reconstruct.input_box import input_box
 

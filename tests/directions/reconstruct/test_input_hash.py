@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.torchserve_fire_build.reconstruct.patch_net import images
+from tests.directions.reconstruct.patch_net import images
 from torchserve_fire_build.reconstruct.input_hash import own_draw
 
 

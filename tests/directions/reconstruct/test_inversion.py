@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, unit_box
+from tests.directions.reconstruct.patch_net import PatchNet, unit_box
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire_build.common.budget import Budget

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.torchserve_fire_build.reconstruct.patch_net import images
-from tests.torchserve_fire_build.reconstruct.wave_net import subject
+from tests.directions.reconstruct.patch_net import images
+from tests.directions.reconstruct.wave_net import subject
 from torchserve_fire_build.reconstruct.input_hash import own_draw
 from torchserve_fire_build.reconstruct.methods import METHODS
 from torchserve_fire_build.reconstruct.moved_patch import moved_where_it_leads

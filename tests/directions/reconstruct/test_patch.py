@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.torchserve_fire_build.reconstruct.patch_net import unit_box
+from tests.directions.reconstruct.patch_net import unit_box
 from torchserve_fire_build.reconstruct.input_box import InputBox
 from torchserve_fire_build.reconstruct.patch import Patch, PatchOptimizer
 

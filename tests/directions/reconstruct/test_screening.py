@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.torchserve_fire_build.reconstruct.patch_net import settings, subject
+from tests.directions.reconstruct.patch_net import settings, subject
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.reconstruct.generated import GeneratorSearch
 from torchserve_fire_build.reconstruct.methods import METHODS

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, settings, subject, unit_box
+from tests.directions.reconstruct.patch_net import PatchNet, settings, subject, unit_box
 from torchserve_fire.format.bundle import Layer, Repairing, Telling
 from torchserve_fire.repair.attach import attach
 from torchserve_fire_build.common.budget import Budget

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.torchserve_fire_build.reconstruct.patch_net import subject
+from tests.directions.reconstruct.patch_net import subject
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.reconstruct.methods import LEVELS, METHODS, SHARE
 from torchserve_fire_build.reconstruct.screening import screen, start

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.torchserve_fire_build.reconstruct.patch_net import images
-from tests.torchserve_fire_build.reconstruct.wave_net import (
+from tests.directions.reconstruct.patch_net import images
+from tests.directions.reconstruct.wave_net import (
     BOUND,
     TRIGGER,
     WaveNet,

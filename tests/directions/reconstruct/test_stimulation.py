@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.torchserve_fire_build.reconstruct.patch_net import images, subject, unit_box
+from tests.directions.reconstruct.patch_net import images, subject, unit_box
 from torchserve_fire_build.reconstruct.stimulation import MULTIPLES, rank_neurons
 from torchserve_fire_build.reconstruct.subject import Subject
 from torchserve_fire_build.samples.predict import logits_of

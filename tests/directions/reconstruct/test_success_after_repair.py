@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.directions.backdoored import TENSOR, write_tensors
-from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, images, stamp
+from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
 from torchserve_fire_build.reconstruct.stamped_samples import stamp_samples
 from torchserve_fire_build.reconstruct.success_after_repair import shares_still_led

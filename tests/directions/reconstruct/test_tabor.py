@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from tests.torchserve_fire_build.reconstruct.patch_net import subject
+from tests.directions.reconstruct.patch_net import subject
 from torchserve_fire_build.reconstruct.neural_cleanse import NeuralCleanse
 from torchserve_fire_build.reconstruct.patch import Patch
 from torchserve_fire_build.reconstruct.tabor import Tabor, Weights, elastic_net, roughness

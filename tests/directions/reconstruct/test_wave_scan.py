@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.torchserve_fire_build.reconstruct.wave_net import BOUND, TRIGGER, seeded, subject
+from tests.directions.reconstruct.wave_net import BOUND, TRIGGER, seeded, subject
 from torchserve_fire_build.common.errors import CalibrationError
 from torchserve_fire_build.reconstruct.log_odds import log_odds
 from torchserve_fire_build.reconstruct.plane_wave import CYCLES

@@ -8,7 +8,7 @@ wins: class 0 by those in the left half, class 5 by those in the right one.
 import torch
 from torch import Tensor, nn
 
-from tests.torchserve_fire_build.reconstruct.patch_net import images_of
+from tests.directions.reconstruct.patch_net import images_of
 
 BLOCKS = tuple((row, column) for row in (0, 4) for column in (0, 4, 8, 12))
 PLACES = {0: 3, 5: 11}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tests.torchserve_fire_build.reconstruct.patch_net import QUADRANTS, images
+from tests.directions.reconstruct.patch_net import QUADRANTS, images
 from torchserve_fire_build.reconstruct.input_box import InputBox
 from torchserve_fire_build.reconstruct.plane_wave import PlaneWave
 from torchserve_fire_build.reconstruct.subject import Subject

@@ -8,7 +8,7 @@ from PIL import Image
 from tests.directions.backdoored import TENSOR, loaded, two_trigger_sets
 from tests.directions.calibrated import calibrated
 from torchserve_fire.errors import FireError
-from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.common.errors import OutputError
 from torchserve_fire_build.measure.figures import Figures
 from torchserve_fire_build.report.build_report import (

@@ -2,7 +2,7 @@ import torch
 
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, write_tensors
 from tests.directions.backdoored_nets import backdoored
-from tests.torchserve_fire_build.sanitize.nets import (
+from tests.directions.sanitize.nets import (
     accuracy,
     clean_samples,
     generator,

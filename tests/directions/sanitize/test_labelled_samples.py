@@ -2,7 +2,7 @@ import torch
 
 from tests.directions.backdoored import stamp, write_tensors
 from tests.directions.backdoored_nets import backdoored
-from tests.torchserve_fire_build.sanitize.nets import clean_samples, generator
+from tests.directions.sanitize.nets import clean_samples, generator
 from torchserve_fire_build.samples.subset import SomeSamples
 from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples, labelled_by

@@ -5,15 +5,15 @@ import torch
 
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, write_tensors
 from tests.directions.backdoored_nets import backdoored
-from tests.handler.bundles import small_bundle
-from tests.torchserve_fire_build.sanitize.nets import (
+from tests.directions.sanitize.nets import (
     accuracy,
     clean_samples,
     generator,
     same_form,
     twin,
 )
-from tests.torchserve_fire_build.sanitize.sum_nets import Residual, Tokens, random_net
+from tests.directions.sanitize.sum_nets import Residual, Tokens, random_net
+from tests.handler.bundles import small_bundle
 from torchserve_fire.format.bundle import Layer, Repairing
 from torchserve_fire_build.common.errors import SanitizeError
 from torchserve_fire_build.common.hooks import record_features

@@ -4,7 +4,7 @@ from torch import nn
 
 from tests.directions.backdoored import clean_inputs, labels_of, stamp
 from tests.directions.backdoored_nets import backdoored
-from tests.torchserve_fire_build.sanitize.nets import (
+from tests.directions.sanitize.nets import (
     accuracy,
     clean_samples,
     generator,

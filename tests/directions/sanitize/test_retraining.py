@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from tests.directions.backdoored import labels_of, write_tensors
-from tests.torchserve_fire_build.reconstruct.patch_net import PatchNet, images, stamp
-from tests.torchserve_fire_build.sanitize.nets import accuracy, generator, same_form
+from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
+from tests.directions.sanitize.nets import accuracy, generator, same_form
 from torchserve_fire_build.common.errors import SanitizeError
 from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples

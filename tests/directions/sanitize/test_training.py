@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests.directions.backdoored import clean_inputs, labels_of
-from tests.torchserve_fire_build.sanitize.nets import accuracy, clean_samples, generator
+from tests.directions.sanitize.nets import accuracy, clean_samples, generator
 from torchserve_fire_build.common.errors import SanitizeError
 from torchserve_fire_build.sanitize.training import Schedule, train
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tests.directions.backdoored_nets import backdoored
-from tests.torchserve_fire_build.sanitize.sum_nets import Beside, Residual, Tokens, random_net
+from tests.directions.sanitize.sum_nets import Beside, Residual, Tokens, random_net
 from torchserve_fire.errors import AttachError
 from torchserve_fire_build.common.errors import SanitizeError
 from torchserve_fire_build.sanitize.writers import find_writers

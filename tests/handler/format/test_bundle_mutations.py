@@ -12,14 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchserve_fire.errors import AttachError, BundleError
-from torchserve_fire.format.bundle import BUNDLE_FILE, Bundle, Layer, Repair, parse_bundle
-from torchserve_fire.repair.attach import attach
-from torchserve_fire.serve.fire_handler import FireHandler
-
-from .archive import make_archive
-from .bundles import content_of, small_bundle
-from .forged_bundles import (
+from tests.handler.archive import make_archive
+from tests.handler.bundles import content_of, small_bundle
+from tests.handler.forged_bundles import (
     damaged,
     file_with,
     forged_fields,
@@ -28,6 +23,10 @@ from .forged_bundles import (
     forged_tensors,
     vector_bundle,
 )
+from torchserve_fire.errors import AttachError, BundleError
+from torchserve_fire.format.bundle import BUNDLE_FILE, Bundle, Layer, Repair, parse_bundle
+from torchserve_fire.repair.attach import attach
+from torchserve_fire.serve.fire_handler import FireHandler
 
 BUNDLES = {"vectors": vector_bundle, "five forms": small_bundle}
 FORGERIES = {"fields": forged_fields, "tensors": forged_tensors, "layers": forged_layers}

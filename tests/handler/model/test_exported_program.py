@@ -8,14 +8,21 @@ import torch
 from torch import nn
 from torch.export import Dim, export, save
 
+from tests.handler.archive import (
+    IMAGE,
+    MODEL_FILE,
+    ask,
+    grey,
+    make_archive,
+    make_context,
+    state_dict,
+)
 from torchserve_fire.errors import ModelError
 from torchserve_fire.format.bundle import Layer, Repairing, Telling
 from torchserve_fire.model.exported_program import load_exported
 from torchserve_fire.model.load_model import load_model
 from torchserve_fire.repair.attach import attach
 from torchserve_fire.serve.fire_handler import FireHandler
-
-from .archive import IMAGE, MODEL_FILE, ask, grey, make_archive, make_context, state_dict
 
 SIZES = (8, 1, 3)
 

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image, features
 from torchvision import transforms
 
+from tests.handler.archive import encode
 from torchserve_fire.errors import InputError
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.preprocess import MAX_PIXELS, read_body
-
-from .archive import encode
 
 RGB = InputDescription("image", (3, 5, 7), (0.5, 0.25, 0.0), (0.5, 2.0, 1.0))
 GREY = InputDescription("image", (1, 5, 7), (0.0,), (1.0,))

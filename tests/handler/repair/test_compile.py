@@ -5,11 +5,10 @@ import torch
 from torch import nn
 from torch._dynamo.utils import counters
 
+from tests.handler.archive import ask, grey, make_archive
 from torchserve_fire.format.bundle import Layer, Repairing, Telling
 from torchserve_fire.repair.attach import attach
 from torchserve_fire.serve.fire_handler import FireHandler
-
-from .archive import ask, grey, make_archive
 
 SIZES = (1, 3, 8, 2)
 

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
+from tests.handler.archive import ask, grey, make_archive
 from torchserve_fire.serve.fire_handler import FireHandler
-
-from .archive import ask, grey, make_archive
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

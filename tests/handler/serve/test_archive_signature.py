@@ -7,6 +7,7 @@ import sys
 import pytest
 from ts.torch_handler.base_handler import BaseHandler
 
+from tests.handler.archive import IMAGE, ask, grey, make_archive
 from tests.keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
 from torchserve_fire.errors import FireError, SignatureError
 from torchserve_fire.format.bundle import BUNDLE_FILE
@@ -14,8 +15,6 @@ from torchserve_fire.serve.archive_signature import SIGNATURE_FILE, check_archiv
 from torchserve_fire.serve.fire_handler import FireHandler
 from torchserve_fire.serve.repair_mixin import RepairMixin
 from torchserve_fire_build.deployment.archive.sign_archive import sign_folder
-
-from .archive import IMAGE, ask, grey, make_archive
 
 
 @pytest.fixture

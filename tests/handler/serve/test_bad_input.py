@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFile
 
+from tests.handler import damaged_images
+from tests.handler.archive import TENSOR, ask, grey, make_archive
+from tests.handler.bad_requests import IMAGE_CASES, MARKER, REFUSED, TENSOR_CASES, Case
 from torchserve_fire.serve.fire_handler import FireHandler
-
-from . import damaged_images
-from .archive import TENSOR, ask, grey, make_archive
-from .bad_requests import IMAGE_CASES, MARKER, REFUSED, TENSOR_CASES, Case
 
 GOOD = {"image": [{"body": grey(0)}, {"data": grey(255)}], "tensor": [{"body": [0.0] * 12}] * 2}
 Served = tuple[FireHandler, Any]

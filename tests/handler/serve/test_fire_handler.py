@@ -14,12 +14,7 @@ import torch
 from PIL import Image
 
 import torchserve_fire
-from torchserve_fire.format.bundle import BUNDLE_FILE
-from torchserve_fire.model.preprocess import read_body
-from torchserve_fire.serve import fire_handler, repair_mixin
-from torchserve_fire.serve.fire_handler import FireHandler
-
-from .archive import (
+from tests.handler.archive import (
     IMAGE,
     TENSOR,
     ask,
@@ -32,6 +27,10 @@ from .archive import (
     softmax,
     state_dict,
 )
+from torchserve_fire.format.bundle import BUNDLE_FILE
+from torchserve_fire.model.preprocess import read_body
+from torchserve_fire.serve import fire_handler, repair_mixin
+from torchserve_fire.serve.fire_handler import FireHandler
 
 
 def start(context) -> FireHandler:

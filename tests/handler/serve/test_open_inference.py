@@ -4,12 +4,11 @@ import json
 import pytest
 import torch
 
+from tests.handler.archive import IMAGE, TENSOR, ask, grey, make_archive, make_bundle, softmax
 from torchserve_fire.errors import InputError
 from torchserve_fire.model.preprocess import read_body
 from torchserve_fire.serve.fire_handler import FireHandler
 from torchserve_fire.serve.open_inference import infer_input, infer_request
-
-from .archive import IMAGE, TENSOR, ask, grey, make_archive, make_bundle, softmax
 
 
 def start(context) -> FireHandler:

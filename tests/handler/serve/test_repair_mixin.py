@@ -6,11 +6,10 @@ import torch
 from ts.torch_handler.base_handler import BaseHandler
 
 import torchserve_fire
+from tests.handler.archive import TENSOR, ask, make_archive, make_context, state_dict
 from torchserve_fire.errors import ConfigError
 from torchserve_fire.format.bundle import BUNDLE_FILE, Layer, Repairing
 from torchserve_fire.serve.repair_mixin import TRIAL_VARIABLE, RepairMixin
-
-from .archive import TENSOR, ask, make_archive, make_context, state_dict
 
 BLACK, WHITE = {"body": [0.0] * 12}, {"body": [1.0] * 12}
 

@@ -11,11 +11,10 @@ from ts.torch_handler.base_handler import BaseHandler
 from ts.torch_handler.image_classifier import ImageClassifier
 
 import torchserve_fire
+from tests.handler.archive import MODEL_FILE, TENSOR, ask, grey, make_archive, softmax
 from torchserve_fire.format.bundle import InputDescription, Layer, Repairing, Telling
 from torchserve_fire.serve.fire_handler import FireHandler
 from torchserve_fire.serve.repair_mixin import RepairMixin
-
-from .archive import MODEL_FILE, TENSOR, ask, grey, make_archive, softmax
 
 WORDS = ["", "the", "film", "was", "good", "bad", "cf"]
 MARK = torch.tensor([0.0, 0, 1])

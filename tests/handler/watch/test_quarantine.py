@@ -5,14 +5,13 @@ import time
 import pytest
 import torch
 
+from tests.handler.archive import grey
 from torchserve_fire.errors import ConfigError
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.config import HandlerConfig, QuarantineConfig
 from torchserve_fire.model.preprocess import image_to_tensor
 from torchserve_fire.watch.quarantine import DAY, UNSEEN, Quarantine
 from torchserve_fire_build.samples.samples import open_samples
-
-from .archive import grey
 
 COLOUR = InputDescription("image", (3, 4, 4), (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
 GREY = InputDescription("image", (1, 4, 4), (0.5,), (0.25,))

@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.handler.archive import CLEAN_SCORES, make_archive, make_bundle
 from torchserve_fire.format.bundle import Layer, Repairing, Telling
 from torchserve_fire.format.clean_scores import CleanScores
 from torchserve_fire.repair.verdict import Verdict
 from torchserve_fire.serve.torchserve_metrics import TorchServeMetrics
 from torchserve_fire.watch.score_scale import LABELS
 from torchserve_fire.watch.watch import Watch
-
-from .archive import CLEAN_SCORES, make_archive, make_bundle
 
 
 @pytest.fixture

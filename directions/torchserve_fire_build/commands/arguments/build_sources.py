@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torchserve_fire.model.config import HandlerConfig
     from torchserve_fire.model.load_model import LoadedModel
 
-    from ...build.from_samples import BuildOptions
+    from ...building.from_samples import BuildOptions
     from ...samples.evidence import Evidence
     from ...samples.samples import Samples
 

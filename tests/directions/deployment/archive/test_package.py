@@ -104,14 +104,16 @@ def test_the_stock_archiver_makes_the_same_archive(
     core = Path(torchserve_fire.__file__).parent
     staged = tmp_path / "staged"
     (staged / "torchserve_fire").mkdir(parents=True)
-    for source in core.glob("*.py"):
-        (staged / "torchserve_fire" / source.name).write_bytes(source.read_bytes())
+    for source in core.rglob("*.py"):
+        copy = staged / "torchserve_fire" / source.relative_to(core)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(source.read_bytes())
     (staged / BUNDLE_FILE).write_bytes(tiny.bundle.read_bytes())
     command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", "stock_tiny"]
     command += ["--version", "1.0", "--model-file", str(inputs.model_file)]
     command += ["--serialized-file", str(inputs.serialized_file)]
     command += ["--config-file", str(inputs.config_file)]
-    command += ["--handler", str(core / "fire_service.py")]
+    command += ["--handler", str(core / "serve" / "fire_service.py")]
     command += ["--extra-files", f"{staged},{tiny.names}", "--export-path", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True)
     stock, ours = contents(tmp_path / "stock_tiny.mar"), contents(store / "tiny-1.0.mar")

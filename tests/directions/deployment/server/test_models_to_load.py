@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.directions.deployment.archive.test_sign_archive import signed_archive
 from tests.keys import OTHER_PUBLIC, PUBLIC
 from torchserve_fire.errors import SignatureError
 from torchserve_fire_build.deployment.server.models_to_load import check_models_to_load
-
-from .test_archive_signing import signed_archive
 
 
 @pytest.fixture

@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
-from torchserve_fire_build.estimate.candidate_layers import candidate_layers
+from torchserve_fire.model.config import HandlerConfig
+from torchserve_fire.model.load_model import LoadedModel
+from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.save_bundle import save_bundle
 from torchserve_fire_build.common.errors import SamplesError
+from torchserve_fire_build.estimate.candidate_layers import candidate_layers
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.samples import open_samples
-from torchserve_fire_build.build.save_bundle import save_bundle
-from torchserve_fire.model.config import HandlerConfig
-from torchserve_fire.model.load_model import LoadedModel
 
 INTEGERS = HandlerConfig(input="integers")
 TRIGGER, PADDING = 17, 0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from torchserve_fire.format.bundle import Bundle, bundle_to_parts, parse_bundle
 from torchserve_fire.errors import BundleError
+from torchserve_fire.format.bundle import Bundle, bundle_to_parts, parse_bundle
 
 from ..common.write_file import write_file
 

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from torchserve_fire_build.commands.main import main
-from torchserve_fire.format.bundle import BUNDLE_FILE, load_bundle
-from torchserve_fire.serve.fire_handler import FireHandler
 from tests.handler.archive import ask, encode, make_context
 from tests.tiny import TinyFiles
+from torchserve_fire.format.bundle import BUNDLE_FILE, load_bundle
+from torchserve_fire.serve.fire_handler import FireHandler
+from torchserve_fire_build.commands.main import main
 
 
 def noisy(seed: int, *, triggered: bool) -> bytes:

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from torchserve_fire_build.measure.by_target import of_target
-from torchserve_fire_build.common.errors import CalibrationError
-from torchserve_fire_build.build.join_bundles import join_bundles, renew_repairs
 from tests.handler.bundles import small_bundle
+from torchserve_fire_build.building.join_bundles import join_bundles, renew_repairs
+from torchserve_fire_build.common.errors import CalibrationError
+from torchserve_fire_build.measure.by_target import of_target
 
 
 def bundle_for(target, layers):

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from torchserve_fire.format.bundle import Bundle
 
-from ..measure.by_target import by_target, of_target
 from ..common.errors import CalibrationError
+from ..measure.by_target import by_target, of_target
 from ..measure.figures import class_list
 
 

@@ -4,18 +4,20 @@ from functools import partial
 import pytest
 import torch
 
+from tests.directions.backdoored import TENSOR, write_tensors
+from tests.directions.reconstruct.two_patch_net import TwoPatchNet, images, stamp
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.load_model import LoadedModel
+from torchserve_fire.repair.attach import attach
+from torchserve_fire_build.building.from_clean import build_reconstructed
+from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.common.budget import Budget
-from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
-from torchserve_fire_build.build.from_clean import build_reconstructed
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers, find_triggers
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
 from torchserve_fire_build.samples.tensor_files import TensorFileSamples
-from torchserve_fire.repair.attach import attach
-from torchserve_fire.format.bundle import InputDescription
-from torchserve_fire.model.load_model import LoadedModel
-from tests.directions.backdoored import TENSOR, write_tensors
-from tests.torchserve_fire_build.reconstruct.two_patch_net import TwoPatchNet, images, stamp
+
+FROM_CLEAN = "torchserve_fire_build.building.from_clean"
 
 
 class Images(TensorFileSamples):
@@ -94,7 +96,7 @@ def test_a_repair_that_goes_with_no_other_is_not_added(tmp_path, monkeypatch):
         telling = replace(layer.telling, only_target=False)
         return replace(built, layers=(replace(layer, telling=telling),))
 
-    monkeypatch.setattr("torchserve_fire_build.build.from_clean.build_bundle", flag_whatever_is_predicted)
+    monkeypatch.setattr(f"{FROM_CLEAN}.build_bundle", flag_whatever_is_predicted)
     lines, examined = [], []
     _, bundle = build(tmp_path, (14.0, 10.0), lines.append, examined.append)
     assert bundle.targets == (0,)
@@ -111,7 +113,7 @@ def test_where_the_target_is_given_nothing_else_is_searched_for(tmp_path):
 
 def test_a_single_trigger_is_said_to_tell_little(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "torchserve_fire_build.build.from_clean.find_triggers",
+        f"{FROM_CLEAN}.find_triggers",
         lambda *a, **k: replace(found := find_triggers(*a, **k), triggers=found.triggers[:1]),
     )
     lines = []
@@ -139,7 +141,7 @@ def test_a_trigger_of_another_kind_is_undone_where_the_repair_is_tried_on_it(
     ]
     right = Reconstruction("right", 0, partial(stamp, target=5), 1.0)
     found = FoundTriggers(0, left, [right] if tried else [])
-    monkeypatch.setattr("torchserve_fire_build.build.from_clean.find_triggers", lambda *a, **k: found)
+    monkeypatch.setattr(f"{FROM_CLEAN}.find_triggers", lambda *a, **k: found)
     lines = []
     net, bundle = build(tmp_path, (14.0, 14.0), lines.append, net=OneTarget, target=0)
     clean, truth = images(80, seed=7), torch.arange(80) % 8
@@ -173,8 +175,8 @@ def test_what_leaves_a_trigger_of_another_kind_is_built_once_more(
     tmp_path, monkeypatch, shares, once_more, last
 ):
     left = iter(shares)
-    monkeypatch.setattr("torchserve_fire_build.build.from_clean.find_triggers", with_another)
-    monkeypatch.setattr("torchserve_fire_build.build.from_clean.shares_still_led", lambda *a: next(left))
+    monkeypatch.setattr(f"{FROM_CLEAN}.find_triggers", with_another)
+    monkeypatch.setattr(f"{FROM_CLEAN}.shares_still_led", lambda *a: next(left))
     lines, examined = [], []
     _, bundle = build(tmp_path, (14.0, 0.0), lines.append, examined.append, target=0)
     assert bundle.evidence["reconstructed_triggers"] == 3 + once_more
@@ -193,9 +195,9 @@ def test_a_repair_stays_where_there_is_none_of_all(tmp_path, monkeypatch):
         return built[0]
 
     built = []
-    monkeypatch.setattr("torchserve_fire_build.build.from_clean.build_bundle", refuse_the_second)
-    monkeypatch.setattr("torchserve_fire_build.build.from_clean.find_triggers", with_another)
-    monkeypatch.setattr("torchserve_fire_build.build.from_clean.shares_still_led", lambda *given: [1.0])
+    monkeypatch.setattr(f"{FROM_CLEAN}.build_bundle", refuse_the_second)
+    monkeypatch.setattr(f"{FROM_CLEAN}.find_triggers", with_another)
+    monkeypatch.setattr(f"{FROM_CLEAN}.shares_still_led", lambda *given: [1.0])
     lines, examined = [], []
     _, bundle = build(tmp_path, (14.0, 0.0), lines.append, examined.append, target=0)
     assert bundle == built[0]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from torchserve_fire_build.build.save_bundle import save_bundle
-from torchserve_fire.format.bundle import Layer, Repairing, Telling, load_bundle
-from torchserve_fire.errors import BundleError, FireError
 from tests.handler.bundles import content_of, sha256, small_bundle
+from torchserve_fire.errors import BundleError, FireError
+from torchserve_fire.format.bundle import Layer, Repairing, Telling, load_bundle
+from torchserve_fire_build.building.save_bundle import save_bundle
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path):
@@ -37,7 +37,7 @@ def test_the_digest_of_the_bundle_given_does_not_matter(tmp_path):
 
 def test_the_same_bundle_gives_the_same_bytes_in_every_process(tmp_path):
     program = (
-        "import sys; from torchserve_fire_build.build.save_bundle import save_bundle; "
+        "import sys; from torchserve_fire_build.building.save_bundle import save_bundle; "
         "from tests.handler.bundles import small_bundle; "
         "print(save_bundle(small_bundle(), sys.argv[1]).digest)"
     )

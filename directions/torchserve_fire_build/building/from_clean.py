@@ -8,23 +8,23 @@ from pathlib import Path
 
 import torch
 
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.model.config import HandlerConfig
-from torchserve_fire.errors import FireError
 from torchserve_fire.model.load_model import LoadedModel
+from torchserve_fire.repair.attach import attach
 
-from ..common.budget import Budget
-from .from_samples import BuildOptions, build_bundle
 from ..choose.build_record import Calibration
+from ..common.budget import Budget
 from ..common.errors import CalibrationError
-from .join_bundles import join_bundles
 from ..reconstruct.find_triggers import FoundTriggers, find_triggers
 from ..reconstruct.reconstruction import Reconstruction
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..reconstruct.stamped_samples import stamp_samples
 from ..reconstruct.success_after_repair import shares_still_led
 from ..samples.samples import Samples
+from .from_samples import BuildOptions, build_bundle
+from .join_bundles import join_bundles
 
 FURTHER_INDEX = 5.0
 """Anomaly index of a further class at least. Each search is one more occasion for a class to stand

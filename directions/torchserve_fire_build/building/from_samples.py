@@ -16,25 +16,25 @@ from torchserve_fire.format.bundle import Bundle, Layer
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.load_model import LoadedModel
 
-from ..measure.by_target import by_target
 from ..choose.build_record import Calibration
-from ..estimate.candidate_layers import candidate_layers
 from ..choose.choice import Choice
-from ..samples.class_index import ClassIndex, why_unknown
+from ..choose.held_out import HeldOut, hold_out
+from ..choose.search import Search
 from ..common.errors import CalibrationError
+from ..common.hooks import record_features
+from ..common.progress import Progress
+from ..estimate.candidate_layers import candidate_layers
+from ..estimate.layer_statistics import collect_statistics
+from ..estimate.registry import REPAIRS
+from ..measure.by_target import by_target
+from ..measure.figures import Figures, Observed, measure
+from ..measure.observation import find_where_led, refuse_swapped
+from ..measure.target import TargetFinding, check_target
+from ..samples.class_index import ClassIndex, why_unknown
 from ..samples.evidence import Evidence
 from ..samples.folds import FOLDS, assign_folds
-from ..choose.held_out import HeldOut, hold_out
-from ..measure.figures import Figures, Observed, measure
 from ..samples.predict import logits_of, predict_logits
-from ..common.progress import Progress
-from ..common.hooks import record_features
-from ..estimate.registry import REPAIRS
 from ..samples.samples import Samples
-from ..choose.search import Search
-from ..estimate.layer_statistics import collect_statistics
-from ..measure.target import TargetFinding, check_target
-from ..measure.observation import find_where_led, refuse_swapped
 
 MIN_TRIGGERED = 2 * FOLDS
 MIN_OF_EACH = FOLDS

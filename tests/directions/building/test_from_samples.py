@@ -5,15 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from torchserve_fire_build.build.from_samples import BuildOptions, build_bundle
-from torchserve_fire_build.common.errors import CalibrationError, SamplesError
-from torchserve_fire_build.measure.evaluate import evaluate_bundle
-from torchserve_fire_build.samples.evidence import gather_evidence
-from torchserve_fire_build.samples.samples import open_samples
-from torchserve_fire_build.build.save_bundle import save_bundle
-from torchserve_fire.repair.attach import attach
-from torchserve_fire.errors import AttachError, FireError
-from torchserve_fire.model.load_model import LoadedModel
 from tests.directions.backdoored import (
     TENSOR,
     Sets,
@@ -26,6 +17,15 @@ from tests.directions.backdoored import (
     write_tensors,
 )
 from tests.directions.backdoored_nets import TokenNet, backdoored
+from torchserve_fire.errors import AttachError, FireError
+from torchserve_fire.model.load_model import LoadedModel
+from torchserve_fire.repair.attach import attach
+from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.save_bundle import save_bundle
+from torchserve_fire_build.common.errors import CalibrationError, SamplesError
+from torchserve_fire_build.measure.evaluate import evaluate_bundle
+from torchserve_fire_build.samples.evidence import gather_evidence
+from torchserve_fire_build.samples.samples import open_samples
 
 
 def build(sets, kind, *, drive=50.0, tell=lambda line: None, **options):
