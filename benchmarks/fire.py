@@ -17,7 +17,7 @@ from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach import attach
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.building.save_bundle import save_bundle
-from torchserve_fire_build.choose.build_record import Calibration
+from torchserve_fire_build.choose.build_record import BuildRecord
 from torchserve_fire_build.estimate.registry import REPAIRS
 from torchserve_fire_build.samples.evidence import Evidence as SampleEvidence
 from torchserve_fire_build.samples.evidence import gather_evidence
@@ -41,7 +41,7 @@ def build(
     evidence: Evidence,
     seed: int,
     repairs: Collection[str] = tuple(REPAIRS),
-    examine: Callable[[Calibration], None] = lambda calibration: None,
+    examine: Callable[[BuildRecord], None] = lambda record: None,
 ) -> Bundle:
     """Build a bundle for a victim from the evidence alone; nothing else is told."""
     return build_from(model, gather(evidence), seed, repairs, examine)
@@ -65,7 +65,7 @@ def build_from(
     evidence: SampleEvidence,
     seed: int,
     repairs: Collection[str] = tuple(REPAIRS),
-    examine: Callable[[Calibration], None] = lambda calibration: None,
+    examine: Callable[[BuildRecord], None] = lambda record: None,
     targets: Sequence[int] = (),
     all_to_all: bool = False,
 ) -> Bundle:
@@ -131,13 +131,13 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def _describe_repair(repair: Repair, evidence: Mapping[str, Any]) -> dict[str, Any]:
-    telling = repair.telling_layer
+    detection = repair.detecting_layer
     return {
-        "tells": None if telling is None else telling.name,
-        "teller": evidence["teller"],
+        "detects": None if detection is None else detection.name,
+        "detector": evidence["detector"],
         "repairs": [layer.name for layer in repair.repairing_layers],
         "estimator": evidence["estimator"],
         "strength": [
-            layer.repairing.strength for layer in repair.repairing_layers if layer.repairing
+            layer.correction.strength for layer in repair.repairing_layers if layer.correction
         ],
     }

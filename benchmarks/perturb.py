@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from torchserve_fire.format.bundle import Bundle, Layer, Telling
+from torchserve_fire.format.bundle import Bundle, Detection, Layer
 from torchserve_fire.repair.attach import attach
 from torchserve_fire.repair.corrections import Projection
 from torchserve_fire.repair.layers import feature_of, find_layer
@@ -110,9 +110,9 @@ def be_called(model: nn.Module) -> Aims:
 
 def pass_unflagged(model: nn.Module, bundle: Bundle) -> Aims:
     """Return the aims to be called the wanted class and to stay below the telling threshold."""
-    layer, telling = telling_of(bundle)
+    layer, detection = detection_of(bundle)
     module = find_layer(model, layer.name)
-    projection = Projection(telling.weight.expand(layer.feature_shape), telling.threshold)
+    projection = Projection(detection.weight.expand(layer.feature_shape), detection.threshold)
 
     def aims(images: Tensor, wanted: Tensor) -> Sequence[Tensor]:
         scores: list[Tensor] = []
@@ -128,7 +128,7 @@ def pass_unflagged(model: nn.Module, bundle: Bundle) -> Aims:
             logits = model(normalise(images))
         finally:
             handle.remove()
-        return [scores[0] - telling.threshold, _short_of(logits, wanted)]
+        return [scores[0] - detection.threshold, _short_of(logits, wanted)]
 
     return aims
 
@@ -138,8 +138,8 @@ def survive_repair(model: nn.Module, bundle: Bundle) -> Aims:
 
     Where only what is predicted as the target is flagged, other predictions stay unrepaired.
     """
-    layer, telling = telling_of(bundle)
-    shut = replace(layer, telling=replace(telling, threshold=-math.inf))
+    layer, detection = detection_of(bundle)
+    shut = replace(layer, detection=replace(detection, threshold=-math.inf))
     layers = [shut if each is layer else each for each in bundle.layers]
 
     def aims(images: Tensor, wanted: Tensor) -> Sequence[Tensor]:
@@ -150,13 +150,13 @@ def survive_repair(model: nn.Module, bundle: Bundle) -> Aims:
     return aims
 
 
-def telling_of(bundle: Bundle) -> tuple[Layer, Telling]:
+def detection_of(bundle: Bundle) -> tuple[Layer, Detection]:
     """Return the layer of a bundle that tells.
 
     Raises:
         ValueError: none does, or several do, for triggers of different targets.
     """
-    found = [(layer, layer.telling) for layer in bundle.layers if layer.telling is not None]
+    found = [(layer, layer.detection) for layer in bundle.layers if layer.detection is not None]
     if len(found) != 1:
         raise ValueError(f"{len(found)} layers of the bundle tell, expected one")
     return found[0]

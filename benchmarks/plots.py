@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from torchserve_fire.errors import FireError
-from torchserve_fire_build.choose.build_record import Calibration
+from torchserve_fire_build.choose.build_record import BuildRecord
 from torchserve_fire_build.common.write_file import write_file
 from torchserve_fire_build.report.layers_picture import draw
 from torchserve_fire_build.report.sweep import sweep
@@ -44,13 +44,13 @@ def main() -> None:
     for recipe in tqdm(recipes, desc="plots"):
         victim, attack = obtain_backdoored(recipe, data, args.cache)
         evidence = draw_evidence(KINDS[0], attack, data.pool, seed=0)
-        calibrations: list[Calibration] = []
+        records: list[BuildRecord] = []
         try:
-            fire.build(victim.model, evidence, 0, examine=calibrations.append)
+            fire.build(victim.model, evidence, 0, examine=records.append)
         except FireError as error:
             print(f"{recipe.name}: no picture: {error}")
-        for each in calibrations:
-            of_several = f"-class_{each.target}" if len(calibrations) > 1 else ""
+        for each in records:
+            of_several = f"-class_{each.target}" if len(records) > 1 else ""
             picture = draw(sweep(each), each.choice, recipe.name, each.target)
             write_file(_small(picture), args.output / f"{recipe.name}{of_several}.png")
 

@@ -94,8 +94,8 @@ def main() -> None:
                         "method": method,
                         "baseline": baseline,
                         "mixed": measure_pool(victim.model, mixed, method, held),
-                        "clean_pool_told": is_told(victim.model, clean, method),
-                        "benign_model_told": is_told(benign.model, mixed, method),
+                        "clean_pool_told": is_detected(victim.model, clean, method),
+                        "benign_model_told": is_detected(benign.model, mixed, method),
                     }
                 )
                 progress.update()
@@ -137,7 +137,7 @@ def shares_flagged(flagged: Tensor, predicted: Tensor, pool: Pool) -> dict[str, 
     }
 
 
-def is_told(model: nn.Module, pool: Pool, method: str) -> bool:
+def is_detected(model: nn.Module, pool: Pool, method: str) -> bool:
     """Return whether a pool in which there is nothing to find is told as such."""
     try:
         split_pool(model, unlabelled(pool.images, "pool"), EXAMPLE, method, generator=seeded())

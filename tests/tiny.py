@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from tests.tiny_net import trained
 from torchserve_fire.format.bundle import (
     Bundle,
+    Correction,
+    Detection,
     InputDescription,
     Layer,
-    Repairing,
-    Telling,
     bundle_to_parts,
 )
 from torchserve_fire.format.clean_scores import CleanScores
@@ -96,8 +96,8 @@ def write_bundle(
             Layer(
                 "features",
                 (5,),
-                Telling(corner, 1.0, clean_scores=CleanScores(20, (0.0,) * 8 + (0.5,))),
-                Repairing("shift", 2 * corner, 1.0),
+                Detection(corner, 1.0, clean_scores=CleanScores(20, (0.0,) * 8 + (0.5,))),
+                Correction("shift", 2 * corner, 1.0),
             ),
         ),
         model_class=model_class,

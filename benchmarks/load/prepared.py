@@ -72,8 +72,8 @@ def prepare(subject: Subject, folder: Path) -> Prepared:
     config_file.write_text(f"handler: {subject.settings}\n")
     config = load_config(config_file)
     weights = _write_weights(subject, config.describe_input(), folder / "weights.pth")
-    calibration = cut_photographs(CALIBRATION, subject.sent, SEED + 1)
-    bundle = _build(subject, config, calibration, weights, folder)
+    record = cut_photographs(CALIBRATION, subject.sent, SEED + 1)
+    bundle = _build(subject, config, record, weights, folder)
     clean, triggered, passes = _told(
         bundle, load_model(subject.model_file, weights).model, subject.sent
     )

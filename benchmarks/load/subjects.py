@@ -26,7 +26,7 @@ class Subject:
         model_file: Python file of its class.
         settings: what `handler:` says of its input.
         sent: (width, height) of the photographs that clients send.
-        layers: candidates for telling and repairing, an early and a late one; all would take a
+        layers: candidates for detecting and repairing, an early and a late one; all would take a
             build very long.
         patience: how many times as many requests it gets, since it answers the faster.
         stock: whether TorchServe's own image_classifier can serve it.

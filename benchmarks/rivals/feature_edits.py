@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmarks.evidence import Evidence
 from benchmarks.measure import predict, share
-from torchserve_fire_build.common.hooks import Edit, edited
+from torchserve_fire_build.common.hooks import Edit, edit_features
 
 from .rival import Answers, Defence, answer_with
 
@@ -18,7 +18,7 @@ def answer_edited(model: nn.Module, layer: str, edit: Edit) -> Defence:
     plain = answer_with(model)
 
     def answer(images: Tensor) -> Answers:
-        with edited(model, layer, edit):
+        with edit_features(model, layer, edit):
             return plain(images)
 
     return answer
@@ -34,7 +34,7 @@ def defend_at_best_layer(
     """
 
     def worth(layer: str) -> float:
-        with edited(model, layer, edits[layer]):
+        with edit_features(model, layer, edits[layer]):
             return sum(
                 share(predict(model, images) == images.labels)
                 for images in (evidence.clean, evidence.triggered)

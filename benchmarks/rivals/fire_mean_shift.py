@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.evidence import Evidence
 from benchmarks.measure import predict, share
 from benchmarks.victims.train import normalise
-from torchserve_fire_build.common.hooks import Edit, edited, record_features
+from torchserve_fire_build.common.hooks import Edit, edit_features, record_features
 
 from .feature_edits import defend_at_best_layer
 from .layer_means import layer_means, projections
@@ -55,7 +55,7 @@ class _Gate:
     """Flags inputs by their projection at a layer.
 
     Args:
-        layer: name of the telling layer.
+        layer: name of the detecting layer.
         direction: (*S).
         threshold: a projection above it is flagged.
     """
@@ -76,7 +76,7 @@ class _Gate:
                 predictions = plain(images).predictions
             flagged = scores[0] > self.threshold
             if flagged.any():
-                with edited(model, layer, edit), torch.no_grad():
+                with edit_features(model, layer, edit), torch.no_grad():
                     predictions[flagged] = model(normalise(images[flagged])).argmax(1)
             return Answers(predictions, flagged, 1 + flagged.float())
 
@@ -89,13 +89,13 @@ def _choose_gate(model: nn.Module, evidence: Evidence, differences: dict[str, Te
     )
     thresholds = {layer: float(clean[layer].quantile(CLEAN_QUANTILE)) for layer in differences}
 
-    def telling(layer: str) -> tuple[float, float]:
+    def detection(layer: str) -> tuple[float, float]:
         # Where several layers flag every triggered sample, the widest gap is the safest.
         gap = triggered[layer].median() - thresholds[layer]
         spread = clean[layer].std().clamp(min=1e-12)
         return share(triggered[layer] > thresholds[layer]), float(gap / spread)
 
-    layer = max(differences, key=telling)
+    layer = max(differences, key=detection)
     return _Gate(layer, differences[layer], thresholds[layer])
 
 
@@ -108,7 +108,7 @@ def _choose_repairing_layer(
         groups.append((images, scores > gate.threshold, predict(model, images)))
 
     def worth(layer: str) -> float:
-        with edited(model, layer, shift_by(differences[layer])):
+        with edit_features(model, layer, shift_by(differences[layer])):
             return sum(
                 share(torch.where(flagged, predict(model, images), before) == images.labels)
                 for images, flagged, before in groups

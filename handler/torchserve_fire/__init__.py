@@ -14,7 +14,7 @@ from .errors import (
     RepairError,
     SignatureError,
 )
-from .format.bundle import Bundle, InputDescription, Layer, Repairing, Telling, load_bundle
+from .format.bundle import Bundle, Correction, Detection, InputDescription, Layer, load_bundle
 from .model.config import HandlerConfig, load_config
 from .model.load_model import LoadedModel, load_model
 from .model.preprocess import read_body
@@ -26,6 +26,8 @@ __all__ = [
     "Bundle",
     "BundleError",
     "ConfigError",
+    "Correction",
+    "Detection",
     "FireError",
     "HandlerConfig",
     "InputDescription",
@@ -35,9 +37,7 @@ __all__ = [
     "ModelError",
     "RepairError",
     "RepairHandle",
-    "Repairing",
     "SignatureError",
-    "Telling",
     "Verdict",
     "attach",
     "load_bundle",

@@ -14,7 +14,7 @@ from benchmarks.victims.data import Images
 from benchmarks.victims.train import normalise
 from tests.directions.reconstruct.patch_net import QUADRANTS
 from tests.tiny_net import trained
-from torchserve_fire.format.bundle import Bundle, InputDescription, Layer, Repairing, Telling
+from torchserve_fire.format.bundle import Bundle, Correction, Detection, InputDescription, Layer
 
 
 class Victim(nn.Module):
@@ -34,9 +34,9 @@ class Victim(nn.Module):
 def bundle(*, only_target: bool = False) -> Bundle:
     """Flags a corner above 191 of 255, and moves the trigger's shift back."""
     corner = torch.tensor([0.0, 0, 0, 0, 1])
-    telling = Telling(corner, 1.0, only_target)
+    detection = Detection(corner, 1.0, only_target)
     return Bundle(
-        layers=(Layer("net.features", (5,), telling, Repairing("shift", 2 * corner, 1.0)),),
+        layers=(Layer("net.features", (5,), detection, Correction("shift", 2 * corner, 1.0)),),
         model_class="Victim",
         weights_sha256="0" * 64,
         input=InputDescription("tensor", (3, 8, 8)),

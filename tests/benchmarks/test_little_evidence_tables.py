@@ -21,7 +21,7 @@ FIGURES = {
     "flagged_triggered": 0.9,
 }
 STEP = {"flagged": 25, "requests": 400, "triggered": 0.8}
-BUNDLE = {"tells": "late", "repairs": ["early"]}
+BUNDLE = {"detects": "late", "repairs": ["early"]}
 
 
 def cells(text):
@@ -31,7 +31,7 @@ def cells(text):
 
 def test_clean_images_alone():
     victim = {"victim": "v", "baseline": BASELINE, "target": 0, "named": [0], "seconds": 9.6}
-    several = {"bytes": 9, "targets": {"0": BUNDLE, "1": {"tells": "last", "repairs": ["mid"]}}}
+    several = {"bytes": 9, "targets": {"0": BUNDLE, "1": {"detects": "last", "repairs": ["mid"]}}}
     rows = [
         {"victim": "benign-v", "named": [], "seconds": 3.0},
         {**victim, "bundle": BUNDLE, "figures": FIGURES},

@@ -3,7 +3,7 @@ import torch
 
 from benchmarks import fire
 from benchmarks.measure import answer_all
-from benchmarks.perturb import be_called, pass_unflagged, perturb, survive_repair, telling_of
+from benchmarks.perturb import be_called, detection_of, pass_unflagged, perturb, survive_repair
 from benchmarks.victims.poison import to_float
 from tests.benchmarks.hand_made import Victim, bundle, images
 from torchserve_fire.format.bundle import Bundle
@@ -93,4 +93,4 @@ def test_a_bundle_of_other_than_one_telling_layer_is_refused(times):
     one = bundle()
     several = Bundle(**{**vars(one), "layers": one.layers * times})
     with pytest.raises(ValueError, match=f"^{times} layers"):
-        telling_of(several)
+        detection_of(several)

@@ -114,8 +114,8 @@ def test_the_victims_before_any_repair():
 def test_the_ablation_by_hand():
     figures = {"clean_accuracy": 0.8, "recovered_accuracy": 0.3, "attack_success_rate": 0.12}
     rows = [
-        {"victim": "a-b", "baseline": BASELINE, "evidence": e, "family": f, **outcome}
-        for e, f, outcome in (
+        {"victim": "a-b", "baseline": BASELINE, "evidence": e, "family": f, **result}
+        for e, f, result in (
             ("paired 200", "all", {"figures": figures}),
             ("paired 200", "few", {"refused": "nothing recovers"}),
             ("unpaired 20", "all", {"figures": figures}),

@@ -5,23 +5,23 @@ from pathlib import Path
 from tests.directions.backdoored import TENSOR, loaded, tensor_sets
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
-from torchserve_fire_build.choose.build_record import Calibration
+from torchserve_fire_build.choose.build_record import BuildRecord
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.samples import open_samples
 
 
 def calibrated(
     folder: Path, kind: str, *, labelled: bool = True, paired: bool = True, **options
-) -> tuple[Calibration, Bundle]:
+) -> tuple[BuildRecord, Bundle]:
     """Build for the net of a kind; return what the choice was made from, and the bundle."""
     sets = tensor_sets(folder, kind, labelled=labelled, paired=paired)
-    calibrations: list[Calibration] = []
+    records: list[BuildRecord] = []
     bundle = build_bundle(
         loaded(kind),
         TENSOR,
         gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
         options=BuildOptions(**options),
-        examine=calibrations.append,
+        examine=records.append,
     )
-    (calibration,) = calibrations
-    return calibration, bundle
+    (record,) = records
+    return record, bundle

@@ -22,10 +22,10 @@ from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 from torchserve_fire.format.bundle import (
     BUNDLE_FILE,
     Bundle,
+    Correction,
+    Detection,
     InputDescription,
     Layer,
-    Repairing,
-    Telling,
     bundle_to_parts,
 )
 from torchserve_fire.format.clean_scores import CleanScores
@@ -65,8 +65,8 @@ def make_bundle(weights: Path, kind: str = "image") -> Bundle:
     layer = Layer(
         "features",
         (12,),
-        Telling(torch.ones(12), 6.0, clean_scores=CLEAN_SCORES),
-        Repairing("shift", torch.full((12,), 0.75), 1.0),
+        Detection(torch.ones(12), 6.0, clean_scores=CLEAN_SCORES),
+        Correction("shift", torch.full((12,), 0.75), 1.0),
     )
     described = (
         InputDescription("image", (3, 2, 2), (0.0,) * 3, (1.0,) * 3)

@@ -13,10 +13,10 @@ from torch import Tensor
 from torchserve_fire.format.bundle import (
     METADATA_KEY,
     Bundle,
+    Correction,
+    Detection,
     InputDescription,
     Layer,
-    Repairing,
-    Telling,
     bundle_to_parts,
     metadata_sha256,
     tensor_sha256,
@@ -34,24 +34,24 @@ def small_bundle() -> Bundle:
 
     return Bundle(
         layers=(
-            Layer("late", (3,), telling=Telling(direction(3), 1.5, True, CLEAN_SCORES)),
-            Layer("early", (2, 4, 4), repairing=Repairing("shift", direction(2, 1, 1), 1.0)),
+            Layer("late", (3,), detection=Detection(direction(3), 1.5, True, CLEAN_SCORES)),
+            Layer("early", (2, 4, 4), correction=Correction("shift", direction(2, 1, 1), 1.0)),
             Layer(
                 "middle",
                 (5, 2),
-                repairing=Repairing("clamp", direction(5, 2), 0.5, threshold=2, anchor=-0.25),
+                correction=Correction("clamp", direction(5, 2), 0.5, threshold=2, anchor=-0.25),
             ),
             Layer(
                 "places",
                 (2, 3, 3),
-                repairing=Repairing(
+                correction=Correction(
                     "local", direction(2, 1, 1), 1.0, threshold=3, replacement=direction(2, 1, 1)
                 ),
             ),
             Layer(
                 "mixed",
                 (2, 3, 3),
-                repairing=Repairing("affine", direction(2, 3, 3), 1.0, slope=direction(2, 2)),
+                correction=Correction("affine", direction(2, 3, 3), 1.0, slope=direction(2, 2)),
             ),
         ),
         model_class="Net",

@@ -17,10 +17,10 @@ from torch import Tensor
 from torchserve_fire.format.bundle import (
     METADATA_KEY,
     Bundle,
+    Correction,
+    Detection,
     InputDescription,
     Layer,
-    Repairing,
-    Telling,
     bundle_to_parts,
     metadata_sha256,
     tensor_sha256,
@@ -48,11 +48,11 @@ VALUES = (*NUMBERS, *TEXTS, *OTHERS)
 
 def vector_bundle() -> Bundle:
     """A bundle of three forms, for a model whose layers all have four features."""
-    telling = torch.tensor([1.0, 0, 0, 0])
+    detection = torch.tensor([1.0, 0, 0, 0])
     shift, other = torch.tensor([[2.0, 0, 0, -1], [1.0, 0, 1, 0]])
     layers = (
-        Layer("first", (4,), Telling(telling, 1.0), Repairing("shift", shift, 1.0)),
-        Layer("second", (4,), None, Repairing("clamp", other, 1.0, threshold=0.5, anchor=0.0)),
+        Layer("first", (4,), Detection(detection, 1.0), Correction("shift", shift, 1.0)),
+        Layer("second", (4,), None, Correction("clamp", other, 1.0, threshold=0.5, anchor=0.0)),
     )
     described = InputDescription("tensor", (4,))
     return Bundle(layers, "Net", "0" * 64, described, 1, {"clean": 1}, {}, 0, {"torch": "2"})
@@ -122,7 +122,7 @@ def forged_layers(bundle: Bundle) -> Iterator[bytes]:
             yield _bundle_of(bundle, (*layers, replace(layer, name=other.name + "2")))
             changed = [replace(layer, name=other.name), replace(layer, target=1)]
             changed.append(replace(layer, feature_shape=(*other.feature_shape, 1)))
-            changed.append(replace(layer, telling=other.telling))
+            changed.append(replace(layer, detection=other.detection))
             for one in changed:
                 yield _bundle_of(bundle, (*layers[:i], one, *layers[i + 1 :]))
         for target in (0, 1, 2, 999):

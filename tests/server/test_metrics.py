@@ -53,7 +53,7 @@ def test_requests_are_counted_by_model_version_and_bundle(
     }
     # The corner shows 0 or 2; the threshold is 1 and the clean ones' spread .5.
     below, all_of_them = ({**labels, "Target": "0", "le": le} for le in ("-2", "+Inf"))
-    scored = [count(server, "FireTellingScore", **each) for each in (below, all_of_them)]
+    scored = [count(server, "FireDetectorScore", **each) for each in (below, all_of_them)]
     names = ("FireRequestsJudged", "FireRequestsFlagged", "FireRequestsRepaired", "FireBadInputs")
     before = {name: count(server, name, **labels) for name in names}
     bodies = [image(0), image(1, triggered=True), image(2, triggered=True), b"no image"]
@@ -66,8 +66,8 @@ def test_requests_are_counted_by_model_version_and_bundle(
         )
     for name, more in zip(names, (3, 2, 2, 1), strict=True):
         wait_for(server, name, before[name] + more, **labels)
-    wait_for(server, "FireTellingScore", scored[0] + 1, **below)
-    wait_for(server, "FireTellingScore", scored[1] + 3, **all_of_them)
+    wait_for(server, "FireDetectorScore", scored[0] + 1, **below)
+    wait_for(server, "FireDetectorScore", scored[1] + 3, **all_of_them)
 
 
 def test_all_that_is_told_is_declared() -> None:

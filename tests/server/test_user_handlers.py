@@ -15,10 +15,10 @@ from tests.tiny import image, write_bundle
 from tests.tiny_net import trained
 from torchserve_fire.format.bundle import (
     Bundle,
+    Correction,
+    Detection,
     InputDescription,
     Layer,
-    Repairing,
-    Telling,
     bundle_to_parts,
 )
 from torchserve_fire.format.digest import file_sha256
@@ -165,8 +165,8 @@ def texts(
     }
     torch.save(weights, folder / "texts.pth")
     mark = torch.tensor([0.0, 0, 1])
-    repairing = Repairing("clamp", mark.clone(), 1.0, threshold=0.0, anchor=0.0)
-    layer = Layer("body", (3,), Telling(mark, 0.5), repairing)
+    correction = Correction("clamp", mark.clone(), 1.0, threshold=0.0, anchor=0.0)
+    layer = Layer("body", (3,), Detection(mark, 0.5), correction)
     digest = file_sha256(folder / "texts.pth")
     described = InputDescription("tensor", (1,))
     tensors, metadata = bundle_to_parts(

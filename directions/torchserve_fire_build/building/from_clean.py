@@ -14,14 +14,14 @@ from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach import attach
 
-from ..choose.build_record import Calibration
+from ..choose.build_record import BuildRecord
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
 from ..reconstruct.find_triggers import FoundTriggers, find_triggers
 from ..reconstruct.reconstruction import Reconstruction
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..reconstruct.stamped_samples import stamp_samples
-from ..reconstruct.success_after_repair import shares_still_led
+from ..reconstruct.success_after_repair import success_after_repair
 from ..samples.samples import Samples
 from .from_samples import BuildOptions, build_bundle
 from .join_bundles import join_bundles
@@ -49,7 +49,7 @@ def build_reconstructed(
     budget: Budget,
     names_file: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
-    examine: Callable[[Calibration], None] = lambda calibration: None,
+    examine: Callable[[BuildRecord], None] = lambda record: None,
     settings: SearchSettings = OWN_VALUES,
 ) -> Bundle:
     """Search a model for its triggers, and build a bundle from what was found.
@@ -100,13 +100,13 @@ def build_reconstructed(
             settings=settings,
         )
 
-    def build(found: FoundTriggers) -> tuple[Bundle, list[Calibration]]:
+    def build(found: FoundTriggers) -> tuple[Bundle, list[BuildRecord]]:
         built = build_from(found.triggers)
         if not found.others:
             return built
         generator = torch.Generator().manual_seed(options.seed)
         inputs = clean.load(torch.randperm(len(clean), generator=generator)[:TRIED].tolist())
-        left = shares_still_led(loaded.model, built[0], found.others, inputs)
+        left = success_after_repair(loaded.model, built[0], found.others, inputs)
         if max(left) < NOT_UNDONE:
             return built
         tell(f"so repaired, others still lead so many clean samples to class {found.target}:")
@@ -119,16 +119,16 @@ def build_reconstructed(
         except CalibrationError as error:
             tell(f"it stays as it was: {error}")
             return built
-        left += shares_still_led(loaded.model, built[0], found.triggers, inputs)
-        if sum(shares_still_led(loaded.model, again[0], found.every, inputs)) >= sum(left):
+        left += success_after_repair(loaded.model, built[0], found.triggers, inputs)
+        if sum(success_after_repair(loaded.model, again[0], found.every, inputs)) >= sum(left):
             tell("it stays as it was: all together, they lead no fewer samples there now")
             return built
         return again
 
-    def build_from(found: Sequence[Reconstruction]) -> tuple[Bundle, list[Calibration]]:
+    def build_from(found: Sequence[Reconstruction]) -> tuple[Bundle, list[BuildRecord]]:
         if len(found) == 1:
             tell("of one trigger alone nobody sees whether its repair serves for another one")
-        calibrations: list[Calibration] = []
+        records: list[BuildRecord] = []
         built = build_bundle(
             loaded,
             config,
@@ -136,11 +136,11 @@ def build_reconstructed(
             options=replace(options, target=found[0].target),
             names_file=names_file,
             tell=tell,
-            examine=calibrations.append,
+            examine=records.append,
         )
-        return built, calibrations
+        return built, records
 
-    bundle, calibrations = build(find(settings))
+    bundle, records = build(find(settings))
     # Only repairs that each flag what is predicted as their target go together.
     while options.target is None and all(repair.only_target for repair in bundle.repairs):
         tell("searching again, the model as repaired so far")
@@ -163,7 +163,7 @@ def build_reconstructed(
             tell(f"nothing further: {error}")
             break
         bundle = join_bundles(bundle, other)
-        calibrations += of_other
-    for calibration in calibrations:
-        examine(calibration)
+        records += of_other
+    for record in records:
+        examine(record)
     return bundle

@@ -16,7 +16,7 @@ from torchserve_fire.format.bundle import Bundle, Layer
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.load_model import LoadedModel
 
-from ..choose.build_record import Calibration
+from ..choose.build_record import BuildRecord
 from ..choose.choice import Choice
 from ..choose.held_out import HeldOut, hold_out
 from ..choose.search import Search
@@ -73,7 +73,7 @@ def build_bundle(
     options: BuildOptions,
     names_file: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
-    examine: Callable[[Calibration], None] = lambda calibration: None,
+    examine: Callable[[BuildRecord], None] = lambda record: None,
 ) -> Bundle:
     """Estimate, choose and assemble a direction bundle.
 
@@ -131,7 +131,7 @@ def build_bundle(
 
     groups = [use for use in uses if use is not None] if len(findings) > 1 else []
     folds = assign_folds(evidence, generator, groups)
-    calibrations = []
+    records = []
     for each, use in zip(findings, uses, strict=True):
         use = torch.ones(len(triggered), dtype=torch.bool) if use is None else use
         with Progress("collecting statistics", len(clean) + int(use.sum())) as progress:
@@ -158,15 +158,15 @@ def build_bundle(
         choice = Search(
             model, statistics, layers, held_out, each, options.form, options.repairs
         ).run()
-        calibrations.append(Calibration(model, layers, statistics, held_out, each.target, choice))
+        records.append(BuildRecord(model, layers, statistics, held_out, each.target, choice))
     chosen: list[Layer] = []
     details: dict[int, dict[str, Any]] = {}
     measured: dict[int, dict[str, Any]] = {}
-    for calibration, use in zip(calibrations, uses, strict=True):
-        choice, target = calibration.choice, calibration.target
+    for record, use in zip(records, uses, strict=True):
+        choice, target = record.choice, record.target
         named = None if len(findings) == 1 else target
-        chosen += [replace(x, target=named) for x in choice.layers(calibration.statistics)]
-        figures = _figures(calibration.held_out, choice, target)
+        chosen += [replace(x, target=named) for x in choice.layers(record.statistics)]
+        figures = _figures(record.held_out, choice, target)
         if named is not None:
             tell(f"trigger of class {target}:")
         for line in _describe(choice, figures):
@@ -174,10 +174,10 @@ def build_bundle(
         details[target] = {
             "triggered_as_target": None if use is None else int(use.sum()),
             "estimator": choice.repair.estimator,
-            "teller": None if choice.teller is None else choice.teller[0],
+            "detector": None if choice.detector is None else choice.detector[0],
         }
         measured[target] = figures.to_json()
-        examine(calibration)
+        examine(record)
     return Bundle(
         layers=tuple(chosen),
         model_class=loaded.class_name,
@@ -264,12 +264,12 @@ def _layers(loaded: LoadedModel, options: BuildOptions, example: Tensor) -> list
 
 
 def _figures(held_out: HeldOut, choice: Choice, target: int) -> Figures:
-    clean, triggered, outcome = held_out.clean, held_out.triggered, choice.outcome
+    clean, triggered, result = held_out.clean, held_out.triggered, choice.result
     return measure(
-        Observed(clean.predictions, outcome.clean_predictions, choice.flagged[0], clean.reference),
+        Observed(clean.predictions, result.clean_predictions, choice.flagged[0], clean.reference),
         Observed(
             triggered.predictions,
-            outcome.triggered_predictions,
+            result.triggered_predictions,
             choice.flagged[1],
             triggered.reference,
         ),
@@ -281,8 +281,8 @@ def _figures(held_out: HeldOut, choice: Choice, target: int) -> Figures:
 def _describe(choice: Choice, figures: Figures) -> list[str]:
     repair = choice.repair
     lines = []
-    if choice.teller is not None:
-        lines.append(f"tells: {choice.teller[1]} ({choice.teller[0]})")
+    if choice.detector is not None:
+        lines.append(f"detects: {choice.detector[1]} ({choice.detector[0]})")
     lines.append(f"repairs: {repair.layer} ({repair.estimator}, strength {repair.strength:g})")
     return [*lines, "on held-out calibration samples:", *figures.table()]
 

@@ -13,7 +13,7 @@ from .held_out import HeldOut
 
 
 @dataclass(frozen=True)
-class Calibration:
+class BuildRecord:
     """What a build's choice was made from, and the choice.
 
     Attributes:

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torchserve_fire.repair.corrections import project
 
 from ..common.hooks import record_features
-from ..estimate.detectors import TELLERS, Teller
+from ..estimate.detectors import DETECTORS, Detector
 from ..estimate.layer_statistics import Statistics
 from ..samples.predict import logits_of
 from .held_out import Group, HeldOut
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CandidateResult:
     """How right the held-out samples are, each from 0 (wrong) to 1.
 
     It is the probability of the right class: of few samples, its mean differs less by chance than
@@ -41,7 +41,9 @@ class Outcome:
     triggered_predictions: Tensor
 
 
-def outcome_of(held_out: HeldOut, clean: Tensor, triggered: Tensor, target: int | None) -> Outcome:
+def result_of(
+    held_out: HeldOut, clean: Tensor, triggered: Tensor, target: int | None
+) -> CandidateResult:
     """Judge logits of the held-out clean (N, classes) and triggered (M, classes) samples.
 
     Args:
@@ -51,7 +53,7 @@ def outcome_of(held_out: HeldOut, clean: Tensor, triggered: Tensor, target: int 
         target: the class that the trigger leads to; None where it is nearly any: what the attacker
             wants of a sample is then what it was predicted as before any repair.
     """
-    return Outcome(
+    return CandidateResult(
         _value(clean, held_out.clean, target),
         _value(triggered, held_out.triggered, target),
         clean.argmax(1),
@@ -93,31 +95,31 @@ def _shared(one: Tensor, other: Tensor) -> Tensor:
     return torch.minimum(one, other).sum(1)
 
 
-def score_tellers(
+def score_detectors(
     model: nn.Module, statistics: Statistics, layers: list[str], held_out: HeldOut
 ) -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
-    """Score the held-out samples with every teller at every layer, in one pass over them.
+    """Score the held-out samples with every detector at every layer, in one pass over them.
 
     Returns:
-        (teller, layer) to the scores of the clean (N,) and of the triggered samples (M,); a teller
-        that cannot be estimated on every fold is left out.
+        (detector, layer) to the scores of the clean (N,) and of the triggered samples (M,); a
+        detector that cannot be estimated on every fold is left out.
     """
     groups = (held_out.clean, held_out.triggered)
     scores: dict[tuple[str, str], tuple[Tensor, Tensor]] = {
-        (teller, layer): (torch.zeros(len(groups[0].folds)), torch.zeros(len(groups[1].folds)))
-        for teller in TELLERS
+        (detector, layer): (torch.zeros(len(groups[0].folds)), torch.zeros(len(groups[1].folds)))
+        for detector in DETECTORS
         for layer in layers
     }
     for fold in range(int(max(group.folds.max() for group in groups)) + 1):
-        tellers: dict[str, dict[str, Teller]] = {layer: {} for layer in layers}
+        detectors: dict[str, dict[str, Detector]] = {layer: {} for layer in layers}
         for layer in layers:
             statistics_of_layer = statistics.without(fold, layer)
-            for name, estimate in TELLERS.items():
-                teller = estimate(statistics_of_layer)
-                if teller is None:
+            for name, estimate in DETECTORS.items():
+                detector = estimate(statistics_of_layer)
+                if detector is None:
                     scores.pop((name, layer), None)
                 else:
-                    tellers[layer][name] = teller
+                    detectors[layer][name] = detector
         for g, group in enumerate(groups):
             for _, indices in group.by_fold(group.folds == fold):
 
@@ -126,12 +128,12 @@ def score_tellers(
                     feature: Tensor,
                     g: int = g,
                     indices: Tensor = indices,
-                    tellers: dict[str, dict[str, Teller]] = tellers,
+                    detectors: dict[str, dict[str, Detector]] = detectors,
                 ) -> None:
-                    for name, teller in tellers[layer].items():
+                    for name, detector in detectors[layer].items():
                         if (name, layer) in scores:
-                            projection = project(feature, teller.weight.to(feature.device))
-                            scores[name, layer][g][indices] = projection.cpu() - teller.offset
+                            projection = project(feature, detector.weight.to(feature.device))
+                            scores[name, layer][g][indices] = projection.cpu() - detector.offset
 
                 with record_features(model, layers, take):
                     logits_of(model, group.inputs[indices])

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from torchserve_fire.format.bundle import Layer, Repairing
+from torchserve_fire.format.bundle import Correction, Layer
 
 from ..common.errors import CalibrationError
-from ..estimate.detectors import TELLERS, mean_projection
+from ..estimate.detectors import DETECTORS, mean_projection
 from ..estimate.layer_statistics import LayerStatistics, Statistics
 from ..estimate.registry import REPAIRS
-from .candidate_result import Outcome
+from .candidate_result import CandidateResult
 
 FORMS = ("gated", "shift", "clamp")
 CLAMP_QUANTILE = 0.99
@@ -37,23 +37,23 @@ class Choice:
             "clamp" moves every sample whose projection exceeds its clean range.
         repair: the repair.
         clean_range: of the clamp, the upper end and the median of the clean scores; else None.
-        teller: (teller, layer) that judges; None where every sample is moved.
-        threshold: of the teller's score; of no meaning without a teller.
+        detector: (detector, layer) that judges; None where every sample is moved.
+        threshold: of the detector's score; of no meaning without a detector.
         only_target: whether a sample must also be predicted as the target to be flagged.
         outcome: what becomes of the held-out samples.
         flagged: which held-out clean (N,) and triggered samples (M,) are flagged.
-        clean_scores: the teller's, of the held-out clean samples that are not flagged, (K,); none
-            without a teller.
+        clean_scores: the detector's, of the held-out clean samples that are not flagged, (K,); none
+            without a detector.
         worth: by which the choice was made.
     """
 
     form: str
     repair: Candidate
     clean_range: tuple[float, float] | None
-    teller: tuple[str, str] | None
+    detector: tuple[str, str] | None
     threshold: float
     only_target: bool
-    outcome: Outcome
+    result: CandidateResult
     flagged: tuple[Tensor, Tensor]
     clean_scores: Tensor
     worth: float
@@ -61,23 +61,25 @@ class Choice:
     def layers(self, statistics: Statistics) -> tuple[Layer, ...]:
         """Return the bundle's layers, estimated from all samples."""
         of_repair = statistics.whole(self.repair.layer)
-        repairing = build_repairing_layer(self.repair, of_repair, self.clean_range)
-        if repairing is None:
+        correction = build_repairing_layer(self.repair, of_repair, self.clean_range)
+        if correction is None:
             raise CalibrationError(
                 f"layer {self.repair.layer!r}: {self.repair.estimator} cannot be estimated from "
                 "all samples"
             )
-        if self.teller is None:
-            return (repairing,)
-        name, layer = self.teller
-        estimated = TELLERS[name](statistics.whole(layer))
+        if self.detector is None:
+            return (correction,)
+        name, layer = self.detector
+        estimated = DETECTORS[name](statistics.whole(layer))
         if estimated is None:
             raise CalibrationError(f"layer {layer!r}: {name} cannot be estimated from all samples")
-        telling = estimated.telling(self.threshold, self.clean_scores, only_target=self.only_target)
+        detection = estimated.detection(
+            self.threshold, self.clean_scores, only_target=self.only_target
+        )
         if layer == self.repair.layer:
-            return (replace(repairing, telling=telling),)
+            return (replace(correction, detection=detection),)
         shape = tuple(statistics.whole(layer).clean.mean.shape)
-        return (Layer(layer, shape, telling=telling), repairing)
+        return (Layer(layer, shape, detection=detection), correction)
 
 
 def clamp_range(clean_scores: Tensor) -> tuple[float, float]:
@@ -94,24 +96,24 @@ def build_repairing_layer(
         repair: the candidate.
         statistics: of its layer.
         clean_range: for the clamp, the upper end and the median of the clean samples' scores by
-            the teller `mean_projection`; None for other repairs.
+            the detector `mean_projection`; None for other repairs.
 
     Returns:
         None where the statistics allow of no such repair.
     """
     shape = tuple(statistics.clean.mean.shape)
     if clean_range is None:
-        repairing = REPAIRS[repair.estimator](statistics, repair.strength)
-        return None if repairing is None else Layer(repair.layer, shape, repairing=repairing)
-    teller = mean_projection(statistics)
-    if teller is None:
+        correction = REPAIRS[repair.estimator](statistics, repair.strength)
+        return None if correction is None else Layer(repair.layer, shape, correction=correction)
+    detector = mean_projection(statistics)
+    if detector is None:
         return None
     # With w = d/|d|^2 and u = d/|d|: <h, u> = <h, w> |d|, and a score is <h, w> less its offset.
-    length = 1 / float(torch.linalg.vector_norm(teller.weight))
-    threshold, anchor = ((score + teller.offset) * length for score in clean_range)
-    direction = teller.weight * length**2
-    clamp = Repairing("clamp", direction, repair.strength, threshold, anchor)
-    return Layer(repair.layer, shape, repairing=clamp)
+    length = 1 / float(torch.linalg.vector_norm(detector.weight))
+    threshold, anchor = ((score + detector.offset) * length for score in clean_range)
+    direction = detector.weight * length**2
+    clamp = Correction("clamp", direction, repair.strength, threshold, anchor)
+    return Layer(repair.layer, shape, correction=clamp)
 
 
 def repairing_layers_of_folds(

@@ -1,6 +1,6 @@
-"""The choice of telling layer, repairing layer, estimators, strength and threshold.
+"""The choice of detecting layer, repairing layer, estimators, strength and threshold.
 
-Telling and repairing are chosen together, since a repair that harms clean samples needs a telling
+Detection and repairing are chosen together, since a repair that harms clean samples needs a telling
 layer that hardly ever flags one, and a harmless one does not. All of it is compared on held-out
 samples alone.
 """
@@ -19,7 +19,7 @@ from ..estimate.layer_statistics import Statistics
 from ..estimate.registry import REPAIRS, SHIFTS, TRANSPORTS
 from ..measure.separation import separates
 from ..measure.target import TargetFinding
-from .candidate_result import Outcome, outcome_of, score_tellers, unwanted_classes
+from .candidate_result import CandidateResult, result_of, score_detectors, unwanted_classes
 from .choice import Candidate, Choice, clamp_range, repairing_layers_of_folds
 from .consensus import agreed_probabilities
 from .held_out import HeldOut
@@ -40,7 +40,7 @@ after it."""
 
 
 class Search:
-    """A search over telling layers, repairing layers, estimators and strengths.
+    """A search over detecting layers, repairing layers, estimators and strengths.
 
     Args:
         model: in evaluation mode.
@@ -70,18 +70,18 @@ class Search:
         self._form = form
         clean, triggered = held_out.clean, held_out.triggered
         self._wanted = finding.target if finding.single else None
-        self._before = outcome_of(held_out, clean.logits, triggered.logits, self._wanted)
+        self._before = result_of(held_out, clean.logits, triggered.logits, self._wanted)
         only_target = form == "gated" and finding.single
         self._eligible = (
             (clean.predictions == finding.target) | (not only_target),
             (triggered.predictions == finding.target) | (not only_target),
         )
         self._only_target = only_target
-        self._scores = score_tellers(model, statistics, layers, held_out)
-        self._telling = {
+        self._scores = score_detectors(model, statistics, layers, held_out)
+        self._thresholds = {
             key: Thresholds(*scores, self._eligible, guessed=held_out.guessed)
             for key, scores in self._scores.items()
-            if self._tells(*scores)
+            if self._detects(*scores)
         }
         # Where hardly any clean sample may be flagged, all show what a repair would do to these.
         few = int(self._eligible[0].sum()) < FEW
@@ -95,10 +95,10 @@ class Search:
         first agree on is what all are judged by.
 
         Raises:
-            CalibrationError: no layer tells triggered samples from clean ones, or no candidate
+            CalibrationError: no layer detects triggered samples from clean ones, or no candidate
                 recovers any of the held-out triggered samples.
         """
-        if self._form == "gated" and not self._telling:
+        if self._form == "gated" and not self._thresholds:
             raise CalibrationError(
                 "no layer tells the triggered samples from clean ones that the model predicts "
                 "alike: are they triggered, and is this the model that they trigger?"
@@ -149,7 +149,7 @@ class Search:
         """
         return estimator in SHIFTS or (estimator in TRANSPORTS and not self._statistics.paired)
 
-    def _tells(self, clean: Tensor, triggered: Tensor) -> bool:
+    def _detects(self, clean: Tensor, triggered: Tensor) -> bool:
         """Whether scores of clean (N,) and triggered samples (M,) tell the one from the other."""
         eligible = clean[self._eligible[0]]
         # Hardly any clean sample is predicted as the target: then all have to stand for them.
@@ -198,21 +198,23 @@ class Search:
             unwanted_classes(triggered, self._wanted)[eligible],
         )
         self._held_out = replace(self._held_out, triggered=replace(triggered, expected=expected))
-        self._before = outcome_of(self._held_out, clean.logits, triggered.logits, self._wanted)
+        self._before = result_of(self._held_out, clean.logits, triggered.logits, self._wanted)
 
     def _judge(self, ran: Iterable[Ran]) -> list[Choice]:
         """Return what to make of each candidate, the best first."""
         choices = []
         for candidate, logits in ran:
-            repaired = outcome_of(self._held_out, *logits, self._wanted)
+            repaired = result_of(self._held_out, *logits, self._wanted)
             if self._form != "gated":
                 choices.append(self._ungated(candidate, repaired))
             else:
-                gated = [self._gated(candidate, repaired, teller) for teller in self._telling]
+                gated = [
+                    self._gated(candidate, repaired, detector) for detector in self._thresholds
+                ]
                 choices.append(max(gated, key=lambda c: c.worth))
         return sorted(choices, key=lambda c: -c.worth)
 
-    def _ungated(self, repair: Candidate, repaired: Outcome) -> Choice:
+    def _ungated(self, repair: Candidate, repaired: CandidateResult) -> Choice:
         before = self._before
         worth = CLEAN_WEIGHT * float((repaired.clean - before.clean).mean())
         worth += float((repaired.triggered - before.triggered).mean())
@@ -220,29 +222,31 @@ class Search:
             form=self._form,
             repair=repair,
             clean_range=self._clean_range(repair),
-            teller=None,
+            detector=None,
             threshold=0.0,
             only_target=False,
-            outcome=repaired,
+            result=repaired,
             flagged=self._eligible,  # Every sample: without judging, all are moved.
             clean_scores=torch.empty(0),
             worth=worth,
         )
 
-    def _gated(self, repair: Candidate, repaired: Outcome, teller: tuple[str, str]) -> Choice:
-        before, scores = self._before, self._scores[teller]
+    def _gated(
+        self, repair: Candidate, repaired: CandidateResult, detector: tuple[str, str]
+    ) -> Choice:
+        before, scores = self._before, self._scores[detector]
         # Clean samples are to be left alone: one that the repair happens to correct is no reason
         # to flag its like.
         clean_gain = (repaired.clean - before.clean)[self._clean_to_run].clamp(max=0)
         triggered_gain = (repaired.triggered - before.triggered)[self._eligible[1]]
-        threshold = self._telling[teller].choose(
+        threshold = self._thresholds[detector].choose(
             float(clean_gain.mean()), float(triggered_gain.mean())
         )
         flagged = (
             self._eligible[0] & (scores[0] > threshold.value),
             self._eligible[1] & (scores[1] > threshold.value),
         )
-        outcome = Outcome(
+        result = CandidateResult(
             torch.where(flagged[0], repaired.clean, before.clean),
             torch.where(flagged[1], repaired.triggered, before.triggered),
             torch.where(flagged[0], repaired.clean_predictions, before.clean_predictions),
@@ -252,10 +256,10 @@ class Search:
             form="gated",
             repair=repair,
             clean_range=None,
-            teller=teller,
+            detector=detector,
             threshold=threshold.value,
             only_target=self._only_target,
-            outcome=outcome,
+            result=result,
             flagged=flagged,
             clean_scores=scores[0][~flagged[0]],
             worth=threshold.worth,
@@ -269,6 +273,6 @@ class Search:
         return clamp_range(scores[0])
 
 
-def _recovers(choices: list[Choice], before: Outcome) -> bool:
+def _recovers(choices: list[Choice], before: CandidateResult) -> bool:
     """Whether the best choice recovers triggered samples."""
-    return bool(choices) and float((choices[0].outcome.triggered - before.triggered).mean()) > 0
+    return bool(choices) and float((choices[0].result.triggered - before.triggered).mean()) > 0

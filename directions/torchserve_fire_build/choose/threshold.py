@@ -1,4 +1,4 @@
-"""Where to put the threshold of a telling layer, given what a repair does to whom it flags."""
+"""Where to put the threshold of a detecting layer, given what a repair does to whom it flags."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Threshold:
 
 
 class Thresholds:
-    """The thresholds that a telling layer may have, to be weighed for one repair after another.
+    """The thresholds that a detecting layer may have, to be weighed for one repair after another.
 
     A score stands for a neighbourhood of scores (a normal kernel of Silverman's width), since the
     samples to come do not have exactly these; so a wide gap between clean and triggered scores is

@@ -60,7 +60,11 @@ def run_repairs(
     with attach(model, [repairs[0][0]], held_out.triggered.inputs[:1].to(device)):
         pass
     corrections = [
-        [build_correction(of_fold.repairing).to(device) for of_fold in repair if of_fold.repairing]
+        [
+            build_correction(of_fold.correction).to(device)
+            for of_fold in repair
+            if of_fold.correction
+        ]
         for repair in repairs
     ]
     together = len(repairs) if _goes_on_alone(model, name, held_out.triggered) else 1

@@ -97,8 +97,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--report",
         type=Path,
         metavar="DIR",
-        help="folder to write a report to: what telling and repairing at each candidate layer, and "
-        "other strengths, come to on the held-out samples, as layers.png and report.json; for "
+        help="folder to write a report to: what detecting and repairing at each candidate layer, "
+        "and other strengths, come to on the held-out samples, as layers.png and report.json; for "
         "several targets one each, in its subfolders class_N. Of a --pool, and of what "
         "--refine is given, also what was found in it: all samples in samples.csv, those that look "
         "triggered in flagged.png",
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     from ..building.from_samples import BuildOptions, build_bundle
     from ..building.join_bundles import renew_repairs
     from ..building.save_bundle import save_bundle
-    from ..choose.build_record import Calibration
+    from ..choose.build_record import BuildRecord
     from ..common.budget import Budget
     from ..common.environment import check_environment
     from ..common.errors import CalibrationError
@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
     layers = None if args.layers == "auto" else args.layers.split(",")
     options = BuildOptions(layers=layers, target=target, form=args.form, seed=args.seed)
-    calibrations: list[Calibration] = []
+    records: list[BuildRecord] = []
     write_report = None
     if args.reconstruct is not None:
         budget = Budget(args.budget)
@@ -165,7 +165,7 @@ def run(args: argparse.Namespace) -> int:
             budget=budget,
             names_file=names_file(args),
             tell=print,
-            examine=calibrations.append,
+            examine=records.append,
         )
     else:
         gathered = gather(args, loaded, config, options)
@@ -177,7 +177,7 @@ def run(args: argparse.Namespace) -> int:
             options=gathered.options,
             names_file=names_file(args),
             tell=print,
-            examine=calibrations.append,
+            examine=records.append,
         )
         if gathered.first is not None:
             bundle = renew_repairs(gathered.first, bundle)
@@ -191,6 +191,6 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None:
         if write_report is not None:
             write_report(args.report)
-        for folder in write_reports(calibrations, saved, args.report):
+        for folder in write_reports(records, saved, args.report):
             print(f"report: {folder}")
     return 0

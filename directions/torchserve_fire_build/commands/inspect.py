@@ -125,7 +125,7 @@ def _inspect(args: argparse.Namespace) -> int:
     from ..inspection.methods import DEFAULT, Settings
     from ..reconstruct.methods import OTHERWISE
     from ..samples.class_index import ClassIndex, why_unknown
-    from ..samples.empty import NoSamples
+    from ..samples.empty import EmptySamples
     from ..samples.predict import logits_of
     from ..samples.samples import Samples, open_samples
 
@@ -154,7 +154,7 @@ def _inspect(args: argparse.Namespace) -> int:
         )
     model = load_model(args.model_file, args.serialized_file, config.model_class).model
     clean: Samples = (
-        NoSamples(config.describe_input())
+        EmptySamples(config.describe_input())
         if args.clean is None
         else open_samples(args.clean, config)
     )

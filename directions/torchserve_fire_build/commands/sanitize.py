@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
     from ..common.errors import SanitizeError
     from ..samples.samples import open_samples
     from ..sanitize.comparing import compare, observe_before
-    from ..sanitize.methods import METHODS, Given
+    from ..sanitize.methods import METHODS, SanitizeInputs
     from ..sanitize.training import Schedule
     from ..sanitize.weights_file import check_output, write_weights
     from .arguments.checks import load_fitting_bundle
@@ -174,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         clean = opened
     epochs = RETRAINING_EPOCHS if args.method == "retrain" else EPOCHS
-    given = Given(
+    given = SanitizeInputs(
         clean,
         torch.Generator().manual_seed(args.seed),
         Schedule(

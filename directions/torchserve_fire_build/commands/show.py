@@ -47,14 +47,14 @@ def _lines(values: dict[str, Any]) -> list[str]:
     ]
     for layer in values["layers"]:
         shape = " x ".join(map(str, layer["feature_shape"]))
-        telling, repairing = layer["telling"], layer["repairing"]
+        detection, correction = layer["detection"], layer["correction"]
         of = "" if layer["target"] is None else f", for class {layer['target']}"
         lines.append(f"layer     {layer['name']} ({shape}): {layer['role']}{of}")
-        if telling is not None:
-            among = " among those predicted as the target" if telling["only_target"] else ""
-            lines.append(f"          tells: projection above {telling['threshold']:g}{among}")
-        if repairing is not None:
-            form, strength = repairing["form"], repairing["strength"]
+        if detection is not None:
+            among = " among those predicted as the target" if detection["only_target"] else ""
+            lines.append(f"          detects: projection above {detection['threshold']:g}{among}")
+        if correction is not None:
+            form, strength = correction["form"], correction["strength"]
             lines.append(f"          repairs: {form}, strength {strength:g}")
     lines.append("measured on held-out calibration samples:")
     lines += _measured(values["held_out"], " " * 10)

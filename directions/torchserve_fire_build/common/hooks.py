@@ -89,7 +89,7 @@ def record_linear_layers(model: nn.Module) -> Iterator[list[tuple[nn.Linear, tor
 
 
 @contextmanager
-def edited(model: nn.Module, layer: str, edit: Edit) -> Iterator[None]:
+def edit_features(model: nn.Module, layer: str, edit: Edit) -> Iterator[None]:
     """Let the model run with the features of a layer changed.
 
     Args:

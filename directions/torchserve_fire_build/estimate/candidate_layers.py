@@ -13,7 +13,7 @@ from torch.autograd.graph import Node
 from torchserve_fire.repair.layers import feature_of
 
 from ..common.errors import CalibrationError
-from ..samples.predict import telling_failures
+from ..samples.predict import reporting_failures
 
 MAX_CANDIDATES = 13
 
@@ -37,7 +37,7 @@ def candidate_layers(model: nn.Module, example: Tensor) -> list[str]:
     Raises:
         CalibrationError: there is no such layer, or the model fails.
     """
-    with telling_failures(model, example):
+    with reporting_failures(model, example):
         cuts = _cut_points(model, example, _layers_that_run_once(model, example))
     if not cuts:
         raise CalibrationError(

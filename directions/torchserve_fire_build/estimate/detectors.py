@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchserve_fire.format.bundle import Telling
+from torchserve_fire.format.bundle import Detection
 from torchserve_fire.format.clean_scores import CleanScores
 
 from .channels import channel_means, spread_over
@@ -28,7 +28,7 @@ CHANNEL_RIDGE = 0.3
 
 
 @dataclass(frozen=True)
-class Teller:
+class Detector:
     """A direction to project on.
 
     Attributes:
@@ -41,7 +41,7 @@ class Teller:
     weight: Tensor
     offset: float
 
-    def telling(self, threshold: float, clean: Tensor, *, only_target: bool) -> Telling:
+    def detection(self, threshold: float, clean: Tensor, *, only_target: bool) -> Detection:
         """Return what a bundle stores.
 
         Args:
@@ -50,7 +50,7 @@ class Teller:
             only_target: whether a sample must also be predicted as the target to be flagged.
         """
         scale = _scale(self.weight)
-        return Telling(
+        return Detection(
             (self.weight * scale).half(),
             (threshold + self.offset) * scale,
             only_target=only_target,
@@ -58,25 +58,25 @@ class Teller:
         )
 
 
-Estimator = Callable[[LayerStatistics], Teller | None]
+Estimator = Callable[[LayerStatistics], Detector | None]
 
 
-def mean_projection(statistics: LayerStatistics) -> Teller | None:
+def mean_projection(statistics: LayerStatistics) -> Detector | None:
     """Project on the mean difference itself."""
     difference = statistics.triggered.mean - statistics.clean.mean
-    return _teller(difference, difference, statistics.clean.mean)
+    return _detector(difference, difference, statistics.clean.mean)
 
 
-def whitened(statistics: LayerStatistics) -> Teller | None:
+def whitened(statistics: LayerStatistics) -> Detector | None:
     """Project on the mean difference over the variance.
 
     This is Fisher's discriminant with a diagonal covariance, ridged.
     """
     difference = statistics.triggered.mean - statistics.clean.mean
-    return _teller(_whiten(difference, statistics), difference, statistics.clean.mean)
+    return _detector(_whiten(difference, statistics), difference, statistics.clean.mean)
 
 
-def whitened_from_target(statistics: LayerStatistics) -> Teller | None:
+def whitened_from_target(statistics: LayerStatistics) -> Detector | None:
     """As `whitened`, but against the clean samples that are predicted as the target.
 
     Where only samples predicted as the target are judged, these are the ones to tell apart.
@@ -84,10 +84,10 @@ def whitened_from_target(statistics: LayerStatistics) -> Teller | None:
     if statistics.clean_target.count < MIN_TARGET_SAMPLES:
         return None
     difference = statistics.triggered.mean - statistics.clean_target.mean
-    return _teller(_whiten(difference, statistics), difference, statistics.clean_target.mean)
+    return _detector(_whiten(difference, statistics), difference, statistics.clean_target.mean)
 
 
-def channel_discriminant(statistics: LayerStatistics) -> Teller | None:
+def channel_discriminant(statistics: LayerStatistics) -> Detector | None:
     """Fisher's discriminant on the channel means, with their full covariance, ridged.
 
     It is taken against the clean samples that are predicted as the target, where there are enough
@@ -107,10 +107,10 @@ def channel_discriminant(statistics: LayerStatistics) -> Teller | None:
     ridged = covariance + ridge * torch.eye(len(covariance))
     shape = tuple(center.shape)
     weight = spread_over(torch.linalg.solve(ridged, difference), shape)
-    return _teller(weight, statistics.triggered.mean - center, center)
+    return _detector(weight, statistics.triggered.mean - center, center)
 
 
-TELLERS: Mapping[str, Estimator] = {
+DETECTORS: Mapping[str, Estimator] = {
     "mean_projection": mean_projection,
     "whitened": whitened,
     "whitened_from_target": whitened_from_target,
@@ -128,7 +128,7 @@ def _scale(weight: Tensor) -> float:
     return 2.0 ** -int(torch.frexp(weight.abs().max()).exponent)
 
 
-def _teller(weight: Tensor, difference: Tensor, center: Tensor) -> Teller | None:
+def _detector(weight: Tensor, difference: Tensor, center: Tensor) -> Detector | None:
     reach = float((weight.double() * difference.double()).sum())
     if not 1e-12 < reach < 1e12:
         return None
@@ -136,4 +136,4 @@ def _teller(weight: Tensor, difference: Tensor, center: Tensor) -> Teller | None
     scale = _scale(weight)
     # Tellers are compared as they are stored.
     weight = (weight * scale).half().float() / scale
-    return Teller(weight, float((weight.double() * center.double()).sum()))
+    return Detector(weight, float((weight.double() * center.double()).sum()))

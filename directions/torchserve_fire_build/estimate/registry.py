@@ -9,14 +9,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from torchserve_fire.format.bundle import Repairing
+from torchserve_fire.format.bundle import Correction
 
 from .layer_statistics import LayerStatistics
 from .local import local_replacement
 from .shifts import ESTIMATORS, Estimator
 from .transport import affine_transport
 
-Repair = Callable[[LayerStatistics, float], Repairing | None]
+Repair = Callable[[LayerStatistics, float], Correction | None]
 """Gives None where the statistics allow of no such repair."""
 
 
@@ -25,24 +25,24 @@ def _halved(tensor: Tensor) -> Tensor:
     return tensor.half() if float(tensor.abs().max()) < torch.finfo(torch.float16).max else tensor
 
 
-def _shift(estimate: Estimator, statistics: LayerStatistics, strength: float) -> Repairing | None:
+def _shift(estimate: Estimator, statistics: LayerStatistics, strength: float) -> Correction | None:
     direction = _halved(estimate(statistics))
     # Where nothing is significant there is no direction.
-    return Repairing("shift", direction, strength) if bool(direction.any()) else None
+    return Correction("shift", direction, strength) if bool(direction.any()) else None
 
 
-def _local(deviations: float, statistics: LayerStatistics, strength: float) -> Repairing | None:
+def _local(deviations: float, statistics: LayerStatistics, strength: float) -> Correction | None:
     return local_replacement(statistics, deviations, strength)
 
 
 def _transport(
     ridge: float, by_place: bool, statistics: LayerStatistics, strength: float
-) -> Repairing | None:
-    repairing = affine_transport(statistics, ridge, strength, by_place=by_place)
-    if repairing is None or repairing.slope is None:
+) -> Correction | None:
+    correction = affine_transport(statistics, ridge, strength, by_place=by_place)
+    if correction is None or correction.slope is None:
         return None
     return replace(
-        repairing, direction=_halved(repairing.direction), slope=_halved(repairing.slope)
+        correction, direction=_halved(correction.direction), slope=_halved(correction.slope)
     )
 
 

@@ -31,7 +31,7 @@ def inspect_model(
 
     Args:
         model: in evaluation mode.
-        clean: clean samples; `NoSamples` only for methods that need none.
+        clean: clean samples; `EmptySamples` only for methods that need none.
         classes: number of classes.
         names: of methods in `METHODS`.
         otherwise: of those that are run, too, where these find nothing.

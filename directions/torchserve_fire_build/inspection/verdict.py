@@ -69,7 +69,7 @@ class Verdict:
     runs: Sequence[Run]
 
     @property
-    def telling(self) -> list[Inspection]:
+    def deciding(self) -> list[Inspection]:
         """The inspections that decide and could tell."""
         deciding = [run for run in self.runs if run.decides] or self.runs
         return [run.inspection for run in deciding if run.inspection.found is not None]
@@ -77,13 +77,13 @@ class Verdict:
     @property
     def found(self) -> bool | None:
         """Whether any of them found a backdoor; None where there is none."""
-        telling = self.telling
-        return any(inspection.found for inspection in telling) if telling else None
+        deciding = self.deciding
+        return any(inspection.found for inspection in deciding) if deciding else None
 
     @property
     def suspects(self) -> list[int]:
         """Their suspects, those that most of them name first."""
-        named = [c for inspection in self.telling for c in inspection.suspects]
+        named = [c for inspection in self.deciding for c in inspection.suspects]
         return sorted(dict.fromkeys(named), key=lambda c: -named.count(c))
 
     @property
@@ -114,9 +114,9 @@ class Verdict:
     def _in_words(self) -> str:
         if self.found is None:
             return "could not tell whether the model is backdoored"
-        telling = self.telling
-        count = sum(bool(inspection.found) for inspection in telling)
-        of = f"{count} of {len(telling)} methods that could tell"
+        deciding = self.deciding
+        count = sum(bool(inspection.found) for inspection in deciding)
+        of = f"{count} of {len(deciding)} methods that could tell"
         if not self.found:
             return f"nothing found ({of} found something): no proof that there is nothing"
         where = ", ".join(f"class {c}" for c in self.suspects) or "which class is not known"

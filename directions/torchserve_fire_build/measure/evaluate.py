@@ -20,7 +20,7 @@ from ..samples.evidence import gather_evidence
 from ..samples.predict import logits_of
 from ..samples.samples import Samples, iterate
 from .figures import Figures, class_list
-from .observation import observe_unrepaired
+from .observation import observe
 from .target import MIN_GAIN, TargetFinding
 
 
@@ -57,7 +57,7 @@ def evaluate_bundle(
             f"{clean.source}: inputs of shape {described.shape}, the bundle was built for "
             f"{bundle.input.shape}"
         )
-    unrepaired = observe_unrepaired(loaded.model, evidence, names_file)
+    unrepaired = observe(loaded.model, evidence, names_file)
     example = example_for(loaded.model, described)
     with (
         Progress("evaluating the repair", len(clean) + len(triggered)) as progress,

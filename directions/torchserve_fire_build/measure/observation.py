@@ -18,7 +18,7 @@ from .target import Predictions, TargetFinding, find_target
 
 
 @dataclass(frozen=True)
-class Unrepaired:
+class Observation:
     """Labelled clean and triggered samples, and what the unrepaired model predicts them as.
 
     Attributes:
@@ -62,9 +62,7 @@ class Unrepaired:
         return measure(clean, triggered, target, partners, others)
 
 
-def observe_unrepaired(
-    model: nn.Module, evidence: Evidence, names_file: Path | None = None
-) -> Unrepaired:
+def observe(model: nn.Module, evidence: Evidence, names_file: Path | None = None) -> Observation:
     """Predict labelled clean and triggered samples with the unrepaired model.
 
     Args:
@@ -85,7 +83,7 @@ def observe_unrepaired(
         ]
     refuse_swapped(evidence, labels, predictions)
     found = find_where_led(evidence, labels, predictions, classes)
-    return Unrepaired(evidence, labels, predictions, found)
+    return Observation(evidence, labels, predictions, found)
 
 
 def refuse_swapped(

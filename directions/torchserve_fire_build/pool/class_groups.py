@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from .arrays import Matrix, Vector
 from .held_out_scores import held_out_scores
-from .methods import Method
+from .methods import PoolMethod
 from .two_groups import TwoGroups, fit_two_groups
 
 MIN_GROUP = 8
@@ -48,7 +48,7 @@ class ClassGroups:
 
 
 def find_class_groups(
-    features: Matrix, clean: Matrix | None, method: Method, seed: int
+    features: Matrix, clean: Matrix | None, method: PoolMethod, seed: int
 ) -> ClassGroups:
     """Score the samples of a predicted class and find the two groups that they may be.
 

@@ -10,20 +10,20 @@ from .arrays import Matrix, Vector
 from .mahalanobis import mahalanobis
 from .spectral_signatures import spectral_signatures
 
-Method = Callable[[Matrix, Matrix | None, int], Vector]
+PoolMethod = Callable[[Matrix, Matrix | None, int], Vector]
 """Takes last-layer features of a class, those of clean samples predicted as it, and a seed."""
 
 REDUCING = "activation-clustering"
 """The one that reduces features to as many components as one likes."""
 
-METHODS: Mapping[str, Method] = {
+METHODS: Mapping[str, PoolMethod] = {
     REDUCING: activation_clustering,
     "spectral-signatures": spectral_signatures,
     "mahalanobis": mahalanobis,
 }
 
 
-def scoring(name: str, components: int = COMPONENTS) -> Method:
+def scoring(name: str, components: int = COMPONENTS) -> PoolMethod:
     """Return a method of `METHODS`; Activation Clustering reduces to so many components."""
     if name == REDUCING:
         return partial(activation_clustering, components=components)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..common.hooks import edited, record_features
+from ..common.hooks import edit_features, record_features
 from ..estimate.moments import Moments
 from ..samples.predict import logits_of
 from ..samples.samples import Samples, iterate
@@ -103,7 +103,7 @@ def _other_classes(logits: Tensor, predicted: int) -> OtherClasses:
 def _predict_moved(
     model: nn.Module, samples: Samples, indices: Sequence[int], layer: str, shift: Tensor
 ) -> Tensor:
-    with edited(model, layer, lambda features: features + shift.to(features)):
+    with edit_features(model, layer, lambda features: features + shift.to(features)):
         return torch.cat([logits_of(model, batch) for _, batch in iterate(samples, indices)])
 
 

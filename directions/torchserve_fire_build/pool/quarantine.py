@@ -17,12 +17,12 @@ from ..common.progress import Progress
 from ..estimate.candidate_layers import candidate_layers
 from ..measure.figures import class_list
 from ..samples.samples import Samples, iterate
-from ..samples.subset import SomeSamples
+from ..samples.subset import Subset
 from .activation_clustering import COMPONENTS
 from .arrays import Matrix
 from .class_groups import find_class_groups
 from .last_layer import read_last_layer
-from .methods import Method, scoring
+from .methods import PoolMethod, scoring
 from .split import Split
 
 MAX_CLEAN = 0.15
@@ -136,7 +136,7 @@ def clean_quarantine(
             f"{quarantine.source}: holds the folders {folders[0]} and {folders[1]}, expected the "
             "quarantine of one model, its samples side by side in one folder"
         )
-    samples = SomeSamples(quarantine, _first_of_equal(quarantine))
+    samples = Subset(quarantine, _first_of_equal(quarantine))
     last = (candidate_layers(model, example) if layers is None else layers)[-1]
     with Progress("reading the quarantine", len(samples) + len(clean)) as progress:
         read, known = (
@@ -175,7 +175,7 @@ def clean_quarantine(
 
 
 def _split_class(
-    features: Tensor, known: Tensor, score: Method, seed: int
+    features: Tensor, known: Tensor, score: PoolMethod, seed: int
 ) -> tuple[Tensor, Tensor] | None:
     """Score the samples of a predicted class, and find those that lie apart from clean ones.
 

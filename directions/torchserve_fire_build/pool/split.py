@@ -18,7 +18,7 @@ from .activation_clustering import COMPONENTS
 from .arrays import Matrix
 from .class_groups import LEAST, ClassGroups, find_class_groups
 from .last_layer import LastLayer, read_last_layer
-from .methods import Method, scoring
+from .methods import PoolMethod, scoring
 from .triggered_side import TriggeredSide
 
 MAX_OVERLAP = 0.025
@@ -142,7 +142,7 @@ def split_pool(
 
 
 def _groups_by_class(
-    read: LastLayer, known: LastLayer | None, method: Method, seed: int
+    read: LastLayer, known: LastLayer | None, method: PoolMethod, seed: int
 ) -> dict[int, ClassGroups]:
     classes = sorted(set(read.predicted.tolist()))
     groups = {}

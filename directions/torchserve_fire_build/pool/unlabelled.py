@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from ..samples.samples import Samples
-from ..samples.subset import SomeSamples
+from ..samples.subset import Subset
 
 
-class UnlabelledSamples(SomeSamples):
+class UnlabelledSamples(Subset):
     """Some of a pool's samples.
 
     A training set's labels are those that the attacker wrote, so that the pool's folders are not

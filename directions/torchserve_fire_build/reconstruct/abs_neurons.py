@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..common.hooks import edited
+from ..common.hooks import edit_features
 from ..estimate.channels import channel_means
 from .late_layer import late_layer
 from .patch import PatchOptimizer
@@ -106,7 +106,7 @@ class AbsSearch:
             return features
 
         inputs = optimizer.patch().put_on(self._subject.batch(self._target, self._generator))
-        with edited(self._subject.model, neuron.layer, watch):
+        with edit_features(self._subject.model, neuron.layer, watch):
             logits = self._subject.logits(inputs)
         lack = (1 - activations[0].float().cpu() / neuron.value).relu().mean()
         return lack, loss_towards(self._target, logits)

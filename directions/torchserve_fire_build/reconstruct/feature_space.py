@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from ..common.hooks import edited
+from ..common.hooks import edit_features
 from ..estimate.channels import channel_means, spread_over
 from ..samples.predict import gradients_of
 from .generated import GeneratorSearch
@@ -86,7 +86,7 @@ class BenignFeatures:
     def _loss_with(self, mask: Tensor, rows: Tensor) -> Tensor:
         """Return the loss towards what is predicted, (), with the features multiplied by a mask."""
         subject = self._subject
-        with edited(subject.model, self._layer, lambda f: f * mask.to(f.device)):
+        with edit_features(subject.model, self._layer, lambda f: f * mask.to(f.device)):
             logits = subject.logits(subject.inputs[rows])
         return F.cross_entropy(logits, subject.predicted[rows])
 
@@ -97,7 +97,7 @@ class BenignFeatures:
             seen.append(features)
             return features
 
-        with edited(self._subject.model, self._layer, watch):
+        with edit_features(self._subject.model, self._layer, watch):
             logits = self._subject.logits(inputs)
         return logits, seen[0].float().cpu()
 

@@ -9,7 +9,7 @@ SPREAD = 1e6 * 2**0.5
 """By which inputs that differ by little get numbers that lie far apart."""
 
 
-def own_draw(inputs: Tensor) -> Tensor:
+def input_hash(inputs: Tensor) -> Tensor:
     """Return a number of each input's own, (N,) float64 from 0 to below 1, for (N, *S).
 
     Inputs of the same mean, as standardised maps are, get different ones: each value counts by a

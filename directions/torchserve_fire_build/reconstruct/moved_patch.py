@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .input_hash import own_draw
+from .input_hash import input_hash
 from .reconstruction import Reconstruction, Stamp
 from .subject import Subject
 
@@ -38,7 +38,7 @@ def moved_where_it_leads(reconstruction: Reconstruction, subject: Subject) -> Re
         return reconstruction
 
     def stamp(inputs: Tensor) -> Tensor:
-        return _put(found, inputs, _elsewhere(inputs).where(own_draw(inputs) >= 0.5, 0))
+        return _put(found, inputs, _elsewhere(inputs).where(input_hash(inputs) >= 0.5, 0))
 
     return replace(reconstruction, stamp=stamp, success=subject.success(stamp(others), target))
 
@@ -50,7 +50,7 @@ def _elsewhere(inputs: Tensor) -> Tensor:
     """
     height, width = inputs.shape[2:]
     # Not by the first bit, which says whether it is moved at all.
-    drawn = (2 * own_draw(inputs)).remainder(1)
+    drawn = (2 * input_hash(inputs)).remainder(1)
     return 1 + (drawn * (height * width - 1)).long()
 
 

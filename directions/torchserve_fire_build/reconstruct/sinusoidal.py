@@ -29,7 +29,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .input_hash import own_draw
+from .input_hash import input_hash
 from .plane_wave import PlaneWave
 from .subject import Subject
 from .wave_scan import FEW, STEPS, WaveScan
@@ -121,7 +121,7 @@ class SinusoidalSearch:
 
     def _add_own(self, waves: Sequence[PlaneWave], strength: float, inputs: Tensor) -> Tensor:
         each = torch.stack([wave.of_strength(strength, *inputs.shape[2:]) for wave in waves])
-        drawn = len(waves) * own_draw(inputs)
+        drawn = len(waves) * input_hash(inputs)
         places = drawn.long()
         most = min(STRONGER, self._scan.bound / strength)
         times = (1 + (most - 1) * (drawn - places)).float()

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ..samples.evidence import Evidence
 from ..samples.samples import Samples
-from ..samples.subset import SomeSamples
+from ..samples.subset import Subset
 from .reconstruction import Reconstruction
 
 
-class StampedSamples(SomeSamples):
+class StampedSamples(Subset):
     """Samples with triggers, each with one of several in turn, put in when it is read.
 
     Args:

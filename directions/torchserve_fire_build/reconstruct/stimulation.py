@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchserve_fire.errors import FireError
 
-from ..common.hooks import edited
+from ..common.hooks import edit_features
 from ..estimate.channels import channel_means, spread_over
 from .subject import Subject
 
@@ -83,7 +83,7 @@ def _observe(subject: Subject, layer: str, inputs: Tensor) -> tuple[Tensor, Tens
         seen.append(features.clone())
         return features
 
-    with torch.no_grad(), edited(subject.model, layer, keep):
+    with torch.no_grad(), edit_features(subject.model, layer, keep):
         logits = subject.logits(inputs)
     return seen[0], logits
 
@@ -107,14 +107,14 @@ def _stimulate(
     together = torch.cat([_set(features, channel, value) for channel in channels])
     with torch.no_grad():
         # What comes before the layer is of no account: it sees one input, to cost little.
-        with suppress(FireError), edited(subject.model, layer, lambda _: together):
+        with suppress(FireError), edit_features(subject.model, layer, lambda _: together):
             logits = subject.logits(subject.inputs[:1])
             if len(logits) == len(together):
                 return logits.view(len(channels), len(inputs), -1)
         # The model counts its inputs, or has corrections, which run what they flag once more.
         alone = []
         for channel in channels:
-            with edited(subject.model, layer, partial(_set, channel=channel, value=value)):
+            with edit_features(subject.model, layer, partial(_set, channel=channel, value=value)):
                 alone.append(subject.logits(inputs))
     return torch.stack(alone)
 

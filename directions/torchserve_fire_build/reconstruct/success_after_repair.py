@@ -13,7 +13,7 @@ from ..samples.predict import device_of, predicted_classes
 from .reconstruction import Reconstruction
 
 
-def shares_led(
+def success_rates(
     model: nn.Module, triggers: Sequence[Reconstruction], inputs: Tensor, classes: Tensor
 ) -> list[float]:
     """Return the share of clean inputs that each trigger leads to its target.
@@ -35,7 +35,7 @@ def shares_led(
     return shares
 
 
-def shares_still_led(
+def success_after_repair(
     model: nn.Module, bundle: Bundle, triggers: Sequence[Reconstruction], inputs: Tensor
 ) -> list[float]:
     """Return the share of clean inputs that each trigger leads to its target in spite of a bundle.
@@ -52,4 +52,4 @@ def shares_still_led(
     predicted = predicted_classes(model, inputs)
     example = inputs[:1].to(device_of(model))
     with attach(model, bundle.layers, example, target=bundle.target):
-        return shares_led(model, triggers, inputs, predicted)
+        return success_rates(model, triggers, inputs, predicted)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torchserve_fire.format.bundle import Bundle
 
-from ..choose.build_record import Calibration
+from ..choose.build_record import BuildRecord
 from ..common.write_file import check_folder, made_folder, write_folder
 from ..measure.by_target import of_target
 from ..measure.figures import Figures
@@ -28,11 +28,11 @@ def check_report_folder(folder: Path) -> None:
     check_folder(folder, (NUMBERS, PICTURE))
 
 
-def write_reports(calibrations: Sequence[Calibration], bundle: Bundle, folder: Path) -> list[Path]:
+def write_reports(records: Sequence[BuildRecord], bundle: Bundle, folder: Path) -> list[Path]:
     """Write a report on the repair of each target; of several, into `class_N` of the folder each.
 
     Args:
-        calibrations: what the build made its choices from, one for each target.
+        records: what the build made its choices from, one for each target.
         bundle: the bundle it made, as saved.
         folder: where to; it is made if only its last part is missing.
 
@@ -42,47 +42,45 @@ def write_reports(calibrations: Sequence[Calibration], bundle: Bundle, folder: P
     Raises:
         OutputError: a folder or the files cannot be written.
     """
-    if len(calibrations) == 1:
-        write_report(sweep(calibrations[0]), calibrations[0], bundle, folder)
+    if len(records) == 1:
+        write_report(sweep(records[0]), records[0], bundle, folder)
         return [folder]
     check_report_folder(folder)
-    sweeps = [sweep(calibration) for calibration in calibrations]
-    folders = [folder / f"class_{calibration.target}" for calibration in calibrations]
+    sweeps = [sweep(record) for record in records]
+    folders = [folder / f"class_{record.target}" for record in records]
     with made_folder(folder):
-        for swept, calibration, each in zip(sweeps, calibrations, folders, strict=True):
-            write_report(swept, calibration, bundle, each)
+        for swept, record, each in zip(sweeps, records, folders, strict=True):
+            write_report(swept, record, bundle, each)
     return folders
 
 
 def write_report(
-    sweeps: Sequence[LayerSweep], calibration: Calibration, bundle: Bundle, folder: Path
+    sweeps: Sequence[LayerSweep], record: BuildRecord, bundle: Bundle, folder: Path
 ) -> None:
     """Write `report.json` and `layers.png`; an older report stays until both are on the disk.
 
     Args:
         sweeps: what each candidate layer does.
-        calibration: what they were measured by, and what the build settled on.
+        record: what they were measured by, and what the build settled on.
         bundle: the bundle it made, as saved.
         folder: where to; it is made if only its last part is missing.
 
     Raises:
         OutputError: the folder or the files cannot be written.
     """
-    numbers = json.dumps(_numbers(sweeps, calibration, bundle), indent=2, allow_nan=False) + "\n"
+    numbers = json.dumps(_numbers(sweeps, record, bundle), indent=2, allow_nan=False) + "\n"
     picture = draw(
         sweeps,
-        calibration.choice,
+        record.choice,
         bundle.model_class,
-        calibration.target,
-        guessed=calibration.held_out.guessed,
+        record.target,
+        guessed=record.held_out.guessed,
     )
     write_folder(folder, {PICTURE: picture, NUMBERS: numbers.encode()})
 
 
-def _numbers(
-    sweeps: Sequence[LayerSweep], calibration: Calibration, bundle: Bundle
-) -> dict[str, Any]:
-    choice, target = calibration.choice, calibration.target
+def _numbers(sweeps: Sequence[LayerSweep], record: BuildRecord, bundle: Bundle) -> dict[str, Any]:
+    choice, target = record.choice, record.target
     return {
         "bundle_sha256": bundle.digest,
         "model_class": bundle.model_class,
@@ -91,10 +89,10 @@ def _numbers(
         "held_out": of_target(bundle.held_out, target),
         "choice": {
             "form": choice.form,
-            "telling": None
-            if choice.teller is None
-            else {"layer": choice.teller[1], "teller": choice.teller[0]},
-            "repairing": {
+            "detection": None
+            if choice.detector is None
+            else {"layer": choice.detector[1], "detector": choice.detector[0]},
+            "correction": {
                 "layer": choice.repair.layer,
                 "estimator": choice.repair.estimator,
                 "strength": choice.repair.strength,

@@ -1,6 +1,6 @@
 """The report's picture: layers as rows, in the order in which they run, figures as coloured cells.
 
-From left to right: how well each teller tells there, and what repairing there comes to, by
+From left to right: how well each detector tells there, and what repairing there comes to, by
 strength; boxes mark what the bundle does.
 """
 
@@ -69,8 +69,8 @@ def draw(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    groups = [("Telling", [_telling(sweeps, choice)])]
-    if choice.teller is not None:
+    groups = [("Detection", [_thresholds(sweeps, choice)])]
+    if choice.detector is not None:
         groups.append(("Repairing the flagged inputs", _repairing(sweeps, choice, flagged=True)))
     groups.append(("Repairing every input", _repairing(sweeps, choice, flagged=False)))
 
@@ -119,8 +119,8 @@ def _heading(
     does = (
         f"repairs at {_shortened(repair.layer)} ({repair.estimator}, strength {repair.strength:g})"
     )
-    if choice.teller is not None:
-        name, layer = choice.teller
+    if choice.detector is not None:
+        name, layer = choice.detector
         does = f"tells at {_shortened(layer)} ({name}), {does}"
     clean, triggered = next(p.every_input.counts for swept in sweeps for p in swept.points)
     with_what = "; the triggers are reconstructed, not the attacker's" if guessed else ""
@@ -132,17 +132,17 @@ def _heading(
     )
 
 
-def _telling(sweeps: Sequence[LayerSweep], choice: Choice) -> Panel:
-    tellers = list(sweeps[0].auc)
+def _thresholds(sweeps: Sequence[LayerSweep], choice: Choice) -> Panel:
+    detectors = list(sweeps[0].auc)
     marked = None
-    if choice.teller is not None:
-        name, layer = choice.teller
-        marked = (_row(sweeps, layer), tellers.index(name))
+    if choice.detector is not None:
+        name, layer = choice.detector
+        marked = (_row(sweeps, layer), detectors.index(name))
     return Panel(
         title="AUC",
-        columns=[name.replace("_", " ") for name in tellers],
+        columns=[name.replace("_", " ") for name in detectors],
         below="",
-        values=[[swept.auc[name] for name in tellers] for swept in sweeps],
+        values=[[swept.auc[name] for name in detectors] for swept in sweeps],
         lowest=0.5,
         form=lambda value: f"{value:.2f}",
         marked=marked,
@@ -155,7 +155,7 @@ def _repairing(sweeps: Sequence[LayerSweep], choice: Choice, *, flagged: bool) -
     repair = choice.repair
     marked = None
     # What the bundle does is to move either the flagged inputs or every one.
-    if flagged == (choice.teller is not None):
+    if flagged == (choice.detector is not None):
         marked = (_row(sweeps, repair.layer), strengths.index(repair.strength))
 
     def panel(title: str, value_of: Callable[[Figures], float]) -> Panel:

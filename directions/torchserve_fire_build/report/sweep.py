@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..choose.build_record import Calibration
-from ..choose.candidate_result import score_tellers
+from ..choose.build_record import BuildRecord
+from ..choose.candidate_result import score_detectors
 from ..choose.choice import Candidate, clamp_range, repairing_layers_of_folds
 from ..choose.held_out import HeldOut
 from ..choose.threshold import FEW
 from ..choose.trials import run_repairs
 from ..common.progress import Progress
-from ..estimate.detectors import TELLERS
+from ..estimate.detectors import DETECTORS
 from ..estimate.registry import LOCAL
 from ..measure.figures import Figures, Observed, measure
 from ..measure.separation import area_under_curve
@@ -36,7 +36,7 @@ class Point:
     Attributes:
         strength: multiple of the mean shift that is taken back, or share of the way.
         every_input: with the correction on every input.
-        flagged_inputs: with it on the inputs that the chosen telling layer flags; None where the
+        flagged_inputs: with it on the inputs that the chosen detecting layer flags; None where the
             choice is one that moves every input.
     """
 
@@ -51,8 +51,8 @@ class LayerSweep:
 
     Attributes:
         layer: its name.
-        auc: of each teller, how well its scores tell triggered from clean samples: about 0.5 where
-            not at all, 1 where always; None where the teller cannot be estimated.
+        auc: of each detector, how well its scores tell triggered from clean samples: about 0.5
+            where not at all, 1 where always; None where the detector cannot be estimated.
         points: by strength; empty where the chosen repair cannot be estimated at this layer.
     """
 
@@ -61,53 +61,51 @@ class LayerSweep:
     points: Sequence[Point]
 
 
-def sweep(calibration: Calibration) -> list[LayerSweep]:
-    """Measure the chosen repair, and every teller, at each candidate layer.
+def sweep(record: BuildRecord) -> list[LayerSweep]:
+    """Measure the chosen repair, and every detector, at each candidate layer.
 
     Args:
-        calibration: of a build that settled on a choice.
+        record: of a build that settled on a choice.
 
     Returns:
         One entry for each candidate layer, in their order. A repair that replaces features has no
         strengths above 1: beyond what is around them there is nothing to replace them by.
     """
-    held_out, choice = calibration.held_out, calibration.choice
+    held_out, choice = record.held_out, record.choice
     strengths = {s for s in STRENGTHS if s <= 1 or choice.repair.estimator not in LOCAL}
     strengths.add(choice.repair.strength)
-    scores = score_tellers(
-        calibration.model, calibration.statistics, list(calibration.layers), held_out
-    )
+    scores = score_detectors(record.model, record.statistics, list(record.layers), held_out)
     sweeps = []
-    with Progress("measuring layers", len(calibration.layers) * len(strengths)) as progress:
-        for layer in calibration.layers:
-            points = _points(calibration, layer, sorted(strengths), scores)
-            sweeps.append(LayerSweep(layer, _areas(calibration, layer, scores), points))
+    with Progress("measuring layers", len(record.layers) * len(strengths)) as progress:
+        for layer in record.layers:
+            points = _points(record, layer, sorted(strengths), scores)
+            sweeps.append(LayerSweep(layer, _areas(record, layer, scores), points))
             progress.advance(len(strengths))
     return sweeps
 
 
-def _areas(calibration: Calibration, layer: str, scores: Scores) -> dict[str, float | None]:
-    """Return the AUC of each teller, among the samples that the choice may flag."""
+def _areas(record: BuildRecord, layer: str, scores: Scores) -> dict[str, float | None]:
+    """Return the AUC of each detector, among the samples that the choice may flag."""
     eligible = []
-    for group in (calibration.held_out.clean, calibration.held_out.triggered):
-        as_target = group.predictions == calibration.target
-        eligible.append(as_target | (not calibration.choice.only_target))
+    for group in (record.held_out.clean, record.held_out.triggered):
+        as_target = group.predictions == record.target
+        eligible.append(as_target | (not record.choice.only_target))
     if int(eligible[0].sum()) < FEW:
         # Too few to stand for clean samples; the search falls back on all of them, too.
         eligible[0] = torch.ones_like(eligible[0])
     return {
-        teller: area_under_curve(*(s[e] for s, e in zip(scores[key], eligible, strict=True)))
-        if (key := (teller, layer)) in scores
+        detector: area_under_curve(*(s[e] for s, e in zip(scores[key], eligible, strict=True)))
+        if (key := (detector, layer)) in scores
         else None
-        for teller in TELLERS
+        for detector in DETECTORS
     }
 
 
 def _points(
-    calibration: Calibration, layer: str, strengths: Sequence[float], scores: Scores
+    record: BuildRecord, layer: str, strengths: Sequence[float], scores: Scores
 ) -> list[Point]:
     """Measure the chosen repair at one layer; nothing where it cannot be estimated."""
-    held_out, choice = calibration.held_out, calibration.choice
+    held_out, choice = record.held_out, record.choice
     clean_range = None
     if choice.form == "clamp":
         if (key := ("mean_projection", layer)) not in scores:
@@ -116,7 +114,7 @@ def _points(
     estimated = {}
     for strength in strengths:
         repair = Candidate(layer, choice.repair.estimator, strength)
-        layers = repairing_layers_of_folds(repair, calibration.statistics, clean_range)
+        layers = repairing_layers_of_folds(repair, record.statistics, clean_range)
         if layers is None:
             return []
         estimated[strength] = layers
@@ -125,7 +123,7 @@ def _points(
         torch.ones_like(held_out.triggered.folds, dtype=torch.bool),
     )
     results = run_repairs(
-        calibration.model,
+        record.model,
         held_out,
         list(estimated.values()),
         clean=every[0],
@@ -135,9 +133,9 @@ def _points(
     for strength, logits in zip(estimated, results, strict=True):
         repaired = (logits[0].argmax(1), logits[1].argmax(1))
         gated = None
-        if choice.teller is not None:
-            gated = _figures(held_out, repaired, choice.flagged, calibration.target)
-        every_one = _figures(held_out, repaired, every, calibration.target)
+        if choice.detector is not None:
+            gated = _figures(held_out, repaired, choice.flagged, record.target)
+        every_one = _figures(held_out, repaired, every, record.target)
         points.append(Point(strength, every_one, gated))
     return points
 

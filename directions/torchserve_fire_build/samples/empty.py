@@ -12,7 +12,7 @@ from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.config import HandlerConfig
 
 
-class NoSamples:
+class EmptySamples:
     """No samples, of which the shape is known all the same.
 
     Args:

@@ -25,7 +25,7 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 @contextmanager
-def telling_failures(model: nn.Module, inputs: Tensor) -> Iterator[None]:
+def reporting_failures(model: nn.Module, inputs: Tensor) -> Iterator[None]:
     """Tell in one line what a model raises on inputs (N, ...).
 
     Raises:
@@ -54,7 +54,7 @@ def logits_of(model: nn.Module, inputs: Tensor, copies: int = 1) -> Tensor:
         CalibrationError: the model fails on these inputs, or its output is not one row of logits
             for each.
     """
-    with telling_failures(model, inputs), torch.no_grad():
+    with reporting_failures(model, inputs), torch.no_grad():
         output = feature_of(model(inputs.to(device_of(model))))
     rows = copies * len(inputs)
     if output is None or output.dim() != 2 or len(output) != rows or output.shape[1] < 2:
@@ -86,7 +86,7 @@ def differentiable_logits(
     Raises:
         CalibrationError: the model fails on these inputs, or returns no tensor.
     """
-    with telling_failures(model, inputs):
+    with reporting_failures(model, inputs):
         moved = inputs.to(device_of(model))
         output = model(moved) if state is None else functional_call(model, dict(state), (moved,))
     logits = feature_of(output)

@@ -13,7 +13,7 @@ from torchserve_fire.model.config import HandlerConfig
 from .samples import Samples
 
 
-class SomeSamples:
+class Subset:
     """Some of other samples.
 
     Args:

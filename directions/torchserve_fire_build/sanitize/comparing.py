@@ -9,7 +9,7 @@ from torch import nn
 from ..common.errors import SamplesError
 from ..common.progress import Progress
 from ..measure.figures import Figures
-from ..measure.observation import Unrepaired, observe_unrepaired
+from ..measure.observation import Observation, observe
 from ..samples.evidence import gather_evidence
 from ..samples.predict import predict_logits
 from ..samples.samples import Samples
@@ -17,7 +17,7 @@ from ..samples.samples import Samples
 
 def observe_before(
     model: nn.Module, clean: Samples, triggered: Samples, names_file: Path | None = None
-) -> Unrepaired:
+) -> Observation:
     """Predict samples with the model whose weights are still to be changed.
 
     Args:
@@ -29,7 +29,7 @@ def observe_before(
     Raises:
         SamplesError: they have no labels, do not fit each other, are swapped, or show no trigger.
     """
-    before = observe_unrepaired(model, gather_evidence(clean, triggered), names_file)
+    before = observe(model, gather_evidence(clean, triggered), names_file)
     if not before.targets:
         raise SamplesError(
             f"{triggered.source}: the model predicts these samples as it predicts clean ones: "
@@ -38,7 +38,7 @@ def observe_before(
     return before
 
 
-def compare(before: Unrepaired, model: nn.Module) -> Figures:
+def compare(before: Observation, model: nn.Module) -> Figures:
     """Return the figures before and after, of the model with its new weights."""
     groups = (before.evidence.clean, before.evidence.triggered)
     with Progress("evaluating the new weights", sum(map(len, groups))) as progress:

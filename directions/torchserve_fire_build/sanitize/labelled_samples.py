@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..common.progress import Progress
 from ..samples.predict import predict_logits
 from ..samples.samples import Samples
-from ..samples.subset import SomeSamples
+from ..samples.subset import Subset
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class LabelledSamples:
         order = torch.randperm(len(self), generator=generator)
         half = len(self) // 2
         first, second = (
-            LabelledSamples(SomeSamples(self.samples, part.tolist()), self.labels[part])
+            LabelledSamples(Subset(self.samples, part.tolist()), self.labels[part])
             for part in (order[:half], order[half:])
         )
         return first, second

@@ -24,7 +24,7 @@ from .training import Schedule
 
 
 @dataclass(frozen=True)
-class Given:
+class SanitizeInputs:
     """What the methods work with; each takes what it needs.
 
     Attributes:
@@ -48,20 +48,20 @@ class Given:
     tell: Callable[[str], None] = lambda line: None
 
 
-Method = Callable[[nn.Module, Given], nn.Module]
+Method = Callable[[nn.Module, SanitizeInputs], nn.Module]
 """Returns a copy of a model, in evaluation mode, with other weights of the same shapes."""
 
 
-def _fine_tune(model: nn.Module, given: Given) -> nn.Module:
+def _fine_tune(model: nn.Module, given: SanitizeInputs) -> nn.Module:
     return fine_tune(model, given.clean, given.schedule, given.generator, tell=given.tell)
 
 
-def _retrain(model: nn.Module, given: Given) -> nn.Module:
+def _retrain(model: nn.Module, given: SanitizeInputs) -> nn.Module:
     fresh = build_anew(type(model), model, given.generator)
     return retrain(fresh, given.clean, given.schedule, given.generator, tell=given.tell)
 
 
-def _patch(model: nn.Module, given: Given) -> nn.Module:
+def _patch(model: nn.Module, given: SanitizeInputs) -> nn.Module:
     if not given.triggers:
         raise SanitizeError("patch: expected reconstructed triggers, to train with")
     return patch(
@@ -75,13 +75,13 @@ def _patch(model: nn.Module, given: Given) -> nn.Module:
     )
 
 
-def _prune(model: nn.Module, given: Given) -> nn.Module:
+def _prune(model: nn.Module, given: SanitizeInputs) -> nn.Module:
     return prune(
         model, given.clean, given.generator, accuracy_loss=given.accuracy_loss, tell=given.tell
     )
 
 
-def _fine_prune(model: nn.Module, given: Given) -> nn.Module:
+def _fine_prune(model: nn.Module, given: SanitizeInputs) -> nn.Module:
     return fine_prune(
         model,
         given.clean,
@@ -92,7 +92,7 @@ def _fine_prune(model: nn.Module, given: Given) -> nn.Module:
     )
 
 
-def _orthogonalize(model: nn.Module, given: Given) -> nn.Module:
+def _orthogonalize(model: nn.Module, given: SanitizeInputs) -> nn.Module:
     if given.bundle is None:
         raise SanitizeError("orthogonalize: expected a bundle, whose directions to project out")
     return orthogonalize_within(

@@ -117,13 +117,13 @@ def orthogonalize_within(
 
 def _channel_direction(layer: Layer, tell: Callable[[str], None]) -> Tensor:
     """Return the unit direction of channels, (channels,), that carries most of the repair's."""
-    repairing = layer.repairing
-    if repairing is None or repairing.form == "affine":
+    correction = layer.correction
+    if correction is None or correction.form == "affine":
         raise SanitizeError(
             f"layer {layer.name!r}: the bundle's repair there is a map of all channels, not one "
             "direction: expected a bundle made by build --layers NAME --form clamp"
         )
-    by_place = _by_place(repairing.direction.expand(layer.feature_shape))
+    by_place = _by_place(correction.direction.expand(layer.feature_shape))
     left: Tensor
     left, values, _ = torch.linalg.svd(by_place.double(), full_matrices=False)
     share = float(values[0] ** 2 / (values**2).sum())

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..reconstruct.reconstruction import Reconstruction
-from ..reconstruct.success_after_repair import shares_led
+from ..reconstruct.success_after_repair import success_rates
 from .defaults import STAMPED
 from .labelled_samples import LabelledSamples
 from .training import Augment, Schedule, train, unchanged
@@ -80,7 +80,7 @@ def patch(
         f"{stamped:.0%} of them with one of {len(triggers)} reconstructed triggers"
     )
     some = clean.load(torch.arange(0, len(clean), max(1, len(clean) // TRIED)))
-    before, after = (shares_led(each, triggers, *some) for each in (model, patched))
+    before, after = (success_rates(each, triggers, *some) for each in (model, patched))
     tell(
         f"of these samples, the triggers led so many to class {triggers[0].target}: "
         f"{_percents(before)}"

@@ -22,20 +22,20 @@ from .clean_scores import BINS, CleanScores
 from .fields import Fields, shown
 from .safetensors_file import parse_json_object, parse_safetensors
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 METADATA_KEY = "fire"
 BUNDLE_FILE = "direction_bundle.safetensors"
 """The name under which an archive holds its bundle."""
 
 FORMS = ("shift", "affine", "clamp", "local")
-ROLES = ("tells", "repairs", "both")
+ROLES = ("detects", "repairs", "both")
 STORED_DTYPES = (torch.float32, torch.float16)
 # "integers" are those that an embedding takes: of words, or of the values of a table's columns.
 INPUTS = ("image", "tensor", "integers")
 
 
 @dataclass(frozen=True)
-class Telling:
+class Detection:
     """How a layer tells triggered samples from clean ones.
 
     Attributes:
@@ -52,7 +52,7 @@ class Telling:
 
 
 @dataclass(frozen=True)
-class Repairing:
+class Correction:
     """How a layer moves samples back.
 
     Attributes:
@@ -86,23 +86,23 @@ class Layer:
     Attributes:
         name: the module's name in the model.
         feature_shape: shape of one sample's features there, without the batch dimension.
-        telling: how it tells, where it does.
-        repairing: how it repairs, where it does.
+        detection: how it tells, where it does.
+        correction: how it repairs, where it does.
         target: the class that the trigger which this is for leads to; None: the bundle's target.
     """
 
     name: str
     feature_shape: tuple[int, ...]
-    telling: Telling | None = None
-    repairing: Repairing | None = None
+    detection: Detection | None = None
+    correction: Correction | None = None
     target: int | None = None
 
     @property
     def role(self) -> str:
         """One of "tells", "repairs", "both"."""
-        if self.telling is not None and self.repairing is not None:
+        if self.detection is not None and self.correction is not None:
             return "both"
-        return "tells" if self.telling is not None else "repairs"
+        return "detects" if self.detection is not None else "repairs"
 
 
 @dataclass(frozen=True)
@@ -111,21 +111,21 @@ class Repair:
 
     Attributes:
         target: the class that the trigger leads to; None where nothing asks for it.
-        layers: at most one of them tells.
+        layers: at most one of them detects.
     """
 
     target: int | None
     layers: tuple[Layer, ...]
 
     @property
-    def telling_layer(self) -> Layer | None:
+    def detecting_layer(self) -> Layer | None:
         """The layer that judges, or None where every input is corrected."""
-        return next((layer for layer in self.layers if layer.telling is not None), None)
+        return next((layer for layer in self.layers if layer.detection is not None), None)
 
     @property
     def repairing_layers(self) -> tuple[Layer, ...]:
         """The layers that repair."""
-        return tuple(layer for layer in self.layers if layer.repairing is not None)
+        return tuple(layer for layer in self.layers if layer.correction is not None)
 
     @property
     def only_target(self) -> bool:
@@ -133,8 +133,8 @@ class Repair:
 
         Where all repairs of a bundle do, no sample is flagged for two of them.
         """
-        layer = self.telling_layer
-        return layer is not None and layer.telling is not None and layer.telling.only_target
+        layer = self.detecting_layer
+        return layer is not None and layer.detection is not None and layer.detection.only_target
 
 
 def repairs_of(layers: Sequence[Layer], target: int | None) -> tuple[Repair, ...]:
@@ -181,7 +181,8 @@ class Bundle:
     """A direction bundle.
 
     Attributes:
-        layers: what to do where; of those for one trigger, at most one tells, at least one repairs.
+        layers: what to do where; of those for one trigger, at most one detects, and at least one
+            repairs.
         model_class: name of the class it was built for.
         weights_sha256: SHA-256 of the weights' file it was built for.
         input: what the model takes.
@@ -215,14 +216,14 @@ class Bundle:
         return tuple(self.target if r.target is None else r.target for r in self.repairs)
 
     @property
-    def telling_layers(self) -> tuple[Layer, ...]:
+    def detecting_layers(self) -> tuple[Layer, ...]:
         """The layers that judge, one of each repair; none where every input is corrected."""
-        return tuple(layer for layer in self.layers if layer.telling is not None)
+        return tuple(layer for layer in self.layers if layer.detection is not None)
 
     @property
     def repairing_layers(self) -> tuple[Layer, ...]:
         """The layers that repair."""
-        return tuple(layer for layer in self.layers if layer.repairing is not None)
+        return tuple(layer for layer in self.layers if layer.correction is not None)
 
 
 def bundle_to_parts(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -235,27 +236,27 @@ def bundle_to_parts(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, str]]:
             "feature_shape": list(layer.feature_shape),
             "role": layer.role,
             "target": layer.target,
-            "telling": None,
-            "repairing": None,
+            "detection": None,
+            "correction": None,
         }
-        if layer.telling is not None:
-            tensors[f"layers.{i}.telling"] = layer.telling.weight
-            entry["telling"] = {
-                "threshold": float(layer.telling.threshold),
-                "only_target": layer.telling.only_target,
-                "clean_scores": _clean_scores_to_json(layer.telling.clean_scores),
+        if layer.detection is not None:
+            tensors[f"layers.{i}.detection"] = layer.detection.weight
+            entry["detection"] = {
+                "threshold": float(layer.detection.threshold),
+                "only_target": layer.detection.only_target,
+                "clean_scores": _clean_scores_to_json(layer.detection.clean_scores),
             }
-        if layer.repairing is not None:
-            tensors[f"layers.{i}.repairing"] = layer.repairing.direction
-            if layer.repairing.replacement is not None:
-                tensors[f"layers.{i}.replacement"] = layer.repairing.replacement
-            if layer.repairing.slope is not None:
-                tensors[f"layers.{i}.slope"] = layer.repairing.slope
-            entry["repairing"] = {
-                "form": layer.repairing.form,
-                "strength": float(layer.repairing.strength),
-                "threshold": _optional_float(layer.repairing.threshold),
-                "anchor": _optional_float(layer.repairing.anchor),
+        if layer.correction is not None:
+            tensors[f"layers.{i}.correction"] = layer.correction.direction
+            if layer.correction.replacement is not None:
+                tensors[f"layers.{i}.replacement"] = layer.correction.replacement
+            if layer.correction.slope is not None:
+                tensors[f"layers.{i}.slope"] = layer.correction.slope
+            entry["correction"] = {
+                "form": layer.correction.form,
+                "strength": float(layer.correction.strength),
+                "threshold": _optional_float(layer.correction.threshold),
+                "anchor": _optional_float(layer.correction.anchor),
             }
         layers.append(entry)
     tensors = {key: tensor.contiguous() for key, tensor in tensors.items()}
@@ -456,22 +457,22 @@ def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
             )
         return tensor
 
-    telling = repairing = None
-    if (part := fields.optional_fields("telling")) is not None:
-        telling = Telling(
-            take_direction("telling"),
+    detection = correction = None
+    if (part := fields.optional_fields("detection")) is not None:
+        detection = Detection(
+            take_direction("detection"),
             part.number("threshold"),
             only_target=part.boolean("only_target"),
             clean_scores=_parse_clean_scores(part.optional_fields("clean_scores")),
         )
         part.finish()
-    if (part := fields.optional_fields("repairing")) is not None:
+    if (part := fields.optional_fields("correction")) is not None:
         form = part.choice("form", FORMS)
         local = form == "local"
-        direction = take_direction("repairing")
-        repairing = Repairing(
+        direction = take_direction("correction")
+        correction = Correction(
             form,
-            take_channels("repairing", direction) if local else direction,
+            take_channels("correction", direction) if local else direction,
             part.number("strength"),
             part.optional_number("threshold", given=form in ("clamp", "local")),
             part.optional_number("anchor", given=form == "clamp"),
@@ -479,15 +480,15 @@ def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
             take_slope() if form == "affine" else None,
         )
         part.finish()
-        if repairing.strength <= 0:
-            raise BundleError(f"{part.where('strength')}: {repairing.strength}, expected above 0")
+        if correction.strength <= 0:
+            raise BundleError(f"{part.where('strength')}: {correction.strength}, expected above 0")
     target = fields.optional_integer("target", minimum=0)
-    layer = Layer(fields.text("name"), shape, telling, repairing, target)
+    layer = Layer(fields.text("name"), shape, detection, correction, target)
     role = fields.choice("role", ROLES)
-    if (telling is None and repairing is None) or role != layer.role:
+    if (detection is None and correction is None) or role != layer.role:
         raise BundleError(
-            f"{fields.where('role')}: {role!r}, expected it to say which of telling and repairing "
-            "the layer has"
+            f"{fields.where('role')}: {role!r}, expected it to say which of detecting and repairing"
+            " the layer has"
         )
     fields.finish()
     return layer
@@ -495,7 +496,7 @@ def _parse_layer(fields: Fields, i: int, tensors: dict[str, Tensor]) -> Layer:
 
 def _check_layers(layers: tuple[Layer, ...], target: int, source: str) -> None:
     where = f"{source}: layers"
-    if not any(layer.repairing for layer in layers):
+    if not any(layer.correction for layer in layers):
         raise BundleError(f"{where}: none repairs, expected at least one")
     named = [layer.target for layer in layers if layer.target is not None]
     if named and len(named) < len(layers):
@@ -508,13 +509,13 @@ def _check_layers(layers: tuple[Layer, ...], target: int, source: str) -> None:
         names = [layer.name for layer in repair.layers]
         if len(set(names)) != len(names):
             raise BundleError(f"{where}: a layer stands there twice{of}")
-        if sum(layer.telling is not None for layer in repair.layers) > 1:
-            raise BundleError(f"{where}: several tell{of}, expected at most one")
+        if sum(layer.detection is not None for layer in repair.layers) > 1:
+            raise BundleError(f"{where}: several detect{of}, expected at most one")
         if not repair.repairing_layers:
             raise BundleError(f"{where}: none repairs{of}, expected at least one")
         if of and not repair.only_target:
             raise BundleError(
-                f"{where}: none{of} tells with only_target, expected one beside other targets"
+                f"{where}: none{of} detects with only_target, expected one beside other targets"
             )
 
 

@@ -1,6 +1,6 @@
 """Attaching corrections to a model, and taking them off again without a trace.
 
-One forward pass judges; what it flags is moved back in the same pass where the telling layer runs
+One forward pass judges; what it flags is moved back in the same pass where the detecting layer runs
 before every repairing one, else by running the flagged samples once more. Samples that are not
 flagged come out bit-identical to those of the model without corrections. Of several repairs, for
 triggers with targets of their own, each sample that is flagged goes through one.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ..errors import AttachError, RepairError, first_line
-from ..format.bundle import Layer, Repair, Repairing, repairs_of
+from ..format.bundle import Correction, Layer, Repair, repairs_of
 from .batch import batch_size, holds_samples, is_per_sample, replace_samples, select_samples
 from .corrections import AffineTransport, LocalReplacement, MeanShift, OneSidedClamp, Projection
 from .layers import device_of, feature_of, find_layer, is_compiled, with_feature
@@ -29,25 +29,25 @@ MODES = ("repair", "observe")
 T = TypeVar("T")
 
 
-def build_correction(repairing: Repairing) -> nn.Module:
+def build_correction(correction: Correction) -> nn.Module:
     """Return the module of a repairing layer's form."""
-    if repairing.form == "shift":
-        return MeanShift(repairing.direction, repairing.strength)
-    if repairing.form == "affine":
-        slope = _given(repairing, "slope", repairing.slope)
-        return AffineTransport(repairing.direction, repairing.strength, slope)
-    if repairing.form == "local":
+    if correction.form == "shift":
+        return MeanShift(correction.direction, correction.strength)
+    if correction.form == "affine":
+        slope = _given(correction, "slope", correction.slope)
+        return AffineTransport(correction.direction, correction.strength, slope)
+    if correction.form == "local":
         return LocalReplacement(
-            repairing.direction,
-            repairing.strength,
-            threshold=_given(repairing, "threshold", repairing.threshold),
-            replacement=_given(repairing, "replacement", repairing.replacement),
+            correction.direction,
+            correction.strength,
+            threshold=_given(correction, "threshold", correction.threshold),
+            replacement=_given(correction, "replacement", correction.replacement),
         )
     return OneSidedClamp(
-        repairing.direction,
-        repairing.strength,
-        threshold=_given(repairing, "threshold", repairing.threshold),
-        anchor=_given(repairing, "anchor", repairing.anchor),
+        correction.direction,
+        correction.strength,
+        threshold=_given(correction, "threshold", correction.threshold),
+        anchor=_given(correction, "anchor", correction.anchor),
     )
 
 
@@ -116,16 +116,16 @@ class RepairHandle:
     def _attach_layer(self, i: int, layer: Layer, device: torch.device) -> None:
         """Attach a layer of the repair at index `i`."""
         module = find_layer(self._model, layer.name)
-        telling = correction = None
-        if layer.telling is not None:
+        detection = correction = None
+        if layer.detection is not None:
             # Spread over the whole feature, it takes one product to project on.
-            weight = layer.telling.weight.expand(layer.feature_shape).contiguous()
-            telling = Projection(weight, layer.telling.threshold).to(device)
+            weight = layer.detection.weight.expand(layer.feature_shape).contiguous()
+            detection = Projection(weight, layer.detection.threshold).to(device)
             target = self._repairs[i].target
-            self._judges.append(Judge(telling, layer.telling.only_target, target))
-        if layer.repairing is not None and self._mode == "repair":
-            correction = build_correction(layer.repairing).to(device)
-        hook = self._layer_hook(i, layer, telling, correction)
+            self._judges.append(Judge(detection, layer.detection.only_target, target))
+        if layer.correction is not None and self._mode == "repair":
+            correction = build_correction(layer.correction).to(device)
+        hook = self._layer_hook(i, layer, detection, correction)
         if is_compiled(self._model):
             # Traced into the graph, a hook would not write down what it found.
             hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
@@ -157,11 +157,11 @@ class RepairHandle:
             return 2
         (repair,) = self._repairs
         order = [name for _, name in self._state.order]
-        tells = [order.index(layer.name) for layer in repair.layers if layer.telling]
+        tells = [order.index(layer.name) for layer in repair.layers if layer.detection]
         return 2 if min(order.index(x.name) for x in repair.repairing_layers) < tells[0] else 1
 
     def _layer_hook(
-        self, i: int, layer: Layer, telling: Projection | None, correction: nn.Module | None
+        self, i: int, layer: Layer, detection: Projection | None, correction: nn.Module | None
     ) -> Callable[..., Any]:
         state = self._state
 
@@ -184,8 +184,8 @@ class RepairHandle:
                     f"layer {layer.name!r}: features of shape {found}, "
                     f"expected {layer.feature_shape}"
                 )
-            if telling is not None and state.repeating is None:
-                state.scores[i] = telling(feature.detach())
+            if detection is not None and state.repeating is None:
+                state.scores[i] = detection(feature.detach())
             if correction is None:
                 return None
             moved = self._correct(i, layer.name, feature, correction)
@@ -239,7 +239,7 @@ class RepairHandle:
                 i not in state.scores or size != len(state.scores[i])
                 for i in range(len(self._judges))
             ):
-                raise RepairError("the telling layer does not have one feature per input sample")
+                raise RepairError("the detecting layer does not have one feature per input sample")
             all_scores = [state.scores[i] for i in range(len(self._judges))]
             scores, flagged = judge(self._judges, all_scores, output, prove=state.forced)
             if state.forced:
@@ -255,7 +255,7 @@ class RepairHandle:
         """Return how many samples the model was given.
 
         Packed inputs, as tokens with offsets, or a list of images, do not say it. Unless samples
-        must be picked out of them to be run again, the telling layer may say it, where the output
+        must be picked out of them to be run again, the detecting layer may say it, where the output
         agrees.
         """
         size = batch_size(inputs)
@@ -320,7 +320,7 @@ class _State(threading.local):
             first pass.
         forced: whether every sample counts as flagged, to prove the corrections.
         passes_made: see `RepairHandle.passes_made`.
-        scores: projections at the telling layer of each repair.
+        scores: projections at the detecting layer of each repair.
         verdict: of the latest whole pass.
     """
 
@@ -423,8 +423,8 @@ def _check_repairs(repairs: Sequence[Repair], mode: str) -> None:
         names = [layer.name for layer in repair.layers]
         if len(set(names)) != len(names):
             raise AttachError(f"layers {', '.join(names)}: one of them stands there twice")
-        telling = [layer.telling for layer in repair.layers if layer.telling]
-        if len(telling) > 1:
+        detection = [layer.detection for layer in repair.layers if layer.detection]
+        if len(detection) > 1:
             raise AttachError("several layers tell, expected at most one")
         if repair.target is None and repair.only_target:
             raise AttachError("a layer flags only what is predicted as the target: give the target")
@@ -433,13 +433,13 @@ def _check_repairs(repairs: Sequence[Repair], mode: str) -> None:
                 f"target {repair.target}: beside other targets, expected a layer for it that tells "
                 "with only_target"
             )
-    if mode == "observe" and not any(repair.telling_layer for repair in repairs):
-        raise AttachError("mode 'observe' needs a layer that tells, and the bundle has none")
+    if mode == "observe" and not any(repair.detecting_layer for repair in repairs):
+        raise AttachError("mode 'observe' needs a layer that detects, and the bundle has none")
     if mode == "repair" and not (repairs and all(repair.repairing_layers for repair in repairs)):
         raise AttachError("mode 'repair' needs a layer that repairs, and the bundle has none")
 
 
-def _given(repairing: Repairing, name: str, value: T | None) -> T:
+def _given(correction: Correction, name: str, value: T | None) -> T:
     if value is None:
-        raise AttachError(f"form {repairing.form!r}: {name} is missing")
+        raise AttachError(f"form {correction.form!r}: {name} is missing")
     return value

@@ -19,16 +19,16 @@ class Verdict:
     """What was found in one forward pass.
 
     Attributes:
-        scores: projections at the telling layer, (N,) float32; None where no layer tells. Of
+        scores: projections at the detecting layer, (N,) float32; None where no layer detects. Of
             several repairs, each sample has the score of the one whose target it is predicted as,
             or of the first.
-        flagged: which samples were judged triggered, (N,) bool; all of them where no layer tells.
-        telling_scores: projections at each telling layer, (N,) float32, in the bundle's order.
+        flagged: which samples were judged triggered, (N,) bool; all of them where no layer detects.
+        detector_scores: projections at each detecting layer, (N,) float32, in the bundle's order.
     """
 
     scores: Tensor | None
     flagged: Tensor
-    telling_scores: Sequence[Tensor] = ()
+    detector_scores: Sequence[Tensor] = ()
 
 
 @dataclass(frozen=True)

@@ -239,15 +239,15 @@ class RepairMixin:
             file_sha256(path / weights) if weights else None,
             allow_other_weights=config.allow_other_weights,
         )
-        if config.mode != "repair" and not bundle.telling_layers:
+        if config.mode != "repair" and not bundle.detecting_layers:
             raise ConfigError(
-                f"{source}: handler: mode: {config.mode!r} needs a bundle with a layer that tells; "
-                "this one corrects every input"
+                f"{source}: handler: mode: {config.mode!r} needs a bundle with a layer that "
+                "detects; this one corrects every input"
             )
-        if config.quarantine is not None and not bundle.telling_layers:
+        if config.quarantine is not None and not bundle.detecting_layers:
             raise ConfigError(
-                f"{source}: handler: quarantine: needs a bundle with a layer that tells; this one "
-                "corrects every input, and every input would be kept"
+                f"{source}: handler: quarantine: needs a bundle with a layer that detects; this "
+                "one corrects every input, and every input would be kept"
             )
         self._corrections = attach(
             self.model,
@@ -373,13 +373,13 @@ def _asks_description(data: Sequence[Any], context: Any) -> bool:
 
 
 def _describe_layer(layer: Layer) -> dict[str, Any]:
-    repairing = layer.repairing
+    correction = layer.correction
     return {
         "name": layer.name,
         "role": layer.role,
         "target": layer.target,
-        "form": repairing.form if repairing else None,
-        "strength": repairing.strength if repairing else None,
+        "form": correction.form if correction else None,
+        "strength": correction.strength if correction else None,
     }
 
 

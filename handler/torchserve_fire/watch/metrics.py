@@ -16,7 +16,7 @@ REPAIRED = "FireRequestsRepaired"
 REJECTED = "FireRequestsRejected"
 BAD_INPUTS = "FireBadInputs"
 UNREPAIRED = "FireRequestsUnrepaired"
-SCORES = "FireTellingScore"
+SCORES = "FireDetectorScore"
 DRIFT = "FireScoreDrift"
 
 LABELS: Mapping[str, Sequence[str]] = {

@@ -23,7 +23,7 @@ def bin_of(place: float) -> int:
 
 
 class ScoreScale:
-    """The scores of one telling layer on a scale that is the same for all models.
+    """The scores of one detecting layer on a scale that is the same for all models.
 
     Args:
         target: the class that its trigger leads to.
@@ -43,11 +43,11 @@ class ScoreScale:
 
 
 def scales_of(bundle: Bundle) -> list[ScoreScale]:
-    """Return a scale for each telling layer, or none where not all know their clean scores."""
+    """Return a scale for each detecting layer, or none where not all know their clean scores."""
     scales = []
-    for layer in bundle.telling_layers:
-        if layer.telling is None or layer.telling.clean_scores is None:
+    for layer in bundle.detecting_layers:
+        if layer.detection is None or layer.detection.clean_scores is None:
             return []
         target = bundle.target if layer.target is None else layer.target
-        scales.append(ScoreScale(target, layer.telling.threshold, layer.telling.clean_scores))
+        scales.append(ScoreScale(target, layer.detection.threshold, layer.detection.clean_scores))
     return scales

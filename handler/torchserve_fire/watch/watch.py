@@ -63,7 +63,7 @@ class Watch:
             self._tally.add(metrics.REPAIRED, len(flagged))
         judged_flags = [flag for flag in flags if flag is not None]
         shown: list[float | None] = [None] * len(judged_flags)
-        for scale, scores in zip(self._scales, verdict.telling_scores, strict=False):
+        for scale, scores in zip(self._scales, verdict.detector_scores, strict=False):
             values = scores.tolist()
             # Of several layers, the one that shows most is the one that has flagged.
             places = [scale.place(value) for value in values]

@@ -31,7 +31,7 @@ def build(
     folder,
     drives,
     tell=lambda line: None,
-    examine=lambda calibration: None,
+    examine=lambda record: None,
     *,
     method="additive",
     net=TwoPatchNet,
@@ -61,7 +61,7 @@ def test_triggers_are_found_one_after_the_other(tmp_path, method):
     lines, examined = [], []
     net, bundle = build(tmp_path, (14.0, 10.0), lines.append, examined.append, method=method)
     assert set(bundle.targets) == {0, 5}
-    assert [calibration.target for calibration in examined] == list(bundle.targets)
+    assert [record.target for record in examined] == list(bundle.targets)
     clean, truth = images(80, seed=7), torch.arange(80) % 8
     assert torch.equal(answers(net, bundle, clean), truth)
     for target in (0, 5):
@@ -93,14 +93,14 @@ def test_a_repair_that_goes_with_no_other_is_not_added(tmp_path, monkeypatch):
         if options.target == 0:
             return built
         (layer,) = built.layers
-        telling = replace(layer.telling, only_target=False)
-        return replace(built, layers=(replace(layer, telling=telling),))
+        detection = replace(layer.detection, only_target=False)
+        return replace(built, layers=(replace(layer, detection=detection),))
 
     monkeypatch.setattr(f"{FROM_CLEAN}.build_bundle", flag_whatever_is_predicted)
     lines, examined = [], []
     _, bundle = build(tmp_path, (14.0, 10.0), lines.append, examined.append)
     assert bundle.targets == (0,)
-    assert [calibration.target for calibration in examined] == [0]
+    assert [record.target for record in examined] == [0]
     assert lines[-1].startswith("not added: for class 5")
 
 
@@ -176,7 +176,7 @@ def test_what_leaves_a_trigger_of_another_kind_is_built_once_more(
 ):
     left = iter(shares)
     monkeypatch.setattr(f"{FROM_CLEAN}.find_triggers", with_another)
-    monkeypatch.setattr(f"{FROM_CLEAN}.shares_still_led", lambda *a: next(left))
+    monkeypatch.setattr(f"{FROM_CLEAN}.success_after_repair", lambda *a: next(left))
     lines, examined = [], []
     _, bundle = build(tmp_path, (14.0, 0.0), lines.append, examined.append, target=0)
     assert bundle.evidence["reconstructed_triggers"] == 3 + once_more
@@ -197,7 +197,7 @@ def test_a_repair_stays_where_there_is_none_of_all(tmp_path, monkeypatch):
     built = []
     monkeypatch.setattr(f"{FROM_CLEAN}.build_bundle", refuse_the_second)
     monkeypatch.setattr(f"{FROM_CLEAN}.find_triggers", with_another)
-    monkeypatch.setattr(f"{FROM_CLEAN}.shares_still_led", lambda *given: [1.0])
+    monkeypatch.setattr(f"{FROM_CLEAN}.success_after_repair", lambda *given: [1.0])
     lines, examined = [], []
     _, bundle = build(tmp_path, (14.0, 0.0), lines.append, examined.append, target=0)
     assert bundle == built[0]

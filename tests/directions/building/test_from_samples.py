@@ -72,9 +72,9 @@ def test_a_backdoor_is_repaired(tmp_path, kind, paired, form):
     assert held_out["recovered_accuracy"]["after"] >= 0.95
     assert held_out["clean_accuracy"]["after"] == 1
     assert held_out["recovered_accuracy"]["ceiling"] == (1 if paired else None)
-    assert bool(bundle.telling_layers) == (form == "gated")
+    assert bool(bundle.detecting_layers) == (form == "gated")
     expected = {"gated": {"shift", "affine", "local"}, "shift": {"shift"}, "clamp": {"clamp"}}[form]
-    assert {layer.repairing.form for layer in bundle.repairing_layers} <= expected
+    assert {layer.correction.form for layer in bundle.repairing_layers} <= expected
     figures = evaluate(bundle, tensor_sets(tmp_path / "e", kind, seed=5, count=200), kind)
     assert_repaired(figures)
     assert figures.ceiling == 1
@@ -106,7 +106,7 @@ def test_without_labels(tmp_path, kind, paired):
 )
 def test_of_fewer_repairs_one_is_chosen(tmp_path, repairs, form):
     bundle = build(tensor_sets(tmp_path, "map"), "map", repairs=repairs)
-    assert [layer.repairing.form for layer in bundle.repairing_layers] == [form]
+    assert [layer.correction.form for layer in bundle.repairing_layers] == [form]
     assert bundle.evidence["estimator"] in repairs
 
 
@@ -223,7 +223,7 @@ def test_a_target_that_the_model_does_not_have(tmp_path, target):
 # Several triggers.
 
 
-def build_two(sets, kind, *, tell=lambda line: None, examine=lambda calibration: None, **options):
+def build_two(sets, kind, *, tell=lambda line: None, examine=lambda record: None, **options):
     return build_bundle(
         loaded(kind, second_trigger=True),
         TENSOR,
@@ -244,10 +244,10 @@ def test_two_triggers_are_repaired_each_by_a_repair_of_its_own(tmp_path, kind, p
     assert sorted(bundle.targets) == [0, 1]
     assert bundle.targets[0] == bundle.target
     assert all(repair.only_target for repair in bundle.repairs)
-    assert sorted(calibration.target for calibration in examined) == [0, 1]
-    for calibration in examined:
+    assert sorted(record.target for record in examined) == [0, 1]
+    for record in examined:
         # The samples of the other trigger took no part.
-        assert set(calibration.held_out.triggered.predictions.tolist()) == {calibration.target}
+        assert set(record.held_out.triggered.predictions.tolist()) == {record.target}
     assert "target: classes 0, 1, each of a trigger of its own" in lines
     for target in ("0", "1"):
         assert f"triggered samples predicted as class {target}: 40 of 80" in lines

@@ -50,7 +50,7 @@ def test_a_newer_repair_takes_the_place_of_that_of_its_target():
 def test_one_that_flags_whatever_is_predicted_goes_with_no_other():
     late, early, *_ = small_bundle().layers
     older = join_bundles(bundle_for(2, (late, early)), bundle_for(1, (late, early)))
-    telling = replace(late.telling, only_target=False)
-    newer = bundle_for(1, (replace(late, telling=telling), early))
+    detection = replace(late.detection, only_target=False)
+    newer = bundle_for(1, (replace(late, detection=detection), early))
     with pytest.raises(CalibrationError, match=r"class 1 flags samples whatever .* class 2"):
         renew_repairs(older, newer)

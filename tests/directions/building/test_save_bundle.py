@@ -11,7 +11,7 @@ import torch
 
 from tests.handler.bundles import content_of, sha256, small_bundle
 from torchserve_fire.errors import BundleError, FireError
-from torchserve_fire.format.bundle import Layer, Repairing, Telling, load_bundle
+from torchserve_fire.format.bundle import Correction, Detection, Layer, load_bundle
 from torchserve_fire_build.building.save_bundle import save_bundle
 
 
@@ -66,26 +66,26 @@ def test_the_order_of_evidence_does_not_change_the_bytes(tmp_path):
 
 def test_one_layer_may_tell_and_repair_with_the_same_tensor(tmp_path):
     direction = torch.tensor([1.0, 0.0])
-    layer = Layer("a", (2,), Telling(direction, 1.0), Repairing("shift", direction, 1.0))
+    layer = Layer("a", (2,), Detection(direction, 1.0), Correction("shift", direction, 1.0))
     saved = save_bundle(replace(small_bundle(), layers=(layer,)), tmp_path / "b.safetensors")
-    assert saved.layers[0].telling is not None
+    assert saved.layers[0].detection is not None
     assert saved.layers[0].role == "both"
-    assert torch.equal(saved.layers[0].telling.weight, direction)
+    assert torch.equal(saved.layers[0].detection.weight, direction)
 
 
 def test_a_direction_may_be_a_view_of_a_larger_tensor(tmp_path):
     direction = torch.arange(12.0).view(3, 4).t()[:2]
-    layer = Layer("a", (2, 3), repairing=Repairing("shift", direction, 1.0))
+    layer = Layer("a", (2, 3), correction=Correction("shift", direction, 1.0))
     saved = save_bundle(replace(small_bundle(), layers=(layer,)), tmp_path / "b.safetensors")
-    assert torch.equal(saved.layers[0].repairing.direction, direction)
+    assert torch.equal(saved.layers[0].correction.direction, direction)
 
 
 def test_float16_directions_are_stored_as_such_and_read_as_float32(tmp_path):
     direction = torch.tensor([0.5, -2.0], dtype=torch.float16)
-    layer = Layer("a", (2,), repairing=Repairing("shift", direction, 1.0))
+    layer = Layer("a", (2,), correction=Correction("shift", direction, 1.0))
     saved = save_bundle(replace(small_bundle(), layers=(layer,)), tmp_path / "b.safetensors")
-    assert saved.layers[0].repairing.direction.tolist() == [0.5, -2.0]
-    assert saved.layers[0].repairing.direction.dtype == torch.float32
+    assert saved.layers[0].correction.direction.tolist() == [0.5, -2.0]
+    assert saved.layers[0].correction.direction.dtype == torch.float32
     assert b'"F16"' in (tmp_path / "b.safetensors").read_bytes()
 
 
@@ -98,17 +98,17 @@ def test_float16_directions_are_stored_as_such_and_read_as_float32(tmp_path):
         ({"evidence": {"count": np.int64(3)}}, "cannot be stored"),
         ({"evidence": {"tensor": torch.zeros(1)}}, "cannot be stored"),
         (
-            {"layers": (Layer("a", (2,), repairing=Repairing("shift", torch.zeros(2), 1.0)),)},
+            {"layers": (Layer("a", (2,), correction=Correction("shift", torch.zeros(2), 1.0)),)},
             "zero",
         ),
         (
-            {"layers": (Layer("a", (2,), repairing=Repairing("shift", torch.ones(3), 1.0)),)},
+            {"layers": (Layer("a", (2,), correction=Correction("shift", torch.ones(3), 1.0)),)},
             "expected (2,)",
         ),
         (
             {
                 "layers": (
-                    Layer("a", (2,), repairing=Repairing("shift", torch.ones(2).double(), 1.0)),
+                    Layer("a", (2,), correction=Correction("shift", torch.ones(2).double(), 1.0)),
                 )
             },
             "float64",

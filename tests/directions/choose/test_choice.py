@@ -22,21 +22,21 @@ STATISTICS = LayerStatistics(
 def test_a_shift_moves_triggered_samples_onto_clean_ones():
     layer = build_repairing_layer(Candidate("a", "mean_difference"), STATISTICS, None)
     assert (layer.name, layer.feature_shape, layer.role) == ("a", (2,), "repairs")
-    moved = build_correction(layer.repairing)(torch.tensor(TRIGGERED))
+    moved = build_correction(layer.correction)(torch.tensor(TRIGGERED))
     assert moved.tolist() == CLEAN
 
 
 def test_the_strength_is_a_multiple_of_it():
     layer = build_repairing_layer(Candidate("a", "mean_difference", 0.5), STATISTICS, None)
-    moved = build_correction(layer.repairing)(torch.tensor(TRIGGERED))
+    moved = build_correction(layer.correction)(torch.tensor(TRIGGERED))
     assert moved.tolist() == [[0, 3], [2, 3]]
 
 
 def test_a_clamp_moves_what_lies_beyond_the_clean_range_to_its_median():
     # Scores are 0 for the mean clean sample and 1 for the mean triggered one.
     layer = build_repairing_layer(Candidate("a", "mean_difference"), STATISTICS, (0.5, 0.25))
-    assert layer.repairing.form == "clamp"
-    clamp = build_correction(layer.repairing)
+    assert layer.correction.form == "clamp"
+    clamp = build_correction(layer.correction)
     features = torch.tensor([[0.0, 1.0], [7.0, 2.9], [7.0, 3.1], [2.0, 5.0]])
     expected = torch.tensor([[0.0, 1.0], [7.0, 2.9], [7.0, 2.0], [2.0, 2.0]])
     torch.testing.assert_close(clamp(features), expected)

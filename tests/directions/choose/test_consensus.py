@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from torchserve_fire_build.choose.candidate_result import outcome_of
+from torchserve_fire_build.choose.candidate_result import result_of
 from torchserve_fire_build.choose.consensus import agreed_probabilities
 from torchserve_fire_build.choose.held_out import Group, HeldOut
 
@@ -110,7 +110,7 @@ def test_a_repair_that_wipes_out_the_content_is_worth_less_than_one_that_recover
         held_out = HeldOut(
             Group(empty, folds, logits, TRUTH), Group(empty, folds, logits, None, expected)
         )
-        return float(outcome_of(held_out, logits, repaired, target=0).triggered.mean())
+        return float(result_of(held_out, logits, repaired, target=0).triggered.mean())
 
     agreed = agreed_probabilities([wiped, recovered, *others], UNWANTED)
     # How sure it is, alone, speaks for the wrong one.

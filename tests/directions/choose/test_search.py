@@ -56,9 +56,9 @@ def test_what_is_chosen_does_what_was_measured(tmp_path, kind, form):
     model, held_out, statistics, search = searched(tmp_path, kind, form)
     choice = search.run()
     assert choice.form == form
-    assert (choice.teller is None) == (form != "gated")
-    assert float((choice.outcome.triggered > 0.5).float().mean()) >= 0.95
-    assert float((choice.outcome.clean > 0.5).float().mean()) == 1
+    assert (choice.detector is None) == (form != "gated")
+    assert float((choice.result.triggered > 0.5).float().mean()) >= 0.95
+    assert float((choice.result.clean > 0.5).float().mean()) == 1
     # The layers of the bundle, estimated from all samples, do the same to them.
     example = held_out.clean.inputs[:1]
     with attach(model, choice.layers(statistics), example, target=0) as handle, torch.no_grad():
@@ -79,9 +79,9 @@ def test_the_true_classes_are_recovered_though_nobody_knows_them(tmp_path, kind)
     assert held_out.triggered.reference is None
     choice = search.run()
     others = held_out.clean.predictions != 0  # The same images without the trigger.
-    right = choice.outcome.triggered_predictions == held_out.clean.predictions
+    right = choice.result.triggered_predictions == held_out.clean.predictions
     assert float(right[others].float().mean()) >= 0.95
-    assert float((choice.outcome.clean > 0.5).float().mean()) == 1
+    assert float((choice.result.clean > 0.5).float().mean()) == 1
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -96,7 +96,7 @@ def test_what_the_first_repairs_agree_on_is_what_all_are_judged_by(tmp_path, for
     assert not group.expected.gather(1, unwanted[:, None])[eligible].any()
     expected = group.logits.softmax(1)
     torch.testing.assert_close(group.expected[~eligible], expected[~eligible])
-    before, after = search._before.triggered, choice.outcome.triggered
+    before, after = search._before.triggered, choice.result.triggered
     torch.testing.assert_close(after[~eligible], before[~eligible])
     assert float(after[eligible].mean()) > float(before[eligible].mean()) + 0.3
 
@@ -114,14 +114,14 @@ def test_with_a_single_target_only_what_is_predicted_as_it_is_flagged(tmp_path):
     choice = search.run()
     assert choice.only_target
     assert not bool((choice.flagged[0] & (held_out.clean.predictions != 0)).any())
-    assert [x.telling.only_target for x in choice.layers(statistics) if x.telling] == [True]
+    assert [x.detection.only_target for x in choice.layers(statistics) if x.detection] == [True]
 
 
 def test_with_several_targets_every_sample_may_be_flagged(tmp_path):
     _, _, statistics, search = searched(tmp_path, "vector", "gated", single=False)
     choice = search.run()
     assert not choice.only_target
-    assert [x.telling.only_target for x in choice.layers(statistics) if x.telling] == [False]
+    assert [x.detection.only_target for x in choice.layers(statistics) if x.detection] == [False]
 
 
 def test_telling_and_repairing_at_one_layer_is_one_layer(tmp_path):

@@ -118,7 +118,7 @@ def test_tensors_and_forms(tmp_path, capsys, vector_model, suffix, form):
     command = ["build", *vector_model, *samples(sets), "--form", form, "--target", "0"]
     status, out, err = run(capsys, *command, "--layers", "mix,relu", "--output", output)
     assert (status, err) == (0, "")
-    assert ("tells: " in out) == (form == "gated")
+    assert ("detects: " in out) == (form == "gated")
     assert load_bundle(output).model_class == "VectorNet"
 
 
@@ -278,7 +278,7 @@ def test_what_the_quarantine_does_not_show_stays_as_it_was(tmp_path, capsys, vec
     before, after = load_bundle(first), load_bundle(output)
     assert after.targets == (0, 1)
     weights = [
-        bundle.repairs[bundle.targets.index(1)].telling_layer.telling.weight
+        bundle.repairs[bundle.targets.index(1)].detecting_layer.detection.weight
         for bundle in (before, after)
     ]
     assert torch.equal(*weights)

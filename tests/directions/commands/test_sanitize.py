@@ -231,8 +231,8 @@ def test_bundles_that_do_not_serve(tmp_path, capsys, tiny, command, bundle, name
 def test_weights_that_cost_too_much_are_not_written(tmp_path, capsys, command, linear_bundle):
     # Which of two quadrants is the brighter: by this the model tells two of its classes.
     (layer,) = (bundle := load_bundle(linear_bundle)).layers
-    repairing = replace(layer.repairing, direction=torch.tensor([1.0, -1, 0, 0, 0]))
-    layers = (replace(layer, repairing=repairing),)
+    correction = replace(layer.correction, direction=torch.tensor([1.0, -1, 0, 0, 0]))
+    layers = (replace(layer, correction=correction),)
     save_bundle(replace(bundle, layers=layers), linear_bundle)
     arguments = [*command, "--method", "orthogonalize", "--bundle", linear_bundle]
     message = refused(capsys, *arguments)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.handler.bundles import small_bundle
-from torchserve_fire.format.bundle import Layer, Repairing, Telling
+from torchserve_fire.format.bundle import Correction, Detection, Layer
 from torchserve_fire_build.building.save_bundle import save_bundle
 from torchserve_fire_build.commands.main import main
 
@@ -30,7 +30,7 @@ def test_for_a_person(path, capsys):
         "image, 3 x 8 x 8",
         "class 2",
         "kind paired",
-        "late (3): tells",
+        "late (3): detects",
         "projection above 1.5 among those predicted as the target",
         "early (2 x 4 x 4): repairs",
         "shift, strength 1",
@@ -45,9 +45,9 @@ def test_for_a_program(path, capsys):
     assert main(["show", str(path), "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
     assert values["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert values["format_version"] == 2
+    assert values["format_version"] == 3
     assert values["target"] == 2
-    assert [layer["role"] for layer in values["layers"]] == ["tells", *["repairs"] * 4]
+    assert [layer["role"] for layer in values["layers"]] == ["detects", *["repairs"] * 4]
     assert values["input"]["shape"] == [3, 8, 8]
 
 
@@ -70,12 +70,14 @@ def test_whoever_reads_it_may_stop_early(path):
 def test_the_repairs_of_several_targets(tmp_path, capsys):
     weight = torch.eye(2)
     layers = [
-        Layer("late", (2,), Telling(weight[t], 1, True), Repairing("shift", weight[t], 1), target=t)
+        Layer(
+            "late", (2,), Detection(weight[t], 1, True), Correction("shift", weight[t], 1), target=t
+        )
         for t in (1, 0)
     ]
     figures = {"clean_accuracy": {"before": 0.5, "after": 0.25}, "target": 1}
     held_out = {"folds": 4, "targets": {"0": figures, "1": figures}}
-    evidence = {"clean": 8, "targets": {"0": {"teller": "whitened"}}}
+    evidence = {"clean": 8, "targets": {"0": {"detector": "whitened"}}}
     bundle = replace(
         small_bundle(), layers=tuple(layers), target=1, held_out=held_out, evidence=evidence
     )
@@ -85,7 +87,7 @@ def test_the_repairs_of_several_targets(tmp_path, capsys):
     assert "target    classes 1, 0, each of a trigger of its own" in lines
     assert "layer     late (2): both, for class 1" in lines
     assert "layer     late (2): both, for class 0" in lines
-    assert "evidence  clean 8, targets (0 (teller whitened))" in lines
+    assert "evidence  clean 8, targets (0 (detector whitened))" in lines
     measured = lines[lines.index("          targets:") :]
     assert measured[1:3] == [
         "            0:",

@@ -4,7 +4,7 @@ from torch import nn
 
 from torchserve_fire.errors import AttachError
 from torchserve_fire_build.common.hooks import (
-    edited,
+    edit_features,
     record_features,
     record_inputs,
     record_linear_layers,
@@ -138,19 +138,22 @@ def test_a_model_that_fails_keeps_no_hook():
 def test_a_layer_is_edited_only_inside():
     model = nn.Sequential(nn.Identity(), nn.Flatten())
     x = torch.ones(2, 3)
-    with edited(model, "0", lambda features: 2 * features):
+    with edit_features(model, "0", lambda features: 2 * features):
         assert torch.equal(model(x), 2 * x)
     assert torch.equal(model(x), x)
 
 
 def test_what_a_layer_returns_beside_its_features_stays():
     model = nn.Sequential(Pair())
-    with edited(model, "0", lambda features: features + 1):
+    with edit_features(model, "0", lambda features: features + 1):
         features, beside = model(torch.zeros(1, 2))
     assert features.tolist() == [[2, 2]]
     assert beside == "aside"
 
 
 def test_an_unknown_layer_cannot_be_edited():
-    with pytest.raises(AttachError, match="none"), edited(nn.Sequential(), "none", torch.clone):
+    with (
+        pytest.raises(AttachError, match="none"),
+        edit_features(nn.Sequential(), "none", torch.clone),
+    ):
         pass

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torchserve_fire.repair.corrections import Projection, project
 from torchserve_fire_build.estimate.channels import channel_means
 from torchserve_fire_build.estimate.covariance import Covariance
-from torchserve_fire_build.estimate.detectors import TELLERS
+from torchserve_fire_build.estimate.detectors import DETECTORS
 from torchserve_fire_build.estimate.layer_statistics import LayerStatistics
 from torchserve_fire_build.estimate.moments import Moments
 
@@ -34,11 +34,11 @@ def statistics_of(clean_other, clean_target, triggered):
     )
 
 
-def score(teller, features):
-    return project(features, teller.weight) - teller.offset
+def score(detector, features):
+    return project(features, detector.weight) - detector.offset
 
 
-@pytest.mark.parametrize("name", TELLERS)
+@pytest.mark.parametrize("name", DETECTORS)
 @settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 9999),
@@ -50,24 +50,24 @@ def test_the_mean_clean_sample_scores_0_and_the_mean_triggered_one_1(name, seed,
     other, target, triggered = (
         size * (torch.randn(20, *shape, generator=generator) + shift) for shift in (0, 0.5, 3)
     )
-    teller = TELLERS[name](statistics_of(other, target, triggered))
-    assert teller is not None
-    assert teller.weight.expand(shape).shape == shape
-    assert teller.weight.dtype == torch.float32
+    detector = DETECTORS[name](statistics_of(other, target, triggered))
+    assert detector is not None
+    assert detector.weight.expand(shape).shape == shape
+    assert detector.weight.dtype == torch.float32
     from_target = name in ("whitened_from_target", "channel_discriminant")
     clean = target if from_target else torch.cat([other, target])
-    assert score(teller, clean).mean().item() == pytest.approx(0, abs=1e-3)
-    assert score(teller, triggered).mean().item() == pytest.approx(1, abs=1e-3)
+    assert score(detector, clean).mean().item() == pytest.approx(0, abs=1e-3)
+    assert score(detector, triggered).mean().item() == pytest.approx(1, abs=1e-3)
 
 
 def test_projecting_on_the_mean_difference_by_hand():
     clean = torch.tensor([[0.0, 1.0], [2.0, 1.0]])
     triggered = torch.tensor([[1.0, 5.0], [1.0, 5.0]])
-    teller = TELLERS["mean_projection"](statistics_of(clean, torch.zeros(0, 2), triggered))
+    detector = DETECTORS["mean_projection"](statistics_of(clean, torch.zeros(0, 2), triggered))
     # The difference is (0, 4): its own length squared is 16.
-    torch.testing.assert_close(teller.weight, torch.tensor([0.0, 0.25]))
-    assert teller.offset == pytest.approx(0.25)
-    assert score(teller, torch.tensor([[7.0, 3.0]])).item() == pytest.approx(0.5)
+    torch.testing.assert_close(detector.weight, torch.tensor([0.0, 0.25]))
+    assert detector.offset == pytest.approx(0.25)
+    assert score(detector, torch.tensor([[7.0, 3.0]])).item() == pytest.approx(0.5)
 
 
 def test_whitening_listens_to_what_varies_little():
@@ -75,8 +75,8 @@ def test_whitening_listens_to_what_varies_little():
     noise = torch.randn(400, 2, generator=generator) * torch.tensor([5.0, 0.5])
     shift = torch.tensor([2.0, 2.0])
     statistics = statistics_of(noise[:100], noise[100:200], noise[200:] + shift)
-    plain = TELLERS["mean_projection"](statistics)
-    white = TELLERS["whitened"](statistics)
+    plain = DETECTORS["mean_projection"](statistics)
+    white = DETECTORS["whitened"](statistics)
     assert float(plain.weight[0] / plain.weight[1]) == pytest.approx(1, abs=0.3)
     # The variances are 25 and .25; a tenth of their mean is added to both.
     assert float(white.weight[0] / white.weight[1]) == pytest.approx((0.25 + 1.26) / 26.3, abs=0.03)
@@ -92,12 +92,12 @@ def test_the_channel_discriminant_undoes_what_channels_share():
     statistics = statistics_of(features[:100], features[100:200], features[200:])
     scores = {}
     for name in ("mean_projection", "channel_discriminant"):
-        teller = TELLERS[name](statistics)
-        clean, triggered = score(teller, features[100:200]), score(teller, features[200:])
+        detector = DETECTORS[name](statistics)
+        clean, triggered = score(detector, features[100:200]), score(detector, features[200:])
         scores[name] = float((clean[:, None] < triggered).float().mean())
-    teller = TELLERS["channel_discriminant"](statistics)
-    assert teller.weight.shape == (2, 1, 1)
-    assert float(teller.weight[1]) < 0 < float(teller.weight[0])
+    detector = DETECTORS["channel_discriminant"](statistics)
+    assert detector.weight.shape == (2, 1, 1)
+    assert float(detector.weight[1]) < 0 < float(detector.weight[0])
     assert scores["channel_discriminant"] > scores["mean_projection"]
 
 
@@ -106,18 +106,18 @@ def test_too_few_clean_samples_of_the_target_class():
     few = torch.randn(4, 3, generator=generator)
     many = torch.randn(20, 3, generator=generator)
     statistics = statistics_of(many, few, many + 3)
-    assert TELLERS["whitened_from_target"](statistics) is None
-    assert TELLERS["whitened"](statistics) is not None
-    assert TELLERS["whitened_from_target"](statistics_of(few, many, many + 3)) is not None
+    assert DETECTORS["whitened_from_target"](statistics) is None
+    assert DETECTORS["whitened"](statistics) is not None
+    assert DETECTORS["whitened_from_target"](statistics_of(few, many, many + 3)) is not None
 
 
-@pytest.mark.parametrize("name", TELLERS)
+@pytest.mark.parametrize("name", DETECTORS)
 def test_nothing_to_tell_by_where_nothing_differs(name):
     same = torch.ones(8, 3)
-    assert TELLERS[name](statistics_of(same, same, same)) is None
+    assert DETECTORS[name](statistics_of(same, same, same)) is None
 
 
-@pytest.mark.parametrize("name", TELLERS)
+@pytest.mark.parametrize("name", DETECTORS)
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 9999), dead=st.booleans())
 def test_units_that_never_vary_do_no_harm(name, seed, dead):
@@ -126,25 +126,25 @@ def test_units_that_never_vary_do_no_harm(name, seed, dead):
     if dead:
         features[:, 0] = 0
     assume(not torch.equal(features[:10].mean(0), features[20:].mean(0)))
-    teller = TELLERS[name](statistics_of(features[:10], features[10:20], features[20:]))
-    if teller is not None:
-        assert bool(teller.weight.isfinite().all())
-        assert abs(teller.offset) < 1e12
+    detector = DETECTORS[name](statistics_of(features[:10], features[10:20], features[20:]))
+    if detector is not None:
+        assert bool(detector.weight.isfinite().all())
+        assert abs(detector.offset) < 1e12
 
 
 @pytest.mark.parametrize("size", [1e-5, 1.0, 3e4])
-@pytest.mark.parametrize("name", TELLERS)
+@pytest.mark.parametrize("name", DETECTORS)
 def test_what_is_stored_in_half_precision_flags_what_was_scored(name, size):
     generator = torch.Generator().manual_seed(0)
     features = size * torch.randn(40, 3, 4, 4, generator=generator)
     features[20:] += size * torch.tensor([3.0, 0.1, 1e-4])[:, None, None]
-    teller = TELLERS[name](statistics_of(features[:10], features[10:20], features[20:]))
-    telling = teller.telling(0.4, torch.zeros(3), only_target=True)
-    assert telling.weight.dtype == torch.float16
-    assert 0.5 <= float(telling.weight.abs().max()) <= 1
-    assert telling.only_target
-    stored = Projection(telling.weight, telling.threshold)
-    flagged = score(teller, features) > 0.4
+    detector = DETECTORS[name](statistics_of(features[:10], features[10:20], features[20:]))
+    detection = detector.detection(0.4, torch.zeros(3), only_target=True)
+    assert detection.weight.dtype == torch.float16
+    assert 0.5 <= float(detection.weight.abs().max()) <= 1
+    assert detection.only_target
+    stored = Projection(detection.weight, detection.threshold)
+    flagged = score(detector, features) > 0.4
     assert torch.equal(stored.flags(stored(features)), flagged)
     assert flagged.any()
     assert not flagged.all()

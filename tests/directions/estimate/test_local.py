@@ -26,10 +26,10 @@ def samples(count=40, seed=0):
 
 def test_a_trigger_that_moves_about_is_replaced_where_it_is():
     clean, triggered, *_ = samples()
-    repairing = local_replacement(statistics_of(clean, triggered), 4.0, 1.0)
-    assert repairing is not None
-    assert repairing.form == "local"
-    correct = build_correction(repairing)
+    correction = local_replacement(statistics_of(clean, triggered), 4.0, 1.0)
+    assert correction is not None
+    assert correction.form == "local"
+    correct = build_correction(correction)
     _, unseen, untouched, places = samples(seed=1)
     moved = correct(unseen)
     rows = torch.arange(len(unseen))
@@ -46,9 +46,9 @@ def test_pairs_give_the_direction_without_the_noise_of_their_contents():
     clean, triggered, untouched, _ = samples()
     statistics = statistics_of(clean, triggered)
     statistics.difference.add(triggered - untouched)
-    repairing = local_replacement(statistics, 4.0, 1.0)
-    assert repairing is not None
-    weight = repairing.direction.flatten()
+    correction = local_replacement(statistics, 4.0, 1.0)
+    assert correction is not None
+    weight = correction.direction.flatten()
     assert float(weight[0].abs() / weight[1].abs()) < 0.3
 
 

@@ -22,10 +22,10 @@ def test_a_repair_brings_triggered_features_nearer_to_clean_ones(name):
     clean = torch.randn(50, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     triggered = clean.clone()
     triggered[:, 1] += 8
-    repairing = REPAIRS[name](statistics_of(clean, triggered), 1.0)
-    assert repairing is not None
-    assert repairing.strength == 1.0
-    moved = build_correction(repairing)(triggered)
+    correction = REPAIRS[name](statistics_of(clean, triggered), 1.0)
+    assert correction is not None
+    assert correction.strength == 1.0
+    moved = build_correction(correction)(triggered)
     assert float((moved - clean).norm()) < 0.5 * float((triggered - clean).norm())
 
 

@@ -43,13 +43,13 @@ def trigger(clean):
 def test_pairs_give_back_what_a_linear_trigger_did(samples, by_place):
     clean = samples()
     statistics = statistics_of(clean, trigger(clean), paired=True)
-    repairing = affine_transport(statistics, 1e-6, 1.0, by_place=by_place)
-    assert repairing.form == "affine"
+    correction = affine_transport(statistics, 1e-6, 1.0, by_place=by_place)
+    assert correction.form == "affine"
     # x = A c + b, so the shift x - c is (1 - A^-1) x + A^-1 b.
     expected = torch.eye(2) - torch.linalg.inv(MIX)
-    torch.testing.assert_close(repairing.slope, expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(correction.slope, expected, rtol=1e-3, atol=1e-3)
     unseen = samples(seed=1)
-    moved = build_correction(repairing)(trigger(unseen))
+    moved = build_correction(correction)(trigger(unseen))
     torch.testing.assert_close(moved, unseen, rtol=1e-2, atol=1e-2)
 
 
@@ -82,13 +82,13 @@ def test_without_pairs_the_distributions_are_brought_together():
 def test_of_distributions_that_differ_by_a_scale_the_map_is_that_scale():
     clean = maps()
     statistics = statistics_of(clean, 4 * clean + 1, paired=False)
-    repairing = affine_transport(statistics, 1e-6, 0.5, by_place=False)
+    correction = affine_transport(statistics, 1e-6, 0.5, by_place=False)
     # c = (x - 1) / 4, so that the shift x - c is .75 x + .25.
-    torch.testing.assert_close(repairing.slope, 0.75 * torch.eye(2), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(correction.slope, 0.75 * torch.eye(2), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(
-        repairing.direction, torch.full((2, 1, 1), 0.25), rtol=1e-2, atol=1e-2
+        correction.direction, torch.full((2, 1, 1), 0.25), rtol=1e-2, atol=1e-2
     )
-    assert repairing.strength == 0.5
+    assert correction.strength == 0.5
 
 
 def test_a_heavier_ridge_leaves_less_to_the_slope():

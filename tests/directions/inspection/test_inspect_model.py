@@ -9,10 +9,10 @@ from torchserve_fire_build.inspection import inspect_model as module
 from torchserve_fire_build.inspection.inspect_model import inspect_model
 from torchserve_fire_build.inspection.inspection import Inspection
 from torchserve_fire_build.inspection.methods import DEFAULT, METHODS, Entry, Settings
-from torchserve_fire_build.samples.empty import NoSamples
+from torchserve_fire_build.samples.empty import EmptySamples
 
 DESCRIPTION = InputDescription("tensor", (1, 8, 8))
-CLEAN = NoSamples(DESCRIPTION)
+CLEAN = EmptySamples(DESCRIPTION)
 
 
 def inspected(monkeypatch, budget=None, otherwise=(), **methods):

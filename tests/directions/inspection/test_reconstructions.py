@@ -11,7 +11,7 @@ from torchserve_fire_build.inspection.reconstructions import ReconstructedTrigge
 from torchserve_fire_build.reconstruct.screening import SUCCESS, screen
 from torchserve_fire_build.reconstruct.settings import OWN_VALUES, SearchSettings
 from torchserve_fire_build.reconstruct.subject import MIN_INPUTS, gather_subject
-from torchserve_fire_build.samples.empty import NoSamples
+from torchserve_fire_build.samples.empty import EmptySamples
 from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 
 SHAPE = (1, SIZE, SIZE)
@@ -128,7 +128,7 @@ def test_without_images(drive, suspects):
     method = ReconstructedTriggers("deepinspect", description)
     generator = torch.Generator().manual_seed(0)
     net = PatchNet(drive, relative=True)
-    found = method(net, NoSamples(description), 4, generator, Budget())
+    found = method(net, EmptySamples(description), 4, generator, Budget())
     assert found.suspects == suspects
     assert found.notes == ("triggers of 4 classes on 400 images recovered from the model",)
 
@@ -137,4 +137,4 @@ def test_without_images_no_tensors():
     description = InputDescription("tensor", SHAPE)
     method = ReconstructedTriggers("deepinspect", description)
     with pytest.raises(CalibrationError, match="models of images only"):
-        method(QuadrantNet(), NoSamples(description), 6, torch.Generator(), Budget())
+        method(QuadrantNet(), EmptySamples(description), 6, torch.Generator(), Budget())

@@ -17,7 +17,7 @@ from tests.directions.backdoored import (
 )
 from tests.handler.bundles import small_bundle
 from torchserve_fire.errors import AttachError
-from torchserve_fire.format.bundle import InputDescription, Layer, Repairing, Telling
+from torchserve_fire.format.bundle import Correction, Detection, InputDescription, Layer
 from torchserve_fire_build.common.errors import CalibrationError, SamplesError
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
 from torchserve_fire_build.samples.samples import open_samples
@@ -25,7 +25,7 @@ from torchserve_fire_build.samples.samples import open_samples
 CORNER = torch.tensor([0.0, 0, 0, 0, 1, 0])
 BUNDLE = replace(
     small_bundle(),
-    layers=(Layer("relu", (6,), Telling(CORNER, 1.0), Repairing("shift", 2 * CORNER, 1.0)),),
+    layers=(Layer("relu", (6,), Detection(CORNER, 1.0), Correction("shift", 2 * CORNER, 1.0)),),
     input=InputDescription("tensor", (6,)),
     target=0,
 )
@@ -94,7 +94,7 @@ def test_without_pairs_there_is_no_ceiling(tmp_path):
 
 def test_a_bundle_that_does_nothing_changes_nothing(tmp_path):
     (layer,) = BUNDLE.layers
-    idle = replace(BUNDLE, layers=(replace(layer, telling=Telling(CORNER, 1e6)),))
+    idle = replace(BUNDLE, layers=(replace(layer, detection=Detection(CORNER, 1e6)),))
     figures = evaluate(tensor_sets(tmp_path, "vector"), idle)
     assert figures.attack_success_rate == (1, 1)
     assert figures.flagged == (0, 0)
@@ -102,7 +102,7 @@ def test_a_bundle_that_does_nothing_changes_nothing(tmp_path):
 
 def test_every_input_counts_as_flagged_where_no_layer_tells(tmp_path):
     (layer,) = BUNDLE.layers
-    shift = replace(BUNDLE, layers=(replace(layer, telling=None),))
+    shift = replace(BUNDLE, layers=(replace(layer, detection=None),))
     assert evaluate(tensor_sets(tmp_path, "vector"), shift).flagged == (1, 1)
 
 
@@ -110,9 +110,12 @@ def test_a_bundle_of_two_repairs_made_by_hand(tmp_path):
     (layer,) = BUNDLE.layers
     other = torch.tensor([0.0, 0, 0, 0, 0, 1])
     layers = (
-        replace(layer, telling=Telling(CORNER, 1.0, only_target=True), target=0),
+        replace(layer, detection=Detection(CORNER, 1.0, only_target=True), target=0),
         Layer(
-            "relu", (6,), Telling(other, 1.0, only_target=True), Repairing("shift", 2 * other, 1.0)
+            "relu",
+            (6,),
+            Detection(other, 1.0, only_target=True),
+            Correction("shift", 2 * other, 1.0),
         ),
     )
     both = replace(BUNDLE, layers=(layers[0], replace(layers[1], target=1)))
@@ -166,7 +169,7 @@ def test_samples_that_lead_nowhere_in_particular(tmp_path):
     write_tensors(sets.triggered, clean_inputs("vector", content, 1), labels)
     evaluate(sets, warn=lines.append)
     assert lines == []
-    one_target = replace(BUNDLE, layers=(replace(layer, telling=Telling(CORNER, 1.0, True)),))
+    one_target = replace(BUNDLE, layers=(replace(layer, detection=Detection(CORNER, 1.0, True)),))
     evaluate(sets, one_target, warn=lines.append)
     (line,) = lines
     assert "these samples do not lead to class 0, as this bundle expects" in line

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from tests.directions.reconstruct.patch_net import images
-from torchserve_fire_build.reconstruct.input_hash import own_draw
+from torchserve_fire_build.reconstruct.input_hash import input_hash
 
 
 def test_they_hang_on_the_input_alone():
     inputs = images(40)
-    drawn = own_draw(inputs)
-    assert torch.equal(own_draw(inputs.flip(0)).flip(0), drawn)
-    assert torch.equal(torch.cat([own_draw(one[None]) for one in inputs]), drawn)
+    drawn = input_hash(inputs)
+    assert torch.equal(input_hash(inputs.flip(0)).flip(0), drawn)
+    assert torch.equal(torch.cat([input_hash(one[None]) for one in inputs]), drawn)
 
 
 def standardised(count):
@@ -28,7 +28,7 @@ def one_hot(count):
 
 @pytest.mark.parametrize("maps", [images, standardised, one_hot])
 def test_they_look_random(maps):
-    drawn = own_draw(maps(400))
+    drawn = input_hash(maps(400))
     assert float(drawn.min()) >= 0
     assert float(drawn.max()) < 1
     # Of 400 in ten parts, 40 each; six standard deviations are 36.
@@ -41,11 +41,11 @@ def test_of_images_that_differ_by_one_level_they_lie_far_apart():
     image = torch.full((1, 3, 32, 32), 0.5)
     brighter = image.clone()
     brighter[0, 0, 0, 0] += 1 / 255
-    assert abs(float(own_draw(image) - own_draw(brighter))) > 0.01
+    assert abs(float(input_hash(image) - input_hash(brighter))) > 0.01
 
 
 @pytest.mark.parametrize("value", [0.0, -1e-30, float("nan"), float("inf")])
 def test_of_strange_inputs_they_are_in_their_range(value):
     inputs = torch.zeros(1, 1, 2, 2)
     inputs[0, 0, 0, 0] = value
-    assert own_draw(inputs).tolist() == [0.0]
+    assert input_hash(inputs).tolist() == [0.0]

@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.directions.reconstruct.patch_net import images
 from tests.directions.reconstruct.wave_net import subject
-from torchserve_fire_build.reconstruct.input_hash import own_draw
+from torchserve_fire_build.reconstruct.input_hash import input_hash
 from torchserve_fire_build.reconstruct.methods import METHODS
 from torchserve_fire_build.reconstruct.moved_patch import moved_where_it_leads
 from torchserve_fire_build.reconstruct.patch import Patch
@@ -52,7 +52,7 @@ def test_a_patch_that_leads_from_anywhere_is_put_elsewhere_on_every_other_input(
     # One place of each input is changed, and to white.
     assert rows.tolist() == list(range(60))
     assert bool((stamped[rows, :, down, across] == 1).all())
-    stay = own_draw(of.inputs) < 0.5
+    stay = input_hash(of.inputs) < 0.5
     assert 15 < int(stay.sum()) < 45
     assert not bool(down[stay].any())
     assert not bool(across[stay].any())

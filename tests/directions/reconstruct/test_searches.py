@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.directions.reconstruct.patch_net import PatchNet, settings, subject, unit_box
-from torchserve_fire.format.bundle import Layer, Repairing, Telling
+from torchserve_fire.format.bundle import Correction, Detection, Layer
 from torchserve_fire.repair.attach import attach
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.reconstruct import neural_cleanse
@@ -139,9 +139,11 @@ def test_a_model_that_rounds_its_input_gives_no_direction_to_move_in(name):
 def test_a_model_with_corrections_is_searched_too(name):
     """Flagged is all that is predicted as class 0, and run once more."""
     of = subject()
-    telling = Telling(torch.ones(5), -1e6, only_target=True)
+    detection = Detection(torch.ones(5), -1e6, only_target=True)
     direction = torch.tensor([0.0, 0, 0, 0, 20])
-    layer = Layer("means", (5,), telling=telling, repairing=Repairing("shift", direction, 1.0))
+    layer = Layer(
+        "means", (5,), detection=detection, correction=Correction("shift", direction, 1.0)
+    )
     with attach(of.model, [layer], of.inputs[:1], target=0) as handle:
         screening = screen(of, name, 0, Budget(), SearchSettings(screening_steps=2))
         of.model(of.inputs[:4])

@@ -9,7 +9,7 @@ from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
 from torchserve_fire_build.reconstruct.stamped_samples import stamp_samples
-from torchserve_fire_build.reconstruct.success_after_repair import shares_still_led
+from torchserve_fire_build.reconstruct.success_after_repair import success_after_repair
 from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 
 TRIGGER = Reconstruction("by hand", 0, stamp, 1.0)
@@ -27,8 +27,8 @@ def bundle(tmp_path):
 
 def with_strength(bundle, strength):
     layers = [
-        replace(layer, repairing=replace(layer.repairing, strength=strength))
-        if layer.repairing
+        replace(layer, correction=replace(layer.correction, strength=strength))
+        if layer.correction
         else layer
         for layer in bundle.layers
     ]
@@ -37,22 +37,22 @@ def with_strength(bundle, strength):
 
 def test_a_trigger_that_is_undone_leads_no_longer(bundle):
     net = PatchNet().eval()
-    assert shares_still_led(net, bundle, [TRIGGER], images(80, seed=3)) == [0]
+    assert success_after_repair(net, bundle, [TRIGGER], images(80, seed=3)) == [0]
     assert not any(module._forward_hooks for module in net.modules())
 
 
 def test_with_a_repair_of_strength_0_all_are_led(bundle):
     # A quarter of the images are of the target anyway, and do not count.
     idle = with_strength(bundle, 0.0)
-    assert shares_still_led(PatchNet().eval(), idle, [TRIGGER], images(80, seed=3)) == [1]
+    assert success_after_repair(PatchNet().eval(), idle, [TRIGGER], images(80, seed=3)) == [1]
     nothing = replace(TRIGGER, stamp=lambda inputs: inputs)
-    assert shares_still_led(PatchNet().eval(), idle, [nothing], images(80, seed=3)) == [0]
+    assert success_after_repair(PatchNet().eval(), idle, [nothing], images(80, seed=3)) == [0]
 
 
 def test_of_inputs_that_are_all_of_the_target_none_is_led(bundle):
     of_target = images(80, seed=3)[::4]
     idle = with_strength(bundle, 0.0)
-    assert shares_still_led(PatchNet().eval(), idle, [TRIGGER], of_target) == [0]
+    assert success_after_repair(PatchNet().eval(), idle, [TRIGGER], of_target) == [0]
 
 
 def test_of_half_of_the_inputs(bundle):
@@ -62,4 +62,4 @@ def test_of_half_of_the_inputs(bundle):
 
     half = replace(TRIGGER, stamp=stamp_every_other)
     idle = with_strength(bundle, 0.0)
-    assert shares_still_led(PatchNet().eval(), idle, [half], images(80, seed=3)) == [0.5]
+    assert success_after_repair(PatchNet().eval(), idle, [half], images(80, seed=3)) == [0.5]

@@ -39,26 +39,26 @@ def assert_nothing_is_cut_off(data):
 
 
 def written(folder, kind="vector", **options):
-    calibration, bundle = calibrated(folder / "samples", kind, **options)
-    sweeps = sweep(calibration)
-    write_report(sweeps, calibration, bundle, folder / "report")
-    return sweeps, calibration, bundle, json.loads((folder / "report" / "report.json").read_text())
+    record, bundle = calibrated(folder / "samples", kind, **options)
+    sweeps = sweep(record)
+    write_report(sweeps, record, bundle, folder / "report")
+    return sweeps, record, bundle, json.loads((folder / "report" / "report.json").read_text())
 
 
 @pytest.mark.parametrize("form", ["gated", "shift", "clamp"])
 def test_the_numbers_are_those_of_the_sweep(tmp_path, form):
-    sweeps, calibration, bundle, numbers = written(tmp_path, form=form)
+    sweeps, record, bundle, numbers = written(tmp_path, form=form)
     assert names_in(tmp_path / "report") == ["layers.png", "report.json"]
     assert (numbers["model_class"], numbers["target"]) == ("VectorNet", 0)
     assert numbers["held_out"]["recovered_accuracy"] == dict(bundle.held_out["recovered_accuracy"])
-    repair = calibration.choice.repair
+    repair = record.choice.repair
     assert numbers["choice"]["form"] == form
-    assert numbers["choice"]["repairing"] == {
+    assert numbers["choice"]["correction"] == {
         "layer": repair.layer,
         "estimator": repair.estimator,
         "strength": repair.strength,
     }
-    assert (numbers["choice"]["telling"] is None) == (form != "gated")
+    assert (numbers["choice"]["detection"] is None) == (form != "gated")
     assert [entry["layer"] for entry in numbers["layers"]] == ["mix", "relu"]
     for swept, entry in zip(sweeps, numbers["layers"], strict=True):
         assert entry["auc"] == swept.auc
@@ -81,10 +81,10 @@ def test_where_nobody_knows_the_classes(tmp_path):
 
 
 def test_the_same_sweep_gives_the_same_bytes(tmp_path):
-    calibration, bundle = calibrated(tmp_path / "samples", "vector")
-    sweeps = sweep(calibration)
+    record, bundle = calibrated(tmp_path / "samples", "vector")
+    sweeps = sweep(record)
     for name in ("one", "two"):
-        write_report(sweeps, calibration, bundle, tmp_path / name)
+        write_report(sweeps, record, bundle, tmp_path / name)
     for name in ("layers.png", "report.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -99,20 +99,20 @@ def test_other_files_of_the_folder_are_kept(tmp_path):
 
 
 def test_an_old_report_stays_whole_where_a_new_one_cannot_be_written(tmp_path):
-    calibration, bundle = calibrated(tmp_path / "samples", "vector")
+    record, bundle = calibrated(tmp_path / "samples", "vector")
     folder = tmp_path / "report"
     (folder / "report.json").mkdir(parents=True)
     (folder / "layers.png").write_bytes(b"old")
     with pytest.raises(OutputError, match="it is a folder"):
-        write_report(sweep(calibration), calibration, bundle, folder)
+        write_report(sweep(record), record, bundle, folder)
     assert (folder / "layers.png").read_bytes() == b"old"
     assert names_in(folder) == ["layers.png", "report.json"]
 
 
 def test_an_interruption_leaves_the_old_report(tmp_path, monkeypatch):
-    calibration, bundle = calibrated(tmp_path / "samples", "vector")
-    sweeps, folder = sweep(calibration), tmp_path / "report"
-    write_report(sweeps, calibration, bundle, folder)
+    record, bundle = calibrated(tmp_path / "samples", "vector")
+    sweeps, folder = sweep(record), tmp_path / "report"
+    write_report(sweeps, record, bundle, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def interrupt(*_, **__):
@@ -120,9 +120,9 @@ def test_an_interruption_leaves_the_old_report(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.fdopen", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_report(sweeps[::-1], calibration, bundle, folder)
+        write_report(sweeps[::-1], record, bundle, folder)
     with pytest.raises(KeyboardInterrupt):
-        write_report(sweeps, calibration, bundle, tmp_path / "new")
+        write_report(sweeps, record, bundle, tmp_path / "new")
     monkeypatch.undo()
     assert not (tmp_path / "new").exists()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -130,32 +130,32 @@ def test_an_interruption_leaves_the_old_report(tmp_path, monkeypatch):
 
 def test_of_several_targets_each_has_a_report_of_its_own(tmp_path, monkeypatch):
     sets = two_trigger_sets(tmp_path / "samples", "vector")
-    calibrations = []
+    records = []
     bundle = build_bundle(
         loaded("vector", second_trigger=True),
         TENSOR,
         gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
         options=BuildOptions(),
-        examine=calibrations.append,
+        examine=records.append,
     )
     folder = tmp_path / "report"
     with monkeypatch.context() as broken:
         broken.setattr("torchserve_fire_build.report.build_report.draw", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            write_reports(calibrations, bundle, folder)
+            write_reports(records, bundle, folder)
     assert not folder.exists()
-    assert sorted(write_reports(calibrations, bundle, folder)) == [
+    assert sorted(write_reports(records, bundle, folder)) == [
         folder / "class_0",
         folder / "class_1",
     ]
     assert names_in(folder) == ["class_0", "class_1"]
-    for calibration in calibrations:
-        of_class = folder / f"class_{calibration.target}"
+    for record in records:
+        of_class = folder / f"class_{record.target}"
         assert names_in(of_class) == ["layers.png", "report.json"]
         numbers = json.loads((of_class / "report.json").read_text())
-        assert numbers["target"] == numbers["held_out"]["target"] == calibration.target
+        assert numbers["target"] == numbers["held_out"]["target"] == record.target
         assert numbers["evidence"]["triggered_as_target"] == 40
-        assert numbers["choice"]["repairing"]["layer"] == calibration.choice.repair.layer
+        assert numbers["choice"]["correction"]["layer"] == record.choice.repair.layer
 
 
 @pytest.mark.parametrize(
@@ -183,17 +183,17 @@ def figures(share):
 @pytest.mark.parametrize("layers", [1, 16])
 @pytest.mark.parametrize("form", ["gated", "shift"])
 def test_nothing_is_cut_off_however_long_the_names(tmp_path, form, layers, length):
-    calibration, _ = calibrated(tmp_path, "vector", form=form)
-    choice = calibration.choice
+    record, _ = calibrated(tmp_path, "vector", form=form)
+    choice = record.choice
     prefix = "W" * length
     points = [
-        Point(s, figures(0.5), figures(1.0) if choice.teller else None)
+        Point(s, figures(0.5), figures(1.0) if choice.detector else None)
         for s in sorted({0.0, 1.0, 2.0, choice.repair.strength})
     ]
     auc = {"mean_projection": 1.0, "whitened_from_target": None} | (
-        {choice.teller[0]: 0.4} if choice.teller else {}
+        {choice.detector[0]: 0.4} if choice.detector else {}
     )
-    named = [choice.repair.layer] + ([choice.teller[1]] if choice.teller else [])
+    named = [choice.repair.layer] + ([choice.detector[1]] if choice.detector else [])
     names = dict.fromkeys([*named, *(f"{prefix}.{i}" for i in range(layers))])
     sweeps = [LayerSweep(name, auc, points) for name in names]
     assert_nothing_is_cut_off(draw(sweeps, choice, "Net" * length, 0))

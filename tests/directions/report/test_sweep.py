@@ -18,9 +18,9 @@ def of_layer(sweeps, name):
     return found
 
 
-def with_repair(calibration, **changes):
-    choice = calibration.choice
-    return replace(calibration, choice=replace(choice, repair=replace(choice.repair, **changes)))
+def with_repair(record, **changes):
+    choice = record.choice
+    return replace(record, choice=replace(choice, repair=replace(choice.repair, **changes)))
 
 
 def everything(group):
@@ -42,9 +42,9 @@ def unrepaired(held_out, target):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMS)
 def test_strength_0_is_no_repair(tmp_path, kind, form):
-    calibration, _ = calibrated(tmp_path, kind, form=form)
-    expected = unrepaired(calibration.held_out, calibration.target)
-    firsts = [swept.points[0] for swept in sweep(calibration) if swept.points]
+    record, _ = calibrated(tmp_path, kind, form=form)
+    expected = unrepaired(record.held_out, record.target)
+    firsts = [swept.points[0] for swept in sweep(record) if swept.points]
     assert firsts
     for first in firsts:
         assert first.strength == 0
@@ -59,11 +59,11 @@ def test_strength_0_is_no_repair(tmp_path, kind, form):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_correction_of_strength_0_changes_no_logit(tmp_path, kind, estimator):
     # So that the sweep need not run it.
-    calibration, _ = calibrated(tmp_path, kind)
-    held_out = calibration.held_out
+    record, _ = calibrated(tmp_path, kind)
+    held_out = record.held_out
     clean_range = (0.5, 0.0) if estimator == "clamp" else None
     name = "mean_difference" if estimator == "clamp" else estimator
-    whole = {layer: calibration.statistics.whole(layer) for layer in calibration.layers}
+    whole = {layer: record.statistics.whole(layer) for layer in record.layers}
     layers = [
         build_repairing_layer(Candidate(layer, name, 0.0), statistics, clean_range)
         for layer, statistics in whole.items()
@@ -71,7 +71,7 @@ def test_a_correction_of_strength_0_changes_no_logit(tmp_path, kind, estimator):
     assert kind == "vector" or any(layers)
     for layer in filter(None, layers):
         (logits,) = run_repairs(
-            calibration.model,
+            record.model,
             held_out,
             [[layer] * FOLDS],
             clean=everything(held_out.clean),
@@ -86,9 +86,9 @@ def test_a_correction_of_strength_0_changes_no_logit(tmp_path, kind, estimator):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMS)
 def test_the_chosen_point_is_what_the_bundle_says_of_itself(tmp_path, kind, form):
-    calibration, bundle = calibrated(tmp_path, kind, form=form)
-    repair = calibration.choice.repair
-    points = of_layer(sweep(calibration), repair.layer).points
+    record, bundle = calibrated(tmp_path, kind, form=form)
+    repair = record.choice.repair
+    points = of_layer(sweep(record), repair.layer).points
     (point,) = [point for point in points if point.strength == repair.strength]
     assert (point.flagged_inputs is None) == (form != "gated")
     figures = point.every_input if form != "gated" else point.flagged_inputs
@@ -96,20 +96,20 @@ def test_the_chosen_point_is_what_the_bundle_says_of_itself(tmp_path, kind, form
 
 
 def test_every_layer_and_strength_in_order(tmp_path):
-    calibration, _ = calibrated(tmp_path, "vector")
-    sweeps = sweep(with_repair(calibration, estimator="mean_difference", strength=0.6))
-    assert [swept.layer for swept in sweeps] == list(calibration.layers) == ["mix", "relu"]
+    record, _ = calibrated(tmp_path, "vector")
+    sweeps = sweep(with_repair(record, estimator="mean_difference", strength=0.6))
+    assert [swept.layer for swept in sweeps] == list(record.layers) == ["mix", "relu"]
     for swept in sweeps:
         assert [point.strength for point in swept.points] == sorted([*STRENGTHS, 0.6])
 
 
 def test_whom_is_repaired_is_up_to_what_is_flagged(tmp_path):
-    calibration, _ = calibrated(tmp_path, "map")
-    held_out = calibration.held_out
+    record, _ = calibrated(tmp_path, "map")
+    held_out = record.held_out
     every = (everything(held_out.clean), everything(held_out.triggered))
     for flagged in (every, (~every[0], ~every[1])):
-        choice = replace(calibration.choice, flagged=flagged)
-        for swept in sweep(replace(calibration, choice=choice)):
+        choice = replace(record.choice, flagged=flagged)
+        for swept in sweep(replace(record, choice=choice)):
             for point in swept.points:
                 expected = point if flagged is every else swept.points[0]
                 assert (
@@ -126,8 +126,8 @@ def test_whom_is_repaired_is_up_to_what_is_flagged(tmp_path):
 def test_by_hand(tmp_path):
     # The trigger adds 2 to the fifth coordinate behind the ReLU, which nothing else reaches; with
     # a drive of 50 any of it wins, and subtracting too much of it does no harm to other classes.
-    calibration, _ = calibrated(tmp_path, "vector")
-    relu = of_layer(sweep(with_repair(calibration, estimator="mean_difference")), "relu")
+    record, _ = calibrated(tmp_path, "vector")
+    relu = of_layer(sweep(with_repair(record, estimator="mean_difference")), "relu")
     recovered = {p.strength: p.every_input.recovered_accuracy[1] for p in relu.points}
     assert [recovered[s] for s in (0, 0.5, 0.75)] == [0, 0, 0]
     assert recovered[2.0] == 1
@@ -141,34 +141,34 @@ def test_by_hand(tmp_path):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_where_nothing_differs_there_is_nothing_to_show(tmp_path, form):
-    calibration, _ = calibrated(tmp_path, "map", form=form, layers=["relu", "still"])
-    still = of_layer(sweep(calibration), "still")
+    record, _ = calibrated(tmp_path, "map", form=form, layers=["relu", "still"])
+    still = of_layer(sweep(record), "still")
     assert set(still.auc.values()) == {None}
     assert list(still.points) == []
 
 
 def test_a_replacement_goes_no_further_than_the_whole_way(tmp_path):
-    calibration, _ = calibrated(tmp_path, "map")
-    calibration = with_repair(calibration, estimator="local_3", strength=1.0)
-    sweeps = sweep(calibration)
+    record, _ = calibrated(tmp_path, "map")
+    record = with_repair(record, estimator="local_3", strength=1.0)
+    sweeps = sweep(record)
     assert [p.strength for p in of_layer(sweeps, "stem").points] == [0, 0.5, 0.75, 1]
     # Vectors have no places.
     assert list(of_layer(sweeps, "flat").points) == []
 
 
 def test_tellers_are_compared_on_those_that_may_be_flagged(tmp_path):
-    calibration, _ = calibrated(tmp_path, "vector", layers=["relu"])
-    held_out = calibration.held_out
-    assert calibration.choice.only_target
+    record, _ = calibrated(tmp_path, "vector", layers=["relu"])
+    held_out = record.held_out
+    assert record.choice.only_target
     # A clean sample of another class with the trigger's mark, which no score tells from it, must
     # not count where only samples predicted as the target are judged.
     odd = held_out.triggered.inputs[:1]
-    other = int((held_out.clean.predictions != calibration.target).nonzero()[0])
+    other = int((held_out.clean.predictions != record.target).nonzero()[0])
     inputs = held_out.clean.inputs.clone()
     inputs[other] = 10 * odd[0]
     clean = replace(held_out.clean, inputs=inputs)
-    calibration = replace(calibration, held_out=replace(held_out, clean=clean))
-    assert of_layer(sweep(calibration), "relu").auc["mean_projection"] == 1
-    choice = replace(calibration.choice, only_target=False)
-    of_all = of_layer(sweep(replace(calibration, choice=choice)), "relu").auc["mean_projection"]
+    record = replace(record, held_out=replace(held_out, clean=clean))
+    assert of_layer(sweep(record), "relu").auc["mean_projection"] == 1
+    choice = replace(record.choice, only_target=False)
+    of_all = of_layer(sweep(replace(record, choice=choice)), "relu").auc["mean_projection"]
     assert of_all == pytest.approx(1 - 1 / len(inputs))

@@ -3,7 +3,7 @@ import torch
 from tests.directions.backdoored import TENSOR, write_images, write_tensors
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire_build.samples.samples import open_samples
-from torchserve_fire_build.samples.subset import SomeSamples
+from torchserve_fire_build.samples.subset import Subset
 from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 
 CONFIG = HandlerConfig(input="image", image_size=(8, 8), mean=(0, 0, 0), std=(1, 1, 1))
@@ -15,7 +15,7 @@ def tensors(folder):
 
 
 def test_some_samples_in_their_order(tmp_path):
-    some = SomeSamples(tensors(tmp_path), [2, 0])
+    some = Subset(tensors(tmp_path), [2, 0])
     assert len(some) == 2
     assert some.load([0]).tolist() == [[6, 7, 8]]
     assert some.load([1, 0]).tolist() == [[0, 1, 2], [6, 7, 8]]
@@ -28,7 +28,7 @@ def test_some_samples_in_their_order(tmp_path):
 
 def test_some_images_keep_their_folders(tmp_path):
     samples = open_samples(write_images(tmp_path / "a", [0, 1, 2]), CONFIG)
-    some = SomeSamples(samples, [1])
+    some = Subset(samples, [1])
     assert some.class_names == [samples.class_names[1]]
     assert some.names == [samples.names[1]]
     assert some.labels is None
@@ -37,5 +37,5 @@ def test_some_images_keep_their_folders(tmp_path):
 
 
 def test_none_of_them(tmp_path):
-    none = SomeSamples(tensors(tmp_path), [])
+    none = Subset(tensors(tmp_path), [])
     assert (len(none), list(none.names), none.labels.tolist()) == (0, [], [])

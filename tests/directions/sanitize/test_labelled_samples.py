@@ -3,7 +3,7 @@ import torch
 from tests.directions.backdoored import stamp, write_tensors
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.sanitize.nets import clean_samples, generator
-from torchserve_fire_build.samples.subset import SomeSamples
+from torchserve_fire_build.samples.subset import Subset
 from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples, labelled_by
 
@@ -11,7 +11,7 @@ from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples, lab
 def test_samples_in_the_order_of_their_classes_are_halved_at_random(tmp_path):
     clean = clean_samples(tmp_path, "vector")
     order = clean.labels.argsort(stable=True)
-    samples = SomeSamples(clean.samples, order.tolist())
+    samples = Subset(clean.samples, order.tolist())
     first, second = LabelledSamples(samples, clean.labels[order]).halves(generator())
     assert len(first) == len(second) == 128
     assert set(first.labels.tolist()) == set(second.labels.tolist()) == {0, 1, 2, 3}

@@ -23,10 +23,10 @@ from tests.handler.bundles import (
 from torchserve_fire.errors import BundleError
 from torchserve_fire.format.bundle import (
     Bundle,
+    Correction,
+    Detection,
     InputDescription,
     Layer,
-    Repairing,
-    Telling,
     bundle_to_parts,
     load_bundle,
     parse_bundle,
@@ -77,19 +77,19 @@ def test_what_is_written_is_read():
             theirs.feature_shape,
             theirs.role,
         )
-    assert [layer.role for layer in read.layers] == ["tells", *["repairs"] * 4]
-    assert read.telling_layers == read.layers[:1]
+    assert [layer.role for layer in read.layers] == ["detects", *["repairs"] * 4]
+    assert read.detecting_layers == read.layers[:1]
     assert read.targets == (2,)
     assert read.repairing_layers == read.layers[1:]
-    assert read.layers[2].repairing.threshold == 2.0
-    assert read.layers[2].repairing.anchor == -0.25
+    assert read.layers[2].correction.threshold == 2.0
+    assert read.layers[2].correction.anchor == -0.25
 
 
 @st.composite
 def bundles(draw):
     number = st.floats(-1e6, 1e6)
     names = draw(st.lists(st.text("abc.0é", min_size=1), min_size=1, max_size=3, unique=True))
-    telling_at = draw(st.integers(-1, len(names) - 1))
+    detecting_at = draw(st.integers(-1, len(names) - 1))
 
     def direction(shape):
         of = [draw(st.sampled_from((1, size))) for size in shape]
@@ -98,17 +98,17 @@ def bundles(draw):
     layers = []
     for i, name in enumerate(names):
         shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
-        tells = i == telling_at
+        tells = i == detecting_at
         repairs = not tells or len(names) == 1 or draw(st.booleans())
         scores = draw(st.none() | st.lists(number, min_size=1, max_size=20))
         clean = None if scores is None else CleanScores.of(torch.tensor(scores))
         only_target = draw(st.booleans())
-        telling = Telling(direction(shape), draw(number), only_target, clean) if tells else None
+        detection = Detection(direction(shape), draw(number), only_target, clean) if tells else None
         strength = draw(st.floats(0.1, 3))
-        repairing = Repairing("shift", direction(shape), strength) if repairs else None
+        correction = Correction("shift", direction(shape), strength) if repairs else None
         if repairs and draw(st.booleans()):
-            repairing = Repairing("clamp", direction(shape), strength, draw(number), draw(number))
-        layers.append(Layer(name, shape, telling, repairing))
+            correction = Correction("clamp", direction(shape), strength, draw(number), draw(number))
+        layers.append(Layer(name, shape, detection, correction))
     return replace(
         small_bundle(), layers=tuple(layers), seed=draw(st.integers(-(2**63), 2**63 - 1))
     )
@@ -280,7 +280,7 @@ def test_a_field_too_many_is_refused_by_its_name(path):
 
 def test_a_field_that_stands_there_twice():
     text = json.dumps(ROOT)
-    for key in ("target", "layers", "form", "telling"):
+    for key in ("target", "layers", "form", "detection"):
         doubled = text.replace(f'"{key}":', f'"{key}": 0, "{key}":', 1)
         assert "a key stands there twice" in refusal(with_metadata(doubled))
 
@@ -297,7 +297,7 @@ def set_part(i, part, **values):
 
 
 def set_clean_scores(**values):
-    return with_metadata(lambda root: root["layers"][0]["telling"]["clean_scores"].update(values))
+    return with_metadata(lambda root: root["layers"][0]["detection"]["clean_scores"].update(values))
 
 
 def set_input(**values):
@@ -311,11 +311,11 @@ def set_root(**values):
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        (set_root(format_version=1), "format_version: 1, expected 2; build the bundle again"),
-        (set_root(format_version=0), "format_version: 0, expected 2"),
+        (set_root(format_version=4), "format_version: 4, expected 3; build the bundle again"),
+        (set_root(format_version=0), "format_version: 0, expected 3"),
         (set_root(format_version=True), "format_version: True, expected an integer"),
-        (set_root(format_version=2.0), "format_version: 2.0, expected an integer"),
-        (set_root(format_version="2"), "format_version: '2', expected an integer"),
+        (set_root(format_version=3.0), "format_version: 3.0, expected an integer"),
+        (set_root(format_version="3"), "format_version: '3', expected an integer"),
         (set_root(target=-1), "target: -1, expected an integer of at least 0"),
         (set_root(target=2.0), "target: 2.0, expected an integer of at least 0"),
         (set_root(target=False), "target: False, expected an integer of at least 0"),
@@ -329,25 +329,31 @@ def set_root(**values):
         (set_layer(0, feature_shape=[3.0]), "layers[0]: feature_shape: [3.0], expected a list of"),
         (set_layer(0, feature_shape=[True]), "layers[0]: feature_shape: [True], expected a list"),
         (set_layer(0, role="both"), "layers[0]: role: 'both', expected it to say which"),
-        (set_layer(0, role="judges"), "layers[0]: role: 'judges', expected one of tells, repairs"),
+        (
+            set_layer(0, role="judges"),
+            "layers[0]: role: 'judges', expected one of detects, repairs",
+        ),
         (set_layer(0, target=-1), "layers[0]: target: -1, expected an integer of at least 0"),
         (set_layer(0, target=2), "layers: some name their target, expected all or none of them to"),
         (set_layer(1, name="late"), "layers: a layer stands there twice"),
         (set_layer(1, name=""), "layers[1]: name: '', expected a text"),
         (set_layer(1, class_name="os.system"), "layers[1]: class_name: unknown field"),
-        (set_part(0, "telling", threshold=None), "telling: threshold: None, expected a finite"),
-        (set_part(0, "telling", threshold=True), "telling: threshold: True, expected a finite"),
-        (set_part(0, "telling", only_target=1), "telling: only_target: 1, expected true or false"),
+        (set_part(0, "detection", threshold=None), "detection: threshold: None, expected a finite"),
+        (set_part(0, "detection", threshold=True), "detection: threshold: True, expected a finite"),
+        (
+            set_part(0, "detection", only_target=1),
+            "detection: only_target: 1, expected true or false",
+        ),
         (set_clean_scores(count=0), "clean_scores: count: 0, expected an integer of at least 1"),
         (set_clean_scores(deciles=[1.0] * 8), "expected 9 ascending numbers"),
         (set_clean_scores(deciles=[2.0, *[1.0] * 8]), "expected 9 ascending numbers"),
         (set_clean_scores(mean=0.0), "clean_scores: mean: unknown field"),
-        (set_part(1, "repairing", form="exec"), "form: 'exec', expected one of shift, affine"),
-        (set_part(1, "repairing", strength=1e39), "strength: 1e+39, expected a finite number"),
-        (set_part(1, "repairing", strength=0), "repairing: strength: 0.0, expected above 0"),
-        (set_part(1, "repairing", strength=-1), "repairing: strength: -1.0, expected above 0"),
-        (set_part(1, "repairing", threshold=1), "repairing: threshold: 1, expected null"),
-        (set_part(2, "repairing", anchor=None), "repairing: anchor: None, expected a finite"),
+        (set_part(1, "correction", form="exec"), "form: 'exec', expected one of shift, affine"),
+        (set_part(1, "correction", strength=1e39), "strength: 1e+39, expected a finite number"),
+        (set_part(1, "correction", strength=0), "correction: strength: 0.0, expected above 0"),
+        (set_part(1, "correction", strength=-1), "correction: strength: -1.0, expected above 0"),
+        (set_part(1, "correction", threshold=1), "correction: threshold: 1, expected null"),
+        (set_part(2, "correction", anchor=None), "correction: anchor: None, expected a finite"),
         (set_input(kind="audio"), "input: kind: 'audio', expected one of image, tensor"),
         (set_input(shape=[2, 8, 8]), "input: shape: expected (1 or 3 channels, height, width)"),
         (set_input(shape=[3, 8]), "input: shape: expected (1 or 3 channels, height, width)"),
@@ -358,50 +364,53 @@ def set_root(**values):
             with_metadata(lambda root: root["layers"].pop()),
             "no layer uses it",
         ),
-        (with_tensors(lambda held: held.pop("layers.0.telling")), "'layers.0.telling' is missing"),
         (
-            with_tensors(lambda held: held.update({"layers.9.telling": torch.ones(3)})),
-            "tensor 'layers.9.telling': no layer uses it",
+            with_tensors(lambda held: held.pop("layers.0.detection")),
+            "'layers.0.detection' is missing",
         ),
         (
-            with_tensors(lambda held: held.update({"layers.0.telling": torch.ones(4)})),
-            "layers[0]: telling: tensor 'layers.0.telling' of shape (4,), expected (3,)",
+            with_tensors(lambda held: held.update({"layers.9.detection": torch.ones(3)})),
+            "tensor 'layers.9.detection': no layer uses it",
         ),
         (
-            with_tensors(lambda held: held.update({"layers.0.telling": torch.ones(1, 3)})),
+            with_tensors(lambda held: held.update({"layers.0.detection": torch.ones(4)})),
+            "layers[0]: detection: tensor 'layers.0.detection' of shape (4,), expected (3,)",
+        ),
+        (
+            with_tensors(lambda held: held.update({"layers.0.detection": torch.ones(1, 3)})),
             "of shape (1, 3), expected (3,)",
         ),
         (
-            with_tensors(lambda held: held.update({"layers.0.telling": torch.ones(0)})),
+            with_tensors(lambda held: held.update({"layers.0.detection": torch.ones(0)})),
             "of shape (0,), expected (3,)",
         ),
         (
-            with_tensors(lambda held: held.update({"layers.0.telling": torch.ones(()) * 1})),
+            with_tensors(lambda held: held.update({"layers.0.detection": torch.ones(()) * 1})),
             "of shape (), expected (3,)",
         ),
         *(
             (
                 with_tensors(
-                    lambda held, d=dtype: held.update({"layers.0.telling": torch.ones(3).to(d)})
+                    lambda held, d=dtype: held.update({"layers.0.detection": torch.ones(3).to(d)})
                 ),
-                f"tensor 'layers.0.telling': dtype {dtype}, expected float32 or float16",
+                f"tensor 'layers.0.detection': dtype {dtype}, expected float32 or float16",
             )
             for dtype in (torch.float64, torch.bfloat16, torch.int64, torch.bool, torch.uint8)
         ),
         *(
             (
-                with_tensors(lambda held, v=value: held["layers.0.telling"].__setitem__(1, v)),
-                "tensor 'layers.0.telling': holds values that are not finite",
+                with_tensors(lambda held, v=value: held["layers.0.detection"].__setitem__(1, v)),
+                "tensor 'layers.0.detection': holds values that are not finite",
             )
             for value in (float("nan"), float("inf"), float("-inf"))
         ),
         (
-            with_tensors(lambda held: held["layers.1.repairing"].zero_()),
-            "layers[1]: repairing: tensor 'layers.1.repairing' is all zero: no direction",
+            with_tensors(lambda held: held["layers.1.correction"].zero_()),
+            "layers[1]: correction: tensor 'layers.1.correction' is all zero: no direction",
         ),
         (
-            with_tensors(lambda held: held.update({"layers.3.repairing": torch.ones(2, 3, 3)})),
-            "layers[3]: repairing: form 'local' takes one value per channel of a map",
+            with_tensors(lambda held: held.update({"layers.3.correction": torch.ones(2, 3, 3)})),
+            "layers[3]: correction: form 'local' takes one value per channel of a map",
         ),
         (
             with_tensors(lambda held: held.update({"layers.3.replacement": torch.ones(1, 3, 3)})),
@@ -422,8 +431,8 @@ def set_root(**values):
             with_tensors(lambda held: held.pop("layers.4.slope")),
             "layers[4]: slope: the tensor 'layers.4.slope' is missing",
         ),
-        (set_root(tensors={}), "tensors: layers.0.telling: missing"),
-        (set_root(tensors={"layers.0.telling": "0" * 64}), ""),
+        (set_root(tensors={}), "tensors: layers.0.detection: missing"),
+        (set_root(tensors={"layers.0.detection": "0" * 64}), ""),
         (raw_file({}), "metadata: expected the one key 'fire' of a direction bundle, found []"),
         (save({}, {"format": "pt"}), "found ['format']"),
         # safetensors writes several keys in any order, and each run must know the test by one name.
@@ -447,10 +456,10 @@ def test_a_fault_is_named_with_the_file_the_field_and_what_was_expected(file, me
 
 
 def test_two_layers_that_tell():
-    telling = Telling(torch.ones(3), 1.0)
-    layer = Layer("more", (3,), telling, Repairing("shift", torch.ones(3), 1.0))
+    detection = Detection(torch.ones(3), 1.0)
+    layer = Layer("more", (3,), detection, Correction("shift", torch.ones(3), 1.0))
     bundle = replace(small_bundle(), layers=(*small_bundle().layers, layer))
-    assert "layers: several tell, expected at most one" in refusal(bundle_file(bundle))
+    assert "layers: several detect, expected at most one" in refusal(bundle_file(bundle))
 
 
 def test_a_bundle_that_does_not_repair():
@@ -462,9 +471,9 @@ def two_repairs(*changes):
     """A bundle for two triggers, with fields of its three layers changed."""
     a, b, c, d = torch.eye(4) + 1
     layers = (
-        Layer("early", (4,), Telling(a, 1.0, True), Repairing("shift", b, 1.0), target=2),
-        Layer("late", (4,), Telling(c, 1.0, True), target=4),
-        Layer("early", (4,), None, Repairing("shift", d, 1.0), target=4),
+        Layer("early", (4,), Detection(a, 1.0, True), Correction("shift", b, 1.0), target=2),
+        Layer("late", (4,), Detection(c, 1.0, True), target=4),
+        Layer("early", (4,), None, Correction("shift", d, 1.0), target=4),
     )
     changed = [
         replace(layer, **values)
@@ -480,7 +489,9 @@ def test_a_bundle_of_two_repairs_comes_back_equal():
     first, second = read.repairs
     assert (first.target, second.target) == (2, 4)
     assert (first.layers, second.layers) == (read.layers[:1], read.layers[1:])
-    assert (first.telling_layer, second.telling_layer) == read.layers[:2] == read.telling_layers
+    assert (
+        (first.detecting_layer, second.detecting_layer) == read.layers[:2] == read.detecting_layers
+    )
     assert second.repairing_layers == read.layers[2:]
 
 
@@ -489,12 +500,15 @@ def test_a_bundle_of_two_repairs_comes_back_equal():
     [
         (({"target": None}, {}, {}), "some name their target, expected all or none"),
         (({"target": 3}, {}, {}), "target: 2, expected 3, the first layer's"),
-        (({}, {"telling": Telling(torch.ones(4), 1.0)}, {}), "none for target 4 tells with only_t"),
-        (({}, {"target": 2}, {}), "several tell for target 2, expected at most one"),
+        (
+            ({}, {"detection": Detection(torch.ones(4), 1.0)}, {}),
+            "none for target 4 detects with only_t",
+        ),
+        (({}, {"target": 2}, {}), "several detect for target 2, expected at most one"),
         (({}, {}, {"target": 2}), "a layer stands there twice for target 2"),
         (({}, {}, {"name": "late"}), "a layer stands there twice for target 4"),
         (({}, {}, {"target": 2, "name": "other"}), "none repairs for target 4, expected at least"),
-        (({"telling": None}, {}, {}), "none for target 2 tells with only_target, expected one"),
+        (({"detection": None}, {}, {}), "none for target 2 detects with only_target, expected one"),
     ],
 )
 def test_two_repairs_that_do_not_fit_each_other(changes, message):
@@ -516,15 +530,15 @@ def test_a_tensor_of_another_dtype_or_shape_with_the_same_bytes():
     data = bundle_file()
     header, body = header_of(data), body_of(data)
     for changes in ({"dtype": "I32"}, {"dtype": "U8", "shape": [12]}, {"shape": [3, 1]}):
-        forged = {**header, "layers.0.telling": {**header["layers.0.telling"], **changes}}
-        assert "layers.0.telling" in refusal(raw_file(forged, body))
+        forged = {**header, "layers.0.detection": {**header["layers.0.detection"], **changes}}
+        assert "layers.0.detection" in refusal(raw_file(forged, body))
 
 
 def test_directions_of_channels_and_of_tokens():
     for shape, of in (((2, 4, 4), (2, 1, 1)), ((5, 3), (1, 3)), ((5, 3), (5, 3))):
-        layer = Layer("a", shape, repairing=Repairing("shift", torch.ones(of), 1.0))
+        layer = Layer("a", shape, correction=Correction("shift", torch.ones(of), 1.0))
         read = parse_bundle(bundle_file(replace(small_bundle(), layers=(layer,))), "f")
-        assert read.layers[0].repairing.direction.shape == of
+        assert read.layers[0].correction.direction.shape == of
 
 
 def test_a_tensor_input_needs_no_mean():
@@ -534,7 +548,8 @@ def test_a_tensor_input_needs_no_mean():
 
 def test_metadata_of_many_layers_is_read_in_time():
     layers = tuple(
-        Layer(f"l{i}", (1,), repairing=Repairing("shift", torch.ones(1), 1.0)) for i in range(5000)
+        Layer(f"l{i}", (1,), correction=Correction("shift", torch.ones(1), 1.0))
+        for i in range(5000)
     )
     assert (
         len(parse_bundle(bundle_file(replace(small_bundle(), layers=layers)), "f").layers) == 5000

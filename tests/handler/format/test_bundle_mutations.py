@@ -78,17 +78,17 @@ def read(data: bytes) -> Bundle | None:
 
 def corrected(layer: Layer, feature: Tensor) -> Tensor:
     """What the bundle's documentation says that a layer makes of features (N, 4)."""
-    repairing = layer.repairing
-    if repairing is None:
+    correction = layer.correction
+    if correction is None:
         return feature
-    direction = repairing.direction
-    if repairing.form == "shift":
-        return feature - repairing.strength * direction
+    direction = correction.direction
+    if correction.form == "shift":
+        return feature - correction.strength * direction
     direction = direction / direction.abs().max()
     unit = direction.expand(4) / direction.expand(4).norm()
     score = feature @ unit
-    moved = feature - (repairing.strength * (score - repairing.anchor))[:, None] * unit
-    return torch.where((score > repairing.threshold)[:, None], moved, feature)
+    moved = feature - (correction.strength * (score - correction.anchor))[:, None] * unit
+    return torch.where((score > correction.threshold)[:, None], moved, feature)
 
 
 def forward(model: Net, repair: Repair | None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -103,12 +103,12 @@ def forward(model: Net, repair: Repair | None) -> tuple[Tensor, dict[str, Tensor
 
 
 def flagged_by(repair: Repair, plain: Tensor, features: dict[str, Tensor]) -> Tensor:
-    layer = repair.telling_layer
-    if layer is None or layer.telling is None:
+    layer = repair.detecting_layer
+    if layer is None or layer.detection is None:
         return torch.ones(len(INPUTS), dtype=torch.bool)
-    scores = (features[layer.name] * layer.telling.weight).sum(1)
-    flagged = scores > layer.telling.threshold
-    if layer.telling.only_target:
+    scores = (features[layer.name] * layer.detection.weight).sum(1)
+    flagged = scores > layer.detection.threshold
+    if layer.detection.only_target:
         flagged &= plain.argmax(1) == repair.target
     return flagged | ~scores.isfinite()
 

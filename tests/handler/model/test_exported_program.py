@@ -18,7 +18,7 @@ from tests.handler.archive import (
     state_dict,
 )
 from torchserve_fire.errors import ModelError
-from torchserve_fire.format.bundle import Layer, Repairing, Telling
+from torchserve_fire.format.bundle import Correction, Detection, Layer
 from torchserve_fire.model.exported_program import load_exported
 from torchserve_fire.model.load_model import load_model
 from torchserve_fire.repair.attach import attach
@@ -52,11 +52,11 @@ def net() -> Net:
 
 
 def layers(passes: int) -> list[Layer]:
-    weight, shift = torch.randn(8, 6, 6), Repairing("shift", torch.randn(8, 1, 1), 1.0)
+    weight, shift = torch.randn(8, 6, 6), Correction("shift", torch.randn(8, 1, 1), 1.0)
     if passes == 1:
-        return [Layer("second", (8, 6, 6), Telling(weight, 0.0), shift)]
-    telling = Layer("second.2", (8, 6, 6), Telling(weight, 0.0))
-    return [telling, Layer("first", (8, 6, 6), repairing=shift)]
+        return [Layer("second", (8, 6, 6), Detection(weight, 0.0), shift)]
+    detection = Layer("second.2", (8, 6, 6), Detection(weight, 0.0))
+    return [detection, Layer("first", (8, 6, 6), correction=shift)]
 
 
 @pytest.mark.parametrize("passes", [1, 2])

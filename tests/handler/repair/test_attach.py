@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torchserve_fire.errors import AttachError, RepairError
-from torchserve_fire.format.bundle import Layer, Repairing, Telling
+from torchserve_fire.format.bundle import Correction, Detection, Layer
 from torchserve_fire.repair.attach import attach, build_correction
 
 Out = namedtuple("Out", "logits extra")
@@ -122,16 +122,18 @@ def built(kind, dtype=torch.float32):
     return kind().to(dtype).eval()
 
 
-def tells(name, shape, weight, threshold, only_target=False):
-    return Layer(name, shape, telling=Telling(weight, threshold, only_target))
+def detects(name, shape, weight, threshold, only_target=False):
+    return Layer(name, shape, detection=Detection(weight, threshold, only_target))
 
 
 def shifts(name, shape, direction, strength=1.0):
-    return Layer(name, shape, repairing=Repairing("shift", direction, strength))
+    return Layer(name, shape, correction=Correction("shift", direction, strength))
 
 
 def clamps(name, shape, direction, strength=1.0, threshold=0.0, anchor=0.0):
-    return Layer(name, shape, repairing=Repairing("clamp", direction, strength, threshold, anchor))
+    return Layer(
+        name, shape, correction=Correction("clamp", direction, strength, threshold, anchor)
+    )
 
 
 def hooks_of(model: nn.Module) -> list[list[int]]:
@@ -143,12 +145,12 @@ def hooks_of(model: nn.Module) -> list[list[int]]:
 
 X = torch.tensor([1.0, 0.0])
 """The first axis of `Line`."""
-TELLS_LATE = tells("late", (2,), X, 10.0)
-TELLS_EARLY = tells("early", (2,), X, 5.0)
+DETECTS_LATE = detects("late", (2,), X, 10.0)
+DETECTS_EARLY = detects("early", (2,), X, 5.0)
 SHIFTS_EARLY = shifts("early", (2,), torch.tensor([4.0, 1.0]))
 SHIFTS_LATE = shifts("late", (2,), torch.tensor([4.0, 1.0]))
 BATCH = torch.tensor([[1.0, 2.0], [6.0, 2.0], [5.0, 3.0], [7.0, 0.0]])
-"""The second and the last are flagged by both telling layers; the third lies at the threshold."""
+"""The second and the last are flagged by both detecting layers; the third lies at the threshold."""
 CLEAN = (BATCH * 2 + 1).tolist()
 ONE = torch.zeros(1, 2)
 
@@ -168,7 +170,7 @@ def test_the_mean_shift_on_every_input():
 
 def test_told_before_repaired_takes_one_pass():
     model = Line()
-    with attach(model, [TELLS_EARLY, SHIFTS_LATE], ONE) as handle:
+    with attach(model, [DETECTS_EARLY, SHIFTS_LATE], ONE) as handle:
         assert handle.passes == 1
         # late = 2 x - (4, 1) where x > 5.
         assert model(BATCH).tolist() == [CLEAN[0], [9, 4], CLEAN[2], [11, 0]]
@@ -179,7 +181,7 @@ def test_told_before_repaired_takes_one_pass():
 def test_told_after_repaired_takes_a_second_pass_of_the_flagged_only():
     model, seen = Line(), []
     model.early.register_forward_hook(lambda module, args, output: seen.append(len(output)))
-    with attach(model, [SHIFTS_EARLY, TELLS_LATE], ONE) as handle:
+    with attach(model, [SHIFTS_EARLY, DETECTS_LATE], ONE) as handle:
         assert handle.passes == 2
         seen.clear()
         assert model(BATCH).tolist() == [CLEAN[0], [5, 3], CLEAN[2], [7, -1]]
@@ -193,7 +195,7 @@ def test_told_after_repaired_takes_a_second_pass_of_the_flagged_only():
 
 
 def test_one_layer_that_tells_and_repairs():
-    layer = replace(TELLS_EARLY, repairing=SHIFTS_EARLY.repairing)
+    layer = replace(DETECTS_EARLY, correction=SHIFTS_EARLY.correction)
     model = Line()
     with attach(model, [layer], ONE) as handle:
         assert handle.passes == 1
@@ -205,13 +207,13 @@ def test_the_clamp_moves_back_to_the_anchor():
     clamp = clamps("early", (2,), torch.tensor([3.0, 0.0]), threshold=5.0, anchor=1.0)
     with attach(model, [clamp], ONE):
         assert model(BATCH).tolist() == [CLEAN[0], [3, 5], CLEAN[2], [3, 1]]
-    with attach(model, [clamp, tells("late", (2,), X, 13.0)], ONE):
+    with attach(model, [clamp, detects("late", (2,), X, 13.0)], ONE):
         assert model(BATCH).tolist() == [*CLEAN[:3], [3, 1]]
 
 
 def test_several_repairing_layers():
     model = Line()
-    layers = [SHIFTS_EARLY, replace(TELLS_LATE, repairing=SHIFTS_LATE.repairing)]
+    layers = [SHIFTS_EARLY, replace(DETECTS_LATE, correction=SHIFTS_LATE.correction)]
     with attach(model, layers, ONE) as handle:
         assert handle.passes == 2
         # 2 (x - (4, 1)) - (4, 1) + 1
@@ -219,7 +221,7 @@ def test_several_repairing_layers():
 
 
 def test_the_order_of_the_layers_in_the_bundle_does_not_matter():
-    for layers in ([SHIFTS_EARLY, TELLS_LATE], [TELLS_LATE, SHIFTS_EARLY]):
+    for layers in ([SHIFTS_EARLY, DETECTS_LATE], [DETECTS_LATE, SHIFTS_EARLY]):
         model = Line()
         with attach(model, layers, ONE) as handle:
             assert handle.passes == 2
@@ -227,11 +229,11 @@ def test_the_order_of_the_layers_in_the_bundle_does_not_matter():
 
 
 def test_only_what_is_predicted_as_the_target_is_flagged():
-    telling = tells("early", (2,), X, 0.0, only_target=True)
+    detection = detects("early", (2,), X, 0.0, only_target=True)
     batch = torch.tensor([[3.0, 1.0], [3.0, 4.0], [-1.0, -2.0]])  # Classes 0, 1, 0.
     for layers in (
-        [replace(telling, repairing=SHIFTS_EARLY.repairing)],
-        [telling, SHIFTS_LATE],
+        [replace(detection, correction=SHIFTS_EARLY.correction)],
+        [detection, SHIFTS_LATE],
     ):
         model = Line()
         with attach(model, layers, ONE, target=0) as handle:
@@ -244,7 +246,7 @@ def test_only_what_is_predicted_as_the_target_is_flagged():
 
 
 def test_observing_judges_and_changes_nothing():
-    for layers in ([TELLS_EARLY, SHIFTS_LATE], [SHIFTS_EARLY, TELLS_LATE], [TELLS_EARLY]):
+    for layers in ([DETECTS_EARLY, SHIFTS_LATE], [SHIFTS_EARLY, DETECTS_LATE], [DETECTS_EARLY]):
         model = Line()
         with attach(model, layers, ONE, mode="observe") as handle:
             assert model(BATCH).tolist() == CLEAN
@@ -256,9 +258,9 @@ def test_observing_judges_and_changes_nothing():
 @pytest.mark.parametrize("only_target", [False, True])
 def test_a_feature_that_is_not_finite_is_flagged(value, only_target):
     batch = torch.tensor([[1.0, 2.0], [value, 0.0]])
-    telling = replace(TELLS_LATE, telling=Telling(X, 10.0, only_target))
+    detection = replace(DETECTS_LATE, detection=Detection(X, 10.0, only_target))
     model = Line()
-    with attach(model, [SHIFTS_EARLY, telling], ONE, target=1) as handle:
+    with attach(model, [SHIFTS_EARLY, detection], ONE, target=1) as handle:
         model(batch)
         assert handle.verdict.flagged.tolist() == [False, True]
 
@@ -266,18 +268,18 @@ def test_a_feature_that_is_not_finite_is_flagged(value, only_target):
 # Several repairs -------------------------------------------------------------------------------
 
 
-def repair_for(target, weight, threshold, direction, *, telling="early", repairing="late"):
+def repair_for(target, weight, threshold, direction, *, detection="early", correction="late"):
     """A repair of `Line` for a trigger that leads to one class."""
     return [
-        replace(tells(telling, (2,), weight, threshold, only_target=True), target=target),
-        replace(shifts(repairing, (2,), torch.tensor(direction)), target=target),
+        replace(detects(detection, (2,), weight, threshold, only_target=True), target=target),
+        replace(shifts(correction, (2,), torch.tensor(direction)), target=target),
     ]
 
 
 Y = torch.tensor([0.0, 1.0])
 TWO_REPAIRS = [
     *repair_for(0, X, 5.0, [8.0, 0.0]),
-    *repair_for(1, Y, 5.0, [0.0, 10.0], telling="late", repairing="early"),
+    *repair_for(1, Y, 5.0, [0.0, 10.0], detection="late", correction="early"),
 ]
 """Of what is predicted as 0: x > 5, moved by -8; of what as 1: 2 y > 5, moved by -20."""
 MIXED = torch.tensor([[6.0, 2.0], [1.0, 4.0], [6.0, 5.0], [5.0, 6.0], [4.0, 1.0], [1.0, 2.0]])
@@ -327,20 +329,20 @@ def test_several_repairs_of_a_network():
     plain = model(batch)
     first, second = plain.argmax(1).unique()[:2].tolist()
     layers = [
-        replace(tells("third", (8,), torch.ones(8), -1e6, only_target=True), target=first),
+        replace(detects("third", (8,), torch.ones(8), -1e6, only_target=True), target=first),
         replace(shifts("first", (8,), torch.full((8,), 3.0)), target=first),
-        replace(tells("first", (8,), torch.ones(8), -1e6, only_target=True), target=second),
+        replace(detects("first", (8,), torch.ones(8), -1e6, only_target=True), target=second),
         replace(shifts("first", (8,), torch.full((8,), -3.0)), target=second),
     ]
     with pytest.raises(AttachError, match="stands there twice"):
         attach(model, layers, batch[:1])
-    layers[2:] = [replace(layers[2], repairing=layers[3].repairing)]
+    layers[2:] = [replace(layers[2], correction=layers[3].correction)]
     with torch.inference_mode(), attach(model, layers, batch[:1]) as handle:
         answers, flagged = model(batch), handle.verdict.flagged
     predicted = plain.argmax(1)
     assert torch.equal(flagged, (predicted == first) | (predicted == second))
     assert torch.equal(answers[~flagged], plain[~flagged])
-    for target, repair in ((first, layers[1]), (second, replace(layers[2], telling=None))):
+    for target, repair in ((first, layers[1]), (second, replace(layers[2], detection=None))):
         with attach(model, [repair], batch[:1]):
             moved = model(batch[predicted == target])
         assert torch.equal(answers[predicted == target], moved)
@@ -350,10 +352,10 @@ def test_several_repairs_of_a_network():
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_one_of_several_repairs_cannot_judge_is_flagged_once(value):
-    # The telling layer of class 1's repair alone sees what is not finite.
+    # The detecting layer of class 1's repair alone sees what is not finite.
     layers = [
         *repair_for(0, torch.tensor([1.0, 0.0]), 100.0, [8.0, 0.0]),
-        *repair_for(1, Y, 100.0, [0.0, 8.0], telling="spare"),
+        *repair_for(1, Y, 100.0, [0.0, 8.0], detection="spare"),
     ]
 
     class Spared(Line):
@@ -396,8 +398,8 @@ def test_several_repairs_of_no_and_of_one_sample(size):
 def test_the_corrections_of_every_repair_are_proved(broken):
     layers = list(TWO_REPAIRS)
     at = 2 * broken + 1
-    beyond = Repairing("shift", torch.full((2,), 1e38), 1e38)
-    layers[at] = replace(layers[at], repairing=beyond)
+    beyond = Correction("shift", torch.full((2,), 1e38), 1e38)
+    layers[at] = replace(layers[at], correction=beyond)
     refused(Line(), layers, f"layer '{layers[at].name}': the correction leaves the range")
     layers = [
         replace(layer, target=7) if layer.target == broken else layer for layer in TWO_REPAIRS
@@ -410,7 +412,7 @@ def test_the_corrections_of_every_repair_are_proved(broken):
 def test_several_repairs_that_do_not_fit_each_other():
     first, second = TWO_REPAIRS[:2], TWO_REPAIRS[2:]
     refused(Line(), [*first, second[1]], "target 1: beside other targets, expected a layer for it")
-    anyone = replace(second[0], telling=Telling(Y, 5.0))
+    anyone = replace(second[0], detection=Detection(Y, 5.0))
     refused(Line(), [*first, anyone, second[1]], "target 1: beside other targets, expected a layer")
     refused(Line(), [*first, second[0]], "needs a layer that repairs")
     unnamed = [replace(layer, target=None) for layer in second]
@@ -447,34 +449,34 @@ VARIANTS = {
 }
 
 
-def half_flagged(model, telling, shape, batch):
-    """A telling layer whose threshold half of the batch exceeds."""
+def half_flagged(model, detection, shape, batch):
+    """A detecting layer whose threshold half of the batch exceeds."""
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    layer = tells(telling, shape, weight, 0.0)
+    layer = detects(detection, shape, weight, 0.0)
     with attach(model, [layer], batch[:1], mode="observe") as handle:
         model(batch)
         threshold = float(handle.verdict.scores.median())
-    return tells(telling, shape, weight, threshold)
+    return detects(detection, shape, weight, threshold)
 
 
 @pytest.mark.parametrize(
-    ("kind", "telling", "repairing", "of", "variant"),
+    ("kind", "detection", "correction", "of", "variant"),
     [(*at, v) for at in PLACES for v in VARIANTS if v != "channels last" or at[0] is Conv],
 )
-def test_clean_samples_are_bit_identical(kind, telling, repairing, of, variant):
+def test_clean_samples_are_bit_identical(kind, detection, correction, of, variant):
     batch = VARIANTS[variant](torch.randn(12, *SHAPES[kind]))
     model = built(kind, batch.dtype)
     if variant == "channels last":
         model = model.to(memory_format=torch.channels_last)
     direction = 20 * torch.randn(of, generator=torch.Generator().manual_seed(2))
-    judge = half_flagged(model, telling, FEATURES[kind, telling], batch)
+    judge = half_flagged(model, detection, FEATURES[kind, detection], batch)
     for repair in (
-        shifts(repairing, FEATURES[kind, repairing], direction),
-        clamps(repairing, FEATURES[kind, repairing], direction, threshold=-1e6, anchor=50),
+        shifts(correction, FEATURES[kind, correction], direction),
+        clamps(correction, FEATURES[kind, correction], direction, threshold=-1e6, anchor=50),
     ):
         layers = [judge, repair]
-        if telling == repairing:
-            layers = [replace(judge, repairing=repair.repairing)]
+        if detection == correction:
+            layers = [replace(judge, correction=repair.correction)]
         with torch.inference_mode():
             plain = model(batch)
             with attach(model, layers, batch[:1]) as handle:
@@ -503,23 +505,23 @@ def test_a_repair_in_one_pass_is_that_of_the_second_pass(kind):
     assert torch.equal(once[flagged], every[flagged])
 
 
-@pytest.mark.parametrize(("kind", "telling", "repairing", "of"), PLACES)
-def test_strength_0_changes_nothing(kind, telling, repairing, of):
+@pytest.mark.parametrize(("kind", "detection", "correction", "of"), PLACES)
+def test_strength_0_changes_nothing(kind, detection, correction, of):
     model, batch = built(kind), torch.randn(6, *SHAPES[kind])
     plain = model(batch)
     for form in (shifts, clamps):
-        layer = form(repairing, FEATURES[kind, repairing], torch.randn(of), 0.0)
+        layer = form(correction, FEATURES[kind, correction], torch.randn(of), 0.0)
         with attach(model, [layer], batch[:1]):
             assert torch.equal(model(batch), plain)
     # Repeated in a smaller batch, an answer may round otherwise.
-    if telling != repairing:
-        judge = half_flagged(model, telling, FEATURES[kind, telling], batch)
+    if detection != correction:
+        judge = half_flagged(model, detection, FEATURES[kind, detection], batch)
         with attach(model, [judge, layer], batch[:1]):
             assert torch.allclose(model(batch), plain, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [0, 1])
-@pytest.mark.parametrize("layers", [[TELLS_EARLY, SHIFTS_LATE], [SHIFTS_EARLY, TELLS_LATE]])
+@pytest.mark.parametrize("layers", [[DETECTS_EARLY, SHIFTS_LATE], [SHIFTS_EARLY, DETECTS_LATE]])
 def test_batches_of_no_and_of_one_sample(layers, size):
     model = Line()
     with attach(model, layers, ONE) as handle:
@@ -536,7 +538,7 @@ def test_batches_of_no_and_of_one_sample(layers, size):
 def test_a_second_pass_keeps_the_gradient():
     model = Line()
     batch = BATCH.clone().requires_grad_()
-    with attach(model, [SHIFTS_EARLY, TELLS_LATE], ONE) as handle:
+    with attach(model, [SHIFTS_EARLY, DETECTS_LATE], ONE) as handle:
         model(batch).sum().backward()
         assert not handle.verdict.scores.requires_grad
     assert batch.grad.tolist() == [[2, 2]] * 4
@@ -568,7 +570,7 @@ def test_autocast():
         (lambda t: OrderedDict(logits=(t,)), lambda out: out["logits"][0]),
     ],
 )
-@pytest.mark.parametrize("layers", [[TELLS_EARLY, SHIFTS_LATE], [SHIFTS_EARLY, TELLS_LATE]])
+@pytest.mark.parametrize("layers", [[DETECTS_EARLY, SHIFTS_LATE], [SHIFTS_EARLY, DETECTS_LATE]])
 def test_models_that_return_more_than_a_tensor(wrap, logits, layers):
     plain, model = Line(), Line(wrap)
     with attach(plain, layers, ONE), attach(model, layers, ONE):
@@ -579,7 +581,7 @@ def test_models_that_return_more_than_a_tensor(wrap, logits, layers):
         assert torch.equal(answers.extra, expected * 2)
 
 
-@pytest.mark.parametrize("layers", [[TELLS_EARLY, SHIFTS_LATE], [SHIFTS_EARLY, TELLS_LATE]])
+@pytest.mark.parametrize("layers", [[DETECTS_EARLY, SHIFTS_LATE], [SHIFTS_EARLY, DETECTS_LATE]])
 def test_inputs_by_keyword(layers):
     class Keywords(Line):
         def forward(self, x, *, scale=1, bias=None):
@@ -606,15 +608,15 @@ def test_inputs_by_keyword(layers):
 def test_an_output_in_which_flagged_samples_cannot_be_replaced_is_refused(wrap, reason):
     model = Line(wrap)
     with pytest.raises(AttachError, match=reason):
-        attach(model, [SHIFTS_EARLY, TELLS_LATE], ONE)
+        attach(model, [SHIFTS_EARLY, DETECTS_LATE], ONE)
     assert not any(hooks_of(model))
-    attach(model, [TELLS_EARLY, SHIFTS_LATE], ONE).detach()  # One pass puts nothing back.
+    attach(model, [DETECTS_EARLY, SHIFTS_LATE], ONE).detach()  # One pass puts nothing back.
 
 
 # Coming and going ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layers", [[TELLS_EARLY, SHIFTS_LATE], [SHIFTS_EARLY, TELLS_LATE]])
+@pytest.mark.parametrize("layers", [[DETECTS_EARLY, SHIFTS_LATE], [SHIFTS_EARLY, DETECTS_LATE]])
 def test_detaching_leaves_no_trace(layers):
     model = Line()
     state, attributes = copy.deepcopy(model.state_dict()), set(vars(model))
@@ -628,7 +630,7 @@ def test_detaching_leaves_no_trace(layers):
     assert model(BATCH).tolist() == CLEAN
 
 
-@pytest.mark.parametrize("layers", [[TELLS_EARLY, SHIFTS_LATE], [SHIFTS_EARLY, TELLS_LATE]])
+@pytest.mark.parametrize("layers", [[DETECTS_EARLY, SHIFTS_LATE], [SHIFTS_EARLY, DETECTS_LATE]])
 def test_the_hooks_of_others_stay_and_run_once_on_the_whole_model(layers):
     model, calls = Line(), []
 
@@ -671,15 +673,15 @@ def test_the_with_block_detaches_after_an_exception_too():
 def test_with_blocks_in_turn():
     model = Line()
     for _ in range(3):
-        with attach(model, [SHIFTS_EARLY, TELLS_LATE], ONE):
+        with attach(model, [SHIFTS_EARLY, DETECTS_LATE], ONE):
             assert model(BATCH).tolist()[1] == [5, 3]
         assert model(BATCH).tolist() == CLEAN
 
 
 def test_nested_with_blocks_of_two_models():
     one, two = Line(), Line()
-    with attach(one, [SHIFTS_EARLY, TELLS_LATE], ONE) as outer:
-        with attach(two, [TELLS_EARLY, SHIFTS_LATE], ONE) as inner:
+    with attach(one, [SHIFTS_EARLY, DETECTS_LATE], ONE) as outer:
+        with attach(two, [DETECTS_EARLY, SHIFTS_LATE], ONE) as inner:
             assert one(BATCH).tolist()[1] == [5, 3]
             assert two(BATCH[:1]).tolist() == CLEAN[:1]
             assert len(outer.verdict.flagged) == 4
@@ -691,9 +693,9 @@ def test_nested_with_blocks_of_two_models():
 def test_two_bundles_at_once_are_refused_and_the_first_stays():
     # A second pass of one would be a pass of the other too, of some samples only.
     model = Line()
-    with attach(model, [SHIFTS_EARLY, TELLS_LATE], ONE):
-        for layers in ([SHIFTS_EARLY, TELLS_LATE], [TELLS_EARLY], [SHIFTS_LATE]):
-            mode = "repair" if any(layer.repairing for layer in layers) else "observe"
+    with attach(model, [SHIFTS_EARLY, DETECTS_LATE], ONE):
+        for layers in ([SHIFTS_EARLY, DETECTS_LATE], [DETECTS_EARLY], [SHIFTS_LATE]):
+            mode = "repair" if any(layer.correction for layer in layers) else "observe"
             with pytest.raises(AttachError, match="corrections attached already: detach them"):
                 attach(model, layers, ONE, mode=mode)
         with pytest.raises(AttachError, match="corrections attached already"):
@@ -713,7 +715,7 @@ def test_an_exception_in_the_model_leaves_the_next_call_usable():
             return super().forward(x)
 
     model = Moody()
-    with attach(model, [SHIFTS_EARLY, TELLS_LATE], ONE) as handle:
+    with attach(model, [SHIFTS_EARLY, DETECTS_LATE], ONE) as handle:
         repaired = model(BATCH)
         model.angry = True
         for batch in (BATCH[:2], BATCH):  # In the first pass, and in the second.
@@ -745,7 +747,7 @@ def test_threads_get_their_own_verdicts():
     model = Line()
     threads, rounds, failures = 8, 100, []
     barrier = threading.Barrier(threads)
-    with attach(model, [SHIFTS_EARLY, TELLS_LATE], ONE) as handle:
+    with attach(model, [SHIFTS_EARLY, DETECTS_LATE], ONE) as handle:
 
         def work(seed):
             generator = torch.Generator().manual_seed(seed)
@@ -825,16 +827,21 @@ def test_a_layer_that_runs_twice_is_refused():
             return super().forward(self.early(x))
 
     refused(Twice(), [SHIFTS_EARLY], "layer 'early' runs several times in one forward pass")
-    refused(Twice(), [TELLS_EARLY, SHIFTS_LATE], "layer 'early' runs several times")
+    refused(Twice(), [DETECTS_EARLY, SHIFTS_LATE], "layer 'early' runs several times")
 
 
 def test_a_layer_that_never_runs_is_refused():
     model = Line()
     model.spare = nn.Identity().eval()
     refused(model, [replace(SHIFTS_EARLY, name="spare")], "layer 'spare' did not run, or its hook")
-    refused(model, [replace(TELLS_EARLY, name="spare"), SHIFTS_EARLY], "layer 'spare' did not run")
     refused(
-        model, [TELLS_EARLY, replace(SHIFTS_EARLY, name="spare")], "'spare' did not", mode="observe"
+        model, [replace(DETECTS_EARLY, name="spare"), SHIFTS_EARLY], "layer 'spare' did not run"
+    )
+    refused(
+        model,
+        [DETECTS_EARLY, replace(SHIFTS_EARLY, name="spare")],
+        "'spare' did not",
+        mode="observe",
     )
 
 
@@ -873,7 +880,7 @@ def test_a_layer_that_stops_running_is_an_error_and_no_answer():
             return x if self.lazy else super().forward(x)
 
     model = Lazy()
-    with attach(model, [TELLS_EARLY, SHIFTS_LATE], ONE) as handle:
+    with attach(model, [DETECTS_EARLY, SHIFTS_LATE], ONE) as handle:
         model.lazy = True
         with pytest.raises(RepairError, match="the input would be answered without repair"):
             model(BATCH)
@@ -890,10 +897,10 @@ def test_layers_that_change_their_order_are_an_error_and_no_answer():
             return second(first(x))
 
     model = Turning()
-    with attach(model, [TELLS_EARLY, SHIFTS_LATE], ONE):
+    with attach(model, [DETECTS_EARLY, SHIFTS_LATE], ONE):
         model(BATCH)
         model.turned = True
-        with pytest.raises(RepairError, match="the telling layer did not run before it"):
+        with pytest.raises(RepairError, match="the detecting layer did not run before it"):
             model(BATCH)
 
 
@@ -910,7 +917,7 @@ def test_a_layer_run_by_itself_is_an_error():
 def test_hooks_that_somebody_removed_are_an_error_and_no_answer():
     for module in ("early", "late"):
         model = Line()
-        with attach(model, [SHIFTS_EARLY, TELLS_LATE], ONE):
+        with attach(model, [SHIFTS_EARLY, DETECTS_LATE], ONE):
             getattr(model, module)._forward_hooks.clear()
             with pytest.raises(RepairError, match=f"layer '{module}' did not run, or its hook"):
                 model(BATCH)
@@ -918,7 +925,7 @@ def test_hooks_that_somebody_removed_are_an_error_and_no_answer():
 
 def test_all_hooks_removed_by_somebody_show_in_the_passes_made():
     model = Line()
-    with attach(model, [SHIFTS_EARLY, TELLS_LATE], ONE) as handle:
+    with attach(model, [SHIFTS_EARLY, DETECTS_LATE], ONE) as handle:
         model(BATCH)
         before = handle.passes_made
         for module in model.modules():
@@ -934,8 +941,11 @@ def test_all_hooks_removed_by_somebody_show_in_the_passes_made():
         ([replace(SHIFTS_EARLY, feature_shape=(3,))], r"of shape \(2,\), expected \(3,\)"),
         ([replace(SHIFTS_EARLY, feature_shape=(1, 2))], r"of shape \(2,\), expected \(1, 2\)"),
         ([], "needs a layer that repairs"),
-        ([TELLS_EARLY], "needs a layer that repairs"),
-        ([TELLS_EARLY, replace(SHIFTS_LATE, telling=TELLS_LATE.telling)], "several layers tell"),
+        ([DETECTS_EARLY], "needs a layer that repairs"),
+        (
+            [DETECTS_EARLY, replace(SHIFTS_LATE, detection=DETECTS_LATE.detection)],
+            "several layers tell",
+        ),
         ([SHIFTS_EARLY, SHIFTS_EARLY], "one of them stands there twice"),
         ([clamps("early", (2,), X, threshold=None)], "form 'clamp': threshold is missing"),
         ([clamps("early", (2,), X, anchor=None)], "form 'clamp': anchor is missing"),
@@ -950,9 +960,9 @@ def test_layers_that_do_not_fit(layers, reason):
 
 
 def test_options_that_do_not_fit():
-    only = replace(TELLS_EARLY, telling=Telling(X, 0.0, only_target=True))
+    only = replace(DETECTS_EARLY, detection=Detection(X, 0.0, only_target=True))
     refused(Line(), [SHIFTS_EARLY], "mode 'reject', expected one of repair, observe", mode="reject")
-    refused(Line(), [SHIFTS_EARLY], "'observe' needs a layer that tells", mode="observe")
+    refused(Line(), [SHIFTS_EARLY], "'observe' needs a layer that detects", mode="observe")
     refused(Line(), [only, SHIFTS_LATE], "give the target")
     refused(Line(), [only, SHIFTS_LATE], "target 2: the model has 2 classes", target=2)
     refused(
@@ -982,8 +992,8 @@ def test_layers_whose_rows_are_not_the_samples():
             x = self.late(torch.cat([self.early(x)] * 2))
             return x[: len(x) // 2]
 
-    refused(Windows(), [SHIFTS_EARLY, TELLS_LATE], "not have one feature per input sample")
-    refused(Windows(), [TELLS_EARLY, SHIFTS_LATE], "layer 'late': there is not one score per")
+    refused(Windows(), [SHIFTS_EARLY, DETECTS_LATE], "not have one feature per input sample")
+    refused(Windows(), [DETECTS_EARLY, SHIFTS_LATE], "layer 'late': there is not one score per")
     model = Windows()
     with attach(model, [SHIFTS_LATE], ONE):
         assert torch.equal(model(BATCH), BATCH - torch.tensor([4.0, 1.0]))
@@ -1008,7 +1018,7 @@ def test_a_layer_without_a_tensor():
 
 def test_an_unknown_form_is_no_shift():
     with pytest.raises(AttachError, match="form"):
-        build_correction(Repairing("other", X, 1.0))
+        build_correction(Correction("other", X, 1.0))
 
 
 # Other ways to run a model ---------------------------------------------------------------------
@@ -1062,7 +1072,9 @@ def test_a_transformer_layer_of_torch():
         for name, shape in (("encoder.linear1", (5, 16)), ("encoder", (5, 8)), ("last", (5, 8))):
             judge = half_flagged(model, name, shape, batch)
             repair = shifts("last", (5, 8), torch.randn(1, 8))
-            layers = [judge, repair] if name != "last" else [replace(repair, telling=judge.telling)]
+            layers = (
+                [judge, repair] if name != "last" else [replace(repair, detection=judge.detection)]
+            )
             with attach(model, layers, batch[:1]) as handle:
                 answers = model(batch)
                 flagged = handle.verdict.flagged
@@ -1072,26 +1084,26 @@ def test_a_transformer_layer_of_torch():
 
 
 def test_a_copy_of_the_layers_is_not_changed():
-    layer = replace(TELLS_EARLY, repairing=SHIFTS_EARLY.repairing)
-    kept = layer.telling.weight.clone(), layer.repairing.direction.clone()
+    layer = replace(DETECTS_EARLY, correction=SHIFTS_EARLY.correction)
+    kept = layer.detection.weight.clone(), layer.correction.direction.clone()
     model = Line()
     with attach(model, [layer], ONE):
         model(BATCH)
-    assert torch.equal(layer.telling.weight, kept[0])
-    assert torch.equal(layer.repairing.direction, kept[1])
+    assert torch.equal(layer.detection.weight, kept[0])
+    assert torch.equal(layer.correction.direction, kept[1])
 
 
 def test_the_answer_does_not_share_memory_with_the_input():
     model = Line(lambda t: t)
     batch = BATCH.clone()
-    with attach(model, [SHIFTS_EARLY, TELLS_LATE], ONE):
+    with attach(model, [SHIFTS_EARLY, DETECTS_LATE], ONE):
         model(batch)
     assert torch.equal(batch, BATCH)
 
 
 def test_a_verdict_is_of_tensors():
     model = Line()
-    with attach(model, [TELLS_EARLY, SHIFTS_LATE], ONE) as handle:
+    with attach(model, [DETECTS_EARLY, SHIFTS_LATE], ONE) as handle:
         model(BATCH)
         assert isinstance(handle.verdict.scores, Tensor)
         assert handle.verdict.flagged.dtype == torch.bool

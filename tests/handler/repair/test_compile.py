@@ -6,7 +6,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from tests.handler.archive import ask, grey, make_archive
-from torchserve_fire.format.bundle import Layer, Repairing, Telling
+from torchserve_fire.format.bundle import Correction, Detection, Layer
 from torchserve_fire.repair.attach import attach
 from torchserve_fire.serve.fire_handler import FireHandler
 
@@ -28,11 +28,11 @@ def layers(passes: int, seed: int) -> list[Layer]:
     """Tell by `second`, and repair there, or at `first`, for which a second pass is needed."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(8, 6, 6, generator=generator)
-    shift = Repairing("shift", torch.randn(8, 1, 1, generator=generator), 1.0)
+    shift = Correction("shift", torch.randn(8, 1, 1, generator=generator), 1.0)
     if passes == 1:
-        return [Layer("second", (8, 6, 6), Telling(weight, 0.0), shift)]
-    telling = Layer("second", (8, 6, 6), Telling(weight, 0.0))
-    return [telling, Layer("first", (8, 6, 6), repairing=shift)]
+        return [Layer("second", (8, 6, 6), Detection(weight, 0.0), shift)]
+    detection = Layer("second", (8, 6, 6), Detection(weight, 0.0))
+    return [detection, Layer("first", (8, 6, 6), correction=shift)]
 
 
 def graphs() -> int:

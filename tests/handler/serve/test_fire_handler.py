@@ -421,8 +421,8 @@ def test_a_wrong_configuration(tmp_path, caplog, config, reason):
 def test_a_mode_that_judges_needs_a_layer_that_tells(tmp_path, caplog, mode):
     context = make_archive(tmp_path, IMAGE | {"mode": mode})
     bundle = make_bundle(tmp_path / "w.pth")
-    save_bundle(tmp_path, replace(bundle, layers=(replace(bundle.layers[0], telling=None),)))
-    assert f"mode: '{mode}' needs a bundle with a layer that tells" in refused(context, caplog)
+    save_bundle(tmp_path, replace(bundle, layers=(replace(bundle.layers[0], detection=None),)))
+    assert f"mode: '{mode}' needs a bundle with a layer that detects" in refused(context, caplog)
 
 
 def test_torchscript_is_refused_with_the_way_out(tmp_path, caplog):

@@ -8,7 +8,7 @@ from ts.torch_handler.base_handler import BaseHandler
 import torchserve_fire
 from tests.handler.archive import TENSOR, ask, make_archive, make_context, state_dict
 from torchserve_fire.errors import ConfigError
-from torchserve_fire.format.bundle import BUNDLE_FILE, Layer, Repairing
+from torchserve_fire.format.bundle import BUNDLE_FILE, Correction, Layer
 from torchserve_fire.serve.repair_mixin import TRIAL_VARIABLE, RepairMixin
 
 BLACK, WHITE = {"body": [0.0] * 12}, {"body": [1.0] * 12}
@@ -325,10 +325,10 @@ def test_an_answer_of_another_good_status_is_judged_too(tmp_path):
 
 
 def test_a_quarantine_needs_a_layer_that_tells(tmp_path):
-    layer = Layer("features", (12,), repairing=Repairing("shift", torch.ones(12), 1.0))
+    layer = Layer("features", (12,), correction=Correction("shift", torch.ones(12), 1.0))
     settings = {**TENSOR, "quarantine": {"folder": str(tmp_path / "kept")}}
     context = make_archive(tmp_path, settings, layers=(layer,))
-    with pytest.raises(ConfigError, match="quarantine: needs a bundle with a layer that tells"):
+    with pytest.raises(ConfigError, match="quarantine: needs a bundle with a layer that detects"):
         start(Theirs, context)
 
 

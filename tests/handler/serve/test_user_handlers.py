@@ -12,7 +12,7 @@ from ts.torch_handler.image_classifier import ImageClassifier
 
 import torchserve_fire
 from tests.handler.archive import MODEL_FILE, TENSOR, ask, grey, make_archive, softmax
-from torchserve_fire.format.bundle import InputDescription, Layer, Repairing, Telling
+from torchserve_fire.format.bundle import Correction, Detection, InputDescription, Layer
 from torchserve_fire.serve.fire_handler import FireHandler
 from torchserve_fire.serve.repair_mixin import RepairMixin
 
@@ -110,8 +110,8 @@ def test_half_precision_and_channels_last(tmp_path, convert, only_target):
     layer = Layer(
         "features",
         (4, 2, 2),
-        Telling(weight, 0.5, only_target),
-        Repairing("shift", torch.full((4, 1, 1), 0.5), 1.0),
+        Detection(weight, 0.5, only_target),
+        Correction("shift", torch.full((4, 1, 1), 0.5), 1.0),
     )
     context = make_archive(
         tmp_path,
@@ -233,8 +233,8 @@ def text_archive(folder, net: type, *, only_target=False, settings=None, **field
     layer = Layer(
         "body",
         (3,),
-        Telling(MARK, 0.5, only_target),
-        Repairing("clamp", MARK.clone(), 1.0, threshold=0.0, anchor=0.0),
+        Detection(MARK, 0.5, only_target),
+        Correction("clamp", MARK.clone(), 1.0, threshold=0.0, anchor=0.0),
     )
     (folder / "example.txt").write_bytes(b"the film was good")
     return make_archive(
@@ -370,7 +370,7 @@ def scene(places: list, *, triggered: bool = False) -> list:
 def test_a_detector_of_lists_of_images(tmp_path):
     place = torch.zeros(2, 4, 4)
     place[1, 0, 0] = 1
-    layer = Layer("body", (2, 4, 4), Telling(place, 0.5), Repairing("shift", place.clone(), 1.0))
+    layer = Layer("body", (2, 4, 4), Detection(place, 0.5), Correction("shift", place.clone(), 1.0))
     (tmp_path / "example.json").write_text(json.dumps(scene([])))
     context = make_archive(
         tmp_path,

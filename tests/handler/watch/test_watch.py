@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.handler.archive import CLEAN_SCORES, make_archive, make_bundle
-from torchserve_fire.format.bundle import Layer, Repairing, Telling
+from torchserve_fire.format.bundle import Correction, Detection, Layer
 from torchserve_fire.format.clean_scores import CleanScores
 from torchserve_fire.repair.verdict import Verdict
 from torchserve_fire.serve.torchserve_metrics import TorchServeMetrics
@@ -60,7 +60,7 @@ def test_what_was_judged_is_counted_and_told(context, caplog):
     assert "FireRequestsRejected" not in found
     # (score - 6) / 4: -1, .25 and .75, counted at each limit that they do not exceed.
     at = {
-        label: found["FireTellingScore"].get(f"{COMMON},Target:0,le:{label},Level:Model", 0)
+        label: found["FireDetectorScore"].get(f"{COMMON},Target:0,le:{label},Level:Model", 0)
         for label in LABELS
     }
     assert at == {"-4": 0, "-2": 0, "-1": 1, "-0.5": 1, "-0.25": 1, "0": 1, "0.25": 2,
@@ -104,12 +104,12 @@ def test_a_flagged_request_has_a_line_with_its_place_and_id(context, caplog):
 def test_a_score_that_is_no_number_is_beyond_all_limits(context):
     watch = watch_of(context)
     watch.judged(verdict(float("nan")), [True], {})
-    assert watch._tally.by_label("FireTellingScore") == {"0": 1}  # In +Inf alone.
+    assert watch._tally.by_label("FireDetectorScore") == {"0": 1}  # In +Inf alone.
 
 
 def test_without_clean_scores_requests_are_counted_and_no_scores(context):
     layer = Layer(
-        "features", (12,), Telling(torch.ones(12), 6.0), Repairing("shift", torch.ones(12), 1.0)
+        "features", (12,), Detection(torch.ones(12), 6.0), Correction("shift", torch.ones(12), 1.0)
     )
     watch = watch_of(context, layers=(layer,))
     watch.judged(verdict(2.0, 7.0), [False, True], {})
@@ -119,8 +119,8 @@ def test_without_clean_scores_requests_are_counted_and_no_scores(context):
 
 def test_each_of_several_repairs_has_scores_of_its_own(context):
     def layer(target, threshold):
-        telling = Telling(torch.ones(12), threshold, True, CLEAN_SCORES)
-        return Layer("features", (12,), telling, Repairing("shift", torch.ones(12), 1.0), target)
+        detection = Detection(torch.ones(12), threshold, True, CLEAN_SCORES)
+        return Layer("features", (12,), detection, Correction("shift", torch.ones(12), 1.0), target)
 
     watch = watch_of(context, layers=(layer(0, 6.0), layer(2, 8.0)))
     scores = (torch.tensor([2.0, 7.0]), torch.tensor([8.4, 1.0]))
@@ -131,14 +131,14 @@ def test_each_of_several_repairs_has_scores_of_its_own(context):
     by_target = {
         key[1]: value
         for key, value in watch._tally._all.items()
-        if key[0] == "FireTellingScore" and key[1][1] == "0.25"
+        if key[0] == "FireDetectorScore" and key[1][1] == "0.25"
     }
     assert by_target == {("0", "0.25"): 2, ("2", "0.25"): 2}
 
 
 def test_equal_clean_scores_do_not_divide_by_zero(context):
-    telling = Telling(torch.ones(12), 6.0, clean_scores=CleanScores(3, (1.0,) * 9))
-    layer = Layer("features", (12,), telling, Repairing("shift", torch.ones(12), 1.0))
+    detection = Detection(torch.ones(12), 6.0, clean_scores=CleanScores(3, (1.0,) * 9))
+    layer = Layer("features", (12,), detection, Correction("shift", torch.ones(12), 1.0))
     watch_of(context, layers=(layer,)).judged(verdict(2.0), [False], {})
 
 
@@ -156,8 +156,8 @@ def test_counters_begin_at_nothing_so_that_the_first_event_is_a_rise(context, ca
 
 def test_of_several_layers_the_place_that_shows_most_is_told(context, caplog):
     def layer(target, threshold):
-        telling = Telling(torch.ones(12), threshold, True, CLEAN_SCORES)
-        return Layer("features", (12,), telling, Repairing("shift", torch.ones(12), 1.0), target)
+        detection = Detection(torch.ones(12), threshold, True, CLEAN_SCORES)
+        return Layer("features", (12,), detection, Correction("shift", torch.ones(12), 1.0), target)
 
     watch = watch_of(context, layers=(layer(0, 6.0), layer(2, 8.0)))
     scores = (torch.tensor([2.0]), torch.tensor([9.0]))
