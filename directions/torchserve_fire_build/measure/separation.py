@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 MIN_AUC = 0.75
@@ -21,11 +22,15 @@ def area_under_curve(clean: Tensor, triggered: Tensor) -> float | None:
         triggered: scores of triggered samples, (M,).
 
     Returns:
-        From 0 to 1; None without samples of both kinds. Equal scores tell nothing and do not count.
+        From 0 to 1, an equal pair counting half; None without samples of both kinds.
     """
     if len(clean) == 0 or len(triggered) == 0:
         return None
-    return float((triggered[:, None] > clean[None]).float().mean())
+    # Here, not above: scikit-learn takes a second to load, which most commands can spare.
+    from sklearn.metrics import roc_auc_score
+
+    truth = [0] * len(clean) + [1] * len(triggered)
+    return float(roc_auc_score(truth, torch.cat([clean, triggered]).double().numpy()))
 
 
 def separates(clean: Tensor, triggered: Tensor) -> bool:
