@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 MIN_AUC = 0.75
@@ -26,11 +25,9 @@ def area_under_curve(clean: Tensor, triggered: Tensor) -> float | None:
     """
     if len(clean) == 0 or len(triggered) == 0:
         return None
-    # Here, not above: scikit-learn takes a second to load, which most commands can spare.
-    from sklearn.metrics import roc_auc_score
-
-    truth = [0] * len(clean) + [1] * len(triggered)
-    return float(roc_auc_score(truth, torch.cat([clean, triggered]).double().numpy()))
+    # By hand: scikit-learn's roc_auc_score takes a second to load, and refuses NaN.
+    higher = (triggered[:, None] > clean[None]).float()
+    return float((higher + 0.5 * (triggered[:, None] == clean[None])).mean())
 
 
 def separates(clean: Tensor, triggered: Tensor) -> bool:
