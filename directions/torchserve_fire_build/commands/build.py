@@ -109,19 +109,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from torchserve_fire.format.bundle_file import save_bundle
     from torchserve_fire.format.digest import file_sha256
+    from torchserve_fire.format.write_file import check_writable
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
     from ..building.from_clean import build_reconstructed
     from ..building.from_samples import BuildOptions, build_bundle
     from ..building.join_bundles import renew_repairs
-    from ..building.save_bundle import save_bundle
     from ..choose.build_record import BuildRecord
     from ..common.budget import Budget
     from ..common.environment import check_environment
     from ..common.errors import CalibrationError
-    from ..common.write_file import check_writable
     from ..report.build_report import check_report_folder, write_reports
     from ..signing.bundle_signature import signature_path
     from .arguments.build_sources import check_source, gather

@@ -34,11 +34,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from torchserve_fire.format.write_file import check_writable, write_file
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
     from ..common.environment import check_environment
-    from ..common.write_file import check_writable, write_file
     from ..measure.evaluate import evaluate_bundle
     from ..samples.samples import open_samples
     from .arguments.checks import load_fitting_bundle

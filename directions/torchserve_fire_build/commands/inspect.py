@@ -112,13 +112,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _inspect(args: argparse.Namespace) -> int:
     """Run the command; what it raises may be anything."""
+    from torchserve_fire.format.write_file import check_writable, write_file
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
     from ..common.budget import Budget
     from ..common.environment import check_environment
     from ..common.errors import CalibrationError
-    from ..common.write_file import check_writable, write_file
     from ..inspection.anomaly_picture import check_picture_folder, write_pictures
     from ..inspection.inspect_model import inspect_model
     from ..inspection.meta_classifier import DEFAULT_QUERIES

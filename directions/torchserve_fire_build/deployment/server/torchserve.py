@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import requests
 
 from torchserve_fire.errors import FireError
+from torchserve_fire.format.write_file import check_writable
 
-from ...common.write_file import check_writable
 from ...signing.signing_key import KEY_VARIABLE
 from ..client.management import Management, open_session
 from ..client.trust import fingerprint_of
