@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire.repair.weights_digest import state_digest
+from torchserve_fire.model.state_digest import state_digest
+from torchserve_fire.repair.layers import eager_model
 
 from ..choose.build_record import BuildRecord
 from ..choose.choice import Choice
@@ -78,7 +79,7 @@ class Trigger:
 
 
 def build_bundle(
-    model: nn.Module,
+    model: nn.Module | LoadedModel,
     clean: Samples,
     triggered: Samples,
     *,
@@ -86,6 +87,7 @@ def build_bundle(
     layers: Sequence[str] | None = None,
     form: str = "gated",
     seed: int = 0,
+    names_file: Path | None = None,
 ) -> BuildResult:
     """Build a direction bundle from clean and triggered samples (FIRE, arXiv 2602.10780).
 
@@ -98,6 +100,7 @@ def build_bundle(
         form: "gated" repairs what it detects; "shift" moves every input, as plain FIRE does;
             "clamp" clips every input to the clean range of a projection.
         seed: of the random numbers.
+        names_file: TorchServe's `index_to_name.json`, where the folders are called by its names.
 
     Returns:
         The bundle, with what it was chosen from. It is not saved yet.
@@ -107,9 +110,17 @@ def build_bundle(
         CalibrationError: they do not show a trigger, or no layer repairs it.
         AttachError: a layer that was named does not exist.
     """
-    loaded = LoadedModel(model, type(model).__name__, None)
     options = BuildOptions(layers, target, form, seed)
-    return build_from_evidence(loaded, gather_evidence(clean, triggered), options)
+    evidence = gather_evidence(clean, triggered)
+    return build_from_evidence(as_loaded(model), evidence, options, names_file)
+
+
+def as_loaded(model: nn.Module | LoadedModel) -> LoadedModel:
+    """Return a model with the name of its class; the file of its weights may not be known."""
+    if isinstance(model, LoadedModel):
+        return model
+    eager = eager_model(model)
+    return LoadedModel(model, type(eager).__name__, None)
 
 
 def build_from_evidence(
@@ -260,9 +271,7 @@ def _log_labels(observation: Observation) -> None:
         names = zip(("clean", "triggered"), labels, strict=True)
         lack = " and ".join(name for name, own in names if own is None)
         unknown = f"of the {lack} samples none are known"
-    logger.info(
-        "labels: %s; accuracy is agreement with the model's own predictions", unknown
-    )
+    logger.info("labels: %s; accuracy is agreement with the model's own predictions", unknown)
 
 
 def _describe_target(finding: TargetFinding) -> str:

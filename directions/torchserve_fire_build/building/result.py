@@ -9,6 +9,8 @@ from torchserve_fire.format.bundle import Bundle
 
 from ..choose.build_record import BuildRecord
 from ..measure.figures import Figures
+from ..pool.split import Split
+from ..samples.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,17 @@ class BuildResult:
 
     Attributes:
         bundle: the direction bundle; `save_bundle` writes it.
-        records: what each repair was chosen from, one for each trigger.
-        figures: of the held-out calibration samples, one for each trigger.
+        records: what each repair was chosen from, one for each trigger that was built for.
+        figures: of the held-out calibration samples, one for each of these.
+        split: which samples look triggered, where they had to be found in a pool or a quarantine.
+        split_samples: the samples that were split.
     """
 
     bundle: Bundle
     records: Sequence[BuildRecord]
     figures: Sequence[Figures]
+    split: Split | None = None
+    split_samples: Samples | None = None
 
     def __repr__(self) -> str:
         lines = [repr(self.bundle), "on held-out calibration samples:"]

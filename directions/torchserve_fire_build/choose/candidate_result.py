@@ -32,7 +32,7 @@ class CandidateResult:
     predictions: Both[Tensor]
 
     def where(self, flagged: Both[Tensor], otherwise: CandidateResult) -> CandidateResult:
-        """Return this result of the flagged samples, (N,) and (M,) bool, and another of the rest."""
+        """Return this result of flagged samples, (N,) and (M,) bool, and another of the rest."""
 
         def merge(ours: Both[Tensor], others: Both[Tensor]) -> Both[Tensor]:
             return Both(

@@ -19,12 +19,12 @@ from ..estimate.layer_statistics import Statistics
 from ..estimate.registry import REPAIRS, SHIFTS, TRANSPORTS
 from ..measure.target import TargetFinding
 from .build_record import BuildRecord
+from .candidate_result import unwanted_classes
 from .choice import Candidate, Choice, repairing_layers_of_folds
 from .consensus import agreed_probabilities
 from .detector_scores import score_detectors
 from .held_out import HeldOut
 from .judge import Judge, Trial
-from .candidate_result import unwanted_classes
 from .trials import run_trials
 
 FIRST_REPAIRS = ("mean_difference", "local_3", "transport")

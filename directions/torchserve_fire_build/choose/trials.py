@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Layer
-from torchserve_fire.repair.attach import attach_layers, build_correction
+from torchserve_fire.repair.attach import attach as attach_layers
+from torchserve_fire.repair.corrections import build_correction
 from torchserve_fire.repair.layers import device_of
 
 from ..common.errors import CalibrationError

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..common.environment import check_environment
     from ..measure.evaluate import evaluate_bundle
-    from ..samples.samples import open_samples
+    from ..samples.open_samples import open_samples
     from .arguments.checks import load_fitting_bundle
 
     check_environment()

@@ -122,12 +122,13 @@ def _inspect(args: argparse.Namespace) -> int:
     from ..inspection.anomaly_picture import check_picture_folder, write_pictures
     from ..inspection.inspect_model import inspect_model
     from ..inspection.meta_classifier import DEFAULT_QUERIES
-    from ..inspection.methods import DEFAULT, Settings
+    from ..inspection.methods import DEFAULT, InspectionSettings
     from ..reconstruct.methods import OTHERWISE
     from ..samples.class_index import ClassIndex, why_unknown
-    from ..samples.empty import EmptySamples
+    from ..samples.open_samples import open_samples
     from ..samples.predict import logits_of
-    from ..samples.samples import Samples, open_samples
+    from ..samples.samples import Samples
+    from ..samples.tensor_samples import empty_samples
 
     check_environment()
     names = list(dict.fromkeys(args.method or DEFAULT))
@@ -154,11 +155,11 @@ def _inspect(args: argparse.Namespace) -> int:
         )
     model = load_model(args.model_file, args.serialized_file, config.model_class).model
     clean: Samples = (
-        EmptySamples(config.describe_input())
+        empty_samples(config.describe_input())
         if args.clean is None
         else open_samples(args.clean, config)
     )
-    description = clean.describe_input(config)
+    description = clean.description
     classes = logits_of(model, description.example()).shape[1]
     index = ClassIndex.find([clean], classes, names_file(args))
     if index is None:
@@ -172,7 +173,7 @@ def _inspect(args: argparse.Namespace) -> int:
         classes,
         names,
         otherwise=otherwise,
-        settings=Settings(
+        settings=InspectionSettings(
             description=description,
             labels=None if index is None else index.labels(clean),
             shadows=args.shadows,
@@ -213,13 +214,15 @@ def _check(args: argparse.Namespace, names: list[str]) -> None:
     """
     from ..common.errors import CalibrationError
     from ..inspection import meta_classifier, neuron_inspect
-    from ..inspection.methods import METHODS
+    from ..inspection.methods import INSPECTION_METHODS
     from .arguments.checks import check_seed
 
     for name in names:
-        if name not in METHODS:
-            raise CalibrationError(f"--method {name}: expected one of {', '.join(METHODS)}")
-        if args.clean is None and METHODS[name].needs_images:
+        if name not in INSPECTION_METHODS:
+            raise CalibrationError(
+                f"--method {name}: expected one of {', '.join(INSPECTION_METHODS)}"
+            )
+        if args.clean is None and INSPECTION_METHODS[name].needs_images:
             raise CalibrationError(
                 f"--clean: expected clean samples, which {name} needs; --method deepinspect does "
                 "without, for models of images"

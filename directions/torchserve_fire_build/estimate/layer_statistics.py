@@ -12,8 +12,8 @@ from torchserve_fire.repair.layers import device_of
 
 from ..common.hooks import record_features
 from ..common.progress import Progress
-from ..samples.evidence import Evidence
 from ..samples.both import Both
+from ..samples.evidence import Evidence
 from ..samples.folds import FOLDS
 from ..samples.samples import iterate
 from .channels import channel_means, channels_of_places

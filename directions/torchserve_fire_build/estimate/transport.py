@@ -2,8 +2,8 @@
 
 The mean shift takes the same back from every sample, though what a trigger did depends on what was
 there. With pairs, ridge regression predicts the shift of a place from its triggered channels.
-Without pairs, the map between two normal distributions that moves least (the Monge map; Peyre and Cuturi,
-"Computational Optimal Transport", remark 2.31) takes the triggered ones to the clean ones.
+Without pairs, the map between two normal distributions that moves least (the Monge map; Peyre and
+Cuturi, "Computational Optimal Transport", remark 2.31) takes the triggered ones to the clean ones.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from .channels import channel_means, channels_of_places, halved, spread_over
 from .layer_statistics import MAX_PLACES, LayerStatistics
 
 
-def affine_transport(
-    statistics: LayerStatistics, *, ridge: float, by_place: bool
-) -> Affine | None:
+def affine_transport(statistics: LayerStatistics, *, ridge: float, by_place: bool) -> Affine | None:
     """Return the repair that takes back the expected shift of each place's channels.
 
     Args:

@@ -132,7 +132,7 @@ def _refuse_swapped(observation: Observation) -> None:
     if accuracy[0] is None or accuracy[1] is None or accuracy[0] >= accuracy[1] - SWAPPED:
         return
     raise SamplesError(
-        f"{observation.evidence.clean.source}: the model is right on {accuracy[0]:.0%} of the clean "
-        f"samples and on {accuracy[1]:.0%} of the triggered ones: are --clean and --triggered "
-        "swapped?"
+        f"{observation.evidence.clean.source}: the model is right on {accuracy[0]:.0%} of the "
+        f"clean samples and on {accuracy[1]:.0%} of the triggered ones: are --clean and "
+        "--triggered swapped?"
     )

@@ -16,7 +16,7 @@ from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.commands.sanitize import OPTIONS
 from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
-from torchserve_fire_build.sanitize.methods import METHODS
+from torchserve_fire_build.sanitize.methods import SANITIZE_METHODS
 
 LABELS = [0, 1, 2, 3] * 10
 
@@ -71,7 +71,7 @@ def refused(capsys, *arguments):
 
 
 def test_the_command_knows_the_methods():
-    assert list(OPTIONS) == list(METHODS)
+    assert list(OPTIONS) == list(SANITIZE_METHODS)
 
 
 def test_pruned_weights_and_the_table(tmp_path, capsys, tiny, command):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 SPLIT_BY = "activation-clustering"
-"""A name in `pool.methods.METHODS`, where nobody gives another."""
+"""A name in `pool.methods.POOL_METHODS`, where nobody gives another."""
 
 
 class Gathered(NamedTuple):
@@ -89,7 +89,7 @@ def gather(
         SamplesError: the samples cannot be used.
     """
     from ...samples.evidence import gather_evidence
-    from ...samples.samples import open_samples
+    from ...samples.open_samples import open_samples
 
     if args.pool is not None:
         clean = None if args.clean is None else open_samples(args.clean, config)
@@ -108,7 +108,7 @@ def open_clean(args: argparse.Namespace, config: HandlerConfig) -> Samples:
         SamplesError: they cannot be used.
     """
     from ...common.errors import CalibrationError
-    from ...samples.samples import open_samples
+    from ...samples.open_samples import open_samples
 
     if args.clean is None:
         raise CalibrationError("--clean: expected clean samples beside --triggered")
@@ -127,14 +127,14 @@ def _from_pool(
     from ...measure.target import check_target
     from ...pool.activation_clustering import COMPONENTS
     from ...pool.split import split_pool
-    from ...pool.unlabelled import UnlabelledSamples
     from ...report.pool_report import write_split_report
     from ...samples.evidence import gather_evidence
+    from ...samples.open_samples import open_samples
     from ...samples.predict import logits_of
-    from ...samples.samples import open_samples
+    from ...samples.subset import unlabelled
 
     pool = open_samples(args.pool, config)
-    description = pool.describe_input(config)
+    description = pool.description
     example = description.example()
     if options.target is not None:
         check_target(options.target, logits_of(loaded.model, example).shape[1])
@@ -152,8 +152,8 @@ def _from_pool(
     flagged, others = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
     return Gathered(
         gather_evidence(
-            UnlabelledSamples(pool, others) if clean is None else clean,
-            UnlabelledSamples(pool, flagged),
+            unlabelled(pool, others) if clean is None else clean,
+            unlabelled(pool, flagged),
         ),
         replace(options, all_to_all=split.all_to_all),
         write_report=lambda folder: write_split_report(split, pool, description, folder),
@@ -172,17 +172,17 @@ def _from_quarantine(
     from ...measure.figures import class_list
     from ...pool.activation_clustering import COMPONENTS
     from ...pool.quarantine import clean_quarantine
-    from ...pool.unlabelled import UnlabelledSamples
     from ...report.pool_report import write_split_report
     from ...samples.evidence import gather_evidence
-    from ...samples.samples import open_samples
+    from ...samples.open_samples import open_samples
+    from ...samples.subset import unlabelled
 
     first = _bundle_to_refine(args, loaded, config)
     if options.target not in (None, *first.targets):
         raise CalibrationError(
             f"--target {options.target}: {args.refine} is for {class_list(first.targets)}"
         )
-    description = clean.describe_input(config)
+    description = clean.description
     cleaned = clean_quarantine(
         loaded.model,
         open_samples(args.triggered, config),
@@ -198,7 +198,7 @@ def _from_quarantine(
         print(line)
     targets = cleaned.split.targets
     return Gathered(
-        gather_evidence(clean, UnlabelledSamples(cleaned.samples, cleaned.kept)),
+        gather_evidence(clean, unlabelled(cleaned.samples, cleaned.kept)),
         replace(options, target=targets[0])
         if len(targets) == 1
         else replace(options, several=targets),

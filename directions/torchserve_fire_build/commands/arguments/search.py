@@ -78,21 +78,21 @@ def read_search_settings(args: argparse.Namespace, methods: Sequence[str]) -> Se
     """
     from ...common.errors import ArgumentError
     from ...reconstruct import input_box
-    from ...reconstruct.methods import LEVELS, METHODS, SHARE
+    from ...reconstruct.methods import LEVELS, SEARCH_METHODS, SHARE
     from ...reconstruct.settings import SearchSettings
     from .checks import check_positive
 
-    searches = [name for name in methods if name in METHODS]
+    searches = [name for name in methods if name in SEARCH_METHODS]
     bounded = {
-        unit: [name for name, method in METHODS.items() if method.unit == unit]
+        unit: [name for name, method in SEARCH_METHODS.items() if method.unit == unit]
         for unit in (LEVELS, SHARE)
     }
     for flag, value, most, takers in (
         ("--bound", args.bound, input_box.LEVELS, bounded[LEVELS]),
         ("--patch-share", args.patch_share, 1, bounded[SHARE]),
-        ("--screening-steps", args.screening_steps, None, METHODS),
-        ("--steps", args.steps, None, METHODS),
-        ("--anomaly-index", args.anomaly_index, None, METHODS),
+        ("--screening-steps", args.screening_steps, None, SEARCH_METHODS),
+        ("--steps", args.steps, None, SEARCH_METHODS),
+        ("--anomaly-index", args.anomaly_index, None, SEARCH_METHODS),
     ):
         if value is None:
             continue

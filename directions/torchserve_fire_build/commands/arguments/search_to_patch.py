@@ -68,7 +68,7 @@ def search_to_patch(
         found = find_triggers(
             loaded.model,
             clean.samples,
-            clean.samples.describe_input(config),
+            clean.samples.description,
             methods=sought.methods,
             otherwise=sought.otherwise,
             target=None if args.target is None else read_target(args.target),
