@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     from ..building.save_bundle import save_bundle
     from ..choose.build_record import BuildRecord
     from ..common.budget import Budget
-    from ..common.environment import check_environment
+    from ..common.environment import check_environment, require_extra
     from ..common.errors import CalibrationError
     from ..common.write_file import check_writable
     from ..report.build_report import check_report_folder, write_reports
@@ -143,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
         raise CalibrationError(f"--output {args.output}: expected a name ending in .safetensors")
     check_writable(args.output)
     if args.report is not None:
+        require_extra("report")
         check_report_folder(args.report)
     config = load_config(args.config_file)
     if args.reconstruct is not None:

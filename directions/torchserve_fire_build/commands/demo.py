@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--keep", action="store_true", help="leave the server up until Ctrl-C, to try it by hand"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, extras=("torchserve", "report"))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -116,7 +116,7 @@ def _inspect(args: argparse.Namespace) -> int:
     from torchserve_fire.model.load_model import load_model
 
     from ..common.budget import Budget
-    from ..common.environment import check_environment
+    from ..common.environment import check_environment, require_extra
     from ..common.errors import CalibrationError
     from ..common.write_file import check_writable, write_file
     from ..inspection.anomaly_picture import check_picture_folder, write_pictures
@@ -137,6 +137,7 @@ def _inspect(args: argparse.Namespace) -> int:
     if args.json is not None:
         check_writable(args.json)
     if args.pictures is not None:
+        require_extra("report")
         check_picture_folder(args.pictures, (*names, *otherwise))
     if args.cache is not None and not args.cache.is_dir():
         check_writable(args.cache)

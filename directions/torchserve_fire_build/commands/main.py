@@ -35,6 +35,7 @@ def build_parser() -> OneLineParser:
         allow_abbrev=False,
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.set_defaults(extras=())
     for command in COMMANDS:
         command.add_parser(subparsers)
     return parser
@@ -59,9 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Not before: importing `handler` imports torch, and help should not wait for that.
         from torchserve_fire.errors import FireError
 
+        from ..common.environment import require_extra
         from ..common.errors import NoTriggerError
 
         try:
+            for extra in args.extras:
+                require_extra(extra)
             status: int = args.run(args)
         except NoTriggerError as error:
             print(f"torchserve-fire {args.command}: {error}", file=sys.stderr)

@@ -45,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--force", action="store_true", help="replace an existing archive")
     add_sign_argument(parser)
     add_trusted_key_argument(parser, "a bundle that is not signed by it is refused")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, extras=("torchserve",))
 
 
 def run(args: argparse.Namespace) -> int:

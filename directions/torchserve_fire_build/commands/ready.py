@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="how long each answer may take (default: %(default)g)",
     )
     add_server_arguments(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, extras=("torchserve",))
 
 
 def run(args: argparse.Namespace) -> int:

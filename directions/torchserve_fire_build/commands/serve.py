@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--ts-config", type=Path, help="another configuration than this project's")
     add_trusted_key_argument(parser, "start only where each archive of --models is signed by it")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, extras=("torchserve",))
 
 
 def run(args: argparse.Namespace) -> int:
