@@ -32,6 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..demo.run_demo import run_demo
+    from .main import run_command
 
-    run_demo(args.output, keep=args.keep)
+    run_demo(args.output, run_command, keep=args.keep)
     return 0

@@ -5,10 +5,6 @@ from __future__ import annotations
 from torchserve_fire.errors import FireError
 
 
-class ArgumentError(FireError):
-    """A command was given a value that is out of its range."""
-
-
 class SamplesError(FireError):
     """A folder or file of calibration or evaluation samples cannot be used."""
 

@@ -43,8 +43,8 @@ def test_the_extra_is_named_in_one_line(
 @pytest.mark.parametrize(
     "command",
     [
-        ["build", "--clean", "c", "--triggered", "t", "--output", "b.safetensors", "--report", "r"],
-        ["inspect", "--clean", "c", "--pictures", "p"],
+        ["build", "--clean", ".", "--triggered", ".", "--output", "b.safetensors", "--report", "r"],
+        ["inspect", "--clean", ".", "--pictures", "p"],
     ],
     ids=lambda command: command[0],
 )

@@ -201,16 +201,14 @@ def test_what_no_method_can_tell_is_2(tmp_path, capsys, backdoored, clean, monke
 def test_images_may_be_left_out_where_no_method_needs_them(tmp_path, capsys, tiny, monkeypatch):
     seen = []
 
-    def dreaming(model, clean, classes, generator, budget):
+    def search(model, clean, classes, generator, budget):
         seen.append((len(clean), clean.load([]).shape, classes))
-        return Inspection("dreaming", told=False)
+        return Inspection("deepinspect", told=False)
 
-    entry = methods.Entry(lambda settings: dreaming, needs_images=False)
-    extended = {**methods.METHODS, "dreaming": entry}
-    monkeypatch.setattr(methods, "METHODS", extended)
-    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", extended)
+    entries = {"deepinspect": methods.Entry(lambda settings: search, needs_images=False)}
+    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", entries)
     flags = ["--model-file", tiny.model_file, "--serialized-file", tiny.serialized_file]
-    command = ["inspect", *flags, "--config-file", tiny.config(tmp_path), "--method", "dreaming"]
+    command = ["inspect", *flags, "--config-file", tiny.config(tmp_path), "--method", "deepinspect"]
     assert run(capsys, *command)[0] == 0
     assert seen == [(0, (0, 3, 8, 8), 4)]
     assert "which neuron-inspect needs" in refused(capsys, *command, "neuron-inspect")
@@ -240,18 +238,18 @@ def test_without_images_no_tensors(capsys, backdoored):
     ("arguments", "reason"),
     [
         (["--method", "magic"], "--method magic: expected one of generated, additive"),
-        (["--shadows", "3"], "--shadows 3: expected at least"),
+        (["--shadows", "3"], "--shadows 3: expected a whole number, 16 or more"),
         (["--queries", "5"], "--queries: expected beside --method meta-classifier"),
-        (["--method", "meta-classifier", "--queries", "0"], "--queries 0: expected 1 or more"),
+        (["--method", "meta-classifier", "--queries", "0"], "--queries 0: expected a whole"),
         (
             ["--method", "additive", "--saliency-weights", "1", "1", "1"],
             "--saliency-weights: expected beside --method neuron-inspect",
         ),
-        (["--saliency-weights", "1", "-1", "1"], "--saliency-weights 1 -1 1: expected numbers of"),
-        (["--saliency-weights", "0", "0", "0"], "--saliency-weights 0 0 0: expected numbers of"),
-        (["--saliency-weights", "nan", "0", "0"], "--saliency-weights nan 0 0: expected numbers"),
-        (["--budget", "0"], "--budget 0: expected seconds"),
-        (["--budget", "nan"], "--budget nan: expected seconds"),
+        (["--saliency-weights", "1", "-1", "1"], "--saliency-weights -1: expected a number, 0 or"),
+        (["--saliency-weights", "0", "0", "0"], "--saliency-weights 0 0 0: expected one of them"),
+        (["--saliency-weights", "nan", "0", "0"], "--saliency-weights nan: expected a number, 0 "),
+        (["--budget", "0"], "--budget 0: expected a time above 0"),
+        (["--budget", "nan"], "--budget nan: expected a time above 0"),
         (["--seed", "-1"], "--seed -1"),
         (["--bound", "300"], "--bound 300: expected a number above 0, at most 255"),
         (["--patch-share", "0.1"], "--patch-share 0.1: expected beside a search"),

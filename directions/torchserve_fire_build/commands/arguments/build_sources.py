@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...common.names import COMPONENTS, REDUCING, SPLITS
+from ..refusal import Refusal
+
 if TYPE_CHECKING:
     from torchserve_fire.format.bundle import Bundle
     from torchserve_fire.model.config import HandlerConfig
@@ -18,16 +21,12 @@ if TYPE_CHECKING:
     from ...samples.samples import Samples
 
 
-SPLIT_BY = "activation-clustering"
-"""A name in `pool.methods.METHODS`, where nobody gives another."""
-
-
 class Gathered(NamedTuple):
     """What a bundle is built from.
 
     Attributes:
         evidence: the samples.
-        options: what was given, with what finding the samples has told of the triggers' targets.
+        options: what was given, with what finding the samples said of the triggers' targets.
         first: the bundle that is refined, whose other repairs stay as they are.
         write_report: writes into a folder how these were found, if they had to be.
     """
@@ -42,28 +41,23 @@ def check_source(args: argparse.Namespace) -> None:
     """Refuse flags of another source of evidence than the one that is given.
 
     Raises:
-        CalibrationError: naming the flag.
+        Refusal: naming the flag.
     """
-    from ...common.errors import CalibrationError
-
+    splits = args.pool is not None or args.refine is not None
+    if args.triggered is not None and args.clean is None:
+        raise Refusal("--clean: expected clean samples beside --triggered")
     if args.refine is not None and args.triggered is None:
-        raise CalibrationError("--refine: expected beside --triggered, which it cleans")
-    if args.split_by is not None and args.pool is None and args.refine is None:
-        raise CalibrationError(
+        raise Refusal("--refine: expected beside --triggered, which it cleans")
+    if args.split_by is not None and not splits:
+        raise Refusal(
             f"--split-by {args.split_by}: expected beside --pool or --refine, whose samples it "
             "splits"
         )
-    if args.components is not None:
-        from ...pool.methods import REDUCING
-
-        splits = args.pool is not None or args.refine is not None
-        if not splits or (args.split_by or SPLIT_BY) != REDUCING:
-            raise CalibrationError(
-                f"--components {args.components}: expected beside --pool or --refine, and "
-                f"--split-by {REDUCING}"
-            )
-        if args.components < 1:
-            raise CalibrationError(f"--components {args.components}: expected 1 or more")
+    if args.components is not None and not (splits and (args.split_by or SPLITS[0]) == REDUCING):
+        raise Refusal(
+            f"--components {args.components}: expected beside --pool or --refine, and "
+            f"--split-by {REDUCING}"
+        )
 
 
 def gather(
@@ -81,8 +75,7 @@ def gather(
         options: of the build, as far as they were given.
 
     Raises:
-        CalibrationError: clean samples are missing; the bundle to refine is for no target, or not
-            for the one that was named.
+        CalibrationError: the bundle to refine is for no target, or not for the one that was named.
         BundleError: it cannot be read, or was built for another model.
         ConfigError: it was built for another input.
         NoTriggerError: no trigger was found.
@@ -94,25 +87,10 @@ def gather(
     if args.pool is not None:
         clean = None if args.clean is None else open_samples(args.clean, config)
         return _from_pool(args, loaded, config, clean, options)
-    clean = open_clean(args, config)
+    clean = open_samples(args.clean, config)
     if args.refine is not None:
         return _from_quarantine(args, loaded, config, clean, options)
     return Gathered(gather_evidence(clean, open_samples(args.triggered, config)), options)
-
-
-def open_clean(args: argparse.Namespace, config: HandlerConfig) -> Samples:
-    """Return the clean samples beside triggered ones.
-
-    Raises:
-        CalibrationError: none were given.
-        SamplesError: they cannot be used.
-    """
-    from ...common.errors import CalibrationError
-    from ...samples.samples import open_samples
-
-    if args.clean is None:
-        raise CalibrationError("--clean: expected clean samples beside --triggered")
-    return open_samples(args.clean, config)
 
 
 def _from_pool(
@@ -125,7 +103,6 @@ def _from_pool(
     import torch
 
     from ...measure.target import check_target
-    from ...pool.activation_clustering import COMPONENTS
     from ...pool.split import split_pool
     from ...pool.unlabelled import UnlabelledSamples
     from ...report.pool_report import write_split_report
@@ -142,7 +119,7 @@ def _from_pool(
         loaded.model,
         pool,
         example,
-        args.split_by or SPLIT_BY,
+        args.split_by or SPLITS[0],
         components=args.components or COMPONENTS,
         layers=options.layers,
         clean=clean,
@@ -167,10 +144,8 @@ def _from_quarantine(
     clean: Samples,
     options: BuildOptions,
 ) -> Gathered:
-
     from ...common.errors import CalibrationError
     from ...measure.figures import class_list
-    from ...pool.activation_clustering import COMPONENTS
     from ...pool.quarantine import clean_quarantine
     from ...pool.unlabelled import UnlabelledSamples
     from ...report.pool_report import write_split_report
@@ -188,7 +163,7 @@ def _from_quarantine(
         open_samples(args.triggered, config),
         clean,
         description.example(),
-        args.split_by or SPLIT_BY,
+        args.split_by or SPLITS[0],
         targets=first.targets if options.target is None else (options.target,),
         components=args.components or COMPONENTS,
         layers=options.layers,
@@ -214,7 +189,7 @@ def _bundle_to_refine(
 ) -> Bundle:
     """Return the first bundle, if what it flagged leads to classes that it names."""
     from ...common.errors import CalibrationError
-    from .checks import load_fitting_bundle
+    from .fitting_bundle import load_fitting_bundle
 
     bundle = load_fitting_bundle(args.refine, config, loaded)
     if not all(repair.only_target for repair in bundle.repairs):
