@@ -1,7 +1,8 @@
 """Make or refresh the checkout's .venv, with this project installed in editable mode.
 
-Run by scripts/demo and scripts/test: `python3 scripts/venv.py [EXTRA]`. Writes nothing outside the
-checkout. A .venv that is already right costs a fraction of a second.
+Run by scripts/demo and scripts/test: `python3 scripts/venv.py [EXTRA,...]`, with extras of this
+project. It writes nothing outside the checkout. A .venv that is already right costs a fraction of a
+second.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ UNFINISHED = VENV / ".unfinished"
 
 def main() -> int:
     """Bring .venv up to date; return the exit status."""
-    extra = sys.argv[1] if len(sys.argv) > 1 else ""
+    extras = sys.argv[1] if len(sys.argv) > 1 else ""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _one_run_at_a_time():
-            return _refresh(extra)
+            return _refresh(extras)
     except KeyboardInterrupt:
         print("interrupted; the next run begins anew", file=sys.stderr)
         return 130
@@ -43,8 +44,8 @@ def main() -> int:
         return 1
 
 
-def _refresh(extra: str) -> int:
-    stamp, wanted = VENV / f".installed-{extra or 'base'}", _wanted()
+def _refresh(extras: str) -> int:
+    stamp, wanted = VENV / f".installed-{extras or 'base'}", _wanted()
     if (
         stamp.is_file()
         and stamp.read_text() == wanted
@@ -65,13 +66,13 @@ def _refresh(extra: str) -> int:
     VENV.mkdir(exist_ok=True)
     UNFINISHED.touch()
     print(
-        "installing torch, TorchServe and the rest; from nothing, 5 GB in some minutes", flush=True
+        "installing torch, TorchServe and the rest; from nothing, 6 GB in some minutes", flush=True
     )
     if new:
         print(f"making {VENV} with Python {_version()}", flush=True)
         status = _run_to_end([sys.executable, "-m", "venv", str(VENV)])
     if not new or status == 0:
-        project = f"{ROOT}[{extra}]" if extra else str(ROOT)
+        project = f"{ROOT}[{extras}]" if extras else str(ROOT)
         install = ["-m", "pip", "install", "--progress-bar", "off", "-e", project]
         status = _run_to_end([str(PYTHON), *install])
     if status == 0:

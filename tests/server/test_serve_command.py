@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -25,8 +24,6 @@ from torchserve_fire_build.deployment.server.properties import (
 
 pytestmark = pytest.mark.server
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
@@ -42,7 +39,6 @@ def serve(folder: Path, config: Path, store: Path, *more: str) -> subprocess.Pop
     return subprocess.Popen(
         command,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

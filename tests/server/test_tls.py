@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -32,8 +31,6 @@ from torchserve_fire_build.deployment.server.properties import (
 from torchserve_fire_build.deployment.server.torchserve import read_tokens
 
 pytestmark = pytest.mark.server
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,6 @@ def secured(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     process = subprocess.Popen(
         [*command, "--models", "tiny=tiny-1.0.mar"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

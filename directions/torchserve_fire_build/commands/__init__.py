@@ -1,7 +1,9 @@
 """The command `torchserve-fire`: one file per subcommand.
 
-Each file has `add_parser(subparsers)`, which calls `parser.set_defaults(run=run)`, and
-`run(args) -> exit status`. Heavy imports (torch) stand inside `run`, so that help is instant.
+Each file has `add_parser(subparsers)` and `run(args)`, which returns the exit status. The parser
+names the rest by `set_defaults`: `run`; `extras` of this project that the command needs; and
+`check`, which refuses what needs no torch to be refused. Heavy imports stand inside `run`, so that
+help and such refusals come at once.
 """
 
 from types import ModuleType

@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
-from .arguments.build_sources import SPLIT_BY
+from ..common.names import (
+    ALL_SEARCHES,
+    COMPONENTS,
+    DEEP_INSPECT,
+    FORMS,
+    OTHERWISE,
+    REDUCING,
+    SPLITS,
+)
+from .arguments.build_sources import check_source
+from .arguments.clean_to_search import check_clean_to_search
 from .arguments.model import (
     add_clean_argument,
     add_model_arguments,
     add_triggered_argument,
-    names_file,
 )
-from .arguments.reconstruct import add_reconstruct_argument
-from .arguments.search import add_search_arguments, read_search_settings
+from .arguments.reconstruct import add_reconstruct_argument, searches
+from .arguments.search import (
+    add_search_arguments,
+    check_search_arguments,
+)
+from .arguments.values import (
+    at_least,
+    bundle_to_write,
+    existing_file,
+    existing_samples,
+    seconds,
+    seed,
+    target,
+)
+from .refusal import Refusal
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "build",
         help="build a direction bundle from calibration samples",
         description="Estimate the directions along which a trigger moves a model's features, "
-        "choose on held-out samples where to tell and where to repair, and write the bundle. "
+        "choose on held-out samples where to detect and where to repair, and write the bundle. "
         "Exit status 3: no trigger was found in the --pool, in what --refine is given, or in the "
         "model by --reconstruct, and nothing was written.",
         allow_abbrev=False,
@@ -34,44 +55,45 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_triggered_argument(source, required=False)
     source.add_argument(
         "--pool",
-        type=Path,
+        type=existing_samples,
         help="samples of which nobody knows which are triggered, as logged traffic or a training "
         "set, likewise; labels are not used. The triggered ones are found first; without --clean, "
         "the others are the clean ones",
     )
     parser.add_argument(
         "--refine",
-        type=Path,
+        type=existing_file,
         metavar="BUNDLE",
         help="the --triggered samples are what this bundle of the model flagged in production, "
         "rightly or not: those that do not show its trigger are left out first",
     )
     parser.add_argument(
         "--split-by",
-        choices=("activation-clustering", "spectral-signatures", "mahalanobis"),
+        choices=SPLITS,
         help="how to find the triggered samples of a --pool, or among those that --refine is given "
-        f"(default: {SPLIT_BY})",
+        f"(default: {SPLITS[0]})",
     )
     parser.add_argument(
         "--components",
-        type=int,
+        type=at_least(1),
         metavar="N",
-        help="of activation-clustering: dimensions that the features of a class are reduced to "
-        "(default: 10)",
+        help=f"of {REDUCING}: dimensions that the features of a class are reduced to "
+        f"(default: {COMPONENTS})",
     )
     add_reconstruct_argument(
         source,
         help="search the model for its trigger, with clean samples alone, by one method or by all: "
-        "generated, additive, smooth and neural-cleanse, and sinusoidal where these find nothing. "
-        "Without --clean, deepinspect searches on images that it recovers from the model. For "
+        f"{', '.join(ALL_SEARCHES)}, and {', '.join(OTHERWISE)} where these find nothing. "
+        f"Without --clean, {DEEP_INSPECT} searches on images that it recovers from the model. For "
         "images. It takes minutes, for large models hours: see --budget",
     )
     parser.add_argument(
         "--budget",
-        type=float,
-        metavar="SECONDS",
-        help="of --reconstruct, for its searches, one after the other, those of all in the order "
-        "in which they are listed there: no more are then started, and a bundle is built from the "
+        type=seconds,
+        metavar="TIME",
+        help="of --reconstruct, in seconds, or as 90s, 2m or 1.5h: for its searches, one after "
+        "the other, those of all in the order in which they are listed there. No more are "
+        "then started, and a bundle is built from the "
         "triggers found so far. Where no method has compared all classes by then and found one "
         "that stands out, there is none: name a quicker search, as additive, or the --target, or "
         "give more (default: no limit)",
@@ -82,17 +104,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="candidate layers, comma-separated module names (default: auto)",
     )
     parser.add_argument(
-        "--target", default="auto", help="class that the trigger leads to (default: auto)"
+        "--target",
+        type=target,
+        default="auto",
+        metavar="CLASS",
+        help="index of the class that the trigger leads to (default: auto)",
     )
     parser.add_argument(
         "--form",
-        choices=("gated", "shift", "clamp"),
-        default="gated",
+        choices=FORMS,
+        default=FORMS[0],
         help="gated: judge each input and move the flagged ones (default); shift: move every "
         "input; clamp: move every input whose projection exceeds its clean range",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
-    parser.add_argument("--output", required=True, type=Path, help="the bundle, .safetensors")
+    parser.add_argument("--seed", type=seed, default=0, help="of the random numbers (default: 0)")
+    parser.add_argument(
+        "--output", required=True, type=bundle_to_write, help="the bundle, .safetensors"
+    )
     parser.add_argument(
         "--report",
         type=Path,
@@ -104,93 +132,65 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "triggered in flagged.png",
     )
     add_search_arguments(parser, to_the_end=True)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, check=check)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what does not go together or cannot be written, before torch is loaded.
+
+    Raises:
+        Refusal: naming the flag.
+        FireError: a result cannot be written, or the extra for a report is not installed.
+    """
+    from torchserve_fire.format.write_file import check_folder, check_writable
+
+    from ..common.environment import require_extra
+
+    if args.budget is not None and args.reconstruct is None:
+        raise Refusal(f"--budget {args.budget:g}: expected beside --reconstruct, which it bounds")
+    sought = searches(args.reconstruct)
+    check_search_arguments(args, (*sought.methods, *sought.otherwise))
+    check_source(args)
+    if args.reconstruct is not None:
+        check_clean_to_search(args.clean, args.reconstruct)
+    check_writable(args.output)
+    if args.report is not None:
+        require_extra("report")
+        check_folder(args.report, ())
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from torchserve_fire.format.bundle_file import save_bundle
     from torchserve_fire.format.digest import file_sha256
-    from torchserve_fire.format.write_file import check_writable
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
-    from ..building.from_clean import build_reconstructed
-    from ..building.from_samples import BuildOptions, build_bundle
-    from ..building.join_bundles import renew_repairs
-    from ..choose.build_record import BuildRecord
-    from ..common.budget import Budget
     from ..common.environment import check_environment
-    from ..common.errors import CalibrationError
     from ..report.build_report import check_report_folder, write_reports
+    from ..report.pool_report import write_split_report
     from ..signing.bundle_signature import signature_path
-    from .arguments.build_sources import check_source, gather
-    from .arguments.checks import check_seed, read_target
-    from .arguments.clean_to_search import clean_to_search, refuse_integers
-    from .arguments.reconstruct import searches
+    from .arguments.build_sources import build_from_sources
+    from .arguments.clean_to_search import refuse_integers
 
     check_environment()
-    target = read_target(args.target)
-    if args.budget is not None and not (args.reconstruct and 0 < args.budget < math.inf):
-        raise CalibrationError(
-            f"--budget {args.budget:g}: expected seconds above 0, beside --reconstruct"
-        )
-    sought = searches(args.reconstruct)
-    settings = read_search_settings(args, (*sought.methods, *sought.otherwise))
-    check_seed(args.seed)
-    check_source(args)
-    if args.output.suffix != ".safetensors":
-        raise CalibrationError(f"--output {args.output}: expected a name ending in .safetensors")
-    check_writable(args.output)
     if args.report is not None:
         check_report_folder(args.report)
     config = load_config(args.config_file)
     if args.reconstruct is not None:
         refuse_integers(config)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
-    layers = None if args.layers == "auto" else args.layers.split(",")
-    options = BuildOptions(layers=layers, target=target, form=args.form, seed=args.seed)
-    records: list[BuildRecord] = []
-    write_report = None
-    if args.reconstruct is not None:
-        budget = Budget(args.budget)
-        bundle = build_reconstructed(
-            loaded,
-            config,
-            clean_to_search(args.clean, sought, loaded, config, args.seed, budget),
-            methods=sought.methods,
-            otherwise=sought.otherwise,
-            settings=settings,
-            options=options,
-            budget=budget,
-            names_file=names_file(args),
-            tell=print,
-            examine=records.append,
-        )
-    else:
-        gathered = gather(args, loaded, config, options)
-        write_report = gathered.write_report
-        bundle = build_bundle(
-            loaded,
-            config,
-            gathered.evidence,
-            options=gathered.options,
-            names_file=names_file(args),
-            tell=print,
-            examine=records.append,
-        )
-        if gathered.first is not None:
-            bundle = renew_repairs(gathered.first, bundle)
+    built = build_from_sources(args, loaded, config)
     before = file_sha256(args.output) if args.output.exists() else None
-    saved = save_bundle(bundle, args.output)
+    saved = save_bundle(built.bundle, args.output)
     print(f"{args.output}: sha256 {saved.digest}")
     signature = signature_path(args.output)
     if signature.exists() and saved.digest != before:
         print(f"{signature}: of what was there before: sign this bundle (torchserve-fire sign)")
     # After the bundle, so that a report which fails or is interrupted takes no bundle with it.
     if args.report is not None:
-        if write_report is not None:
-            write_report(args.report)
-        for folder in write_reports(records, saved, args.report):
+        if built.split is not None and built.split_samples is not None:
+            write_split_report(built.split, built.split_samples, args.report)
+        for folder in write_reports(built.records, saved, args.report):
             print(f"report: {folder}")
     return 0

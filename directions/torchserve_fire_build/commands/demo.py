@@ -26,12 +26,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--keep", action="store_true", help="leave the server up until Ctrl-C, to try it by hand"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, extras=("torchserve", "report"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..demo.run_demo import run_demo
+    from .main import run_command
 
-    run_demo(args.output, keep=args.keep)
+    run_demo(args.output, run_command, keep=args.keep)
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from .arguments.model import (
@@ -13,6 +12,7 @@ from .arguments.model import (
     add_triggered_argument,
     names_file,
 )
+from .arguments.values import existing_file
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,38 +25,46 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     add_model_arguments(parser)
-    parser.add_argument("--bundle", required=True, type=Path, help="the direction bundle")
+    parser.add_argument("--bundle", required=True, type=existing_file, help="the direction bundle")
     add_clean_argument(parser, labelled=True)
     add_triggered_argument(parser)
     parser.add_argument("--json", type=Path, help="file to write the figures to, as JSON")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, check=check)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse figures that could not be written, before torch is loaded.
+
+    Raises:
+        OutputError: they cannot be.
+    """
+    from torchserve_fire.format.write_file import check_writable
+
+    if args.json is not None:
+        check_writable(args.json)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from torchserve_fire.format.write_file import check_writable, write_file
+    from torchserve_fire.format.write_file import write_file
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
     from ..common.environment import check_environment
     from ..measure.evaluate import evaluate_bundle
     from ..samples.open_samples import open_samples
-    from .arguments.checks import load_fitting_bundle
+    from .arguments.fitting_bundle import load_fitting_bundle
 
     check_environment()
-    if args.json is not None:
-        check_writable(args.json)
     config = load_config(args.config_file)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
     bundle = load_fitting_bundle(args.bundle, config, loaded)
     figures = evaluate_bundle(
-        loaded,
+        loaded.model,
         bundle,
-        config,
         open_samples(args.clean, config),
         open_samples(args.triggered, config),
         names_file=names_file(args),
-        warn=lambda line: print(f"torchserve-fire evaluate: warning: {line}", file=sys.stderr),
     )
     print("\n".join(figures.table()))
     if args.json is not None:

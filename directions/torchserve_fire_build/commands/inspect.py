@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..common.names import (
+    DEEP_INSPECT,
+    INSPECT_BY_DEFAULT,
+    INSPECTIONS,
+    META_CLASSIFIER,
+    MIN_SHADOWS,
+    NEURON_INSPECT,
+    OTHERWISE,
+    QUERIES,
+    SALIENCY_WEIGHTS,
+    SEARCHES,
+    SHADOWS,
+)
 from .arguments.model import add_model_arguments, names_file
-from .arguments.search import add_search_arguments, read_search_settings
+from .arguments.search import (
+    add_search_arguments,
+    check_search_arguments,
+    read_search_settings,
+)
+from .arguments.values import at_least, existing_samples, seconds, seed, zero_or_more
+from .refusal import Refusal
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,42 +42,43 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_model_arguments(parser)
     parser.add_argument(
         "--clean",
-        type=Path,
+        type=existing_samples,
         help="clean samples: a folder of images, with one subfolder per class, or flat; or a .npz "
         "or .safetensors file with inputs and labels; not needed by methods that do without images",
     )
     parser.add_argument(
         "--method",
         nargs="+",
+        choices=INSPECTIONS,
         metavar="NAME",
-        help="neural-cleanse, tabor, abs, additive, additive-linf, smooth, generated, "
-        "feature-space, sinusoidal, deepinspect: "
-        "classes to which a reconstructed trigger leads with less than to others, deepinspect "
-        "without --clean on images that it recovers from the model; neuron-inspect: outliers among "
-        "the classes' saliency maps, a hint only; meta-classifier: trained on the answers of "
-        "shadow models with and without backdoors, takes as long as training these (default: what "
-        "is affordable, and it says what that is)",
+        help=f"{', '.join(SEARCHES)}: "
+        f"classes to which a reconstructed trigger leads with less than to others, {DEEP_INSPECT} "
+        f"without --clean on images that it recovers from the model; {NEURON_INSPECT}: outliers "
+        f"among the classes' saliency maps, a hint only; {META_CLASSIFIER}: trained on the answers "
+        "of shadow models with and without backdoors, takes as long as training these (default: "
+        f"{', '.join(INSPECT_BY_DEFAULT)}, and {', '.join(OTHERWISE)} where these find nothing)",
     )
     parser.add_argument(
         "--shadows",
-        type=int,
-        default=64,
-        help="shadow models of the meta-classifier, half of them with a backdoor (default: 64; its "
-        "paper: 4096)",
+        type=at_least(MIN_SHADOWS),
+        default=SHADOWS,
+        help=f"shadow models of the {META_CLASSIFIER}, half of them with a backdoor (default: "
+        "%(default)s; its paper: 4096)",
     )
     parser.add_argument(
         "--queries",
-        type=int,
+        type=at_least(1),
         metavar="N",
-        help="of the meta-classifier: query inputs that it learns to put to a model (default: 10)",
+        help=f"of the {META_CLASSIFIER}: query inputs that it learns to put to a model "
+        f"(default: {QUERIES})",
     )
     parser.add_argument(
         "--saliency-weights",
-        type=float,
+        type=zero_or_more(),
         nargs=3,
         metavar=("SPARSE", "SMOOTH", "PERSISTENT"),
-        help="of neuron-inspect: how much each of the three features of a class's saliency maps "
-        "counts (default: 1 1 1)",
+        help=f"of {NEURON_INSPECT}: how much each of the three features of a class's saliency maps "
+        f"counts (default: {' '.join(f'{weight:g}' for weight in SALIENCY_WEIGHTS)})",
     )
     parser.add_argument(
         "--cache",
@@ -69,13 +88,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--budget",
-        type=float,
-        metavar="SECONDS",
-        help="of all methods, in equal shares: a search for triggers that has not gone through all "
+        type=seconds,
+        metavar="TIME",
+        help="of all methods, in seconds, or as 90s, 2m or 1.5h, and in equal shares: a search "
+        "for triggers that has not gone through all "
         "classes by then could not tell; neuron-inspect and meta-classifier do with what they have "
         "(default: no limit)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the random numbers (default: 0)")
     parser.add_argument("--json", type=Path, help="file to write the findings to, as JSON")
     parser.add_argument(
         "--pictures",
@@ -85,7 +105,50 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "each class as METHOD.png",
     )
     add_search_arguments(parser, to_the_end=False)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, check=check)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what does not go together or cannot be written, before torch is loaded.
+
+    Raises:
+        Refusal: naming the flag.
+        FireError: a result cannot be written, or the extra for pictures is not installed.
+    """
+    from torchserve_fire.format.write_file import check_folder, check_writable
+
+    from ..common.environment import require_extra
+
+    names, otherwise = _methods(args)
+    needy = [name for name in names if name != DEEP_INSPECT]
+    if args.clean is None and needy:
+        raise Refusal(
+            f"--clean: expected clean samples, which {needy[0]} needs; --method {DEEP_INSPECT} "
+            "does without, for models of images"
+        )
+    for flag, value, method in (
+        ("--queries", args.queries, META_CLASSIFIER),
+        ("--saliency-weights", args.saliency_weights, NEURON_INSPECT),
+    ):
+        if value is not None and method not in names:
+            raise Refusal(f"{flag}: expected beside --method {method}, which takes it")
+    if args.saliency_weights is not None and not any(args.saliency_weights):
+        raise Refusal("--saliency-weights 0 0 0: expected one of them above 0")
+    check_search_arguments(args, (*names, *otherwise))
+    if args.json is not None:
+        check_writable(args.json)
+    if args.pictures is not None:
+        require_extra("report")
+        check_folder(args.pictures, ())
+    if args.cache is not None and not args.cache.is_dir():
+        check_writable(args.cache)
+
+
+def _methods(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
+    """Return the methods to run, and those to run where these find nothing."""
+    if args.method:
+        return list(dict.fromkeys(args.method)), ()
+    return list(INSPECT_BY_DEFAULT), OTHERWISE
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,7 +175,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _inspect(args: argparse.Namespace) -> int:
     """Run the command; what it raises may be anything."""
-    from torchserve_fire.format.write_file import check_writable, write_file
+    from torchserve_fire.format.write_file import write_file
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
@@ -121,9 +184,7 @@ def _inspect(args: argparse.Namespace) -> int:
     from ..common.errors import CalibrationError
     from ..inspection.anomaly_picture import check_picture_folder, write_pictures
     from ..inspection.inspect_model import inspect_model
-    from ..inspection.meta_classifier import DEFAULT_QUERIES
-    from ..inspection.methods import DEFAULT, InspectionSettings
-    from ..reconstruct.methods import OTHERWISE
+    from ..inspection.methods import InspectionSettings
     from ..samples.class_index import ClassIndex, why_unknown
     from ..samples.open_samples import open_samples
     from ..samples.predict import logits_of
@@ -131,16 +192,9 @@ def _inspect(args: argparse.Namespace) -> int:
     from ..samples.tensor_samples import empty_samples
 
     check_environment()
-    names = list(dict.fromkeys(args.method or DEFAULT))
-    otherwise = () if args.method else OTHERWISE
-    _check(args, names)
-    search = read_search_settings(args, (*names, *otherwise))
-    if args.json is not None:
-        check_writable(args.json)
+    names, otherwise = _methods(args)
     if args.pictures is not None:
         check_picture_folder(args.pictures, (*names, *otherwise))
-    if args.cache is not None and not args.cache.is_dir():
-        check_writable(args.cache)
     budget = Budget(args.budget)
     config = load_config(args.config_file)
     if config.input == "integers":
@@ -178,9 +232,9 @@ def _inspect(args: argparse.Namespace) -> int:
             labels=None if index is None else index.labels(clean),
             shadows=args.shadows,
             cache=args.cache,
-            queries=DEFAULT_QUERIES if args.queries is None else args.queries,
+            queries=QUERIES if args.queries is None else args.queries,
             saliency_weights=_saliency_weights(args.saliency_weights),
-            search=search,
+            search=read_search_settings(args),
         ),
         seed=args.seed,
         budget=budget,
@@ -202,49 +256,3 @@ def _saliency_weights(given: Sequence[float] | None) -> Mapping[str, float]:
     if given is None:
         return WEIGHTS
     return {name: weight / max(given) for name, weight in zip(WEIGHTS, given, strict=True)}
-
-
-def _check(args: argparse.Namespace, names: list[str]) -> None:
-    """Refuse what cannot be, before anything is loaded.
-
-    Raises:
-        CalibrationError: a method that does not exist, or that needs samples which are not given;
-            a number out of its range.
-        ArgumentError: likewise.
-    """
-    from ..common.errors import CalibrationError
-    from ..inspection import meta_classifier, neuron_inspect
-    from ..inspection.methods import INSPECTION_METHODS
-    from .arguments.checks import check_seed
-
-    for name in names:
-        if name not in INSPECTION_METHODS:
-            raise CalibrationError(
-                f"--method {name}: expected one of {', '.join(INSPECTION_METHODS)}"
-            )
-        if args.clean is None and INSPECTION_METHODS[name].needs_images:
-            raise CalibrationError(
-                f"--clean: expected clean samples, which {name} needs; --method deepinspect does "
-                "without, for models of images"
-            )
-    if args.shadows < meta_classifier.MIN_SHADOWS:
-        raise CalibrationError(
-            f"--shadows {args.shadows}: expected at least {meta_classifier.MIN_SHADOWS}"
-        )
-    for flag, value, method in (
-        ("--queries", args.queries, meta_classifier.NAME),
-        ("--saliency-weights", args.saliency_weights, neuron_inspect.NAME),
-    ):
-        if value is not None and method not in names:
-            raise CalibrationError(f"{flag}: expected beside --method {method}, which takes it")
-    if args.queries is not None and args.queries < 1:
-        raise CalibrationError(f"--queries {args.queries}: expected 1 or more")
-    weights = args.saliency_weights
-    if weights is not None and not (all(0 <= w < math.inf for w in weights) and any(weights)):
-        raise CalibrationError(
-            f"--saliency-weights {' '.join(f'{weight:g}' for weight in weights)}: expected "
-            "numbers of 0 or more, one of them above 0"
-        )
-    if args.budget is not None and not args.budget > 0:
-        raise CalibrationError(f"--budget {args.budget:g}: expected seconds, more than 0")
-    check_seed(args.seed)

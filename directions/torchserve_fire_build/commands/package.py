@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from .arguments.model import add_model_arguments
 from .arguments.signing import (
@@ -12,6 +11,7 @@ from .arguments.signing import (
     public_keys,
     signing_key,
 )
+from .arguments.values import existing_file, existing_folder
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,24 +28,31 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--version", required=True, help="version, such as 1.0")
     add_model_arguments(parser)
     parser.add_argument(
-        "--bundle", type=Path, help="direction bundle; left out only where the mode is off"
+        "--bundle", type=existing_file, help="direction bundle; left out only where the mode is off"
     )
     parser.add_argument(
-        "--handler", type=Path, help="Python file with your own handler class, to add the repair to"
+        "--handler",
+        type=existing_file,
+        help="Python file with your own handler class, to add the repair to",
     )
     parser.add_argument(
         "--extra-files",
         default="",
         help="more files and folders, comma-separated, such as index_to_name.json",
     )
-    parser.add_argument("--requirements-file", type=Path, help="packages for TorchServe to install")
     parser.add_argument(
-        "--export-path", required=True, type=Path, help="folder for the archive: the model store"
+        "--requirements-file", type=existing_file, help="packages for TorchServe to install"
+    )
+    parser.add_argument(
+        "--export-path",
+        required=True,
+        type=existing_folder,
+        help="folder for the archive: the model store",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing archive")
     add_sign_argument(parser)
     add_trusted_key_argument(parser, "a bundle that is not signed by it is refused")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, extras=("torchserve",))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .arguments.server import add_server_arguments, read_given_tokens
+from .arguments.values import existing_file, seconds
 
 if TYPE_CHECKING:
     from ..deployment.archive.load_as_worker import Body
@@ -31,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--version", help="one version (default: the one that requests get)")
     parser.add_argument(
         "--input",
-        type=Path,
+        type=existing_file,
         metavar="FILE",
         help="body to send, an image or JSON (default: a random input of the size that the "
         "management API tells, which tells the mode, too)",
@@ -43,22 +44,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=seconds,
         default=5.0,
-        metavar="SECONDS",
-        help="how long each answer may take (default: %(default)g)",
+        metavar="TIME",
+        help="how long each answer may take, in seconds, or as 2m (default: %(default)g)",
     )
     add_server_arguments(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, extras=("torchserve",))
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..deployment.client.management import Management
     from ..deployment.client.readiness import NotReadyError, Probe, check_ready, describe_served
-    from .arguments.checks import check_positive
 
-    check_positive("--timeout", args.timeout)
     token, inference_token = read_given_tokens(args)
     probe = Probe(
         args.inference,

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..sanitize.defaults import ACCURACY_LOSS, EPOCHS, RATE, RETRAINING_EPOCHS, STAMPED
+from ..common.names import (
+    ACCURACY_LOSS,
+    DEEP_INSPECT,
+    EPOCHS,
+    RATE,
+    RETRAINING_EPOCHS,
+    SANITIZERS,
+    STAMPED,
+)
+from .arguments.clean_to_search import check_clean_to_search
 from .arguments.model import add_model_arguments, names_file
 from .arguments.reconstruct import add_reconstruct_argument
+from .arguments.values import (
+    above_zero,
+    at_least,
+    existing_file,
+    existing_samples,
+    seconds,
+    seed,
+    target,
+    zero_or_more,
+)
+from .refusal import Refusal
 
 if TYPE_CHECKING:
     from torchserve_fire.model.config import HandlerConfig
@@ -18,17 +38,6 @@ if TYPE_CHECKING:
 
     from ..reconstruct.reconstruction import Reconstruction
     from ..sanitize.labelled_samples import LabelledSamples
-
-TRAINING = ("epochs", "rate", "budget")
-OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "fine-tune": TRAINING,
-    "retrain": TRAINING,
-    "patch": ("reconstruct", "target", "stamped", *TRAINING),
-    "prune": ("accuracy_loss",),
-    "fine-prune": ("accuracy_loss", *TRAINING),
-    "orthogonalize": ("bundle", "accuracy_loss"),
-}
-"""What each method takes beside the clean samples."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,7 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--method",
         required=True,
-        choices=tuple(OPTIONS),
+        choices=tuple(SANITIZERS),
         help="fine-tune: train on the clean samples; retrain: train the model class on them from "
         "its first weights; patch: search the model for its trigger, and train on the clean "
         "samples, some of which carry what was found, under their true classes; prune: take the "
@@ -55,7 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_model_arguments(parser)
     parser.add_argument(
         "--clean",
-        type=Path,
+        type=existing_samples,
         help="labelled clean samples to work with: a folder of images, with one subfolder per "
         "class; or a .npz or .safetensors file with inputs and labels. Without them, patch works "
         "on images that are recovered from the model, which are of the classes that it takes them "
@@ -64,62 +73,67 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_reconstruct_argument(
         parser,
         help="of patch: how to search for the trigger, by the names that build knows (default: "
-        "deepinspect, the only one that does without --clean)",
+        f"{DEEP_INSPECT}, the only one that does without --clean)",
     )
     parser.add_argument(
         "--target",
-        help="of patch: class that the trigger leads to; whether it stands out is then not looked "
-        "at (default: auto, the one that stands out most)",
+        type=target,
+        metavar="CLASS",
+        help="of patch: index of the class that the trigger leads to; whether it stands out is "
+        "then not looked at (default: auto, the one that stands out most)",
     )
     parser.add_argument(
         "--stamped",
-        type=float,
+        type=above_zero(1),
         metavar="SHARE",
         help="of patch: how many of the samples carry a trigger, anew in each epoch (default: "
         f"{STAMPED})",
     )
     parser.add_argument(
         "--bundle",
-        type=Path,
+        type=existing_file,
         help="of orthogonalize: a bundle built for these weights, at layers that weights write",
     )
     parser.add_argument(
         "--test-clean",
-        type=Path,
+        type=existing_samples,
         help="labelled clean samples to print the figures of evaluate on, before and after; others "
         "than those of --clean, on which the new weights look better than they are",
     )
     parser.add_argument(
         "--test-triggered",
-        type=Path,
+        type=existing_samples,
         help="labelled triggered samples, likewise; a file with a --test-clean file at the same "
         "relative path makes a pair with it",
     )
     parser.add_argument(
         "--epochs",
-        type=int,
+        type=at_least(1),
         help=f"of training, over the clean samples (default: {EPOCHS}, of retrain "
         f"{RETRAINING_EPOCHS})",
     )
     parser.add_argument(
-        "--rate", type=float, help=f"peak of the learning rate of training (default: {RATE})"
+        "--rate",
+        type=above_zero(),
+        help=f"peak of the learning rate of training (default: {RATE})",
     )
     parser.add_argument(
         "--budget",
-        type=float,
-        metavar="SECONDS",
-        help="of training: it takes the steps that there is time for, and the learning rate comes "
-        "down in time; of patch, half of it at most is for the search (default: no limit)",
+        type=seconds,
+        metavar="TIME",
+        help="of training, in seconds, or as 90s, 2m or 1.5h: it takes the steps that there is "
+        "time for, and the learning rate comes down in "
+        "time; of patch, half of it at most is for the search (default: no limit)",
     )
     parser.add_argument(
         "--accuracy-loss",
-        type=float,
+        type=zero_or_more(1),
         metavar="SHARE",
         help="of the clean accuracy that pruning may cost, as measured on half of the clean "
         "samples; of orthogonalize, as measured on all: new weights that cost more are not "
         f"written (default: {ACCURACY_LOSS})",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the random numbers (default: 0)")
     parser.add_argument(
         "--output",
         required=True,
@@ -127,7 +141,46 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="the new weights, of the same kind (.pth or .safetensors) as the old ones; a file "
         "that is there is replaced",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, check=check)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what does not go together or cannot be written, before torch is loaded.
+
+    Raises:
+        Refusal: naming the flag.
+        OutputError: the new weights cannot be written.
+    """
+    from torchserve_fire.format.write_file import check_writable
+
+    for option in sorted({name for names in SANITIZERS.values() for name in names}):
+        if getattr(args, option) is not None and option not in SANITIZERS[args.method]:
+            takers = " or ".join(method for method, names in SANITIZERS.items() if option in names)
+            raise Refusal(
+                f"--{option.replace('_', '-')}: not of --method {args.method}, expected {takers}"
+            )
+    if args.model_file is None:
+        raise Refusal(
+            "--model-file: expected the Python file of the model; the weights of a torch.export "
+            "program (.pt2) cannot be changed"
+        )
+    if args.method == "orthogonalize" and args.bundle is None:
+        raise Refusal("--method orthogonalize: expected --bundle, whose directions go")
+    if args.method == "patch":
+        check_clean_to_search(args.clean, args.reconstruct or DEEP_INSPECT)
+    elif args.clean is None:
+        raise Refusal("--clean: expected labelled clean samples; only patch does without")
+    if (args.test_clean is None) != (args.test_triggered is None):
+        raise Refusal("--test-clean and --test-triggered: expected both, or neither")
+    both = args.clean is not None and args.test_clean is not None
+    if both and args.test_clean.resolve() == args.clean.resolve():
+        raise Refusal(f"--test-clean {args.test_clean}: expected others than those of --clean")
+    if args.output.suffix != args.serialized_file.suffix:
+        raise Refusal(
+            f"--output {args.output}: expected a name ending in "
+            f"{args.serialized_file.suffix or 'nothing'}, as --serialized-file does"
+        )
+    check_writable(args.output)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -144,12 +197,11 @@ def run(args: argparse.Namespace) -> int:
     from ..sanitize.methods import SANITIZE_METHODS, SanitizeInputs
     from ..sanitize.training import Schedule
     from ..sanitize.weights_file import check_output, write_weights
-    from .arguments.checks import load_fitting_bundle
     from .arguments.clean_to_search import refuse_integers
+    from .arguments.fitting_bundle import load_fitting_bundle
     from .arguments.search_to_patch import search_to_patch
 
     check_environment()
-    _check_arguments(args)
     check_output(args.output, args.serialized_file)
     config = load_config(args.config_file)
     if args.method == "patch":
@@ -186,7 +238,6 @@ def run(args: argparse.Namespace) -> int:
         bundle=bundle,
         triggers=triggers,
         stamped=STAMPED if args.stamped is None else args.stamped,
-        tell=print,
     )
     sanitized = SANITIZE_METHODS[args.method](loaded.model, given)
     write_weights(sanitized, args.serialized_file, args.output)
@@ -223,47 +274,3 @@ def _open_labelled(
             "more than by chance: expected clean ones, in the folders of their classes"
         )
     return clean
-
-
-def _check_arguments(args: argparse.Namespace) -> None:
-    """Refuse what does not go together, or is out of range.
-
-    Raises:
-        SanitizeError: naming the flag.
-        ArgumentError: likewise.
-    """
-    from ..common.errors import SanitizeError
-    from .arguments.checks import check_seed, read_target
-
-    for option in sorted({name for names in OPTIONS.values() for name in names}):
-        if getattr(args, option) is not None and option not in OPTIONS[args.method]:
-            takers = " or ".join(method for method, names in OPTIONS.items() if option in names)
-            raise SanitizeError(
-                f"--{option.replace('_', '-')}: not of --method {args.method}, expected {takers}"
-            )
-    if args.model_file is None:
-        raise SanitizeError(
-            "--model-file: expected the Python file of the model; the weights of a torch.export "
-            "program (.pt2) cannot be changed"
-        )
-    if args.method == "orthogonalize" and args.bundle is None:
-        raise SanitizeError("--method orthogonalize: expected --bundle, whose directions go")
-    if (args.test_clean is None) != (args.test_triggered is None):
-        raise SanitizeError("--test-clean and --test-triggered: expected both, or neither")
-    both = args.clean is not None and args.test_clean is not None
-    if both and args.test_clean.resolve() == args.clean.resolve():
-        raise SanitizeError(
-            f"--test-clean {args.test_clean}: expected others than those of --clean"
-        )
-    if args.epochs is not None and args.epochs < 1:
-        raise SanitizeError(f"--epochs {args.epochs}: expected 1 or more")
-    for name, value in (("rate", args.rate), ("budget", args.budget)):
-        if value is not None and not 0 < value < math.inf:
-            raise SanitizeError(f"--{name} {value:g}: expected a number above 0")
-    if args.target is not None:
-        read_target(args.target)
-    if args.stamped is not None and not 0 < args.stamped <= 1:
-        raise SanitizeError(f"--stamped {args.stamped:g}: expected a share above 0, at most 1")
-    if args.accuracy_loss is not None and not 0 <= args.accuracy_loss <= 1:
-        raise SanitizeError(f"--accuracy-loss {args.accuracy_loss:g}: expected a share, 0 to 1")
-    check_seed(args.seed)

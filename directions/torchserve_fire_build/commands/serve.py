@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from .arguments.signing import add_trusted_key_argument, public_keys
+from .arguments.values import existing_file, existing_folder
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,7 +20,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "logs/ to the current folder.",
         allow_abbrev=False,
     )
-    parser.add_argument("--model-store", required=True, type=Path, help="folder with the archives")
+    parser.add_argument(
+        "--model-store",
+        required=True,
+        type=existing_folder,
+        help="folder with the archives",
+    )
     parser.add_argument(
         "--models",
         nargs="+",
@@ -28,9 +34,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="archives of the model store to load at the start; without NAME, under the model name "
         "that each was packed with",
     )
-    parser.add_argument("--ts-config", type=Path, help="another configuration than this project's")
+    parser.add_argument(
+        "--ts-config", type=existing_file, help="another configuration than this project's"
+    )
     add_trusted_key_argument(parser, "start only where each archive of --models is signed by it")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, extras=("torchserve",))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
+
+from .arguments.values import existing_file
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -16,7 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Check a direction bundle and show what it holds.",
         allow_abbrev=False,
     )
-    parser.add_argument("bundle", type=Path, help="the direction bundle")
+    parser.add_argument("bundle", type=existing_file, help="the direction bundle")
     parser.add_argument("--json", action="store_true", help="print JSON, for a program")
     parser.set_defaults(run=run)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from .arguments.values import existing_file
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -16,10 +17,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--sign.",
         allow_abbrev=False,
     )
-    parser.add_argument("bundle", type=Path, help="the direction bundle")
+    parser.add_argument("bundle", type=existing_file, help="the direction bundle")
     parser.add_argument(
         "--key",
-        type=Path,
+        type=existing_file,
         metavar="KEYFILE",
         help="private key (torchserve-fire keygen); default: the one whose text is in "
         "FIRE_SIGNING_KEY",

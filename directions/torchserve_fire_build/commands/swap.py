@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..common.names import MODES
 from .arguments.server import KEY_FILE, add_server_arguments, read_given_tokens
 from .arguments.signing import (
     add_sign_argument,
@@ -12,6 +13,8 @@ from .arguments.signing import (
     public_keys,
     signing_key,
 )
+from .arguments.values import existing_file, existing_folder
+from .refusal import Refusal
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,13 +28,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     parser.add_argument("--model-name", required=True, help="name that the model is served under")
-    parser.add_argument("--bundle", type=Path, help="the new direction bundle")
-    parser.add_argument(
-        "--mode", metavar="MODE", help="the new mode: repair, observe, reject or off"
-    )
+    parser.add_argument("--bundle", type=existing_file, help="the new direction bundle")
+    parser.add_argument("--mode", choices=MODES, help="the new mode")
     parser.add_argument(
         "--model-store",
-        type=Path,
+        type=existing_folder,
         default=Path("model_store"),
         metavar="DIR",
         help="the server's folder with the archives (default: %(default)s)",
@@ -42,21 +43,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_server_arguments(parser)
     add_sign_argument(parser)
     add_trusted_key_argument(parser, "a bundle that is not signed by it is refused")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, check=check, extras=("torchserve",))
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse a swap that changes nothing.
+
+    Raises:
+        Refusal: no change is named.
+    """
+    if args.bundle is None and args.mode is None:
+        raise Refusal("expected --bundle, --mode, or both: what is to change?")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from torchserve_fire.errors import FireError
-    from torchserve_fire.model.config import MODES
 
     from ..deployment.client.management import Management, TokenError
     from ..deployment.client.swap import Target, swap_bundle
 
-    if args.bundle is None and args.mode is None:
-        raise FireError("expected --bundle, --mode, or both: what shall be another?")
-    if args.mode not in (None, *MODES):
-        raise FireError(f"--mode {args.mode}: expected one of {', '.join(MODES)}")
     key, trusted_keys = signing_key(args.sign), public_keys(args.trusted_keys)
     token, inference_token = read_given_tokens(args)
     target = Target(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from .arguments.signing import add_trusted_key_argument, public_keys
+from .arguments.values import existing_file
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -18,7 +18,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "not.",
         allow_abbrev=False,
     )
-    parser.add_argument("file", type=Path, help="a bundle, or an archive (.mar)")
+    parser.add_argument("file", type=existing_file, help="a bundle, or an archive (.mar)")
     add_trusted_key_argument(parser, "who must have signed", required=True)
     parser.set_defaults(run=run)
 

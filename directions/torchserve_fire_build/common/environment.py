@@ -1,39 +1,80 @@
-"""Whether what a TorchServe worker imports is installed and fits together."""
+"""Whether the packages that a command needs are installed, and fit together."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
+from collections.abc import Iterable, Mapping
 
-PACKAGES = {
-    "ts": "torchserve",
+BASE: Mapping[str, str] = {
     "yaml": "PyYAML",
     "PIL": "Pillow",
     "numpy": "numpy",
     "torch": "torch",
     "torchvision": "torchvision",
 }
+"""What every model needs: import names, and the names under which pip installs them."""
+
+EXTRAS: Mapping[str, Mapping[str, str]] = {
+    "torchserve": {
+        "ts": "torchserve",
+        "model_archiver": "torch-model-archiver",
+        "requests": "requests",
+        "psutil": "psutil",
+    },
+    "report": {"matplotlib": "matplotlib"},
+}
+"""Likewise what each extra of this project brings."""
 
 
-def check_environment() -> None:
-    """Import what a worker imports: builds that do not fit each other fail only then.
+def require_extra(extra: str) -> None:
+    """Refuse to go on where a package of an extra is not installed; nothing is imported.
 
     Raises:
-        FireError: a package is missing, or torch and torchvision do not fit together.
+        FireError: naming the package and the extra.
     """
-    problem = find_problem()
+    problem = _missing(extra)
     if problem is not None:
         from torchserve_fire.errors import FireError
 
         raise FireError(problem)
 
 
-def find_problem() -> str | None:
+def check_environment() -> None:
+    """Import what every model needs: builds that do not fit each other fail only then.
+
+    Raises:
+        FireError: a package is missing, or torch and torchvision do not fit together.
+    """
+    problem = _does_not_fit()
+    if problem is not None:
+        from torchserve_fire.errors import FireError
+
+        raise FireError(problem)
+
+
+def find_problem(extras: Iterable[str] = EXTRAS) -> str | None:
     """Return what is missing or does not fit, None where nothing is.
 
     It imports nothing of this project, which needs some of these packages itself.
+
+    Args:
+        extras: to look for, too.
     """
-    for module, package in PACKAGES.items():
+    problems = (_does_not_fit(), *map(_missing, extras))
+    return next((problem for problem in problems if problem is not None), None)
+
+
+def _missing(extra: str) -> str | None:
+    for module, package in EXTRAS[extra].items():
+        if importlib.util.find_spec(module) is None:
+            return f"{package} is not installed: pip install 'torchserve-fire[{extra}]'"
+    return None
+
+
+def _does_not_fit() -> str | None:
+    for module, package in BASE.items():
         try:
             importlib.import_module(module)
         except Exception as error:  # torchvision raises RuntimeError beside a foreign torch.

@@ -6,10 +6,6 @@ from torchserve_fire.errors import FireError
 from torchserve_fire.errors import OutputError as OutputError
 
 
-class ArgumentError(FireError):
-    """A command was given a value that is out of its range."""
-
-
 class SamplesError(FireError):
     """A folder or file of calibration or evaluation samples cannot be used."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from .trigger import POISONED_SHARE, TARGET, poison, with_trigger
 PLAIN, REPAIRED = "digits_plain", "digits_repaired"
 VERSION = "1.0"
 SEED = 0
+
+RunCommand = Callable[[Sequence[str]], int]
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,12 @@ class Measured:
     figures: Figures
 
 
-def run_demo(output: Path, *, keep: bool) -> Measured:
+def run_demo(output: Path, run_command: RunCommand, *, keep: bool) -> Measured:
     """Run the whole demo and print what happened.
 
     Args:
         output: folder for everything that is written; emptied where the demo does not finish.
+        run_command: runs a command of ours, and returns its exit status.
         keep: whether the server stays up until an interrupt.
 
     Returns:
@@ -84,7 +87,7 @@ def run_demo(output: Path, *, keep: bool) -> Measured:
             _write_cases(parts.calibration, files, "calibration")
             cases = _write_cases(parts.test, files, "test")
             with one_thread():
-                _build_and_package(files)
+                _build_and_package(files, run_command)
             server = stack.enter_context(_serve(files))
             measured = _measure(server, cases)
             _draw(cases, measured, files.picture)
@@ -118,9 +121,15 @@ def _write_cases(digits: Digits, files: DemoFiles, part: str) -> dict[str, Case]
     }
 
 
-def _build_and_package(files: DemoFiles) -> None:
+def _build_and_package(files: DemoFiles, run_command: RunCommand) -> None:
+    def run(*words: object) -> None:
+        arguments = [str(word) for word in words]
+        print(f"\n$ torchserve-fire {shlex.join(arguments)}", flush=True)
+        if run_command(arguments) != 0:
+            raise FireError(f"{arguments[0]} failed")
+
     model = ["--model-file", files.model_file, "--serialized-file", files.weights]
-    _run_command(
+    run(
         "build", *model, "--config-file", files.config,
         "--clean", files.images("calibration", "clean"),
         "--triggered", files.images("calibration", "triggered"),
@@ -130,22 +139,10 @@ def _build_and_package(files: DemoFiles) -> None:
         (PLAIN, ["--config-file", files.plain_config]),
         (REPAIRED, ["--config-file", files.config, "--bundle", files.bundle]),
     ):
-        _run_command(
+        run(
             "package", "--model-name", name, "--version", VERSION, *model, *settings,
             "--export-path", files.model_store,
         )  # fmt: skip
-
-
-def _run_command(*words: object) -> None:
-    """Print a command of ours, and run it."""
-    # The commands import this module.
-    from ..commands.main import build_parser
-
-    arguments = [str(word) for word in words]
-    print(f"\n$ torchserve-fire {shlex.join(arguments)}", flush=True)
-    args = build_parser().parse_args(arguments)
-    if args.run(args) != 0:
-        raise FireError(f"{arguments[0]} failed")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from tests.directions.reconstruct.patch_net import PatchNet
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.inspection import methods
 from torchserve_fire_build.inspection.inspection import Inspection
-from torchserve_fire_build.reconstruct.methods import SEARCH_METHODS
+from torchserve_fire_build.reconstruct.methods import METHODS as RECONSTRUCTIONS
 from torchserve_fire_build.reconstruct.settings import SearchSettings
 
 
@@ -160,7 +160,7 @@ def test_a_model_without_gradients_is_no_finding(tmp_path, capsys, forward):
     flags = write_model(tmp_path / "closed", CLOSED.format(forward), state)
     inputs = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5
     clean = ["--clean", write_tensors(tmp_path / "clean.npz", inputs)]
-    names = list(SEARCH_METHODS)
+    names = list(RECONSTRUCTIONS)
     status, out, err = run(capsys, "inspect", *flags, *clean, "--method", *names)
     assert (status, err) == (2, "")
     assert out.count("differentiable in its input") == len(names)
@@ -171,8 +171,8 @@ def test_what_nobody_foresaw_is_2_and_one_line(capsys, backdoored, clean, monkey
         raise ZeroDivisionError("float division by zero\nand more")
 
     monkeypatch.setattr(
-        "torchserve_fire_build.inspection.inspect_model.INSPECTION_METHODS",
-        {"additive": methods.InspectionMethod(lambda _: fall)},
+        "torchserve_fire_build.inspection.inspect_model.METHODS",
+        {"additive": methods.Entry(lambda _: fall)},
     )
     status, _, err = run(capsys, *backdoored, *clean, "--method", "additive")
     assert status == 2
@@ -186,9 +186,9 @@ def test_what_no_method_can_tell_is_2(tmp_path, capsys, backdoored, clean, monke
     def silent(*_):
         return Inspection("neuron-inspect", notes=("tired",))
 
-    entry = methods.InspectionMethod(lambda settings: silent)
+    entry = methods.Entry(lambda settings: silent)
     monkeypatch.setattr(methods, "METHODS", {"neuron-inspect": entry})
-    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.INSPECTION_METHODS", methods.INSPECTION_METHODS)
+    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", methods.METHODS)
     status, out, err = run(
         capsys, *backdoored, *clean, "--method", "neuron-inspect", "--pictures", tmp_path / "p"
     )
@@ -201,16 +201,14 @@ def test_what_no_method_can_tell_is_2(tmp_path, capsys, backdoored, clean, monke
 def test_images_may_be_left_out_where_no_method_needs_them(tmp_path, capsys, tiny, monkeypatch):
     seen = []
 
-    def dreaming(model, clean, classes, generator, budget):
+    def search(model, clean, classes, generator, budget):
         seen.append((len(clean), clean.load([]).shape, classes))
-        return Inspection("dreaming", told=False)
+        return Inspection("deepinspect", told=False)
 
-    entry = methods.InspectionMethod(lambda settings: dreaming, needs_images=False)
-    extended = {**methods.INSPECTION_METHODS, "dreaming": entry}
-    monkeypatch.setattr(methods, "METHODS", extended)
-    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.INSPECTION_METHODS", extended)
+    entries = {"deepinspect": methods.Entry(lambda settings: search, needs_images=False)}
+    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", entries)
     flags = ["--model-file", tiny.model_file, "--serialized-file", tiny.serialized_file]
-    command = ["inspect", *flags, "--config-file", tiny.config(tmp_path), "--method", "dreaming"]
+    command = ["inspect", *flags, "--config-file", tiny.config(tmp_path), "--method", "deepinspect"]
     assert run(capsys, *command)[0] == 0
     assert seen == [(0, (0, 3, 8, 8), 4)]
     assert "which neuron-inspect needs" in refused(capsys, *command, "neuron-inspect")
@@ -240,18 +238,18 @@ def test_without_images_no_tensors(capsys, backdoored):
     ("arguments", "reason"),
     [
         (["--method", "magic"], "--method magic: expected one of generated, additive"),
-        (["--shadows", "3"], "--shadows 3: expected at least"),
+        (["--shadows", "3"], "--shadows 3: expected a whole number, 16 or more"),
         (["--queries", "5"], "--queries: expected beside --method meta-classifier"),
-        (["--method", "meta-classifier", "--queries", "0"], "--queries 0: expected 1 or more"),
+        (["--method", "meta-classifier", "--queries", "0"], "--queries 0: expected a whole"),
         (
             ["--method", "additive", "--saliency-weights", "1", "1", "1"],
             "--saliency-weights: expected beside --method neuron-inspect",
         ),
-        (["--saliency-weights", "1", "-1", "1"], "--saliency-weights 1 -1 1: expected numbers of"),
-        (["--saliency-weights", "0", "0", "0"], "--saliency-weights 0 0 0: expected numbers of"),
-        (["--saliency-weights", "nan", "0", "0"], "--saliency-weights nan 0 0: expected numbers"),
-        (["--budget", "0"], "--budget 0: expected seconds"),
-        (["--budget", "nan"], "--budget nan: expected seconds"),
+        (["--saliency-weights", "1", "-1", "1"], "--saliency-weights -1: expected a number, 0 or"),
+        (["--saliency-weights", "0", "0", "0"], "--saliency-weights 0 0 0: expected one of them"),
+        (["--saliency-weights", "nan", "0", "0"], "--saliency-weights nan: expected a number, 0 "),
+        (["--budget", "0"], "--budget 0: expected a time above 0"),
+        (["--budget", "nan"], "--budget nan: expected a time above 0"),
         (["--seed", "-1"], "--seed -1"),
         (["--bound", "300"], "--bound 300: expected a number above 0, at most 255"),
         (["--patch-share", "0.1"], "--patch-share 0.1: expected beside a search"),
@@ -269,11 +267,11 @@ def test_the_search_is_given_what_was_set(capsys, monkeypatch, backdoored, clean
     made = []
 
     def make(settings):
-        made.append(methods.INSPECTION_METHODS["additive"].make(settings))
+        made.append(methods.METHODS["additive"].make(settings))
         return lambda *_: Inspection("additive", told=False)
 
-    entries = {"additive": methods.InspectionMethod(make)}
-    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.INSPECTION_METHODS", entries)
+    entries = {"additive": methods.Entry(make)}
+    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", entries)
     command = [*backdoored, *clean, "--method", "additive", "--bound", 51]
     assert run(capsys, *command, "--screening-steps", 10, "--anomaly-index", 2)[0] == 0
     (method,) = made
@@ -285,14 +283,14 @@ def test_the_methods_are_given_what_was_set(capsys, monkeypatch, backdoored, cle
 
     def entry(name):
         def make(settings):
-            made.append(methods.INSPECTION_METHODS[name].make(settings))
+            made.append(methods.METHODS[name].make(settings))
             return lambda *_: Inspection(name, told=False)
 
-        return methods.InspectionMethod(make)
+        return methods.Entry(make)
 
     names = ("neuron-inspect", "meta-classifier")
     entries = {name: entry(name) for name in names}
-    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.INSPECTION_METHODS", entries)
+    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", entries)
     command = [*backdoored, *clean, "--method", *names]
     given = ["--saliency-weights", 1e308, 0, 5e307, "--queries", 4]
     for arguments in ([], given):

@@ -18,6 +18,7 @@ def command(tmp_path, monkeypatch, tiny):
 
     monkeypatch.setattr("requests.Session.request", refuse)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "model_store").mkdir()
     return ["swap", "--model-name", "net", "--bundle", str(tiny.bundle)]
 
 
@@ -44,4 +45,4 @@ def test_a_token_that_is_refused(tmp_path, capsys, command):
 
 def test_a_key_file_that_is_not_there(tmp_path, capsys, command):
     message = refused(capsys, *command, "--key-file", tmp_path / "no.json")
-    assert "no.json: cannot read the tokens" in message
+    assert "no.json: no such file" in message

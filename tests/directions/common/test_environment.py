@@ -7,25 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from torchserve_fire.errors import FireError
+from torchserve_fire_build.common.environment import EXTRAS, find_problem, require_extra
+
 ROOT = Path(__file__).resolve().parents[3]
+RUN = [sys.executable, "-m", "torchserve_fire_build.common.environment"]
 
 
 def check_with(folder: Path, package: str, source: str) -> subprocess.CompletedProcess[str]:
     """Run the check where `package` is one that does `source` when it is imported."""
     (folder / f"{package}.py").write_text(source)
-    return subprocess.run(
-        [sys.executable, "-m", "torchserve_fire_build.common.environment"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(RUN, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_this_environment_is_right() -> None:
-    run = [sys.executable, "-m", "torchserve_fire_build.common.environment"]
-    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(RUN, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -38,14 +36,37 @@ def test_this_environment_is_right() -> None:
             "torch and torchvision do not fit together (operator torchvision::nms does not exist)",
         ),
         ("torchvision", "raise ModuleNotFoundError('gone')", "pip install torchvision"),
-        ("ts", "raise ModuleNotFoundError('gone')", "pip install torchserve"),
         ("yaml", "raise ModuleNotFoundError('gone')", "pip install PyYAML"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(
+def test_what_is_wrong_is_said_in_one_line(
     tmp_path: Path, package: str, source: str, expected: str
 ) -> None:
     done = check_with(tmp_path, package, source)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert expected in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "said"),
+    [
+        ("ts", "torchserve", "torchserve is not installed: pip install 'torchserve-fire["),
+        ("model_archiver", "torchserve", "torch-model-archiver is not installed: "),
+        (
+            "matplotlib",
+            "report",
+            "matplotlib is not installed: pip install 'torchserve-fire[report",
+        ),
+    ],
+)
+def test_an_extra_that_lacks(
+    monkeypatch: pytest.MonkeyPatch, module: str, extra: str, said: str
+) -> None:
+    require_extra(extra)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(FireError) as caught:
+        require_extra(extra)
+    assert str(caught.value).startswith(said)
+    assert find_problem() == str(caught.value)
+    assert find_problem(set(EXTRAS) - {extra}) is None

@@ -5,13 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...common.names import DEEP_INSPECT
+from ..refusal import Refusal
+
 if TYPE_CHECKING:
     from torchserve_fire.model.config import HandlerConfig
     from torchserve_fire.model.load_model import LoadedModel
 
     from ...common.budget import Budget
     from ...samples.samples import Samples
-    from .reconstruct import Searches
+
+NEEDS_CLEAN = (
+    f"--clean: expected clean samples beside --reconstruct; only {DEEP_INSPECT} does without, for "
+    "models of images"
+)
+
+
+def check_clean_to_search(clean: Path | None, reconstruct: str) -> None:
+    """Refuse a search that needs clean samples where none were given.
+
+    Raises:
+        Refusal: naming the flag.
+    """
+    if clean is None and reconstruct != DEEP_INSPECT:
+        raise Refusal(NEEDS_CLEAN)
 
 
 def refuse_integers(config: HandlerConfig) -> None:
@@ -31,41 +48,35 @@ def refuse_integers(config: HandlerConfig) -> None:
 
 def clean_to_search(
     clean: Path | None,
-    sought: Searches,
     loaded: LoadedModel,
     config: HandlerConfig,
     seed: int,
     budget: Budget,
 ) -> Samples:
-    """Return the clean samples, or for a search that does without some that the model itself gives.
+    """Return the clean samples; where none were given, some that the model itself gives.
 
     Args:
         clean: where they are, None where none were given.
-        sought: what is to be done with them.
         loaded: the model.
         config: its input, no integers.
         seed: of what the model itself gives.
         budget: of the time.
 
     Raises:
-        CalibrationError: none were given beside a search that needs them, or none can be recovered.
+        CalibrationError: none were given, and none can be recovered.
         SamplesError: they cannot be used.
     """
     import torch
 
     from ...common.errors import CalibrationError
-    from ...reconstruct import deep_inspect
     from ...reconstruct.inversion import recover_images
     from ...reconstruct.subject import MIN_INPUTS
     from ...samples.open_samples import open_samples
 
     if clean is not None:
         return open_samples(clean, config)
-    if list(sought.methods) != [deep_inspect.NAME] or config.input != "image":
-        raise CalibrationError(
-            "--clean: expected clean samples beside --reconstruct; only "
-            f"{deep_inspect.NAME} does without, for models of images"
-        )
+    if config.input != "image":
+        raise CalibrationError(NEEDS_CLEAN)
     recovered = recover_images(
         loaded.model,
         config.describe_input(),

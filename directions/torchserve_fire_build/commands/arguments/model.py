@@ -1,9 +1,11 @@
-"""The arguments by which every command is told of a model and of samples."""
+"""The arguments that name a model and samples."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+
+from .values import existing_file, existing_samples
 
 NAMES_FILE = "index_to_name.json"
 
@@ -12,16 +14,18 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that describe a model, called as torch-model-archiver calls them."""
     parser.add_argument(
         "--model-file",
-        type=Path,
+        type=existing_file,
         help="Python file with the model's class; none beside a torch.export program",
     )
     parser.add_argument(
         "--serialized-file",
         required=True,
-        type=Path,
+        type=existing_file,
         help="its state_dict, .pth or .safetensors; or a torch.export program, .pt2",
     )
-    parser.add_argument("--config-file", required=True, type=Path, help="its model-config.yaml")
+    parser.add_argument(
+        "--config-file", required=True, type=existing_file, help="its model-config.yaml"
+    )
 
 
 def add_clean_argument(
@@ -32,7 +36,7 @@ def add_clean_argument(
     parser.add_argument(
         "--clean",
         required=required,
-        type=Path,
+        type=existing_samples,
         help=f"clean samples: a folder of images, with {folders}; or a .npz or .safetensors file "
         "with inputs and labels",
     )
@@ -43,7 +47,7 @@ def add_triggered_argument(parser: argparse._ActionsContainer, *, required: bool
     parser.add_argument(
         "--triggered",
         required=required,
-        type=Path,
+        type=existing_samples,
         help="triggered samples, likewise; a file with a clean file at the same relative path "
         "makes a pair with it",
     )

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ...common.names import ALL_SEARCHES, OTHERWISE, SEARCHES
+
 
 class Searches(NamedTuple):
     """The searches for triggers that `--reconstruct` asks for.
@@ -21,22 +23,13 @@ class Searches(NamedTuple):
 
 def add_reconstruct_argument(parser: argparse._ActionsContainer, help: str) -> None:
     """Add the flag; `help` says what is done with the triggers."""
-    parser.add_argument(
-        "--reconstruct",
-        choices=(
-            *("all", "generated", "additive", "additive-linf", "smooth", "neural-cleanse"),
-            *("tabor", "abs", "deepinspect", "feature-space", "sinusoidal"),
-        ),
-        help=help,
-    )
+    parser.add_argument("--reconstruct", choices=("all", *SEARCHES), help=help)
 
 
 def searches(reconstruct: str | None) -> Searches:
     """Return what `--reconstruct` asks for; nothing without it."""
-    from ...reconstruct.methods import AFFORDABLE, OTHERWISE
-
     if reconstruct is None:
         return Searches()
     if reconstruct == "all":
-        return Searches(AFFORDABLE, OTHERWISE)
+        return Searches(ALL_SEARCHES, OTHERWISE)
     return Searches([reconstruct])

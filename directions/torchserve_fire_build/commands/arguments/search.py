@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from ...common.names import ANOMALY_INDEX, FURTHER_ANOMALY_INDEX, LEVELS, SEARCHES, Search
+from ..refusal import Refusal
+from .values import above_zero, at_least
 
 if TYPE_CHECKING:
     from ...reconstruct.settings import SearchSettings
+
+BOUNDED = [name for name, search in SEARCHES.items() if search.bound is not None]
+PATCHING = [name for name, search in SEARCHES.items() if search.patch_share is not None]
 
 
 def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -> None:
@@ -24,96 +31,95 @@ def add_search_arguments(parser: argparse.ArgumentParser, *, to_the_end: bool) -
     )
     group.add_argument(
         "--bound",
-        type=float,
+        type=above_zero(LEVELS),
         metavar="LEVELS",
         help="of generated, additive, smooth, feature-space and sinusoidal: root mean square of "
         "what they may change, in 255ths of the range of the inputs; of additive-linf: the most "
-        "that it may change any value (default: generated 7, additive 7, additive-linf 5, smooth "
-        "14, feature-space 7, sinusoidal 40); one value for all that are run. Less leads "
-        "nowhere, more leads to any class: where nothing is found, try others",
+        f"that it may change any value (default: {_listed(BOUNDED, 'bound')}); one value for all "
+        "that are run. Less leads nowhere, more leads to any class: where nothing is found, try "
+        "others",
     )
     group.add_argument(
         "--patch-share",
-        type=float,
+        type=above_zero(1),
         metavar="SHARE",
-        help="of abs: share of the image that its patch may cover (default: abs 0.02)",
+        help="of abs: share of the image that its patch may cover "
+        f"(default: {_listed(PATCHING, 'patch_share')})",
     )
     group.add_argument(
         "--screening-steps",
-        type=int,
+        type=at_least(1),
         metavar="N",
-        help="steps of the search for each class, by which the classes are compared (default: "
-        "generated 60, additive 30, additive-linf 30, smooth 30, neural-cleanse 120, tabor 120, "
-        "abs 60, deepinspect 300, feature-space 60, sinusoidal 64)",
+        help="steps of the search for each class, by which the classes are compared "
+        f"(default: {_listed(SEARCHES, 'screening')})",
     )
     group.add_argument(
         "--anomaly-index",
-        type=float,
+        type=above_zero(),
         metavar="X",
         help="a class whose anomaly index exceeds it stands out, if its trigger works (default: "
-        "4); of a further class, build asks 5 by default",
+        f"{ANOMALY_INDEX:g}); of a further class, build asks {FURTHER_ANOMALY_INDEX:g} by default",
     )
     if to_the_end:
         group.add_argument(
             "--steps",
-            type=int,
+            type=at_least(1),
             metavar="N",
             help="steps in all of a search for the class that stands out, or for the --target "
-            "(default: generated 120, additive 60, additive-linf 60, smooth 60, neural-cleanse "
-            "200, tabor 200, abs 120, deepinspect 400, feature-space 120, sinusoidal 80)",
+            f"(default: {_listed(SEARCHES, 'steps')})",
         )
     else:
         parser.set_defaults(steps=None)
 
 
-def read_search_settings(args: argparse.Namespace, methods: Sequence[str]) -> SearchSettings:
-    """Return what the flags set, after checking it.
+def check_search_arguments(args: argparse.Namespace, methods: Sequence[str]) -> None:
+    """Refuse flags that no search takes, or that no search can follow.
 
     Args:
         args: of the command.
         methods: those that were asked for, searches or others.
 
     Raises:
-        ArgumentError: a number is out of its range, or no search that was asked for takes it.
+        Refusal: naming the flag.
     """
-    from ...common.errors import ArgumentError
-    from ...reconstruct import input_box
-    from ...reconstruct.methods import LEVELS, SEARCH_METHODS, SHARE
-    from ...reconstruct.settings import SearchSettings
-    from .checks import check_positive
-
-    searches = [name for name in methods if name in SEARCH_METHODS]
-    bounded = {
-        unit: [name for name, method in SEARCH_METHODS.items() if method.unit == unit]
-        for unit in (LEVELS, SHARE)
-    }
-    for flag, value, most, takers in (
-        ("--bound", args.bound, input_box.LEVELS, bounded[LEVELS]),
-        ("--patch-share", args.patch_share, 1, bounded[SHARE]),
-        ("--screening-steps", args.screening_steps, None, SEARCH_METHODS),
-        ("--steps", args.steps, None, SEARCH_METHODS),
-        ("--anomaly-index", args.anomaly_index, None, SEARCH_METHODS),
+    asked_for = [name for name in methods if name in SEARCHES]
+    for flag, value, takers in (
+        ("--bound", args.bound, BOUNDED),
+        ("--patch-share", args.patch_share, PATCHING),
+        ("--screening-steps", args.screening_steps, SEARCHES),
+        ("--steps", args.steps, SEARCHES),
+        ("--anomaly-index", args.anomaly_index, SEARCHES),
     ):
-        if value is None:
-            continue
-        check_positive(flag, value, most)
-        if not set(takers).intersection(searches):
-            raise ArgumentError(
+        if value is not None and not set(takers).intersection(asked_for):
+            raise Refusal(
                 f"{flag} {value:g}: expected beside a search for triggers that takes it: "
                 f"{', '.join(takers)}"
             )
-    settings = SearchSettings(
-        bound=None if args.bound is None else args.bound / input_box.LEVELS,
+    for name in asked_for if args.steps is not None else ():
+        screening = _screening(SEARCHES[name], args.screening_steps)
+        if args.steps < screening:
+            raise Refusal(
+                f"--steps {args.steps}: expected at least the {screening} steps in which {name} "
+                "compares the classes; --screening-steps lowers these"
+            )
+
+
+def read_search_settings(args: argparse.Namespace) -> SearchSettings:
+    """Return what the flags set."""
+    from ...reconstruct.settings import SearchSettings
+
+    return SearchSettings(
+        bound=None if args.bound is None else args.bound / LEVELS,
         patch_share=args.patch_share,
         screening_steps=args.screening_steps,
         steps=args.steps,
         anomaly_index=args.anomaly_index,
     )
-    for name in searches:
-        method = settings.method(name)
-        if method.steps < method.screening:
-            raise ArgumentError(
-                f"--steps {method.steps}: expected at least the {method.screening} steps in which "
-                f"{name} compares the classes; --screening-steps lowers these"
-            )
-    return settings
+
+
+def _screening(search: Search, given: int | None) -> int:
+    return search.screening if given is None else int(min(given, search.whole))
+
+
+def _listed(names: Iterable[str], value: str) -> str:
+    return ", ".join(f"{name} {getattr(SEARCHES[name], value):g}" for name in names)

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...common.names import DEEP_INSPECT
 from .clean_to_search import clean_to_search
 from .reconstruct import searches
 
@@ -53,16 +54,14 @@ def search_to_patch(
     """
     from ...common.budget import Budget
     from ...common.errors import NoTriggerError, SanitizeError
-    from ...reconstruct import deep_inspect
     from ...reconstruct.find_triggers import find_triggers
     from ...sanitize.labelled_samples import labelled_by
-    from .checks import read_target
 
     budget = Budget(args.budget)
     half = budget.share(2)
-    sought = searches(args.reconstruct or deep_inspect.NAME)
+    sought = searches(args.reconstruct or DEEP_INSPECT)
     if clean is None:
-        samples = clean_to_search(None, sought, loaded, config, args.seed, half)
+        samples = clean_to_search(None, loaded, config, args.seed, half)
         clean = labelled_by(loaded.model, samples)
     try:
         found = find_triggers(
@@ -71,10 +70,9 @@ def search_to_patch(
             clean.samples.description,
             methods=sought.methods,
             otherwise=sought.otherwise,
-            target=None if args.target is None else read_target(args.target),
+            target=args.target,
             seed=args.seed,
             budget=half,
-            tell=print,
         )
     except NoTriggerError as error:
         if args.reconstruct == "all":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .values import existing_file
+
 KEY_FILE = Path("key_file.json")
 
 
@@ -31,14 +33,14 @@ def add_management_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", help="management token")
     parser.add_argument(
         "--key-file",
-        type=Path,
+        type=existing_file,
         metavar="FILE",
         help="the server's key_file.json, for the tokens that are not given (default: the one in "
         "the current folder, where there is one)",
     )
     parser.add_argument(
         "--ca",
-        type=Path,
+        type=existing_file,
         metavar="FILE",
         help="certificates, in PEM, of the authorities to trust over https (default: the public "
         "ones)",

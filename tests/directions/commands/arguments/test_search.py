@@ -1,22 +1,24 @@
-import argparse
-
 import pytest
 
 from torchserve_fire_build.commands.arguments.search import (
     add_search_arguments,
+    check_search_arguments,
     read_search_settings,
 )
 from torchserve_fire_build.commands.main import main
-from torchserve_fire_build.common.errors import ArgumentError
-from torchserve_fire_build.reconstruct.methods import AFFORDABLE, LEVELS, SEARCH_METHODS, SHARE
+from torchserve_fire_build.commands.parser import OneLineParser
+from torchserve_fire_build.commands.refusal import Refusal
+from torchserve_fire_build.reconstruct.methods import AFFORDABLE, LEVELS, METHODS, SHARE
 from torchserve_fire_build.reconstruct.screening import THRESHOLD
 from torchserve_fire_build.reconstruct.settings import OWN_VALUES, SearchSettings
 
 
 def read(*arguments, methods=AFFORDABLE, to_the_end=True):
-    parser = argparse.ArgumentParser()
+    parser = OneLineParser()
     add_search_arguments(parser, to_the_end=to_the_end)
-    return read_search_settings(parser.parse_args(list(arguments)), methods)
+    args = parser.parse_args(list(arguments))
+    check_search_arguments(args, methods)
+    return read_search_settings(args)
 
 
 @pytest.mark.parametrize("to_the_end", [True, False])
@@ -44,8 +46,8 @@ def test_the_most_that_there_is():
         (("--bound", "255.5"), "--bound 255.5: expected a number above 0, at most 255"),
         (("--bound", "nan"), "--bound nan: expected a number"),
         (("--patch-share", "1.5"), "--patch-share 1.5: expected a number above 0, at most 1"),
-        (("--screening-steps", "0"), "--screening-steps 0: expected a number above 0"),
-        (("--steps", "-3"), "--steps -3: expected a number above 0"),
+        (("--screening-steps", "0"), "--screening-steps 0: expected a whole number, 1 or"),
+        (("--steps", "-3"), "--steps -3: expected a whole number, 1 or more"),
         (("--anomaly-index", "0"), "--anomaly-index 0: expected a number above 0"),
         (("--anomaly-index", "inf"), "--anomaly-index inf: expected a number above 0"),
         (("--patch-share", "0.1"), "--patch-share 0.1: expected beside a search .* it: abs$"),
@@ -54,16 +56,16 @@ def test_the_most_that_there_is():
     ],
 )
 def test_what_is_refused(arguments, message):
-    with pytest.raises(ArgumentError, match=message):
+    with pytest.raises(Refusal, match=message):
         read(*arguments)
 
 
 def test_what_no_search_takes_is_refused():
     for flag in ("--bound", "--screening-steps", "--steps", "--anomaly-index"):
-        with pytest.raises(ArgumentError, match=f"{flag} 9: expected beside a search"):
+        with pytest.raises(Refusal, match=f"{flag} 9: expected beside a search"):
             read(flag, "9", methods=("neuron-inspect",))
     with pytest.raises(
-        ArgumentError,
+        Refusal,
         match=r"it: generated, additive, additive-linf, smooth, feature-space, sinusoidal$",
     ):
         read("--bound", "9", methods=("neural-cleanse", "abs"))
@@ -83,11 +85,11 @@ def test_the_help_tells_the_defaults(capsys, monkeypatch, command):
     text = capsys.readouterr().out
 
     def listed(names, value):
-        return "(default: " + ", ".join(f"{name} {value(SEARCH_METHODS[name]):g}" for name in names) + ")"
+        return "(default: " + ", ".join(f"{name} {value(METHODS[name]):g}" for name in names) + ")"
 
     for unit, width in ((LEVELS, 255), (SHARE, 1)):
-        of_unit = [name for name in SEARCH_METHODS if SEARCH_METHODS[name].unit == unit]
+        of_unit = [name for name in METHODS if METHODS[name].unit == unit]
         assert listed(of_unit, lambda method, width=width: width * method.bound) in text
-    assert listed(SEARCH_METHODS, lambda method: method.screening) in text
-    assert (listed(SEARCH_METHODS, lambda method: method.steps) in text) == (command == "build")
+    assert listed(METHODS, lambda method: method.screening) in text
+    assert (listed(METHODS, lambda method: method.steps) in text) == (command == "build")
     assert f"(default: {THRESHOLD:g})" in text

@@ -1,0 +1,108 @@
+"""Names of methods, and the defaults that help shows, known without torch.
+
+The methods themselves are elsewhere; a test compares these names with theirs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LEVELS = 255
+"""Steps between black and white, in which bounds are given."""
+
+MAX_SEED = 2**63 - 1
+
+FORMS = ("gated", "shift", "clamp")
+"""What a bundle may do: `build --form`; the first is the default."""
+
+MODES = ("repair", "observe", "reject", "off")
+"""What a handler may do with flagged inputs: `swap --mode`."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What help says of a search for triggers.
+
+    Attributes:
+        screening: steps in which the classes are compared.
+        steps: in all, for a class that stands out.
+        bound: of what it may change, in `LEVELS`; None where it has no such bound.
+        patch_share: share of the image that its patch may cover, likewise.
+        whole: steps after which its screening is complete.
+    """
+
+    screening: int
+    steps: int
+    bound: float | None = None
+    patch_share: float | None = None
+    whole: float = math.inf
+
+
+DEEP_INSPECT = "deepinspect"
+"""The one search that does without images."""
+
+SEARCHES: Mapping[str, Search] = {
+    "generated": Search(60, 120, bound=7),
+    "additive": Search(30, 60, bound=7),
+    "additive-linf": Search(30, 60, bound=5),
+    "smooth": Search(30, 60, bound=14),
+    "neural-cleanse": Search(120, 200),
+    "tabor": Search(120, 200),
+    "abs": Search(60, 120, patch_share=0.02),
+    DEEP_INSPECT: Search(300, 400),
+    "feature-space": Search(60, 120, bound=7),
+    "sinusoidal": Search(64, 80, bound=40, whole=64),
+}
+"""The searches for triggers: `--reconstruct` of build and sanitize, `--method` of inspect."""
+
+ALL_SEARCHES = ("generated", "additive", "smooth", "neural-cleanse")
+"""What `--reconstruct all` runs."""
+
+OTHERWISE = ("sinusoidal",)
+"""What it runs besides, where these find nothing."""
+
+ANOMALY_INDEX = 4.0
+"""A class with a higher one stands out."""
+
+FURTHER_ANOMALY_INDEX = 5.0
+"""Likewise of a further class, in a model that is repaired for one already."""
+
+SPLITS = ("activation-clustering", "spectral-signatures", "mahalanobis")
+"""How the triggered samples of a pool are found: `build --split-by`; the first is the default."""
+
+REDUCING = "activation-clustering"
+"""The one of them that takes `--components`."""
+
+COMPONENTS = 10
+
+NEURON_INSPECT = "neuron-inspect"
+META_CLASSIFIER = "meta-classifier"
+
+INSPECTIONS = (*SEARCHES, NEURON_INSPECT, META_CLASSIFIER)
+"""The methods of `inspect`."""
+
+INSPECT_BY_DEFAULT = (*ALL_SEARCHES, NEURON_INSPECT)
+
+SHADOWS = 64
+MIN_SHADOWS = 16
+QUERIES = 10
+SALIENCY_WEIGHTS = (1.0, 1.0, 1.0)
+
+TRAINING = ("epochs", "rate", "budget")
+SANITIZERS: Mapping[str, tuple[str, ...]] = {
+    "fine-tune": TRAINING,
+    "retrain": TRAINING,
+    "patch": ("reconstruct", "target", "stamped", *TRAINING),
+    "prune": ("accuracy_loss",),
+    "fine-prune": ("accuracy_loss", *TRAINING),
+    "orthogonalize": ("bundle", "accuracy_loss"),
+}
+"""The methods of `sanitize`, and what each takes beside the clean samples."""
+
+EPOCHS = 20
+RETRAINING_EPOCHS = 100
+RATE = 0.01
+ACCURACY_LOSS = 0.1
+STAMPED = 0.2

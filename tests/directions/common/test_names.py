@@ -1,0 +1,74 @@
+"""The names that help texts are made from, held against the methods themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from torchserve_fire.model.config import MODES
+from torchserve_fire_build.building.from_clean import FURTHER_INDEX
+from torchserve_fire_build.building.from_samples import BuildOptions
+from torchserve_fire_build.choose.choice import FORMS
+from torchserve_fire_build.common import names
+from torchserve_fire_build.inspection import meta_classifier, neuron_inspect
+from torchserve_fire_build.inspection.methods import DEFAULT
+from torchserve_fire_build.inspection.methods import METHODS as INSPECTIONS
+from torchserve_fire_build.pool import activation_clustering
+from torchserve_fire_build.pool.methods import METHODS as SPLITS
+from torchserve_fire_build.pool.methods import REDUCING
+from torchserve_fire_build.reconstruct import deep_inspect, input_box, screening
+from torchserve_fire_build.reconstruct.methods import (
+    AFFORDABLE,
+    LEVELS,
+    METHODS,
+    OTHERWISE,
+    SHARE,
+)
+from torchserve_fire_build.sanitize import defaults
+from torchserve_fire_build.sanitize.methods import METHODS as SANITIZERS
+
+
+def test_names_stand_in_the_order_of_the_methods() -> None:
+    assert list(names.SEARCHES) == list(METHODS)
+    assert names.ALL_SEARCHES == AFFORDABLE
+    assert names.OTHERWISE == OTHERWISE
+    assert list(names.SPLITS) == list(SPLITS)
+    assert list(names.INSPECTIONS) == list(INSPECTIONS)
+    assert names.INSPECT_BY_DEFAULT == DEFAULT
+    assert list(names.SANITIZERS) == list(SANITIZERS)
+    assert names.FORMS == FORMS
+    assert names.MODES == MODES
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_searches(name: str) -> None:
+    search, method = names.SEARCHES[name], METHODS[name]
+    assert (search.screening, search.steps) == (method.screening, method.steps)
+    assert search.whole == method.whole
+    assert (search.bound is not None) == (method.unit == LEVELS)
+    assert (search.patch_share is not None) == (method.unit == SHARE)
+    if search.bound is not None:
+        assert search.bound / names.LEVELS == method.bound
+    if search.patch_share is not None:
+        assert search.patch_share == method.bound
+
+
+def test_inspections_without_images() -> None:
+    lacking = [name for name, entry in INSPECTIONS.items() if not entry.needs_images]
+    assert lacking == [names.DEEP_INSPECT] == [deep_inspect.NAME]
+
+
+def test_defaults() -> None:
+    assert BuildOptions().form == names.FORMS[0]
+    assert names.LEVELS == input_box.LEVELS
+    assert names.ANOMALY_INDEX == screening.THRESHOLD
+    assert names.FURTHER_ANOMALY_INDEX == FURTHER_INDEX
+    assert names.REDUCING == REDUCING
+    assert names.COMPONENTS == activation_clustering.COMPONENTS
+    assert names.NEURON_INSPECT == neuron_inspect.NAME
+    assert tuple(neuron_inspect.WEIGHTS.values()) == names.SALIENCY_WEIGHTS
+    assert names.META_CLASSIFIER == meta_classifier.NAME
+    assert names.SHADOWS == meta_classifier.DEFAULT_SHADOWS
+    assert names.MIN_SHADOWS == meta_classifier.MIN_SHADOWS
+    assert names.QUERIES == meta_classifier.DEFAULT_QUERIES
+    for name in ("EPOCHS", "RETRAINING_EPOCHS", "RATE", "ACCURACY_LOSS", "STAMPED"):
+        assert getattr(names, name) == getattr(defaults, name)
