@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torchserve_fire.format.bundle import Bundle
 
 from ..choose.build_record import BuildRecord
 from ..measure.figures import Figures
-from ..pool.split import Split
 from ..samples.samples import Samples
+
+if TYPE_CHECKING:
+    # It loads scikit-learn, which takes a second and most builds do without.
+    from ..pool.split import Split
 
 
 @dataclass(frozen=True)

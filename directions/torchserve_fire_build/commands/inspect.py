@@ -180,7 +180,6 @@ def _inspect(args: argparse.Namespace) -> int:
     from torchserve_fire.model.load_model import load_model
 
     from ..common.budget import Budget
-    from ..common.environment import check_environment
     from ..common.errors import CalibrationError
     from ..inspection.anomaly_picture import check_picture_folder, write_pictures
     from ..inspection.inspect_model import inspect_model
@@ -191,7 +190,6 @@ def _inspect(args: argparse.Namespace) -> int:
     from ..samples.samples import Samples
     from ..samples.tensor_samples import empty_samples
 
-    check_environment()
     names, otherwise = _methods(args)
     if args.pictures is not None:
         check_picture_folder(args.pictures, (*names, *otherwise))
