@@ -27,7 +27,7 @@ from torchserve_fire_build.deployment.archive.package import (
     package_archive,
 )
 from torchserve_fire_build.samples.evidence import gather_evidence
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 from .photographs import cut_photographs, stamp, to_jpeg
 from .planted import plant_backdoor

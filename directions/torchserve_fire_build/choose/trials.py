@@ -73,7 +73,8 @@ def run_trials(
     ]
     results = [held_out.map(lambda group: group.logits.clone()) for _ in repairs]
     run = _Run(model, name, example)
-    together = len(repairs) if run.goes_on_alone(held_out.triggered) else 1
+    alone = run.goes_on_alone(held_out.triggered)
+    together = len(repairs) if alone else 1
     known: Both[Tensor | None] = Both(None, None)
     if (
         features is not None

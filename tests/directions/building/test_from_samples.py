@@ -25,7 +25,7 @@ from torchserve_fire_build.building.from_samples import BuildOptions, build_bund
 from torchserve_fire_build.common.errors import CalibrationError, SamplesError
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
 from torchserve_fire_build.samples.evidence import gather_evidence
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 
 def build(sets, kind, *, drive=50.0, tell=lambda line: None, **options):

@@ -14,7 +14,7 @@ from torchserve_fire_build.estimate.layer_statistics import collect_statistics
 from torchserve_fire_build.measure.target import TargetFinding
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.folds import assign_folds
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 
 def searched(folder, kind, form, *, drive=50.0, single=True, layers=None, paired=True):

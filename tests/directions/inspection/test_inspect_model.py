@@ -9,10 +9,10 @@ from torchserve_fire_build.inspection import inspect_model as module
 from torchserve_fire_build.inspection.inspect_model import inspect_model
 from torchserve_fire_build.inspection.inspection import Inspection
 from torchserve_fire_build.inspection.methods import DEFAULT, INSPECTION_METHODS, InspectionMethod, InspectionSettings
-from torchserve_fire_build.samples.empty import EmptySamples
+from torchserve_fire_build.samples.tensor_samples import empty_samples
 
 DESCRIPTION = InputDescription("tensor", (1, 8, 8))
-CLEAN = EmptySamples(DESCRIPTION)
+CLEAN = empty_samples(DESCRIPTION)
 
 
 def inspected(monkeypatch, budget=None, otherwise=(), **methods):

@@ -23,14 +23,14 @@ from torchserve_fire_build.reconstruct.reconstruction import reconstruction_of
 from torchserve_fire_build.reconstruct.screening import screen
 from torchserve_fire_build.reconstruct.settings import SearchSettings
 from torchserve_fire_build.reconstruct.stamped_samples import stamp_samples
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 UNIT = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 def clean_samples(folder, count=120):
     labels = torch.arange(count) % 4
-    return TensorFileSamples(write_tensors(folder / "clean.npz", images(count), labels))
+    return read_tensors(write_tensors(folder / "clean.npz", images(count), labels))
 
 
 def find(*args, **given):
@@ -156,7 +156,7 @@ def test_too_few_samples(tmp_path):
 
 
 def test_samples_that_are_no_maps(tmp_path):
-    samples = TensorFileSamples(write_tensors(tmp_path / "v.npz", torch.rand(60, 6)))
+    samples = read_tensors(write_tensors(tmp_path / "v.npz", torch.rand(60, 6)))
     with pytest.raises(CalibrationError, match="maps of"):
         find_triggers(
             PatchNet(),
@@ -173,7 +173,7 @@ def test_samples_that_are_no_maps(tmp_path):
 def test_samples_of_one_class(tmp_path):
     path = write_tensors(tmp_path / "one.npz", images(240)[::4])
     with pytest.raises(CalibrationError, match="all of these samples as one class"):
-        find(TensorFileSamples(path))
+        find(read_tensors(path))
 
 
 def test_a_target_that_the_model_does_not_have(tmp_path):
