@@ -12,7 +12,7 @@ from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 
 from ..choose.build_record import BuildRecord
 from ..common.budget import Budget
@@ -146,7 +146,7 @@ def build_reconstructed(
         tell("searching again, the model as repaired so far")
         try:
             example = description.example()
-            with attach(loaded.model, bundle.layers, example, target=bundle.target):
+            with attach_layers(loaded.model, bundle.layers, example, target=bundle.target):
                 found = find(later)
             if found.target in bundle.targets:
                 tell("nothing is added to what the bundle has for this class already")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Layer
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.repair.corrections import build_correction
 from torchserve_fire.repair.layers import feature_of, find_layer, with_feature
 
@@ -58,7 +58,7 @@ def run_repairs(
     name, device = repairs[0][0].name, device_of(model)
     groups = (held_out.clean, clean), (held_out.triggered, triggered)
     # Proves that the layer can be repaired at.
-    with attach(model, [repairs[0][0]], held_out.triggered.inputs[:1].to(device)):
+    with attach_layers(model, [repairs[0][0]], held_out.triggered.inputs[:1].to(device)):
         pass
     corrections = [
         [

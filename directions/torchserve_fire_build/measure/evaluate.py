@@ -11,8 +11,9 @@ from torch import Tensor
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire.repair.attach import RepairHandle, attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.repair.example_input import example_for
+from torchserve_fire.repair.repair_handle import RepairHandle
 
 from ..common.errors import SamplesError
 from ..common.progress import Progress
@@ -61,7 +62,7 @@ def evaluate_bundle(
     example = example_for(loaded.model, described)
     with (
         Progress("evaluating the repair", len(clean) + len(triggered)) as progress,
-        attach(loaded.model, bundle.layers, example, target=bundle.target) as handle,
+        attach_layers(loaded.model, bundle.layers, example, target=bundle.target) as handle,
     ):
         after = [_predict(loaded, s, handle, progress) for s in (clean, triggered)]
     figures = unrepaired.figures(after, bundle.targets)

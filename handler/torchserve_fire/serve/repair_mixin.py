@@ -26,9 +26,10 @@ from ..model.config import HandlerConfig, parse_config
 from ..model.fit import check_model_fits, matching_input
 from ..model.load_model import LoadedModel
 from ..model.preprocess import read_body
-from ..repair.attach import RepairHandle, attach
+from ..repair.attach_layers import attach_layers
 from ..repair.example_input import example_for
 from ..repair.layers import eager_model
+from ..repair.repair_handle import RepairHandle
 from ..repair.verdict import Verdict
 from ..watch.quarantine import Quarantine
 from ..watch.quarantine_queue import QuarantineQueue
@@ -252,7 +253,7 @@ class RepairMixin:
                 f"{source}: handler: quarantine: needs a bundle with a layer that detects; this "
                 "one corrects every input, and every input would be kept"
             )
-        self._corrections = attach(
+        self._corrections = attach_layers(
             self.model,
             bundle.layers,
             self._example(path, source),
