@@ -117,9 +117,7 @@ def measure_pool(model: nn.Module, pool: Pool, method: str, held: Held) -> dict[
     flagged, others = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
     start = time.monotonic()
     try:
-        evidence = gather_evidence(
-            unlabelled(samples, others), unlabelled(samples, flagged)
-        )
+        evidence = gather_evidence(unlabelled(samples, others), unlabelled(samples, flagged))
         bundle = fire.build_from(model, evidence, SEED, all_to_all=split.all_to_all)
     except FireError as error:
         return result | {"build_refused": str(error)}

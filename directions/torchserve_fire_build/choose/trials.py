@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Layer
-from torchserve_fire.repair.attach import attach as attach_layers
+from torchserve_fire.repair.attach import attach_layers
 from torchserve_fire.repair.corrections import build_correction
 from torchserve_fire.repair.layers import device_of
 
@@ -76,11 +76,7 @@ def run_trials(
     alone = run.goes_on_alone(held_out.triggered)
     together = len(repairs) if alone else 1
     known: Both[Tensor | None] = Both(None, None)
-    if (
-        features is not None
-        and together == len(repairs)
-        and run.goes_on_from_one(held_out.triggered)
-    ):
+    if features is not None and alone and run.goes_on_from_one(held_out.triggered):
         known = Both(features.clean, features.triggered)
     for start in range(0, len(repairs), together):
         part = moves[start : start + together]

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Bundle
-from torchserve_fire.repair.attach import RepairHandle
-from torchserve_fire.repair.attach import attach as attach_layers
+from torchserve_fire.repair.attach import RepairHandle, attach_layers
 from torchserve_fire.repair.example_input import example_for
 
 from ..common.errors import SamplesError

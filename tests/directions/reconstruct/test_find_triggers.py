@@ -11,14 +11,19 @@ from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from tests.directions.reconstruct.wave_net import WaveNet
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct import find_triggers as find_triggers_module
 from torchserve_fire_build.reconstruct import settings as settings_module
 from torchserve_fire_build.reconstruct.find_triggers import find_triggers
-from torchserve_fire_build.reconstruct.methods import AFFORDABLE, LEVELS, SEARCH_METHODS, SearchMethod
+from torchserve_fire_build.reconstruct.methods import (
+    AFFORDABLE,
+    LEVELS,
+    SEARCH_METHODS,
+    SearchMethod,
+)
 from torchserve_fire_build.reconstruct.reconstruction import reconstruction_of
 from torchserve_fire_build.reconstruct.screening import screen
 from torchserve_fire_build.reconstruct.settings import SearchSettings
@@ -61,7 +66,7 @@ def test_from_clean_samples_to_a_repair_of_a_trigger_that_nobody_showed(tmp_path
     triggered = stamp(clean)
     with torch.no_grad():
         assert bool((net(triggered).argmax(1) == 0).all())
-    with attach(net, bundle.layers, clean[:1], target=0) as handle, torch.no_grad():
+    with attach_layers(net, bundle.layers, clean[:1], target=0) as handle, torch.no_grad():
         assert torch.equal(net(clean).argmax(1), truth)
         assert float(handle.verdict.flagged.float().mean()) < 0.05
         assert float((net(triggered).argmax(1) == truth).float().mean()) > 0.95

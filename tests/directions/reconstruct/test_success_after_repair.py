@@ -17,9 +17,7 @@ TRIGGER = Reconstruction("by hand", 0, stamp, 1.0)
 
 @pytest.fixture
 def bundle(tmp_path):
-    samples = read_tensors(
-        write_tensors(tmp_path / "clean.npz", images(80), torch.arange(80) % 4)
-    )
+    samples = read_tensors(write_tensors(tmp_path / "clean.npz", images(80), torch.arange(80) % 4))
     model = LoadedModel(PatchNet(), "PatchNet", "0" * 64)
     evidence = stamp_samples(samples, [TRIGGER] * 2)
     return build_bundle(model, TENSOR, evidence, options=BuildOptions(target=0))

@@ -78,9 +78,7 @@ def test_images_are_decoded_as_the_server_decodes_them(tmp_path):
     assert batch.dtype == torch.float32
     assert torch.equal(batch[0], torch.full((3, 2, 2), -2.0))
     assert torch.equal(batch[1], torch.full((3, 2, 2), 2.0))
-    assert torch.equal(
-        batch[1], image_to_tensor(first.read_bytes(), samples.description)
-    )
+    assert torch.equal(batch[1], image_to_tensor(first.read_bytes(), samples.description))
 
 
 def test_an_unreadable_image_is_named_when_it_is_read(tmp_path):
