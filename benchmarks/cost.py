@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from torchserve_fire.format.bundle import Correction, Detection, Layer
+from torchserve_fire.format.bundle import Detection, Layer
+from torchserve_fire.format.correction_forms import Affine
 from torchserve_fire.repair.attach import attach
 from torchserve_fire_build.common.progress import Progress
 from torchserve_fire_build.estimate.candidate_layers import candidate_layers
@@ -105,9 +106,7 @@ def measure_full_size() -> dict[str, float]:
     inputs = torch.randn(max(BATCHES), 3, 224, 224, generator=generator)
     direction = torch.randn(64, 56, 56, generator=generator) * 1e-3
     slope = torch.randn(64, 64, generator=generator) * 1e-3
-    correction = Layer(
-        "layer1.1", (64, 56, 56), None, Correction("affine", direction, 1, slope=slope)
-    )
+    correction = Layer("layer1.1", (64, 56, 56), None, Affine(direction, 1, slope=slope))
     weight, beyond = torch.randn(512, 7, 7, generator=generator), 1e9
     ratios = {}
     for kind, threshold in (("clean", beyond), ("flagged", -beyond)):

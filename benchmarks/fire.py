@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Bundle, Repair
+from torchserve_fire.format.bundle_file import save_bundle
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach import attach
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
-from torchserve_fire_build.building.save_bundle import save_bundle
 from torchserve_fire_build.choose.build_record import BuildRecord
 from torchserve_fire_build.estimate.registry import REPAIRS
 from torchserve_fire_build.samples.evidence import Evidence as SampleEvidence

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from torchserve_fire.errors import FireError
-from torchserve_fire.format.bundle import Bundle, load_bundle
+from torchserve_fire.format.bundle import Bundle
+from torchserve_fire.format.bundle_file import load_bundle, save_bundle
 from torchserve_fire_build.building.from_clean import build_reconstructed
 from torchserve_fire_build.building.from_samples import BuildOptions
-from torchserve_fire_build.building.save_bundle import save_bundle
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import NoTriggerError
 from torchserve_fire_build.reconstruct.methods import AFFORDABLE, OTHERWISE

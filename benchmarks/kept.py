@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torchserve_fire.errors import FireError
-from torchserve_fire_build.common.write_file import check_writable, write_file
+from torchserve_fire.format.write_file import check_writable, write_file
 
 
 def write_json(value: Any, file: Path) -> None:

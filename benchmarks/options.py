@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from torchserve_fire.errors import FireError
-from torchserve_fire_build.common.write_file import check_writable
+from torchserve_fire.format.write_file import check_writable
 
 from .kept import Kept
 from .victims.catalogue import VICTIMS

@@ -16,8 +16,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from torchserve_fire.errors import FireError
+from torchserve_fire.format.write_file import write_file
 from torchserve_fire_build.choose.build_record import BuildRecord
-from torchserve_fire_build.common.write_file import write_file
 from torchserve_fire_build.report.layers_picture import draw
 from torchserve_fire_build.report.sweep import sweep
 

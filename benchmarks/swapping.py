@@ -24,9 +24,8 @@ import psutil
 import requests
 from tqdm import tqdm
 
-from torchserve_fire.format.bundle import load_bundle
-from torchserve_fire_build.building.save_bundle import save_bundle
-from torchserve_fire_build.common.write_file import check_writable
+from torchserve_fire.format.bundle_file import load_bundle, save_bundle
+from torchserve_fire.format.write_file import check_writable
 from torchserve_fire_build.demo.output_folder import DemoFiles
 from torchserve_fire_build.deployment.client.management import open_session
 from torchserve_fire_build.deployment.client.probes import same_answer

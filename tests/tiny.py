@@ -13,15 +13,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.tiny_net import trained
-from torchserve_fire.format.bundle import (
-    Bundle,
-    Correction,
-    Detection,
-    InputDescription,
-    Layer,
-    bundle_to_parts,
-)
+from torchserve_fire.format.bundle import Bundle, Detection, InputDescription, Layer
+from torchserve_fire.format.bundle_file import bundle_to_parts
 from torchserve_fire.format.clean_scores import CleanScores
+from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.format.digest import file_sha256
 
 CLASSES = ("north-west", "north-east", "south-west", "south-east")
@@ -97,7 +92,7 @@ def write_bundle(
                 "features",
                 (5,),
                 Detection(corner, 1.0, clean_scores=CleanScores(20, (0.0,) * 8 + (0.5,))),
-                Correction("shift", 2 * corner, 1.0),
+                Shift(2 * corner, 1.0),
             ),
         ),
         model_class=model_class,

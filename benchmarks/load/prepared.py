@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import Bundle, InputDescription
+from torchserve_fire.format.bundle_file import save_bundle
 from torchserve_fire.model.config import HandlerConfig, load_config
 from torchserve_fire.model.load_model import load_model
 from torchserve_fire.model.preprocess import image_to_tensor
 from torchserve_fire.repair.attach import attach
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
-from torchserve_fire_build.building.save_bundle import save_bundle
 from torchserve_fire_build.deployment.archive.package import (
     ArchiveInputs,
     archive_path,

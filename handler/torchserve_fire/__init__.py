@@ -1,47 +1,48 @@
-"""What runs inside a TorchServe worker: bundle, corrections, hooks, and the handler itself.
+"""Inference-time repair of backdoored classifiers: what runs where a model is served.
 
-The folder is packed whole into every archive, under the name `torchserve_fire`; it imports nothing
-of this project outside itself, and nothing here but `fire_handler` needs TorchServe.
+The folder is packed whole into every archive. It imports nothing of this project outside itself,
+and only the adapter `serve.fire_handler` needs TorchServe. Each name is imported when it is first
+asked for, so that `import torchserve_fire` loads no PyTorch.
 """
 
-from .errors import (
-    AttachError,
-    BundleError,
-    ConfigError,
-    FireError,
-    InputError,
-    ModelError,
-    RepairError,
-    SignatureError,
-)
-from .format.bundle import Bundle, Correction, Detection, InputDescription, Layer, load_bundle
-from .model.config import HandlerConfig, load_config
-from .model.load_model import LoadedModel, load_model
-from .model.preprocess import read_body
-from .repair.attach import RepairHandle, attach
-from .repair.verdict import Verdict
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import FireError
+    from .format.bundle import Bundle
+    from .format.bundle_file import load_bundle, save_bundle
+    from .repair.attach import attach
+    from .repair.verdict import Verdict
+    from .serve.repair_mixin import RepairMixin
 
 __all__ = [
-    "AttachError",
     "Bundle",
-    "BundleError",
-    "ConfigError",
-    "Correction",
-    "Detection",
     "FireError",
-    "HandlerConfig",
-    "InputDescription",
-    "InputError",
-    "Layer",
-    "LoadedModel",
-    "ModelError",
-    "RepairError",
-    "RepairHandle",
-    "SignatureError",
+    "RepairMixin",
     "Verdict",
     "attach",
     "load_bundle",
-    "load_config",
-    "load_model",
-    "read_body",
+    "save_bundle",
 ]
+
+_HOMES = {
+    "Bundle": ".format.bundle",
+    "FireError": ".errors",
+    "RepairMixin": ".serve.repair_mixin",
+    "Verdict": ".repair.verdict",
+    "attach": ".repair.attach",
+    "load_bundle": ".format.bundle_file",
+    "save_bundle": ".format.bundle_file",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name], __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

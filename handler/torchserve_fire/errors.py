@@ -35,6 +35,10 @@ class RepairError(FireError):
     """A forward pass went by without the corrections that should have judged or repaired it."""
 
 
+class OutputError(FireError):
+    """A file cannot be written where it was asked for."""
+
+
 class InputError(FireError):
     """One request's input is unusable; the client is told so.
 

@@ -14,7 +14,8 @@ from benchmarks.victims.data import Images
 from benchmarks.victims.train import normalise
 from tests.directions.reconstruct.patch_net import QUADRANTS
 from tests.tiny_net import trained
-from torchserve_fire.format.bundle import Bundle, Correction, Detection, InputDescription, Layer
+from torchserve_fire.format.bundle import Bundle, Detection, InputDescription, Layer
+from torchserve_fire.format.correction_forms import Shift
 
 
 class Victim(nn.Module):
@@ -36,7 +37,7 @@ def bundle(*, only_target: bool = False) -> Bundle:
     corner = torch.tensor([0.0, 0, 0, 0, 1])
     detection = Detection(corner, 1.0, only_target)
     return Bundle(
-        layers=(Layer("net.features", (5,), detection, Correction("shift", 2 * corner, 1.0)),),
+        layers=(Layer("net.features", (5,), detection, Shift(2 * corner, 1.0)),),
         model_class="Victim",
         weights_sha256="0" * 64,
         input=InputDescription("tensor", (3, 8, 8)),

@@ -19,16 +19,10 @@ from safetensors.torch import save
 from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
-from torchserve_fire.format.bundle import (
-    BUNDLE_FILE,
-    Bundle,
-    Correction,
-    Detection,
-    InputDescription,
-    Layer,
-    bundle_to_parts,
-)
+from torchserve_fire.format.bundle import Bundle, Detection, InputDescription, Layer
+from torchserve_fire.format.bundle_file import BUNDLE_FILE, bundle_to_parts
 from torchserve_fire.format.clean_scores import CleanScores
+from torchserve_fire.format.correction_forms import Shift
 
 MODEL_FILE = """
 from torch import nn
@@ -66,7 +60,7 @@ def make_bundle(weights: Path, kind: str = "image") -> Bundle:
         "features",
         (12,),
         Detection(torch.ones(12), 6.0, clean_scores=CLEAN_SCORES),
-        Correction("shift", torch.full((12,), 0.75), 1.0),
+        Shift(torch.full((12,), 0.75), 1.0),
     )
     described = (
         InputDescription("image", (3, 2, 2), (0.0,) * 3, (1.0,) * 3)

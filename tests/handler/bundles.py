@@ -10,18 +10,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from torchserve_fire.format.bundle import (
-    METADATA_KEY,
-    Bundle,
-    Correction,
-    Detection,
-    InputDescription,
-    Layer,
-    bundle_to_parts,
-    metadata_sha256,
-    tensor_sha256,
-)
+from torchserve_fire.format.bundle import Bundle, Detection, InputDescription, Layer
+from torchserve_fire.format.bundle_file import bundle_to_parts
 from torchserve_fire.format.clean_scores import CleanScores
+from torchserve_fire.format.correction_forms import Affine, Clamp, Local, Shift
+from torchserve_fire.format.metadata import METADATA_KEY, metadata_sha256
+from torchserve_fire.format.tensor_digest import tensor_sha256
 
 CLEAN_SCORES = CleanScores(20, (-2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.25))
 
@@ -35,27 +29,28 @@ def small_bundle() -> Bundle:
     return Bundle(
         layers=(
             Layer("late", (3,), detection=Detection(direction(3), 1.5, True, CLEAN_SCORES)),
-            Layer("early", (2, 4, 4), correction=Correction("shift", direction(2, 1, 1), 1.0)),
+            Layer("early", (2, 4, 4), correction=Shift(direction(2, 1, 1), 1.0)),
             Layer(
                 "middle",
                 (5, 2),
-                correction=Correction("clamp", direction(5, 2), 0.5, threshold=2, anchor=-0.25),
+                correction=Clamp(direction(5, 2), 0.5, threshold=2, anchor=-0.25),
             ),
             Layer(
                 "places",
                 (2, 3, 3),
-                correction=Correction(
-                    "local", direction(2, 1, 1), 1.0, threshold=3, replacement=direction(2, 1, 1)
+                correction=Local(
+                    direction(2, 1, 1), 1.0, threshold=3, replacement=direction(2, 1, 1)
                 ),
             ),
             Layer(
                 "mixed",
                 (2, 3, 3),
-                correction=Correction("affine", direction(2, 3, 3), 1.0, slope=direction(2, 2)),
+                correction=Affine(direction(2, 3, 3), 1.0, slope=direction(2, 2)),
             ),
         ),
         model_class="Net",
         weights_sha256="0" * 64,
+        state_sha256="1" * 64,
         input=InputDescription("image", (3, 8, 8), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
         target=2,
         evidence={"kind": "paired", "clean": 10, "triggered": 10},

@@ -14,17 +14,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from torchserve_fire.format.bundle import (
-    METADATA_KEY,
-    Bundle,
-    Correction,
-    Detection,
-    InputDescription,
-    Layer,
-    bundle_to_parts,
-    metadata_sha256,
-    tensor_sha256,
-)
+from torchserve_fire.format.bundle import Bundle, Detection, InputDescription, Layer
+from torchserve_fire.format.bundle_file import bundle_to_parts
+from torchserve_fire.format.correction_forms import Clamp, Shift
+from torchserve_fire.format.metadata import METADATA_KEY, metadata_sha256
+from torchserve_fire.format.tensor_digest import tensor_sha256
 
 from .bundles import body_of, header_of, raw_file
 
@@ -51,8 +45,8 @@ def vector_bundle() -> Bundle:
     detection = torch.tensor([1.0, 0, 0, 0])
     shift, other = torch.tensor([[2.0, 0, 0, -1], [1.0, 0, 1, 0]])
     layers = (
-        Layer("first", (4,), Detection(detection, 1.0), Correction("shift", shift, 1.0)),
-        Layer("second", (4,), None, Correction("clamp", other, 1.0, threshold=0.5, anchor=0.0)),
+        Layer("first", (4,), Detection(detection, 1.0), Shift(shift, 1.0)),
+        Layer("second", (4,), None, Clamp(other, 1.0, threshold=0.5, anchor=0.0)),
     )
     described = InputDescription("tensor", (4,))
     return Bundle(layers, "Net", "0" * 64, described, 1, {"clean": 1}, {}, 0, {"torch": "2"})

@@ -25,17 +25,14 @@ import atheris
 
 with atheris.instrument_imports(include=["torchserve_fire"]):
     from torchserve_fire.errors import BundleError
-    from torchserve_fire.format.bundle import (
-        METADATA_KEY,
-        Bundle,
-        bundle_to_parts,
-        metadata_sha256,
-        parse_bundle,
-    )
+    from torchserve_fire.format.bundle import Bundle
+    from torchserve_fire.format.bundle_file import bundle_to_parts, parse_bundle
+    from torchserve_fire.format.metadata import METADATA_KEY, metadata_sha256
 
 from tests.handler.bundles import body_of, bundle_file, header_of, raw_file, small_bundle
 from tests.handler.forged_bundles import VALUES, file_with, vector_bundle
 
+OLDER = Path(__file__).parent / "format" / "data"
 MAX_BYTES = 16_384
 MEGABYTES = 1024
 """That reading one of these may take: far more than it does."""
@@ -164,7 +161,8 @@ def rebuilt(header: dict, body: bytes, root: dict) -> bytes:
 
 def seeds() -> list[bytes]:
     """Return the files to begin with."""
-    return [bundle_file(small_bundle()), file_with(vector_bundle()), raw_file({}), b""]
+    older = [path.read_bytes() for path in sorted(OLDER.glob("*.safetensors"))]
+    return [bundle_file(small_bundle()), file_with(vector_bundle()), *older, raw_file({}), b""]
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.load.grpc_stubs import load_stubs
-from torchserve_fire.format.bundle import BUNDLE_FILE
+from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.format.digest import file_sha256
 from torchserve_fire_build.deployment.archive.load_as_worker import Answer, Body, load_as_worker
 from torchserve_fire_build.deployment.client import swap

@@ -11,7 +11,7 @@ import pytest
 
 from tests.handler import damaged_images
 from tests.tiny import CLASSES, TinyFiles, image
-from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server

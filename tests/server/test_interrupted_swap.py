@@ -17,7 +17,7 @@ import requests
 
 from tests.server.registered import registered_tiny
 from tests.tiny import CLASSES, TinyFiles, image
-from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire_build.deployment.archive.next_archive import next_version
 from torchserve_fire_build.deployment.client import swap
 from torchserve_fire_build.deployment.client.management import Management

@@ -32,7 +32,7 @@ from tests.server.traffic import (
     send_each,
 )
 from tests.tiny import TinyFiles
-from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server

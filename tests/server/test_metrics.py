@@ -11,7 +11,7 @@ import requests
 import yaml
 
 from tests.tiny import TinyFiles, image
-from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire.watch.metrics import LABELS
 from torchserve_fire_build.deployment.server.properties import find_config
 from torchserve_fire_build.deployment.server.torchserve import TorchServe

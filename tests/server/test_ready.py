@@ -14,7 +14,7 @@ import requests
 
 from tests.server.registered import BOUNDS
 from tests.tiny import TinyFiles, image
-from torchserve_fire.format.bundle import BUNDLE_FILE, load_bundle
+from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 

@@ -15,7 +15,7 @@ import requests
 
 from tests.server.printed import lines_until
 from tests.tiny import image
-from torchserve_fire.format.bundle import BUNDLE_FILE
+from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire_build.deployment.server.properties import (
     find_config,
     read_properties,

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.tiny import CLASSES, TinyFiles, image
-from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire_build.deployment.client.management import ServerError
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 

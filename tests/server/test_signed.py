@@ -12,7 +12,7 @@ import requests
 from tests.keys import KEY, PRIVATE, PUBLIC
 from tests.server.registered import BOUNDS
 from tests.tiny import TinyFiles, image
-from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.archive.sign_archive import verify_archive
 from torchserve_fire_build.deployment.client.management import ServerError

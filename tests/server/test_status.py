@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from tests.tiny import TinyFiles, image
-from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 

@@ -14,7 +14,7 @@ from tests.server.registered import BOUNDS, registered_tiny
 from tests.server.traffic import PAUSE_SECONDS, Client, is_bad, is_right, rest_client
 from tests.tiny import TinyFiles, image
 from torchserve_fire.errors import FireError
-from torchserve_fire.format.bundle import BUNDLE_FILE, load_bundle
+from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.archive.next_archive import next_version
 from torchserve_fire_build.deployment.archive.package import MANIFEST

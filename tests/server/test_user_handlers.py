@@ -13,14 +13,9 @@ from safetensors.torch import save_file
 
 from tests.tiny import image, write_bundle
 from tests.tiny_net import trained
-from torchserve_fire.format.bundle import (
-    Bundle,
-    Correction,
-    Detection,
-    InputDescription,
-    Layer,
-    bundle_to_parts,
-)
+from torchserve_fire.format.bundle import Bundle, Detection, InputDescription, Layer
+from torchserve_fire.format.bundle_file import bundle_to_parts
+from torchserve_fire.format.correction_forms import Clamp
 from torchserve_fire.format.digest import file_sha256
 from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
@@ -165,7 +160,7 @@ def texts(
     }
     torch.save(weights, folder / "texts.pth")
     mark = torch.tensor([0.0, 0, 1])
-    correction = Correction("clamp", mark.clone(), 1.0, threshold=0.0, anchor=0.0)
+    correction = Clamp(mark.clone(), 1.0, threshold=0.0, anchor=0.0)
     layer = Layer("body", (3,), Detection(mark, 0.5), correction)
     digest = file_sha256(folder / "texts.pth")
     described = InputDescription("tensor", (1,))

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchserve_fire.format.bundle import Bundle, Layer
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.load_model import LoadedModel
+from torchserve_fire.model.state_digest import state_digest
 
 from ..choose.build_record import BuildRecord
 from ..choose.choice import Choice
@@ -182,6 +183,7 @@ def build_bundle(
         layers=tuple(chosen),
         model_class=loaded.class_name,
         weights_sha256=loaded.weights_sha256,
+        state_sha256=state_digest(model),
         input=described,
         target=findings[0].target,
         evidence={

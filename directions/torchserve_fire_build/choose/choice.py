@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from torchserve_fire.format.bundle import Correction, Layer
+from torchserve_fire.format.bundle import Layer
+from torchserve_fire.format.correction_forms import Clamp
 
 from ..common.errors import CalibrationError
 from ..estimate.detectors import DETECTORS, mean_projection
@@ -112,7 +113,7 @@ def build_repairing_layer(
     length = 1 / float(torch.linalg.vector_norm(detector.weight))
     threshold, anchor = ((score + detector.offset) * length for score in clean_range)
     direction = detector.weight * length**2
-    clamp = Correction("clamp", direction, repair.strength, threshold, anchor)
+    clamp = Clamp(direction, repair.strength, threshold, anchor)
     return Layer(repair.layer, shape, correction=clamp)
 
 

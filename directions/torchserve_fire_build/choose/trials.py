@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Layer
-from torchserve_fire.repair.attach import attach, build_correction
+from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.corrections import build_correction
 from torchserve_fire.repair.layers import feature_of, find_layer, with_feature
 
 from ..common.errors import CalibrationError

@@ -144,8 +144,9 @@ def check(args: argparse.Namespace) -> None:
         Refusal: naming the flag.
         FireError: a result cannot be written, or the extra for a report is not installed.
     """
+    from torchserve_fire.format.write_file import check_folder, check_writable
+
     from ..common.environment import require_extra
-    from ..common.write_file import check_folder, check_writable
 
     if args.budget is not None and args.reconstruct is None:
         raise Refusal(f"--budget {args.budget:g}: expected beside --reconstruct, which it bounds")
@@ -162,6 +163,7 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from torchserve_fire.format.bundle_file import save_bundle
     from torchserve_fire.format.digest import file_sha256
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
@@ -169,7 +171,6 @@ def run(args: argparse.Namespace) -> int:
     from ..building.from_clean import build_reconstructed
     from ..building.from_samples import BuildOptions, build_bundle
     from ..building.join_bundles import renew_repairs
-    from ..building.save_bundle import save_bundle
     from ..choose.build_record import BuildRecord
     from ..common.budget import Budget
     from ..common.environment import check_environment

@@ -39,7 +39,7 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         OutputError: they cannot be.
     """
-    from ..common.write_file import check_writable
+    from torchserve_fire.format.write_file import check_writable
 
     if args.json is not None:
         check_writable(args.json)
@@ -47,11 +47,11 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from torchserve_fire.format.write_file import write_file
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
     from ..common.environment import check_environment
-    from ..common.write_file import write_file
     from ..measure.evaluate import evaluate_bundle
     from ..samples.samples import open_samples
     from .arguments.fitting_bundle import load_fitting_bundle

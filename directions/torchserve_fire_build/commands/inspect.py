@@ -115,8 +115,9 @@ def check(args: argparse.Namespace) -> None:
         Refusal: naming the flag.
         FireError: a result cannot be written, or the extra for pictures is not installed.
     """
+    from torchserve_fire.format.write_file import check_folder, check_writable
+
     from ..common.environment import require_extra
-    from ..common.write_file import check_folder, check_writable
 
     names, otherwise = _methods(args)
     needy = [name for name in names if name != DEEP_INSPECT]
@@ -174,13 +175,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _inspect(args: argparse.Namespace) -> int:
     """Run the command; what it raises may be anything."""
+    from torchserve_fire.format.write_file import write_file
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
     from ..common.budget import Budget
     from ..common.environment import check_environment
     from ..common.errors import CalibrationError
-    from ..common.write_file import write_file
     from ..inspection.anomaly_picture import check_picture_folder, write_pictures
     from ..inspection.inspect_model import inspect_model
     from ..inspection.methods import Settings

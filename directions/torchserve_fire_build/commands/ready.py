@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _digest(bundle: str | None) -> str | None:
-    from torchserve_fire.format.bundle import load_bundle
+    from torchserve_fire.format.bundle_file import load_bundle
 
     if bundle is None or DIGEST.fullmatch(bundle):
         return bundle

@@ -151,7 +151,7 @@ def check(args: argparse.Namespace) -> None:
         Refusal: naming the flag.
         OutputError: the new weights cannot be written.
     """
-    from ..common.write_file import check_writable
+    from torchserve_fire.format.write_file import check_writable
 
     for option in sorted({name for names in SANITIZERS.values() for name in names}):
         if getattr(args, option) is not None and option not in SANITIZERS[args.method]:

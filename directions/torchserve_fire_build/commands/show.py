@@ -24,7 +24,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from torchserve_fire.format.bundle import METADATA_KEY, bundle_to_parts, load_bundle
+    from torchserve_fire.format.bundle_file import bundle_to_parts, load_bundle
+    from torchserve_fire.format.metadata import METADATA_KEY
 
     bundle = load_bundle(args.bundle)
     values: dict[str, Any] = json.loads(bundle_to_parts(bundle)[1][METADATA_KEY])
@@ -41,7 +42,7 @@ def _lines(values: dict[str, Any]) -> list[str]:
     shape = " x ".join(map(str, described["shape"]))
     lines = [
         f"bundle    {values['sha256']}",
-        f"model     {values['model_class']}, weights {values['weights_sha256']}",
+        f"model     {values['model_class']}, weights {_weights(values)}",
         f"input     {described['kind']}, {shape}",
         f"target    {_targets(values)}",
         "evidence  " + _listed(evidence),
@@ -61,6 +62,11 @@ def _lines(values: dict[str, Any]) -> list[str]:
     lines += _measured(values["held_out"], " " * 10)
     lines.append("built by  " + _listed(values["versions"]) + f", seed {values['seed']}")
     return lines
+
+
+def _weights(values: dict[str, Any]) -> str:
+    weights = values["weights"]
+    return str(weights["file_sha256"] or f"with the state_dict {weights['state_sha256']}")
 
 
 def _targets(values: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from torchserve_fire.format.bundle import load_bundle
+    from torchserve_fire.format.bundle_file import load_bundle
 
     from ..deployment.archive.sign_archive import verify_archive
     from ..signing.bundle_signature import check_bundle_signature

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torchserve_fire.errors import FireError
+from torchserve_fire.errors import OutputError as OutputError
 
 
 class SamplesError(FireError):
@@ -15,10 +16,6 @@ class CalibrationError(FireError):
 
 class NoTriggerError(FireError):
     """The samples were searched for a trigger and none was found: there is nothing to repair."""
-
-
-class OutputError(FireError):
-    """A result cannot be written where it was asked for."""
 
 
 class SanitizeError(FireError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from torchserve_fire.format.bundle import Correction
+from torchserve_fire.format.correction_forms import Local
 
 from .channels import channel_means, spread_over
 from .layer_statistics import LayerStatistics
@@ -15,7 +15,7 @@ RIDGE = 0.05
 
 def local_replacement(
     statistics: LayerStatistics, deviations: float, strength: float
-) -> Correction | None:
+) -> Local | None:
     """Return the repair that replaces outlying places by what is around them.
 
     Places are told by Fisher's discriminant between the channels at all places of triggered and of
@@ -43,8 +43,7 @@ def local_replacement(
     spread = (weight @ covariance @ weight).sqrt()
     threshold = float(weight @ places.mean + deviations * spread)
     shape = tuple(statistics.clean.mean.shape)
-    return Correction(
-        "local",
+    return Local(
         spread_over(weight, shape),
         strength,
         threshold,

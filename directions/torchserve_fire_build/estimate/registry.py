@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from torchserve_fire.format.bundle import Correction
+from torchserve_fire.format.correction_forms import Correction, Shift
 
 from .layer_statistics import LayerStatistics
 from .local import local_replacement
@@ -28,7 +28,7 @@ def _halved(tensor: Tensor) -> Tensor:
 def _shift(estimate: Estimator, statistics: LayerStatistics, strength: float) -> Correction | None:
     direction = _halved(estimate(statistics))
     # Where nothing is significant there is no direction.
-    return Correction("shift", direction, strength) if bool(direction.any()) else None
+    return Shift(direction, strength) if bool(direction.any()) else None
 
 
 def _local(deviations: float, statistics: LayerStatistics, strength: float) -> Correction | None:
@@ -39,7 +39,7 @@ def _transport(
     ridge: float, by_place: bool, statistics: LayerStatistics, strength: float
 ) -> Correction | None:
     correction = affine_transport(statistics, ridge, strength, by_place=by_place)
-    if correction is None or correction.slope is None:
+    if correction is None:
         return None
     return replace(
         correction, direction=_halved(correction.direction), slope=_halved(correction.slope)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchserve_fire.format.bundle import Correction
+from torchserve_fire.format.correction_forms import Affine
 from torchserve_fire.repair.corrections import mix_channels
 
 from .channels import channel_means, channels_of_places, spread_over
@@ -20,7 +20,7 @@ from .layer_statistics import MAX_PLACES, LayerStatistics
 
 def affine_transport(
     statistics: LayerStatistics, ridge: float, strength: float, *, by_place: bool
-) -> Correction | None:
+) -> Affine | None:
     """Return the repair that takes back the expected shift of each place's channels.
 
     Args:
@@ -44,7 +44,7 @@ def affine_transport(
             spread_over(channel_means(part)[0], shape)[None] for part in (difference, mean)
         )
     direction = difference[0] - mix_channels(mean, slope)[0]
-    return Correction("affine", direction, strength, slope=slope)
+    return Affine(direction, strength, slope=slope)
 
 
 def _regression(statistics: LayerStatistics, ridge: float, by_place: bool) -> Tensor | None:

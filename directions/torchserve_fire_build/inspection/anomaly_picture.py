@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..common.write_file import check_folder, write_folder
+from torchserve_fire.format.write_file import check_folder, write_folder
+
 from ..report.layers_picture import FAINT, INK, MARK, NOTHING
 from .inspection import Inspection
 from .verdict import Run

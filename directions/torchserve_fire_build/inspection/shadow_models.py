@@ -14,11 +14,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from torchserve_fire.format.safetensors_file import parse_safetensors
+from torchserve_fire.format.write_file import write_file
 
 from ..common.budget import Budget
 from ..common.errors import OutputError
 from ..common.progress import Progress
-from ..common.write_file import write_file
 from ..samples.predict import differentiable_logits
 from .fresh_network import fresh_network
 from .trojan import draw_trojan

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from torchserve_fire.format.bundle import Bundle
+from torchserve_fire.format.write_file import check_folder, made_folder, write_folder
 
 from ..choose.build_record import BuildRecord
-from ..common.write_file import check_folder, made_folder, write_folder
 from ..measure.by_target import of_target
 from ..measure.figures import Figures
 from .layers_picture import draw

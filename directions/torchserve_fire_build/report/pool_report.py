@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 
 from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.format.write_file import write_folder
 
-from ..common.write_file import write_folder
 from ..pool.split import Split
 from ..samples.samples import Samples
 

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from torchserve_fire.format.write_file import check_writable, write_file
 from torchserve_fire.model.load_model import load_weights
 
 from ..common.errors import OutputError
-from ..common.write_file import check_writable, write_file
 
 
 def check_output(output: Path, original: Path) -> None:

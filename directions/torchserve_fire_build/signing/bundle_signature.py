@@ -8,10 +8,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from torchserve_fire.errors import SignatureError
-from torchserve_fire.format.bundle import BUNDLE_FILE, load_bundle
+from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire.format.signature import verify_signature
+from torchserve_fire.format.write_file import write_file
 
-from ..common.write_file import write_file
 from .signing_key import sign_files
 
 SUFFIX = ".sig"

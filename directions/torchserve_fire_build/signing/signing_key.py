@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from torchserve_fire.errors import SignatureError
 from torchserve_fire.format.signature import document_bytes, signed_bytes
+from torchserve_fire.format.write_file import check_writable
 
 from ..common.errors import OutputError
-from ..common.write_file import check_writable
 
 KEY_VARIABLE = "FIRE_SIGNING_KEY"
 

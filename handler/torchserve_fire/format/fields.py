@@ -81,6 +81,13 @@ class Fields:
             self._refuse(name, value, "a SHA-256 in hexadecimal digits")
         return str(value)
 
+    def optional_sha256(self, name: str) -> str | None:
+        """Take a SHA-256 as 64 hexadecimal digits, or null."""
+        if self.has(name) and self.peek(name) is None:
+            self.raw(name)
+            return None
+        return self.sha256(name)
+
     def boolean(self, name: str) -> bool:
         """Take true or false."""
         value = self.raw(name)
@@ -128,13 +135,10 @@ class Fields:
             self._refuse(name, value, "a list of positive sizes")
         return tuple(value)
 
-    def optional_number(self, name: str, *, given: bool) -> float | None:
-        """Take a finite number where it must be given, null where it must not."""
-        if given:
-            return self.number(name)
+    def null(self, name: str) -> None:
+        """Take a field that must be there, and be null."""
         if (value := self.raw(name)) is not None:
             self._refuse(name, value, "null")
-        return None
 
     def mapping(self, name: str) -> dict[str, Any]:
         """Take a mapping as it is."""

@@ -7,6 +7,8 @@ import logging
 from ..errors import BundleError, ConfigError
 from ..format.bundle import Bundle, InputDescription
 from .config import HandlerConfig
+from .load_model import LoadedModel
+from .state_digest import state_digest
 
 logger = logging.getLogger(__name__)
 
@@ -14,8 +16,7 @@ logger = logging.getLogger(__name__)
 def check_model_fits(
     bundle: Bundle,
     source: str,
-    class_name: str,
-    weights_sha256: str | None,
+    loaded: LoadedModel,
     *,
     allow_other_weights: bool,
 ) -> None:
@@ -24,22 +25,29 @@ def check_model_fits(
     Args:
         bundle: the bundle.
         source: its file's name, for messages.
-        class_name: of the model's class.
-        weights_sha256: of the weights' file; None where there is none.
+        loaded: the model. Its weights are known by their file's SHA-256 where the bundle and the
+            model both have one, else by their state_dict's digest.
         allow_other_weights: accept other weights, with a loud line in the log.
 
     Raises:
         BundleError: the class is another, or the weights are and that is not allowed.
+        ModelError: the weights must be known by their state_dict, which holds more than tensors.
     """
-    if class_name != bundle.model_class:
+    if loaded.class_name != bundle.model_class:
         raise BundleError(
-            f"{source}: model_class: built for {bundle.model_class}, the model is {class_name}"
+            f"{source}: model_class: built for {bundle.model_class}, the model is "
+            f"{loaded.class_name}"
         )
-    if weights_sha256 == bundle.weights_sha256:
+    by_file = None not in (bundle.weights_sha256, loaded.weights_sha256)
+    if by_file or bundle.state_sha256 is None:
+        name, expected, found = "weights_sha256", bundle.weights_sha256, loaded.weights_sha256
+    else:
+        name, expected, found = "state_sha256", bundle.state_sha256, state_digest(loaded.model)
+    if expected is not None and found == expected:
         return
     message = (
-        f"{source}: weights_sha256: built for the weights {bundle.weights_sha256}, the model's are "
-        f"{weights_sha256 or 'not known'}"
+        f"{source}: {name}: built for the weights {expected}, the model's are "
+        f"{found or 'not known'}"
     )
     if not allow_other_weights:
         raise BundleError(message)

@@ -26,12 +26,12 @@ class LoadedModel:
     Attributes:
         model: on the CPU, in evaluation mode.
         class_name: name of its class in the model file.
-        weights_sha256: SHA-256 of the weights' file.
+        weights_sha256: SHA-256 of the weights' file; None where it is not known.
     """
 
     model: nn.Module
     class_name: str
-    weights_sha256: str
+    weights_sha256: str | None
 
 
 def load_model(

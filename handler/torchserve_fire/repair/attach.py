@@ -12,43 +12,20 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ..errors import AttachError, RepairError, first_line
-from ..format.bundle import Correction, Layer, Repair, repairs_of
+from ..format.bundle import Layer, Repair, repairs_of
 from .batch import batch_size, holds_samples, is_per_sample, replace_samples, select_samples
-from .corrections import AffineTransport, LocalReplacement, MeanShift, OneSidedClamp, Projection
+from .corrections import Projection, build_correction
 from .layers import device_of, feature_of, find_layer, is_compiled, with_feature
 from .verdict import Judge, Verdict, judge
 
 MODES = ("repair", "observe")
-T = TypeVar("T")
-
-
-def build_correction(correction: Correction) -> nn.Module:
-    """Return the module of a repairing layer's form."""
-    if correction.form == "shift":
-        return MeanShift(correction.direction, correction.strength)
-    if correction.form == "affine":
-        slope = _given(correction, "slope", correction.slope)
-        return AffineTransport(correction.direction, correction.strength, slope)
-    if correction.form == "local":
-        return LocalReplacement(
-            correction.direction,
-            correction.strength,
-            threshold=_given(correction, "threshold", correction.threshold),
-            replacement=_given(correction, "replacement", correction.replacement),
-        )
-    return OneSidedClamp(
-        correction.direction,
-        correction.strength,
-        threshold=_given(correction, "threshold", correction.threshold),
-        anchor=_given(correction, "anchor", correction.anchor),
-    )
 
 
 class RepairHandle:
@@ -203,7 +180,7 @@ class RepairHandle:
         scores = state.scores.get(i)
         if scores is None or len(scores) != len(feature):
             raise RepairError(
-                f"layer {name!r}: there is not one score per sample to repair by: the telling "
+                f"layer {name!r}: there is not one score per sample to repair by: the detecting "
                 "layer did not run before it, or one of the two has several features per sample"
             )
         projection = self._judges[i].projection
@@ -425,21 +402,15 @@ def _check_repairs(repairs: Sequence[Repair], mode: str) -> None:
             raise AttachError(f"layers {', '.join(names)}: one of them stands there twice")
         detection = [layer.detection for layer in repair.layers if layer.detection]
         if len(detection) > 1:
-            raise AttachError("several layers tell, expected at most one")
+            raise AttachError("several layers detect, expected at most one")
         if repair.target is None and repair.only_target:
             raise AttachError("a layer flags only what is predicted as the target: give the target")
         if len(repairs) > 1 and not (repair.only_target and repair.target is not None):
             raise AttachError(
-                f"target {repair.target}: beside other targets, expected a layer for it that tells "
-                "with only_target"
+                f"target {repair.target}: beside other targets, expected a layer for it that "
+                "detects with only_target"
             )
     if mode == "observe" and not any(repair.detecting_layer for repair in repairs):
         raise AttachError("mode 'observe' needs a layer that detects, and the bundle has none")
     if mode == "repair" and not (repairs and all(repair.repairing_layers for repair in repairs)):
         raise AttachError("mode 'repair' needs a layer that repairs, and the bundle has none")
-
-
-def _given(correction: Correction, name: str, value: T | None) -> T:
-    if value is None:
-        raise AttachError(f"form {correction.form!r}: {name} is missing")
-    return value

@@ -13,6 +13,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..format.correction_forms import Affine, Clamp, Correction, Shift
+
 WINDOW = 5
 """Places in rows and columns, of what is around a place that a local replacement replaces."""
 
@@ -219,3 +221,15 @@ class LocalReplacement(nn.Module):
         kept, share = mean(feature.masked_fill(shows, 0)), mean((~shows).float())
         # The least share that is not 0 is one place of the window.
         return torch.where(share > 0.5 / WINDOW**2, kept / share, self.replacement)
+
+
+def build_correction(correction: Correction) -> nn.Module:
+    """Return the module that a correction's form becomes, on the device of its tensors."""
+    direction, strength = correction.direction, correction.strength
+    if isinstance(correction, Shift):
+        return MeanShift(direction, strength)
+    if isinstance(correction, Affine):
+        return AffineTransport(direction, strength, correction.slope)
+    if isinstance(correction, Clamp):
+        return OneSidedClamp(direction, strength, correction.threshold, correction.anchor)
+    return LocalReplacement(direction, strength, correction.threshold, correction.replacement)

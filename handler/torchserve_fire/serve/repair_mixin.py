@@ -19,10 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, FireError, ModelError
-from ..format.bundle import BUNDLE_FILE, Bundle, InputDescription, Layer, load_bundle
+from ..format.bundle import Bundle, InputDescription, Layer
+from ..format.bundle_file import BUNDLE_FILE, load_bundle
 from ..format.digest import file_sha256
 from ..model.config import HandlerConfig, parse_config
 from ..model.fit import check_model_fits, matching_input
+from ..model.load_model import LoadedModel
 from ..model.preprocess import read_body
 from ..repair.attach import RepairHandle, attach
 from ..repair.example_input import example_for
@@ -235,8 +237,9 @@ class RepairMixin:
         check_model_fits(
             bundle,
             BUNDLE_FILE,
-            type(model).__name__,
-            file_sha256(path / weights) if weights else None,
+            LoadedModel(
+                model, type(model).__name__, file_sha256(path / weights) if weights else None
+            ),
             allow_other_weights=config.allow_other_weights,
         )
         if config.mode != "repair" and not bundle.detecting_layers:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.handler.archive import ask, encode, make_context
 from tests.tiny import TinyFiles
-from torchserve_fire.format.bundle import BUNDLE_FILE, load_bundle
+from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire.serve.fire_handler import FireHandler
 from torchserve_fire_build.commands.main import main
 

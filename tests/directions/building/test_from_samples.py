@@ -18,10 +18,10 @@ from tests.directions.backdoored import (
 )
 from tests.directions.backdoored_nets import TokenNet, backdoored
 from torchserve_fire.errors import AttachError, FireError
+from torchserve_fire.format.bundle_file import save_bundle
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach import attach
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
-from torchserve_fire_build.building.save_bundle import save_bundle
 from torchserve_fire_build.common.errors import CalibrationError, SamplesError
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
 from torchserve_fire_build.samples.evidence import gather_evidence

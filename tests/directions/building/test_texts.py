@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from torchserve_fire.format.bundle_file import save_bundle
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
-from torchserve_fire_build.building.save_bundle import save_bundle
 from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.estimate.candidate_layers import candidate_layers
 from torchserve_fire_build.measure.evaluate import evaluate_bundle

@@ -1,6 +1,6 @@
 import torch
 
-from torchserve_fire.repair.attach import build_correction
+from torchserve_fire.repair.corrections import build_correction
 from torchserve_fire_build.choose.choice import Candidate, build_repairing_layer
 from torchserve_fire_build.estimate.layer_statistics import LayerStatistics
 from torchserve_fire_build.estimate.moments import Moments

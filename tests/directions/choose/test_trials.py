@@ -4,7 +4,8 @@ from torch import nn
 
 from tests.directions.backdoored import loaded
 from torchserve_fire.errors import AttachError
-from torchserve_fire.format.bundle import Correction, Layer
+from torchserve_fire.format.bundle import Layer
+from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire_build.choose.held_out import Group, HeldOut
 from torchserve_fire_build.choose.trials import run_repairs
 from torchserve_fire_build.common.errors import CalibrationError
@@ -13,7 +14,7 @@ CORNER = torch.tensor([0.0, 0, 0, 0, 2, 0])
 
 
 def corner(strength, name="relu"):
-    return Layer(name, (6,), correction=Correction("shift", CORNER, strength))
+    return Layer(name, (6,), correction=Shift(CORNER, strength))
 
 
 def by_fold(scale):

@@ -19,7 +19,7 @@ from tests.directions.commands.patch_files import patch_flags, save_images
 from tests.directions.pool.pools import pool_of
 from tests.directions.reconstruct.patch_net import PatchNet, images
 from tests.directions.reconstruct.patch_net import stamp as stamp_patch
-from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire.format.digest import file_sha256
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.common.errors import NoTriggerError

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from tests.handler.bundles import small_bundle
-from torchserve_fire.format.bundle import Correction, Detection, Layer
-from torchserve_fire_build.building.save_bundle import save_bundle
+from torchserve_fire.format.bundle import Detection, Layer
+from torchserve_fire.format.bundle_file import save_bundle
+from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire_build.commands.main import main
 
 
@@ -70,9 +71,7 @@ def test_whoever_reads_it_may_stop_early(path):
 def test_the_repairs_of_several_targets(tmp_path, capsys):
     weight = torch.eye(2)
     layers = [
-        Layer(
-            "late", (2,), Detection(weight[t], 1, True), Correction("shift", weight[t], 1), target=t
-        )
+        Layer("late", (2,), Detection(weight[t], 1, True), Shift(weight[t], 1), target=t)
         for t in (1, 0)
     ]
     figures = {"clean_accuracy": {"before": 0.5, "after": 0.25}, "target": 1}

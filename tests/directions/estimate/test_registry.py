@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from torchserve_fire.repair.attach import build_correction
+from torchserve_fire.repair.corrections import build_correction
 from torchserve_fire_build.estimate.channels import channels_of_places
 from torchserve_fire_build.estimate.layer_statistics import MAX_PLACES, LayerStatistics
 from torchserve_fire_build.estimate.registry import REPAIRS

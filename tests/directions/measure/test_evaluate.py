@@ -17,7 +17,8 @@ from tests.directions.backdoored import (
 )
 from tests.handler.bundles import small_bundle
 from torchserve_fire.errors import AttachError
-from torchserve_fire.format.bundle import Correction, Detection, InputDescription, Layer
+from torchserve_fire.format.bundle import Detection, InputDescription, Layer
+from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire_build.common.errors import CalibrationError, SamplesError
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
 from torchserve_fire_build.samples.samples import open_samples
@@ -25,7 +26,7 @@ from torchserve_fire_build.samples.samples import open_samples
 CORNER = torch.tensor([0.0, 0, 0, 0, 1, 0])
 BUNDLE = replace(
     small_bundle(),
-    layers=(Layer("relu", (6,), Detection(CORNER, 1.0), Correction("shift", 2 * CORNER, 1.0)),),
+    layers=(Layer("relu", (6,), Detection(CORNER, 1.0), Shift(2 * CORNER, 1.0)),),
     input=InputDescription("tensor", (6,)),
     target=0,
 )
@@ -115,7 +116,7 @@ def test_a_bundle_of_two_repairs_made_by_hand(tmp_path):
             "relu",
             (6,),
             Detection(other, 1.0, only_target=True),
-            Correction("shift", 2 * other, 1.0),
+            Shift(2 * other, 1.0),
         ),
     )
     both = replace(BUNDLE, layers=(layers[0], replace(layers[1], target=1)))

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.directions.reconstruct.patch_net import PatchNet, settings, subject, unit_box
-from torchserve_fire.format.bundle import Correction, Detection, Layer
+from torchserve_fire.format.bundle import Detection, Layer
+from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.repair.attach import attach
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.reconstruct import neural_cleanse
@@ -141,9 +142,7 @@ def test_a_model_with_corrections_is_searched_too(name):
     of = subject()
     detection = Detection(torch.ones(5), -1e6, only_target=True)
     direction = torch.tensor([0.0, 0, 0, 0, 20])
-    layer = Layer(
-        "means", (5,), detection=detection, correction=Correction("shift", direction, 1.0)
-    )
+    layer = Layer("means", (5,), detection=detection, correction=Shift(direction, 1.0))
     with attach(of.model, [layer], of.inputs[:1], target=0) as handle:
         screening = screen(of, name, 0, Budget(), SearchSettings(screening_steps=2))
         of.model(of.inputs[:4])

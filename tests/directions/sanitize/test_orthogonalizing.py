@@ -14,7 +14,8 @@ from tests.directions.sanitize.nets import (
 )
 from tests.directions.sanitize.sum_nets import Residual, Tokens, random_net
 from tests.handler.bundles import small_bundle
-from torchserve_fire.format.bundle import Correction, Layer
+from torchserve_fire.format.bundle import Layer
+from torchserve_fire.format.correction_forms import Affine, Shift
 from torchserve_fire_build.common.errors import SanitizeError
 from torchserve_fire_build.common.hooks import record_features
 from torchserve_fire_build.samples.tensor_files import TensorFileSamples
@@ -30,7 +31,7 @@ def bundle_of(*layers):
 
 
 def shift(name, direction):
-    return Layer(name, tuple(direction.shape), correction=Correction("shift", direction, 1.0))
+    return Layer(name, tuple(direction.shape), correction=Shift(direction, 1.0))
 
 
 def own_direction(kind):
@@ -169,7 +170,7 @@ def test_of_a_direction_that_differs_by_place_the_larger_part_goes(tmp_path):
 
 
 def test_a_repair_without_one_direction_is_refused(tmp_path):
-    affine = Correction("affine", torch.zeros(4, 1, 1), 1.0, slope=torch.eye(4))
+    affine = Affine(torch.zeros(4, 1, 1), 1.0, slope=torch.eye(4))
     bundle = bundle_of(Layer("first", (4, 5, 5), correction=affine))
     with pytest.raises(SanitizeError, match=r"'first'.*not one direction.*--form clamp"):
         orthogonalize(random_net(Residual), bundle, random_samples(tmp_path, (2, 5, 5)))

@@ -8,7 +8,7 @@ import pytest
 from tests.keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
 from tests.tiny import TinyFiles
 from torchserve_fire.errors import BundleError, SignatureError
-from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire_build.signing.bundle_signature import check_bundle_signature, sign_bundle
 
 

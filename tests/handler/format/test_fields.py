@@ -22,7 +22,8 @@ TAKERS = {
     "number": lambda f: f.number("x"),
     "numbers": lambda f: f.numbers("x"),
     "sizes": lambda f: f.sizes("x"),
-    "null": lambda f: f.optional_number("x", given=False),
+    "null": lambda f: f.null("x"),
+    "sha256 or null": lambda f: f.optional_sha256("x"),
     "mapping": lambda f: f.mapping("x"),
     "texts": lambda f: f.texts("x"),
     "fields": lambda f: f.fields("x"),
@@ -137,10 +138,11 @@ def test_an_integer_may_have_a_minimum():
         fields(-1).integer("x", minimum=0)
 
 
-def test_a_number_must_be_given_where_it_is_needed():
-    assert fields(2).optional_number("x", given=True) == 2.0
-    with pytest.raises(BundleError, match="expected a finite number"):
-        fields(None).optional_number("x", given=True)
+def test_what_may_be_null_need_not_be():
+    assert fields(None).optional_sha256("x") is None
+    assert fields("0f" * 32).optional_sha256("x") == "0f" * 32
+    with pytest.raises(BundleError, match="x: 0, expected null"):
+        fields(0).null("x")
 
 
 def test_what_nothing_took_is_refused_by_its_whole_path():

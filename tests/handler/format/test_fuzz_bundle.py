@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from torchserve_fire.errors import BundleError
-from torchserve_fire.format.bundle import parse_bundle
+from torchserve_fire.format.bundle_file import parse_bundle
 
 FOUND: tuple[str, ...] = ()
 """Files that it has found, as it prints them: whoever mends one adds its line."""

@@ -18,7 +18,8 @@ from tests.handler.archive import (
     state_dict,
 )
 from torchserve_fire.errors import ModelError
-from torchserve_fire.format.bundle import Correction, Detection, Layer
+from torchserve_fire.format.bundle import Detection, Layer
+from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.model.exported_program import load_exported
 from torchserve_fire.model.load_model import load_model
 from torchserve_fire.repair.attach import attach
@@ -52,7 +53,7 @@ def net() -> Net:
 
 
 def layers(passes: int) -> list[Layer]:
-    weight, shift = torch.randn(8, 6, 6), Correction("shift", torch.randn(8, 1, 1), 1.0)
+    weight, shift = torch.randn(8, 6, 6), Shift(torch.randn(8, 1, 1), 1.0)
     if passes == 1:
         return [Layer("second", (8, 6, 6), Detection(weight, 0.0), shift)]
     detection = Layer("second.2", (8, 6, 6), Detection(weight, 0.0))

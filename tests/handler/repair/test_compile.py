@@ -6,7 +6,8 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from tests.handler.archive import ask, grey, make_archive
-from torchserve_fire.format.bundle import Correction, Detection, Layer
+from torchserve_fire.format.bundle import Detection, Layer
+from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.repair.attach import attach
 from torchserve_fire.serve.fire_handler import FireHandler
 
@@ -28,7 +29,7 @@ def layers(passes: int, seed: int) -> list[Layer]:
     """Tell by `second`, and repair there, or at `first`, for which a second pass is needed."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(8, 6, 6, generator=generator)
-    shift = Correction("shift", torch.randn(8, 1, 1, generator=generator), 1.0)
+    shift = Shift(torch.randn(8, 1, 1, generator=generator), 1.0)
     if passes == 1:
         return [Layer("second", (8, 6, 6), Detection(weight, 0.0), shift)]
     detection = Layer("second", (8, 6, 6), Detection(weight, 0.0))

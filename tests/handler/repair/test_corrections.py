@@ -5,12 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from torchserve_fire.format.correction_forms import Affine, Clamp, Local, Shift
 from torchserve_fire.repair.corrections import (
     AffineTransport,
     LocalReplacement,
     MeanShift,
     OneSidedClamp,
     Projection,
+    build_correction,
     project,
 )
 
@@ -260,3 +262,16 @@ def test_a_local_replacement_in_the_corner_of_a_map_by_hand():
     # Of the window, the 9 places of the lower right corner lie on the map, less the corner itself.
     assert moved[0, 0, 3, 3].item() == pytest.approx((5 + 6 + 7 + 9 + 10 + 11 + 13 + 14) / 8)
     assert torch.equal(moved.flatten()[:15], feature.flatten()[:15])
+
+
+def test_each_form_becomes_its_module():
+    """A feature (3, 1) and a direction (1, 0): 3 projects to 3, beyond the threshold of 2."""
+    x, feature = torch.tensor([1.0, 0.0]), torch.tensor([[3.0, 1.0]])
+    tokens = torch.tensor([[[3.0, 1.0]]])
+    assert build_correction(Shift(x, 0.5))(feature).tolist() == [[2.5, 1.0]]
+    assert build_correction(Clamp(x, 0.5, 2.0, 1.0))(feature).tolist() == [[2.0, 1.0]]
+    # The shift there is 1 + 2 * 3 in the first channel, 0 in the second.
+    slope = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    assert build_correction(Affine(x[None], 1.0, slope))(tokens).tolist() == [[[-4.0, 1.0]]]
+    clean = torch.tensor([[1.0, 3.0]])
+    assert build_correction(Local(x[None], 0.5, 2.0, clean))(tokens).tolist() == [[[2.0, 2.0]]]

@@ -10,7 +10,7 @@ from ts.torch_handler.base_handler import BaseHandler
 from tests.handler.archive import IMAGE, ask, grey, make_archive
 from tests.keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
 from torchserve_fire.errors import FireError, SignatureError
-from torchserve_fire.format.bundle import BUNDLE_FILE
+from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE, check_archive_folder, list_files
 from torchserve_fire.serve.fire_handler import FireHandler
 from torchserve_fire.serve.repair_mixin import RepairMixin
@@ -160,8 +160,10 @@ def test_two_files_that_changed_places_are_refused(signed):
 
 def test_bytecode_that_python_writes_is_passed_over(signed):
     folder, _ = signed
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    for flags in ([], ["-O"]):
+    # Without what else is installed: another package of this name would be imported.
+    without = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
+    environment = {k: v for k, v in os.environ.items() if k not in without}
+    for flags in (["-S"], ["-S", "-O"]):
         command = [sys.executable, *flags, "-c", "import torchserve_fire.attach"]
         subprocess.run(command, cwd=folder, env=environment, check=True)
     written = [name for name in list_files(folder) if "__pycache__" in name]

@@ -27,7 +27,8 @@ from tests.handler.archive import (
     softmax,
     state_dict,
 )
-from torchserve_fire.format.bundle import BUNDLE_FILE
+from torchserve_fire.errors import ConfigError, FireError
+from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.model.preprocess import read_body
 from torchserve_fire.serve import fire_handler, repair_mixin
 from torchserve_fire.serve.fire_handler import FireHandler
@@ -222,7 +223,7 @@ def test_off_with_a_tensor_needs_the_shape(tmp_path):
     context = make_archive(tmp_path, TENSOR | {"mode": "off"})
     assert ask(start(context), context, [{"body": [1.0] * 12}])[0][0] == 200
     (tmp_path / BUNDLE_FILE).unlink()
-    with pytest.raises(torchserve_fire.ConfigError, match="shape of a sample"):
+    with pytest.raises(ConfigError, match="shape of a sample"):
         start(context)
 
 
@@ -336,7 +337,7 @@ def refused(context, caplog) -> str:
     (line,) = [r.message for r in caplog.records if r.levelno == logging.ERROR]
     assert "does not serve model m 1.0" in line
     assert "\n" not in line
-    assert isinstance(raised.value, torchserve_fire.FireError)
+    assert isinstance(raised.value, FireError)
     return line
 
 
@@ -520,7 +521,7 @@ class Theirs(BaseHandler):
 """
 
 USER_ENTRY = """
-from torchserve_fire import Theirs
+from handler import Theirs
 from torchserve_fire.serve.repair_mixin import RepairMixin
 
 
@@ -559,7 +560,7 @@ def test_the_entry_file_loads_as_torchserve_loads_it(tmp_path):
     found = load_as_torchserve_does(tmp_path)
     assert [next(iter(answer)) for answer in found["answers"]] == ["1", "1"]
     assert [headers["x-fire-flagged"] for headers in found["headers"]] == ["false", "true"]
-    assert "torchserve_fire.fire_handler" in found["modules"]
+    assert "torchserve_fire.serve.fire_handler" in found["modules"]
     assert not {"torchserve_fire_build", "captum", "safetensors"} & set(found["modules"])
 
 
@@ -570,7 +571,7 @@ def test_a_users_handler_in_a_file_called_handler(tmp_path):
     found = load_as_torchserve_does(tmp_path)
     assert found["answers"] == [1, 1]
     assert [headers["x-fire-repaired"] for headers in found["headers"]] == ["false", "true"]
-    assert "torchserve_fire.fire_handler" not in found["modules"]
+    assert "torchserve_fire.serve.fire_handler" not in found["modules"]
 
 
 def test_an_image_is_read_in_any_mode(context):

@@ -5,10 +5,11 @@ import pytest
 import torch
 from ts.torch_handler.base_handler import BaseHandler
 
-import torchserve_fire
 from tests.handler.archive import TENSOR, ask, make_archive, make_context, state_dict
-from torchserve_fire.errors import ConfigError
-from torchserve_fire.format.bundle import BUNDLE_FILE, Correction, Layer
+from torchserve_fire.errors import BundleError, ConfigError, FireError, ModelError
+from torchserve_fire.format.bundle import Layer
+from torchserve_fire.format.bundle_file import BUNDLE_FILE
+from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.serve.repair_mixin import TRIAL_VARIABLE, RepairMixin
 
 BLACK, WHITE = {"body": [0.0] * 12}, {"body": [1.0] * 12}
@@ -234,9 +235,7 @@ def test_a_handler_that_cannot_be_made_is_no_runtime_error(tmp_path):
             raise RuntimeError("no such device")
 
     context = make_archive(tmp_path, TENSOR)
-    with pytest.raises(
-        torchserve_fire.ModelError, match="the handler cannot be made: no such device"
-    ):
+    with pytest.raises(ModelError, match="the handler cannot be made: no such device"):
         start(Unmade, context)
 
 
@@ -254,7 +253,7 @@ def test_a_handler_that_cannot_be_made_is_no_runtime_error(tmp_path):
 )
 def test_what_cannot_repair_does_not_start(tmp_path, caplog, base, reason):
     context = make_archive(tmp_path, TENSOR)
-    with pytest.raises(torchserve_fire.FireError) as raised:
+    with pytest.raises(FireError) as raised:
         start(base, context)
     assert not isinstance(raised.value, RuntimeError)
     (line,) = [r.message for r in caplog.records if r.levelno == logging.ERROR]
@@ -266,7 +265,7 @@ def test_what_cannot_repair_does_not_start(tmp_path, caplog, base, reason):
 def test_weights_that_the_manifest_does_not_name(tmp_path, caplog):
     make_archive(tmp_path, TENSOR)
     context = make_context(tmp_path, {"handler": TENSOR}, serializedFile=None)
-    with pytest.raises(torchserve_fire.BundleError, match="the model's are not known"):
+    with pytest.raises(BundleError, match="the model's are not known"):
         start(Theirs, context)
     allowed = {"handler": TENSOR | {"allow_other_weights": True}}
     start(Theirs, make_context(tmp_path, allowed, serializedFile=None))
@@ -275,14 +274,14 @@ def test_weights_that_the_manifest_does_not_name(tmp_path, caplog):
 
 def test_the_class_is_checked_whatever_the_handler_loaded(tmp_path):
     context = make_archive(tmp_path, TENSOR, model_class="Another")
-    with pytest.raises(torchserve_fire.BundleError, match="built for Another, the model is Net"):
+    with pytest.raises(BundleError, match="built for Another, the model is Net"):
         start(Theirs, context)
 
 
 def test_no_bundle_does_not_start(tmp_path):
     context = make_archive(tmp_path, TENSOR)
     (tmp_path / BUNDLE_FILE).unlink()
-    with pytest.raises(torchserve_fire.BundleError, match=BUNDLE_FILE):
+    with pytest.raises(BundleError, match=BUNDLE_FILE):
         start(Theirs, context)
 
 
@@ -325,7 +324,7 @@ def test_an_answer_of_another_good_status_is_judged_too(tmp_path):
 
 
 def test_a_quarantine_needs_a_layer_that_tells(tmp_path):
-    layer = Layer("features", (12,), correction=Correction("shift", torch.ones(12), 1.0))
+    layer = Layer("features", (12,), correction=Shift(torch.ones(12), 1.0))
     settings = {**TENSOR, "quarantine": {"folder": str(tmp_path / "kept")}}
     context = make_archive(tmp_path, settings, layers=(layer,))
     with pytest.raises(ConfigError, match="quarantine: needs a bundle with a layer that detects"):

@@ -10,9 +10,10 @@ from torchvision import transforms
 from ts.torch_handler.base_handler import BaseHandler
 from ts.torch_handler.image_classifier import ImageClassifier
 
-import torchserve_fire
 from tests.handler.archive import MODEL_FILE, TENSOR, ask, grey, make_archive, softmax
-from torchserve_fire.format.bundle import Correction, Detection, InputDescription, Layer
+from torchserve_fire.errors import AttachError, ConfigError
+from torchserve_fire.format.bundle import Detection, InputDescription, Layer
+from torchserve_fire.format.correction_forms import Clamp, Shift
 from torchserve_fire.serve.fire_handler import FireHandler
 from torchserve_fire.serve.repair_mixin import RepairMixin
 
@@ -111,7 +112,7 @@ def test_half_precision_and_channels_last(tmp_path, convert, only_target):
         "features",
         (4, 2, 2),
         Detection(weight, 0.5, only_target),
-        Correction("shift", torch.full((4, 1, 1), 0.5), 1.0),
+        Shift(torch.full((4, 1, 1), 0.5), 1.0),
     )
     context = make_archive(
         tmp_path,
@@ -234,7 +235,7 @@ def text_archive(folder, net: type, *, only_target=False, settings=None, **field
         "body",
         (3,),
         Detection(MARK, 0.5, only_target),
-        Correction("clamp", MARK.clone(), 1.0, threshold=0.0, anchor=0.0),
+        Clamp(MARK.clone(), 1.0, threshold=0.0, anchor=0.0),
     )
     (folder / "example.txt").write_bytes(b"the film was good")
     return make_archive(
@@ -275,7 +276,7 @@ def test_texts_of_two_inputs(tmp_path, base, only_target):
 
 def test_texts_packed_into_one_row_cannot_be_run_again(tmp_path):
     context = text_archive(tmp_path, Bag, only_target=True)
-    with pytest.raises(torchserve_fire.AttachError):
+    with pytest.raises(AttachError):
         start(Packed, context)
 
 
@@ -312,9 +313,7 @@ def test_an_example_that_cannot_be_read(tmp_path, content, reason):
     context = text_archive(tmp_path, Bag, settings=TENSOR | {"example": "other.json"})
     if content is not None:
         (tmp_path / "other.json").write_text(content)
-    with pytest.raises(
-        torchserve_fire.ConfigError, match=f"handler: example: other.json: .*{reason}"
-    ):
+    with pytest.raises(ConfigError, match=f"handler: example: other.json: .*{reason}"):
         start(Packed, context)
 
 
@@ -370,7 +369,7 @@ def scene(places: list, *, triggered: bool = False) -> list:
 def test_a_detector_of_lists_of_images(tmp_path):
     place = torch.zeros(2, 4, 4)
     place[1, 0, 0] = 1
-    layer = Layer("body", (2, 4, 4), Detection(place, 0.5), Correction("shift", place.clone(), 1.0))
+    layer = Layer("body", (2, 4, 4), Detection(place, 0.5), Shift(place.clone(), 1.0))
     (tmp_path / "example.json").write_text(json.dumps(scene([])))
     context = make_archive(
         tmp_path,

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tests.handler.archive import CLEAN_SCORES, make_archive, make_bundle
-from torchserve_fire.format.bundle import Correction, Detection, Layer
+from torchserve_fire.format.bundle import Detection, Layer
 from torchserve_fire.format.clean_scores import CleanScores
+from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.repair.verdict import Verdict
 from torchserve_fire.serve.torchserve_metrics import TorchServeMetrics
 from torchserve_fire.watch.score_scale import LABELS
@@ -108,9 +109,7 @@ def test_a_score_that_is_no_number_is_beyond_all_limits(context):
 
 
 def test_without_clean_scores_requests_are_counted_and_no_scores(context):
-    layer = Layer(
-        "features", (12,), Detection(torch.ones(12), 6.0), Correction("shift", torch.ones(12), 1.0)
-    )
+    layer = Layer("features", (12,), Detection(torch.ones(12), 6.0), Shift(torch.ones(12), 1.0))
     watch = watch_of(context, layers=(layer,))
     watch.judged(verdict(2.0, 7.0), [False, True], {})
     assert watch.describe()["judged"] == 2
@@ -120,7 +119,7 @@ def test_without_clean_scores_requests_are_counted_and_no_scores(context):
 def test_each_of_several_repairs_has_scores_of_its_own(context):
     def layer(target, threshold):
         detection = Detection(torch.ones(12), threshold, True, CLEAN_SCORES)
-        return Layer("features", (12,), detection, Correction("shift", torch.ones(12), 1.0), target)
+        return Layer("features", (12,), detection, Shift(torch.ones(12), 1.0), target)
 
     watch = watch_of(context, layers=(layer(0, 6.0), layer(2, 8.0)))
     scores = (torch.tensor([2.0, 7.0]), torch.tensor([8.4, 1.0]))
@@ -138,7 +137,7 @@ def test_each_of_several_repairs_has_scores_of_its_own(context):
 
 def test_equal_clean_scores_do_not_divide_by_zero(context):
     detection = Detection(torch.ones(12), 6.0, clean_scores=CleanScores(3, (1.0,) * 9))
-    layer = Layer("features", (12,), detection, Correction("shift", torch.ones(12), 1.0))
+    layer = Layer("features", (12,), detection, Shift(torch.ones(12), 1.0))
     watch_of(context, layers=(layer,)).judged(verdict(2.0), [False], {})
 
 
@@ -157,7 +156,7 @@ def test_counters_begin_at_nothing_so_that_the_first_event_is_a_rise(context, ca
 def test_of_several_layers_the_place_that_shows_most_is_told(context, caplog):
     def layer(target, threshold):
         detection = Detection(torch.ones(12), threshold, True, CLEAN_SCORES)
-        return Layer("features", (12,), detection, Correction("shift", torch.ones(12), 1.0), target)
+        return Layer("features", (12,), detection, Shift(torch.ones(12), 1.0), target)
 
     watch = watch_of(context, layers=(layer(0, 6.0), layer(2, 8.0)))
     scores = (torch.tensor([2.0]), torch.tensor([9.0]))

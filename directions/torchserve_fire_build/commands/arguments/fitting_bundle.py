@@ -18,7 +18,7 @@ def load_fitting_bundle(file: Path, config: HandlerConfig, loaded: LoadedModel) 
         BundleError: it cannot be read, or was built for another model.
         ConfigError: it was built for another input.
     """
-    from torchserve_fire.format.bundle import load_bundle
+    from torchserve_fire.format.bundle_file import load_bundle
     from torchserve_fire.model.fit import check_model_fits, matching_input
 
     bundle = load_bundle(file)
@@ -26,8 +26,7 @@ def load_fitting_bundle(file: Path, config: HandlerConfig, loaded: LoadedModel) 
     check_model_fits(
         bundle,
         str(file),
-        loaded.class_name,
-        loaded.weights_sha256,
+        loaded,
         allow_other_weights=config.allow_other_weights,
     )
     return bundle

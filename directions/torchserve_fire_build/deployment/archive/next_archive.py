@@ -15,7 +15,8 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from torchserve_fire.errors import FireError, SignatureError
-from torchserve_fire.format.bundle import BUNDLE_FILE, InputDescription, load_bundle
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire.model.config import load_config
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE, check_archive_folder
 

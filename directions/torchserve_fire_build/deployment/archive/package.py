@@ -20,13 +20,13 @@ from model_archiver.model_packaging_utils import ModelExportUtils
 
 import torchserve_fire
 from torchserve_fire.errors import FireError
-from torchserve_fire.format.bundle import BUNDLE_FILE, load_bundle
+from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire.format.digest import file_sha256
+from torchserve_fire.format.write_file import check_writable
 from torchserve_fire.model.config import HandlerConfig, load_config
 from torchserve_fire.model.load_model import check_model_files
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 
-from ...common.write_file import check_writable
 from ...signing.bundle_signature import check_bundle_signature
 from .load_as_worker import load_as_worker
 from .reproducible_zip import source_date, write_reproducibly

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from torchserve_fire.errors import FireError
-
-from ...common.write_file import check_writable
+from torchserve_fire.format.write_file import check_writable
 
 EARLIEST_TIME = 315532800  # 1980-01-01, before which a zip file has no dates.
 

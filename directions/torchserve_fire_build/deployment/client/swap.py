@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from torchserve_fire.errors import FireError
-from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.format.bundle_file import load_bundle
+from torchserve_fire.format.write_file import check_writable
 
-from ...common.write_file import check_writable
 from ...signing.bundle_signature import check_bundle_signature
 from ..archive.load_as_worker import Answer, Body, load_as_worker
 from ..archive.next_archive import (

@@ -17,7 +17,7 @@ import torchserve_fire
 from tests.keys import KEY, OTHER_KEY, PUBLIC
 from tests.tiny import TinyFiles
 from torchserve_fire.errors import FireError
-from torchserve_fire.format.bundle import BUNDLE_FILE
+from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.archive.next_archive import Change, unpacked_with

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from torchserve_fire.format.write_file import check_writable, write_file, write_files
 from torchserve_fire_build.common.errors import OutputError
-from torchserve_fire_build.common.write_file import check_writable, write_file, write_files
 
 
 def names_in(folder):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import OutputError
+from ..errors import OutputError
 
 MAX_NAME_BYTES = 230
 """What file systems take, less what the name of the temporary file adds."""

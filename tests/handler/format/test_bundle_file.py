@@ -21,18 +21,11 @@ from tests.handler.bundles import (
     with_tensors,
 )
 from torchserve_fire.errors import BundleError
-from torchserve_fire.format.bundle import (
-    Bundle,
-    Correction,
-    Detection,
-    InputDescription,
-    Layer,
-    bundle_to_parts,
-    load_bundle,
-    parse_bundle,
-    tensor_sha256,
-)
+from torchserve_fire.format.bundle import Bundle, Detection, InputDescription, Layer
+from torchserve_fire.format.bundle_file import bundle_to_parts, load_bundle, parse_bundle
 from torchserve_fire.format.clean_scores import CleanScores
+from torchserve_fire.format.correction_forms import Clamp, Shift
+from torchserve_fire.format.tensor_digest import tensor_sha256
 
 
 def refusal(data: bytes) -> str:
@@ -105,9 +98,9 @@ def bundles(draw):
         only_target = draw(st.booleans())
         detection = Detection(direction(shape), draw(number), only_target, clean) if tells else None
         strength = draw(st.floats(0.1, 3))
-        correction = Correction("shift", direction(shape), strength) if repairs else None
+        correction = Shift(direction(shape), strength) if repairs else None
         if repairs and draw(st.booleans()):
-            correction = Correction("clamp", direction(shape), strength, draw(number), draw(number))
+            correction = Clamp(direction(shape), strength, draw(number), draw(number))
         layers.append(Layer(name, shape, detection, correction))
     return replace(
         small_bundle(), layers=tuple(layers), seed=draw(st.integers(-(2**63), 2**63 - 1))
@@ -304,6 +297,10 @@ def set_input(**values):
     return with_metadata(lambda root: root["input"].update(values))
 
 
+def set_weights(**values):
+    return with_metadata(lambda root: root["weights"].update(values))
+
+
 def set_root(**values):
     return with_metadata(lambda root: root.update(values))
 
@@ -311,8 +308,8 @@ def set_root(**values):
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        (set_root(format_version=4), "format_version: 4, expected 3; build the bundle again"),
-        (set_root(format_version=0), "format_version: 0, expected 3"),
+        (set_root(format_version=4), "format_version: 4, expected 1 to 3; build the bundle again"),
+        (set_root(format_version=0), "format_version: 0, expected 1 to 3"),
         (set_root(format_version=True), "format_version: True, expected an integer"),
         (set_root(format_version=3.0), "format_version: 3.0, expected an integer"),
         (set_root(format_version="3"), "format_version: '3', expected an integer"),
@@ -320,7 +317,13 @@ def set_root(**values):
         (set_root(target=2.0), "target: 2.0, expected an integer of at least 0"),
         (set_root(target=False), "target: False, expected an integer of at least 0"),
         (set_root(seed=2**64), "seed: 18446744073709551616, expected an integer"),
-        (set_root(weights_sha256="A" * 64), "weights_sha256: "),
+        (set_weights(file_sha256="A" * 64), "weights: file_sha256: 'AAAA"),
+        (set_weights(state_sha256=""), "weights: state_sha256: '', expected a SHA-256"),
+        (
+            set_weights(file_sha256=None, state_sha256=None),
+            "weights: neither file_sha256 nor state_sha256 is given, expected at least one",
+        ),
+        (set_root(weights_sha256="0" * 64), "weights_sha256: unknown field; the nearest is wei"),
         (set_root(model_class="Net\n"), r"model_class: 'Net\n', expected a text of printable"),
         (set_root(versions={"torch": [1]}), "versions: torch: [1], expected a text"),
         (set_root(evidence=[]), "evidence: [], expected a map"),
@@ -352,7 +355,13 @@ def set_root(**values):
         (set_part(1, "correction", strength=1e39), "strength: 1e+39, expected a finite number"),
         (set_part(1, "correction", strength=0), "correction: strength: 0.0, expected above 0"),
         (set_part(1, "correction", strength=-1), "correction: strength: -1.0, expected above 0"),
-        (set_part(1, "correction", threshold=1), "correction: threshold: 1, expected null"),
+        (
+            set_part(1, "correction", threshold=1),
+            "correction: threshold: unknown field; expected one of form, strength",
+        ),
+        (set_part(2, "correction", slope=1), "correction: slope: unknown field; expected one of"),
+        (set_part(3, "correction", anchor=1), "correction: anchor: unknown field; expected one of"),
+        (set_part(0, "detection", anchor=1), "detection: anchor: unknown field; expected one of"),
         (set_part(2, "correction", anchor=None), "correction: anchor: None, expected a finite"),
         (set_input(kind="audio"), "input: kind: 'audio', expected one of image, tensor"),
         (set_input(shape=[2, 8, 8]), "input: shape: expected (1 or 3 channels, height, width)"),
@@ -457,7 +466,7 @@ def test_a_fault_is_named_with_the_file_the_field_and_what_was_expected(file, me
 
 def test_two_layers_that_tell():
     detection = Detection(torch.ones(3), 1.0)
-    layer = Layer("more", (3,), detection, Correction("shift", torch.ones(3), 1.0))
+    layer = Layer("more", (3,), detection, Shift(torch.ones(3), 1.0))
     bundle = replace(small_bundle(), layers=(*small_bundle().layers, layer))
     assert "layers: several detect, expected at most one" in refusal(bundle_file(bundle))
 
@@ -471,9 +480,9 @@ def two_repairs(*changes):
     """A bundle for two triggers, with fields of its three layers changed."""
     a, b, c, d = torch.eye(4) + 1
     layers = (
-        Layer("early", (4,), Detection(a, 1.0, True), Correction("shift", b, 1.0), target=2),
+        Layer("early", (4,), Detection(a, 1.0, True), Shift(b, 1.0), target=2),
         Layer("late", (4,), Detection(c, 1.0, True), target=4),
-        Layer("early", (4,), None, Correction("shift", d, 1.0), target=4),
+        Layer("early", (4,), None, Shift(d, 1.0), target=4),
     )
     changed = [
         replace(layer, **values)
@@ -536,9 +545,29 @@ def test_a_tensor_of_another_dtype_or_shape_with_the_same_bytes():
 
 def test_directions_of_channels_and_of_tokens():
     for shape, of in (((2, 4, 4), (2, 1, 1)), ((5, 3), (1, 3)), ((5, 3), (5, 3))):
-        layer = Layer("a", shape, correction=Correction("shift", torch.ones(of), 1.0))
+        layer = Layer("a", shape, correction=Shift(torch.ones(of), 1.0))
         read = parse_bundle(bundle_file(replace(small_bundle(), layers=(layer,))), "f")
         assert read.layers[0].correction.direction.shape == of
+
+
+@pytest.mark.parametrize("known", ["weights_sha256", "state_sha256"])
+def test_one_of_the_two_digests_of_the_weights_is_enough(known):
+    none = {"weights_sha256": None, "state_sha256": None}
+    bundle = replace(small_bundle(), **{**none, known: "2" * 64})
+    read = parse_bundle(bundle_file(bundle), "f")
+    assert (read.weights_sha256, read.state_sha256).count(None) == 1
+    assert getattr(read, known) == "2" * 64
+
+
+def test_a_correction_stores_what_its_form_has_and_no_more():
+    layers = json.loads(bundle_to_parts(small_bundle())[1]["fire"])["layers"]
+    assert [layer["correction"] and sorted(layer["correction"]) for layer in layers] == [
+        None,
+        ["form", "strength"],
+        ["anchor", "form", "strength", "threshold"],
+        ["form", "strength", "threshold"],
+        ["form", "strength"],
+    ]
 
 
 def test_a_tensor_input_needs_no_mean():
@@ -547,10 +576,7 @@ def test_a_tensor_input_needs_no_mean():
 
 
 def test_metadata_of_many_layers_is_read_in_time():
-    layers = tuple(
-        Layer(f"l{i}", (1,), correction=Correction("shift", torch.ones(1), 1.0))
-        for i in range(5000)
-    )
+    layers = tuple(Layer(f"l{i}", (1,), correction=Shift(torch.ones(1), 1.0)) for i in range(5000))
     assert (
         len(parse_bundle(bundle_file(replace(small_bundle(), layers=layers)), "f").layers) == 5000
     )

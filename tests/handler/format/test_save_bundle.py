@@ -11,8 +11,9 @@ import torch
 
 from tests.handler.bundles import content_of, sha256, small_bundle
 from torchserve_fire.errors import BundleError, FireError
-from torchserve_fire.format.bundle import Correction, Detection, Layer, load_bundle
-from torchserve_fire_build.building.save_bundle import save_bundle
+from torchserve_fire.format.bundle import Detection, Layer
+from torchserve_fire.format.bundle_file import load_bundle, save_bundle
+from torchserve_fire.format.correction_forms import Shift
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path):
@@ -37,7 +38,7 @@ def test_the_digest_of_the_bundle_given_does_not_matter(tmp_path):
 
 def test_the_same_bundle_gives_the_same_bytes_in_every_process(tmp_path):
     program = (
-        "import sys; from torchserve_fire_build.building.save_bundle import save_bundle; "
+        "import sys; from torchserve_fire.format.bundle_file import save_bundle; "
         "from tests.handler.bundles import small_bundle; "
         "print(save_bundle(small_bundle(), sys.argv[1]).digest)"
     )
@@ -66,7 +67,7 @@ def test_the_order_of_evidence_does_not_change_the_bytes(tmp_path):
 
 def test_one_layer_may_tell_and_repair_with_the_same_tensor(tmp_path):
     direction = torch.tensor([1.0, 0.0])
-    layer = Layer("a", (2,), Detection(direction, 1.0), Correction("shift", direction, 1.0))
+    layer = Layer("a", (2,), Detection(direction, 1.0), Shift(direction, 1.0))
     saved = save_bundle(replace(small_bundle(), layers=(layer,)), tmp_path / "b.safetensors")
     assert saved.layers[0].detection is not None
     assert saved.layers[0].role == "both"
@@ -75,14 +76,14 @@ def test_one_layer_may_tell_and_repair_with_the_same_tensor(tmp_path):
 
 def test_a_direction_may_be_a_view_of_a_larger_tensor(tmp_path):
     direction = torch.arange(12.0).view(3, 4).t()[:2]
-    layer = Layer("a", (2, 3), correction=Correction("shift", direction, 1.0))
+    layer = Layer("a", (2, 3), correction=Shift(direction, 1.0))
     saved = save_bundle(replace(small_bundle(), layers=(layer,)), tmp_path / "b.safetensors")
     assert torch.equal(saved.layers[0].correction.direction, direction)
 
 
 def test_float16_directions_are_stored_as_such_and_read_as_float32(tmp_path):
     direction = torch.tensor([0.5, -2.0], dtype=torch.float16)
-    layer = Layer("a", (2,), correction=Correction("shift", direction, 1.0))
+    layer = Layer("a", (2,), correction=Shift(direction, 1.0))
     saved = save_bundle(replace(small_bundle(), layers=(layer,)), tmp_path / "b.safetensors")
     assert saved.layers[0].correction.direction.tolist() == [0.5, -2.0]
     assert saved.layers[0].correction.direction.dtype == torch.float32
@@ -93,24 +94,20 @@ def test_float16_directions_are_stored_as_such_and_read_as_float32(tmp_path):
     ("changes", "named"),
     [
         ({"layers": ()}, "layers"),
-        ({"weights_sha256": "?"}, "weights_sha256"),
+        ({"weights_sha256": "?"}, "weights: file_sha256"),
         ({"held_out": {"accuracy": float("nan")}}, "cannot be stored"),
         ({"evidence": {"count": np.int64(3)}}, "cannot be stored"),
         ({"evidence": {"tensor": torch.zeros(1)}}, "cannot be stored"),
         (
-            {"layers": (Layer("a", (2,), correction=Correction("shift", torch.zeros(2), 1.0)),)},
+            {"layers": (Layer("a", (2,), correction=Shift(torch.zeros(2), 1.0)),)},
             "zero",
         ),
         (
-            {"layers": (Layer("a", (2,), correction=Correction("shift", torch.ones(3), 1.0)),)},
+            {"layers": (Layer("a", (2,), correction=Shift(torch.ones(3), 1.0)),)},
             "expected (2,)",
         ),
         (
-            {
-                "layers": (
-                    Layer("a", (2,), correction=Correction("shift", torch.ones(2).double(), 1.0)),
-                )
-            },
+            {"layers": (Layer("a", (2,), correction=Shift(torch.ones(2).double(), 1.0)),)},
             "float64",
         ),
     ],

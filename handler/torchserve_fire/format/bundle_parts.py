@@ -1,0 +1,222 @@
+"""What the readers of all versions of a bundle's file share: its parts, and their checks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import BundleError
+from .bundle import Bundle, Detection, InputDescription, Layer, repairs_of
+from .clean_scores import BINS, CleanScores
+from .correction_forms import FORMS, Correction
+from .fields import Fields, shown
+from .layer_tensors import LayerTensors
+from .tensor_digest import tensor_sha256
+
+STORED_DTYPES = (torch.float32, torch.float16)
+
+LayerReader = Callable[[Fields, LayerTensors], tuple[Detection | None, Correction | None]]
+"""Reads what a layer does from its fields and its tensors."""
+
+
+def read_bundle(
+    root: Fields,
+    layers: tuple[Layer, ...],
+    source: str,
+    *,
+    weights_sha256: str | None,
+    state_sha256: str | None,
+    inputs: Sequence[str],
+    evidence: Mapping[str, Any],
+) -> Bundle:
+    """Read the fields that all versions have alike, and refuse those that are left over.
+
+    Args:
+        root: the metadata.
+        layers: read before.
+        source: the file's name, for messages.
+        weights_sha256: read before.
+        state_sha256: read before.
+        inputs: the kinds of input that the version knows.
+        evidence: read before.
+
+    Raises:
+        BundleError: a field is missing, unknown, or has a wrong value; or the layers do not fit
+            each other or the target.
+    """
+    target = root.integer("target", minimum=0)
+    _check_layers(layers, target, source)
+    bundle = Bundle(
+        layers=layers,
+        model_class=root.text("model_class"),
+        weights_sha256=weights_sha256,
+        state_sha256=state_sha256,
+        input=_read_input(root.fields("input"), inputs),
+        target=target,
+        evidence=evidence,
+        held_out=root.mapping("held_out"),
+        seed=root.integer("seed"),
+        versions=root.texts("versions"),
+    )
+    root.finish()
+    return bundle
+
+
+def read_layers(
+    root: Fields,
+    tensors: Mapping[str, Tensor],
+    source: str,
+    roles: Mapping[str, str],
+    read_parts: LayerReader,
+) -> tuple[Layer, ...]:
+    """Read the layers, and refuse tensors that are damaged or that no layer uses.
+
+    Args:
+        root: the metadata.
+        tensors: of the file, by name.
+        source: the file's name, for messages.
+        roles: what the version calls each role that a `Layer` has.
+        read_parts: how the version says what a layer does.
+
+    Raises:
+        BundleError: a field or tensor is missing, unknown, or not as it should be.
+    """
+    _check_tensors(root.fields("tensors"), tensors, source)
+    rest = dict(tensors)
+    layers = tuple(
+        _read_layer(fields, i, rest, roles, read_parts)
+        for i, fields in enumerate(root.list_of_fields("layers"))
+    )
+    if rest:
+        raise BundleError(f"{source}: tensor {shown(next(iter(rest)))}: no layer uses it")
+    return layers
+
+
+def read_correction(fields: Fields, tensors: LayerTensors, part: str, form: str) -> Correction:
+    """Read a correction whose form was read before, and refuse fields that are left over.
+
+    Args:
+        fields: the correction's.
+        tensors: the layer's.
+        part: the name of the direction's tensor.
+        form: one of `FORMS`.
+
+    Raises:
+        BundleError: a field or tensor is missing, unknown, or not as it should be.
+    """
+    correction = FORMS[form].read(fields, tensors, part)
+    fields.finish()
+    return correction
+
+
+def read_clean_scores(fields: Fields | None) -> CleanScores | None:
+    """Read the spread of the clean samples' scores; None where nothing is said of it.
+
+    Raises:
+        BundleError: a field is missing, unknown, or has a wrong value.
+    """
+    if fields is None:
+        return None
+    scores = CleanScores(fields.integer("count", minimum=1), tuple(fields.numbers("deciles")))
+    if len(scores.deciles) != BINS - 1 or list(scores.deciles) != sorted(scores.deciles):
+        raise BundleError(
+            f"{fields.where('deciles')}: {shown(list(scores.deciles))}, expected {BINS - 1} "
+            "ascending numbers"
+        )
+    fields.finish()
+    return scores
+
+
+def _read_layer(
+    fields: Fields,
+    index: int,
+    tensors: dict[str, Tensor],
+    roles: Mapping[str, str],
+    read_parts: LayerReader,
+) -> Layer:
+    shape = fields.sizes("feature_shape")
+    detection, correction = read_parts(fields, LayerTensors(fields, index, shape, tensors))
+    target = fields.optional_integer("target", minimum=0)
+    layer = Layer(fields.text("name"), shape, detection, correction, target)
+    role = fields.choice("role", list(roles.values()))
+    if (detection is None and correction is None) or role != roles[layer.role]:
+        raise BundleError(
+            f"{fields.where('role')}: {role!r}, expected it to say which of detecting and repairing"
+            " the layer has"
+        )
+    fields.finish()
+    return layer
+
+
+def _check_tensors(digests: Fields, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Refuse tensors whose bytes or values are not what they should be."""
+    for key, tensor in tensors.items():
+        if digests.sha256(key) != tensor_sha256(tensor):
+            raise BundleError(
+                f"{source}: tensor {shown(key)}: its bytes do not match their SHA-256"
+            )
+        if tensor.dtype not in STORED_DTYPES:
+            raise BundleError(
+                f"{source}: tensor {shown(key)}: dtype {tensor.dtype}, expected float32 or float16"
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise BundleError(
+                f"{source}: tensor {shown(key)}: holds values that are not finite, expected "
+                "finite ones"
+            )
+    for key in digests.names():
+        raise BundleError(f"{digests.where(key)}: the file holds no such tensor")
+
+
+def _check_layers(layers: tuple[Layer, ...], target: int, source: str) -> None:
+    """Refuse layers that do not make one repair for each target."""
+    where = f"{source}: layers"
+    if not any(layer.correction for layer in layers):
+        raise BundleError(f"{where}: none repairs, expected at least one")
+    named = [layer.target for layer in layers if layer.target is not None]
+    if named and len(named) < len(layers):
+        raise BundleError(f"{where}: some name their target, expected all or none of them to")
+    if named and target != named[0]:
+        raise BundleError(f"{source}: target: {target}, expected {named[0]}, the first layer's")
+    repairs = repairs_of(layers, target)
+    for repair in repairs:
+        of = f" for target {repair.target}" if len(repairs) > 1 else ""
+        names = [layer.name for layer in repair.layers]
+        if len(set(names)) != len(names):
+            raise BundleError(f"{where}: a layer stands there twice{of}")
+        if sum(layer.detection is not None for layer in repair.layers) > 1:
+            raise BundleError(f"{where}: several detect{of}, expected at most one")
+        if not repair.repairing_layers:
+            raise BundleError(f"{where}: none repairs{of}, expected at least one")
+        if of and not repair.only_target:
+            raise BundleError(
+                f"{where}: none{of} detects with only_target, expected one beside other targets"
+            )
+
+
+def _read_input(fields: Fields, kinds: Sequence[str]) -> InputDescription:
+    kind = fields.choice("kind", kinds)
+    described = InputDescription(
+        kind,
+        fields.sizes("shape"),
+        tuple(fields.numbers("mean")),
+        tuple(fields.numbers("std")),
+    )
+    if kind == "image":
+        channels = described.shape[0]
+        if len(described.shape) != 3 or channels not in (1, 3):
+            raise BundleError(f"{fields.where('shape')}: expected (1 or 3 channels, height, width)")
+        if len(described.mean) != channels or len(described.std) != channels:
+            raise BundleError(f"{fields.where('mean')}: mean and std: expected {channels} each")
+        if min(described.std) <= 0:
+            raise BundleError(f"{fields.where('std')}: expected values above 0")
+    if math.prod(described.shape) > 2**31:
+        raise BundleError(
+            f"{fields.where('shape')}: {shown(described.shape)} is too large for an input"
+        )
+    fields.finish()
+    return described

@@ -1,0 +1,57 @@
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from tests.handler.bundles import small_bundle
+from torchserve_fire.errors import BundleError
+from torchserve_fire.model.fit import check_model_fits
+from torchserve_fire.model.load_model import LoadedModel
+from torchserve_fire.model.state_digest import state_digest
+
+FILE = "a" * 64
+
+
+def model(seed=0):
+    torch.manual_seed(seed)
+    return nn.Linear(2, 2)
+
+
+def check(file_sha256, *, seed=0, allow=False, class_name="Net", **bundle_fields):
+    bundle = replace(small_bundle(), **{"weights_sha256": FILE, **bundle_fields})
+    loaded = LoadedModel(model(seed), class_name, file_sha256)
+    check_model_fits(bundle, "b", loaded, allow_other_weights=allow)
+
+
+def test_weights_are_known_by_their_file_where_both_have_one():
+    # The state_dict need not be looked at.
+    check(FILE, state_sha256=None)
+    check(FILE, state_sha256="b" * 64)
+    with pytest.raises(BundleError, match=f"^b: weights_sha256: built for the weights {FILE}, "):
+        check("b" * 64, state_sha256=state_digest(model()))
+
+
+def test_weights_without_a_file_are_known_by_their_state_dict():
+    digest = state_digest(model())
+    check(None, state_sha256=digest)
+    check("b" * 64, weights_sha256=None, state_sha256=digest)
+    for file in (None, FILE):
+        with pytest.raises(BundleError, match=f"^b: state_sha256: built for the weights {digest}"):
+            check(file, seed=1, weights_sha256=None, state_sha256=digest)
+
+
+def test_weights_of_which_nothing_is_known_are_refused():
+    with pytest.raises(BundleError, match=r"weights_sha256: .* the model's are not known"):
+        check(None, state_sha256=None)
+    with pytest.raises(BundleError, match="weights_sha256: built for the weights None"):
+        check(None, weights_sha256=None, state_sha256=None)
+
+
+def test_other_weights_may_be_allowed_but_no_other_class(caplog):
+    with caplog.at_level(logging.WARNING):
+        check("b" * 64, allow=True)
+    assert "ALLOWED by handler: allow_other_weights" in caplog.text
+    with pytest.raises(BundleError, match="model_class: built for Net, the model is Other"):
+        check(FILE, allow=True, class_name="Other")
