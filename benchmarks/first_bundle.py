@@ -89,7 +89,7 @@ def build_first(
     Args:
         model: in evaluation mode.
         clean: all that the build is given.
-        methods: names in `reconstruct.methods.METHODS`.
+        methods: names in `reconstruct.methods.SEARCH_METHODS`.
         otherwise: likewise, of those that are used where no class stands out by `methods`.
 
     Returns:

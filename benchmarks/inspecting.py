@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.inspection.inspect_model import inspect_model
-from torchserve_fire_build.inspection.methods import DEFAULT, Settings
+from torchserve_fire_build.inspection.methods import DEFAULT, InspectionSettings
 from torchserve_fire_build.reconstruct.methods import OTHERWISE
 
 from . import fire
@@ -42,7 +42,7 @@ def main() -> None:
             data.classes,
             DEFAULT,
             otherwise=OTHERWISE,
-            settings=Settings(clean.describe_input(fire.CONFIG)),
+            settings=InspectionSettings(clean.describe_input(fire.CONFIG)),
             seed=SEED,
             budget=Budget(),
         )

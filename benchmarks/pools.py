@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from torchserve_fire.errors import FireError
 from torchserve_fire_build.common.errors import NoTriggerError
-from torchserve_fire_build.pool.methods import METHODS
+from torchserve_fire_build.pool.methods import POOL_METHODS
 from torchserve_fire_build.pool.split import split_pool
 from torchserve_fire_build.pool.unlabelled import UnlabelledSamples
 from torchserve_fire_build.samples.evidence import gather_evidence
@@ -75,10 +75,10 @@ def main() -> None:
     data = load_data(args.data, args.cache)
     images, _ = draw_test_images(data)
     done = {row["victim"] for row in results.rows}
-    with tqdm(total=len(recipes) * len(METHODS), desc="pools") as progress:
+    with tqdm(total=len(recipes) * len(POOL_METHODS), desc="pools") as progress:
         for recipe in recipes:
             if recipe.name in done:
-                progress.update(len(METHODS))
+                progress.update(len(POOL_METHODS))
                 continue
             victim, attack = obtain_backdoored(recipe, data, args.cache)
             benign = obtain_victim(benign_twin(recipe), data, args.cache)
@@ -87,7 +87,7 @@ def main() -> None:
             mixed = draw_pool(attack, data.pool, SHARE, SEED)
             clean = draw_pool(attack, data.pool, 0.0, SEED)
             of_victim = []
-            for method in METHODS:
+            for method in POOL_METHODS:
                 of_victim.append(
                     {
                         "victim": recipe.name,

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.reconstruct import deep_inspect
 from torchserve_fire_build.reconstruct.inversion import recover_images
-from torchserve_fire_build.reconstruct.methods import AFFORDABLE, METHODS
+from torchserve_fire_build.reconstruct.methods import AFFORDABLE, SEARCH_METHODS
 from torchserve_fire_build.samples.samples import Samples
 
 from . import fire
@@ -41,7 +41,7 @@ class Way:
     """A search, and what it is given.
 
     Attributes:
-        method: a name in `reconstruct.methods.METHODS`.
+        method: a name in `reconstruct.methods.SEARCH_METHODS`.
         images: whether it is given clean images; without, they are recovered from the model.
     """
 
@@ -50,7 +50,7 @@ class Way:
 
 
 WAYS = (
-    *(Way(method) for method in METHODS if method not in AFFORDABLE),
+    *(Way(method) for method in SEARCH_METHODS if method not in AFFORDABLE),
     Way(deep_inspect.NAME, images=False),
     *(Way(method) for method in AFFORDABLE),
 )

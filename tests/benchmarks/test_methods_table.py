@@ -1,6 +1,6 @@
 from benchmarks.methods_table import methods_table
 from tests.benchmarks.test_little_evidence_tables import BASELINE, FIGURES, cells
-from torchserve_fire_build.sanitize.methods import METHODS
+from torchserve_fire_build.sanitize.methods import SANITIZE_METHODS
 
 
 def victim(runs):
@@ -37,7 +37,7 @@ def test_every_way_to_change_the_weights_has_a_line():
         "fine_pruning": "fine-prune",
         "orthogonalizing": "orthogonalize",
     }
-    assert set(names.values()) == set(METHODS)
+    assert set(names.values()) == set(SANITIZE_METHODS)
     runs = [
         run(name, figures=FIGURES, build_seconds=seconds) for seconds, name in enumerate(names, 1)
     ]

@@ -1,30 +1,34 @@
-"""From clean samples alone to a bundle: triggers are found one after the other."""
+"""From clean samples alone to a bundle: triggers are searched for, one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from torchserve_fire.errors import FireError
-from torchserve_fire.format.bundle import Bundle
-from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach import attach as attach_layers
 
-from ..choose.build_record import BuildRecord
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
 from ..reconstruct.find_triggers import FoundTriggers, find_triggers
+from ..reconstruct.methods import AFFORDABLE, OTHERWISE
 from ..reconstruct.reconstruction import Reconstruction
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..reconstruct.stamped_samples import stamp_samples
 from ..reconstruct.success_after_repair import success_after_repair
+from ..samples.kept import keep_decoded
 from ..samples.samples import Samples
-from .from_samples import BuildOptions, build_bundle
+from .from_samples import BuildOptions, as_loaded, build_from_evidence
 from .join_bundles import join_bundles
+from .result import BuildResult
+
+logger = logging.getLogger(__name__)
 
 FURTHER_INDEX = 5.0
 """Anomaly index of a further class at least. Each search is one more occasion for a class to stand
@@ -38,20 +42,34 @@ TRIED = 200
 """Clean samples to see that on."""
 
 
-def build_reconstructed(
-    loaded: LoadedModel,
-    config: HandlerConfig,
+@dataclass(frozen=True)
+class SearchPlan:
+    """How a model is searched for its triggers.
+
+    Attributes:
+        methods: names in `reconstruct.methods.SEARCH_METHODS`.
+        otherwise: those that are used, too, where `methods` find nothing.
+        settings: of the searches; an anomaly index that is given is that of all of them.
+        budget: of the time for all searches; that of the builds is not counted.
+    """
+
+    methods: Sequence[str] = AFFORDABLE
+    otherwise: Sequence[str] = OTHERWISE
+    settings: SearchSettings = OWN_VALUES
+    budget: Budget = field(default_factory=Budget)
+
+
+def build_from_clean(
+    model: nn.Module | LoadedModel,
     clean: Samples,
     *,
-    methods: Sequence[str],
-    otherwise: Sequence[str] = (),
-    options: BuildOptions,
-    budget: Budget,
+    plan: SearchPlan | None = None,
+    target: int | None = None,
+    layers: Sequence[str] | None = None,
+    form: str = "gated",
+    seed: int = 0,
     names_file: Path | None = None,
-    tell: Callable[[str], None] = lambda line: None,
-    examine: Callable[[BuildRecord], None] = lambda record: None,
-    settings: SearchSettings = OWN_VALUES,
-) -> Bundle:
+) -> BuildResult:
     """Search a model for its triggers, and build a bundle from what was found.
 
     A repair that does not undo triggers of other kinds, which lead to the same class, is built once
@@ -60,20 +78,14 @@ def build_reconstructed(
     Where the target is given, nothing else is searched for.
 
     Args:
-        loaded: the model.
-        config: its input.
-        clean: clean samples.
-        methods: names in `reconstruct.methods.METHODS`.
-        otherwise: those that are used, too, where `methods` find nothing.
-        options: what is given.
-        budget: of the time for all searches; that of the builds is not counted.
-        names_file: TorchServe's `index_to_name.json`, if there is one.
-        tell: called with each thing that was found, as a line for a person.
-        examine: called with what each repair of the bundle was chosen from, at the end.
-        settings: of the searches; an anomaly index that is given is that of all of them.
-
-    Returns:
-        The bundle; it is not saved yet.
+        model: in evaluation mode.
+        clean: clean samples, some hundred.
+        plan: how to search; None for what is affordable, without a limit of the time.
+        target: the class that the trigger leads to; None to find it.
+        layers: names of candidate layers; None to find them.
+        form: as `build_bundle` takes it.
+        seed: of the random numbers.
+        names_file: TorchServe's `index_to_name.json`, where the folders are called by its names.
 
     Raises:
         NoTriggerError: no class stands out.
@@ -81,89 +93,125 @@ def build_reconstructed(
             with what was found.
         SamplesError: the samples cannot be used.
     """
-    description = clean.describe_input(config)
-    later = settings
-    if settings.anomaly_index is None:
-        later = replace(settings, anomaly_index=FURTHER_INDEX)
+    plan = SearchPlan() if plan is None else plan
+    options = BuildOptions(layers, target, form, seed)
+    search = _CleanBuild(as_loaded(model), keep_decoded(clean), plan, options, names_file)
+    built = search.build(search.find(plan.settings))
+    later = plan.settings
+    if later.anomaly_index is None:
+        later = replace(later, anomaly_index=FURTHER_INDEX)
+    # Only repairs that each flag what is predicted as their target go together.
+    while target is None and all(repair.only_target for repair in built.bundle.repairs):
+        logger.info("searching again, the model as repaired so far")
+        try:
+            further = search.further(built, later)
+        except FireError as error:
+            # What was found before is as good as it was.
+            logger.info("nothing further: %s", error)
+            break
+        if further is None:
+            break
+        built = BuildResult(
+            join_bundles(built.bundle, further.bundle),
+            [*built.records, *further.records],
+            [*built.figures, *further.figures],
+        )
+    return built
 
-    def find(settings: SearchSettings) -> FoundTriggers:
+
+@dataclass(frozen=True)
+class _CleanBuild:
+    """What stays the same from one trigger to the next.
+
+    Attributes:
+        loaded: the model.
+        clean: clean samples.
+        plan: how to search.
+        options: of the builds.
+        names_file: TorchServe's `index_to_name.json`, if there is one.
+    """
+
+    loaded: LoadedModel
+    clean: Samples
+    plan: SearchPlan
+    options: BuildOptions
+    names_file: Path | None
+
+    def find(self, settings: SearchSettings) -> FoundTriggers:
+        """Search for the triggers of one class."""
         return find_triggers(
-            loaded.model,
-            clean,
-            description,
-            methods=methods,
-            otherwise=otherwise,
-            target=options.target,
-            seed=options.seed,
-            budget=budget,
-            tell=tell,
+            self.loaded.model,
+            self.clean,
+            self.clean.description,
+            methods=self.plan.methods,
+            otherwise=self.plan.otherwise,
+            target=self.options.target,
+            seed=self.options.seed,
+            budget=self.plan.budget,
             settings=settings,
         )
 
-    def build(found: FoundTriggers) -> tuple[Bundle, list[BuildRecord]]:
-        built = build_from(found.triggers)
+    def further(self, built: BuildResult, settings: SearchSettings) -> BuildResult | None:
+        """Search the model as repaired so far; None where nothing is to be added."""
+        bundle, model = built.bundle, self.loaded.model
+        example = self.clean.description.example()
+        with attach_layers(model, bundle.layers, example, target=bundle.target):
+            found = self.find(settings)
+        if found.target in bundle.targets:
+            logger.info("nothing is added to what the bundle has for this class already")
+            return None
+        other = self.build(found)
+        if not all(repair.only_target for repair in other.bundle.repairs):
+            logger.info(
+                "not added: for class %s samples would be flagged whatever they are predicted as, "
+                "which goes with no other repair",
+                other.bundle.target,
+            )
+            return None
+        return other
+
+    def build(self, found: FoundTriggers) -> BuildResult:
+        """Build from triggers of one class, and once more where others are not undone."""
+        built = self._build_from(found.triggers)
         if not found.others:
             return built
-        generator = torch.Generator().manual_seed(options.seed)
-        inputs = clean.load(torch.randperm(len(clean), generator=generator)[:TRIED].tolist())
-        left = success_after_repair(loaded.model, built[0], found.others, inputs)
+        inputs = self._drawn()
+        left = self._still_lead(built, found.others, inputs)
         if max(left) < NOT_UNDONE:
             return built
-        tell(f"so repaired, others still lead so many clean samples to class {found.target}:")
-        tell(
-            "  " + ", ".join(f"{o.method} {s:.0%}" for o, s in zip(found.others, left, strict=True))
+        each = zip(found.others, left, strict=True)
+        logger.info(
+            "so repaired, others still lead so many clean samples to class %s:", found.target
         )
-        tell("once more, from these, too")
+        logger.info("  " + ", ".join(f"{other.method} {share:.0%}" for other, share in each))
+        logger.info("once more, from these, too")
         try:
-            again = build_from(found.every)
+            again = self._build_from(found.every)
         except CalibrationError as error:
-            tell(f"it stays as it was: {error}")
+            logger.info("it stays as it was: %s", error)
             return built
-        left += success_after_repair(loaded.model, built[0], found.triggers, inputs)
-        if sum(success_after_repair(loaded.model, again[0], found.every, inputs)) >= sum(left):
-            tell("it stays as it was: all together, they lead no fewer samples there now")
+        left += self._still_lead(built, found.triggers, inputs)
+        if sum(self._still_lead(again, found.every, inputs)) >= sum(left):
+            logger.info("it stays as it was: all together, they lead no fewer samples there now")
             return built
         return again
 
-    def build_from(found: Sequence[Reconstruction]) -> tuple[Bundle, list[BuildRecord]]:
-        if len(found) == 1:
-            tell("of one trigger alone nobody sees whether its repair serves for another one")
-        records: list[BuildRecord] = []
-        built = build_bundle(
-            loaded,
-            config,
-            stamp_samples(clean, found),
-            options=replace(options, target=found[0].target),
-            names_file=names_file,
-            tell=tell,
-            examine=records.append,
-        )
-        return built, records
+    def _build_from(self, triggers: Sequence[Reconstruction]) -> BuildResult:
+        if len(triggers) == 1:
+            logger.info(
+                "of one trigger alone nobody sees whether its repair serves for another one"
+            )
+        options = replace(self.options, target=triggers[0].target)
+        evidence = stamp_samples(self.clean, triggers)
+        return build_from_evidence(self.loaded, evidence, options, self.names_file)
 
-    bundle, records = build(find(settings))
-    # Only repairs that each flag what is predicted as their target go together.
-    while options.target is None and all(repair.only_target for repair in bundle.repairs):
-        tell("searching again, the model as repaired so far")
-        try:
-            example = description.example()
-            with attach(loaded.model, bundle.layers, example, target=bundle.target):
-                found = find(later)
-            if found.target in bundle.targets:
-                tell("nothing is added to what the bundle has for this class already")
-                break
-            other, of_other = build(found)
-            if not all(repair.only_target for repair in other.repairs):
-                tell(
-                    f"not added: for class {other.target} samples would be flagged whatever they "
-                    "are predicted as, which goes with no other repair"
-                )
-                break
-        except FireError as error:
-            # What was found before is as good as it was.
-            tell(f"nothing further: {error}")
-            break
-        bundle = join_bundles(bundle, other)
-        records += of_other
-    for record in records:
-        examine(record)
-    return bundle
+    def _drawn(self) -> Tensor:
+        """Return some of the clean samples, (n, *input shape)."""
+        generator = torch.Generator().manual_seed(self.options.seed)
+        rows = torch.randperm(len(self.clean), generator=generator)[:TRIED]
+        return self.clean.load(rows.tolist())
+
+    def _still_lead(
+        self, built: BuildResult, triggers: Sequence[Reconstruction], inputs: Tensor
+    ) -> list[float]:
+        return success_after_repair(self.loaded.model, built.bundle, triggers, inputs)

@@ -1,45 +1,43 @@
-"""Building a direction bundle: from a model and samples to what repairs it."""
+"""From clean and triggered samples to a bundle."""
 
 from __future__ import annotations
 
+import logging
 import platform
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from torchserve_fire.format.bundle import Bundle, Layer
-from torchserve_fire.model.config import HandlerConfig
+from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.model.state_digest import state_digest
+from torchserve_fire.repair.layers import eager_model
 
 from ..choose.build_record import BuildRecord
 from ..choose.choice import Choice
-from ..choose.held_out import HeldOut, hold_out
-from ..choose.search import Search
+from ..choose.held_out import hold_out
+from ..choose.search import choose
 from ..common.errors import CalibrationError
 from ..common.hooks import record_features
-from ..common.progress import Progress
 from ..estimate.candidate_layers import candidate_layers
 from ..estimate.layer_statistics import collect_statistics
-from ..estimate.registry import REPAIRS
 from ..measure.by_target import by_target
-from ..measure.figures import Figures, Observed, measure
-from ..measure.observation import find_where_led, refuse_swapped
+from ..measure.figures import Answers, Figures, measure
+from ..measure.observation import Observation, observe
 from ..measure.target import TargetFinding, check_target
-from ..samples.class_index import ClassIndex, why_unknown
-from ..samples.evidence import Evidence
-from ..samples.folds import FOLDS, assign_folds
-from ..samples.predict import logits_of, predict_logits
+from ..samples.both import Both
+from ..samples.evidence import Evidence, gather_evidence
+from ..samples.folds import FOLDS, MIN_OF_EACH, MIN_SAMPLES, assign_folds
+from ..samples.kept import keep_decoded
+from ..samples.predict import logits_of
 from ..samples.samples import Samples
+from .result import BuildResult
 
-MIN_TRIGGERED = 2 * FOLDS
-MIN_OF_EACH = FOLDS
-"""Of each of several triggers: fewer could not be dealt out to the folds."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,150 +52,226 @@ class BuildOptions:
         several: the classes that triggers of their own lead to, where these are known.
         all_to_all: whether the triggered samples are known to lead to nearly every class, which the
             predictions on unpaired samples without labels do not show.
-        repairs: names in `estimate.registry.REPAIRS` to choose from, to see what each is good for.
+        repairs: names in `estimate.registry.REPAIRS` to choose from, to see what each is good for;
+            None for all.
     """
 
-    layers: list[str] | None = None
+    layers: Sequence[str] | None = None
     target: int | None = None
     form: str = "gated"
     seed: int = 0
     several: tuple[int, ...] = ()
     all_to_all: bool = False
-    repairs: Collection[str] = tuple(REPAIRS)
+    repairs: Collection[str] | None = None
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A trigger that the samples show.
+
+    Attributes:
+        finding: where it leads.
+        use: the triggered samples to estimate from, (M,) bool: those on which it works.
+    """
+
+    finding: TargetFinding
+    use: Tensor
 
 
 def build_bundle(
-    loaded: LoadedModel,
-    config: HandlerConfig,
-    evidence: Evidence,
+    model: nn.Module | LoadedModel,
+    clean: Samples,
+    triggered: Samples,
     *,
-    options: BuildOptions,
+    target: int | None = None,
+    layers: Sequence[str] | None = None,
+    form: str = "gated",
+    seed: int = 0,
     names_file: Path | None = None,
-    tell: Callable[[str], None] = lambda line: None,
-    examine: Callable[[BuildRecord], None] = lambda record: None,
-) -> Bundle:
-    """Estimate, choose and assemble a direction bundle.
+) -> BuildResult:
+    """Build a direction bundle from clean and triggered samples (FIRE, arXiv 2602.10780).
 
     Args:
-        loaded: the model.
-        config: its input.
-        evidence: the calibration samples.
-        options: what is given.
-        names_file: TorchServe's `index_to_name.json`, if there is one.
-        tell: called with each thing that was found, as a line for a person.
-        examine: called with what the choice was made from, after it was made; once for each target.
+        model: in evaluation mode.
+        clean: clean samples; a hundred are enough.
+        triggered: triggered ones; best the same as the clean ones, with the trigger.
+        target: the class that the trigger leads to; None to find it.
+        layers: names of candidate layers; None to find them.
+        form: "gated" repairs what it detects; "shift" moves every input, as plain FIRE does;
+            "clamp" clips every input to the clean range of a projection.
+        seed: of the random numbers.
+        names_file: TorchServe's `index_to_name.json`, where the folders are called by its names.
 
     Returns:
-        The bundle; it is not saved yet.
+        The bundle, with what it was chosen from. It is not saved yet.
 
     Raises:
         SamplesError: the samples cannot be used.
         CalibrationError: they do not show a trigger, or no layer repairs it.
-        AttachError: a layer given in the options does not exist.
+        AttachError: a layer that was named does not exist.
+    """
+    options = BuildOptions(layers, target, form, seed)
+    evidence = gather_evidence(clean, triggered)
+    return build_from_evidence(as_loaded(model), evidence, options, names_file)
+
+
+def as_loaded(model: nn.Module | LoadedModel) -> LoadedModel:
+    """Return a model with the name of its class; the file of its weights may not be known."""
+    if isinstance(model, LoadedModel):
+        return model
+    eager = eager_model(model)
+    return LoadedModel(model, type(eager).__name__, None)
+
+
+def build_from_evidence(
+    loaded: LoadedModel,
+    evidence: Evidence,
+    options: BuildOptions,
+    names_file: Path | None = None,
+) -> BuildResult:
+    """Observe, find the triggers, collect statistics, choose and assemble.
+
+    What is found is logged, line by line, for a person.
+
+    Args:
+        loaded: the model.
+        evidence: the calibration samples.
+        options: what is given.
+        names_file: TorchServe's `index_to_name.json`, if there is one.
+
+    Raises:
+        FireError: as `build_bundle`.
     """
     model = loaded.model
     generator = torch.Generator().manual_seed(options.seed)
-    clean, triggered = evidence.clean, evidence.triggered
-    tell(evidence.describe())
-    described = clean.describe_input(config)
-    example = described.example()
+    logger.info(evidence.describe())
+    kept = evidence.both.map(keep_decoded)
+    evidence = replace(evidence, clean=kept.clean, triggered=kept.triggered)
+    layers = _layers(model, options, evidence.clean.description.example())
+    observation = observe(model, evidence, names_file)
+    _log_labels(observation)
+    triggers = find_triggers_in(observation, options)
+    groups = [trigger.use for trigger in triggers] if len(triggers) > 1 else []
+    folds = assign_folds(evidence, generator, groups)
+    predicted = observation.predictions.clean
+    collected = collect_statistics(
+        model,
+        layers,
+        evidence,
+        folds,
+        clean_targets=[predicted == trigger.finding.target for trigger in triggers],
+        uses=[trigger.use for trigger in triggers],
+    )
+    records = []
+    for trigger, statistics in zip(triggers, collected, strict=True):
+        held_out = hold_out(
+            observation,
+            folds,
+            generator=generator,
+            # What another trigger does, this one's repair is not to undo.
+            use=trigger.use if len(triggers) > 1 else None,
+        )
+        records.append(
+            choose(
+                model,
+                statistics,
+                layers,
+                held_out,
+                trigger.finding,
+                form=options.form,
+                repairs=options.repairs,
+            )
+        )
+    return assemble(loaded, observation, triggers, records, options.seed)
 
-    classes = logits_of(model, example).shape[1]
-    layers = _layers(loaded, options, example)
-    with Progress("predicting", len(clean) + len(triggered)) as progress:
-        clean_logits = predict_logits(model, clean, range(len(clean)), progress)
-        triggered_logits = predict_logits(model, triggered, range(len(triggered)), progress)
-    index = ClassIndex.find([clean, triggered], classes, names_file)
-    labels = [None if index is None else index.labels(s) for s in (clean, triggered)]
-    if labels[0] is None or (labels[1] is None and evidence.paired):
-        unknown = f"not used: {why_unknown([clean, triggered], classes)}"
-        if index is not None:
-            pairs = zip(("clean", "triggered"), labels, strict=True)
-            lack = " and ".join(name for name, own in pairs if own is None)
-            unknown = f"of the {lack} samples none are known"
-        tell(f"labels: {unknown}; accuracy is agreement with the model's own predictions")
-    predictions = [clean_logits.argmax(1), triggered_logits.argmax(1)]
-    refuse_swapped(evidence, labels, predictions)
-    finding = _find_target(evidence, labels, predictions, classes, options)
-    tell(f"target: {_describe_target(finding)}")
+
+def find_triggers_in(observation: Observation, options: BuildOptions) -> list[Trigger]:
+    """Find where the triggers lead, and the samples on which they work.
+
+    Raises:
+        CalibrationError: the samples show no trigger, or too few of them do.
+    """
+    finding = _find_target(observation, options)
+    logger.info("target: %s", _describe_target(finding))
     findings = [finding]
     # Plain FIRE, which moves every input, has one repair for whatever triggers there are.
     if finding.several and options.form == "gated":
         findings = [TargetFinding(target, single=True) for target in finding.several]
-    least = MIN_TRIGGERED if len(findings) == 1 else MIN_OF_EACH
-    uses = [
-        _use(triggered, predictions[1], each.target, least, tell) if each.single else None
-        for each in findings
-    ]
+    least = MIN_SAMPLES if len(findings) == 1 else MIN_OF_EACH
+    return [Trigger(each, _use(observation, each, least)) for each in findings]
 
-    groups = [use for use in uses if use is not None] if len(findings) > 1 else []
-    folds = assign_folds(evidence, generator, groups)
-    records = []
-    for each, use in zip(findings, uses, strict=True):
-        use = torch.ones(len(triggered), dtype=torch.bool) if use is None else use
-        with Progress("collecting statistics", len(clean) + int(use.sum())) as progress:
-            statistics = collect_statistics(
-                model,
-                layers,
-                evidence,
-                folds,
-                clean_target=predictions[0] == each.target,
-                use=use,
-                progress=progress,
-            )
-        held_out = hold_out(
-            evidence,
-            folds,
-            clean_logits=clean_logits,
-            triggered_logits=triggered_logits,
-            clean_labels=labels[0],
-            triggered_labels=labels[1],
-            generator=generator,
-            # What another trigger does, this one's repair is not to undo.
-            use=use if len(findings) > 1 else None,
-        )
-        choice = Search(
-            model, statistics, layers, held_out, each, options.form, options.repairs
-        ).run()
-        records.append(BuildRecord(model, layers, statistics, held_out, each.target, choice))
-    chosen: list[Layer] = []
-    details: dict[int, dict[str, Any]] = {}
-    measured: dict[int, dict[str, Any]] = {}
-    for record, use in zip(records, uses, strict=True):
+
+def assemble(
+    loaded: LoadedModel,
+    observation: Observation,
+    triggers: Sequence[Trigger],
+    records: Sequence[BuildRecord],
+    seed: int,
+) -> BuildResult:
+    """Put the chosen layers, estimated from all samples, into a bundle.
+
+    Args:
+        loaded: the model.
+        observation: the samples.
+        triggers: that they show.
+        records: of the choices, one for each trigger.
+        seed: of the build.
+    """
+    evidence, several = observation.evidence, len(triggers) > 1
+    layers, details, measured = [], {}, {}
+    for trigger, record in zip(triggers, records, strict=True):
         choice, target = record.choice, record.target
-        named = None if len(findings) == 1 else target
-        chosen += [replace(x, target=named) for x in choice.layers(record.statistics)]
-        figures = _figures(record.held_out, choice, target)
-        if named is not None:
-            tell(f"trigger of class {target}:")
-        for line in _describe(choice, figures):
-            tell(line)
+        layers += [
+            replace(layer, target=target if several else None)
+            for layer in choice.layers(record.statistics)
+        ]
+        measured[target] = figures = _figures(record)
+        if several:
+            logger.info("trigger of class %s:", target)
+        for line in [*_describe(choice), "on held-out calibration samples:", *figures.table()]:
+            logger.info(line)
         details[target] = {
-            "triggered_as_target": None if use is None else int(use.sum()),
+            "triggered_as_target": int(trigger.use.sum()) if trigger.finding.single else None,
             "estimator": choice.repair.estimator,
             "detector": None if choice.detector is None else choice.detector[0],
         }
-        measured[target] = figures.to_json()
-        examine(record)
-    return Bundle(
-        layers=tuple(chosen),
+    bundle = Bundle(
+        layers=tuple(layers),
         model_class=loaded.class_name,
         weights_sha256=loaded.weights_sha256,
-        state_sha256=state_digest(model),
-        input=described,
-        target=findings[0].target,
+        state_sha256=state_digest(loaded.model),
+        input=evidence.clean.description,
+        target=triggers[0].finding.target,
         evidence={
-            "clean": len(clean),
-            "triggered": len(triggered),
+            "clean": len(evidence.clean),
+            "triggered": len(evidence.triggered),
             "paired": evidence.paired,
-            "labels": labels[1] is not None,
+            "labels": observation.labels.triggered is not None,
             **({"reconstructed_triggers": len(set(evidence.origins))} if evidence.guessed else {}),
             **by_target(details),
         },
-        held_out={"folds": FOLDS, **by_target(measured)},
-        seed=options.seed,
+        held_out={
+            "folds": FOLDS,
+            **by_target({target: each.to_json() for target, each in measured.items()}),
+        },
+        seed=seed,
         versions=_versions(),
     )
+    return BuildResult(bundle, records, list(measured.values()))
+
+
+def _log_labels(observation: Observation) -> None:
+    """Say where classes are not known, so that accuracy is measured against the model itself."""
+    labels = observation.labels
+    needs = [labels.clean is None, labels.triggered is None and observation.evidence.paired]
+    if not any(needs):
+        return
+    unknown = f"not used: {observation.unknown}"
+    if not observation.unknown:
+        names = zip(("clean", "triggered"), labels, strict=True)
+        lack = " and ".join(name for name, own in names if own is None)
+        unknown = f"of the {lack} samples none are known"
+    logger.info("labels: %s; accuracy is agreement with the model's own predictions", unknown)
 
 
 def _describe_target(finding: TargetFinding) -> str:
@@ -207,56 +281,59 @@ def _describe_target(finding: TargetFinding) -> str:
     return f"class {finding.target}" + ("" if finding.single else ", and others")
 
 
-def _use(
-    triggered: Samples, predicted: Tensor, target: int, least: int, tell: Callable[[str], None]
-) -> Tensor:
-    """Return which triggered samples to estimate from, (M,) bool: those on which the attack works.
+def _use(observation: Observation, finding: TargetFinding, least: int) -> Tensor:
+    """Return the triggered samples to estimate from, (M,) bool.
 
     Raises:
-        CalibrationError: there are fewer than `least`.
+        CalibrationError: the trigger works on fewer than `least`.
     """
+    predicted, target = observation.predictions.triggered, finding.target
+    if not finding.single:
+        return torch.ones_like(predicted, dtype=torch.bool)
     use = predicted == target
-    if int(use.sum()) < least:
+    count = int(use.sum())
+    if count < least:
         raise CalibrationError(
-            f"{triggered.source}: {int(use.sum())} of {len(use)} triggered samples are "
+            f"{observation.evidence.triggered.source}: {count} of {len(use)} triggered samples are "
             f"predicted as class {target}, expected at least {least}"
         )
-    tell(f"triggered samples predicted as class {target}: {int(use.sum())} of {len(use)}")
+    logger.info("triggered samples predicted as class %s: %s of %s", target, count, len(use))
     return use
 
 
-def _find_target(
-    evidence: Evidence,
-    labels: Sequence[Tensor | None],
-    predictions: Sequence[Tensor],
-    classes: int,
-    options: BuildOptions,
-) -> TargetFinding:
+def _find_target(observation: Observation, options: BuildOptions) -> TargetFinding:
     given = options.target
     if options.several:
         return TargetFinding(options.several[0], single=False, several=options.several)
     if given is not None:
-        check_target(given, classes)
-    found = find_where_led(evidence, labels, predictions, classes)
+        check_target(given, observation.classes)
+    found = observation.find_where_led()
     if given is not None:
         return TargetFinding(given, single=found is None or found.single)
     if found is None and options.all_to_all:
-        return TargetFinding(int(predictions[1].mode().values), single=False)
+        most_often = int(observation.predictions.triggered.mode().values)
+        return TargetFinding(most_often, single=False)
     if found is None:
         raise CalibrationError(
-            f"{evidence.triggered.source}: the model predicts these samples as it predicts clean "
-            "ones, so they show no trigger of this model; if they do, name the --target"
+            f"{observation.evidence.triggered.source}: the model predicts these samples as it "
+            "predicts clean ones, so they show no trigger of this model; if they do, name the "
+            "--target"
         )
     return found
 
 
-def _layers(loaded: LoadedModel, options: BuildOptions, example: Tensor) -> list[str]:
+def _layers(model: nn.Module, options: BuildOptions, example: Tensor) -> list[str]:
+    """Return the candidate layers: those that were named, or those that are found.
+
+    Raises:
+        CalibrationError: one that was named does not run once with a row for each sample.
+    """
     if options.layers is None:
-        return candidate_layers(loaded.model, example)
+        return candidate_layers(model, example)
     rows: dict[str, list[int]] = {name: [] for name in options.layers}
     two = torch.cat([example, example])
-    with record_features(loaded.model, list(rows), lambda n, f: rows[n].append(len(f))):
-        logits_of(loaded.model, two)
+    with record_features(model, list(rows), lambda name, f: rows[name].append(len(f))):
+        logits_of(model, two)
     for name, seen in rows.items():
         if seen != [len(two)]:
             raise CalibrationError(
@@ -265,28 +342,26 @@ def _layers(loaded: LoadedModel, options: BuildOptions, example: Tensor) -> list
     return list(rows)
 
 
-def _figures(held_out: HeldOut, choice: Choice, target: int) -> Figures:
-    clean, triggered, result = held_out.clean, held_out.triggered, choice.result
-    return measure(
-        Observed(clean.predictions, result.clean_predictions, choice.flagged[0], clean.reference),
-        Observed(
-            triggered.predictions,
-            result.triggered_predictions,
-            choice.flagged[1],
-            triggered.reference,
-        ),
-        target,
-        triggered.partners_right,
+def _figures(record: BuildRecord) -> Figures:
+    choice, after = record.choice, record.choice.result.predictions
+    answers = Both(
+        *(
+            Answers(group.predictions, predicted, flagged, group.reference)
+            for group, predicted, flagged in zip(
+                record.held_out, after, choice.flagged, strict=True
+            )
+        )
     )
+    partners_right = record.held_out.triggered.partners_right
+    return measure(answers.clean, answers.triggered, record.target, partners_right)
 
 
-def _describe(choice: Choice, figures: Figures) -> list[str]:
+def _describe(choice: Choice) -> list[str]:
     repair = choice.repair
     lines = []
     if choice.detector is not None:
         lines.append(f"detects: {choice.detector[1]} ({choice.detector[0]})")
-    lines.append(f"repairs: {repair.layer} ({repair.estimator}, strength {repair.strength:g})")
-    return [*lines, "on held-out calibration samples:", *figures.table()]
+    return [*lines, f"repairs: {repair.layer} ({repair.estimator}, strength {repair.strength:g})"]
 
 
 def _versions() -> dict[str, str]:

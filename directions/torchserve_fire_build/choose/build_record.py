@@ -1,4 +1,4 @@
-"""What a build measured by and what it settled on, for whoever wants to look closer."""
+"""The record of a choice: what it was made from, for whoever wants to look closer."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from torch import nn
 
 from ..estimate.layer_statistics import Statistics
 from .choice import Choice
+from .detector_scores import Scores
 from .held_out import HeldOut
 
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """What a build's choice was made from, and the choice.
+    """What the repair of one trigger was chosen from, and the choice.
 
     Attributes:
         model: in evaluation mode.
         layers: names of the candidate layers, in the order in which they run.
         statistics: of these layers, fold by fold.
         held_out: the samples on which candidates were compared.
+        scores: of these samples, by every detector at every layer.
         target: the class that the trigger leads to.
         choice: what the search settled on.
     """
@@ -29,5 +31,14 @@ class BuildRecord:
     layers: Sequence[str]
     statistics: Statistics
     held_out: HeldOut
+    scores: Scores
     target: int
     choice: Choice
+
+    def __repr__(self) -> str:
+        choice = self.choice
+        where = "" if choice.detector is None else f", detects at {choice.detector[1]}"
+        return (
+            f"<BuildRecord: class {self.target}{where}, repairs at {choice.repair.layer}, "
+            f"chosen among {len(self.layers)} layers>"
+        )

@@ -1,7 +1,8 @@
-"""A candidate repair, its layer, and the choice that a search settles on."""
+"""A candidate repair, its layer, and the choice that is made among candidates."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +15,7 @@ from ..common.errors import CalibrationError
 from ..estimate.detectors import DETECTORS, mean_projection
 from ..estimate.layer_statistics import LayerStatistics, Statistics
 from ..estimate.registry import REPAIRS
+from ..samples.both import Both
 from .candidate_result import CandidateResult
 
 FORMS = ("gated", "shift", "clamp")
@@ -41,10 +43,10 @@ class Choice:
         detector: (detector, layer) that judges; None where every sample is moved.
         threshold: of the detector's score; of no meaning without a detector.
         only_target: whether a sample must also be predicted as the target to be flagged.
-        outcome: what becomes of the held-out samples.
-        flagged: which held-out clean (N,) and triggered samples (M,) are flagged.
-        clean_scores: the detector's, of the held-out clean samples that are not flagged, (K,); none
-            without a detector.
+        result: what becomes of the held-out samples.
+        flagged: which held-out clean (N,) and triggered samples (M,) are flagged, bool.
+        clean_scores: the detector's, of the held-out clean samples that are not flagged, (K,);
+            none without a detector.
         worth: by which the choice was made.
     """
 
@@ -55,32 +57,32 @@ class Choice:
     threshold: float
     only_target: bool
     result: CandidateResult
-    flagged: tuple[Tensor, Tensor]
+    flagged: Both[Tensor]
     clean_scores: Tensor
     worth: float
 
     def layers(self, statistics: Statistics) -> tuple[Layer, ...]:
         """Return the bundle's layers, estimated from all samples."""
         of_repair = statistics.whole(self.repair.layer)
-        correction = build_repairing_layer(self.repair, of_repair, self.clean_range)
-        if correction is None:
+        repairing = build_repairing_layer(self.repair, of_repair, self.clean_range)
+        if repairing is None:
             raise CalibrationError(
                 f"layer {self.repair.layer!r}: {self.repair.estimator} cannot be estimated from "
                 "all samples"
             )
         if self.detector is None:
-            return (correction,)
+            return (repairing,)
         name, layer = self.detector
-        estimated = DETECTORS[name](statistics.whole(layer))
+        of_detector = statistics.whole(layer)
+        estimated = DETECTORS[name](of_detector)
         if estimated is None:
             raise CalibrationError(f"layer {layer!r}: {name} cannot be estimated from all samples")
         detection = estimated.detection(
             self.threshold, self.clean_scores, only_target=self.only_target
         )
         if layer == self.repair.layer:
-            return (replace(correction, detection=detection),)
-        shape = tuple(statistics.whole(layer).clean.mean.shape)
-        return (Layer(layer, shape, detection=detection), correction)
+            return (replace(repairing, detection=detection),)
+        return (Layer(layer, of_detector.shape, detection=detection), repairing)
 
 
 def clamp_range(clean_scores: Tensor) -> tuple[float, float]:
@@ -102,37 +104,39 @@ def build_repairing_layer(
     Returns:
         None where the statistics allow of no such repair.
     """
-    shape = tuple(statistics.clean.mean.shape)
     if clean_range is None:
-        correction = REPAIRS[repair.estimator](statistics, repair.strength)
-        return None if correction is None else Layer(repair.layer, shape, correction=correction)
+        correction = REPAIRS[repair.estimator](statistics)
+        if correction is None:
+            return None
+        correction = replace(correction, strength=repair.strength)
+        return Layer(repair.layer, statistics.shape, correction=correction)
     detector = mean_projection(statistics)
     if detector is None:
         return None
     # With w = d/|d|^2 and u = d/|d|: <h, u> = <h, w> |d|, and a score is <h, w> less its offset.
     length = 1 / float(torch.linalg.vector_norm(detector.weight))
     threshold, anchor = ((score + detector.offset) * length for score in clean_range)
-    direction = detector.weight * length**2
-    clamp = Clamp(direction, repair.strength, threshold, anchor)
-    return Layer(repair.layer, shape, correction=clamp)
+    clamp = Clamp(detector.weight * length**2, repair.strength, threshold, anchor)
+    return Layer(repair.layer, statistics.shape, correction=clamp)
 
 
 def repairing_layers_of_folds(
-    repair: Candidate, statistics: Statistics, clean_range: tuple[float, float] | None
+    repair: Candidate,
+    folds: Sequence[LayerStatistics],
+    clean_range: tuple[float, float] | None,
 ) -> list[Layer] | None:
     """Return a candidate's repairing layer for each fold, estimated without that fold's samples.
 
     Args:
         repair: the candidate.
-        statistics: fold by fold.
+        folds: for each fold, the statistics of the candidate's layer without it.
         clean_range: as `build_repairing_layer` takes it.
 
     Returns:
         None where the statistics of a fold allow of no such repair.
     """
     layers = []
-    for fold in range(len(statistics.folds)):
-        of_fold = statistics.without(fold, repair.layer)
+    for of_fold in folds:
         layer = build_repairing_layer(repair, of_fold, clean_range)
         if layer is None:
             return None

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..samples.evidence import Evidence
-from ..samples.folds import FOLDS, Folds
+from ..measure.observation import Observation
+from ..samples.both import Both
+from ..samples.folds import FOLDS
+from ..samples.kept import in_memory
+from ..samples.samples import BATCH, Samples
 
 MAX_SAMPLES = 400
 """Of each kind; these are kept in memory, so that memory does not grow with the evidence."""
@@ -20,7 +23,7 @@ class Group:
     """Clean or triggered samples to compare candidates on.
 
     Attributes:
-        inputs: (N, *input shape) float32.
+        samples: N of them, in memory.
         folds: the fold that each sample is held out from, (N,) int64.
         logits: the model's, before any repair, (N, classes).
         reference: the class that each should be predicted as, (N,) int64; None where nobody knows.
@@ -31,7 +34,7 @@ class Group:
             repairs were tried.
     """
 
-    inputs: Tensor
+    samples: Samples
     folds: Tensor
     logits: Tensor
     reference: Tensor | None
@@ -49,7 +52,11 @@ class Group:
             return None
         return self.expected.argmax(1) == self.reference
 
-    def by_fold(self, which: Tensor, batch_size: int = 64) -> Iterator[tuple[int, Tensor]]:
+    def load(self, rows: Tensor) -> Tensor:
+        """Return the inputs at `rows`, (n,) int64, as (n, *input shape)."""
+        return self.samples.load(rows.tolist())
+
+    def by_fold(self, which: Tensor, batch_size: int = BATCH) -> Iterator[tuple[int, Tensor]]:
         """Yield the samples of `which`, (N,) bool, as (fold, their indices), batch by batch."""
         for fold in range(FOLDS):
             indices = (which & (self.folds == fold)).nonzero().flatten()
@@ -58,28 +65,20 @@ class Group:
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOut(Both[Group]):
     """Samples to compare candidates on, each held out from the estimates that it is run with.
 
     Attributes:
-        clean: the clean ones.
-        triggered: the triggered ones.
         guessed: whether their triggers are guesses at the attacker's.
     """
 
-    clean: Group
-    triggered: Group
     guessed: bool = False
 
 
 def hold_out(
-    evidence: Evidence,
-    folds: Folds,
+    observation: Observation,
+    folds: Both[Tensor],
     *,
-    clean_logits: Tensor,
-    triggered_logits: Tensor,
-    clean_labels: Tensor | None,
-    triggered_labels: Tensor | None,
     generator: torch.Generator,
     use: Tensor | None = None,
 ) -> HeldOut:
@@ -89,38 +88,51 @@ def hold_out(
     clean partner, is what should come out.
 
     Args:
-        evidence: the samples.
-        folds: the fold of each.
-        clean_logits: before any repair, (N, classes).
-        triggered_logits: before any repair, (M, classes).
-        clean_labels: (N,) int64, if they are known.
-        triggered_labels: (M,) int64, if they are known.
+        observation: the samples, their labels and the model's logits before any repair.
+        folds: the fold of each clean (N,) and triggered sample (M,), int64.
         generator: source of the draw.
         use: which triggered samples to draw from, (M,) bool; None for all.
     """
-    references = [clean_labels, triggered_labels]
-    if references[0] is None:
-        references[0] = clean_logits.argmax(1)
-    if references[1] is None and evidence.paired:
-        references[1] = clean_logits.argmax(1)[list(evidence.partners)]
-    beside = clean_logits[list(evidence.partners)].softmax(1) if evidence.paired else None
-    groups = []
-    for samples, fold, logits, reference, partners, among in (
-        (evidence.clean, folds.clean, clean_logits, references[0], None, None),
-        (evidence.triggered, folds.triggered, triggered_logits, references[1], beside, use),
-    ):
+    evidence, logits = observation.evidence, observation.logits
+    predicted = observation.predictions.clean
+    reference, partners_reference = observation.labels
+    reference = predicted if reference is None else reference
+    expected = None
+    if evidence.paired:
+        partners = list(evidence.partners)
+        expected = logits.clean[partners].softmax(1)
+        if partners_reference is None:
+            partners_reference = predicted[partners]
+
+    def draw(
+        samples: Samples,
+        fold: Tensor,
+        logits: Tensor,
+        reference: Tensor | None,
+        expected: Tensor | None,
+        among: Tensor | None,
+    ) -> Group:
         order = torch.randperm(len(samples), generator=generator)
         if among is not None:
             order = order[among[order]]
-        chosen = order[:MAX_SAMPLES].sort().values
-        groups.append(
-            Group(
-                samples.load(chosen.tolist()),
-                fold[chosen],
-                logits[chosen],
-                None if reference is None else reference[chosen],
-                None if partners is None else partners[chosen],
-            )
+        rows = order[:MAX_SAMPLES].sort().values
+        return Group(
+            in_memory(samples, rows.tolist()),
+            fold[rows],
+            logits[rows],
+            None if reference is None else reference[rows],
+            None if expected is None else expected[rows],
         )
-    clean_group, triggered_group = groups
-    return HeldOut(clean_group, triggered_group, evidence.guessed)
+
+    return HeldOut(
+        draw(evidence.clean, folds.clean, logits.clean, reference, None, None),
+        draw(
+            evidence.triggered,
+            folds.triggered,
+            logits.triggered,
+            partners_reference,
+            expected,
+            use,
+        ),
+        evidence.guessed,
+    )

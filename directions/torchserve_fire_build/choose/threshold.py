@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..samples.both import Both
+
 CLEAN_WEIGHT = 8.0
 """What a lost clean sample counts against a triggered one that is not recovered."""
 
@@ -59,30 +61,25 @@ class Thresholds:
     worth more than a narrow one, and the threshold comes to lie away from both.
 
     Args:
-        clean: scores of the held-out clean samples, (N,).
-        triggered: of the triggered ones, (M,).
-        eligible: which clean (N,) and triggered samples (M,) may be flagged at all, bool.
+        scores: of the held-out clean (N,) and triggered samples (M,).
+        eligible: which of them may be flagged at all, (N,) and (M,) bool.
         guessed: whether the triggers are guesses. The attacker's may show more or less than these,
             so the threshold comes as near to the clean scores as `MAX_FLAGGED` allows.
     """
 
     def __init__(
-        self,
-        clean: Tensor,
-        triggered: Tensor,
-        eligible: tuple[Tensor, Tensor],
-        *,
-        guessed: bool = False,
+        self, scores: Both[Tensor], eligible: Both[Tensor], *, guessed: bool = False
     ) -> None:
         self._guessed = guessed
-        among = eligible[0] if bool(eligible[0].any()) else torch.ones_like(eligible[0])
-        seen = torch.cat([clean[among], triggered[eligible[1]]])
+        clean, triggered = scores.clean[eligible.clean], scores.triggered[eligible.triggered]
+        seen = torch.cat([clean if len(clean) else scores.clean, triggered])
         self._grid = torch.linspace(float(seen.min()), float(seen.max()), GRID)
-        # Share of all clean, and of all triggered, samples that each one flagged is: (GRID, n).
-        like = clean if int(eligible[0].sum()) < FEW else clean[eligible[0]]
-        self._flagged = (
-            self._share_flagged(clean[eligible[0]], like) / len(clean),
-            self._share_flagged(triggered[eligible[1]], triggered[eligible[1]]) / len(triggered),
+        # Of few clean samples that may be flagged, all say how far the scores spread.
+        like = scores.clean if len(clean) < FEW else clean
+        # Share of all clean, and of all triggered, samples that is expected to be flagged: (GRID,).
+        self._flagged = Both(
+            self._share_flagged(clean, like) / len(scores.clean),
+            self._share_flagged(triggered, triggered) / len(scores.triggered),
         )
 
     def _share_flagged(self, scores: Tensor, like: Tensor) -> Tensor:
@@ -112,10 +109,10 @@ class Thresholds:
                 it, in [-1, 1].
             triggered_gain: likewise, of flagged triggered samples.
         """
-        worth = CLEAN_WEIGHT * (clean_gain - FLAG_COST) * self._flagged[0]
-        worth += triggered_gain * self._flagged[1]
+        worth = CLEAN_WEIGHT * (clean_gain - FLAG_COST) * self._flagged.clean
+        worth += triggered_gain * self._flagged.triggered
         if self._guessed:
-            allowed = (self._flagged[0] <= MAX_FLAGGED).nonzero().flatten()
+            allowed = (self._flagged.clean <= MAX_FLAGGED).nonzero().flatten()
             nearest = int(allowed[0]) if len(allowed) else GRID - 1
             return Threshold(float(self._grid[nearest]), float(worth[nearest]))
         # Thresholds of equal worth lie in a gap: its middle is the safest place.

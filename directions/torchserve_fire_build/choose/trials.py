@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Layer
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach import attach as attach_layers
 from torchserve_fire.repair.corrections import build_correction
-from torchserve_fire.repair.layers import feature_of, find_layer, with_feature
+from torchserve_fire.repair.layers import device_of
 
 from ..common.errors import CalibrationError
-from ..samples.predict import device_of, logits_of
+from ..common.hooks import edit_features
+from ..samples.both import Both
+from ..samples.predict import logits_of
 from .held_out import Group, HeldOut
 
-BATCH = 64
+TRIAL_BATCH = 32
+"""Samples that go on together; behind the layer they are so many for each repair."""
+
 CLOSE = 1e-3
 """Share of the logits' range by which rounding may move them, in batches of other sizes."""
 
-Correction = Callable[[Tensor], Tensor]
+Move = Callable[[Tensor], Tensor]
+"""What a correction does to features (n, *S)."""
 
 
-def run_repairs(
+def run_trials(
     model: nn.Module,
     held_out: HeldOut,
     repairs: Sequence[Sequence[Layer]],
-    *,
-    clean: Tensor,
-    triggered: Tensor,
-) -> list[tuple[Tensor, Tensor]]:
+    which: Both[Tensor],
+) -> list[Both[Tensor]]:
     """Run held-out samples with each repair, on every one of them.
 
     What comes before the layer is run once for all repairs: behind it, the batch goes on once for
@@ -42,8 +44,8 @@ def run_repairs(
         model: in evaluation mode.
         held_out: the samples.
         repairs: all of the same layer; of each, for every fold, what was estimated without it.
-        clean: which clean samples to run, (N,) bool; the others keep their logits.
-        triggered: which triggered samples to run, (M,) bool.
+        which: the clean (N,) and the triggered samples (M,) to run, bool; the others keep their
+            logits.
 
     Returns:
         For each repair, the logits of the clean (N, classes) and of the triggered samples
@@ -56,30 +58,24 @@ def run_repairs(
     if not repairs:
         return []
     name, device = repairs[0][0].name, device_of(model)
-    groups = (held_out.clean, clean), (held_out.triggered, triggered)
+    example = held_out.triggered.load(torch.tensor([0])).to(device)
     # Proves that the layer can be repaired at.
-    with attach(model, [repairs[0][0]], held_out.triggered.inputs[:1].to(device)):
+    with attach_layers(model, [repairs[0][0]], example):
         pass
-    corrections = [
-        [
-            build_correction(of_fold.correction).to(device)
-            for of_fold in repair
-            if of_fold.correction
-        ]
-        for repair in repairs
+    moves = [
+        [build_correction(layer.correction).to(device) for layer in folds if layer.correction]
+        for folds in repairs
     ]
     together = len(repairs) if _goes_on_alone(model, name, held_out.triggered) else 1
-    results = [tuple(group.logits.clone() for group, _ in groups) for _ in repairs]
+    results = [held_out.map(lambda group: group.logits.clone()) for _ in repairs]
     for start in range(0, len(repairs), together):
-        part = corrections[start : start + together]
-        for g, (group, which) in enumerate(groups):
-            sorted_rows = _sorted_by_fold(group, which)
-            for first in range(0, len(sorted_rows), BATCH):
-                rows = sorted_rows[first : first + BATCH]
-                logits = _run(model, name, part, group.inputs[rows], group.folds[rows])
+        part = moves[start : start + together]
+        for is_clean, group, chosen in zip((True, False), held_out, which, strict=True):
+            for rows in torch.split(_sorted_by_fold(group, chosen), TRIAL_BATCH):
+                logits = _run(model, name, part, group.load(rows), group.folds[rows])
                 for result, values in zip(results[start:], logits, strict=False):
-                    result[g][rows] = values
-    return [(first, second) for first, second in results]
+                    (result.clean if is_clean else result.triggered)[rows] = values
+    return results
 
 
 def _sorted_by_fold(group: Group, which: Tensor) -> Tensor:
@@ -89,8 +85,8 @@ def _sorted_by_fold(group: Group, which: Tensor) -> Tensor:
 
 def _run(
     model: nn.Module,
-    name: str,
-    corrections: Sequence[Sequence[Correction]],
+    layer: str,
+    repairs: Sequence[Sequence[Move]],
     inputs: Tensor,
     folds: Tensor,
 ) -> Tensor:
@@ -98,40 +94,36 @@ def _run(
 
     Args:
         model: the model.
-        name: of the layer.
-        corrections: of each repair, one for each fold.
+        layer: its name.
+        repairs: of each, what it does, one for each fold.
         inputs: (n, *input shape).
         folds: of each input, (n,) int64, ascending.
     """
+    if len(inputs) == 0:
+        return torch.empty(len(repairs), 0, 0)
     rows_of_folds = [(fold, folds == fold) for fold in sorted(set(folds.tolist()))]
 
-    def correct(module: nn.Module, args: Any, output: Any) -> Any:
-        feature = feature_of(output)
-        if feature is None:
-            return None
-        moved = [
-            repair[fold](feature[rows]) for repair in corrections for fold, rows in rows_of_folds
-        ]
-        return with_feature(output, torch.cat(moved))
+    def move(feature: Tensor) -> Tensor:
+        return torch.cat(
+            [repair[fold](feature[rows]) for repair in repairs for fold, rows in rows_of_folds]
+        )
 
-    handle = find_layer(model, name).register_forward_hook(correct)
-    try:
-        logits = logits_of(model, inputs, copies=len(corrections))
-    finally:
-        handle.remove()
-    return logits.view(len(corrections), len(inputs), -1)
+    with edit_features(model, layer, move):
+        logits = logits_of(model, inputs, copies=len(repairs))
+    return logits.view(len(repairs), len(inputs), -1)
 
 
-def _goes_on_alone(model: nn.Module, name: str, group: Group) -> bool:
+def _goes_on_alone(model: nn.Module, layer: str, group: Group) -> bool:
     """Whether what follows the layer runs on the layer's features alone, however many there are."""
 
     def unchanged(feature: Tensor) -> Tensor:
         return feature
 
-    inputs, expected = group.inputs[:2], group.logits[:2]
+    rows = torch.arange(min(2, len(group.folds)))
+    inputs, expected = group.load(rows), group.logits[rows]
     folds = torch.zeros(len(inputs), dtype=torch.int64)
     try:
-        copies = _run(model, name, [[unchanged], [unchanged]], inputs, folds)
+        copies = _run(model, layer, [[unchanged], [unchanged]], inputs, folds)
     except CalibrationError:  # As every failure of the model is reported.
         return False
     span = float(expected.max() - expected.min())

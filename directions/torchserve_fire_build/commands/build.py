@@ -20,13 +20,11 @@ from .arguments.model import (
     add_clean_argument,
     add_model_arguments,
     add_triggered_argument,
-    names_file,
 )
 from .arguments.reconstruct import add_reconstruct_argument, searches
 from .arguments.search import (
     add_search_arguments,
     check_search_arguments,
-    read_search_settings,
 )
 from .arguments.values import (
     at_least,
@@ -168,16 +166,12 @@ def run(args: argparse.Namespace) -> int:
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
-    from ..building.from_clean import build_reconstructed
-    from ..building.from_samples import BuildOptions, build_bundle
-    from ..building.join_bundles import renew_repairs
-    from ..choose.build_record import BuildRecord
-    from ..common.budget import Budget
     from ..common.environment import check_environment
     from ..report.build_report import check_report_folder, write_reports
+    from ..report.pool_report import write_split_report
     from ..signing.bundle_signature import signature_path
-    from .arguments.build_sources import gather
-    from .arguments.clean_to_search import clean_to_search, refuse_integers
+    from .arguments.build_sources import build_from_sources
+    from .arguments.clean_to_search import refuse_integers
 
     check_environment()
     if args.report is not None:
@@ -186,49 +180,17 @@ def run(args: argparse.Namespace) -> int:
     if args.reconstruct is not None:
         refuse_integers(config)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
-    layers = None if args.layers == "auto" else args.layers.split(",")
-    options = BuildOptions(layers=layers, target=args.target, form=args.form, seed=args.seed)
-    records: list[BuildRecord] = []
-    write_report = None
-    if args.reconstruct is not None:
-        sought, budget = searches(args.reconstruct), Budget(args.budget)
-        bundle = build_reconstructed(
-            loaded,
-            config,
-            clean_to_search(args.clean, loaded, config, args.seed, budget),
-            methods=sought.methods,
-            otherwise=sought.otherwise,
-            settings=read_search_settings(args),
-            options=options,
-            budget=budget,
-            names_file=names_file(args),
-            tell=print,
-            examine=records.append,
-        )
-    else:
-        gathered = gather(args, loaded, config, options)
-        write_report = gathered.write_report
-        bundle = build_bundle(
-            loaded,
-            config,
-            gathered.evidence,
-            options=gathered.options,
-            names_file=names_file(args),
-            tell=print,
-            examine=records.append,
-        )
-        if gathered.first is not None:
-            bundle = renew_repairs(gathered.first, bundle)
+    built = build_from_sources(args, loaded, config)
     before = file_sha256(args.output) if args.output.exists() else None
-    saved = save_bundle(bundle, args.output)
+    saved = save_bundle(built.bundle, args.output)
     print(f"{args.output}: sha256 {saved.digest}")
     signature = signature_path(args.output)
     if signature.exists() and saved.digest != before:
         print(f"{signature}: of what was there before: sign this bundle (torchserve-fire sign)")
     # After the bundle, so that a report which fails or is interrupted takes no bundle with it.
     if args.report is not None:
-        if write_report is not None:
-            write_report(args.report)
-        for folder in write_reports(records, saved, args.report):
+        if built.split is not None and built.split_samples is not None:
+            write_split_report(built.split, built.split_samples, args.report)
+        for folder in write_reports(built.records, saved, args.report):
             print(f"report: {folder}")
     return 0

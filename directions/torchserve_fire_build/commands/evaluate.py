@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from .arguments.model import (
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..common.environment import check_environment
     from ..measure.evaluate import evaluate_bundle
-    from ..samples.samples import open_samples
+    from ..samples.open_samples import open_samples
     from .arguments.fitting_bundle import load_fitting_bundle
 
     check_environment()
@@ -61,13 +60,11 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
     bundle = load_fitting_bundle(args.bundle, config, loaded)
     figures = evaluate_bundle(
-        loaded,
+        loaded.model,
         bundle,
-        config,
         open_samples(args.clean, config),
         open_samples(args.triggered, config),
         names_file=names_file(args),
-        warn=lambda line: print(f"torchserve-fire evaluate: warning: {line}", file=sys.stderr),
     )
     print("\n".join(figures.table()))
     if args.json is not None:

@@ -184,11 +184,12 @@ def _inspect(args: argparse.Namespace) -> int:
     from ..common.errors import CalibrationError
     from ..inspection.anomaly_picture import check_picture_folder, write_pictures
     from ..inspection.inspect_model import inspect_model
-    from ..inspection.methods import Settings
+    from ..inspection.methods import InspectionSettings
     from ..samples.class_index import ClassIndex, why_unknown
-    from ..samples.empty import EmptySamples
+    from ..samples.open_samples import open_samples
     from ..samples.predict import logits_of
-    from ..samples.samples import Samples, open_samples
+    from ..samples.samples import Samples
+    from ..samples.tensor_samples import empty_samples
 
     check_environment()
     names, otherwise = _methods(args)
@@ -208,11 +209,11 @@ def _inspect(args: argparse.Namespace) -> int:
         )
     model = load_model(args.model_file, args.serialized_file, config.model_class).model
     clean: Samples = (
-        EmptySamples(config.describe_input())
+        empty_samples(config.describe_input())
         if args.clean is None
         else open_samples(args.clean, config)
     )
-    description = clean.describe_input(config)
+    description = clean.description
     classes = logits_of(model, description.example()).shape[1]
     index = ClassIndex.find([clean], classes, names_file(args))
     if index is None:
@@ -226,7 +227,7 @@ def _inspect(args: argparse.Namespace) -> int:
         classes,
         names,
         otherwise=otherwise,
-        settings=Settings(
+        settings=InspectionSettings(
             description=description,
             labels=None if index is None else index.labels(clean),
             shadows=args.shadows,

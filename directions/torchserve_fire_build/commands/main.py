@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from . import COMMANDS
+from .messages import show_messages
 from .parser import OneLineParser, ShowVersion
 from .refusal import Refusal
 
@@ -77,7 +78,8 @@ def _carry_out(args: argparse.Namespace) -> int:
     for extra in args.extras:
         require_extra(extra)
     args.check(args)
-    status: int = args.run(args)
+    with show_messages(f"{PROGRAM} {args.command}"):
+        status: int = args.run(args)
     return status
 
 

@@ -192,9 +192,9 @@ def run(args: argparse.Namespace) -> int:
 
     from ..common.environment import check_environment
     from ..common.errors import SanitizeError
-    from ..samples.samples import open_samples
+    from ..samples.open_samples import open_samples
     from ..sanitize.comparing import compare, observe_before
-    from ..sanitize.methods import METHODS, SanitizeInputs
+    from ..sanitize.methods import SANITIZE_METHODS, SanitizeInputs
     from ..sanitize.training import Schedule
     from ..sanitize.weights_file import check_output, write_weights
     from .arguments.clean_to_search import refuse_integers
@@ -238,9 +238,8 @@ def run(args: argparse.Namespace) -> int:
         bundle=bundle,
         triggers=triggers,
         stamped=STAMPED if args.stamped is None else args.stamped,
-        tell=print,
     )
-    sanitized = METHODS[args.method](loaded.model, given)
+    sanitized = SANITIZE_METHODS[args.method](loaded.model, given)
     write_weights(sanitized, args.serialized_file, args.output)
     # What was written is what is measured.
     written = load_model(args.model_file, args.output, config.model_class)
@@ -260,8 +259,8 @@ def _open_labelled(
     """
     from ..common.errors import SamplesError
     from ..samples.labels import require_labels
+    from ..samples.open_samples import open_samples
     from ..samples.predict import logits_of
-    from ..samples.samples import open_samples
     from ..sanitize.labelled_samples import LabelledSamples
 
     samples = open_samples(args.clean, config)

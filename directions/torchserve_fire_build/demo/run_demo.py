@@ -17,7 +17,7 @@ from torchserve_fire.errors import FireError
 
 from ..common.environment import check_environment
 from ..deployment.server.torchserve import TorchServe
-from ..measure.figures import Figures, Observed, measure
+from ..measure.figures import Answers, Figures, measure
 from .ask_server import Answer, ask_server
 from .by_hand import READ_KEY_FILE, URL_OF_SERVE, curl_line, serve_line
 from .digits import Digits, load_digits, split_digits
@@ -184,8 +184,8 @@ def _measure(server: TorchServe, cases: dict[str, Case]) -> Measured:
 
 def _observed(
     answers: dict[tuple[str, str], list[Answer]], kind: str, labels: np.ndarray[Any, Any]
-) -> Observed:
-    return Observed(
+) -> Answers:
+    return Answers(
         before=torch.tensor([answer.digit for answer in answers[PLAIN, kind]]),
         after=torch.tensor([answer.digit for answer in answers[REPAIRED, kind]]),
         flagged=torch.tensor([answer.flagged for answer in answers[REPAIRED, kind]]),

@@ -1,4 +1,4 @@
-"""Channels of a layer's features, whatever their shape.
+"""Channels of a layer's features, whatever their shape, and the precision they are stored in.
 
 Convolutional maps (C, H, W) have their channels first, tokens (T, D) last; a vector (D,) is its own
 channels.
@@ -6,6 +6,7 @@ channels.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -34,3 +35,8 @@ def spread_over(channels: Tensor, shape: tuple[int, ...]) -> Tensor:
     if len(shape) == 3:
         return channels.view(-1, 1, 1)
     return channels.view(1, -1) if len(shape) == 2 else channels.view(shape)
+
+
+def halved(tensor: Tensor) -> Tensor:
+    """Return a tensor in half precision, as bundles store it, where its values allow that."""
+    return tensor.half() if float(tensor.abs().max()) < torch.finfo(torch.float16).max else tensor

@@ -7,7 +7,7 @@ folds can be compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from torchserve_fire.format.bundle import Detection
 from torchserve_fire.format.clean_scores import CleanScores
 
+from ..common.registry import Registry
 from .channels import channel_means, spread_over
 from .layer_statistics import LayerStatistics
 
@@ -110,12 +111,15 @@ def channel_discriminant(statistics: LayerStatistics) -> Detector | None:
     return _detector(weight, statistics.triggered.mean - center, center)
 
 
-DETECTORS: Mapping[str, Estimator] = {
-    "mean_projection": mean_projection,
-    "whitened": whitened,
-    "whitened_from_target": whitened_from_target,
-    "channel_discriminant": channel_discriminant,
-}
+DETECTORS: Registry[Estimator] = Registry(
+    "torchserve_fire.detectors",
+    {
+        "mean_projection": mean_projection,
+        "whitened": whitened,
+        "whitened_from_target": whitened_from_target,
+        "channel_discriminant": channel_discriminant,
+    },
+)
 
 
 def _whiten(difference: Tensor, statistics: LayerStatistics) -> Tensor:

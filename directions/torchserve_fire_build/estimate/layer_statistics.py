@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from torchserve_fire.repair.layers import device_of
+
 from ..common.hooks import record_features
 from ..common.progress import Progress
+from ..samples.both import Both
 from ..samples.evidence import Evidence
-from ..samples.folds import FOLDS, Folds
-from ..samples.predict import device_of
+from ..samples.folds import FOLDS
 from ..samples.samples import iterate
 from .channels import channel_means, channels_of_places
 from .covariance import Covariance
@@ -52,6 +54,34 @@ class LayerStatistics:
     triggered_places: Covariance = field(default_factory=Covariance)
     pair_places: Covariance = field(default_factory=Covariance)
 
+    def add(self, features: Tensor, triggered: int, target: Tensor, *, paired: bool) -> None:
+        """Take in the features of a batch.
+
+        Args:
+            features: (n, *S) float32: those of triggered samples first, of clean ones after them.
+            triggered: so many samples are triggered.
+            target: which of the clean ones are predicted as the target, (n - triggered,) bool.
+            paired: whether the clean ones are the partners of the triggered ones, in their order.
+        """
+        clean = features[triggered:]
+        self.clean.add(clean)
+        self.clean_target.add(clean[target])
+        self.triggered.add(features[:triggered])
+        channels = channel_means(features)
+        if channels.shape[1] <= MAX_CHANNELS:
+            self.clean_channels.add(channels[triggered:])
+            self.triggered_channels.add(channels[:triggered])
+            if features.dim() in (3, 4):
+                # A sample's places follow one another: those of triggered samples come first.
+                places = channels_of_places(features, MAX_PLACES)
+                first = len(places) * triggered // len(features)
+                self.clean_places.add(places[first:])
+                self.triggered_places.add(places[:first])
+                if paired:
+                    self.pair_places.add(places[:first], places[first:])
+        if paired:
+            self.difference.add(features[:triggered] - clean)
+
     @classmethod
     def merged(cls, parts: Iterable[LayerStatistics]) -> LayerStatistics:
         """Return the statistics of several sets of samples together."""
@@ -67,6 +97,11 @@ class LayerStatistics:
             Covariance.merged(part.triggered_places for part in parts),
             Covariance.merged(part.pair_places for part in parts),
         )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample's features, *S."""
+        return tuple(self.clean.mean.shape)
 
     @property
     def mean_difference(self) -> Tensor:
@@ -110,6 +145,10 @@ class Statistics:
         """Return a layer's statistics over all samples but those of one fold."""
         return LayerStatistics.merged(part[layer] for i, part in enumerate(self.folds) if i != fold)
 
+    def without_each(self, layer: str) -> list[LayerStatistics]:
+        """Return, for each fold, a layer's statistics over all samples but those of that fold."""
+        return [self.without(fold, layer) for fold in range(len(self.folds))]
+
     def whole(self, layer: str) -> LayerStatistics:
         """Return a layer's statistics over all samples."""
         return LayerStatistics.merged(part[layer] for part in self.folds)
@@ -119,89 +158,66 @@ def collect_statistics(
     model: nn.Module,
     layers: Sequence[str],
     evidence: Evidence,
-    folds: Folds,
+    folds: Both[Tensor],
     *,
-    clean_target: Tensor,
-    use: Tensor,
-    progress: Progress,
-) -> Statistics:
+    clean_targets: Sequence[Tensor],
+    uses: Sequence[Tensor],
+) -> list[Statistics]:
     """Run the samples through the model once and accumulate each layer's moments.
 
     Args:
         model: in evaluation mode.
         layers: module names.
         evidence: the samples.
-        folds: the fold of each sample.
-        clean_target: which clean samples the model predicts as the target, (N,) bool.
-        use: which triggered samples count, (M,) bool; a sample on which the trigger fails says
-            nothing about what the trigger does in late layers.
-        progress: told how many samples were done.
+        folds: the fold of each clean (N,) and triggered sample (M,), int64.
+        clean_targets: for each trigger, which clean samples the model predicts as its target, (N,)
+            bool.
+        uses: for each trigger, which triggered samples count, (M,) bool, none for two triggers. A
+            sample on which the trigger fails says nothing about what it does in late layers.
 
     Returns:
-        Statistics in memory that does not depend on the number of samples.
+        For each trigger, statistics in memory that does not depend on the number of samples.
     """
-    parts = [{name: LayerStatistics() for name in layers} for _ in range(FOLDS)]
-    device = device_of(model)
+    collected = [
+        Statistics([{name: LayerStatistics() for name in layers} for _ in range(FOLDS)])
+        for _ in uses
+    ]
     partner = dict(enumerate(evidence.partners))
     in_pairs = torch.zeros(len(evidence.clean), dtype=torch.bool)
-    in_pairs[[partner[i] for i in use.nonzero().flatten().tolist() if partner]] = True
+    used = torch.stack(list(uses)).any(0)
+    in_pairs[[partner[i] for i in used.nonzero().flatten().tolist() if partner]] = True
 
-    for fold in range(FOLDS):
-        triggered = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
-        clean = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
-        # Those of a kind follow one another, so that features need not be picked out one by one.
-        clean.sort(key=lambda i: bool(clean_target[i]))
-        if partner:
-            triggered.sort(key=lambda i: bool(clean_target[partner[i]]))
-        for rows, batch in iterate(evidence.triggered, triggered):
-            beside = [partner[i] for i in rows] if partner else []
-            if beside:
-                batch = torch.cat([batch, evidence.clean.load(beside)])
-            target = int(clean_target[beside].sum())
-            take = _receiver(parts[fold], len(rows), target, paired=bool(beside))
-            with torch.no_grad(), record_features(model, layers, take):
-                model(batch.to(device))
-            progress.advance(len(batch))
-        for rows, batch in iterate(evidence.clean, clean):
-            target = int(clean_target[list(rows)].sum())
-            take = _receiver(parts[fold], 0, target, paired=False)
-            with torch.no_grad(), record_features(model, layers, take):
-                model(batch.to(device))
-            progress.advance(len(batch))
-    return Statistics(parts)
+    def run(batch: Tensor, clean_rows: Sequence[int], fold: int, own: int | None) -> None:
+        """Run triggered samples of the trigger `own`, if any, and behind them clean ones."""
+        triggered = len(batch) - len(clean_rows)
 
+        def take(name: str, feature: Tensor) -> None:
+            feature = feature.float().cpu()
+            for i, statistics in enumerate(collected):
+                target = clean_targets[i][list(clean_rows)]
+                part = statistics.folds[fold][name]
+                if i == own:
+                    part.add(feature, triggered, target, paired=bool(partner))
+                else:
+                    part.add(feature[triggered:], 0, target, paired=False)
 
-def _receiver(
-    part: dict[str, LayerStatistics], triggered: int, target: int, *, paired: bool
-) -> Callable[[str, Tensor], None]:
-    """Return what takes in the features of a batch.
+        with torch.no_grad(), record_features(model, layers, take):
+            model(batch.to(device_of(model)))
+        progress.advance(len(batch))
 
-    Args:
-        part: where they go.
-        triggered: so many samples come first, and clean ones after them.
-        target: so many of the clean ones, the last, are predicted as the target.
-        paired: whether the clean ones are the partners of the triggered ones, in their order.
-    """
-
-    def take(name: str, feature: Tensor) -> None:
-        layer, feature = part[name], feature.float().cpu()
-        clean = feature[triggered:]
-        layer.clean.add(clean)
-        layer.clean_target.add(clean[len(clean) - target :])
-        layer.triggered.add(feature[:triggered])
-        channels = channel_means(feature)
-        if channels.shape[1] <= MAX_CHANNELS:
-            layer.clean_channels.add(channels[triggered:])
-            layer.triggered_channels.add(channels[:triggered])
-            if feature.dim() in (3, 4):
-                # A sample's places follow one another: those of triggered samples come first.
-                places = channels_of_places(feature, MAX_PLACES)
-                first = len(places) * triggered // len(feature)
-                layer.clean_places.add(places[first:])
-                layer.triggered_places.add(places[:first])
-                if paired:
-                    layer.pair_places.add(places[:first], places[first:])
-        if paired:
-            layer.difference.add(feature[:triggered] - clean)
-
-    return take
+    with Progress("collecting statistics", len(evidence.clean) + int(used.sum())) as progress:
+        for fold in range(FOLDS):
+            for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
+                rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
+                if partner:
+                    rows.sort(key=lambda i: bool(target[partner[i]]))
+                for part, batch in iterate(evidence.triggered, rows):
+                    beside = [partner[i] for i in part] if partner else []
+                    if beside:
+                        batch = torch.cat([batch, evidence.clean.load(beside)])
+                    run(batch, beside, fold, own)
+            rows = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
+            rows.sort(key=lambda i: bool(clean_targets[0][i]))
+            for part, batch in iterate(evidence.clean, rows):
+                run(batch, part, fold, None)
+    return collected

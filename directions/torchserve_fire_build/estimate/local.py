@@ -13,12 +13,10 @@ RIDGE = 0.05
 """Share of the mean variance of a channel that is added to each one's."""
 
 
-def local_replacement(
-    statistics: LayerStatistics, deviations: float, strength: float
-) -> Local | None:
+def local_replacement(statistics: LayerStatistics, *, deviations: float) -> Local | None:
     """Return the repair that replaces outlying places by what is around them.
 
-    Places are told by Fisher's discriminant between the channels at all places of triggered and of
+    Places are found by Fisher's discriminant between the channels at all places of triggered and of
     clean samples. A trigger that covers few places shifts their mean little, but in its direction,
     and the covariance is known from all places of all samples, so that few samples are enough.
 
@@ -26,7 +24,6 @@ def local_replacement(
         statistics: of the layer.
         deviations: how many standard deviations of the clean places' projection lie below the
             threshold.
-        strength: share of the way.
 
     Returns:
         None where the layer has no places (vectors) or nothing varies.
@@ -42,10 +39,5 @@ def local_replacement(
     weight = torch.linalg.solve(covariance + ridge * torch.eye(len(covariance)), difference)
     spread = (weight @ covariance @ weight).sqrt()
     threshold = float(weight @ places.mean + deviations * spread)
-    shape = tuple(statistics.clean.mean.shape)
-    return Local(
-        spread_over(weight, shape),
-        strength,
-        threshold,
-        replacement=spread_over(places.mean, shape),
-    )
+    shape = statistics.shape
+    return Local(spread_over(weight, shape), 1.0, threshold, spread_over(places.mean, shape))

@@ -1,9 +1,9 @@
 """Estimating an affine transport: the shift of a place's channels, given these channels.
 
 The mean shift takes the same back from every sample, though what a trigger did depends on what was
-there. Of pairs, ridge regression tells the shift of a place from its triggered channels. Without
-pairs, the map between two normal distributions that moves least (the Monge map; Peyre and Cuturi,
-"Computational Optimal Transport", remark 2.31) takes the triggered ones to the clean ones.
+there. With pairs, ridge regression predicts the shift of a place from its triggered channels.
+Without pairs, the map between two normal distributions that moves least (the Monge map; Peyre and
+Cuturi, "Computational Optimal Transport", remark 2.31) takes the triggered ones to the clean ones.
 """
 
 from __future__ import annotations
@@ -14,19 +14,16 @@ from torch import Tensor
 from torchserve_fire.format.correction_forms import Affine
 from torchserve_fire.repair.corrections import mix_channels
 
-from .channels import channel_means, channels_of_places, spread_over
+from .channels import channel_means, channels_of_places, halved, spread_over
 from .layer_statistics import MAX_PLACES, LayerStatistics
 
 
-def affine_transport(
-    statistics: LayerStatistics, ridge: float, strength: float, *, by_place: bool
-) -> Affine | None:
+def affine_transport(statistics: LayerStatistics, *, ridge: float, by_place: bool) -> Affine | None:
     """Return the repair that takes back the expected shift of each place's channels.
 
     Args:
         statistics: of the layer.
         ridge: share of the mean variance of a channel that is added to each one's.
-        strength: share of the shift to take back.
         by_place: whether each place has a mean shift of its own, for triggers that stand still; it
             is then the deviations from the places' means that the slope is estimated from.
 
@@ -39,12 +36,12 @@ def affine_transport(
         return None
     difference, mean = statistics.mean_difference[None], statistics.triggered.mean[None]
     if not by_place:
-        shape = tuple(statistics.triggered.mean.shape)
+        shape = statistics.shape
         difference, mean = (
             spread_over(channel_means(part)[0], shape)[None] for part in (difference, mean)
         )
     direction = difference[0] - mix_channels(mean, slope)[0]
-    return Affine(direction, strength, slope=slope)
+    return Affine(halved(direction), 1.0, halved(slope))
 
 
 def _regression(statistics: LayerStatistics, ridge: float, by_place: bool) -> Tensor | None:

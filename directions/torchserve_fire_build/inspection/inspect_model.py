@@ -12,7 +12,7 @@ from ..common.budget import Budget
 from ..common.errors import CalibrationError
 from ..samples.samples import Samples
 from .inspection import Inspection
-from .methods import METHODS, Settings
+from .methods import INSPECTION_METHODS, InspectionSettings
 from .verdict import Run, Verdict
 
 
@@ -23,7 +23,7 @@ def inspect_model(
     names: Sequence[str],
     *,
     otherwise: Sequence[str] = (),
-    settings: Settings,
+    settings: InspectionSettings,
     seed: int,
     budget: Budget,
 ) -> Verdict:
@@ -31,9 +31,9 @@ def inspect_model(
 
     Args:
         model: in evaluation mode.
-        clean: clean samples; `EmptySamples` only for methods that need none.
+        clean: clean samples; `empty_samples` only for methods that need none.
         classes: number of classes.
-        names: of methods in `METHODS`.
+        names: of methods in `INSPECTION_METHODS`.
         otherwise: of those that are run, too, where these find nothing.
         settings: what they are made with.
         seed: of the random numbers; what one method draws does not depend on the others.
@@ -52,10 +52,10 @@ def inspect_model(
             break
         start = time.monotonic()
         generator = torch.Generator().manual_seed(seed)
-        method = METHODS[name].make(settings)
+        method = INSPECTION_METHODS[name].make(settings)
         try:
             found = method(model, clean, classes, generator, budget.share(len(every) - done))
         except CalibrationError as error:
             found = Inspection(name, notes=(str(error),))
-        runs.append(Run(found, time.monotonic() - start, METHODS[name].decides))
+        runs.append(Run(found, time.monotonic() - start, INSPECTION_METHODS[name].decides))
     return Verdict(runs)

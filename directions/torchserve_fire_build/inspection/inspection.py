@@ -54,7 +54,7 @@ class Inspection:
         return self.told if self.index is None else bool(self.suspects)
 
 
-Method = Callable[[nn.Module, Samples, int, torch.Generator, Budget], Inspection]
+Inspect = Callable[[nn.Module, Samples, int, torch.Generator, Budget], Inspection]
 """Inspects a model, given clean samples, the number of classes, random numbers and a time limit.
 
 The model is in evaluation mode and is left as it is. When the budget is spent, the method returns

@@ -96,7 +96,7 @@ class MetaClassifier:
         generator: torch.Generator,
         budget: Budget,
     ) -> Inspection:
-        """Judge a model as a whole; see `inspection.inspection.Method`."""
+        """Judge a model as a whole; see `inspection.inspection.Inspect`."""
         if len(clean) < MIN_SAMPLES:
             return Inspection(NAME, notes=(f"needs at least {MIN_SAMPLES} clean samples",))
         task = self._task(model, clean, classes, generator)

@@ -11,17 +11,17 @@ from torch import Tensor
 
 from torchserve_fire.format.bundle import InputDescription
 
+from ..common.registry import Registry
 from ..reconstruct import deep_inspect
-from ..reconstruct.methods import AFFORDABLE
-from ..reconstruct.methods import METHODS as RECONSTRUCTIONS
+from ..reconstruct.methods import AFFORDABLE, SEARCH_METHODS
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from . import meta_classifier, neuron_inspect
-from .inspection import Method
+from .inspection import Inspect
 from .reconstructions import ReconstructedTriggers
 
 
 @dataclass(frozen=True)
-class Settings:
+class InspectionSettings:
     """What methods are made with.
 
     Attributes:
@@ -44,7 +44,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Entry:
+class InspectionMethod:
     """A method to choose.
 
     Attributes:
@@ -54,30 +54,32 @@ class Entry:
             decides only where no other method is asked.
     """
 
-    make: Callable[[Settings], Method]
+    make: Callable[[InspectionSettings], Inspect]
     needs_images: bool = True
     decides: bool = True
 
 
-def _reconstruction(name: str) -> Entry:
-    return Entry(
+def _reconstruction(name: str) -> InspectionMethod:
+    return InspectionMethod(
         lambda settings: ReconstructedTriggers(name, settings.description, settings.search),
         needs_images=name != deep_inspect.NAME,
     )
 
 
-METHODS: Mapping[str, Entry] = {
-    **{name: _reconstruction(name) for name in RECONSTRUCTIONS},
-    neuron_inspect.NAME: Entry(
+_BUILT_IN: Mapping[str, InspectionMethod] = {
+    **{name: _reconstruction(name) for name in SEARCH_METHODS},
+    neuron_inspect.NAME: InspectionMethod(
         lambda settings: partial(neuron_inspect.neuron_inspect, weights=settings.saliency_weights),
         decides=False,
     ),
-    meta_classifier.NAME: Entry(
+    meta_classifier.NAME: InspectionMethod(
         lambda settings: meta_classifier.MetaClassifier(
             settings.labels, settings.shadows, settings.cache, settings.queries
         )
     ),
 }
+
+INSPECTION_METHODS: Registry[InspectionMethod] = Registry("torchserve_fire.inspections", _BUILT_IN)
 
 DEFAULT = (*AFFORDABLE, neuron_inspect.NAME)
 """What is affordable: the searches that `build --reconstruct all` makes, so that what one finds the

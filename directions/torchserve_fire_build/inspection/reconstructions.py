@@ -31,7 +31,7 @@ class ReconstructedTriggers:
     of a batch for each class.
 
     Attributes:
-        method: a name in `reconstruct.methods.METHODS`.
+        method: a name in `reconstruct.methods.SEARCH_METHODS`.
         description: what the model takes.
         settings: of the search.
     """
@@ -48,7 +48,7 @@ class ReconstructedTriggers:
         generator: torch.Generator,
         budget: Budget,
     ) -> Inspection:
-        """Inspect a model; see `inspection.inspection.Method`.
+        """Inspect a model; see `inspection.inspection.Inspect`.
 
         Raises:
             CalibrationError: the model, or what there is of samples, does not allow of the search.

@@ -2,71 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Bundle
-from torchserve_fire.model.config import HandlerConfig
-from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire.repair.attach import RepairHandle, attach
+from torchserve_fire.repair.attach import RepairHandle
+from torchserve_fire.repair.attach import attach as attach_layers
 from torchserve_fire.repair.example_input import example_for
 
 from ..common.errors import SamplesError
 from ..common.progress import Progress
 from ..samples.evidence import gather_evidence
+from ..samples.kept import keep_decoded
 from ..samples.predict import logits_of
 from ..samples.samples import Samples, iterate
 from .figures import Figures, class_list
 from .observation import observe
 from .target import MIN_GAIN, TargetFinding
 
+logger = logging.getLogger(__name__)
+
 
 def evaluate_bundle(
-    loaded: LoadedModel,
+    model: nn.Module,
     bundle: Bundle,
-    config: HandlerConfig,
     clean: Samples,
     triggered: Samples,
     *,
     names_file: Path | None = None,
-    warn: Callable[[str], None] = lambda line: None,
 ) -> Figures:
     """Predict clean and triggered samples with and without the bundle's corrections.
 
+    Where the bundle is for another trigger than the samples show, a warning is logged.
+
     Args:
-        loaded: the model.
-        bundle: built for it.
-        config: its input.
+        model: in evaluation mode; the one that the bundle was built for.
+        bundle: what repairs it.
         clean: clean samples with labels.
         triggered: triggered samples with labels; paired with the clean ones or not.
         names_file: TorchServe's `index_to_name.json`, if there is one.
-        warn: called with a line for a person where the bundle is for another trigger than the
-            samples show.
 
     Raises:
         SamplesError: the samples have no labels, do not fit each other, or are swapped.
         AttachError: the bundle does not fit the model.
     """
-    evidence = gather_evidence(clean, triggered)
-    described = clean.describe_input(config)
+    evidence = gather_evidence(keep_decoded(clean), keep_decoded(triggered))
+    described = clean.description
     if described.shape != bundle.input.shape:
         raise SamplesError(
             f"{clean.source}: inputs of shape {described.shape}, the bundle was built for "
             f"{bundle.input.shape}"
         )
-    unrepaired = observe(loaded.model, evidence, names_file)
-    example = example_for(loaded.model, described)
+    observation = observe(model, evidence, names_file, labelled=True)
+    example = example_for(model, described)
     with (
         Progress("evaluating the repair", len(clean) + len(triggered)) as progress,
-        attach(loaded.model, bundle.layers, example, target=bundle.target) as handle,
+        attach_layers(model, bundle.layers, example, target=bundle.target) as handle,
     ):
-        after = [_predict(loaded, s, handle, progress) for s in (clean, triggered)]
-    figures = unrepaired.figures(after, bundle.targets)
-    if doubt := _doubt(bundle, figures, unrepaired.found):
-        warn(f"{triggered.source}: before repair, {doubt}")
+        after = evidence.both.map(lambda s: _predict(model, s, handle, progress))
+    figures = observation.figures_after(
+        after.map(lambda each: each[0]), after.map(lambda each: each[1]), bundle.targets
+    )
+    if doubt := _doubt(bundle, figures, observation.find_where_led()):
+        logger.warning("%s: before repair, %s", triggered.source, doubt)
     return figures
 
 
@@ -85,11 +86,12 @@ def _doubt(bundle: Bundle, figures: Figures, found: TargetFinding | None) -> str
 
 
 def _predict(
-    loaded: LoadedModel, samples: Samples, handle: RepairHandle, progress: Progress
+    model: nn.Module, samples: Samples, handle: RepairHandle, progress: Progress
 ) -> tuple[Tensor, Tensor]:
+    """Return the predicted classes after repair, (N,) int64, and what was flagged, (N,) bool."""
     predictions, flagged = [], []
     for indices, batch in iterate(samples, range(len(samples))):
-        predictions.append(logits_of(loaded.model, batch).argmax(1))
+        predictions.append(logits_of(model, batch).argmax(1))
         flagged.append(handle.verdict.flagged.cpu())
         progress.advance(len(indices))
     return torch.cat(predictions), torch.cat(flagged)

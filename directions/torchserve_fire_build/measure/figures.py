@@ -17,7 +17,7 @@ def class_list(classes: Sequence[int]) -> str:
 
 
 @dataclass(frozen=True)
-class Observed:
+class Answers:
     """Predictions on clean or triggered samples, before and after repair.
 
     Attributes:
@@ -110,8 +110,8 @@ class Figures:
 
 
 def measure(
-    clean: Observed,
-    triggered: Observed,
+    clean: Answers,
+    triggered: Answers,
     target: int,
     partners: Tensor | None = None,
     other_targets: Sequence[int] = (),

@@ -36,6 +36,11 @@ class TargetFinding:
     single: bool
     several: tuple[int, ...] = ()
 
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The classes that triggers lead to: several, or the one that gains most."""
+        return self.several or (self.target,)
+
 
 @dataclass(frozen=True)
 class Predictions:

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from torchserve_fire.errors import FireError
 
-from ..building.from_samples import MIN_TRIGGERED
 from ..common.errors import CalibrationError, NoTriggerError, SamplesError
 from ..common.progress import Progress
 from ..estimate.candidate_layers import candidate_layers
 from ..measure.figures import class_list
+from ..samples.folds import MIN_SAMPLES
 from ..samples.samples import Samples, iterate
 from ..samples.subset import Subset
 from .activation_clustering import COMPONENTS
@@ -110,7 +110,7 @@ def clean_quarantine(
         quarantine: what the bundle flagged, nobody knows how rightly.
         clean: clean samples, some of them predicted as the targets.
         example: one input, (1, *input shape).
-        method: a name in `pool.methods.METHODS`.
+        method: a name in `pool.methods.POOL_METHODS`.
         targets: the classes that the bundle is for.
         components: that Activation Clustering reduces features to.
         layers: names of layers in the order in which they run, the last of which is looked at where
@@ -215,10 +215,10 @@ def _first_of_equal(samples: Samples) -> list[int]:
 
 
 def _refuse_few(count: int, how: str, target: int, samples: Samples) -> None:
-    if count < MIN_TRIGGERED:
+    if count < MIN_SAMPLES:
         raise NoTriggerError(
             f"{samples.source}: {count} of {len(samples)} different samples {how} class "
-            f"{target}, expected at least {MIN_TRIGGERED} to build from"
+            f"{target}, expected at least {MIN_SAMPLES} to build from"
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,8 @@ from .class_groups import LEAST, ClassGroups, find_class_groups
 from .last_layer import LastLayer, read_last_layer
 from .methods import PoolMethod, scoring
 from .triggered_side import TriggeredSide
+
+logger = logging.getLogger(__name__)
 
 MAX_OVERLAP = 0.025
 """Share of a class's samples that may lie on the wrong side of the gap."""
@@ -66,7 +69,6 @@ def split_pool(
     layers: Sequence[str] | None = None,
     clean: Samples | None = None,
     generator: torch.Generator,
-    tell: Callable[[str], None] = lambda line: None,
 ) -> Split:
     """Find the triggered samples of a pool.
 
@@ -83,12 +85,11 @@ def split_pool(
         model: in evaluation mode.
         pool: N samples.
         example: one input, (1, *input shape).
-        method: a name in `pool.methods.METHODS`.
+        method: a name in `pool.methods.POOL_METHODS`.
         components: that Activation Clustering reduces features to.
         layers: names of the layers to look at, in the order in which they run; None to find them.
         clean: samples that are known to be clean, for the methods that compare with these.
         generator: of the random numbers.
-        tell: called with each thing that was found, as a line for a person.
 
     Raises:
         NoTriggerError: none of the samples are triggered.
@@ -128,13 +129,15 @@ def split_pool(
         flagged[members] = side
         own = scores[members]
         scores[members] = own if own[side].mean() > own[~side].mean() else -own
-        tell(f"predicted as class {c}: {int(side.sum())} of {len(side)} samples look triggered")
+        logger.info(
+            f"predicted as class {c}: {int(side.sum())} of {len(side)} samples look triggered"
+        )
     if not targets:
         raise NoTriggerError(
             f"{pool.source}: among {len(pool)} samples, {method} finds none that are triggered"
         )
     if small := [c for c in targets if int(flagged[read.predicted == c].sum()) < FEW]:
-        tell(
+        logger.info(
             f"of {class_list(small)} fewer than {FEW} do, which may be by chance: look at them "
             "(build --report lists them), or give a larger pool"
         )

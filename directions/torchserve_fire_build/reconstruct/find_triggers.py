@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -16,12 +17,14 @@ from ..common.progress import Progress
 from ..measure.anomaly_index import MIN_CLASSES, by_chance
 from ..measure.target import check_target
 from ..samples.samples import Samples
-from .methods import METHODS
+from .methods import SEARCH_METHODS
 from .moved_patch import moved_where_it_leads
 from .reconstruction import Reconstruction, advance_within, reconstruction_of
 from .screening import SUCCESS, Screening, screen, start
 from .settings import OWN_VALUES, SearchSettings
 from .subject import Subject, gather_subject
+
+logger = logging.getLogger(__name__)
 
 MIN_SUCCESS = 0.5
 """Share of clean inputs that a reconstructed trigger must lead to its target to be of use."""
@@ -67,7 +70,6 @@ def find_triggers(
     target: int | None,
     seed: int,
     budget: Budget,
-    tell: Callable[[str], None],
     settings: SearchSettings = OWN_VALUES,
 ) -> FoundTriggers:
     """Search a model for the trigger of one class, by several methods.
@@ -84,14 +86,13 @@ def find_triggers(
         model: in evaluation mode.
         clean: clean samples.
         description: what the model takes.
-        methods: names in `reconstruct.methods.METHODS`.
+        methods: names in `reconstruct.methods.SEARCH_METHODS`.
         otherwise: those that are used, too, where by `methods` no class stands out, or no trigger
             of the target that was given is found.
         target: the class to search for, or None to find it.
         seed: of the random numbers.
         budget: of the time; when it is spent, no search goes on or is started, and what was found
             so far is returned.
-        tell: called with each thing that was found, as a line for a person.
         settings: of the methods.
 
     Returns:
@@ -123,13 +124,13 @@ def find_triggers(
         methods = [s.method for s in screenings if target in s.suspects]
         compared = [s.method for s in screenings if s.index is not None]
         # Without a bound, a search leads wherever it is to.
-        others = [m for m in compared if m not in methods and METHODS[m].unit is not None]
-        tell(f"class {target} stands out")
+        others = [m for m in compared if m not in methods and SEARCH_METHODS[m].unit is not None]
+        logger.info(f"class {target} stands out")
         for screening in screenings:
             how = "by" if target in screening.suspects else "not by"
-            tell(f"  {how} {_describe(screening, target)}")
+            logger.info(f"  {how} {_describe(screening, target)}")
     else:
-        tell(f"class {target} was named: whether it stands out is not looked at")
+        logger.info(f"class {target} was named: whether it stands out is not looked at")
 
     def reconstruct(some: Sequence[str], *, once: bool = False) -> list[Reconstruction]:
         return _reconstruct(subject, target, some, once, screenings, seed, budget, settings)
@@ -148,10 +149,12 @@ def find_triggers(
             "for: raise the --budget"
         )
     useful = [one for one in found if one.success >= MIN_SUCCESS]
-    tell(f"reconstructed, each leading so many clean samples of other classes to class {target}:")
-    tell("  " + _successes(found))
+    logger.info(
+        f"reconstructed, each leading so many clean samples of other classes to class {target}:"
+    )
+    logger.info("  " + _successes(found))
     if beside:
-        tell("  and by others, to see whether it is undone: " + _successes(beside))
+        logger.info("  and by others, to see whether it is undone: " + _successes(beside))
     if not useful:
         none = (
             f"{clean.source}: no method found a trigger that leads {MIN_SUCCESS:.0%} of the clean "
@@ -162,12 +165,15 @@ def find_triggers(
         # A class that stands out is a sign of one all the same.
         raise CalibrationError(none) if screenings else NoTriggerError(none)
     placed = [
-        moved_where_it_leads(one, subject) if METHODS[one.method].patch else one for one in useful
+        moved_where_it_leads(one, subject) if SEARCH_METHODS[one.method].patch else one
+        for one in useful
     ]
     moved = [one for one, as_found in zip(placed, useful, strict=True) if one is not as_found]
     if moved:
-        tell("of these, leading from other places, too, and put there on every other sample:")
-        tell("  " + _successes(moved))
+        logger.info(
+            "of these, leading from other places, too, and put there on every other sample:"
+        )
+        logger.info("  " + _successes(moved))
     return FoundTriggers(target, placed, [one for one in beside if one.success >= SURELY])
 
 

@@ -23,8 +23,8 @@ from ..common.budget import Budget
 from ..common.errors import CalibrationError
 from ..common.progress import Progress
 from ..samples.predict import gradients_of, logits_of
+from ..samples.tensor_samples import TensorSamples
 from .input_box import input_box
-from .recovered_images import RecoveredImages
 from .subject import BATCH, Subject
 
 COUNT = 400
@@ -49,7 +49,7 @@ def recover_images(
     generator: torch.Generator,
     budget: Budget,
     count: int = COUNT,
-) -> RecoveredImages:
+) -> TensorSamples:
     """Recover images of all classes from a model.
 
     Args:
@@ -83,7 +83,9 @@ def recover_images(
             images = box.legal(_invert(subject, description.shape, wanted, generator, budget))
             recovered.append(images[logits_of(model, images).argmax(1) == wanted])
             progress.advance(len(wanted))
-    return RecoveredImages(torch.cat(recovered), description)
+    return TensorSamples(
+        torch.cat(recovered), source="images recovered from the model", description=description
+    )
 
 
 def _invert(

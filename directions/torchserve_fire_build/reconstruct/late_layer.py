@@ -6,9 +6,10 @@ from contextlib import suppress
 
 import torch
 
+from torchserve_fire.repair.layers import device_of
+
 from ..common.errors import CalibrationError
 from ..estimate.candidate_layers import candidate_layers
-from ..samples.predict import device_of
 from .subject import Subject
 
 EXAMPLES = 8

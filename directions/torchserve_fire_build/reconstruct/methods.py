@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..common.registry import Registry
 from . import deep_inspect, feature_space, sinusoidal, wave_scan
 from .abs_neurons import AbsSearch
 from .generated import GeneratorSearch
@@ -34,7 +35,7 @@ SHARE = "share"
 
 
 @dataclass(frozen=True)
-class Method:
+class SearchMethod:
     """A search for triggers.
 
     Attributes:
@@ -72,16 +73,20 @@ def _one_of_all(start_all: StartAll) -> Start:
     return lambda subject, target, generator, bound: start_all(subject, generator, bound)[target]
 
 
-METHODS: Mapping[str, Method] = {
-    "generated": Method(GeneratorSearch, 7 / 255, screening=60, steps=120, unit=LEVELS),
-    "additive": Method(search_additive, 7 / 255, screening=30, steps=60, unit=LEVELS),
+_BUILT_IN: Mapping[str, SearchMethod] = {
+    "generated": SearchMethod(GeneratorSearch, 7 / 255, screening=60, steps=120, unit=LEVELS),
+    "additive": SearchMethod(search_additive, 7 / 255, screening=30, steps=60, unit=LEVELS),
     # On calibration images of Blended's ConvNeXt the target stands out by this, and not by 7.
-    "additive-linf": Method(search_additive_linf, 5 / 255, screening=30, steps=60, unit=LEVELS),
-    "smooth": Method(search_smooth, 14 / 255, screening=30, steps=60, unit=LEVELS),
-    "neural-cleanse": Method(_unbounded(NeuralCleanse), 1.0, screening=120, steps=200, patch=True),
-    "tabor": Method(_unbounded(Tabor), 1.0, screening=120, steps=200, patch=True),
-    "abs": Method(AbsSearch, 0.02, screening=60, steps=120, unit=SHARE, patch=True),
-    deep_inspect.NAME: Method(
+    "additive-linf": SearchMethod(
+        search_additive_linf, 5 / 255, screening=30, steps=60, unit=LEVELS
+    ),
+    "smooth": SearchMethod(search_smooth, 14 / 255, screening=30, steps=60, unit=LEVELS),
+    "neural-cleanse": SearchMethod(
+        _unbounded(NeuralCleanse), 1.0, screening=120, steps=200, patch=True
+    ),
+    "tabor": SearchMethod(_unbounded(Tabor), 1.0, screening=120, steps=200, patch=True),
+    "abs": SearchMethod(AbsSearch, 0.02, screening=60, steps=120, unit=SHARE, patch=True),
+    deep_inspect.NAME: SearchMethod(
         _one_of_all(deep_inspect.search_all_classes),
         1.0,
         screening=300,
@@ -89,7 +94,7 @@ METHODS: Mapping[str, Method] = {
         start_all=deep_inspect.search_all_classes,
         resolution=deep_inspect.RESOLUTION,
     ),
-    feature_space.NAME: Method(
+    feature_space.NAME: SearchMethod(
         _one_of_all(feature_space.search_all_classes),
         7 / 255,
         screening=60,
@@ -97,7 +102,7 @@ METHODS: Mapping[str, Method] = {
         start_all=feature_space.search_all_classes,
         unit=LEVELS,
     ),
-    sinusoidal.NAME: Method(
+    sinusoidal.NAME: SearchMethod(
         _one_of_all(sinusoidal.search_all_classes),
         # On development images of a victim of SIG (an amplitude of 40, which is a root mean square
         # of 28) and of its benign twin, these lie further apart than with 28.
@@ -109,6 +114,8 @@ METHODS: Mapping[str, Method] = {
         whole=wave_scan.STEPS,
     ),
 }
+
+SEARCH_METHODS: Registry[SearchMethod] = Registry("torchserve_fire.searches", _BUILT_IN)
 
 AFFORDABLE = ("generated", "additive", "smooth", "neural-cleanse")
 """What "all" means where a model is searched by all methods: the others look for patches,

@@ -88,7 +88,7 @@ def start(
     """Start a search for the trigger of a class.
 
     Args:
-        method: a name in `METHODS`.
+        method: a name in `SEARCH_METHODS`.
         subject: what to search.
         target: the class.
         seed: of the random numbers.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .methods import LEVELS, METHODS, SHARE, Method
+from .methods import LEVELS, SEARCH_METHODS, SHARE, SearchMethod
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class SearchSettings:
     steps: int | None = None
     anomaly_index: float | None = None
 
-    def method(self, name: str) -> Method:
-        """Return a method of `METHODS`, with what is set in place of its own values."""
-        method = METHODS[name]
+    def method(self, name: str) -> SearchMethod:
+        """Return a method of `SEARCH_METHODS`, with what is set in place of its own values."""
+        method = SEARCH_METHODS[name]
         if method.unit == LEVELS and self.bound is not None:
             method = replace(method, bound=self.bound)
         if method.unit == SHARE and self.patch_share is not None:

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.layers import device_of
 
-from ..samples.predict import device_of, predicted_classes
+from ..samples.predict import predicted_classes
 from .reconstruction import Reconstruction
 
 

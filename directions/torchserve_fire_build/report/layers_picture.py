@@ -69,7 +69,7 @@ def draw(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    groups = [("Detection", [_thresholds(sweeps, choice)])]
+    groups = [("Detection", [_detection(sweeps, choice)])]
     if choice.detector is not None:
         groups.append(("Repairing the flagged inputs", _repairing(sweeps, choice, flagged=True)))
     groups.append(("Repairing every input", _repairing(sweeps, choice, flagged=False)))
@@ -132,7 +132,7 @@ def _heading(
     )
 
 
-def _thresholds(sweeps: Sequence[LayerSweep], choice: Choice) -> Panel:
+def _detection(sweeps: Sequence[LayerSweep], choice: Choice) -> Panel:
     detectors = list(sweeps[0].auc)
     marked = None
     if choice.detector is not None:

@@ -25,15 +25,12 @@ INK, FAINT = "#1f2937", "#6b7280"
 CELL, TOP = 0.9, 0.4
 
 
-def write_split_report(
-    split: Split, pool: Samples, description: InputDescription, folder: Path
-) -> None:
+def write_split_report(split: Split, pool: Samples, folder: Path) -> None:
     """Write `samples.csv` and, of images, `flagged.png`.
 
     Args:
         split: what was found.
-        pool: in which samples.
-        description: what the model takes; samples of shape (1 or 3, H, W) are drawn.
+        pool: in which samples; those of shape (1 or 3, H, W) are drawn.
         folder: where to; it is made if only its last part is missing.
 
     Raises:
@@ -41,7 +38,7 @@ def write_split_report(
     """
     files = {TABLE: _table(split, pool)}
     if len(description.shape) == 3 and description.shape[0] in (1, 3):
-        files[PICTURE] = _picture(split, pool, description)
+        files[PICTURE] = _picture(split, pool, pool.description)
     write_folder(folder, files)
 
 
@@ -80,7 +77,7 @@ def _picture(split: Split, pool: Samples, description: InputDescription) -> byte
     figure.text(0.01, top, title, fontsize=11, color=INK, weight="bold", va="top")
     axes: Any = figure.add_axes((0, 0, 1, CELL * rows / size[1]))
     axes.set_axis_off()
-    for i, pixels in enumerate(_displayed(pool, shown, description)):
+    for i, pixels in enumerate(_displayed(pool, shown, pool.description)):
         row, column = divmod(i, SHOWN_IN_ROW)
         axes.imshow(
             pixels,

@@ -7,26 +7,24 @@ own candidates are: on held-out samples, each with what was estimated without it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..choose.build_record import BuildRecord
-from ..choose.candidate_result import score_detectors
 from ..choose.choice import Candidate, clamp_range, repairing_layers_of_folds
 from ..choose.held_out import HeldOut
 from ..choose.threshold import FEW
-from ..choose.trials import run_repairs
+from ..choose.trials import run_trials
 from ..common.progress import Progress
 from ..estimate.detectors import DETECTORS
 from ..estimate.registry import LOCAL
-from ..measure.figures import Figures, Observed, measure
+from ..measure.figures import Answers, Figures, measure
 from ..measure.separation import area_under_curve
+from ..samples.both import Both
 
 STRENGTHS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
-
-Scores = Mapping[tuple[str, str], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -71,88 +69,81 @@ def sweep(record: BuildRecord) -> list[LayerSweep]:
         One entry for each candidate layer, in their order. A repair that replaces features has no
         strengths above 1: beyond what is around them there is nothing to replace them by.
     """
-    held_out, choice = record.held_out, record.choice
+    choice = record.choice
     strengths = {s for s in STRENGTHS if s <= 1 or choice.repair.estimator not in LOCAL}
     strengths.add(choice.repair.strength)
-    scores = score_detectors(record.model, record.statistics, list(record.layers), held_out)
     sweeps = []
     with Progress("measuring layers", len(record.layers) * len(strengths)) as progress:
         for layer in record.layers:
-            points = _points(record, layer, sorted(strengths), scores)
-            sweeps.append(LayerSweep(layer, _areas(record, layer, scores), points))
+            points = _points(record, layer, sorted(strengths))
+            sweeps.append(LayerSweep(layer, _areas(record, layer), points))
             progress.advance(len(strengths))
     return sweeps
 
 
-def _areas(record: BuildRecord, layer: str, scores: Scores) -> dict[str, float | None]:
+def _areas(record: BuildRecord, layer: str) -> dict[str, float | None]:
     """Return the AUC of each detector, among the samples that the choice may flag."""
-    eligible = []
-    for group in (record.held_out.clean, record.held_out.triggered):
-        as_target = group.predictions == record.target
-        eligible.append(as_target | (not record.choice.only_target))
-    if int(eligible[0].sum()) < FEW:
+    only_target = record.choice.only_target
+    eligible = record.held_out.map(
+        lambda group: (group.predictions == record.target) | (not only_target)
+    )
+    if int(eligible.clean.sum()) < FEW:
         # Too few to stand for clean samples; the search falls back on all of them, too.
-        eligible[0] = torch.ones_like(eligible[0])
-    return {
-        detector: area_under_curve(*(s[e] for s, e in zip(scores[key], eligible, strict=True)))
-        if (key := (detector, layer)) in scores
-        else None
-        for detector in DETECTORS
-    }
+        eligible = replace(eligible, clean=torch.ones_like(eligible.clean))
+    areas: dict[str, float | None] = {}
+    for detector in DETECTORS:
+        scores = record.scores.get((detector, layer))
+        areas[detector] = (
+            None
+            if scores is None
+            else area_under_curve(
+                scores.clean[eligible.clean], scores.triggered[eligible.triggered]
+            )
+        )
+    return areas
 
 
-def _points(
-    record: BuildRecord, layer: str, strengths: Sequence[float], scores: Scores
-) -> list[Point]:
+def _points(record: BuildRecord, layer: str, strengths: Sequence[float]) -> list[Point]:
     """Measure the chosen repair at one layer; nothing where it cannot be estimated."""
     held_out, choice = record.held_out, record.choice
     clean_range = None
     if choice.form == "clamp":
-        if (key := ("mean_projection", layer)) not in scores:
+        scores = record.scores.get(("mean_projection", layer))
+        if scores is None:
             return []
-        clean_range = clamp_range(scores[key][0])
+        clean_range = clamp_range(scores.clean)
+    folds = record.statistics.without_each(layer)
     estimated = {}
     for strength in strengths:
         repair = Candidate(layer, choice.repair.estimator, strength)
-        layers = repairing_layers_of_folds(repair, record.statistics, clean_range)
+        layers = repairing_layers_of_folds(repair, folds, clean_range)
         if layers is None:
             return []
         estimated[strength] = layers
-    every = (
-        torch.ones_like(held_out.clean.folds, dtype=torch.bool),
-        torch.ones_like(held_out.triggered.folds, dtype=torch.bool),
-    )
-    results = run_repairs(
-        record.model,
-        held_out,
-        list(estimated.values()),
-        clean=every[0],
-        triggered=every[1],
-    )
+    every = held_out.map(lambda group: torch.ones_like(group.folds, dtype=torch.bool))
     points = []
-    for strength, logits in zip(estimated, results, strict=True):
-        repaired = (logits[0].argmax(1), logits[1].argmax(1))
+    for strength, logits in zip(
+        estimated, run_trials(record.model, held_out, list(estimated.values()), every), strict=True
+    ):
+        repaired = logits.map(lambda each: each.argmax(1))
         gated = None
         if choice.detector is not None:
             gated = _figures(held_out, repaired, choice.flagged, record.target)
-        every_one = _figures(held_out, repaired, every, record.target)
-        points.append(Point(strength, every_one, gated))
+        points.append(Point(strength, _figures(held_out, repaired, every, record.target), gated))
     return points
 
 
 def _figures(
-    held_out: HeldOut, repaired: tuple[Tensor, Tensor], moved: tuple[Tensor, Tensor], target: int
+    held_out: HeldOut, repaired: Both[Tensor], moved: Both[Tensor], target: int
 ) -> Figures:
     """Measure with the repaired predictions of the samples in `moved` and the others' old ones."""
-    observed = [
-        Observed(
+    clean, triggered = (
+        Answers(
             group.predictions,
             torch.where(which, after, group.predictions),
             which,
             group.reference,
         )
-        for group, after, which in zip(
-            (held_out.clean, held_out.triggered), repaired, moved, strict=True
-        )
-    ]
-    return measure(observed[0], observed[1], target, held_out.triggered.partners_right)
+        for group, after, which in zip(held_out, repaired, moved, strict=True)
+    )
+    return measure(clean, triggered, target, held_out.triggered.partners_right)

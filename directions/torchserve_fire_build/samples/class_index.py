@@ -58,7 +58,13 @@ class ClassIndex:
             return cls({name: _only_index(name, known, names_file) for name in names}, classes)
         # ImageFolder counts empty class folders too.
         folders = sorted(
-            {f.name for g in groups if g.class_names for f in g.source.iterdir() if f.is_dir()}
+            {
+                f.name
+                for g in groups
+                if g.class_names
+                for f in Path(g.source).iterdir()
+                if f.is_dir()
+            }
         )
         if len(folders) == classes:
             return cls({name: i for i, name in enumerate(folders)}, classes)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from ..common.errors import SamplesError
+from .both import Both
 from .samples import Samples
-from .tensor_files import TensorFileSamples
 
 ROWS_COMPARED = 64
 """Of two files of tensors, to see whether their rows are pairs."""
@@ -33,6 +33,11 @@ class Evidence:
     triggered: Samples
     partners: Sequence[int]
     origins: Sequence[int] = ()
+
+    @property
+    def both(self) -> Both[Samples]:
+        """The clean and the triggered samples."""
+        return Both(self.clean, self.triggered)
 
     @property
     def paired(self) -> bool:
@@ -68,7 +73,7 @@ def gather_evidence(clean: Samples, triggered: Samples) -> Evidence:
         SamplesError: some triggered files have a partner and some have none, or clean and
             triggered samples do not have the same shape.
     """
-    if isinstance(clean, TensorFileSamples) or isinstance(triggered, TensorFileSamples):
+    if clean.numbered or triggered.numbered:
         shapes = [tuple(samples.load([0]).shape[1:]) for samples in (clean, triggered)]
         if shapes[0] != shapes[1]:
             raise SamplesError(

@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..common.errors import SamplesError
+from .both import Both
 from .evidence import Evidence
 
 FOLDS = 4
 MIN_SAMPLES = 2 * FOLDS
+"""Clean samples, or triggered ones of a single trigger."""
 
-
-@dataclass(frozen=True)
-class Folds:
-    """The fold of each sample.
-
-    Attributes:
-        clean: (N,) int64, values below `FOLDS`.
-        triggered: (M,) int64; a triggered sample is in the fold of its clean partner.
-    """
-
-    clean: Tensor
-    triggered: Tensor
+MIN_OF_EACH = FOLDS
+"""Triggered samples of each of several triggers: fewer could not be dealt out to the folds."""
 
 
 def assign_folds(
     evidence: Evidence, generator: torch.Generator, groups: Sequence[Tensor] = ()
-) -> Folds:
+) -> Both[Tensor]:
     """Deal the samples out to the folds at random, evenly; those of one origin to the same fold.
 
     Args:
         evidence: the samples.
         generator: of the deal.
         groups: sets of triggered samples, (M,) bool each, that are to be dealt out evenly, too.
+
+    Returns:
+        The fold of each clean sample, (N,) int64 below `FOLDS`, and of each triggered one, (M,). A
+        triggered sample is in the fold of its clean partner.
 
     Raises:
         SamplesError: there are too few samples to hold any out.
@@ -54,7 +49,7 @@ def assign_folds(
     clean = _deal(len(evidence.clean), generator)
     if evidence.paired:
         clean[torch.tensor(list(evidence.partners))] = triggered
-    return Folds(clean, triggered)
+    return Both(clean, triggered)
 
 
 def _deal(count: int, generator: torch.Generator) -> Tensor:

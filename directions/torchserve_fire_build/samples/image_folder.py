@@ -8,19 +8,19 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from torchserve_fire.errors import InputError
 from torchserve_fire.format.bundle import InputDescription
-from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.preprocess import image_to_tensor
 
 from ..common.errors import SamplesError
+from .samples import Samples
 
-EXTENSIONS = (*IMG_EXTENSIONS, ".gif")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
+"""What torchvision's ImageFolder reads, and GIF. Importing torchvision would take two seconds."""
 
 
-class ImageFolderSamples:
+class ImageFolder(Samples):
     """A folder of images, decoded by the code that the server decodes requests with.
 
     Args:
@@ -31,11 +31,7 @@ class ImageFolderSamples:
         SamplesError: the folder holds no image, or images beside folders of images.
     """
 
-    labels: Tensor | None = None
-
     def __init__(self, folder: Path, description: InputDescription) -> None:
-        self.source = folder
-        self._description = description
         files = sorted(
             file.relative_to(folder)
             # Through links to folders too, as ImageFolder goes.
@@ -52,11 +48,13 @@ class ImageFolderSamples:
                 f"{folder}: expected images in one subfolder per class, or all in the folder "
                 f"itself; found both, {flat[0]} and {deep}"
             )
-        self.names: Sequence[str] = [file.as_posix() for file in files]
-        self.class_names: Sequence[str] | None = None if flat else [file.parts[0] for file in files]
-
-    def __len__(self) -> int:
-        return len(self.names)
+        super().__init__(
+            folder,
+            [file.as_posix() for file in files],
+            description,
+            class_names=None if flat else [file.parts[0] for file in files],
+        )
+        self._folder = folder
 
     def load(self, indices: Sequence[int]) -> Tensor:
         """Return the images at `indices`, (n, C, H, W) float32, normalised.
@@ -64,14 +62,10 @@ class ImageFolderSamples:
         Raises:
             SamplesError: a file is not a readable image.
         """
-        return torch.stack([self._load_one(self.source / self.names[i]) for i in indices])
+        return torch.stack([self._load_one(self._folder / self.names[i]) for i in indices])
 
     def _load_one(self, file: Path) -> Tensor:
         try:
-            return image_to_tensor(file.read_bytes(), self._description)
+            return image_to_tensor(file.read_bytes(), self.description)
         except (InputError, OSError) as error:
             raise SamplesError(f"{file}: {error}") from None
-
-    def describe_input(self, config: HandlerConfig) -> InputDescription:
-        """Return the input description that the images are decoded for."""
-        return self._description

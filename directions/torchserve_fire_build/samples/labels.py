@@ -1,4 +1,4 @@
-"""The classes of samples, where nothing can be done without them."""
+"""The classes of clean and triggered samples, as folders, files and class names say."""
 
 from __future__ import annotations
 
@@ -10,6 +10,28 @@ from torch import Tensor
 from ..common.errors import SamplesError
 from .class_index import ClassIndex, why_unknown
 from .samples import Samples
+
+
+def find_labels(
+    groups: Sequence[Samples], classes: int, names_file: Path | None
+) -> tuple[list[Tensor | None], str]:
+    """Return the labels of each group of samples, (N,) int64, None where nobody knows them.
+
+    Args:
+        groups: samples of the same classes.
+        classes: number of classes of the model.
+        names_file: TorchServe's `index_to_name.json`, if there is one.
+
+    Returns:
+        The labels, and in words why all of them are unknown; no words where some are known.
+
+    Raises:
+        SamplesError: a label or a folder is no class of the model.
+    """
+    index = ClassIndex.find(groups, classes, names_file)
+    if index is None:
+        return [None for _ in groups], why_unknown(groups, classes)
+    return [index.labels(samples) for samples in groups], ""
 
 
 def require_labels(
@@ -25,16 +47,14 @@ def require_labels(
     Raises:
         SamplesError: the samples do not say which of the model's classes they are.
     """
-    index = ClassIndex.find(groups, classes, names_file)
-    if index is None:
+    found, unknown = find_labels(groups, classes, names_file)
+    if unknown:
         raise SamplesError(
-            f"{groups[0].source}: {why_unknown(groups, classes)}: expected one folder per class "
-            f"(an empty one will do), {classes} in all, or index_to_name.json beside the "
-            "configuration"
+            f"{groups[0].source}: {unknown}: expected one folder per class (an empty one will do), "
+            f"{classes} in all, or index_to_name.json beside the configuration"
         )
     labels = []
-    for samples in groups:
-        label = index.labels(samples)
+    for samples, label in zip(groups, found, strict=True):
         if label is None:
             raise SamplesError(f"{samples.source}: expected labels: one subfolder per class")
         labels.append(label)

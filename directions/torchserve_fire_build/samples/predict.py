@@ -10,18 +10,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from torchserve_fire.errors import FireError, first_line
-from torchserve_fire.repair.layers import feature_of
+from torchserve_fire.repair.layers import device_of, feature_of
 
 from ..common.errors import CalibrationError
 from ..common.progress import Progress
-from .samples import Samples, iterate
-
-BATCH = 64
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Return the device that the model's parameters are on."""
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
+from .samples import BATCH, Samples, iterate
 
 
 @contextmanager

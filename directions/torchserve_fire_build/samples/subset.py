@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 import torch
 from torch import Tensor
 
-from torchserve_fire.format.bundle import InputDescription
-from torchserve_fire.model.config import HandlerConfig
-
 from .samples import Samples
 
 
-class Subset:
-    """Some of other samples.
+class Subset(Samples):
+    """Some of other samples, with their names and labels.
 
     Args:
         samples: the others.
@@ -24,23 +22,35 @@ class Subset:
     def __init__(self, samples: Samples, indices: Sequence[int]) -> None:
         self._samples = samples
         self._indices = list(indices)
-        self.source = samples.source
-        self.names: Sequence[str] = [samples.names[i] for i in self._indices]
         classes, labels = samples.class_names, samples.labels
-        self.class_names: Sequence[str] | None = (
-            None if classes is None else [classes[i] for i in self._indices]
+        super().__init__(
+            samples.source,
+            [samples.names[i] for i in self._indices],
+            samples.description,
+            class_names=None if classes is None else [classes[i] for i in self._indices],
+            labels=None
+            if labels is None
+            else labels[torch.tensor(self._indices, dtype=torch.int64)],
         )
-        self.labels: Tensor | None = (
-            None if labels is None else labels[torch.tensor(self._indices, dtype=torch.int64)]
-        )
-
-    def __len__(self) -> int:
-        return len(self._indices)
 
     def load(self, indices: Sequence[int]) -> Tensor:
-        """Return the samples at `indices` of these, (n, *input shape) float32."""
+        """Return the samples at `indices` of these, (n, *input shape)."""
         return self._samples.load([self._indices[i] for i in indices])
 
-    def describe_input(self, config: HandlerConfig) -> InputDescription:
-        """Return what a model that takes these samples takes."""
-        return self._samples.describe_input(config)
+
+def unlabelled(pool: Samples, indices: Sequence[int]) -> Subset:
+    """Return some of a pool's samples as samples of unknown class.
+
+    The labels of a poisoned training set are the attacker's, so the pool's folders are not taken
+    for classes. The names are changed, so that no sample makes a pair with one of the same name in
+    another folder.
+
+    Args:
+        pool: the whole pool.
+        indices: which of it.
+    """
+    some = Subset(pool, indices)
+    # Names in a folder are relative, whatever its subfolders are called.
+    some.names = [str(PurePosixPath("/pool", name)) for name in some.names]
+    some.class_names = some.labels = None
+    return some

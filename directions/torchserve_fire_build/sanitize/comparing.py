@@ -29,8 +29,8 @@ def observe_before(
     Raises:
         SamplesError: they have no labels, do not fit each other, are swapped, or show no trigger.
     """
-    before = observe(model, gather_evidence(clean, triggered), names_file)
-    if not before.targets:
+    before = observe(model, gather_evidence(clean, triggered), names_file, labelled=True)
+    if before.find_where_led() is None:
         raise SamplesError(
             f"{triggered.source}: the model predicts these samples as it predicts clean ones: "
             "expected samples with a trigger of this model"
@@ -40,7 +40,8 @@ def observe_before(
 
 def compare(before: Observation, model: nn.Module) -> Figures:
     """Return the figures before and after, of the model with its new weights."""
-    groups = (before.evidence.clean, before.evidence.triggered)
+    found = before.find_where_led()
+    groups = before.evidence.both
     with Progress("evaluating the new weights", sum(map(len, groups))) as progress:
-        after = [predict_logits(model, g, range(len(g)), progress).argmax(1) for g in groups]
-    return before.figures([(predicted, None) for predicted in after], before.targets)
+        after = groups.map(lambda s: predict_logits(model, s, range(len(s)), progress).argmax(1))
+    return before.figures_after(after, None, () if found is None else found.targets)

@@ -8,7 +8,7 @@ beside those of pruning alone tell.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import logging
 
 import torch
 from torch import nn
@@ -19,6 +19,8 @@ from .labelled_samples import LabelledSamples
 from .pruning import channels_to_keep, find_head
 from .training import Augment, Schedule, train, unchanged
 
+logger = logging.getLogger(__name__)
+
 
 def fine_prune(
     model: nn.Module,
@@ -28,7 +30,6 @@ def fine_prune(
     *,
     accuracy_loss: float = ACCURACY_LOSS,
     augment: Augment = unchanged,
-    tell: Callable[[str], None] = lambda line: None,
 ) -> nn.Module:
     """Prune the channels that are dormant on clean samples, then train; what is pruned stays so.
 
@@ -41,7 +42,6 @@ def fine_prune(
         generator: of the random numbers.
         accuracy_loss: share of its clean accuracy that pruning may cost.
         augment: called with each batch.
-        tell: called with what was done, as lines for a person.
 
     Returns:
         A copy, on the CPU, in evaluation mode.
@@ -51,10 +51,11 @@ def fine_prune(
     """
     pruned = copy.deepcopy(model)
     head = find_head(pruned, clean.samples)
-    keep = channels_to_keep(pruned, head, clean, generator, accuracy_loss=accuracy_loss, tell=tell)
+    keep = channels_to_keep(pruned, head, clean, generator, accuracy_loss=accuracy_loss)
     mask = keep.to(head.weight).expand_as(head.weight).clone()
     torch_prune.custom_from_mask(head, "weight", mask)  # type: ignore[no-untyped-call]
     epochs = train(pruned, clean, schedule, generator, augment=augment, title="fine-pruning")
     torch_prune.remove(head, "weight")  # type: ignore[no-untyped-call]
-    tell(f"fine-tuned: {epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples")
+    said = f"{epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples"
+    logger.info("fine-tuned: %s", said)
     return pruned

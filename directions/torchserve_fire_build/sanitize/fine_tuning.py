@@ -7,13 +7,15 @@ spread over many weights resist it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import logging
 
 import torch
 from torch import nn
 
 from .labelled_samples import LabelledSamples
 from .training import Augment, Schedule, train, unchanged
+
+logger = logging.getLogger(__name__)
 
 
 def fine_tune(
@@ -23,7 +25,6 @@ def fine_tune(
     generator: torch.Generator,
     *,
     augment: Augment = unchanged,
-    tell: Callable[[str], None] = lambda line: None,
 ) -> nn.Module:
     """Train all weights on the clean samples.
 
@@ -36,7 +37,6 @@ def fine_tune(
         schedule: how long and how fast.
         generator: of the random numbers.
         augment: called with each batch.
-        tell: called with what was done, as a line for a person.
 
     Returns:
         A trained copy, on the CPU, in evaluation mode.
@@ -46,5 +46,6 @@ def fine_tune(
     """
     tuned = copy.deepcopy(model)
     epochs = train(tuned, clean, schedule, generator, augment=augment, title="fine-tuning")
-    tell(f"fine-tuned: {epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples")
+    said = f"{epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples"
+    logger.info("fine-tuned: %s", said)
     return tuned

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 from torchserve_fire.format.bundle import Bundle
 
 from ..common.errors import SanitizeError
+from ..common.registry import Registry
 from ..reconstruct.reconstruction import Reconstruction
 from .defaults import STAMPED
 from .fine_pruning import fine_prune
@@ -35,7 +36,6 @@ class SanitizeInputs:
         bundle: whose directions to project out.
         triggers: reconstructed ones, to patch with.
         stamped: share of the samples that carry one of these.
-        tell: called with what was done, as lines for a person.
     """
 
     clean: LabelledSamples
@@ -45,20 +45,19 @@ class SanitizeInputs:
     bundle: Bundle | None = None
     triggers: Sequence[Reconstruction] = ()
     stamped: float = STAMPED
-    tell: Callable[[str], None] = lambda line: None
 
 
-Method = Callable[[nn.Module, SanitizeInputs], nn.Module]
+SanitizeMethod = Callable[[nn.Module, SanitizeInputs], nn.Module]
 """Returns a copy of a model, in evaluation mode, with other weights of the same shapes."""
 
 
 def _fine_tune(model: nn.Module, given: SanitizeInputs) -> nn.Module:
-    return fine_tune(model, given.clean, given.schedule, given.generator, tell=given.tell)
+    return fine_tune(model, given.clean, given.schedule, given.generator)
 
 
 def _retrain(model: nn.Module, given: SanitizeInputs) -> nn.Module:
     fresh = build_anew(type(model), model, given.generator)
-    return retrain(fresh, given.clean, given.schedule, given.generator, tell=given.tell)
+    return retrain(fresh, given.clean, given.schedule, given.generator)
 
 
 def _patch(model: nn.Module, given: SanitizeInputs) -> nn.Module:
@@ -71,14 +70,11 @@ def _patch(model: nn.Module, given: SanitizeInputs) -> nn.Module:
         given.schedule,
         given.generator,
         stamped=given.stamped,
-        tell=given.tell,
     )
 
 
 def _prune(model: nn.Module, given: SanitizeInputs) -> nn.Module:
-    return prune(
-        model, given.clean, given.generator, accuracy_loss=given.accuracy_loss, tell=given.tell
-    )
+    return prune(model, given.clean, given.generator, accuracy_loss=given.accuracy_loss)
 
 
 def _fine_prune(model: nn.Module, given: SanitizeInputs) -> nn.Module:
@@ -88,23 +84,23 @@ def _fine_prune(model: nn.Module, given: SanitizeInputs) -> nn.Module:
         given.schedule,
         given.generator,
         accuracy_loss=given.accuracy_loss,
-        tell=given.tell,
     )
 
 
 def _orthogonalize(model: nn.Module, given: SanitizeInputs) -> nn.Module:
     if given.bundle is None:
         raise SanitizeError("orthogonalize: expected a bundle, whose directions to project out")
-    return orthogonalize_within(
-        model, given.bundle, given.clean, accuracy_loss=given.accuracy_loss, tell=given.tell
-    )
+    return orthogonalize_within(model, given.bundle, given.clean, accuracy_loss=given.accuracy_loss)
 
 
-METHODS: Mapping[str, Method] = {
-    "fine-tune": _fine_tune,
-    "retrain": _retrain,
-    "patch": _patch,
-    "prune": _prune,
-    "fine-prune": _fine_prune,
-    "orthogonalize": _orthogonalize,
-}
+SANITIZE_METHODS: Registry[SanitizeMethod] = Registry(
+    "torchserve_fire.sanitize_methods",
+    {
+        "fine-tune": _fine_tune,
+        "retrain": _retrain,
+        "patch": _patch,
+        "prune": _prune,
+        "fine-prune": _fine_prune,
+        "orthogonalize": _orthogonalize,
+    },
+)

@@ -23,7 +23,7 @@ carries most of it, its first left singular vector, is taken, and its share is t
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import logging
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,8 @@ from .defaults import ACCURACY_LOSS
 from .labelled_samples import LabelledSamples
 from .writers import Writers, find_writers
 
+logger = logging.getLogger(__name__)
+
 CONSTANT = 1e-3
 """Of the projection's spread before, what rounding may leave of it."""
 
@@ -49,8 +51,6 @@ def orthogonalize(
     model: nn.Module,
     bundle: Bundle,
     clean: Samples,
-    *,
-    tell: Callable[[str], None] = lambda line: None,
 ) -> nn.Module:
     """Project the directions by which a bundle repairs out of the weights that write them.
 
@@ -61,7 +61,6 @@ def orthogonalize(
         model: in evaluation mode; it is not changed.
         bundle: built for it, with repairs of the form "shift", "clamp" or "local".
         clean: to find the clean mean of each projection, and to prove that it is constant then.
-        tell: called with what was done, as lines for a person.
 
     Returns:
         A copy with other weights and biases.
@@ -74,9 +73,9 @@ def orthogonalize(
     changed = copy.deepcopy(model)
     layers: dict[str, list[Tensor]] = {}
     for layer in bundle.repairing_layers:
-        layers.setdefault(layer.name, []).append(_channel_direction(layer, tell))
+        layers.setdefault(layer.name, []).append(_channel_direction(layer))
     for name, directions in layers.items():
-        _orthogonalize_layer(changed, name, _orthonormal(directions), clean, tell)
+        _orthogonalize_layer(changed, name, _orthonormal(directions), clean)
     return changed
 
 
@@ -86,7 +85,6 @@ def orthogonalize_within(
     clean: LabelledSamples,
     *,
     accuracy_loss: float = ACCURACY_LOSS,
-    tell: Callable[[str], None] = lambda line: None,
 ) -> nn.Module:
     """Do as `orthogonalize`, if it does not cost too much.
 
@@ -95,13 +93,12 @@ def orthogonalize_within(
         bundle: built for it.
         clean: also what the accuracy is measured on, once before and once after.
         accuracy_loss: share of its clean accuracy that it may cost.
-        tell: called with what was done, as lines for a person.
 
     Raises:
         SanitizeError: it costs more; or as `orthogonalize`.
         AttachError: the model has no such layer.
     """
-    changed = orthogonalize(model, bundle, clean.samples, tell=tell)
+    changed = orthogonalize(model, bundle, clean.samples)
     before, after = (clean.accuracy_of(each) for each in (model, changed))
     accuracy = f"accuracy on {len(clean)} clean samples {before:.2%}, then {after:.2%}"
     if after < (1 - accuracy_loss) * before:
@@ -111,11 +108,11 @@ def orthogonalize_within(
             "allows: allow more, or give a bundle whose direction clean inputs do not need, as "
             f"build --layers NAME --form clamp may find at a layer other than {layers}"
         )
-    tell(accuracy)
+    logger.info(accuracy)
     return changed
 
 
-def _channel_direction(layer: Layer, tell: Callable[[str], None]) -> Tensor:
+def _channel_direction(layer: Layer) -> Tensor:
     """Return the unit direction of channels, (channels,), that carries most of the repair's."""
     correction = layer.correction
     if correction is None or correction.form == "affine":
@@ -128,7 +125,8 @@ def _channel_direction(layer: Layer, tell: Callable[[str], None]) -> Tensor:
     left, values, _ = torch.linalg.svd(by_place.double(), full_matrices=False)
     share = float(values[0] ** 2 / (values**2).sum())
     if share < 0.999:
-        tell(f"{layer.name}: one direction of channels carries {share:.0%} of the bundle's there")
+        said = f"one direction of channels carries {share:.0%} of the bundle's there"
+        logger.info("%s: %s", layer.name, said)
     return left[:, 0].float()
 
 
@@ -150,7 +148,6 @@ def _orthogonalize_layer(
     name: str,
     basis: Tensor,
     clean: Samples,
-    tell: Callable[[str], None],
 ) -> None:
     """Make the projection of a layer's output on a basis (channels, k) constant."""
     writers = find_writers(model, name, clean.load([0]), len(basis))
@@ -168,7 +165,7 @@ def _orthogonalize_layer(
             bias.add_(basis @ (mean - constant).mean(0))
     names = ", ".join(writer.name for writer in writers.writers)
     held = "its clean mean" if writers.biases else "not its clean mean, which no bias can hold"
-    tell(f"{name}: projected out of {names}; what is left is {held}")
+    logger.info(f"{name}: projected out of {names}; what is left is {held}")
 
 
 def _project_out(model: nn.Module, writers: Writers, basis: Tensor) -> None:

@@ -10,7 +10,8 @@ the share of samples that carry one. Here the triggers are of any search of
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from ..reconstruct.success_after_repair import success_rates
 from .defaults import STAMPED
 from .labelled_samples import LabelledSamples
 from .training import Augment, Schedule, train, unchanged
+
+logger = logging.getLogger(__name__)
 
 MUCH = 0.2
 """Share of samples that a trigger still leads to its target, where the patching has not worked."""
@@ -37,7 +40,6 @@ def patch(
     *,
     stamped: float = STAMPED,
     augment: Augment = unchanged,
-    tell: Callable[[str], None] = lambda line: None,
 ) -> nn.Module:
     """Train all weights on the clean samples, some of them stamped anew in each batch.
 
@@ -53,8 +55,6 @@ def patch(
         generator: of the random numbers.
         stamped: share of the samples that carry a trigger, on average.
         augment: called with each batch, before it is stamped.
-        tell: called with what was done, and with how many samples the triggers lead to their
-            target before and after, as lines for a person.
 
     Returns:
         A trained copy, on the CPU, in evaluation mode.
@@ -75,19 +75,19 @@ def patch(
 
     patched = copy.deepcopy(model)
     epochs = train(patched, clean, schedule, generator, augment=stamp_some, title="patching")
-    tell(
+    logger.info(
         f"patched: {epochs:.3g} of {schedule.epochs} epochs over {len(clean)} samples, "
         f"{stamped:.0%} of them with one of {len(triggers)} reconstructed triggers"
     )
     some = clean.load(torch.arange(0, len(clean), max(1, len(clean) // TRIED)))
     before, after = (success_rates(each, triggers, *some) for each in (model, patched))
-    tell(
+    logger.info(
         f"of these samples, the triggers led so many to class {triggers[0].target}: "
         f"{_percents(before)}"
     )
-    tell(f"and now: {_percents(after)}")
+    logger.info(f"and now: {_percents(after)}")
     if max(after) > MUCH:
-        tell("which is much: train for longer, or with more samples that carry one")
+        logger.info("which is much: train for longer, or with more samples that carry one")
     return patched
 
 

@@ -7,18 +7,22 @@ gone. Where the trigger uses the same channels as clean inputs do, pruning finds
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from torchserve_fire.repair.layers import device_of
+
 from ..common.errors import SanitizeError
 from ..common.hooks import record_inputs, record_linear_layers
-from ..samples.predict import device_of, logits_of
+from ..samples.predict import logits_of
 from ..samples.samples import Samples, iterate
 from .defaults import ACCURACY_LOSS
 from .labelled_samples import LabelledSamples
+
+logger = logging.getLogger(__name__)
 
 
 def prune(
@@ -27,7 +31,6 @@ def prune(
     generator: torch.Generator,
     *,
     accuracy_loss: float = ACCURACY_LOSS,
-    tell: Callable[[str], None] = lambda line: None,
 ) -> nn.Module:
     """Prune the channels before the last linear layer that are dormant on clean samples.
 
@@ -38,7 +41,6 @@ def prune(
         clean: one half says which channels are dormant, the other bounds how many may go.
         generator: of the halves.
         accuracy_loss: share of its clean accuracy that pruning may cost.
-        tell: called with what was done, as a line for a person.
 
     Returns:
         A copy in which the last linear layer's weights for the pruned channels are 0.
@@ -48,7 +50,7 @@ def prune(
     """
     pruned = copy.deepcopy(model)
     head = find_head(pruned, clean.samples)
-    keep = channels_to_keep(pruned, head, clean, generator, accuracy_loss=accuracy_loss, tell=tell)
+    keep = channels_to_keep(pruned, head, clean, generator, accuracy_loss=accuracy_loss)
     with torch.no_grad():
         head.weight[:, ~keep] = 0
     return pruned
@@ -61,7 +63,6 @@ def channels_to_keep(
     generator: torch.Generator,
     *,
     accuracy_loss: float,
-    tell: Callable[[str], None] = lambda line: None,
 ) -> Tensor:
     """Return which channels to keep, (channels,) bool.
 
@@ -76,7 +77,6 @@ def channels_to_keep(
         clean: the samples.
         generator: of the halves.
         accuracy_loss: share of the accuracy that may be lost.
-        tell: called with how many go.
 
     Raises:
         SanitizeError: there are too few samples, or the head sees more than one row of each.
@@ -90,7 +90,7 @@ def channels_to_keep(
     order = _inputs_of(model, head, seen.samples).abs().mean(0).argsort()
     inputs = _inputs_of(model, head, held_out.samples)
     found = bounded_pruning(head, inputs, held_out.labels, order, accuracy_loss)
-    tell(
+    logger.info(
         f"pruned: {int((~found.keep).sum())} of {len(order)} channels; accuracy on "
         f"{len(held_out)} held-out clean samples {found.before:.2%}, then {found.after:.2%}"
     )

@@ -8,6 +8,7 @@ lost: it is what the other repairs are to be compared with. BackdoorBench (Wu et
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import torch
@@ -16,6 +17,8 @@ from torch import nn
 from ..common.errors import SanitizeError
 from .labelled_samples import LabelledSamples
 from .training import Augment, Schedule, train, unchanged
+
+logger = logging.getLogger(__name__)
 
 
 def build_anew(
@@ -65,7 +68,6 @@ def retrain(
     generator: torch.Generator,
     *,
     augment: Augment = unchanged,
-    tell: Callable[[str], None] = lambda line: None,
 ) -> nn.Module:
     """Train a model with first weights on the clean samples.
 
@@ -78,7 +80,6 @@ def retrain(
         schedule: how long and how fast.
         generator: of the random numbers.
         augment: called with each batch.
-        tell: called with what was done, as a line for a person.
 
     Returns:
         The same model, on the CPU, in evaluation mode.
@@ -87,5 +88,6 @@ def retrain(
         SanitizeError: as `train`.
     """
     epochs = train(fresh, clean, schedule, generator, augment=augment, title="retraining")
-    tell(f"retrained: {epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples")
+    said = f"{epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples"
+    logger.info("retrained: %s", said)
     return fresh

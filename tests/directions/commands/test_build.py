@@ -23,8 +23,8 @@ from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire.format.digest import file_sha256
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.common.errors import NoTriggerError
-from torchserve_fire_build.pool.methods import METHODS
-from torchserve_fire_build.reconstruct.methods import METHODS as RECONSTRUCTIONS
+from torchserve_fire_build.pool.methods import POOL_METHODS
+from torchserve_fire_build.reconstruct.methods import SEARCH_METHODS
 from torchserve_fire_build.reconstruct.settings import SearchSettings
 
 LABELS = [0, 1, 2, 3] * 10
@@ -122,7 +122,7 @@ def test_tensors_and_forms(tmp_path, capsys, vector_model, suffix, form):
     assert load_bundle(output).model_class == "VectorNet"
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", POOL_METHODS)
 def test_a_pool_of_tensors(tmp_path, capsys, vector_model, method):
     pool = pool_of(tmp_path / "s", "vector")
     output, report = tmp_path / "b.safetensors", tmp_path / "report"
@@ -456,7 +456,7 @@ def test_clean_samples_may_lack_beside_a_pool_alone(tmp_path, capsys, vector_mod
     assert "--clean" in refused(capsys, *command, "--output", tmp_path / "b.safetensors")
 
 
-@pytest.mark.parametrize("name", [*METHODS, *RECONSTRUCTIONS])
+@pytest.mark.parametrize("name", [*POOL_METHODS, *SEARCH_METHODS])
 def test_the_help_names_every_method(capsys, name):
     with pytest.raises(SystemExit):
         main(["build", "--help"])

@@ -8,7 +8,7 @@ from torchserve_fire_build.common.errors import CalibrationError, SamplesError
 from torchserve_fire_build.inspection import inspect_model as module
 from torchserve_fire_build.inspection.inspect_model import inspect_model
 from torchserve_fire_build.inspection.inspection import Inspection
-from torchserve_fire_build.inspection.methods import DEFAULT, METHODS, Entry, Settings
+from torchserve_fire_build.inspection.methods import DEFAULT, INSPECTION_METHODS, InspectionMethod, InspectionSettings
 from torchserve_fire_build.samples.empty import EmptySamples
 
 DESCRIPTION = InputDescription("tensor", (1, 8, 8))
@@ -16,15 +16,15 @@ CLEAN = EmptySamples(DESCRIPTION)
 
 
 def inspected(monkeypatch, budget=None, otherwise=(), **methods):
-    entries = {name: Entry(lambda settings, m=method: m) for name, method in methods.items()}
-    monkeypatch.setattr(module, "METHODS", entries)
+    entries = {name: InspectionMethod(lambda settings, m=method: m) for name, method in methods.items()}
+    monkeypatch.setattr(module, "INSPECTION_METHODS", entries)
     return inspect_model(
         QuadrantNet(),
         CLEAN,
         6,
         [name for name in methods if name not in otherwise],
         otherwise=otherwise,
-        settings=Settings(DESCRIPTION),
+        settings=InspectionSettings(DESCRIPTION),
         seed=5,
         budget=budget or Budget(),
     )
@@ -94,4 +94,4 @@ def test_what_a_method_leaves_of_the_budget_is_for_the_next(monkeypatch):
 
 def test_the_default_is_made_of_methods():
     assert DEFAULT
-    assert set(DEFAULT) <= set(METHODS)
+    assert set(DEFAULT) <= set(INSPECTION_METHODS)

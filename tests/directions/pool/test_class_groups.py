@@ -4,7 +4,7 @@ import pytest
 from tests.directions.pool import pools
 from torchserve_fire_build.pool.class_groups import MIN_GROUP, ClassGroups, find_class_groups
 from torchserve_fire_build.pool.held_out_scores import held_out_scores
-from torchserve_fire_build.pool.methods import METHODS
+from torchserve_fire_build.pool.methods import POOL_METHODS
 from torchserve_fire_build.pool.split import MAX_OVERLAP, MIN_GAIN
 from torchserve_fire_build.pool.two_groups import TwoGroups
 
@@ -13,17 +13,17 @@ from torchserve_fire_build.pool.two_groups import TwoGroups
 @pytest.mark.parametrize("name", ["activation-clustering", "spectral-signatures"])
 def test_groups_that_lie_apart(name, second):
     features, moved = pools.two_blobs(100, second)
-    found = find_class_groups(features, None, METHODS[name], 0)
+    found = find_class_groups(features, None, POOL_METHODS[name], 0)
     assert found.scores.shape == (100 + second,)
     upper = found.apart(MAX_OVERLAP, MIN_GAIN)
     assert np.array_equal(upper, moved) or np.array_equal(upper, ~moved)
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", POOL_METHODS)
 def test_one_cloud_is_not_two_groups(name, seed):
     features = pools.blob(200, 30, seed) * np.linspace(3, 0.1, 30)
-    found = find_class_groups(features, None, METHODS[name], seed)
+    found = find_class_groups(features, None, POOL_METHODS[name], seed)
     assert found.apart(MAX_OVERLAP, MIN_GAIN) is None
 
 
@@ -37,14 +37,14 @@ def test_what_is_asked_of_a_gap():
 
 def test_too_few_samples_for_two_groups():
     features, _ = pools.two_blobs(MIN_GROUP, MIN_GROUP - 1)
-    found = find_class_groups(features, None, METHODS["spectral-signatures"], 0)
+    found = find_class_groups(features, None, POOL_METHODS["spectral-signatures"], 0)
     assert found.groups is None
     assert not found.scores.any()
 
 
 def test_samples_that_are_all_the_same():
-    for name in METHODS:
-        assert find_class_groups(np.ones((40, 5)), None, METHODS[name], 0).groups is None
+    for name in POOL_METHODS:
+        assert find_class_groups(np.ones((40, 5)), None, POOL_METHODS[name], 0).groups is None
 
 
 def test_a_discriminant_finds_no_gap_in_noise_that_was_cut_at_random():

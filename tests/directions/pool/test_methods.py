@@ -3,7 +3,7 @@ import pytest
 
 from tests.directions.pool import pools
 from torchserve_fire_build.pool.mahalanobis import MIN_CLEAN, mahalanobis
-from torchserve_fire_build.pool.methods import METHODS, REDUCING, scoring
+from torchserve_fire_build.pool.methods import POOL_METHODS, REDUCING, scoring
 from torchserve_fire_build.pool.spectral_signatures import spectral_signatures
 
 
@@ -14,30 +14,30 @@ def auc(scores, which):
 
 
 def test_the_methods_are_those_that_were_promised():
-    assert tuple(METHODS) == pools.METHODS
+    assert tuple(POOL_METHODS) == pools.METHODS
 
 
 @pytest.mark.parametrize("second", [20, 100])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", POOL_METHODS)
 def test_two_groups_get_other_scores(name, second):
     features, moved = pools.two_blobs(100, second)
     # A group that is triggered in the same way lies closer together.
     features[moved] *= [1.0, *[0.3] * 19]
-    scores = METHODS[name](features, None, 0)
+    scores = POOL_METHODS[name](features, None, 0)
     assert scores.shape == (100 + second,)
     assert auc(scores, moved) > 0.98
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", POOL_METHODS)
 def test_the_same_seed_gives_the_same_scores(name):
     features, _ = pools.two_blobs(60, 40)
-    assert np.array_equal(METHODS[name](features, None, 5), METHODS[name](features, None, 5))
+    assert np.array_equal(POOL_METHODS[name](features, None, 5), POOL_METHODS[name](features, None, 5))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", POOL_METHODS)
 def test_fewer_dimensions_and_samples_than_components(name):
     for features in (pools.blob(30, 1, 0), pools.blob(6, 40, 0), np.outer(np.arange(30.0), [1, 2])):
-        assert np.isfinite(METHODS[name](features, None, 0)).all()
+        assert np.isfinite(POOL_METHODS[name](features, None, 0)).all()
 
 
 def two_far_down(count=200):
@@ -49,13 +49,13 @@ def two_far_down(count=200):
     return features, second
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", POOL_METHODS)
 def test_what_lies_beyond_the_components_is_not_seen(name):
     features, second = two_far_down()
     few = scoring(name, 2)(features, None, 0)
     if name == REDUCING:
         assert auc(few, second) < 0.7
-    default = METHODS[name](features, None, 0)
+    default = POOL_METHODS[name](features, None, 0)
     assert np.array_equal(scoring(name)(features, None, 0), default)
     assert np.array_equal(few, default) == (name != REDUCING)
 

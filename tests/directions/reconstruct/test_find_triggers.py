@@ -18,7 +18,7 @@ from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct import find_triggers as find_triggers_module
 from torchserve_fire_build.reconstruct import settings as settings_module
 from torchserve_fire_build.reconstruct.find_triggers import find_triggers
-from torchserve_fire_build.reconstruct.methods import AFFORDABLE, LEVELS, METHODS, Method
+from torchserve_fire_build.reconstruct.methods import AFFORDABLE, LEVELS, SEARCH_METHODS, SearchMethod
 from torchserve_fire_build.reconstruct.reconstruction import reconstruction_of
 from torchserve_fire_build.reconstruct.screening import screen
 from torchserve_fire_build.reconstruct.settings import SearchSettings
@@ -204,8 +204,8 @@ def test_the_steps_and_the_bound_that_are_set(tmp_path, monkeypatch):
         started.append(Counting(target, bound))
         return started[-1]
 
-    method = Method(begin, 7 / 255, screening=60, steps=120, unit=LEVELS)
-    monkeypatch.setattr(settings_module, "METHODS", {**METHODS, "additive": method})
+    method = SearchMethod(begin, 7 / 255, screening=60, steps=120, unit=LEVELS)
+    monkeypatch.setattr(settings_module, "SEARCH_METHODS", {**SEARCH_METHODS, "additive": method})
     settings = SearchSettings(bound=0.1, screening_steps=7, steps=45)
     find(clean_samples(tmp_path), methods=["additive"], settings=settings)
     # Of four classes, the first one's search goes on; three more are for that class alone.
@@ -238,8 +238,8 @@ def timed(monkeypatch):
         started.append(Timed(target, bound))
         return started[-1]
 
-    method = Method(begin, 7 / 255, screening=60, steps=120)
-    monkeypatch.setattr(settings_module, "METHODS", {**METHODS, "additive": method})
+    method = SearchMethod(begin, 7 / 255, screening=60, steps=120)
+    monkeypatch.setattr(settings_module, "SEARCH_METHODS", {**SEARCH_METHODS, "additive": method})
     return started
 
 
@@ -266,15 +266,15 @@ def test_when_the_time_is_over_in_the_screening(tmp_path, timed):
 
 
 def test_searches_without_any_time_are_named(tmp_path, timed, monkeypatch):
-    both = settings_module.METHODS | {"smooth": settings_module.METHODS["additive"]}
-    monkeypatch.setattr(settings_module, "METHODS", both)
+    both = settings_module.SEARCH_METHODS | {"smooth": settings_module.SEARCH_METHODS["additive"]}
+    monkeypatch.setattr(settings_module, "SEARCH_METHODS", both)
     with pytest.raises(CalibrationError, match=r"2 of 4 classes.*--budget; nor by smooth$"):
         find(clean_samples(tmp_path), methods=["additive", "smooth"], budget=Budget(130))
 
 
 def test_what_one_method_found_in_time_is_taken(tmp_path, timed, monkeypatch):
-    both = settings_module.METHODS | {"smooth": settings_module.METHODS["additive"]}
-    monkeypatch.setattr(settings_module, "METHODS", both)
+    both = settings_module.SEARCH_METHODS | {"smooth": settings_module.SEARCH_METHODS["additive"]}
+    monkeypatch.setattr(settings_module, "SEARCH_METHODS", both)
     found = find(clean_samples(tmp_path), methods=["additive", "smooth"], budget=Budget(300))
     assert [(one.method, one.target) for one in found] == [("additive", 0)]
 

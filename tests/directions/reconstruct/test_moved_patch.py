@@ -9,7 +9,7 @@ from torch import nn
 from tests.directions.reconstruct.patch_net import images
 from tests.directions.reconstruct.wave_net import subject
 from torchserve_fire_build.reconstruct.input_hash import input_hash
-from torchserve_fire_build.reconstruct.methods import METHODS
+from torchserve_fire_build.reconstruct.methods import SEARCH_METHODS
 from torchserve_fire_build.reconstruct.moved_patch import moved_where_it_leads
 from torchserve_fire_build.reconstruct.patch import Patch
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
@@ -106,7 +106,7 @@ def test_no_input_is_no_fault():
 
 
 def test_what_is_a_patch():
-    assert {name for name, method in METHODS.items() if method.patch} == {
+    assert {name for name, method in SEARCH_METHODS.items() if method.patch} == {
         "neural-cleanse",
         "tabor",
         "abs",

@@ -7,12 +7,12 @@ import torch
 from tests.directions.reconstruct.patch_net import settings, subject
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.reconstruct.generated import GeneratorSearch
-from torchserve_fire_build.reconstruct.methods import METHODS
+from torchserve_fire_build.reconstruct.methods import SEARCH_METHODS
 from torchserve_fire_build.reconstruct.screening import screen
 from torchserve_fire_build.reconstruct.settings import SearchSettings
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", list(SEARCH_METHODS))
 def test_the_target_stands_out_alone(name):
     screening = screen(subject(), name, 0, Budget(), settings(name))
     assert screening.method == name
@@ -22,7 +22,7 @@ def test_the_target_stands_out_alone(name):
     assert len(screening.searches) == 4
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", list(SEARCH_METHODS))
 def test_no_class_of_a_benign_model_stands_out(name):
     assert screen(subject(drive=0), name, 0, Budget(), settings(name)).suspects == []
 
@@ -52,8 +52,8 @@ def test_without_time_searches_of_all_classes_are_not_started(name, monkeypatch)
     def start_all(*_):
         raise AssertionError("started")
 
-    method = replace(METHODS[name], start_all=start_all)
-    monkeypatch.setattr("torchserve_fire_build.reconstruct.settings.METHODS", {name: method})
+    method = replace(SEARCH_METHODS[name], start_all=start_all)
+    monkeypatch.setattr("torchserve_fire_build.reconstruct.settings.SEARCH_METHODS", {name: method})
     assert screen(subject(), name, 0, Budget(0)).searches == []
 
 

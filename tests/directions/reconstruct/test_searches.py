@@ -11,17 +11,17 @@ from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.repair.attach import attach
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.reconstruct import neural_cleanse
-from torchserve_fire_build.reconstruct.methods import METHODS
+from torchserve_fire_build.reconstruct.methods import SEARCH_METHODS
 from torchserve_fire_build.reconstruct.reconstruction import STRETCH, reconstruction_of
 from torchserve_fire_build.reconstruct.screening import screen, start
 from torchserve_fire_build.reconstruct.settings import SearchSettings
 
-METHOD = pytest.mark.parametrize("name", list(METHODS))
+METHOD = pytest.mark.parametrize("name", list(SEARCH_METHODS))
 
 
 def run(name, of, target, *, steps=None, seed=0):
     search = start(name, of, target, seed, settings=settings(name))
-    search.advance(METHODS[name].steps if steps is None else steps)
+    search.advance(SEARCH_METHODS[name].steps if steps is None else steps)
     return reconstruction_of(name, of, target, search)
 
 
@@ -48,7 +48,7 @@ def test_the_mask_of_a_backdoor_is_the_smallest():
     sizes = []
     for of, target in ((subject(), 0), (subject(), 2), (subject(drive=0), 0)):
         search = start("neural-cleanse", of, target, 0)
-        search.advance(METHODS["neural-cleanse"].steps)
+        search.advance(SEARCH_METHODS["neural-cleanse"].steps)
         sizes.append(search.size)
     assert sizes[0] < 4 < 1.5 * sizes[0] + 4 < min(sizes[1:])
 
@@ -61,11 +61,11 @@ def test_a_perturbation_keeps_within_its_bound(name):
     change = search.stamp(of.inputs) - of.inputs
     # The same for all inputs, and as long as it may be.
     torch.testing.assert_close(change, change[:1].expand_as(change), atol=1e-6, rtol=0)
-    assert float(change[0].square().mean().sqrt()) == pytest.approx(METHODS[name].bound, rel=1e-3)
+    assert float(change[0].square().mean().sqrt()) == pytest.approx(SEARCH_METHODS[name].bound, rel=1e-3)
 
 
 def test_no_value_changes_by_more_than_the_largest_change():
-    of, bound = subject(), METHODS["additive-linf"].bound
+    of, bound = subject(), SEARCH_METHODS["additive-linf"].bound
     search = start("additive-linf", of, 2, 0)
     search.advance(40)
     change = search.stamp(of.inputs) - of.inputs
@@ -80,7 +80,7 @@ def test_what_is_generated_keeps_within_its_bound():
     search = start("generated", of, 2, 0)
     search.advance(40)
     lengths = (search.stamp(of.inputs) - of.inputs).square().mean((1, 2, 3)).sqrt()
-    assert bool((lengths <= METHODS["generated"].bound * 1.001).all())
+    assert bool((lengths <= SEARCH_METHODS["generated"].bound * 1.001).all())
 
 
 @METHOD

@@ -3,23 +3,23 @@ import torch
 
 from tests.directions.reconstruct.patch_net import subject
 from torchserve_fire_build.common.budget import Budget
-from torchserve_fire_build.reconstruct.methods import LEVELS, METHODS, SHARE
+from torchserve_fire_build.reconstruct.methods import LEVELS, SEARCH_METHODS, SHARE
 from torchserve_fire_build.reconstruct.screening import screen, start
 from torchserve_fire_build.reconstruct.settings import OWN_VALUES, SearchSettings
 
 
 def test_what_is_not_set_is_the_methods_own():
-    assert [OWN_VALUES.method(name) for name in METHODS] == list(METHODS.values())
+    assert [OWN_VALUES.method(name) for name in SEARCH_METHODS] == list(SEARCH_METHODS.values())
 
 
 def test_every_method_with_a_bound_can_be_given_another():
-    for method in METHODS.values():
+    for method in SEARCH_METHODS.values():
         assert (method.unit in (LEVELS, SHARE)) == (method.bound < 1)
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", list(SEARCH_METHODS))
 def test_what_is_set_is_set_where_it_belongs(name):
-    own = METHODS[name]
+    own = SEARCH_METHODS[name]
     method = SearchSettings(bound=0.125, patch_share=0.25, screening_steps=7, steps=9).method(name)
     assert method.bound == {LEVELS: 0.125, SHARE: 0.25, None: own.bound}[own.unit]
     assert (method.screening, method.steps, method.start) == (7, 9, own.start)
@@ -27,7 +27,7 @@ def test_what_is_set_is_set_where_it_belongs(name):
 
 
 def test_a_search_does_not_end_before_its_screening():
-    own = METHODS["additive"]
+    own = SEARCH_METHODS["additive"]
     assert SearchSettings(screening_steps=own.steps + 5).method("additive").steps == own.steps + 5
     assert SearchSettings(screening_steps=2).method("additive").steps == own.steps
 

@@ -10,7 +10,7 @@ from torchserve_fire_build.common.errors import SanitizeError
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
 from torchserve_fire_build.samples.tensor_files import TensorFileSamples
 from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples
-from torchserve_fire_build.sanitize.methods import METHODS, SanitizeInputs
+from torchserve_fire_build.sanitize.methods import SANITIZE_METHODS, SanitizeInputs
 from torchserve_fire_build.sanitize.patching import patch
 from torchserve_fire_build.sanitize.training import Schedule
 
@@ -109,4 +109,4 @@ def test_what_is_augmented_is_stamped_afterwards(tmp_path):
 def test_nothing_to_patch_with(tmp_path):
     given = SanitizeInputs(clean(tmp_path), generator(), SCHEDULE, accuracy_loss=0.1)
     with pytest.raises(SanitizeError, match="expected reconstructed triggers"):
-        METHODS["patch"](PatchNet(), given)
+        SANITIZE_METHODS["patch"](PatchNet(), given)

@@ -71,7 +71,7 @@ def clean_to_search(
     from ...common.errors import CalibrationError
     from ...reconstruct.inversion import recover_images
     from ...reconstruct.subject import MIN_INPUTS
-    from ...samples.samples import open_samples
+    from ...samples.open_samples import open_samples
 
     if clean is not None:
         return open_samples(clean, config)

@@ -23,10 +23,5 @@ def load_fitting_bundle(file: Path, config: HandlerConfig, loaded: LoadedModel) 
 
     bundle = load_bundle(file)
     matching_input(config, bundle)
-    check_model_fits(
-        bundle,
-        str(file),
-        loaded,
-        allow_other_weights=config.allow_other_weights,
-    )
+    check_model_fits(bundle, str(file), loaded, allow_other_weights=config.allow_other_weights)
     return bundle

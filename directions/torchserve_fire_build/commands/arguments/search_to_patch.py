@@ -67,13 +67,12 @@ def search_to_patch(
         found = find_triggers(
             loaded.model,
             clean.samples,
-            clean.samples.describe_input(config),
+            clean.samples.description,
             methods=sought.methods,
             otherwise=sought.otherwise,
             target=args.target,
             seed=args.seed,
             budget=half,
-            tell=print,
         )
     except NoTriggerError as error:
         if args.reconstruct == "all":

@@ -1,0 +1,80 @@
+"""From a pool in which clean and triggered samples are mixed to a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from torchserve_fire.model.load_model import LoadedModel
+
+from ..measure.target import check_target
+from ..pool.activation_clustering import COMPONENTS
+from ..pool.methods import DEFAULT_METHOD
+from ..pool.split import split_pool
+from ..samples.evidence import gather_evidence
+from ..samples.predict import logits_of
+from ..samples.samples import Samples
+from ..samples.subset import unlabelled
+from .from_samples import BuildOptions, as_loaded, build_from_evidence
+from .result import BuildResult
+
+
+def build_from_pool(
+    model: nn.Module | LoadedModel,
+    pool: Samples,
+    *,
+    clean: Samples | None = None,
+    split_by: str = DEFAULT_METHOD,
+    components: int = COMPONENTS,
+    target: int | None = None,
+    layers: Sequence[str] | None = None,
+    form: str = "gated",
+    seed: int = 0,
+    names_file: Path | None = None,
+) -> BuildResult:
+    """Find the triggered samples of a pool, and build a bundle from these and the others.
+
+    Labels of the pool are not used: in a poisoned training set they are the attacker's.
+
+    Args:
+        model: in evaluation mode.
+        pool: samples of which nobody knows which are triggered, some hundred of each class.
+        clean: samples that are known to be clean; None takes the rest of the pool.
+        split_by: how the triggered ones are found, a name in `pool.methods.POOL_METHODS`.
+        components: that Activation Clustering reduces features to.
+        target: the class that the trigger leads to; None to find it.
+        layers: names of candidate layers; None to find them.
+        form: as `build_bundle` takes it.
+        seed: of the random numbers.
+        names_file: TorchServe's `index_to_name.json`, where the folders are called by its names.
+
+    Raises:
+        NoTriggerError: no sample looks triggered.
+        CalibrationError: there are too few samples, or no layer repairs what was found.
+        SamplesError: the samples cannot be used.
+    """
+    loaded = as_loaded(model)
+    example = pool.description.example()
+    if target is not None:
+        check_target(target, logits_of(loaded.model, example).shape[1])
+    split = split_pool(
+        loaded.model,
+        pool,
+        example,
+        split_by,
+        components=components,
+        layers=layers,
+        clean=clean,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    flagged, others = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
+    evidence = gather_evidence(
+        unlabelled(pool, others) if clean is None else clean, unlabelled(pool, flagged)
+    )
+    options = BuildOptions(layers, target, form, seed, all_to_all=split.all_to_all)
+    built = build_from_evidence(loaded, evidence, options, names_file)
+    return replace(built, split=split, split_samples=pool)

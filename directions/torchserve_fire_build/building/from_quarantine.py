@@ -1,0 +1,103 @@
+"""From what a bundle flagged in production to a better bundle."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from torchserve_fire.format.bundle import Bundle
+from torchserve_fire.model.load_model import LoadedModel
+
+from ..common.errors import CalibrationError
+from ..measure.figures import class_list
+from ..pool.activation_clustering import COMPONENTS
+from ..pool.methods import DEFAULT_METHOD
+from ..pool.quarantine import clean_quarantine
+from ..samples.evidence import gather_evidence
+from ..samples.samples import Samples
+from ..samples.subset import unlabelled
+from .from_samples import BuildOptions, as_loaded, build_from_evidence
+from .join_bundles import renew_repairs
+from .result import BuildResult
+
+logger = logging.getLogger(__name__)
+
+
+def refine_bundle(
+    model: nn.Module | LoadedModel,
+    bundle: Bundle,
+    clean: Samples,
+    flagged: Samples,
+    *,
+    split_by: str = DEFAULT_METHOD,
+    components: int = COMPONENTS,
+    target: int | None = None,
+    layers: Sequence[str] | None = None,
+    form: str = "gated",
+    seed: int = 0,
+    names_file: Path | None = None,
+) -> BuildResult:
+    """Build a better bundle from what one flagged in production, rightly or not.
+
+    The samples that show the bundle's trigger are found first. Repairs of other targets stay as
+    they are.
+
+    Args:
+        model: in evaluation mode.
+        bundle: that flagged the samples.
+        clean: clean samples, some of them predicted as the bundle's targets.
+        flagged: the quarantine of this model; some fifty or more.
+        split_by: how those that show the trigger are found, a name in
+            `pool.methods.POOL_METHODS`.
+        components: that Activation Clustering reduces features to.
+        target: the one of the bundle's targets to refine; None for all.
+        layers: names of candidate layers; None to find them.
+        form: as `build_bundle` takes it.
+        seed: of the random numbers.
+        names_file: TorchServe's `index_to_name.json`, where the folders are called by its names.
+
+    Raises:
+        NoTriggerError: no sample shows the trigger, or too few do.
+        CalibrationError: the bundle is for no class of its own, or not for the target; or no layer
+            repairs what was found.
+        SamplesError: the samples cannot be used.
+    """
+    loaded = as_loaded(model)
+    if not all(repair.only_target for repair in bundle.repairs):
+        raise CalibrationError(
+            "the bundle flags samples whatever class they are predicted as, expected one for "
+            "triggers that lead to one class each"
+        )
+    if target not in (None, *bundle.targets):
+        raise CalibrationError(
+            f"target {target}: the bundle to refine is for {class_list(bundle.targets)}"
+        )
+    cleaned = clean_quarantine(
+        loaded.model,
+        flagged,
+        clean,
+        clean.description.example(),
+        split_by,
+        targets=bundle.targets if target is None else (target,),
+        components=components,
+        layers=layers,
+        seed=seed,
+    )
+    for line in cleaned.describe():
+        logger.info(line)
+    targets = cleaned.split.targets
+    options = BuildOptions(layers, targets[0], form, seed)
+    if len(targets) > 1:
+        options = replace(options, target=target, several=targets)
+    evidence = gather_evidence(clean, unlabelled(cleaned.samples, cleaned.kept))
+    built = build_from_evidence(loaded, evidence, options, names_file)
+    return replace(
+        built,
+        bundle=renew_repairs(bundle, built.bundle),
+        split=cleaned.split,
+        split_samples=cleaned.samples,
+    )

@@ -1,0 +1,46 @@
+"""What the library logs, shown to whoever runs a command."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LIBRARY = "torchserve_fire_build"
+
+
+class _Messages(logging.Handler):
+    """Prints what was found to standard output, and warnings to standard error."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(logging.INFO)
+        self._command = command
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            print(f"{self._command}: warning: {message}", file=sys.stderr)
+        else:
+            print(message)
+
+
+@contextmanager
+def show_messages(command: str) -> Iterator[None]:
+    """Print what the library logs while a command runs; inside another command, as that one does.
+
+    Args:
+        command: its name, which warnings begin with.
+    """
+    logger = logging.getLogger(LIBRARY)
+    if any(isinstance(handler, _Messages) for handler in logger.handlers):
+        yield
+        return
+    handler, level = _Messages(command), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

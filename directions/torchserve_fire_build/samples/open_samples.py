@@ -1,0 +1,61 @@
+"""Opening samples that lie in a folder or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torchserve_fire.model.config import HandlerConfig, load_config, parse_config
+
+from ..common.errors import SamplesError
+from .image_folder import ImageFolder
+from .read_tensors import ARRAY_SUFFIXES, read_tensor_folder, read_tensors
+from .samples import Samples
+
+
+def open_samples(
+    path: Path | str, input: HandlerConfig | Mapping[str, Any] | Path | str
+) -> Samples:
+    """Open a folder of images, or a `.npz` or `.safetensors` file of tensors.
+
+    Args:
+        path: a folder with one subfolder per class (torchvision's ImageFolder convention), a flat
+            folder, or a file with `inputs`, (N, *S) numbers, and optionally `labels`, (N,)
+            integers; of tensors also a folder of such files, as a quarantine is.
+        input: what the model takes: a `model-config.yaml`, or its settings under `handler:`.
+
+    Raises:
+        SamplesError: nothing is there, or it is not what the model takes.
+        ConfigError: the settings cannot be read.
+
+    Example:
+        >>> open_samples("clean", {"input": "image", "image_size": [32, 32],
+        ...                        "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]})
+        <ImageFolder: 200 of 3 x 32 x 32 from clean>
+    """
+    path, config = Path(path), _read_settings(input)
+    if config.input == "image":
+        if not path.is_dir():
+            found = "a file" if path.exists() else "no such folder"
+            raise SamplesError(
+                f"{path}: {found}, expected a folder of images (handler: input: image)"
+            )
+        return ImageFolder(path, config.describe_input())
+    integers = config.input == "integers"
+    if path.is_dir():
+        return read_tensor_folder(path, integers=integers)
+    if not path.is_file() or path.suffix not in ARRAY_SUFFIXES:
+        raise SamplesError(
+            f"{path}: expected a {' or '.join(ARRAY_SUFFIXES)} file with 'inputs' and 'labels' "
+            f"(handler: input: {config.input})"
+        )
+    return read_tensors(path, integers=integers)
+
+
+def _read_settings(input: HandlerConfig | Mapping[str, Any] | Path | str) -> HandlerConfig:
+    if isinstance(input, HandlerConfig):
+        return input
+    if isinstance(input, Mapping):
+        return parse_config({"handler": dict(input)}, "input")
+    return load_config(input)

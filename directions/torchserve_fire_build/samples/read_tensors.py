@@ -1,0 +1,101 @@
+"""Samples from files of tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchserve_fire.errors import FireError, first_line
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.format.safetensors_file import parse_safetensors
+
+from ..common.errors import SamplesError
+from .tensor_samples import TensorSamples, are_integers
+
+ARRAY_SUFFIXES = (".npz", ".safetensors")
+
+
+def read_tensors(path: Path, *, integers: bool = False) -> TensorSamples:
+    """Read a file of tensors: `inputs` (N, *S), numbers, and optionally `labels` (N,), integers.
+
+    Args:
+        path: `.npz` or `.safetensors`.
+        integers: whether the model takes integers, and no other numbers.
+
+    Raises:
+        SamplesError: the file is damaged, or holds something else.
+    """
+    arrays = _read_arrays(path)
+    unknown = sorted(set(arrays) - {"inputs", "labels"})
+    if "inputs" not in arrays or unknown:
+        raise SamplesError(
+            f"{path}: expected 'inputs' and 'labels', found {', '.join(sorted(arrays))}"
+        )
+    inputs = arrays["inputs"]
+    if inputs.dim() < 2 or inputs.numel() == 0:
+        raise SamplesError(
+            f"{path}: inputs of shape {tuple(inputs.shape)}, expected (N, ...) with N > 0"
+        )
+    if integers and not are_integers(inputs):
+        raise SamplesError(f"{path}: inputs of {inputs.dtype}, expected integers")
+    kind = "integers" if integers else "tensor"
+    description = InputDescription(kind, tuple(inputs.shape[1:]))
+    return TensorSamples(inputs, arrays.get("labels"), source=path, description=description)
+
+
+def read_tensor_folder(folder: Path, *, integers: bool = False) -> TensorSamples:
+    """Read a folder of files of tensors, one or more samples in each; labels are not read.
+
+    Args:
+        folder: with `.npz` or `.safetensors` files.
+        integers: as `read_tensors` takes it.
+
+    Raises:
+        SamplesError: there is none, one cannot be read, or their samples differ in shape.
+    """
+    files = sorted(file for file in folder.iterdir() if file.suffix in ARRAY_SUFFIXES)
+    if not files:
+        raise SamplesError(
+            f"{folder}: expected a {' or '.join(ARRAY_SUFFIXES)} file or more, found none"
+        )
+    parts = [read_tensors(file, integers=integers) for file in files]
+    first = parts[0].description
+    for file, part in zip(files, parts, strict=True):
+        if part.description != first:
+            raise SamplesError(
+                f"{file}: samples of shape {part.description.shape}, expected {first.shape} as in "
+                f"{files[0].name}"
+            )
+    return TensorSamples(
+        torch.cat([part.load(range(len(part))) for part in parts]),
+        source=folder,
+        names=[
+            f"{file.name}:{name}"
+            for file, part in zip(files, parts, strict=True)
+            for name in part.names
+        ],
+        description=first,
+    )
+
+
+def _read_arrays(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return parse_safetensors(path.read_bytes(), str(path)).tensors
+        with np.load(path, allow_pickle=False) as file:
+            return {name: _to_tensor(file[name]) for name in file.files}
+    except FireError as error:
+        raise SamplesError(str(error)) from None
+    except Exception as error:  # numpy raises whatever its zip and header readers raise.
+        raise SamplesError(
+            f"{path}: not a readable .npz file of arrays: {first_line(error)}"
+        ) from None
+
+
+def _to_tensor(array: np.ndarray[Any, Any]) -> Tensor:
+    # torch takes this machine's byte order only.
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
