@@ -57,7 +57,9 @@ def command(folder: Path, *words: object) -> tuple[int, str, str]:
 
 
 def test_both_packages_are_imported(folder: Path) -> None:
-    done = run(folder, "-c", "import torchserve_fire, torchserve_fire_build; torchserve_fire.attach")
+    done = run(
+        folder, "-c", "import torchserve_fire, torchserve_fire_build; torchserve_fire.attach"
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
