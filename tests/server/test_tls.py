@@ -21,6 +21,7 @@ from tests.server.printed import lines_until
 from tests.tiny import CLASSES, TinyFiles, image
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.client.management import Management, ServerError
+from torchserve_fire_build.deployment.client.tokens import read_tokens
 from torchserve_fire_build.deployment.server.properties import (
     Addresses,
     addresses_of,
@@ -28,7 +29,6 @@ from torchserve_fire_build.deployment.server.properties import (
     read_properties,
     with_free_ports,
 )
-from torchserve_fire_build.deployment.server.torchserve import read_tokens
 
 pytestmark = pytest.mark.server
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from .arguments.values import new_file
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -16,7 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "file that exists is not overwritten.",
         allow_abbrev=False,
     )
-    parser.add_argument("key", type=Path, metavar="KEYFILE", help="the file to write (PEM)")
+    parser.add_argument("key", type=new_file, metavar="KEYFILE", help="the file to write (PEM)")
     parser.set_defaults(run=run)
 
 

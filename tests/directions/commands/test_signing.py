@@ -47,7 +47,7 @@ def test_a_bundle_is_signed_and_verified(
 ) -> None:
     path, public = key
     verify = ["verify", str(bundle), "--trusted-key", OTHER_PUBLIC, "--trusted-key", public]
-    refused(capsys, ["keygen", str(path)], "never overwritten")
+    refused(capsys, ["keygen", str(path)], "exists already, expected a new file")
     refused(capsys, verify, "cannot read the bundle's signature")
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     refused(capsys, ["sign", str(bundle)], KEY_VARIABLE)

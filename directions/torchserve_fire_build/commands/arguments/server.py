@@ -68,7 +68,7 @@ def read_management_token(args: argparse.Namespace) -> str | None:
 
 
 def _tokens_of_file(key_file: Path | None) -> tuple[str | None, str | None]:
-    from ...deployment.server.torchserve import read_tokens
+    from ...deployment.client.tokens import read_tokens
 
     if key_file is None:
         if not KEY_FILE.is_file():

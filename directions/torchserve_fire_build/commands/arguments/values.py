@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,13 @@ def existing_folder(text: str) -> Path:
 def existing_samples(text: str) -> Path:
     """Return the path of a folder or a file of samples."""
     return _existing(text, "file or folder")
+
+
+def new_file(text: str) -> Path:
+    """Return a path at which nothing is yet."""
+    if os.path.lexists(text):
+        raise argparse.ArgumentTypeError(f"{text}: exists already, expected a new file")
+    return Path(text)
 
 
 def bundle_to_write(text: str) -> Path:

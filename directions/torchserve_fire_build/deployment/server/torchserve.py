@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -13,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -25,13 +23,13 @@ from torchserve_fire.format.write_file import check_writable
 
 from ...signing.signing_key import KEY_VARIABLE
 from ..client.management import Management, open_session
+from ..client.tokens import KEY_FILE, Tokens, read_tokens
 from ..client.trust import fingerprint_of
 from .front_end_log import without_content
 from .java import find_java, java_environment
 from .process_group import interrupts_deferred, stop_process_group
 from .properties import Addresses, addresses_of, find_config, read_properties, with_free_ports
 
-KEY_FILE = "key_file.json"
 CONSOLE_FILE = "logs/console.log"
 READY_SECONDS = 180.0
 STOP_SECONDS = 15.0
@@ -47,36 +45,6 @@ FAILED_WORKER = re.compile(r"Load model failed|Backend stream closed|worker star
 NOT_SERVED = re.compile(r"torchserve-fire does not serve model (\S.*)$", re.MULTILINE)
 WORKER_ERROR = re.compile(r"MODEL_LOG - (?:[\w.]*\.)?(\w+(?:Error|Exception): .*)$", re.MULTILINE)
 JAVA_ERROR = re.compile(r"^(?:[\w.]*\.)?(\w+(?:Error|Exception): .*)$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """The tokens of a running server.
-
-    Attributes:
-        inference: for predictions.
-        management: for registering, describing, scaling.
-        api: for asking for new tokens when these expire.
-    """
-
-    inference: str
-    management: str
-    api: str
-
-
-def read_tokens(key_file: Path) -> Tokens:
-    """Read the tokens that a server wrote to `key_file.json`.
-
-    Raises:
-        FireError: the file is missing or is not such a file.
-    """
-    try:
-        keys = json.loads(key_file.read_text(encoding="utf-8"))
-        return Tokens(*(str(keys[name]["key"]) for name in ("inference", "management", "API")))
-    except OSError as error:
-        raise FireError(f"{key_file}: cannot read the tokens: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise FireError(f"{key_file}: expected the {KEY_FILE} that TorchServe writes") from None
 
 
 class TorchServe:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from tests.server.certificates import write_certificates
 from torchserve_fire.errors import FireError
 from torchserve_fire_build.deployment.server.properties import find_config
-from torchserve_fire_build.deployment.server.torchserve import Tokens, TorchServe, read_tokens
+from torchserve_fire_build.deployment.server.torchserve import TorchServe
 from torchserve_fire_build.signing.signing_key import KEY_VARIABLE
 
 
@@ -95,19 +94,6 @@ def test_the_server_does_not_get_the_key_that_signs(
     said = server.console.read_text()
     assert "OTHER=public" in said
     assert "private" not in said
-
-
-def test_tokens_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "key_file.json"
-    keys = {"management": {"key": "m"}, "inference": {"key": "i"}, "API": {"key": "a"}}
-    path.write_text(json.dumps(keys))
-    assert read_tokens(path) == Tokens("i", "m", "a")
-    path.write_text("{}")
-    with pytest.raises(FireError, match="expected the key_file"):
-        read_tokens(path)
-    path.unlink()
-    with pytest.raises(FireError, match="cannot read"):
-        read_tokens(path)
 
 
 def test_of_a_configuration_only_what_is_changed_is_added(tmp_path: Path) -> None:

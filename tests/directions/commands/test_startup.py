@@ -1,0 +1,112 @@
+"""Help and refusals come at once: nothing heavy is imported for them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from torchserve_fire_build.commands import COMMANDS
+
+HEAVY = ("torch", "torchvision", "numpy", "sklearn", "scipy", "matplotlib", "requests", "PIL")
+
+PROGRAM = f"""
+import contextlib, io, json, sys
+from torchserve_fire_build.commands.main import main
+
+answers = []
+for words in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main(words)
+        except SystemExit as end:
+            status = end.code or 0
+    heavy = [name for name in {HEAVY} if name in sys.modules]
+    answers.append([status, out.getvalue(), err.getvalue(), heavy])
+print(json.dumps(answers))
+"""
+
+NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+MODEL = ["--model-file", "net.py", "--serialized-file", "net.pth", "--config-file", "c.yaml"]
+BUILD = ["build", *MODEL, "--clean", "images", "--output", "b.safetensors"]
+TRIGGERED = [*BUILD, "--triggered", "images"]
+SANITIZE = ["sanitize", *MODEL, "--clean", "images", "--output", "new.pth"]
+EVALUATE = ["evaluate", *MODEL, "--bundle", "c.yaml", "--clean", "images", "--triggered", "images"]
+
+REFUSED = [
+    ([], "the following arguments are required: COMMAND"),
+    (["biuld"], "did you mean build?"),
+    (["build", "--model_file", "net.py"], "did you mean --model-file?"),
+    ([*TRIGGERED, "--serialized-file", "no.pth"], "--serialized-file no.pth: no such file"),
+    ([*TRIGGERED, "--clean", "none"], "--clean none: no such file or folder"),
+    ([*TRIGGERED, "--output", "b.pt"], "--output b.pt: expected a name ending in .safetensors"),
+    ([*TRIGGERED, "--output", "no/b.safetensors"], "no/b.safetensors: cannot be written: no fold"),
+    ([*TRIGGERED, "--report", "c.yaml"], "c.yaml: is a file, expected a folder"),
+    ([*TRIGGERED, "--target", "cat"], "--target cat: expected auto or a class index"),
+    ([*TRIGGERED, "--seed", "-1"], "--seed -1: expected a whole number"),
+    ([*TRIGGERED, "--budget", "2m"], "--budget 120: expected beside --reconstruct"),
+    ([*TRIGGERED, "--bound", "9"], "--bound 9: expected beside a search for triggers"),
+    ([*TRIGGERED, "--components", "9"], "--components 9: expected beside --pool or --refine"),
+    ([*BUILD, "--reconstruct", "all", "--budget", "soon"], "--budget soon: expected a time"),
+    (["build", *MODEL, "--triggered", "images", "--output", "b.safetensors"], "--clean: expected"),
+    ([*EVALUATE, "--json", "no/f.json"], "no/f.json: cannot be written"),
+    (["inspect", *MODEL], "--clean: expected clean samples, which generated needs"),
+    (["inspect", *MODEL, "--method", "magic"], "--method magic: expected one of generated"),
+    ([*SANITIZE, "--method", "prune", "--rate", "1"], "--rate: not of --method prune"),
+    ([*SANITIZE, "--method", "orthogonalize"], "expected --bundle"),
+    ([*SANITIZE, "--method", "prune", "--output", "new.pt"], "ending in .pth"),
+    (["show", "none.safetensors"], "none.safetensors: no such file"),
+    (["keygen", "c.yaml"], "c.yaml: exists already"),
+    (["sign", "none"], "none: no such file"),
+    (["verify", "none", "--trusted-key", "k"], "none: no such file"),
+    (["serve", "--model-store", "none"], "--model-store none: no such folder"),
+    (["swap", "--model-name", "m", "--model-store", "images"], "expected --bundle, --mode, or bo"),
+    (["swap", "--model-name", "m", "--mode", "on"], "--mode on: expected one of repair, observe"),
+    (["ready", "--model-name", "m", "--timeout", "0"], "--timeout 0: expected a time above 0"),
+    (["status", "--key-file", "none"], "--key-file none: no such file"),
+    (["package", *MODEL, "--handler", "h.py"], "--handler h.py: no such file"),
+    (["demo", "--keep", "x"], "x: expected nothing more"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which what the command lines name exists."""
+    folder = tmp_path_factory.mktemp("files")
+    for name in ("net.py", "net.pth", "c.yaml"):
+        (folder / name).touch()
+    (folder / "images").mkdir()
+    return folder
+
+
+def answered(folder: Path, lines: list[list[str]]) -> list[tuple[int, str, str, list[str]]]:
+    """Run command lines one after the other in a process that has imported nothing."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=folder,
+        input=json.dumps(lines),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [tuple(answer) for answer in json.loads(done.stdout)]
+
+
+def test_help_and_the_version_import_nothing_heavy(folder: Path) -> None:
+    lines = [["--help"], ["--version"], *([name, "--help"] for name in NAMES)]
+    for words, (status, out, err, heavy) in zip(lines, answered(folder, lines), strict=True):
+        assert (words, status, err, heavy) == (words, 0, "", [])
+        assert "torchserve-fire" in out
+
+
+def test_refusals_import_nothing_heavy(folder: Path) -> None:
+    answers = answered(folder, [words for words, _ in REFUSED])
+    for (words, said), (status, out, err, heavy) in zip(REFUSED, answers, strict=True):
+        assert (words, status, out, heavy) == (words, 2, "", [])
+        assert said in err
+        assert err.count("\n") == 1
+    assert len(list(folder.iterdir())) == 4
