@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Layer
-from torchserve_fire.repair.attach import attach_layers
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.repair.corrections import build_correction
 from torchserve_fire.repair.layers import device_of
 

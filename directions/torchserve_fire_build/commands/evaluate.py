@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         open_samples(args.clean, config),
         open_samples(args.triggered, config),
         names_file=names_file(args),
+        allow_other_weights=config.allow_other_weights,
     )
     print("\n".join(figures.table()))
     if args.json is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Bundle
-from torchserve_fire.repair.attach import attach_layers
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.repair.layers import device_of
 
 from ..samples.predict import predicted_classes
