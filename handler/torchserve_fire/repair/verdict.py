@@ -19,10 +19,11 @@ class Verdict:
     """What was found in one forward pass.
 
     Attributes:
-        scores: projections at the detecting layer, (N,) float32; None where no layer detects. Of
-            several repairs, each sample has the score of the one whose target it is predicted as,
-            or of the first.
-        flagged: which samples were judged triggered, (N,) bool; all of them where no layer detects.
+        scores: projections at the detecting layer, (N,) float32; None where no layer detects. With
+            several repairs, a sample has the score of the repair whose target it is predicted as,
+            or else of the first one.
+        flagged: which samples are flagged as triggered, (N,) bool; all of them where no layer
+            detects.
         detector_scores: projections at each detecting layer, (N,) float32, in the bundle's order.
     """
 
@@ -52,10 +53,10 @@ def judge(
     """Judge the samples of one forward pass; no two judges flag the same one.
 
     Args:
-        judges: one, or several that ask for targets, which differ.
-        scores: by each, (N,) float32.
-        output: the model's; its logits are looked at where a judge asks for the target.
-        prove: whether to look at the logits even where nothing could be flagged.
+        judges: one, or several that have different targets and flag nothing else.
+        scores: of each judge, (N,) float32.
+        output: the model's. Its logits are looked at where a judge asks for the target.
+        prove: look at the logits even where nothing can be flagged, to see that they are there.
 
     Returns:
         The score that each sample is judged by, (N,), and what each judge flags, (N,) bool.
@@ -65,7 +66,7 @@ def judge(
     """
     if len(judges) == 1:
         one, score = judges[0], scores[0]
-        # Of nearly all requests it is enough to know the score.
+        # For nearly all requests the score is enough.
         if not prove and one.projection.flags_none(score):
             return score, [torch.zeros_like(score, dtype=torch.bool)]
         flagged = one.projection.flags(score)
