@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,41 @@ class Judge:
     projection: Projection
     only_target: bool
     target: int | None
+
+
+def judge_pass(
+    judges: Sequence[Judge],
+    scores: Mapping[int, Tensor],
+    output: Any,
+    size: int,
+    *,
+    forced: bool,
+) -> tuple[Verdict, list[Tensor]]:
+    """Judge one whole forward pass.
+
+    Args:
+        judges: one for each repair; none where every input is corrected.
+        scores: projections at the detecting layer of each repair, (N,) float32, by its index.
+        output: the model's.
+        size: N.
+        forced: whether every sample counts as flagged, to prove the corrections.
+
+    Returns:
+        The verdict, and what each repair flagged, (N,) bool.
+
+    Raises:
+        RepairError: there is not one score per sample, or a judge lacks the logits it asks for.
+    """
+    if not judges:
+        return Verdict(None, torch.ones(size, dtype=torch.bool)), []
+    indices = range(len(judges))
+    if any(i not in scores or size != len(scores[i]) for i in indices):
+        raise RepairError("the detecting layer does not have one feature per input sample")
+    every = [scores[i] for i in indices]
+    judged, flagged = judge(judges, every, output, prove=forced)
+    if forced:
+        flagged = [torch.ones_like(one) for one in flagged]
+    return Verdict(judged, functools.reduce(torch.logical_or, flagged), every), flagged
 
 
 def judge(
