@@ -80,7 +80,7 @@ def _refresh(extras: str) -> int:
         if status != 0 and sys.version_info[:2] > NEWEST_TRIED:
             newest = ".".join(map(str, NEWEST_TRIED))
             print(
-                f"a dependency may have no wheel for Python {_version()} yet: try with another one, "
+                f"a dependency may have no wheel for Python {_version()} yet: try another one, "
                 f"as PYTHON=python{newest}",
                 file=sys.stderr,
             )
