@@ -16,7 +16,7 @@ from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire_build.building.join_bundles import renew_repairs
 from torchserve_fire_build.pool.quarantine import clean_quarantine
-from torchserve_fire_build.pool.unlabelled import UnlabelledSamples
+from torchserve_fire_build.samples.subset import unlabelled
 from torchserve_fire_build.samples.evidence import gather_evidence
 
 from . import fire
@@ -116,7 +116,7 @@ def refine(
         targets=bundle.targets,
         seed=SEED,
     )
-    evidence = gather_evidence(clean, UnlabelledSamples(cleaned.samples, cleaned.kept))
+    evidence = gather_evidence(clean, unlabelled(cleaned.samples, cleaned.kept))
     kept = [quarantine.names.index(cleaned.samples.names[i]) for i in cleaned.kept]
     newer = fire.build_from(model, evidence, SEED, targets=cleaned.split.targets)
     return renew_repairs(bundle, newer), kept

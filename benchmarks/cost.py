@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from torchserve_fire.format.bundle import Detection, Layer
 from torchserve_fire.format.correction_forms import Affine
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.common.progress import Progress
 from torchserve_fire_build.estimate.candidate_layers import candidate_layers
 from torchserve_fire_build.estimate.layer_statistics import collect_statistics
@@ -147,7 +147,7 @@ def repaired_to_plain(model: nn.Module, layers: Any, inputs: Tensor, size: int) 
     Of the inputs that are to be flagged, those count that are.
     """
     target = 0
-    with attach(model, layers, inputs[:1], target=target) as handle, torch.no_grad():
+    with attach_layers(model, layers, inputs[:1], target=target) as handle, torch.no_grad():
         model(inputs)
         flagged = handle.verdict.flagged
     # Rows of one kind only: the clean ones that are not flagged, or the triggered ones that are.
@@ -156,7 +156,7 @@ def repaired_to_plain(model: nn.Module, layers: Any, inputs: Tensor, size: int) 
     ratios = []
     for _ in range(REPETITIONS):
         plain = _seconds(model, batches)
-        with attach(model, layers, rows[:1], target=target):
+        with attach_layers(model, layers, rows[:1], target=target):
             ratios.append(_seconds(model, batches) / plain)
     return statistics.median(ratios)
 

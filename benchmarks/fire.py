@@ -15,7 +15,7 @@ from torchserve_fire.format.bundle import Bundle, Repair
 from torchserve_fire.format.bundle_file import save_bundle
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.choose.build_record import BuildRecord
 from torchserve_fire_build.estimate.registry import REPAIRS
@@ -100,7 +100,7 @@ def defend(model: nn.Module, bundle: Bundle) -> Defence:
 
     def answer(images: Tensor) -> Answers:
         inputs = normalise(images)
-        with attach(model, bundle.layers, inputs[:1], target=bundle.target) as handle:
+        with attach_layers(model, bundle.layers, inputs[:1], target=bundle.target) as handle:
             with torch.no_grad():
                 predictions = model(inputs).argmax(1)
             flagged = handle.verdict.flagged

@@ -42,7 +42,7 @@ def main() -> None:
             data.classes,
             DEFAULT,
             otherwise=OTHERWISE,
-            settings=InspectionSettings(clean.describe_input(fire.CONFIG)),
+            settings=InspectionSettings(clean.description),
             seed=SEED,
             budget=Budget(),
         )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Bundle, Detection, Layer
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.repair.corrections import Projection
 from torchserve_fire.repair.layers import feature_of, find_layer
 
@@ -144,7 +144,7 @@ def survive_repair(model: nn.Module, bundle: Bundle) -> Aims:
 
     def aims(images: Tensor, wanted: Tensor) -> Sequence[Tensor]:
         inputs = normalise(images)
-        with attach(model, layers, inputs[:1].detach(), target=bundle.target):
+        with attach_layers(model, layers, inputs[:1].detach(), target=bundle.target):
             return [_short_of(model(inputs), wanted)]
 
     return aims

@@ -22,7 +22,7 @@ from torchserve_fire.errors import FireError
 from torchserve_fire_build.common.errors import NoTriggerError
 from torchserve_fire_build.pool.methods import POOL_METHODS
 from torchserve_fire_build.pool.split import split_pool
-from torchserve_fire_build.pool.unlabelled import UnlabelledSamples
+from torchserve_fire_build.samples.subset import unlabelled
 from torchserve_fire_build.samples.evidence import gather_evidence
 
 from . import fire
@@ -117,9 +117,7 @@ def measure_pool(model: nn.Module, pool: Pool, method: str, held: Held) -> dict[
     flagged, others = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
     start = time.monotonic()
     try:
-        evidence = gather_evidence(
-            UnlabelledSamples(samples, others), UnlabelledSamples(samples, flagged)
-        )
+        evidence = gather_evidence(unlabelled(samples, others), unlabelled(samples, flagged))
         bundle = fire.build_from(model, evidence, SEED, all_to_all=split.all_to_all)
     except FireError as error:
         return result | {"build_refused": str(error)}

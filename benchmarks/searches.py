@@ -113,7 +113,7 @@ def measure(victim: Victim, clean: Samples, way: Way, held: Held | None) -> Mapp
     if not way.images:
         clean = recover_images(
             victim.model,
-            clean.describe_input(fire.CONFIG),
+            clean.description,
             generator=torch.Generator().manual_seed(SEED),
             budget=Budget(),
         )

@@ -19,7 +19,7 @@ from torchserve_fire.format.bundle_file import save_bundle
 from torchserve_fire.model.config import HandlerConfig, load_config
 from torchserve_fire.model.load_model import load_model
 from torchserve_fire.model.preprocess import image_to_tensor
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.deployment.archive.package import (
     ArchiveInputs,
@@ -27,7 +27,7 @@ from torchserve_fire_build.deployment.archive.package import (
     package_archive,
 )
 from torchserve_fire_build.samples.evidence import gather_evidence
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 from .photographs import cut_photographs, stamp, to_jpeg
 from .planted import plant_backdoor
@@ -129,7 +129,10 @@ def _told(
     described = bundle.input
     example = torch.zeros(1, *described.shape)
     kept: list[tuple[bytes, bytes]] = []
-    with attach(model, bundle.layers, example, target=bundle.target) as handle, torch.no_grad():
+    with (
+        attach_layers(model, bundle.layers, example, target=bundle.target) as handle,
+        torch.no_grad(),
+    ):
         for image in images:
             pair = [image, stamp(image)]
             model(_to_batch(pair, described))

@@ -39,7 +39,7 @@ def patching_without_images(
         NoTriggerError: no class stands out.
         CalibrationError: what does cannot be led to, or too few images can be recovered.
     """
-    description = labelled(granted.pool).samples.describe_input(fire.CONFIG)
+    description = labelled(granted.pool).samples.description
     recovered = recover_images(model, description, generator=generator, budget=Budget())
     # What these images show is not known to be the same in a mirror.
     return _patch(model, labelled_by(model, recovered), generator, unchanged)
@@ -51,7 +51,7 @@ def _patch(
     found = find_triggers(
         model,
         clean.samples,
-        clean.samples.describe_input(fire.CONFIG),
+        clean.samples.description,
         methods=[deep_inspect.NAME],
         target=None,
         seed=generator.initial_seed(),

@@ -10,7 +10,7 @@ from benchmarks.victims.attacks.badnets import BadNets
 from tests.benchmarks.patch_victim import OfNormalised, as_pixels
 from tests.benchmarks.test_evidence import is_triggered, pool
 from tests.directions.reconstruct.patch_net import images, stamp
-from torchserve_fire_build.pool.unlabelled import UnlabelledSamples
+from torchserve_fire_build.samples.subset import unlabelled
 from torchserve_fire_build.samples.evidence import gather_evidence
 
 MODEL = OfNormalised(10.0).eval()
@@ -27,7 +27,7 @@ def triggered_of(inputs):
 def first():
     stamped, others = triggered_of(images(40, seed=1))
     chosen = others.nonzero().flatten().tolist()
-    flagged = UnlabelledSamples(unlabelled(stamped, "triggered"), chosen)
+    flagged = unlabelled(unlabelled(stamped, "triggered"), chosen)
     return fire.build_from(MODEL, gather_evidence(CLEAN, flagged), 0)
 
 

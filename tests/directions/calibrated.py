@@ -7,7 +7,7 @@ from torchserve_fire.format.bundle import Bundle
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.choose.build_record import BuildRecord
 from torchserve_fire_build.samples.evidence import gather_evidence
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 
 def calibrated(

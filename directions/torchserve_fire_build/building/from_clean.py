@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire.repair.attach import attach as attach_layers
+from torchserve_fire.repair.attach_layers import attach_layers
 
 from ..common.budget import Budget
 from ..common.errors import CalibrationError

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from torchserve_fire.format.bundle import Bundle
 
 from ..choose.build_record import BuildRecord
+from ..common.html import html_picture
 from ..measure.figures import Figures
-from ..pool.split import Split
 from ..samples.samples import Samples
 
+if TYPE_CHECKING:
+    # It loads scikit-learn, which takes a second and most builds do without.
+    from ..pool.split import Split
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class BuildResult:
     """A bundle, with the records of the choices in it.
 
@@ -36,3 +43,23 @@ class BuildResult:
         for figures in self.figures:
             lines += [f"  {line}" for line in figures.table()]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Return tables and, with matplotlib, the pictures of the candidate layers.
+
+        What the layers do is measured when this is first asked for, which takes about as long as
+        the build.
+        """
+        parts = [self.bundle._repr_html_(), *(each._repr_html_() for each in self.figures)]
+        if find_spec("matplotlib") is not None:
+            parts += self._pictures
+        return "".join(f"<div>{part}</div>" for part in parts)
+
+    @cached_property
+    def _pictures(self) -> list[str]:
+        from ..report.layers_picture import draw_record
+
+        return [
+            html_picture(draw_record(record, self.bundle.model_class), "what each layer does")
+            for record in self.records
+        ]

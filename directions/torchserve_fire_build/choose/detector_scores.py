@@ -15,13 +15,18 @@ from ..estimate.layer_statistics import Statistics
 from ..samples.both import Both
 from ..samples.predict import logits_of
 from .held_out import HeldOut
+from .kept_features import KeptFeatures
 
 Scores = Mapping[tuple[str, str], Both[Tensor]]
 """(detector, layer) to the scores of the clean (N,) and of the triggered held-out samples (M,)."""
 
 
 def score_detectors(
-    model: nn.Module, statistics: Statistics, layers: Sequence[str], held_out: HeldOut
+    model: nn.Module,
+    statistics: Statistics,
+    layers: Sequence[str],
+    held_out: HeldOut,
+    kept: KeptFeatures | None = None,
 ) -> Scores:
     """Score the held-out samples in one pass, each by detectors estimated without its fold.
 
@@ -30,6 +35,7 @@ def score_detectors(
         statistics: of the layers, fold by fold.
         layers: module names.
         held_out: the samples.
+        kept: takes in the features that the pass computes.
 
     Returns:
         The scores; a detector that cannot be estimated on every fold is left out.
@@ -59,6 +65,8 @@ def score_detectors(
                     rows: Tensor = rows,
                     detectors: dict[str, dict[str, Detector]] = detectors,
                 ) -> None:
+                    if kept is not None:
+                        kept.add(layer, rows, feature, clean=is_clean)
                     for name, detector in detectors[layer].items():
                         if (both := scores.get((name, layer))) is not None:
                             score = project(feature, detector.weight.to(feature.device)).cpu()

@@ -42,6 +42,7 @@ class Judge:
 
     Attributes:
         eligible: which samples may be flagged at all, (N,) and (M,) bool.
+        to_run: the samples on which a candidate is tried, (N,) and (M,) bool.
         detects: whether any detector separates triggered from clean samples.
         clamps: whether the form clips every sample to the clean range of a layer's scores.
         wanted: the class that the attacker wants; None where it is nearly any.
@@ -57,11 +58,9 @@ class Judge:
         self._scores = scores
         self.wanted = finding.target if finding.single else None
         self._only_target = form == "gated" and finding.single
-        self.eligible = held_out.map(
-            lambda group: (group.predictions == finding.target) | (not self._only_target)
-        )
+        self.eligible = _eligible(held_out, finding, form)
+        self.to_run = samples_to_try(held_out, finding, form)
         self.before = result_of(held_out, held_out.map(lambda g: g.logits), self.wanted)
-        # Where hardly any clean sample may be flagged, all show what a repair would do to these.
         self._few_clean = int(self.eligible.clean.sum()) < FEW
         self._thresholds = {
             key: Thresholds(score, self.eligible, guessed=held_out.guessed)
@@ -69,12 +68,6 @@ class Judge:
             if self._separates(score)
         }
         self.detects = bool(self._thresholds)
-
-    @property
-    def to_run(self) -> Both[Tensor]:
-        """The samples on which a candidate has to be tried, (N,) and (M,) bool."""
-        clean = self.eligible.clean
-        return replace(self.eligible, clean=torch.ones_like(clean) if self._few_clean else clean)
 
     def expect(self, expected: Tensor) -> None:
         """Judge triggered samples by these probabilities from now on, (M, classes) float32."""
@@ -152,3 +145,25 @@ class Judge:
         """Return by how much more right each sample is after a repair, (N,) and (M,)."""
         after, before = repaired.rightness, self.before.rightness
         return Both(after.clean - before.clean, after.triggered - before.triggered)
+
+
+def samples_to_try(held_out: HeldOut, finding: TargetFinding, form: str) -> Both[Tensor]:
+    """Return the held-out samples on which candidates are tried, (N,) and (M,) bool.
+
+    Where hardly any clean sample may be flagged, all show what a repair would do to these.
+
+    Args:
+        held_out: the samples.
+        finding: where the trigger leads.
+        form: one of `choose.choice.FORMS`.
+    """
+    eligible = _eligible(held_out, finding, form)
+    if int(eligible.clean.sum()) >= FEW:
+        return eligible
+    return replace(eligible, clean=torch.ones_like(eligible.clean))
+
+
+def _eligible(held_out: HeldOut, finding: TargetFinding, form: str) -> Both[Tensor]:
+    """Return which samples may be flagged: of a gate for one target those predicted as it."""
+    only_target = form == "gated" and finding.single
+    return held_out.map(lambda group: (group.predictions == finding.target) | (not only_target))

@@ -24,7 +24,8 @@ from .choice import Candidate, Choice, repairing_layers_of_folds
 from .consensus import agreed_probabilities
 from .detector_scores import score_detectors
 from .held_out import HeldOut
-from .judge import Judge, Trial
+from .judge import Judge, Trial, samples_to_try
+from .kept_features import Features, KeptFeatures
 from .trials import run_trials
 
 FIRST_REPAIRS = ("mean_difference", "local_3", "transport")
@@ -65,7 +66,8 @@ def choose(
         CalibrationError: no layer tells triggered samples from clean ones, or no candidate
             recovers any of the held-out triggered samples.
     """
-    scores = score_detectors(model, statistics, layers, held_out)
+    kept = KeptFeatures(samples_to_try(held_out, finding, form))
+    scores = score_detectors(model, statistics, layers, held_out, kept)
     judge = Judge(held_out, finding, form, scores)
     if form == "gated" and not judge.detects:
         raise CalibrationError(
@@ -79,7 +81,7 @@ def choose(
     with Progress("choosing layers", total) as progress:
 
         def run(candidates: Iterable[Candidate]) -> Iterator[Trial]:
-            return _run(model, statistics, held_out, judge, candidates, progress)
+            return _run(model, statistics, held_out, judge, kept.features, candidates, progress)
 
         trials: Iterable[Trial] = run([Candidate(layer, e) for layer in layers for e in first])
         if held_out.triggered.reference is None:
@@ -129,6 +131,7 @@ def _run(
     statistics: Statistics,
     held_out: HeldOut,
     judge: Judge,
+    features: Features,
     candidates: Iterable[Candidate],
     progress: Progress,
 ) -> Iterator[Trial]:
@@ -145,7 +148,9 @@ def _run(
             layers = repairing_layers_of_folds(candidate, folds, clean_range)
             if layers:
                 estimated[candidate] = layers
-        results = run_trials(model, held_out, list(estimated.values()), judge.to_run)
+        results = run_trials(
+            model, held_out, list(estimated.values()), judge.to_run, features.get(layer)
+        )
         for candidate, logits in zip(estimated, results, strict=True):
             yield Trial(candidate, logits)
         progress.advance(len(of_layer))

@@ -166,14 +166,11 @@ def run(args: argparse.Namespace) -> int:
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
-    from ..common.environment import check_environment
     from ..report.build_report import check_report_folder, write_reports
-    from ..report.pool_report import write_split_report
     from ..signing.bundle_signature import signature_path
     from .arguments.build_sources import build_from_sources
     from .arguments.clean_to_search import refuse_integers
 
-    check_environment()
     if args.report is not None:
         check_report_folder(args.report)
     config = load_config(args.config_file)
@@ -190,6 +187,8 @@ def run(args: argparse.Namespace) -> int:
     # After the bundle, so that a report which fails or is interrupted takes no bundle with it.
     if args.report is not None:
         if built.split is not None and built.split_samples is not None:
+            from ..report.pool_report import write_split_report
+
             write_split_report(built.split, built.split_samples, args.report)
         for folder in write_reports(built.records, saved, args.report):
             print(f"report: {folder}")

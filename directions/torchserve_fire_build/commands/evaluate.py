@@ -50,12 +50,10 @@ def run(args: argparse.Namespace) -> int:
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
-    from ..common.environment import check_environment
     from ..measure.evaluate import evaluate_bundle
     from ..samples.open_samples import open_samples
     from .arguments.fitting_bundle import load_fitting_bundle
 
-    check_environment()
     config = load_config(args.config_file)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
     bundle = load_fitting_bundle(args.bundle, config, loaded)
@@ -65,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         open_samples(args.clean, config),
         open_samples(args.triggered, config),
         names_file=names_file(args),
+        allow_other_weights=config.allow_other_weights,
     )
     print("\n".join(figures.table()))
     if args.json is not None:

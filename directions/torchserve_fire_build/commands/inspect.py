@@ -180,18 +180,14 @@ def _inspect(args: argparse.Namespace) -> int:
     from torchserve_fire.model.load_model import load_model
 
     from ..common.budget import Budget
-    from ..common.environment import check_environment
     from ..common.errors import CalibrationError
     from ..inspection.anomaly_picture import check_picture_folder, write_pictures
     from ..inspection.inspect_model import inspect_model
     from ..inspection.methods import InspectionSettings
-    from ..samples.class_index import ClassIndex, why_unknown
     from ..samples.open_samples import open_samples
-    from ..samples.predict import logits_of
     from ..samples.samples import Samples
     from ..samples.tensor_samples import empty_samples
 
-    check_environment()
     names, otherwise = _methods(args)
     if args.pictures is not None:
         check_picture_folder(args.pictures, (*names, *otherwise))
@@ -213,40 +209,32 @@ def _inspect(args: argparse.Namespace) -> int:
         if args.clean is None
         else open_samples(args.clean, config)
     )
-    description = clean.description
-    classes = logits_of(model, description.example()).shape[1]
-    index = ClassIndex.find([clean], classes, names_file(args))
-    if index is None:
-        print(f"{why_unknown([clean], classes)}: all of their images are taken for clean ones")
     print("methods: " + ", ".join(names) + ("" if args.method else " (what is affordable)"))
     if otherwise:
         print("where these find nothing: " + ", ".join(otherwise))
-    verdict = inspect_model(
+    findings = inspect_model(
         model,
         clean,
-        classes,
-        names,
-        otherwise=otherwise,
+        methods=args.method and names,
         settings=InspectionSettings(
-            description=description,
-            labels=None if index is None else index.labels(clean),
             shadows=args.shadows,
             cache=args.cache,
             queries=QUERIES if args.queries is None else args.queries,
             saliency_weights=_saliency_weights(args.saliency_weights),
             search=read_search_settings(args),
         ),
-        seed=args.seed,
         budget=budget,
+        seed=args.seed,
+        names_file=names_file(args),
     )
-    print("\n".join(verdict.table()))
+    print("\n".join(findings.table()))
     if args.json is not None:
-        text = json.dumps(verdict.to_json(), indent=2, allow_nan=False) + "\n"
+        text = json.dumps(findings.to_json(), indent=2, allow_nan=False) + "\n"
         write_file(text.encode(), args.json)
     if args.pictures is not None:
-        for file in write_pictures(verdict.runs, args.pictures):
+        for file in write_pictures(findings.runs, args.pictures):
             print(f"picture: {file}")
-    return verdict.status
+    return findings.status
 
 
 def _saliency_weights(given: Sequence[float] | None) -> Mapping[str, float]:

@@ -73,13 +73,20 @@ def run_command(words: Sequence[str]) -> int:
 
 
 def _carry_out(args: argparse.Namespace) -> int:
-    from ..common.environment import require_extra
+    from torchserve_fire.errors import ModelError
+
+    from ..common.environment import check_environment, require_extra
 
     for extra in args.extras:
         require_extra(extra)
     args.check(args)
     with show_messages(f"{PROGRAM} {args.command}"):
-        status: int = args.run(args)
+        try:
+            status: int = args.run(args)
+        except (ImportError, ModelError):
+            # A missing package, or torch beside a foreign torchvision, is what a person can mend.
+            check_environment()
+            raise
     return status
 
 

@@ -190,7 +190,6 @@ def run(args: argparse.Namespace) -> int:
     from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
-    from ..common.environment import check_environment
     from ..common.errors import SanitizeError
     from ..samples.open_samples import open_samples
     from ..sanitize.comparing import compare, observe_before
@@ -201,7 +200,6 @@ def run(args: argparse.Namespace) -> int:
     from .arguments.fitting_bundle import load_fitting_bundle
     from .arguments.search_to_patch import search_to_patch
 
-    check_environment()
     check_output(args.output, args.serialized_file)
     config = load_config(args.config_file)
     if args.method == "patch":

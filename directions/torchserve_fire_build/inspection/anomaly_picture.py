@@ -14,8 +14,8 @@ from torch import Tensor
 from torchserve_fire.format.write_file import check_folder, write_folder
 
 from ..report.layers_picture import FAINT, INK, MARK, NOTHING
+from .findings import Run
 from .inspection import Inspection
-from .verdict import Run
 
 BARS = "anomaly.png"
 

@@ -74,16 +74,15 @@ class MetaClassifier:
 
     Needs clean samples of the task. Costs the training of all shadow models, once per task and
     architecture where there is a cache; of them, 16 are enough to see that they know too little.
+    Where the samples bring no labels, the model's own predictions stand for them; other models of
+    the same task then cannot use the cached shadow models.
 
     Attributes:
-        labels: classes of the clean samples, (N,) int64; None to take the model's own predictions,
-            with which other models of the same task cannot use the cached shadow models.
         shadows: how many shadow models.
         cache: folder to keep them in, or None.
         queries: how many queries are learnt.
     """
 
-    labels: Tensor | None = None
     shadows: int = DEFAULT_SHADOWS
     cache: Path | None = None
     queries: int = DEFAULT_QUERIES
@@ -133,7 +132,8 @@ class MetaClassifier:
         order = torch.randperm(len(clean), generator=generator)[:MAX_SAMPLES]
         seed = int(torch.randint(2**62, (), generator=generator))
         inputs = clean.load(order.tolist())
-        labels = predicted_classes(model, inputs) if self.labels is None else self.labels[order]
+        known = clean.labels
+        labels = predicted_classes(model, inputs) if known is None else known[order]
         return Task(model, inputs, labels, round(CHECKED * len(inputs)), classes, seed)
 
 

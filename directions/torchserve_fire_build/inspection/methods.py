@@ -7,10 +7,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
-from torchserve_fire.format.bundle import InputDescription
-
 from ..common.registry import Registry
 from ..reconstruct import deep_inspect
 from ..reconstruct.methods import AFFORDABLE, SEARCH_METHODS
@@ -22,11 +18,9 @@ from .reconstructions import ReconstructedTriggers
 
 @dataclass(frozen=True)
 class InspectionSettings:
-    """What methods are made with.
+    """What a person may set of the methods.
 
     Attributes:
-        description: what the model takes.
-        labels: classes of the clean samples, (N,) int64, or None where nobody knows them.
         shadows: number of shadow models.
         cache: folder to keep shadow models in, or None.
         queries: number of queries that are put to these.
@@ -34,8 +28,6 @@ class InspectionSettings:
         search: of the searches for triggers.
     """
 
-    description: InputDescription
-    labels: Tensor | None = None
     shadows: int = meta_classifier.DEFAULT_SHADOWS
     cache: Path | None = None
     queries: int = meta_classifier.DEFAULT_QUERIES
@@ -61,7 +53,7 @@ class InspectionMethod:
 
 def _reconstruction(name: str) -> InspectionMethod:
     return InspectionMethod(
-        lambda settings: ReconstructedTriggers(name, settings.description, settings.search),
+        lambda settings: ReconstructedTriggers(name, settings.search),
         needs_images=name != deep_inspect.NAME,
     )
 
@@ -74,7 +66,7 @@ _BUILT_IN: Mapping[str, InspectionMethod] = {
     ),
     meta_classifier.NAME: InspectionMethod(
         lambda settings: meta_classifier.MetaClassifier(
-            settings.labels, settings.shadows, settings.cache, settings.queries
+            settings.shadows, settings.cache, settings.queries
         )
     ),
 }

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from torchserve_fire.format.bundle import InputDescription
-
 from ..common.budget import Budget
 from ..measure.anomaly_index import MIN_CLASSES
 from ..reconstruct.inversion import recover_images
@@ -32,12 +30,10 @@ class ReconstructedTriggers:
 
     Attributes:
         method: a name in `reconstruct.methods.SEARCH_METHODS`.
-        description: what the model takes.
         settings: of the search.
     """
 
     method: str
-    description: InputDescription
     settings: SearchSettings = OWN_VALUES
 
     def __call__(
@@ -60,8 +56,8 @@ class ReconstructedTriggers:
         source = "clean samples"
         if len(clean) == 0:
             source = "images recovered from the model"
-            clean = recover_images(model, self.description, generator=generator, budget=budget)
-        subject = gather_subject(model, clean, self.description, seed)
+            clean = recover_images(model, clean.description, generator=generator, budget=budget)
+        subject = gather_subject(model, clean, clean.description, seed)
         screening = screen(subject, self.method, seed, budget, self.settings)
         if screening.index is None:
             return self._silent(screening.why_no_index)

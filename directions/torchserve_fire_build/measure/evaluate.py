@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Bundle
-from torchserve_fire.repair.attach import RepairHandle
-from torchserve_fire.repair.attach import attach as attach_layers
+from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.repair.example_input import example_for
+from torchserve_fire.repair.repair_handle import RepairHandle
 
 from ..common.errors import SamplesError
 from ..common.progress import Progress
@@ -33,6 +34,7 @@ def evaluate_bundle(
     triggered: Samples,
     *,
     names_file: Path | None = None,
+    allow_other_weights: bool = False,
 ) -> Figures:
     """Predict clean and triggered samples with and without the bundle's corrections.
 
@@ -44,10 +46,11 @@ def evaluate_bundle(
         clean: clean samples with labels.
         triggered: triggered samples with labels; paired with the clean ones or not.
         names_file: TorchServe's `index_to_name.json`, if there is one.
+        allow_other_weights: measure a bundle that was built for other weights.
 
     Raises:
         SamplesError: the samples have no labels, do not fit each other, or are swapped.
-        AttachError: the bundle does not fit the model.
+        AttachError: the bundle does not fit the model, or was built for other weights.
     """
     evidence = gather_evidence(keep_decoded(clean), keep_decoded(triggered))
     described = clean.description
@@ -60,7 +63,9 @@ def evaluate_bundle(
     example = example_for(model, described)
     with (
         Progress("evaluating the repair", len(clean) + len(triggered)) as progress,
-        attach_layers(model, bundle.layers, example, target=bundle.target) as handle,
+        attach_layers(model, bundle.layers, example, target=bundle.target)
+        if allow_other_weights
+        else attach(model, bundle, example=example) as handle,
     ):
         after = evidence.both.map(lambda s: _predict(model, s, handle, progress))
     figures = observation.figures_after(

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..common.html import html_table
+
 
 def class_list(classes: Sequence[int]) -> str:
     """Return how people are told of classes: "class 7", "classes 0 and 7"."""
@@ -34,7 +36,7 @@ class Answers:
     reference: Tensor | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Figures:
     """Shares in [0, 1], as pairs of (before, after) repair; None where no reference is known.
 
@@ -60,6 +62,22 @@ class Figures:
     counts: tuple[int, int]
     other_targets: tuple[int, ...] = ()
 
+    def __repr__(self) -> str:
+        return "\n".join(self.table())
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, *(["?", "?"] if values is None else [f"{value:.2%}" for value in values]))
+            for name, values in self._rows()
+        ]
+        caption = f"trigger of {class_list((self.target, *self.other_targets))}"
+        if self.ceiling is not None:
+            rows.append(("ceiling of the recovered accuracy", f"{self.ceiling:.2%}", ""))
+        if self.flagged is not None:
+            clean, triggered = (f"{share:.2%}" for share in self.flagged)
+            rows.append(("flagged: clean, triggered", clean, triggered))
+        return html_table(("", "before", "after"), rows, caption)
+
     def to_json(self) -> dict[str, Any]:
         """Return the figures as `evaluate --json` writes them."""
 
@@ -80,13 +98,8 @@ class Figures:
 
     def table(self) -> list[str]:
         """Return the figures as the lines of a table."""
-        rows: list[tuple[str, tuple[float, float] | None]] = [
-            ("clean accuracy", self.clean_accuracy),
-            ("attack success rate", self.attack_success_rate),
-            ("recovered accuracy", self.recovered_accuracy),
-        ]
         lines = [f"{'':22}{'before':>10}{'after':>10}"]
-        for name, values in rows:
+        for name, values in self._rows():
             cells = ["?", "?"] if values is None else [f"{v:.2%}" for v in values]
             lines.append(f"{name:22}{cells[0]:>10}{cells[1]:>10}")
         lines[2] += f"   led to {class_list((self.target, *self.other_targets))}"
@@ -107,6 +120,13 @@ class Figures:
             )
         lines.append(f"{label}: {clean} clean inputs, {triggered} triggered ones{which}")
         return lines
+
+    def _rows(self) -> list[tuple[str, tuple[float, float] | None]]:
+        return [
+            ("clean accuracy", self.clean_accuracy),
+            ("attack success rate", self.attack_success_rate),
+            ("recovered accuracy", self.recovered_accuracy),
+        ]
 
 
 def measure(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Bundle
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.repair.layers import device_of
 
 from ..samples.predict import predicted_classes
@@ -52,5 +52,5 @@ def success_after_repair(
     """
     predicted = predicted_classes(model, inputs)
     example = inputs[:1].to(device_of(model))
-    with attach(model, bundle.layers, example, target=bundle.target):
+    with attach_layers(model, bundle.layers, example, target=bundle.target):
         return success_rates(model, triggers, inputs, predicted)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..choose.build_record import BuildRecord
 from ..choose.choice import Choice
 from ..measure.figures import Figures
-from .sweep import LayerSweep
+from .sweep import LayerSweep, sweep
 
 INK, FAINT, MARK, NOTHING = "#1f2937", "#6b7280", "#d9480f", "#e5e7eb"
 CELL_WIDTH, CELL_HEIGHT, GAP, GROUP_GAP = 0.42, 0.31, 0.22, 0.55
@@ -48,6 +49,20 @@ class Panel:
     def width(self) -> float:
         """Width of its cells, in inches."""
         return CELL_WIDTH * len(self.columns)
+
+
+def draw_record(record: BuildRecord, model: str) -> bytes:
+    """Measure what each candidate layer does, and draw it.
+
+    Args:
+        record: of a build's choice.
+        model: name of the model's class.
+
+    Returns:
+        A PNG.
+    """
+    guessed = record.held_out.guessed
+    return draw(sweep(record), record.choice, model, record.target, guessed=guessed)
 
 
 def draw(

@@ -37,7 +37,8 @@ def write_split_report(split: Split, pool: Samples, folder: Path) -> None:
         OutputError: the folder or the files cannot be written.
     """
     files = {TABLE: _table(split, pool)}
-    if len(description.shape) == 3 and description.shape[0] in (1, 3):
+    shape = pool.description.shape
+    if len(shape) == 3 and shape[0] in (1, 3):
         files[PICTURE] = _picture(split, pool, pool.description)
     write_folder(folder, files)
 

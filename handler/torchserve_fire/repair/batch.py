@@ -15,6 +15,29 @@ def batch_size(values: Iterable[Any]) -> int | None:
     return next((len(v) for v in values if isinstance(v, Tensor) and v.dim() > 0), None)
 
 
+def count_samples(inputs: Iterable[Any], output: Any, scores: Tensor | None) -> int:
+    """Return how many samples a model was given.
+
+    Packed inputs, as tokens with offsets, or a list of images, do not show it. The scores may,
+    where the output agrees with them.
+
+    Args:
+        inputs: what the model was called with.
+        output: what it returned.
+        scores: one for each sample, as far as the detecting layer has one feature for each; None
+            where only the inputs are to be believed.
+
+    Raises:
+        RepairError: nothing shows it.
+    """
+    size = batch_size(inputs)
+    if scores is not None and len(scores) != size and is_per_sample(output, len(scores)):
+        return len(scores)
+    if size is None:
+        raise RepairError("the model's input holds no tensor (N, ...)")
+    return size
+
+
 def is_per_sample(output: Any, size: int) -> bool:
     """Whether a model's output has one part per sample: rows of tensors, or objects in a list."""
     if isinstance(output, list) and all(isinstance(part, dict) for part in output):

@@ -7,38 +7,34 @@ start, and an answer that went by the corrections is not given.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..errors import ConfigError, FireError, ModelError
-from ..format.bundle import Bundle, InputDescription, Layer
-from ..format.bundle_file import BUNDLE_FILE, load_bundle
-from ..format.digest import file_sha256
-from ..model.config import HandlerConfig, parse_config
-from ..model.fit import check_model_fits, matching_input
-from ..model.load_model import LoadedModel
+from ..errors import FireError, ModelError
+from ..format.bundle import Bundle, InputDescription
+from ..model.config import HandlerConfig
 from ..model.preprocess import read_body
-from ..repair.attach import RepairHandle, attach
-from ..repair.example_input import example_for
-from ..repair.layers import eager_model
+from ..repair.repair_handle import RepairHandle
 from ..repair.verdict import Verdict
-from ..watch.quarantine import Quarantine
-from ..watch.quarantine_queue import QuarantineQueue
 from ..watch.watch import Watch
-from .archive_signature import check_archive_folder
+from .answering import Answering, Flags, Outcome, flags_of
+from .description import describe_worker
+from .worker_start import (
+    attach_bundle,
+    describe_unrepaired,
+    example_of,
+    load_fitting_bundle,
+    make_watch,
+    one_line,
+    read_config,
+)
 
 logger = logging.getLogger(__name__)
-
-TRIAL_VARIABLE = "FIRE_TRIAL"
-"""Set where an archive is only tried, on a machine that need not be the server's."""
 
 
 class RepairMixin:
@@ -60,9 +56,9 @@ class RepairMixin:
     fire_bundle: Bundle | None = None
     fire_input: InputDescription
     _corrections: RepairHandle | None = None
+    _answering: Answering
     _watch: Watch
     _served_as: tuple[str, str] = ("", "")
-    _warned = False
 
     def __init__(self) -> None:
         """Make the handler; TorchServe gives it no arguments.
@@ -73,7 +69,7 @@ class RepairMixin:
         try:
             super().__init__()
         except Exception as error:
-            raise ModelError(f"the handler cannot be made: {_one_line(error)}") from error
+            raise ModelError(f"the handler cannot be made: {one_line(error)}") from error
 
     def initialize(self, context: Any) -> None:
         """Load the model with the handler's own `initialize`, and attach the bundle to it.
@@ -92,7 +88,7 @@ class RepairMixin:
             self._start(context, manifest)
         except Exception as error:
             # The client of a failed registration only reads 'Failed to start workers'.
-            reason = _one_line(error)
+            reason = one_line(error)
             logger.error("torchserve-fire does not serve model %s: %s", name, reason)
             if isinstance(error, FireError):
                 raise
@@ -126,34 +122,29 @@ class RepairMixin:
         if not isinstance(answers, list) or len(answers) != len(data):
             return answers  # TorchServe answers the whole batch with an error.
         passes = corrections.passes_made - before if corrections else 0
-        flags = self._flags(len(data), passes)
-        if corrections and flags and any(flag is not None for flag in flags):
-            self._take_note(data, flags, corrections.verdict, context)
+        positions = self.requests_predicted(len(data))
+        # After several passes, the verdict is on the last one only.
+        verdict = corrections.verdict if corrections and positions and passes == 1 else None
+        flags = flags_of(len(data), positions, verdict)
+        if verdict and flags and any(flag is not None for flag in flags):
+            self._take_note(data, flags, verdict, context)
         for i, answer in enumerate(answers):
             if context.get_response_status(i)[0] < HTTPStatus.BAD_REQUEST:
-                flag = None if flags is None else flags[i]
-                answers[i] = self._judged(answer, flag, passes, i, context)
+                outcome = self._answering.outcome(None if flags is None else flags[i], passes)
+                answers[i] = self._answer_with(answer, outcome, i, context)
         return answers
 
     def describe_handle(self) -> dict[str, Any]:
         """Return what is served, for the management API's `?customized=true`."""
         own = super().describe_handle()  # type: ignore[misc]
         described: dict[str, Any] = dict(own) if isinstance(own, dict) else {}
-        bundle = self.fire_bundle
-        name, version = self._served_as
-        return described | {
-            "model_name": name,
-            "model_version": version,
-            "mode": self.fire_config.mode,
-            "bundle": bundle.digest if bundle else None,
-            "input": {"kind": self.fire_input.kind, "shape": list(self.fire_input.shape)},
-            "target": bundle.target if bundle else None,
-            "layers": [_describe_layer(layer) for layer in bundle.layers] if bundle else [],
-            "held_out": dict(bundle.held_out) if bundle else {},
-            # Who has answered has nothing left from before: so a swap knows when all have.
-            "worker_pid": os.getpid(),
-            "counts": self._watch.describe(),
-        }
+        return described | describe_worker(
+            self._served_as,
+            self.fire_config.mode,
+            self.fire_bundle,
+            self.fire_input,
+            self._watch.describe(),
+        )
 
     def requests_predicted(self, size: int) -> Sequence[int]:
         """Return which requests of the latest batch the samples of its forward pass stand for.
@@ -216,50 +207,31 @@ class RepairMixin:
         return False
 
     def _start(self, context: Any, manifest: dict[str, Any]) -> None:
-        values = context.model_yaml_config
         source = manifest.get("configFile", "model-config.yaml")
-        config = parse_config(values if isinstance(values, dict) else {}, source)
-        self.fire_config = config
-        path = Path(context.system_properties["model_dir"])
-        if config.trusted_keys:
-            # Before the handler's own `initialize`, which reads the model file and the weights.
-            check_archive_folder(path, config.trusted_keys)
+        folder = Path(context.system_properties["model_dir"])
+        # Before the handler's own `initialize`, which reads the model file and the weights.
+        self.fire_config = read_config(context.model_yaml_config, source, folder)
         # While it starts, a handler may refuse inputs of its own.
         self._watch = self._watch_by(None, context)
         super().initialize(context)  # type: ignore[misc]
-        if config.mode == "off":
-            self.fire_input = _describe_unrepaired(config, path / BUNDLE_FILE)
+        if self.fire_config.mode == "off":
+            self.fire_input = describe_unrepaired(self.fire_config, folder)
+            self._answering = Answering(self.fire_config, None)
             return
-        model = _checked_model(self.model)
-        bundle = load_bundle(path / BUNDLE_FILE)
-        self.fire_input = matching_input(config, bundle)
-        weights = manifest.get("serializedFile")
-        check_model_fits(
-            bundle,
-            BUNDLE_FILE,
-            LoadedModel(
-                model, type(model).__name__, file_sha256(path / weights) if weights else None
-            ),
-            allow_other_weights=config.allow_other_weights,
+        bundle, self.fire_input = load_fitting_bundle(
+            self.fire_config, folder, source, self.model, manifest.get("serializedFile")
         )
-        if config.mode != "repair" and not bundle.detecting_layers:
-            raise ConfigError(
-                f"{source}: handler: mode: {config.mode!r} needs a bundle with a layer that "
-                "detects; this one corrects every input"
-            )
-        if config.quarantine is not None and not bundle.detecting_layers:
-            raise ConfigError(
-                f"{source}: handler: quarantine: needs a bundle with a layer that detects; this "
-                "one corrects every input, and every input would be kept"
-            )
-        self._corrections = attach(
+        example = example_of(
+            self.fire_config,
+            folder,
+            source,
             self.model,
-            bundle.layers,
-            self._example(path, source),
-            target=bundle.target,
-            mode="repair" if config.mode == "repair" else "observe",
+            self.fire_input,
+            lambda body: self.inference(self.preprocess([{"body": body}])),  # type: ignore[attr-defined]
         )
+        self._corrections = attach_bundle(self.fire_config, bundle, self.model, example)
         self.fire_bundle = bundle
+        self._answering = Answering(self.fire_config, bundle)
         self._watch = self._watch_by(bundle, context)
 
     def _watch_by(self, bundle: Bundle | None, context: Any) -> Watch:
@@ -267,101 +239,26 @@ class RepairMixin:
         # Without it the mixin can be imported where there is no TorchServe.
         from .torchserve_metrics import TorchServeMetrics
 
-        config, quarantine = self.fire_config, None
-        if bundle and config.quarantine is not None and TRIAL_VARIABLE not in os.environ:
-            folder = Quarantine(config.quarantine, self._served_as[0], self.fire_input)
-            quarantine = QuarantineQueue(folder)
-        told = TorchServeMetrics(
-            context.metrics, *self._served_as, "" if bundle is None else bundle.digest
-        )
-        return Watch(told, self._served_as, bundle, config.mode, quarantine)
+        digest = "" if bundle is None else bundle.digest
+        metrics = TorchServeMetrics(context.metrics, *self._served_as, digest)
+        described = None if bundle is None else self.fire_input
+        return make_watch(metrics, self._served_as, self.fire_config, bundle, described)
 
-    def _example(self, folder: Path, source: str) -> Tensor | Callable[[], Any]:
-        """Return what the corrections are proved on: zeros, or the request in the example's file.
-
-        Args:
-            folder: the unpacked archive.
-            source: the configuration's file, for messages.
-        """
-        name = self.fire_config.example
-        if name is None:
-            return example_for(self.model, self.fire_input)
-        try:
-            body: Any = (folder / name).read_bytes()
-            if name.endswith(".json"):
-                body = json.loads(body)  # As TorchServe hands it over.
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"{source}: handler: example: {name}: {_one_line(error)}; expected a request's "
-                "body as a file of the archive (package --extra-files)"
-            ) from None
-        row = {"body": body}
-        return lambda: self.inference(self.preprocess([row]))  # type: ignore[attr-defined]
-
-    def _flags(self, size: int, passes: int) -> list[bool | None] | None:
-        """Return per request whether it was flagged (None: not predicted), None if not known."""
-        positions = self.requests_predicted(size)
-        if not positions:
-            return [None] * size
-        if passes != 1 or self._corrections is None:
-            return None
-        flagged = self._corrections.verdict.flagged.tolist()
-        if len(flagged) != len(positions):
-            return None
-        flags: list[bool | None] = [None] * size
-        for position, flag in zip(positions, flagged, strict=True):
-            flags[position] = flag
-        return flags
-
-    def _take_note(
-        self, data: list[Any], flags: list[bool | None], verdict: Verdict, context: Any
-    ) -> None:
+    def _take_note(self, data: list[Any], flags: Flags, verdict: Verdict, context: Any) -> None:
         """Count what was judged, and keep what was flagged."""
         self._watch.judged(verdict, flags, context.request_ids or {})
         for i, flag in enumerate(flags):
             if flag:
                 self._watch.keep(self.sample_reader(i, data[i]))
 
-    def _judged(self, answer: Any, flag: bool | None, passes: int, index: int, context: Any) -> Any:
-        """Return one request's answer as the mode wants it, and set its headers."""
-        if self.fire_bundle is None:
-            return self._with_verdict(answer, None)
-        mode = self.fire_config.mode
-        context.set_response_header(index, "x-fire-bundle", self.fire_bundle.digest)
-        if flag is None and (mode == "reject" or (mode == "repair" and not passes)):
-            return self.refuse(
-                context,
-                index,
-                500,
-                "RepairError",
-                "the answer cannot be told to have gone through the corrections: the handler must "
-                "answer a batch with one forward pass of self.model, one sample per request",
-            )
-        if flag is None:
-            if not self._warned:
-                logger.warning(
-                    "torchserve-fire: a batch was not answered with one forward pass and one "
-                    "sample per request: no flags are given"
-                )
-                self._warned = True
-            return self._with_verdict(answer, None)
-        context.set_response_header(index, "x-fire-flagged", str(flag).lower())
-        repaired = flag and mode == "repair"
-        context.set_response_header(index, "x-fire-repaired", str(repaired).lower())
-        if flag and mode == "reject":
-            return self.refuse(
-                context, index, 422, "FlaggedInput", "the input was judged to hold a trigger"
-            )
-        return self._with_verdict(answer, flag)
-
-    def _with_verdict(self, answer: Any, flag: bool | None) -> Any:
-        """Return an answer with the verdict beside it, where the configuration asks for that."""
-        if not self.fire_config.flag_in_body or isinstance(answer, (bytes, bytearray)):
-            return answer
-        repaired = None if flag is None else flag and self.fire_config.mode == "repair"
-        digest = self.fire_bundle.digest if self.fire_bundle else None
-        verdict = {"flagged": flag, "repaired": repaired, "bundle": digest}
-        return {"predictions": answer, "fire": verdict}
+    def _answer_with(self, answer: Any, outcome: Outcome, index: int, context: Any) -> Any:
+        """Set one request's headers, and return its answer, or the refusal in its place."""
+        for name, value in outcome.headers.items():
+            context.set_response_header(index, name, value)
+        refusal = outcome.refusal
+        if refusal is not None:
+            return self.refuse(context, index, refusal.status, refusal.kind, refusal.message)
+        return self._answering.with_verdict(answer, outcome.flag)
 
 
 def _asks_description(data: Sequence[Any], context: Any) -> bool:
@@ -373,43 +270,3 @@ def _asks_description(data: Sequence[Any], context: Any) -> bool:
         and context.get_request_header(0, "describe") == "True"
         and context.get_request_header(0, "explain") is None
     )
-
-
-def _describe_layer(layer: Layer) -> dict[str, Any]:
-    correction = layer.correction
-    return {
-        "name": layer.name,
-        "role": layer.role,
-        "target": layer.target,
-        "form": correction.form if correction else None,
-        "strength": correction.strength if correction else None,
-    }
-
-
-def _describe_unrepaired(config: HandlerConfig, path: Path) -> InputDescription:
-    if config.input == "image":
-        return config.describe_input()
-    if not path.is_file():
-        raise ConfigError(
-            f"handler: mode: off with input: {config.input}: the shape of a sample is read from "
-            f"{BUNDLE_FILE}, which the archive lacks"
-        )
-    return matching_input(config, load_bundle(path))
-
-
-def _checked_model(model: Any) -> nn.Module:
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ModelError(
-            "the model is a ScriptModule, whose layers run no hooks: bring the Python model file "
-            "and its state_dict instead (package --model-file net.py --serialized-file w.pth)"
-        )
-    if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"the handler's initialize left {type(model).__name__} in self.model, expected a "
-            "torch.nn.Module"
-        )
-    return eager_model(model)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -8,7 +8,7 @@ from torchserve_fire.model.load_model import load_model
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
 from torchserve_fire_build.samples.evidence import gather_evidence
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 
 def test_a_program_is_repaired(tmp_path):

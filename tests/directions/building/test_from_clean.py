@@ -8,14 +8,14 @@ from tests.directions.backdoored import TENSOR, write_tensors
 from tests.directions.reconstruct.two_patch_net import TwoPatchNet, images, stamp
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.building.from_clean import build_reconstructed
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers, find_triggers
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 FROM_CLEAN = "torchserve_fire_build.building.from_clean"
 
@@ -52,7 +52,7 @@ def build(
 
 
 def answers(net, bundle, inputs):
-    with attach(net, bundle.layers, inputs[:1], target=bundle.target), torch.no_grad():
+    with attach_layers(net, bundle.layers, inputs[:1], target=bundle.target), torch.no_grad():
         return net(inputs).argmax(1)
 
 

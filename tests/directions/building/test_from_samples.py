@@ -20,12 +20,12 @@ from tests.directions.backdoored_nets import TokenNet, backdoored
 from torchserve_fire.errors import AttachError, FireError
 from torchserve_fire.format.bundle_file import save_bundle
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.common.errors import CalibrationError, SamplesError
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
 from torchserve_fire_build.samples.evidence import gather_evidence
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 
 def build(sets, kind, *, drive=50.0, tell=lambda line: None, **options):
@@ -529,6 +529,6 @@ def test_an_all_to_all_attack_that_the_predictions_do_not_show(tmp_path):
     with pytest.raises(CalibrationError, match="they show no trigger"):
         build_bundle(given, TENSOR, evidence, options=BuildOptions())
     bundle = build_bundle(given, TENSOR, evidence, options=BuildOptions(all_to_all=True))
-    with attach(net, bundle.layers, triggered[:1], target=bundle.target), torch.no_grad():
+    with attach_layers(net, bundle.layers, triggered[:1], target=bundle.target), torch.no_grad():
         assert torch.equal(net(triggered).argmax(1), truth)
         assert torch.equal(net(inputs[80:]).argmax(1), truth)

@@ -13,7 +13,7 @@ from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.estimate.candidate_layers import candidate_layers
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
 from torchserve_fire_build.samples.evidence import gather_evidence
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 INTEGERS = HandlerConfig(input="integers")
 TRIGGER, PADDING = 17, 0

@@ -9,7 +9,7 @@ from torchserve_fire_build.estimate.detectors import DETECTORS
 from torchserve_fire_build.estimate.layer_statistics import collect_statistics
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.folds import assign_folds
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 
 def group(logits, reference, folds=None, inputs=None, expected=None):

@@ -5,7 +5,7 @@ from tests.directions.backdoored import TENSOR, write_tensors
 from torchserve_fire_build.choose.held_out import MAX_SAMPLES, Group, hold_out
 from torchserve_fire_build.samples.evidence import Evidence
 from torchserve_fire_build.samples.folds import FOLDS, Folds
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 
 def samples_of(path, count):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.directions.backdoored import TENSOR, loaded, tensor_sets
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.choose.choice import FORMS
 from torchserve_fire_build.choose.held_out import hold_out
 from torchserve_fire_build.choose.search import Search
@@ -14,7 +14,7 @@ from torchserve_fire_build.estimate.layer_statistics import collect_statistics
 from torchserve_fire_build.measure.target import TargetFinding
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.folds import assign_folds
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 
 def searched(folder, kind, form, *, drive=50.0, single=True, layers=None, paired=True):
@@ -61,7 +61,10 @@ def test_what_is_chosen_does_what_was_measured(tmp_path, kind, form):
     assert float((choice.result.clean > 0.5).float().mean()) == 1
     # The layers of the bundle, estimated from all samples, do the same to them.
     example = held_out.clean.inputs[:1]
-    with attach(model, choice.layers(statistics), example, target=0) as handle, torch.no_grad():
+    with (
+        attach_layers(model, choice.layers(statistics), example, target=0) as handle,
+        torch.no_grad(),
+    ):
         clean = model(held_out.clean.inputs).argmax(1)
         flagged = [handle.verdict.flagged]
         triggered = model(held_out.triggered.inputs).argmax(1)

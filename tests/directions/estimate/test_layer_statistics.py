@@ -7,7 +7,7 @@ from torchserve_fire_build.estimate.layer_statistics import LayerStatistics, col
 from torchserve_fire_build.estimate.moments import Moments
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.folds import FOLDS, Folds, assign_folds
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 
 def moments_of(values):

@@ -8,15 +8,22 @@ from torchserve_fire_build.common.errors import CalibrationError, SamplesError
 from torchserve_fire_build.inspection import inspect_model as module
 from torchserve_fire_build.inspection.inspect_model import inspect_model
 from torchserve_fire_build.inspection.inspection import Inspection
-from torchserve_fire_build.inspection.methods import DEFAULT, INSPECTION_METHODS, InspectionMethod, InspectionSettings
-from torchserve_fire_build.samples.empty import EmptySamples
+from torchserve_fire_build.inspection.methods import (
+    DEFAULT,
+    INSPECTION_METHODS,
+    InspectionMethod,
+    InspectionSettings,
+)
+from torchserve_fire_build.samples.tensor_samples import empty_samples
 
 DESCRIPTION = InputDescription("tensor", (1, 8, 8))
-CLEAN = EmptySamples(DESCRIPTION)
+CLEAN = empty_samples(DESCRIPTION)
 
 
 def inspected(monkeypatch, budget=None, otherwise=(), **methods):
-    entries = {name: InspectionMethod(lambda settings, m=method: m) for name, method in methods.items()}
+    entries = {
+        name: InspectionMethod(lambda settings, m=method: m) for name, method in methods.items()
+    }
     monkeypatch.setattr(module, "INSPECTION_METHODS", entries)
     return inspect_model(
         QuadrantNet(),

@@ -15,7 +15,7 @@ from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.inspection import shadow_models
 from torchserve_fire_build.inspection.meta_classifier import MIN_SHADOWS, MetaClassifier
 from torchserve_fire_build.inspection.shadow_models import train_shadow
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 COUNT = 16
 
@@ -27,7 +27,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def clean(tmp_path):
-    return TensorFileSamples(write_tensors(tmp_path / "clean.npz", inputs(), LABELS))
+    return read_tensors(write_tensors(tmp_path / "clean.npz", inputs(), LABELS))
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_too_few_shadow_models(clean, tmp_path):
 
 
 def test_too_few_samples(tmp_path):
-    few = TensorFileSamples(write_tensors(tmp_path / "few.npz", inputs()[:9]))
+    few = read_tensors(write_tensors(tmp_path / "few.npz", inputs()[:9]))
     found = judged(suspect(0), few, None, labels=None)
     assert found.found is None
     assert "clean samples" in found.notes[0]

@@ -12,12 +12,12 @@ from torchserve_fire_build.inspection.neuron_inspect import (
     neuron_inspect,
     saliency_maps,
 )
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 
 def samples(folder, shape=(1, SIZE, SIZE), count=40):
     inputs = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
-    return TensorFileSamples(write_tensors(folder / "clean.npz", inputs))
+    return read_tensors(write_tensors(folder / "clean.npz", inputs))
 
 
 def inspected(model, clean, classes=6, budget=None, seed=0):

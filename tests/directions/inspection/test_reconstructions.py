@@ -11,8 +11,8 @@ from torchserve_fire_build.inspection.reconstructions import ReconstructedTrigge
 from torchserve_fire_build.reconstruct.screening import SUCCESS, screen
 from torchserve_fire_build.reconstruct.settings import OWN_VALUES, SearchSettings
 from torchserve_fire_build.reconstruct.subject import MIN_INPUTS, gather_subject
-from torchserve_fire_build.samples.empty import EmptySamples
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.tensor_samples import empty_samples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 SHAPE = (1, SIZE, SIZE)
 
@@ -21,7 +21,7 @@ def inspected(
     folder, model, *, shape=SHAPE, classes=6, count=64, budget=None, settings=OWN_VALUES, seed=0
 ):
     inputs = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
-    clean = TensorFileSamples(write_tensors(folder / "clean.npz", inputs))
+    clean = read_tensors(write_tensors(folder / "clean.npz", inputs))
     method = ReconstructedTriggers("additive", InputDescription("tensor", shape), settings)
     generator = torch.Generator().manual_seed(seed)
     return method(model, clean, classes, generator, budget or Budget())
@@ -46,7 +46,7 @@ def test_the_anomaly_index_that_is_set(tmp_path):
 
 
 def test_a_class_that_would_stand_out_is_noted(tmp_path):
-    clean = TensorFileSamples(write_tensors(tmp_path / "clean.npz", images(120)))
+    clean = read_tensors(write_tensors(tmp_path / "clean.npz", images(120)))
     unit = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     notes = {}
     for steps in (8, 25):
@@ -63,7 +63,7 @@ def test_a_class_that_would_stand_out_is_noted(tmp_path):
 def test_the_classes_are_compared_as_a_build_with_the_same_seed_compares_them(tmp_path):
     model = QuadrantNet(4, corner=40)
     found = inspected(tmp_path, model, classes=4, seed=5)
-    clean = TensorFileSamples(tmp_path / "clean.npz")
+    clean = read_tensors(tmp_path / "clean.npz")
     subject = gather_subject(model, clean, InputDescription("tensor", SHAPE), 5)
     expected = screen(subject, "additive", 5, Budget())
     led = expected.success >= SUCCESS
@@ -88,7 +88,7 @@ def test_a_channel_that_never_varies_hides_nothing(tmp_path):
 
     images = torch.rand(64, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     inputs = torch.cat([images, torch.full_like(images, 100)], 1)
-    clean = TensorFileSamples(write_tensors(tmp_path / "clean.npz", inputs))
+    clean = read_tensors(write_tensors(tmp_path / "clean.npz", inputs))
     method = ReconstructedTriggers("generated", InputDescription("tensor", (2, SIZE, SIZE)))
     found = method(Beside(), clean, 4, torch.Generator().manual_seed(0), Budget())
     assert found.suspects == [2]
@@ -128,7 +128,7 @@ def test_without_images(drive, suspects):
     method = ReconstructedTriggers("deepinspect", description)
     generator = torch.Generator().manual_seed(0)
     net = PatchNet(drive, relative=True)
-    found = method(net, EmptySamples(description), 4, generator, Budget())
+    found = method(net, empty_samples(description), 4, generator, Budget())
     assert found.suspects == suspects
     assert found.notes == ("triggers of 4 classes on 400 images recovered from the model",)
 
@@ -137,4 +137,4 @@ def test_without_images_no_tensors():
     description = InputDescription("tensor", SHAPE)
     method = ReconstructedTriggers("deepinspect", description)
     with pytest.raises(CalibrationError, match="models of images only"):
-        method(QuadrantNet(), EmptySamples(description), 6, torch.Generator(), Budget())
+        method(QuadrantNet(), empty_samples(description), 6, torch.Generator(), Budget())

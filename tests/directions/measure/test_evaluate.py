@@ -21,7 +21,7 @@ from torchserve_fire.format.bundle import Detection, InputDescription, Layer
 from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire_build.common.errors import CalibrationError, SamplesError
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 CORNER = torch.tensor([0.0, 0, 0, 0, 1, 0])
 BUNDLE = replace(

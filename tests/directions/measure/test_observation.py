@@ -6,7 +6,7 @@ from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.measure.observation import find_where_led, refuse_swapped
 from torchserve_fire_build.measure.target import TargetFinding
 from torchserve_fire_build.samples.evidence import gather_evidence
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 LABELS = labels_of(40)
 

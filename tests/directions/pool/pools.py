@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, stamp_second, write_tensors
 from torchserve_fire_build.samples.samples import Samples
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 METHODS = ("activation-clustering", "spectral-signatures", "mahalanobis")
 
@@ -45,7 +45,7 @@ def pool_of(
         which[then] = True
     folder.mkdir(parents=True, exist_ok=True)
     path = write_tensors(folder / "pool.npz", inputs)
-    return Pool(TensorFileSamples(path), path, which)
+    return Pool(read_tensors(path), path, which)
 
 
 def blob(count: int, dimensions: int, seed: int) -> np.ndarray:

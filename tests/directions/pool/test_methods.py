@@ -31,7 +31,9 @@ def test_two_groups_get_other_scores(name, second):
 @pytest.mark.parametrize("name", POOL_METHODS)
 def test_the_same_seed_gives_the_same_scores(name):
     features, _ = pools.two_blobs(60, 40)
-    assert np.array_equal(POOL_METHODS[name](features, None, 5), POOL_METHODS[name](features, None, 5))
+    assert np.array_equal(
+        POOL_METHODS[name](features, None, 5), POOL_METHODS[name](features, None, 5)
+    )
 
 
 @pytest.mark.parametrize("name", POOL_METHODS)

@@ -6,7 +6,7 @@ from tests.directions.backdoored import write_tensors
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.pool.pools import pool_of
 from torchserve_fire_build.pool.moved_back import certainty, mean_features, see_other_classes
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
@@ -61,7 +61,7 @@ def test_certainty_counts_for_more_where_it_is_spread_over_the_classes(
     tmp_path, shown, certainty, variety
 ):
     logits = 100 * torch.eye(4)[shown]
-    samples = TensorFileSamples(write_tensors(tmp_path / "x.npz", logits))
+    samples = read_tensors(write_tensors(tmp_path / "x.npz", logits))
     # Moved to their own mean, they stay where they are.
     rest = {"layer": logits.mean(0)}
     seen = see_other_classes(Moved().eval(), samples, range(3), 0, rest)

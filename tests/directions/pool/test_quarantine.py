@@ -14,8 +14,8 @@ from torchserve_fire_build.pool.methods import METHODS as POOL_METHODS
 from torchserve_fire_build.pool.quarantine import clean_quarantine
 from torchserve_fire_build.pool.split import MAX_OVERLAP, MIN_GAIN
 from torchserve_fire_build.pool.two_groups import TwoGroups
-from torchserve_fire_build.samples.samples import open_samples
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.open_samples import open_samples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 OF_TARGET, OF_OTHERS = torch.zeros(80, dtype=torch.int64), labels_of(80)[labels_of(80) != 0]
 
@@ -34,7 +34,7 @@ def known_clean(kind, count=160):
 
 def clean_up(folder, kind, quarantine, clean=None, method=METHODS[0], targets=(0,), seed=0, **net):
     files = [
-        TensorFileSamples(write_tensors(folder / f"{name}.npz", inputs))
+        read_tensors(write_tensors(folder / f"{name}.npz", inputs))
         for name, inputs in (
             ("quarantine", torch.cat(quarantine)),
             ("clean", known_clean(kind) if clean is None else clean),
@@ -94,7 +94,7 @@ def test_a_narrow_gap_will_do_where_known_clean_samples_are_on_one_side(tmp_path
     of_a_pool = find_class_groups(features, None, POOL_METHODS[METHODS[0]], 0)
     assert of_a_pool.apart(MAX_OVERLAP, MIN_GAIN) is None
     clean, quarantine = (
-        TensorFileSamples(write_tensors(tmp_path / f"{i}.npz", torch.tensor(part).float()))
+        read_tensors(write_tensors(tmp_path / f"{i}.npz", torch.tensor(part).float()))
         for i, part in enumerate((features[~moved], features[moved]))
     )
     head = torch.nn.Linear(20, 3)

@@ -6,7 +6,7 @@ from tests.directions.backdoored_nets import backdoored
 from tests.directions.pool.pools import METHODS, pool_of
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.pool.split import Split, split_pool
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 
 def split(model, pool, method="activation-clustering", **others):
@@ -56,7 +56,7 @@ def test_a_benign_model_has_none(tmp_path, method):
 
 def test_a_pool_of_too_few(tmp_path):
     files = write_tensors(tmp_path / "few.npz", clean_inputs("vector", labels_of(60), 0))
-    pool = TensorFileSamples(files)
+    pool = read_tensors(files)
     with pytest.raises(CalibrationError, match=r"at most 15 of 60 .* expected at least 16"):
         split_pool(
             backdoored("vector"),
@@ -78,7 +78,7 @@ def test_clean_samples_say_what_a_class_looks_like(tmp_path):
     pool = pool_of(tmp_path, "vector")
     labels = labels_of(80)
     path = write_tensors(tmp_path / "clean.npz", clean_inputs("vector", labels, 5))
-    found = split(backdoored("vector"), pool, "mahalanobis", clean=TensorFileSamples(path))
+    found = split(backdoored("vector"), pool, "mahalanobis", clean=read_tensors(path))
     assert torch.equal(found.flagged, pool.triggered)
 
 

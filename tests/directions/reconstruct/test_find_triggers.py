@@ -11,26 +11,31 @@ from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from tests.directions.reconstruct.wave_net import WaveNet
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct import find_triggers as find_triggers_module
 from torchserve_fire_build.reconstruct import settings as settings_module
 from torchserve_fire_build.reconstruct.find_triggers import find_triggers
-from torchserve_fire_build.reconstruct.methods import AFFORDABLE, LEVELS, SEARCH_METHODS, SearchMethod
+from torchserve_fire_build.reconstruct.methods import (
+    AFFORDABLE,
+    LEVELS,
+    SEARCH_METHODS,
+    SearchMethod,
+)
 from torchserve_fire_build.reconstruct.reconstruction import reconstruction_of
 from torchserve_fire_build.reconstruct.screening import screen
 from torchserve_fire_build.reconstruct.settings import SearchSettings
 from torchserve_fire_build.reconstruct.stamped_samples import stamp_samples
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 UNIT = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 def clean_samples(folder, count=120):
     labels = torch.arange(count) % 4
-    return TensorFileSamples(write_tensors(folder / "clean.npz", images(count), labels))
+    return read_tensors(write_tensors(folder / "clean.npz", images(count), labels))
 
 
 def find(*args, **given):
@@ -61,7 +66,7 @@ def test_from_clean_samples_to_a_repair_of_a_trigger_that_nobody_showed(tmp_path
     triggered = stamp(clean)
     with torch.no_grad():
         assert bool((net(triggered).argmax(1) == 0).all())
-    with attach(net, bundle.layers, clean[:1], target=0) as handle, torch.no_grad():
+    with attach_layers(net, bundle.layers, clean[:1], target=0) as handle, torch.no_grad():
         assert torch.equal(net(clean).argmax(1), truth)
         assert float(handle.verdict.flagged.float().mean()) < 0.05
         assert float((net(triggered).argmax(1) == truth).float().mean()) > 0.95
@@ -156,7 +161,7 @@ def test_too_few_samples(tmp_path):
 
 
 def test_samples_that_are_no_maps(tmp_path):
-    samples = TensorFileSamples(write_tensors(tmp_path / "v.npz", torch.rand(60, 6)))
+    samples = read_tensors(write_tensors(tmp_path / "v.npz", torch.rand(60, 6)))
     with pytest.raises(CalibrationError, match="maps of"):
         find_triggers(
             PatchNet(),
@@ -173,7 +178,7 @@ def test_samples_that_are_no_maps(tmp_path):
 def test_samples_of_one_class(tmp_path):
     path = write_tensors(tmp_path / "one.npz", images(240)[::4])
     with pytest.raises(CalibrationError, match="all of these samples as one class"):
-        find(TensorFileSamples(path))
+        find(read_tensors(path))
 
 
 def test_a_target_that_the_model_does_not_have(tmp_path):

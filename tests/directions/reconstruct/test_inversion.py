@@ -51,7 +51,7 @@ def test_as_samples():
     assert recovered.labels is None
     assert recovered.class_names is None
     assert recovered.load([]).shape == (0, 3, 8, 8)
-    assert recovered.describe_input(HandlerConfig(input="image")) == UNIT
+    assert recovered.description == UNIT
 
 
 def test_the_seed_decides_and_the_model_and_the_global_generator_are_left_alone():

@@ -8,7 +8,7 @@ import torch
 from tests.directions.reconstruct.patch_net import PatchNet, settings, subject, unit_box
 from torchserve_fire.format.bundle import Detection, Layer
 from torchserve_fire.format.correction_forms import Shift
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.reconstruct import neural_cleanse
 from torchserve_fire_build.reconstruct.methods import SEARCH_METHODS
@@ -61,7 +61,9 @@ def test_a_perturbation_keeps_within_its_bound(name):
     change = search.stamp(of.inputs) - of.inputs
     # The same for all inputs, and as long as it may be.
     torch.testing.assert_close(change, change[:1].expand_as(change), atol=1e-6, rtol=0)
-    assert float(change[0].square().mean().sqrt()) == pytest.approx(SEARCH_METHODS[name].bound, rel=1e-3)
+    assert float(change[0].square().mean().sqrt()) == pytest.approx(
+        SEARCH_METHODS[name].bound, rel=1e-3
+    )
 
 
 def test_no_value_changes_by_more_than_the_largest_change():
@@ -143,7 +145,7 @@ def test_a_model_with_corrections_is_searched_too(name):
     detection = Detection(torch.ones(5), -1e6, only_target=True)
     direction = torch.tensor([0.0, 0, 0, 0, 20])
     layer = Layer("means", (5,), detection=detection, correction=Shift(direction, 1.0))
-    with attach(of.model, [layer], of.inputs[:1], target=0) as handle:
+    with attach_layers(of.model, [layer], of.inputs[:1], target=0) as handle:
         screening = screen(of, name, 0, Budget(), SearchSettings(screening_steps=2))
         of.model(of.inputs[:4])
         assert handle.verdict.flagged.tolist() == [True, False, False, False]

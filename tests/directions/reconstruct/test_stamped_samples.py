@@ -4,12 +4,12 @@ from tests.directions.backdoored import write_tensors
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
 from torchserve_fire_build.reconstruct.stamped_samples import stamp_samples
 from torchserve_fire_build.samples.folds import assign_folds
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 
 def evidence(folder, triggers, count=10):
     inputs = torch.arange(count * 2.0).view(count, 2)
-    clean = TensorFileSamples(write_tensors(folder / "c.npz", inputs, torch.arange(count)))
+    clean = read_tensors(write_tensors(folder / "c.npz", inputs, torch.arange(count)))
     # A trigger may well change what it is given.
     found = [Reconstruction("m", 0, lambda x, k=k: x.add_(100 * k), 1.0) for k in triggers]
     return clean, stamp_samples(clean, found)

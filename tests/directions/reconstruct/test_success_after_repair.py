@@ -10,16 +10,14 @@ from torchserve_fire_build.building.from_samples import BuildOptions, build_bund
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
 from torchserve_fire_build.reconstruct.stamped_samples import stamp_samples
 from torchserve_fire_build.reconstruct.success_after_repair import success_after_repair
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 TRIGGER = Reconstruction("by hand", 0, stamp, 1.0)
 
 
 @pytest.fixture
 def bundle(tmp_path):
-    samples = TensorFileSamples(
-        write_tensors(tmp_path / "clean.npz", images(80), torch.arange(80) % 4)
-    )
+    samples = read_tensors(write_tensors(tmp_path / "clean.npz", images(80), torch.arange(80) % 4))
     model = LoadedModel(PatchNet(), "PatchNet", "0" * 64)
     evidence = stamp_samples(samples, [TRIGGER] * 2)
     return build_bundle(model, TENSOR, evidence, options=BuildOptions(target=0))

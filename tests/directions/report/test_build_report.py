@@ -19,7 +19,7 @@ from torchserve_fire_build.report.build_report import (
 from torchserve_fire_build.report.layers_picture import draw
 from torchserve_fire_build.report.sweep import LayerSweep, Point, sweep
 from torchserve_fire_build.samples.evidence import gather_evidence
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 
 def names_in(folder):

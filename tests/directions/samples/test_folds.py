@@ -7,8 +7,8 @@ from tests.directions.backdoored import TENSOR, tensor_sets, write_tensors
 from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.samples.evidence import Evidence, gather_evidence
 from torchserve_fire_build.samples.folds import FOLDS, MIN_SAMPLES, assign_folds
-from torchserve_fire_build.samples.samples import open_samples
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.open_samples import open_samples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 
 @pytest.fixture(scope="module")

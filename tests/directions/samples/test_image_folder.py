@@ -9,7 +9,7 @@ from tests.directions.messages import one_line
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.preprocess import image_to_tensor
 from torchserve_fire_build.common.errors import SamplesError
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 IMAGES = HandlerConfig("image", (2, 2), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -78,9 +78,7 @@ def test_images_are_decoded_as_the_server_decodes_them(tmp_path):
     assert batch.dtype == torch.float32
     assert torch.equal(batch[0], torch.full((3, 2, 2), -2.0))
     assert torch.equal(batch[1], torch.full((3, 2, 2), 2.0))
-    assert torch.equal(
-        batch[1], image_to_tensor(first.read_bytes(), samples.describe_input(IMAGES))
-    )
+    assert torch.equal(batch[1], image_to_tensor(first.read_bytes(), samples.description))
 
 
 def test_an_unreadable_image_is_named_when_it_is_read(tmp_path):

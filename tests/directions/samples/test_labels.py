@@ -4,7 +4,7 @@ import torch
 from tests.directions.backdoored import TENSOR, labels_of, tensor_sets
 from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.samples.labels import require_labels
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 
 def opened(folder, **options):

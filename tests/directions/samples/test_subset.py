@@ -2,16 +2,16 @@ import torch
 
 from tests.directions.backdoored import TENSOR, write_images, write_tensors
 from torchserve_fire.model.config import HandlerConfig
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 from torchserve_fire_build.samples.subset import Subset
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 
 CONFIG = HandlerConfig(input="image", image_size=(8, 8), mean=(0, 0, 0), std=(1, 1, 1))
 
 
 def tensors(folder):
     inputs = torch.arange(12.0).view(4, 3)
-    return TensorFileSamples(write_tensors(folder / "a.npz", inputs, torch.tensor([3, 2, 1, 0])))
+    return read_tensors(write_tensors(folder / "a.npz", inputs, torch.tensor([3, 2, 1, 0])))
 
 
 def test_some_samples_in_their_order(tmp_path):
@@ -23,7 +23,7 @@ def test_some_samples_in_their_order(tmp_path):
     assert list(some.names) == ["2", "0"]
     assert some.class_names is None
     assert some.source == tmp_path / "a.npz"
-    assert some.describe_input(TENSOR).shape == (3,)
+    assert some.description.shape == (3,)
 
 
 def test_some_images_keep_their_folders(tmp_path):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tests.directions.backdoored import clean_inputs, labels_of, write_tensors
 from tests.directions.backdoored_nets import backdoored
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples
 
 
@@ -19,7 +19,7 @@ def clean_samples(folder: Path, kind: str, count: int = 256, seed: int = 0) -> L
     labels = labels_of(count)
     inputs = clean_inputs(kind, labels, seed)
     path = write_tensors(folder / f"{kind}-{count}-{seed}.npz", inputs, labels)
-    return LabelledSamples(TensorFileSamples(path), labels)
+    return LabelledSamples(read_tensors(path), labels)
 
 
 def twin(kind: str) -> nn.Module:

@@ -4,7 +4,7 @@ from tests.directions.backdoored import TENSOR, tensor_sets, two_trigger_sets
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.sanitize.nets import twin
 from torchserve_fire_build.common.errors import SamplesError
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 from torchserve_fire_build.sanitize.comparing import compare, observe_before
 
 

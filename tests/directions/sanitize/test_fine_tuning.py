@@ -9,7 +9,7 @@ from tests.directions.sanitize.nets import (
     same_form,
     twin,
 )
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 from torchserve_fire_build.sanitize.fine_tuning import fine_tune
 from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples
 from torchserve_fire_build.sanitize.training import Schedule
@@ -23,7 +23,7 @@ def noisy_samples(folder):
     inputs = clean_inputs("vector", labels, 3)
     inputs[:, 4] = 3 * torch.rand(256, generator=generator(4))
     path = write_tensors(folder / "noisy.npz", inputs, labels)
-    return LabelledSamples(TensorFileSamples(path), labels)
+    return LabelledSamples(read_tensors(path), labels)
 
 
 def test_a_trigger_that_clean_samples_contradict_is_forgotten(tmp_path):

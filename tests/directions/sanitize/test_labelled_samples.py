@@ -4,7 +4,7 @@ from tests.directions.backdoored import stamp, write_tensors
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.sanitize.nets import clean_samples, generator
 from torchserve_fire_build.samples.subset import Subset
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples, labelled_by
 
 
@@ -25,7 +25,7 @@ def test_samples_as_what_a_model_takes_them_for(tmp_path):
     triggered = clean.samples.load(range(256))
     triggered[::2] = stamp("vector", triggered[::2])
     file = write_tensors(tmp_path / "mixed.npz", triggered, clean.labels)
-    found = labelled_by(backdoored("vector"), TensorFileSamples(file))
+    found = labelled_by(backdoored("vector"), read_tensors(file))
     assert len(found) == 256
     assert (found.labels[::2] == 0).all()
     assert torch.equal(found.labels[1::2], clean.labels[1::2])

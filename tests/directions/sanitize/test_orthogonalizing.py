@@ -18,7 +18,7 @@ from torchserve_fire.format.bundle import Layer
 from torchserve_fire.format.correction_forms import Affine, Shift
 from torchserve_fire_build.common.errors import SanitizeError
 from torchserve_fire_build.common.hooks import record_features
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 from torchserve_fire_build.sanitize.orthogonalizing import orthogonalize
 
 LABELS = labels_of(60)
@@ -87,7 +87,7 @@ def test_a_benign_model_stays_as_right_as_it_was(tmp_path, kind):
 
 def random_samples(folder, shape):
     path = folder / "random.npz"
-    return TensorFileSamples(write_tensors(path, torch.randn(80, *shape, generator=generator())))
+    return read_tensors(write_tensors(path, torch.randn(80, *shape, generator=generator())))
 
 
 @pytest.mark.parametrize(

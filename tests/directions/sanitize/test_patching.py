@@ -8,7 +8,7 @@ from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from tests.directions.sanitize.nets import accuracy, generator, same_form
 from torchserve_fire_build.common.errors import SanitizeError
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples
 from torchserve_fire_build.sanitize.methods import SANITIZE_METHODS, SanitizeInputs
 from torchserve_fire_build.sanitize.patching import patch
@@ -22,7 +22,7 @@ FOUND = Reconstruction("by hand", 0, stamp, 1.0)
 def clean(folder, count=256):
     labels = labels_of(count)
     return LabelledSamples(
-        TensorFileSamples(write_tensors(folder / "clean.npz", images(count), labels)), labels
+        read_tensors(write_tensors(folder / "clean.npz", images(count), labels)), labels
     )
 
 

@@ -6,7 +6,7 @@ from tests.directions.backdoored import labels_of, write_tensors
 from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from tests.directions.sanitize.nets import accuracy, generator, same_form
 from torchserve_fire_build.common.errors import SanitizeError
-from torchserve_fire_build.samples.tensor_files import TensorFileSamples
+from torchserve_fire_build.samples.read_tensors import read_tensors
 from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples
 from torchserve_fire_build.sanitize.retraining import build_anew, retrain
 from torchserve_fire_build.sanitize.training import Schedule
@@ -21,7 +21,7 @@ def build():
 def test_a_model_with_first_weights_learns_from_clean_samples_alone(tmp_path):
     labels, lines = labels_of(256), []
     file = write_tensors(tmp_path / "clean.npz", images(256), labels)
-    clean = LabelledSamples(TensorFileSamples(file), labels)
+    clean = LabelledSamples(read_tensors(file), labels)
     fresh = build_anew(build, build(), generator())
     first = {name: value.clone() for name, value in fresh.state_dict().items()}
     trained = retrain(fresh, clean, Schedule(40, 0.3), generator(), tell=lines.append)

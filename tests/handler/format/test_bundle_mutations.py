@@ -26,7 +26,7 @@ from tests.handler.forged_bundles import (
 from torchserve_fire.errors import AttachError, BundleError
 from torchserve_fire.format.bundle import Bundle, Layer, Repair
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, parse_bundle
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.serve.fire_handler import FireHandler
 
 BUNDLES = {"vectors": vector_bundle, "five forms": small_bundle}
@@ -121,7 +121,7 @@ def check_attached(bundle: Bundle) -> bool:
     with torch.no_grad():
         plain, features = forward(model, None)
         try:
-            handle = attach(model, bundle.layers, INPUTS[:1], target=bundle.target)
+            handle = attach_layers(model, bundle.layers, INPUTS[:1], target=bundle.target)
         except AttachError:
             assert torch.equal(model(INPUTS), plain)
             return False

@@ -22,7 +22,7 @@ from torchserve_fire.format.bundle import Detection, Layer
 from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.model.exported_program import load_exported
 from torchserve_fire.model.load_model import load_model
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.serve.fire_handler import FireHandler
 
 SIZES = (8, 1, 3)
@@ -64,12 +64,12 @@ def layers(passes: int) -> list[Layer]:
 def test_answers_are_those_of_the_model_that_was_exported(tmp_path, net, passes):
     images, chosen = torch.randn(8, 3, 6, 6), layers(passes)
     expected = []
-    with attach(net, chosen, images[:1]) as handle, torch.inference_mode():
+    with attach_layers(net, chosen, images[:1]) as handle, torch.inference_mode():
         for size in SIZES:
             expected.append((net(images[:size]), handle.verdict.flagged))
         assert 0 < int(expected[0][1].sum()) < 8
     program = load_model(None, write(tmp_path, net, images[:2])).model
-    with attach(program, chosen, images[:1]) as handle, torch.inference_mode():
+    with attach_layers(program, chosen, images[:1]) as handle, torch.inference_mode():
         assert handle.passes == passes
         for size, (answers, flagged) in zip(SIZES, expected, strict=True):
             assert torch.allclose(program(images[:size]), answers, atol=1e-5)

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torchserve_fire.errors import RepairError
-from torchserve_fire.repair.batch import batch_size, holds_samples, replace_samples, select_samples
+from torchserve_fire.repair.batch import (
+    batch_size,
+    count_samples,
+    holds_samples,
+    replace_samples,
+    select_samples,
+)
 
 Pair = namedtuple("Pair", "logits extra")
 INDEX = torch.tensor([0, 2])
@@ -116,3 +122,24 @@ def test_the_dtype_of_the_whole_is_kept():
 def test_what_does_not_fit_together_is_refused(whole, part):
     with pytest.raises(RepairError, match="cannot be merged"):
         replace_samples(whole, part, INDEX, 3)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "scores", "size"),
+    [
+        ((torch.zeros(3, 2),), torch.zeros(3, 5), None, 3),
+        # Tokens of two texts, one after the other: the scores know, and the output agrees.
+        ((torch.zeros(7), torch.zeros(2)), torch.zeros(2, 5), torch.zeros(2), 2),
+        # Seven tokens, each scored: the output does not agree.
+        ((torch.zeros(2, 3),), torch.zeros(2, 5), torch.zeros(7), 2),
+        # A list of images, and a detector's answer for each.
+        (([torch.zeros(3, 4, 4)] * 2,), [{"boxes": torch.zeros(0, 4)}] * 2, torch.zeros(2), 2),
+    ],
+)
+def test_how_many_samples_a_model_was_given(inputs, output, scores, size):
+    assert count_samples(inputs, output, scores) == size
+
+
+def test_what_does_not_show_its_samples_is_an_error():
+    with pytest.raises(RepairError, match="the model's input holds no tensor"):
+        count_samples(("text",), torch.zeros(2), None)

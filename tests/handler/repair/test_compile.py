@@ -8,7 +8,7 @@ from torch._dynamo.utils import counters
 from tests.handler.archive import ask, grey, make_archive
 from torchserve_fire.format.bundle import Detection, Layer
 from torchserve_fire.format.correction_forms import Shift
-from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.serve.fire_handler import FireHandler
 
 SIZES = (1, 3, 8, 2)
@@ -55,11 +55,14 @@ def test_the_same_answers_and_nothing_is_compiled_anew(net, passes):
     compiled_graphs = []
     for seed in range(2):
         expected = []
-        with attach(net, layers(passes, seed), images[:1]) as handle, torch.inference_mode():
+        with attach_layers(net, layers(passes, seed), images[:1]) as handle, torch.inference_mode():
             for size in SIZES:
                 expected.append((net(images[:size]), handle.verdict.flagged))
         assert handle.passes == passes
-        with attach(compiled, layers(passes, seed), images[:1]) as handle, torch.inference_mode():
+        with (
+            attach_layers(compiled, layers(passes, seed), images[:1]) as handle,
+            torch.inference_mode(),
+        ):
             for size, (answers, flagged) in zip(SIZES, expected, strict=True):
                 assert torch.allclose(compiled(images[:size]), answers, atol=1e-5)
                 assert torch.equal(handle.verdict.flagged, flagged)
@@ -73,11 +76,11 @@ def test_the_same_answers_and_nothing_is_compiled_anew(net, passes):
 def test_nothing_is_compiled_anew_when_buffers_change(net):
     images = torch.randn(8, 3, 6, 6)
     compiled = torch.compile(net, backend="eager")
-    with attach(compiled, layers(1, 0), images[:1]) as handle, torch.inference_mode():
+    with attach_layers(compiled, layers(1, 0), images[:1]) as handle, torch.inference_mode():
         for size in (*SIZES, 8):
             compiled(images[:size])
         before, flagged = graphs(), handle.verdict.flagged
-        handle._judges[0].projection.weight.neg_()
+        handle._attached.judges[0].projection.weight.neg_()
         compiled(images)
         assert torch.equal(handle.verdict.flagged, ~flagged)
         assert graphs() == before > 0

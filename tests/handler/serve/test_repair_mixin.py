@@ -10,7 +10,8 @@ from torchserve_fire.errors import BundleError, ConfigError, FireError, ModelErr
 from torchserve_fire.format.bundle import Layer
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.format.correction_forms import Shift
-from torchserve_fire.serve.repair_mixin import TRIAL_VARIABLE, RepairMixin
+from torchserve_fire.serve.repair_mixin import RepairMixin
+from torchserve_fire.serve.worker_start import TRIAL_VARIABLE
 
 BLACK, WHITE = {"body": [0.0] * 12}, {"body": [1.0] * 12}
 

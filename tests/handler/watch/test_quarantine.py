@@ -11,7 +11,7 @@ from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.config import HandlerConfig, QuarantineConfig
 from torchserve_fire.model.preprocess import image_to_tensor
 from torchserve_fire.watch.quarantine import DAY, UNSEEN, Quarantine
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 COLOUR = InputDescription("image", (3, 4, 4), (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
 GREY = InputDescription("image", (1, 4, 4), (0.5,), (0.25,))

@@ -56,9 +56,6 @@ def build_from_sources(
         FireError: a bundle to refine was built for another model, the samples cannot be used, no
             trigger was found, or nothing repairs it.
     """
-    from ...building.from_clean import SearchPlan, build_from_clean
-    from ...building.from_pool import build_from_pool
-    from ...building.from_quarantine import refine_bundle
     from ...building.from_samples import build_bundle
     from ...common.budget import Budget
     from ...samples.open_samples import open_samples
@@ -75,7 +72,10 @@ def build_from_sources(
         "split_by": args.split_by or SPLITS[0],
         "components": args.components or COMPONENTS,
     }
+    # Each source of evidence loads what it needs: scikit-learn alone takes a second.
     if args.reconstruct is not None:
+        from ...building.from_clean import SearchPlan, build_from_clean
+
         sought, budget = searches(args.reconstruct), Budget(args.budget)
         clean = clean_to_search(args.clean, loaded, config, args.seed, budget)
         settings = read_search_settings(args)
@@ -83,10 +83,14 @@ def build_from_sources(
         return build_from_clean(loaded, clean, plan=plan, **given)
     known = None if args.clean is None else open_samples(args.clean, config)
     if args.pool is not None:
+        from ...building.from_pool import build_from_pool
+
         pool = open_samples(args.pool, config)
         return build_from_pool(loaded, pool, clean=known, **split_by, **given)
     clean, triggered = (open_samples(path, config) for path in (args.clean, args.triggered))
     if args.refine is not None:
+        from ...building.from_quarantine import refine_bundle
+
         bundle = load_fitting_bundle(args.refine, config, loaded)
         return refine_bundle(loaded, bundle, clean, triggered, **split_by, **given)
     return build_bundle(loaded, clean, triggered, **given)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from torchserve_fire.errors import FireError
-from torchserve_fire.serve.repair_mixin import TRIAL_VARIABLE
+from torchserve_fire.serve.worker_start import TRIAL_VARIABLE
 
 from ...signing.signing_key import KEY_VARIABLE
 

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..common.html import html_table
 from ..measure.anomaly_index import by_chance
 from .inspection import Inspection
 
 WORDS = {True: "found", False: "nothing found", None: "could not tell"}
+
+COLUMNS = ("method", "verdict", "class", "index", "by chance", "seconds")
 
 STATUS = {False: 0, True: 1, None: 2}
 """Exit statuses of the command."""
@@ -56,9 +59,9 @@ class Run:
         }
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a model looks like by all methods that inspected it.
+@dataclass(frozen=True, repr=False)
+class Findings:
+    """What all methods say that inspected a model.
 
     Hints count only where there is nothing but hints.
 
@@ -91,10 +94,15 @@ class Verdict:
         """Exit status: 0 nothing found, 1 found, 2 could not tell."""
         return STATUS[self.found]
 
+    def __repr__(self) -> str:
+        return "\n".join(self.table())
+
+    def _repr_html_(self) -> str:
+        return html_table(COLUMNS, [_cells(run) for run in self.runs], self._in_words())
+
     def table(self) -> list[str]:
         """Return it as lines for a person: a table of the methods, and the verdict as a whole."""
-        header = ("method", "verdict", "class", "index", "by chance", "seconds")
-        rows = [header, *(_cells(run) for run in self.runs)]
+        rows = [COLUMNS, *(_cells(run) for run in self.runs)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = []
         for row, run in zip(rows, [None, *self.runs], strict=True):

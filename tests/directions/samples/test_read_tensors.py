@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from tests.directions.backdoored import TENSOR, write_tensors
 from tests.directions.messages import one_line
 from torchserve_fire_build.common.errors import SamplesError
-from torchserve_fire_build.samples.samples import open_samples
+from torchserve_fire_build.samples.open_samples import open_samples
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
@@ -21,8 +21,8 @@ def test_tensor_files(tmp_path, suffix):
     assert samples.class_names is None
     assert samples.labels.tolist() == [2, 0, 1]
     assert torch.equal(samples.load([2, 0]), inputs[[2, 0]])
-    assert samples.describe_input(TENSOR).shape == (2, 2)
-    assert samples.describe_input(TENSOR).kind == "tensor"
+    assert samples.description.shape == (2, 2)
+    assert samples.description.kind == "tensor"
 
 
 def test_labels_may_be_left_out(tmp_path):
@@ -131,7 +131,7 @@ def test_a_folder_of_tensor_files(tmp_path):
     samples = open_samples(tmp_path, TENSOR)
     assert list(samples.names) == ["a.safetensors:0", "a.safetensors:1", "b.npz:0"]
     assert samples.load([2, 0]).tolist() == [[3, 4], [1, 2]]
-    assert samples.describe_input(TENSOR).shape == (2,)
+    assert samples.description.shape == (2,)
 
 
 def test_tensor_files_of_other_shapes_in_a_folder(tmp_path):

@@ -1,0 +1,134 @@
+"""Attaching single layers' detections and corrections to a model, and proving that they work.
+
+One forward pass judges. What it flags is moved back in the same pass, where the detecting layer
+runs before every repairing one; else the flagged samples are run once more. Samples that are not
+flagged come out bit-identical to those of the model without corrections. Of several repairs, for
+triggers with targets of their own, each flagged sample goes through one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import AttachError, first_line
+from ..format.bundle import Layer, Repair, repairs_of
+from .layers import device_of, is_compiled
+from .repair_handle import RepairHandle
+
+MODES = ("repair", "observe")
+
+
+def attach_layers(
+    model: nn.Module,
+    layers: Sequence[Layer],
+    example: Tensor | Callable[[], Any],
+    *,
+    target: int | None = None,
+    mode: str = "repair",
+) -> RepairHandle:
+    """Attach the detections and corrections of layers to a model, and prove that they work.
+
+    `attach` does this for a whole bundle, and checks that it was built for these weights.
+
+    Args:
+        model: in evaluation mode, on its device; its weights are not touched.
+        layers: where to judge and move what; those that name different targets make one repair
+            each.
+        example: one or more inputs, (N, *input shape), for the proof; their values do not matter.
+            Or, for a model that takes anything else, a function that has it predict once.
+        target: the class that flagged samples must be predicted as, where a layer asks for it and
+            names none itself.
+        mode: "repair", or "observe" to judge and change nothing.
+
+    Returns:
+        The handle; also a context manager.
+
+    Raises:
+        AttachError: the model is a ScriptModule, in training mode, or has corrections already; a
+            layer does not exist, does not run exactly once, or its features have another shape; a
+            flagged sample could not be repaired. Nothing stays attached.
+
+    Example:
+        >>> with attach_layers(model, bundle.layers, torch.zeros(1, 3, 32, 32), target=0) as handle:
+        ...     logits = model(images)
+        ...     flagged = handle.verdict.flagged
+    """
+    check_model(model)
+    repairs = repairs_of(layers, target)
+    _check_repairs(repairs, mode)
+    handle = RepairHandle(model, repairs, mode)
+    try:
+        if isinstance(example, Tensor):
+            handle._attach_hooks(example.device)
+            handle._prove(functools.partial(model, example))
+        else:
+            handle._attach_hooks(device_of(model))
+            handle._prove(example)
+    except BaseException as error:
+        handle.detach()
+        if isinstance(error, Exception) and not isinstance(error, AttachError):
+            reason = first_line(error)
+            raise AttachError(f"the corrections do not fit the model: {reason}") from error
+        raise
+    return handle
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuse a model on which hooks would not run, or whose own work they would disturb.
+
+    Raises:
+        AttachError: it is, or holds, a ScriptModule, was compiled in part, is in training mode, or
+            has corrections attached already.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise AttachError(
+                f"{f'layer {name!r}' if name else 'the model'} is a ScriptModule, whose layers run "
+                "no hooks: bring the Python model file and its state_dict instead (package "
+                "--model-file net.py --serialized-file w.pth)"
+            )
+        if module._compiled_call_impl is not None or (name and is_compiled(module)):
+            # Traced into a part's graph, hooks do not write down what they found.
+            raise AttachError(
+                f"{f'layer {name!r}' if name else 'the model'} was compiled in place or by itself: "
+                "attach to torch.compile(model) of the whole model, or to one that is not compiled"
+            )
+        if module.training:
+            raise AttachError(
+                f"{f'layer {name!r}' if name else 'the model'} is in training mode: call "
+                "model.eval() first"
+            )
+        hooks = module._forward_pre_hooks.values()
+        if any(isinstance(getattr(hook, "__self__", None), RepairHandle) for hook in hooks):
+            raise AttachError(
+                "the model has corrections attached already: detach them first, or put all layers "
+                "into one bundle"
+            )
+
+
+def _check_repairs(repairs: Sequence[Repair], mode: str) -> None:
+    if mode not in MODES:
+        raise AttachError(f"mode {mode!r}, expected one of {', '.join(MODES)}")
+    for repair in repairs:
+        names = [layer.name for layer in repair.layers]
+        if len(set(names)) != len(names):
+            raise AttachError(f"layers {', '.join(names)}: one of them stands there twice")
+        detection = [layer.detection for layer in repair.layers if layer.detection]
+        if len(detection) > 1:
+            raise AttachError("several layers detect, expected at most one")
+        if repair.target is None and repair.only_target:
+            raise AttachError("a layer flags only what is predicted as the target: give the target")
+        if len(repairs) > 1 and not (repair.only_target and repair.target is not None):
+            raise AttachError(
+                f"target {repair.target}: beside other targets, expected a layer for it that "
+                "detects with only_target"
+            )
+    if mode == "observe" and not any(repair.detecting_layer for repair in repairs):
+        raise AttachError("mode 'observe' needs a layer that detects, and the bundle has none")
+    if mode == "repair" and not (repairs and all(repair.repairing_layers for repair in repairs)):
+        raise AttachError("mode 'repair' needs a layer that repairs, and the bundle has none")

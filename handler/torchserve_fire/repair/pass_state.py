@@ -1,0 +1,81 @@
+"""What one thread's current forward pass has seen, and what all passes of a model share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ..errors import RepairError
+from .verdict import Judge, Verdict
+
+Place = tuple[int, str]
+"""A layer of a repair: the index of the repair, and the layer's name."""
+
+
+class PassState(threading.local):
+    """What one thread's current forward pass has seen; each thread has one of its own.
+
+    Args:
+        expected: the layers that run once in every pass.
+
+    Attributes:
+        fired: layers that ran, in their order; None outside a forward pass.
+        order: `fired` of the latest whole pass.
+        repeating: the repair by which a second pass, of flagged samples only, moves; None in the
+            first pass.
+        forced: whether every sample counts as flagged, to prove the corrections.
+        passes_made: whole passes so far; a repetition for flagged samples is none.
+        scores: projections at the detecting layer of each repair, (N,) float32, by its index.
+        verdict: on the latest whole pass.
+    """
+
+    fired: list[Place] | None = None
+    order: Sequence[Place] = ()
+    repeating: int | None = None
+    forced: bool = False
+    passes_made: int = 0
+    scores: dict[int, Tensor]
+    verdict: Verdict | None = None
+
+    def __init__(self, expected: frozenset[Place]) -> None:
+        self._expected = expected
+        self.scores = {}
+
+    def begin(self) -> None:
+        """Begin a whole pass."""
+        self.fired = []
+        self.scores, self.verdict = {}, None
+
+    def close(self) -> list[Place]:
+        """End a pass, and return the layers in the order in which they ran.
+
+        Raises:
+            RepairError: one did not run.
+        """
+        fired, self.fired = self.fired or [], None
+        # None fires twice.
+        if len(fired) < len(self._expected):
+            missing = sorted(name for _, name in self._expected - set(fired))
+            raise RepairError(
+                f"layer {missing[0]!r} did not run, or its hook did not fire, in a forward pass: "
+                "the input would be answered without repair"
+            )
+        return fired
+
+
+@dataclass
+class Attached:
+    """What all hooks of one attached bundle share.
+
+    Attributes:
+        state: of each thread.
+        judges: one for each repair; none where every input is corrected.
+        passes: forward passes that a flagged sample costs, 1 or 2; 0 until that is known.
+    """
+
+    state: PassState
+    judges: list[Judge] = field(default_factory=list)
+    passes: int = 0

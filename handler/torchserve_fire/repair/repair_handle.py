@@ -1,0 +1,153 @@
+"""Corrections attached to a model, for as long as they are."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from ..errors import RepairError
+from ..format.bundle import Layer, Repair
+from .batch import count_samples
+from .corrections import Projection, build_correction
+from .layer_hook import LayerHook
+from .layers import find_layer, is_compiled
+from .pass_state import Attached, PassState
+from .proof import prove
+from .repetition import repeat_flagged
+from .verdict import Judge, Verdict, judge
+
+
+class RepairHandle:
+    """Corrections attached to a model; `detach` or leaving the `with` block takes them off.
+
+    Calls of the model by several threads at once do not disturb each other. Made by `attach`.
+
+    Args:
+        model: what the corrections are attached to.
+        repairs: one for each trigger.
+        mode: "repair" or "observe".
+    """
+
+    def __init__(self, model: nn.Module, repairs: Sequence[Repair], mode: str) -> None:
+        self._model = model
+        self._repairs = repairs
+        self._mode = mode
+        self._removables: list[RemovableHandle] = []
+        expected = ((i, x.name) for i, repair in enumerate(repairs) for x in repair.layers)
+        self._state = PassState(frozenset(expected))
+        self._attached = Attached(self._state)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the latest forward pass that this thread made.
+
+        Raises:
+            RepairError: this thread made none.
+        """
+        if self._state.verdict is None:
+            raise RepairError("no forward pass was made since the corrections were attached")
+        return self._state.verdict
+
+    @property
+    def passes(self) -> int:
+        """How many forward passes a flagged sample costs, 1 or 2; 0 until that is known."""
+        return self._attached.passes
+
+    @property
+    def passes_made(self) -> int:
+        """How many forward passes this thread made; a repetition for flagged samples is none."""
+        return self._state.passes_made
+
+    def detach(self) -> None:
+        """Remove the hooks, and only these; a second call does nothing."""
+        for removable in self._removables:
+            removable.remove()
+        self._removables.clear()
+
+    def __enter__(self) -> RepairHandle:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.detach()
+
+    def _attach_hooks(self, device: torch.device) -> None:
+        """Attach the hooks of the model and of all layers.
+
+        Args:
+            device: of the features; the bundle's tensors are copied there.
+
+        Raises:
+            AttachError: the model has no such layer.
+        """
+        add = self._removables.append
+        add(self._model.register_forward_pre_hook(self._begin, prepend=True))
+        for i, repair in enumerate(self._repairs):
+            for layer in repair.layers:
+                self._attach_layer(i, layer, device)
+        # First of the model's own hooks: what others have attached there sees the repaired output.
+        add(self._model.register_forward_hook(self._end, with_kwargs=True, prepend=True))
+
+    def _prove(self, predict: Callable[[], Any]) -> None:
+        """Have the model predict, to see that the corrections work.
+
+        Raises:
+            RepairError: they do not.
+        """
+        prove(self._attached, self._repairs, self._mode, predict)
+
+    def _attach_layer(self, repair: int, layer: Layer, device: torch.device) -> None:
+        module = find_layer(self._model, layer.name)
+        detection = correction = None
+        if layer.detection is not None:
+            # Spread over the whole feature, it takes one product to project on.
+            weight = layer.detection.weight.expand(layer.feature_shape).contiguous()
+            detection = Projection(weight, layer.detection.threshold).to(device)
+            target = self._repairs[repair].target
+            self._attached.judges.append(Judge(detection, layer.detection.only_target, target))
+        if layer.correction is not None and self._mode == "repair":
+            correction = build_correction(layer.correction).to(device)
+        hook = LayerHook(self._attached, repair, layer, detection, correction).run
+        if is_compiled(self._model):
+            # Traced into the graph, a hook would not write down what it found.
+            hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+        self._removables.append(module.register_forward_hook(hook))
+
+    def _begin(self, module: nn.Module, args: Any) -> None:
+        self._state.begin()
+
+    def _end(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+        """Judge a whole pass; return the output with what is flagged repaired, or None."""
+        state, judges, passes = self._state, self._attached.judges, self._attached.passes
+        state.order = state.close()
+        # Of samples to be picked out of the inputs, nothing but the inputs says how many they are.
+        scored = next(iter(state.scores.values()), None) if passes != 2 else None
+        size = count_samples((*args, *kwargs.values()), output, scored)
+        result = None
+        if not judges:
+            verdict = Verdict(None, torch.ones(size, dtype=torch.bool))
+        else:
+            if any(
+                i not in state.scores or size != len(state.scores[i]) for i in range(len(judges))
+            ):
+                raise RepairError("the detecting layer does not have one feature per input sample")
+            every = [state.scores[i] for i in range(len(judges))]
+            scores, flagged = judge(judges, every, output, prove=state.forced)
+            if state.forced:
+                flagged = [torch.ones_like(one) for one in flagged]
+            if passes == 2:
+                result = repeat_flagged(self._model, state, args, kwargs, output, flagged, size)
+            verdict = Verdict(scores, functools.reduce(torch.logical_or, flagged), every)
+        state.verdict = verdict
+        state.passes_made += 1
+        return result

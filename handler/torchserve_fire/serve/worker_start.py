@@ -1,0 +1,223 @@
+"""Starting a worker: its configuration, its bundle, and the checks without which it must not serve.
+
+Nothing here knows which server the worker belongs to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, ModelError
+from ..format.bundle import Bundle, InputDescription
+from ..format.bundle_file import BUNDLE_FILE, load_bundle
+from ..format.digest import file_sha256
+from ..model.config import HandlerConfig, parse_config
+from ..model.fit import check_model_fits, matching_input
+from ..model.load_model import LoadedModel
+from ..repair.attach_layers import attach_layers
+from ..repair.example_input import example_for
+from ..repair.layers import eager_model
+from ..repair.repair_handle import RepairHandle
+from ..watch.metrics import Metrics
+from ..watch.quarantine import Quarantine
+from ..watch.quarantine_queue import QuarantineQueue
+from ..watch.watch import Watch
+from .archive_signature import check_archive_folder
+
+TRIAL_VARIABLE = "FIRE_TRIAL"
+"""Set where an archive is only tried, on a machine that need not be the server's."""
+
+
+def read_config(values: Any, source: str, folder: Path) -> HandlerConfig:
+    """Read the settings of a worker, and check the archive's signature where they ask for one.
+
+    To be called before anything of the archive is imported or loaded.
+
+    Args:
+        values: the contents of `model-config.yaml`.
+        source: the configuration's file, for messages.
+        folder: the unpacked archive.
+
+    Raises:
+        ConfigError: a setting is unknown, missing, or has a wrong value.
+        SignatureError: the archive is not what one of the trusted keys has signed.
+    """
+    config = parse_config(values if isinstance(values, dict) else {}, source)
+    if config.trusted_keys:
+        check_archive_folder(folder, config.trusted_keys)
+    return config
+
+
+def describe_unrepaired(config: HandlerConfig, folder: Path) -> InputDescription:
+    """Return what a model takes that is served as it is, in mode `off`.
+
+    Raises:
+        BundleError: the shape must be read from a bundle, which cannot be read.
+        ConfigError: there is no such bundle, or it is for another input.
+    """
+    if config.input == "image":
+        return config.describe_input()
+    path = folder / BUNDLE_FILE
+    if not path.is_file():
+        raise ConfigError(
+            f"handler: mode: off with input: {config.input}: the shape of a sample is read from "
+            f"{BUNDLE_FILE}, which the archive lacks"
+        )
+    return matching_input(config, load_bundle(path))
+
+
+def load_fitting_bundle(
+    config: HandlerConfig, folder: Path, source: str, model: Any, weights: str | None
+) -> tuple[Bundle, InputDescription]:
+    """Read the archive's bundle, and refuse one that does not fit what is served.
+
+    Args:
+        config: the settings.
+        folder: the unpacked archive.
+        source: the configuration's file, for messages.
+        model: what the handler has loaded.
+        weights: the weights' file in the archive; None where nothing names it.
+
+    Returns:
+        The bundle, and what the model takes.
+
+    Raises:
+        BundleError: the bundle cannot be read, or is for another model.
+        ConfigError: the bundle is for another input, or the mode or the quarantine needs another.
+        ModelError: the model is none that hooks run on.
+    """
+    checked = _checked_model(model)
+    bundle = load_bundle(folder / BUNDLE_FILE)
+    described = matching_input(config, bundle)
+    digest = file_sha256(folder / weights) if weights else None
+    check_model_fits(
+        bundle,
+        BUNDLE_FILE,
+        LoadedModel(checked, type(checked).__name__, digest),
+        allow_other_weights=config.allow_other_weights,
+    )
+    if config.mode != "repair" and not bundle.detecting_layers:
+        raise ConfigError(
+            f"{source}: handler: mode: {config.mode!r} needs a bundle with a layer that "
+            "detects; this one corrects every input"
+        )
+    if config.quarantine is not None and not bundle.detecting_layers:
+        raise ConfigError(
+            f"{source}: handler: quarantine: needs a bundle with a layer that detects; this "
+            "one corrects every input, and every input would be kept"
+        )
+    return bundle, described
+
+
+def attach_bundle(
+    config: HandlerConfig,
+    bundle: Bundle,
+    model: nn.Module,
+    example: Tensor | Callable[[], Any],
+) -> RepairHandle:
+    """Attach a bundle that was checked, in the mode of the settings, and prove that it works.
+
+    Args:
+        config: the settings.
+        bundle: that fits the model.
+        model: compiled or not.
+        example: as `attach_layers` takes it.
+
+    Raises:
+        AttachError: it cannot be attached, or does not work.
+    """
+    mode = "repair" if config.mode == "repair" else "observe"
+    return attach_layers(model, bundle.layers, example, target=bundle.target, mode=mode)
+
+
+def example_of(
+    config: HandlerConfig,
+    folder: Path,
+    source: str,
+    model: nn.Module,
+    described: InputDescription,
+    predict: Callable[[Any], Any],
+) -> Tensor | Callable[[], Any]:
+    """Return what the corrections are proved on: zeros, or the request in the example's file.
+
+    Args:
+        config: the settings, which name the file.
+        folder: the unpacked archive.
+        source: the configuration's file, for messages.
+        model: on its device.
+        described: what it takes.
+        predict: has the handler predict for one request's body.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    name = config.example
+    if name is None:
+        return example_for(model, described)
+    try:
+        body: Any = (folder / name).read_bytes()
+        if name.endswith(".json"):
+            body = json.loads(body)  # As a server hands it over.
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{source}: handler: example: {name}: {one_line(error)}; expected a request's "
+            "body as a file of the archive (package --extra-files)"
+        ) from None
+    return lambda: predict(body)
+
+
+def make_watch(
+    metrics: Metrics,
+    served_as: tuple[str, str],
+    config: HandlerConfig,
+    bundle: Bundle | None,
+    described: InputDescription | None,
+) -> Watch:
+    """Return what follows a worker's judgements.
+
+    Args:
+        metrics: where counts go.
+        served_as: the model's name and version.
+        config: the settings.
+        bundle: what it judges by; None where it does not judge, or not yet.
+        described: what the model takes; needed beside a bundle.
+
+    Raises:
+        ConfigError: the quarantine's folder cannot be made, or takes no files.
+    """
+    quarantine = None
+    if (
+        bundle is not None
+        and described is not None
+        and config.quarantine is not None
+        and TRIAL_VARIABLE not in os.environ
+    ):
+        quarantine = QuarantineQueue(Quarantine(config.quarantine, served_as[0], described))
+    return Watch(metrics, served_as, bundle, config.mode, quarantine)
+
+
+def one_line(error: Exception) -> str:
+    """Return what an exception says, on one line, or its name where it says nothing."""
+    return " ".join(str(error).split())[:500] or type(error).__name__
+
+
+def _checked_model(model: Any) -> nn.Module:
+    """Return the model as it was before `torch.compile`."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            "the model is a ScriptModule, whose layers run no hooks: bring the Python model file "
+            "and its state_dict instead (package --model-file net.py --serialized-file w.pth)"
+        )
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"the handler's initialize left {type(model).__name__} in self.model, expected a "
+            "torch.nn.Module"
+        )
+    return eager_model(model)
