@@ -27,6 +27,8 @@ LOG = VENV / "install.log"
 PARENT = os.getppid()
 # Stands there while pip works: found by the next run, it tells of an installation cut short.
 UNFINISHED = VENV / ".unfinished"
+NEWEST_TRIED = (3, 13)
+"""The newest Python for which all dependencies are known to have wheels."""
 
 
 def main() -> int:
@@ -75,6 +77,13 @@ def _refresh(extras: str) -> int:
         project = f"{ROOT}[{extras}]" if extras else str(ROOT)
         install = ["-m", "pip", "install", "--progress-bar", "off", "-e", project]
         status = _run_to_end([str(PYTHON), *install])
+        if status != 0 and sys.version_info[:2] > NEWEST_TRIED:
+            newest = ".".join(map(str, NEWEST_TRIED))
+            print(
+                f"a dependency may have no wheel for Python {_version()} yet: try another one, "
+                f"as PYTHON=python{newest}",
+                file=sys.stderr,
+            )
     if status == 0:
         (VENV / ".python").write_text(_origin())
         stamp.write_text(wanted)

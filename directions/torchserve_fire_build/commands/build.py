@@ -13,6 +13,8 @@ from ..common.names import (
     OTHERWISE,
     REDUCING,
     SPLITS,
+    SPLITS_ADDED,
+    Choices,
 )
 from .arguments.build_sources import check_source
 from .arguments.clean_to_search import check_clean_to_search
@@ -69,8 +71,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--split-by",
-        choices=SPLITS,
-        help="how to find the triggered samples of a --pool, or among those that --refine is given "
+        choices=Choices(SPLITS, SPLITS_ADDED),
+        metavar="NAME",
+        help="how to find the triggered samples of a --pool, or among those that --refine is "
+        f"given: {', '.join(SPLITS)}, or what an installed package adds "
         f"(default: {SPLITS[0]})",
     )
     parser.add_argument(
@@ -92,7 +96,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=seconds,
         metavar="TIME",
         help="of --reconstruct, in seconds, or as 90s, 2m or 1.5h: for its searches, one after "
-        "the other, those of all in the order in which they are listed there. No more are "
+        "the other, those of all in the order in which they are listed. No more are "
         "then started, and a bundle is built from the "
         "triggers found so far. Where no method has compared all classes by then and found one "
         "that stands out, there is none: name a quicker search, as additive, or the --target, or "

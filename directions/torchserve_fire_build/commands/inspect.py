@@ -11,6 +11,7 @@ from ..common.names import (
     DEEP_INSPECT,
     INSPECT_BY_DEFAULT,
     INSPECTIONS,
+    INSPECTIONS_ADDED,
     META_CLASSIFIER,
     MIN_SHADOWS,
     NEURON_INSPECT,
@@ -18,7 +19,9 @@ from ..common.names import (
     QUERIES,
     SALIENCY_WEIGHTS,
     SEARCHES,
+    SEARCHES_ADDED,
     SHADOWS,
+    Choices,
 )
 from .arguments.model import add_model_arguments, names_file
 from .arguments.search import (
@@ -49,14 +52,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--method",
         nargs="+",
-        choices=INSPECTIONS,
+        choices=Choices(INSPECTIONS, SEARCHES_ADDED, INSPECTIONS_ADDED),
         metavar="NAME",
         help=f"{', '.join(SEARCHES)}: "
         f"classes to which a reconstructed trigger leads with less than to others, {DEEP_INSPECT} "
         f"without --clean on images that it recovers from the model; {NEURON_INSPECT}: outliers "
         f"among the classes' saliency maps, a hint only; {META_CLASSIFIER}: trained on the answers "
         "of shadow models with and without backdoors, takes as long as training these (default: "
-        f"{', '.join(INSPECT_BY_DEFAULT)}, and {', '.join(OTHERWISE)} where these find nothing)",
+        f"{', '.join(INSPECT_BY_DEFAULT)}, and {', '.join(OTHERWISE)} where these find "
+        "nothing); also what an installed package adds",
     )
     parser.add_argument(
         "--shadows",

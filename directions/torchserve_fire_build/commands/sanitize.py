@@ -15,7 +15,9 @@ from ..common.names import (
     RATE,
     RETRAINING_EPOCHS,
     SANITIZERS,
+    SANITIZERS_ADDED,
     STAMPED,
+    Choices,
 )
 from .arguments.clean_to_search import check_clean_to_search
 from .arguments.model import add_model_arguments, names_file
@@ -54,12 +56,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--method",
         required=True,
-        choices=tuple(SANITIZERS),
+        choices=Choices(SANITIZERS, SANITIZERS_ADDED),
+        metavar="NAME",
         help="fine-tune: train on the clean samples; retrain: train the model class on them from "
         "its first weights; patch: search the model for its trigger, and train on the clean "
         "samples, some of which carry what was found, under their true classes; prune: take the "
         "channels before the last linear layer that are dormant on them; fine-prune: prune, then "
-        "train; orthogonalize: project the bundle's directions out of the weights that write them",
+        "train; orthogonalize: project the bundle's directions out of the weights that write them; "
+        "or what an installed package adds",
     )
     add_model_arguments(parser)
     parser.add_argument(
@@ -153,8 +157,11 @@ def check(args: argparse.Namespace) -> None:
     """
     from torchserve_fire.format.write_file import check_writable
 
-    for option in sorted({name for names in SANITIZERS.values() for name in names}):
-        if getattr(args, option) is not None and option not in SANITIZERS[args.method]:
+    options = sorted({name for names in SANITIZERS.values() for name in names})
+    # What a method of another package takes is not known here.
+    taken = SANITIZERS.get(args.method, options)
+    for option in options:
+        if getattr(args, option) is not None and option not in taken:
             takers = " or ".join(method for method, names in SANITIZERS.items() if option in names)
             raise Refusal(
                 f"--{option.replace('_', '-')}: not of --method {args.method}, expected {takers}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .arguments.server import add_management_arguments, read_management_token
 
 if TYPE_CHECKING:
-    from ..deployment.client.served import ServedVersion
+    from ..deployment.client.served_versions import ServedVersion
 
 HEADINGS = (
     "model",
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from ..deployment.client.management import Management
-    from ..deployment.client.served import served_versions
+    from ..deployment.client.served_versions import served_versions
 
     served = served_versions(Management(args.management, read_management_token(args), args.ca))
     if args.json:

@@ -6,7 +6,7 @@ The methods themselves are elsewhere; a test compares these names with theirs.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 LEVELS = 255
@@ -19,6 +19,37 @@ FORMS = ("gated", "shift", "clamp")
 
 MODES = ("repair", "observe", "reject", "off")
 """What a handler may do with flagged inputs: `swap --mode`."""
+
+
+class Choices(Collection[str]):
+    """Names to choose from: those of this project, and those that installed packages add.
+
+    Args:
+        own: those of this project.
+        groups: of entry points, each of which adds a name.
+    """
+
+    def __init__(self, own: Collection[str], *groups: str) -> None:
+        self._own = tuple(own)
+        self._groups = groups
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether a name may be chosen; who takes one of this project's waits for nothing."""
+        return name in self._own or name in self._all()
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield this project's names first."""
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> tuple[str, ...]:
+        # Reading what all packages say of themselves takes half as long as all of the rest.
+        from importlib.metadata import entry_points
+
+        added = [point.name for group in self._groups for point in entry_points(group=group)]
+        return tuple(dict.fromkeys([*self._own, *sorted(added)]))
 
 
 @dataclass(frozen=True)
@@ -56,6 +87,12 @@ SEARCHES: Mapping[str, Search] = {
     "sinusoidal": Search(64, 80, bound=40, whole=64),
 }
 """The searches for triggers: `--reconstruct` of build and sanitize, `--method` of inspect."""
+
+SEARCHES_ADDED = "torchserve_fire.searches"
+INSPECTIONS_ADDED = "torchserve_fire.inspections"
+SPLITS_ADDED = "torchserve_fire.pool_methods"
+SANITIZERS_ADDED = "torchserve_fire.sanitize_methods"
+"""Groups of the entry points by which installed packages add further ones of each."""
 
 ALL_SEARCHES = ("generated", "additive", "smooth", "neural-cleanse")
 """What `--reconstruct all` runs."""

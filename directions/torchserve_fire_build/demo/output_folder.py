@@ -13,7 +13,7 @@ from PIL import Image
 
 from torchserve_fire.errors import FireError
 
-from ..deployment.server.process_group import interrupts_deferred
+from ..common.interrupts import interrupts_deferred
 from . import digit_net
 from .digit_net import DigitNet
 from .digits import IMAGE_SIDE, Digits

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...common.names import ALL_SEARCHES, OTHERWISE, SEARCHES
+from ...common.names import ALL_SEARCHES, OTHERWISE, SEARCHES, SEARCHES_ADDED, Choices
 
 
 class Searches(NamedTuple):
@@ -23,7 +23,12 @@ class Searches(NamedTuple):
 
 def add_reconstruct_argument(parser: argparse._ActionsContainer, help: str) -> None:
     """Add the flag; `help` says what is done with the triggers."""
-    parser.add_argument("--reconstruct", choices=("all", *SEARCHES), help=help)
+    parser.add_argument(
+        "--reconstruct",
+        choices=Choices(("all", *SEARCHES), SEARCHES_ADDED),
+        metavar="NAME",
+        help=f"{help}. One of all, {', '.join(SEARCHES)}, or of what an installed package adds",
+    )
 
 
 def searches(reconstruct: str | None) -> Searches:

@@ -6,7 +6,14 @@ import argparse
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ...common.names import ANOMALY_INDEX, FURTHER_ANOMALY_INDEX, LEVELS, SEARCHES, Search
+from ...common.names import (
+    ANOMALY_INDEX,
+    FURTHER_ANOMALY_INDEX,
+    INSPECTIONS,
+    LEVELS,
+    SEARCHES,
+    Search,
+)
 from ..refusal import Refusal
 from .values import above_zero, at_least
 
@@ -83,6 +90,8 @@ def check_search_arguments(args: argparse.Namespace, methods: Sequence[str]) -> 
         Refusal: naming the flag.
     """
     asked_for = [name for name in methods if name in SEARCHES]
+    # What a method of another package takes is not known here.
+    added = not set(methods).issubset(INSPECTIONS)
     for flag, value, takers in (
         ("--bound", args.bound, BOUNDED),
         ("--patch-share", args.patch_share, PATCHING),
@@ -90,7 +99,7 @@ def check_search_arguments(args: argparse.Namespace, methods: Sequence[str]) -> 
         ("--steps", args.steps, SEARCHES),
         ("--anomaly-index", args.anomaly_index, SEARCHES),
     ):
-        if value is not None and not set(takers).intersection(asked_for):
+        if value is not None and not added and not set(takers).intersection(asked_for):
             raise Refusal(
                 f"{flag} {value:g}: expected beside a search for triggers that takes it: "
                 f"{', '.join(takers)}"

@@ -21,9 +21,9 @@ from torchserve_fire.model.config import load_config
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE, check_archive_folder
 
 from ...signing.signing_key import public_key_of
-from ..client.probes import random_bodies
 from .load_as_worker import Body
 from .package import MANIFEST
+from .random_bodies import random_bodies
 from .reproducible_zip import write_reproducibly
 from .sign_archive import sign_folder
 

@@ -12,7 +12,7 @@ import requests
 
 from torchserve_fire.errors import FireError, first_line
 
-from .trust import PinnedAdapter, check_authorities
+from .certificates import PinnedAdapter, check_authorities
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 120.0

@@ -15,8 +15,8 @@ from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import InputDescription
 
 from ..archive.load_as_worker import Body
+from ..archive.random_bodies import random_bodies
 from .management import INVALID_KEY, TOKEN_REFUSED, Management, TokenError, open_session
-from .probes import random_bodies
 
 BUNDLE_HEADER = "x-fire-bundle"
 FLAGGED_HEADER = "x-fire-flagged"

@@ -15,6 +15,7 @@ from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire.format.write_file import check_writable
 
+from ...common.interrupts import interrupts_deferred
 from ...signing.bundle_signature import check_bundle_signature
 from ..archive.load_as_worker import Answer, Body, load_as_worker
 from ..archive.next_archive import (
@@ -28,10 +29,9 @@ from ..archive.next_archive import (
     version_of,
 )
 from ..archive.package import archive_path, check_name
-from ..server.process_group import interrupts_deferred
+from .check_answers import check_predictions
 from .drain import drain
 from .management import Management, ModelVersion, ServerError
-from .probes import check_predictions
 from .swap_lock import swap_lock
 
 READY_SECONDS = 300.0

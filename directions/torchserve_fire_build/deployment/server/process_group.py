@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from types import FrameType
 
 import psutil  # type: ignore[import-untyped]
 
@@ -40,31 +36,6 @@ def stop_process_group(leader: subprocess.Popen[bytes], grace_seconds: float) ->
             continue
         break
     leader.wait()
-
-
-@contextlib.contextmanager
-def interrupts_deferred() -> Iterator[None]:
-    """Let a block end before SIGINT, SIGTERM and SIGHUP take effect: no process is left behind.
-
-    Only the main thread receives signals; in others this does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, remember) for number in stops}
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
-        if received:
-            signal.raise_signal(received[0])
 
 
 def _runs(group: int) -> bool:

@@ -21,13 +21,14 @@ import requests
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.write_file import check_writable
 
+from ...common.interrupts import interrupts_deferred
 from ...signing.signing_key import KEY_VARIABLE
+from ..client.certificates import fingerprint_of
 from ..client.management import Management, open_session
 from ..client.tokens import KEY_FILE, Tokens, read_tokens
-from ..client.trust import fingerprint_of
 from .front_end_log import without_content
 from .java import find_java, java_environment
-from .process_group import interrupts_deferred, stop_process_group
+from .process_group import stop_process_group
 from .properties import Addresses, addresses_of, find_config, read_properties, with_free_ports
 
 CONSOLE_FILE = "logs/console.log"

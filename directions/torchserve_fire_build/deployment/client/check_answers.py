@@ -1,49 +1,22 @@
-"""Requests with seeded random inputs, and whether a server answers them as it should."""
+"""Whether a server answers requests as it should."""
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import requests
-from PIL import Image
 
 from torchserve_fire.errors import FireError
-from torchserve_fire.format.bundle import InputDescription
 
 from ..archive.load_as_worker import Answer, Body
 from .management import open_session
 
-PROBES = 4
 # Another device or thread count rounds differently; a wrong answer is farther away.
 TOLERANCE = 0.01
 HEADERS = ("x-fire-bundle", "x-fire-flagged", "x-fire-repaired")
-
-
-def random_bodies(description: InputDescription, seed: int = 0) -> list[Body]:
-    """Return request bodies with random inputs: PNG images, or JSON lists."""
-    generator = np.random.default_rng(seed)
-    bodies = []
-    for _ in range(PROBES):
-        if description.kind != "image":
-            values = (
-                generator.standard_normal(description.shape).astype(np.float32)
-                if description.kind == "tensor"
-                # Whatever an embedding's size is, it has these.
-                else generator.integers(0, 2, description.shape)
-            )
-            bodies.append(Body(json.dumps(values.tolist()).encode(), "application/json"))
-            continue
-        channels, height, width = description.shape
-        pixels = generator.integers(0, 256, (height, width, channels), dtype=np.uint8)
-        file = io.BytesIO()
-        Image.fromarray(pixels if channels == 3 else pixels[:, :, 0]).save(file, "PNG")
-        bodies.append(Body(file.getvalue(), "image/png"))
-    return bodies
 
 
 def check_predictions(

@@ -8,8 +8,8 @@ import pytest
 
 from tests.server.certificates import write_certificates
 from torchserve_fire.errors import FireError
+from torchserve_fire_build.deployment.client.certificates import fingerprint_of
 from torchserve_fire_build.deployment.client.management import Management
-from torchserve_fire_build.deployment.client.trust import fingerprint_of
 
 
 def test_the_first_certificate_of_a_chain_is_the_servers(tmp_path: Path) -> None:
