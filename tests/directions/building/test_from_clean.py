@@ -15,7 +15,6 @@ from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers, find_triggers
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
-from torchserve_fire_build.samples.read_tensors import read_tensors
 
 FROM_CLEAN = "torchserve_fire_build.building.from_clean"
 

@@ -10,9 +10,9 @@ from tests.directions.commands.patch_files import patch_flags, save_images
 from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from tests.tiny_net import trained
 from torchserve_fire.format.bundle import load_bundle
+from torchserve_fire.format.bundle_file import save_bundle
 from torchserve_fire.format.digest import file_sha256
 from torchserve_fire.model.load_model import load_model, load_weights
-from torchserve_fire.format.bundle_file import save_bundle
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction

@@ -10,38 +10,36 @@ from torchserve_fire_build.building.from_samples import BuildOptions
 from torchserve_fire_build.choose.choice import FORMS
 from torchserve_fire_build.common import names
 from torchserve_fire_build.inspection import meta_classifier, neuron_inspect
-from torchserve_fire_build.inspection.methods import DEFAULT
-from torchserve_fire_build.inspection.methods import METHODS as INSPECTIONS
+from torchserve_fire_build.inspection.methods import DEFAULT, INSPECTION_METHODS
 from torchserve_fire_build.pool import activation_clustering
-from torchserve_fire_build.pool.methods import METHODS as SPLITS
-from torchserve_fire_build.pool.methods import REDUCING
+from torchserve_fire_build.pool.methods import POOL_METHODS, REDUCING
 from torchserve_fire_build.reconstruct import deep_inspect, input_box, screening
 from torchserve_fire_build.reconstruct.methods import (
     AFFORDABLE,
     LEVELS,
-    METHODS,
     OTHERWISE,
+    SEARCH_METHODS,
     SHARE,
 )
 from torchserve_fire_build.sanitize import defaults
-from torchserve_fire_build.sanitize.methods import METHODS as SANITIZERS
+from torchserve_fire_build.sanitize.methods import SANITIZE_METHODS
 
 
 def test_names_stand_in_the_order_of_the_methods() -> None:
-    assert list(names.SEARCHES) == list(METHODS)
+    assert list(names.SEARCHES) == list(SEARCH_METHODS)
     assert names.ALL_SEARCHES == AFFORDABLE
     assert names.OTHERWISE == OTHERWISE
-    assert list(names.SPLITS) == list(SPLITS)
-    assert list(names.INSPECTIONS) == list(INSPECTIONS)
+    assert list(names.SPLITS) == list(POOL_METHODS)
+    assert list(names.INSPECTIONS) == list(INSPECTION_METHODS)
     assert names.INSPECT_BY_DEFAULT == DEFAULT
-    assert list(names.SANITIZERS) == list(SANITIZERS)
+    assert list(names.SANITIZERS) == list(SANITIZE_METHODS)
     assert names.FORMS == FORMS
     assert names.MODES == MODES
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", SEARCH_METHODS)
 def test_searches(name: str) -> None:
-    search, method = names.SEARCHES[name], METHODS[name]
+    search, method = names.SEARCHES[name], SEARCH_METHODS[name]
     assert (search.screening, search.steps) == (method.screening, method.steps)
     assert search.whole == method.whole
     assert (search.bound is not None) == (method.unit == LEVELS)
@@ -53,7 +51,7 @@ def test_searches(name: str) -> None:
 
 
 def test_inspections_without_images() -> None:
-    lacking = [name for name, entry in INSPECTIONS.items() if not entry.needs_images]
+    lacking = [name for name, entry in INSPECTION_METHODS.items() if not entry.needs_images]
     assert lacking == [names.DEEP_INSPECT] == [deep_inspect.NAME]
 
 
