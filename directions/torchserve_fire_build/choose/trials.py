@@ -233,7 +233,7 @@ class _Run:
 
         def run(inputs: Tensor, folds: Tensor) -> Tensor:
             features: list[Tensor] = []
-            with record_features(self.model, [self.layer], lambda _, f: features.append(f)):
+            with record_features(self.model, [self.layer], lambda _, f: features.append(f.clone())):
                 logits_of(self.model, inputs)
             return self.on_features(TWICE, features[0], folds)
 
