@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.write_file import write_file
-from torchserve_fire_build.choose.build_record import BuildRecord
 from torchserve_fire_build.report.layers_picture import draw
 from torchserve_fire_build.report.sweep import sweep
 
@@ -44,11 +43,11 @@ def main() -> None:
     for recipe in tqdm(recipes, desc="plots"):
         victim, attack = obtain_backdoored(recipe, data, args.cache)
         evidence = draw_evidence(KINDS[0], attack, data.pool, seed=0)
-        records: list[BuildRecord] = []
         try:
-            fire.build(victim.model, evidence, 0, examine=records.append)
+            records = fire.build(victim.model, evidence, 0).records
         except FireError as error:
             print(f"{recipe.name}: no picture: {error}")
+            continue
         for each in records:
             of_several = f"-class_{each.target}" if len(records) > 1 else ""
             picture = draw(sweep(each), each.choice, recipe.name, each.target)
