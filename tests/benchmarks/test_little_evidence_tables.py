@@ -131,13 +131,11 @@ def test_pools():
         "split_seconds": 7.0,
         "figures": FIGURES,
     }
-    row = {"victim": "v", "method": "m", "baseline": BASELINE, "mixed": mixed}
-    good = {**mixed, "figures": {**FIGURES, "clean_accuracy": 0.8, "recovered_accuracy": 0.74}}
     nothing = {"nothing_in_clean_pool": True, "nothing_in_benign_model": False}
-    refused = {**row, **nothing, "method": "n", "mixed": {"refused": "none"}}
-    table = pool_table(
-        [{**row, **nothing}, {**row, **nothing, "victim": "w", "mixed": good}, refused]
-    )
+    row = {"victim": "v", "method": "m", "baseline": BASELINE, "mixed": mixed, **nothing}
+    good = {**mixed, "figures": {**FIGURES, "clean_accuracy": 0.8, "recovered_accuracy": 0.74}}
+    refused = {**row, "method": "n", "mixed": {"refused": "none"}}
+    table = pool_table([row, {**row, "victim": "w", "mixed": good}, refused])
     header, _, first, second, _ = cells(table)
     assert table.endswith("\n- m: 1 of 2 (0)\n- n: 0 of 1 (0)\n")
     assert first[:5] == ["v", "m", "0.900 / 0.990", "0.0040", "7"]
