@@ -9,10 +9,8 @@ images have no part in it.
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from torchserve_fire.errors import FireError
@@ -23,6 +21,7 @@ from torchserve_fire_build.report.sweep import sweep
 from . import fire
 from .evidence import KINDS, draw_evidence
 from .options import add_options, make_folder, named_victims
+from .small_picture import with_palette
 from .victims.data import load_data
 from .victims.train import obtain_backdoored
 
@@ -51,16 +50,7 @@ def main() -> None:
         for each in records:
             of_several = f"-class_{each.target}" if len(records) > 1 else ""
             picture = draw(sweep(each), each.choice, recipe.name, each.target)
-            write_file(_small(picture), args.output / f"{recipe.name}{of_several}.png")
-
-
-def _small(picture: bytes) -> bytes:
-    """Return a picture with a palette: of few colours, that takes a quarter of the space."""
-    file, image = io.BytesIO(), Image.open(io.BytesIO(picture)).convert("RGB")
-    # By coverage the palette has the rare colours, too: those of the boxes.
-    few = image.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    few.save(file, "PNG", optimize=True)
-    return file.getvalue()
+            write_file(with_palette(picture), args.output / f"{recipe.name}{of_several}.png")
 
 
 if __name__ == "__main__":
