@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path as Curve
 
-from .imports import Arrow, Imports
+from .read_imports import Arrow, Imports
 from .small_picture import with_palette
 
 INK, FAINT, MARK, PALE = "#1f2937", "#6b7280", "#d9480f", "#f3f4f6"
@@ -145,7 +145,7 @@ def _arrange(imports: Imports) -> Layout:
 
 
 def _try(imports: Imports, neighbours: Neighbours, generator: random.Random) -> Layout:
-    """Put the rooms in lines at random, and exchange them until no arrow gets shorter."""
+    """Put the rooms in lines at random, and exchange them until that makes no arrows shorter."""
     by_floor = [
         [room for room, its in imports.floors.items() if its == floor]
         for floor in range(imports.height)

@@ -1,7 +1,7 @@
 import pytest
 
-from benchmarks.imports import Imports, find_floors, read_imports
 from benchmarks.imports_picture import _arrange, draw
+from benchmarks.read_imports import Imports, find_floors, read_imports
 
 
 def tree(folder, **files):
