@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 import random
@@ -12,15 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path as Curve
+
+from torchserve_fire_build.common.figure import FAINT, INK, MARK, new_figure, to_png
 
 from .read_imports import Arrow, Imports
 from .small_picture import with_palette
 
-INK, FAINT, MARK, PALE = "#1f2937", "#6b7280", "#d9480f", "#f3f4f6"
+PALE = "#f3f4f6"
 ARROW = "#94a3b8"
 DPI = 110
 LEFT, TOP = 0.5, 1.2
@@ -115,8 +114,7 @@ def draw(imports: Imports) -> bytes:
     """Return the picture, a PNG; the rooms of a package have one colour, upward arrows another."""
     layout = _arrange(imports)
     height = layout.height
-    figure = Figure(figsize=(layout.width, height), facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(layout.width, height)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, layout.width)
     axes.set_ylim(height, 0)
@@ -128,9 +126,7 @@ def draw(imports: Imports) -> bytes:
         _draw_arrow(axes, curve, upward=arrow in imports.upward)
     for box in layout.boxes.values():
         _draw_box(axes, box, layout.down(box.line), packages.index(box.room.split(".")[0]))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return with_palette(buffer.getvalue())
+    return with_palette(to_png(figure, dpi=DPI))
 
 
 def _arrange(imports: Imports) -> Layout:
