@@ -2,9 +2,9 @@
 
     python -m benchmarks.adaptive --data cifar10-jpg.zip --cache DIR --victims badnets-resnet ...
 
-The perturbation is to pass below the telling threshold, or to survive the repair. Who has the model
-can make an adversarial example without any trigger; that is measured beside it, since only what the
-trigger adds is the backdoor's. A run that was interrupted goes on where it stopped.
+The perturbation is to pass below the detection threshold, or to survive the repair. Who has the
+model can make an adversarial example without any trigger; that is measured beside it, since only
+what the trigger adds is the backdoor's. A run that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def measure_perturbed(attacked: Attacked, radius: int) -> dict[str, Any]:
     """Return what perturbations come to, with the trigger and without, for the results.
 
     Args:
-        attacked: the victim; one layer of its bundle tells.
+        attacked: the victim; one layer of its bundle detects.
         radius: of 255.
     """
     model, bundle, wanted = attacked.model, attacked.bundle, attacked.held.wanted

@@ -69,7 +69,7 @@ def measure_prepared(attacked: Attacked) -> dict[str, Any]:
     """Return how they fare with a bundle that was built from such, or why there is none."""
     evidence = alter_evidence(attacked.model, attacked.evidence, attacked.attack)
     try:
-        bundle = fire.build(attacked.model, evidence, SEED)
+        bundle = fire.build(attacked.model, evidence, SEED).bundle
     except FireError as error:
         return {"refused": str(error)}
     return {"altered": measure_altered(attacked, bundle)}

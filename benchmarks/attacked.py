@@ -54,7 +54,7 @@ def obtain_attacked(recipe: Recipe, data: Data, cache: Path) -> Attacked:
     victim, attack = obtain_backdoored(recipe, data, cache)
     evidence = draw_evidence(KINDS[0], attack, data.pool, SEED)
     images = draw_test_images(data)[0].at(torch.arange(IMAGES))
-    bundle = fire.build(victim.model, evidence, SEED)
+    bundle = fire.build(victim.model, evidence, SEED).bundle
     return Attacked(victim.model, attack, evidence, bundle, hold(attack, images))
 
 
@@ -75,7 +75,7 @@ def measure(
     before = predict(model, images)
     after = answer_all(fire.defend(model, bundle), images)
     if after.flagged is None:
-        raise ValueError("no layer of the bundle tells")
+        raise ValueError("no layer of the bundle detects")
     return {
         "attack_success_rate_before": share(before == wanted),
         "attack_success_rate": share(after.predictions == wanted),

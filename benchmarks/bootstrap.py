@@ -14,15 +14,12 @@ from torch import Tensor, nn
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import Bundle
-from torchserve_fire_build.building.join_bundles import renew_repairs
-from torchserve_fire_build.pool.quarantine import clean_quarantine
-from torchserve_fire_build.samples.subset import unlabelled
-from torchserve_fire_build.samples.evidence import gather_evidence
+from torchserve_fire_build.building.from_quarantine import refine_bundle
 
 from . import fire
 from .measure import Held, share
 from .pools import Pool, draw_pool
-from .samples import ImageSamples, unlabelled
+from .samples import ImageSamples, without_labels
 from .victims.attacks.attack import Attack
 from .victims.data import Images
 from .victims.poison import to_float
@@ -101,22 +98,14 @@ def flag_next(model: nn.Module, bundle: Bundle, images: Images, start: int) -> t
 def refine(
     model: nn.Module, bundle: Bundle, clean: ImageSamples, flagged: Images
 ) -> tuple[Bundle, list[int]]:
-    """Build a bundle from what another one flagged, and tell which of it was kept.
+    """Build a bundle from what another one flagged; return it, and which of that was kept.
 
     Raises:
         FireError: the quarantine shows no trigger, or no bundle can be built from it.
     """
-    quarantine = unlabelled(flagged, "quarantine")
-    cleaned = clean_quarantine(
-        model,
-        quarantine,
-        clean,
-        clean.load([0]),
-        SPLIT_BY,
-        targets=bundle.targets,
-        seed=SEED,
-    )
-    evidence = gather_evidence(clean, unlabelled(cleaned.samples, cleaned.kept))
-    kept = [quarantine.names.index(cleaned.samples.names[i]) for i in cleaned.kept]
-    newer = fire.build_from(model, evidence, SEED, targets=cleaned.split.targets)
-    return renew_repairs(bundle, newer), kept
+    quarantine = without_labels(flagged, "quarantine")
+    built = refine_bundle(model, bundle, clean, quarantine, split_by=SPLIT_BY, seed=SEED)
+    if built.split is None or built.split_samples is None:
+        raise ValueError("a refined bundle without what was kept of the quarantine")
+    kept = built.split.flagged.nonzero().flatten().tolist()
+    return built.bundle, [quarantine.names.index(built.split_samples.names[i]) for i in kept]

@@ -1,4 +1,4 @@
-"""Repair with clean images alone: is the right class named, what does the bundle tell and repair.
+"""Repair with clean images alone: is the right class named, what does the bundle flag and repair.
 
     python -m benchmarks.clean_only --data cifar10-jpg.zip --cache DIR --victims wanet-vgg ...
 

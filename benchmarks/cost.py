@@ -24,7 +24,6 @@ from tqdm import tqdm
 from torchserve_fire.format.bundle import Detection, Layer
 from torchserve_fire.format.correction_forms import Affine
 from torchserve_fire.repair.attach_layers import attach_layers
-from torchserve_fire_build.common.progress import Progress
 from torchserve_fire_build.estimate.candidate_layers import candidate_layers
 from torchserve_fire_build.estimate.layer_statistics import collect_statistics
 from torchserve_fire_build.samples.evidence import gather_evidence
@@ -64,7 +63,7 @@ def measure(recipe: Recipe, data: Data, cache: Path) -> dict[str, Any]:
     inputs = normalise(to_float(torch.cat([evidence.clean.pixels, evidence.triggered.pixels])))
     plain = median_time(lambda: forward(victim.model, inputs, 64), 3)
     start = time.perf_counter()
-    bundle = fire.build(victim.model, evidence, seed=0)
+    bundle = fire.build(victim.model, evidence, seed=0).bundle
     seconds = time.perf_counter() - start
     # Parts of the network run more often than others: operations, not calls, say how much ran.
     operations = [
@@ -193,16 +192,14 @@ def _collector(model: nn.Module, clean: Samples, triggered: Samples) -> Callable
     layers = candidate_layers(model, clean.load([0]))
 
     def collect() -> None:
-        with Progress("", 1) as progress:
-            collect_statistics(
-                model,
-                layers,
-                found,
-                folds,
-                clean_target=torch.zeros(len(clean), dtype=torch.bool),
-                use=torch.ones(len(triggered), dtype=torch.bool),
-                progress=progress,
-            )
+        collect_statistics(
+            model,
+            layers,
+            found,
+            folds,
+            clean_targets=[torch.zeros(len(clean), dtype=torch.bool)],
+            uses=[torch.ones(len(triggered), dtype=torch.bool)],
+        )
 
     return collect
 
@@ -222,7 +219,7 @@ def _growth_of_build(model: nn.Module, evidence: Evidence) -> float:
 def _memory(what: str) -> float:
     """Return this process's resident memory (VmRSS) or its peak (VmHWM), in kilobytes.
 
-    `getrusage` would tell the peak of the process that started this one, where that is higher.
+    `getrusage` would give the peak of the process that started this one, where that is higher.
     """
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(f"{what}:"))

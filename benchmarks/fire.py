@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Bundle, Repair
 from torchserve_fire.format.bundle_file import save_bundle
-from torchserve_fire.model.config import HandlerConfig
-from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach_layers import attach_layers
-from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
-from torchserve_fire_build.choose.build_record import BuildRecord
-from torchserve_fire_build.estimate.registry import REPAIRS
+from torchserve_fire_build.building.from_samples import (
+    BuildOptions,
+    as_loaded,
+    build_from_evidence,
+)
+from torchserve_fire_build.building.result import BuildResult
 from torchserve_fire_build.samples.evidence import Evidence as SampleEvidence
 from torchserve_fire_build.samples.evidence import gather_evidence
 
@@ -28,23 +29,23 @@ from .rivals.rival import Answers, Defence
 from .samples import ImageSamples
 from .victims.train import normalise
 
-CONFIG = HandlerConfig(input="tensor")
-
-
-def loaded(model: nn.Module) -> LoadedModel:
-    """Return a victim as a build takes it: nobody hands over its weights' file."""
-    return LoadedModel(model, type(model).__name__, "0" * 64)
-
 
 def build(
     model: nn.Module,
     evidence: Evidence,
     seed: int,
-    repairs: Collection[str] = tuple(REPAIRS),
-    examine: Callable[[BuildRecord], None] = lambda record: None,
-) -> Bundle:
-    """Build a bundle for a victim from the evidence alone; nothing else is told."""
-    return build_from(model, gather(evidence), seed, repairs, examine)
+    repairs: Collection[str] | None = None,
+) -> BuildResult:
+    """Build a bundle for a victim from the evidence alone; nothing else is given.
+
+    Args:
+        model: the victim.
+        evidence: clean and triggered images.
+        seed: of the random numbers.
+        repairs: to choose from; None for all.
+    """
+    options = BuildOptions(seed=seed, repairs=repairs)
+    return build_from(model, gather(evidence), options)
 
 
 def gather(evidence: Evidence) -> SampleEvidence:
@@ -60,39 +61,9 @@ def gather(evidence: Evidence) -> SampleEvidence:
     )
 
 
-def build_from(
-    model: nn.Module,
-    evidence: SampleEvidence,
-    seed: int,
-    repairs: Collection[str] = tuple(REPAIRS),
-    examine: Callable[[BuildRecord], None] = lambda record: None,
-    targets: Sequence[int] = (),
-    all_to_all: bool = False,
-) -> Bundle:
-    """Build a bundle for a victim from evidence that was gathered in some other way.
-
-    Args:
-        model: the victim.
-        evidence: the samples.
-        seed: of the random numbers.
-        repairs: to choose from.
-        examine: called with what the choice was made from.
-        targets: the classes that the triggers lead to; none where the build is to find them.
-        all_to_all: whether they are known to lead to nearly every class.
-    """
-    return build_bundle(
-        loaded(model),
-        CONFIG,
-        evidence,
-        options=BuildOptions(
-            seed=seed,
-            repairs=repairs,
-            target=targets[0] if len(targets) == 1 else None,
-            several=tuple(targets) if len(targets) > 1 else (),
-            all_to_all=all_to_all,
-        ),
-        examine=examine,
-    )
+def build_from(model: nn.Module, evidence: SampleEvidence, options: BuildOptions) -> BuildResult:
+    """Build a bundle for a victim from evidence that was gathered in some other way."""
+    return build_from_evidence(as_loaded(model), evidence, options)
 
 
 def defend(model: nn.Module, bundle: Bundle) -> Defence:

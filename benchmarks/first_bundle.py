@@ -17,16 +17,14 @@ from torch import nn
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.format.bundle_file import load_bundle, save_bundle
-from torchserve_fire_build.building.from_clean import build_reconstructed
-from torchserve_fire_build.building.from_samples import BuildOptions
-from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.building.from_clean import SearchPlan, build_from_clean
 from torchserve_fire_build.common.errors import NoTriggerError
 from torchserve_fire_build.reconstruct.methods import AFFORDABLE, OTHERWISE
 from torchserve_fire_build.samples.samples import Samples
 
-from . import fire
-from .kept import write_json
-from .samples import ImageSamples, unlabelled
+from .kept import read_results, write_json
+from .logged import logged_lines
+from .samples import ImageSamples, without_labels
 from .victims.data import Images
 from .victims.train import Victim
 
@@ -41,8 +39,8 @@ class First:
     """What a build from clean images alone came to.
 
     Attributes:
-        row: for the results: the classes that were `named`, what was `told`, how many `seconds` it
-            took, and why it was `refused` where nothing that was found can be repaired.
+        row: for the results: the classes that were `named`, what was `logged`, how many `seconds`
+            it took, and why it was `refused` where nothing that was found can be repaired.
         bundle: None where nothing was found, or it was refused.
     """
 
@@ -53,7 +51,7 @@ class First:
 def draw_clean(pool: Images) -> ImageSamples:
     """Return the clean images that builds are given, without their labels."""
     order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(SEED))
-    return unlabelled(pool.at(order[:CLEAN]), "clean")
+    return without_labels(pool.at(order[:CLEAN]), "clean")
 
 
 def obtain_first(victim: Victim, clean: ImageSamples, cache: Path) -> First:
@@ -66,7 +64,7 @@ def obtain_first(victim: Victim, clean: ImageSamples, cache: Path) -> First:
         if first.bundle is not None:
             save_bundle(first.bundle, bundle)
         write_json(first.row, row)
-    return First(json.loads(row.read_text()), load_bundle(bundle) if bundle.exists() else None)
+    return First(read_results(row), load_bundle(bundle) if bundle.exists() else None)
 
 
 def _digest(victim: Victim, clean: ImageSamples) -> str:
@@ -95,24 +93,17 @@ def build_first(
     Returns:
         As `obtain_first`, but not kept.
     """
-    told: list[str] = []
     start, bundle, refused = time.monotonic(), None, {}
-    try:
-        bundle = build_reconstructed(
-            fire.loaded(model),
-            fire.CONFIG,
-            clean,
-            methods=methods,
-            otherwise=otherwise,
-            options=BuildOptions(seed=SEED),
-            budget=Budget(),
-            tell=told.append,
-        )
-    except NoTriggerError as error:
-        told.append(str(error))
-    except FireError as error:
-        refused = {"refused": str(error)}
-    named = [int(found[1]) for line in told if (found := re.match(r"class (\d+) stands out", line))]
+    with logged_lines() as logged:
+        try:
+            plan = SearchPlan(methods, otherwise)
+            bundle = build_from_clean(model, clean, plan=plan, seed=SEED).bundle
+        except NoTriggerError as error:
+            logged.append(str(error))
+        except FireError as error:
+            refused = {"refused": str(error)}
+    found = (re.match(r"class (\d+) stands out", line) for line in logged)
+    named = [int(match[1]) for match in found if match]
     seconds = round(time.monotonic() - start, 1)
-    row = {"named": list(dict.fromkeys(named)), "told": told, "seconds": seconds, **refused}
+    row = {"named": list(dict.fromkeys(named)), "logged": logged, "seconds": seconds, **refused}
     return First(row, bundle)

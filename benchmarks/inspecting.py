@@ -16,7 +16,6 @@ from torchserve_fire_build.inspection.inspect_model import inspect_model
 from torchserve_fire_build.inspection.methods import DEFAULT, InspectionSettings
 from torchserve_fire_build.reconstruct.methods import OTHERWISE
 
-from . import fire
 from .first_bundle import SEED, draw_clean
 from .options import parse_options
 from .victims.catalogue import benign_twins

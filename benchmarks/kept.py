@@ -10,6 +10,24 @@ from typing import Any
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.write_file import check_writable, write_file
 
+OLD_NAMES = {
+    "tells": "detects",
+    "teller": "detector",
+    "told": "logged",
+    "clean_pool_told": "nothing_in_clean_pool",
+    "benign_model_told": "nothing_in_benign_model",
+}
+"""What figures were called when some of the committed results were measured, and are now."""
+
+
+def read_results(file: Path) -> Any:
+    """Read results from a JSON file, by their names of today."""
+
+    def renamed(values: dict[str, Any]) -> dict[str, Any]:
+        return {OLD_NAMES.get(name, name): value for name, value in values.items()}
+
+    return json.loads(file.read_text(), object_hook=renamed)
+
 
 def write_json(value: Any, file: Path) -> None:
     """Write results, in the form in which they are committed."""

@@ -37,7 +37,7 @@ FIGURES = (
 
 def clean_only_table(rows: Sequence[Row]) -> str:
     """Return what searching each model came to, and what a bundle from that did."""
-    headings = ["victim", "classes named (target)", "seconds", *FIGURES, "tells, repairs"]
+    headings = ["victim", "classes named (target)", "seconds", *FIGURES, "detects, repairs"]
     lines = []
     for row in sorted(rows, key=lambda r: ("baseline" not in r, r["victim"])):
         cells = [_named(row), f"{row['seconds']:.0f}"]
@@ -178,7 +178,7 @@ def last_bundle(row: Row, triggered: str) -> Row:
 
 def _chosen(bundle: Row) -> str:
     parts = bundle["targets"].values() if "targets" in bundle else [bundle]
-    return "; ".join(f"{part['tells']}, {' '.join(part['repairs'])}" for part in parts)
+    return "; ".join(f"{part['detects']}, {' '.join(part['repairs'])}" for part in parts)
 
 
 def pool_table(rows: Sequence[Row]) -> str:
@@ -190,7 +190,7 @@ def pool_table(rows: Sequence[Row]) -> str:
         "falsely flagged",
         "seconds",
         *FIGURES,
-        "clean pool / benign model told",
+        "nothing found: clean pool / benign model",
     ]
     lines = []
     for row in sorted(rows, key=lambda r: r["victim"]):
@@ -204,8 +204,8 @@ def pool_table(rows: Sequence[Row]) -> str:
         else:
             cells = ["none", "", ""]
         cells += _figures(mixed, row["baseline"])
-        told = (row["clean_pool_told"], row["benign_model_told"])
-        cells.append(" / ".join("yes" if each else "no" for each in told))
+        nothing = (row["nothing_in_clean_pool"], row["nothing_in_benign_model"])
+        cells.append(" / ".join("yes" if each else "no" for each in nothing))
         lines.append([row["victim"], row["method"], *cells])
     counts = [
         f"At least {FOUND:g} found, of those that work (of all), at most {FLAGGED_CLEAN:g} "

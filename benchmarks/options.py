@@ -1,4 +1,4 @@
-"""What the benchmark's commands are told: the images, the cache and the victims."""
+"""What the benchmark's commands are given: the images, the cache and the victims."""
 
 from __future__ import annotations
 

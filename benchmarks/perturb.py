@@ -109,7 +109,7 @@ def be_called(model: nn.Module) -> Aims:
 
 
 def pass_unflagged(model: nn.Module, bundle: Bundle) -> Aims:
-    """Return the aims to be called the wanted class and to stay below the telling threshold."""
+    """Return the aims to be called the wanted class and to stay below the detection threshold."""
     layer, detection = detection_of(bundle)
     module = find_layer(model, layer.name)
     projection = Projection(detection.weight.expand(layer.feature_shape), detection.threshold)
@@ -151,14 +151,14 @@ def survive_repair(model: nn.Module, bundle: Bundle) -> Aims:
 
 
 def detection_of(bundle: Bundle) -> tuple[Layer, Detection]:
-    """Return the layer of a bundle that tells.
+    """Return the layer of a bundle that detects.
 
     Raises:
         ValueError: none does, or several do, for triggers of different targets.
     """
     found = [(layer, layer.detection) for layer in bundle.layers if layer.detection is not None]
     if len(found) != 1:
-        raise ValueError(f"{len(found)} layers of the bundle tell, expected one")
+        raise ValueError(f"{len(found)} layers of the bundle detect, expected one")
     return found[0]
 
 

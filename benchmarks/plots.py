@@ -9,21 +9,19 @@ images have no part in it.
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.write_file import write_file
-from torchserve_fire_build.choose.build_record import BuildRecord
 from torchserve_fire_build.report.layers_picture import draw
 from torchserve_fire_build.report.sweep import sweep
 
 from . import fire
 from .evidence import KINDS, draw_evidence
 from .options import add_options, make_folder, named_victims
+from .small_picture import with_palette
 from .victims.data import load_data
 from .victims.train import obtain_backdoored
 
@@ -44,24 +42,15 @@ def main() -> None:
     for recipe in tqdm(recipes, desc="plots"):
         victim, attack = obtain_backdoored(recipe, data, args.cache)
         evidence = draw_evidence(KINDS[0], attack, data.pool, seed=0)
-        records: list[BuildRecord] = []
         try:
-            fire.build(victim.model, evidence, 0, examine=records.append)
+            records = fire.build(victim.model, evidence, 0).records
         except FireError as error:
             print(f"{recipe.name}: no picture: {error}")
+            continue
         for each in records:
             of_several = f"-class_{each.target}" if len(records) > 1 else ""
             picture = draw(sweep(each), each.choice, recipe.name, each.target)
-            write_file(_small(picture), args.output / f"{recipe.name}{of_several}.png")
-
-
-def _small(picture: bytes) -> bytes:
-    """Return a picture with a palette: of few colours, that takes a quarter of the space."""
-    file, image = io.BytesIO(), Image.open(io.BytesIO(picture)).convert("RGB")
-    # By coverage the palette has the rare colours, too: those of the boxes.
-    few = image.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    few.save(file, "PNG", optimize=True)
-    return file.getvalue()
+            write_file(with_palette(picture), args.output / f"{recipe.name}{of_several}.png")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python -m benchmarks.pools --data cifar10-jpg.zip --cache DIR --victims wanet-vgg ...
 
-The build is given a pool of images of which a tenth is triggered, and nothing is told of any. The
-same victim is given a pool without triggered images, and its benign twin one with: neither has
-anything to repair.
+The build is given a pool of images of which a tenth is triggered, and none is marked. The same
+victim is given a pool without triggered images, and its benign twin one with: neither has anything
+to repair.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from torchserve_fire.errors import FireError
+from torchserve_fire_build.building.from_samples import BuildOptions
 from torchserve_fire_build.common.errors import NoTriggerError
 from torchserve_fire_build.pool.methods import POOL_METHODS
 from torchserve_fire_build.pool.split import split_pool
-from torchserve_fire_build.samples.subset import unlabelled
 from torchserve_fire_build.samples.evidence import gather_evidence
+from torchserve_fire_build.samples.subset import unlabelled
 
 from . import fire
 from .measure import Held, draw_test_images, hold, measure_baseline, share
 from .options import parse_options
-from .samples import unlabelled
+from .samples import without_labels
 from .victims.attacks.attack import Attack
 from .victims.catalogue import benign_twin
 from .victims.data import Images, load_data
@@ -46,7 +47,7 @@ class Pool:
     """Images of which some are triggered.
 
     Attributes:
-        images: with their true labels, which nobody is told.
+        images: with their true labels, which no method is given.
         triggered: which of them are, (N,) bool.
         wanted: what the attacker wants each triggered image called, (N,) int64.
     """
@@ -94,8 +95,8 @@ def main() -> None:
                         "method": method,
                         "baseline": baseline,
                         "mixed": measure_pool(victim.model, mixed, method, held),
-                        "clean_pool_told": is_detected(victim.model, clean, method),
-                        "benign_model_told": is_detected(benign.model, mixed, method),
+                        "nothing_in_clean_pool": finds_nothing(victim.model, clean, method),
+                        "nothing_in_benign_model": finds_nothing(benign.model, mixed, method),
                     }
                 )
                 progress.update()
@@ -104,7 +105,7 @@ def main() -> None:
 
 def measure_pool(model: nn.Module, pool: Pool, method: str, held: Held) -> dict[str, Any]:
     """Split a pool, build a bundle from what was found, and measure both."""
-    samples = unlabelled(pool.images, "pool")
+    samples = without_labels(pool.images, "pool")
     start = time.monotonic()
     try:
         split = split_pool(model, samples, EXAMPLE, method, generator=seeded())
@@ -118,7 +119,8 @@ def measure_pool(model: nn.Module, pool: Pool, method: str, held: Held) -> dict[
     start = time.monotonic()
     try:
         evidence = gather_evidence(unlabelled(samples, others), unlabelled(samples, flagged))
-        bundle = fire.build_from(model, evidence, SEED, all_to_all=split.all_to_all)
+        options = BuildOptions(seed=SEED, all_to_all=split.all_to_all)
+        bundle = fire.build_from(model, evidence, options).bundle
     except FireError as error:
         return result | {"build_refused": str(error)}
     result["build_seconds"] = round(time.monotonic() - start, 1)
@@ -135,10 +137,10 @@ def shares_flagged(flagged: Tensor, predicted: Tensor, pool: Pool) -> dict[str, 
     }
 
 
-def is_detected(model: nn.Module, pool: Pool, method: str) -> bool:
-    """Return whether a pool in which there is nothing to find is told as such."""
+def finds_nothing(model: nn.Module, pool: Pool, method: str) -> bool:
+    """Return whether a method finds no triggered image in a pool."""
     try:
-        split_pool(model, unlabelled(pool.images, "pool"), EXAMPLE, method, generator=seeded())
+        split_pool(model, without_labels(pool.images, "pool"), EXAMPLE, method, generator=seeded())
     except NoTriggerError:
         return True
     return False

@@ -154,7 +154,7 @@ def measure_step(
     start = time.monotonic()
     try:
         if step.defence == OURS:
-            bundle = fire.build(victim.model, evidence, step.seed)
+            bundle = fire.build(victim.model, evidence, step.seed).bundle
             result["bundle"] = fire.describe(bundle)
             defence = fire.defend(victim.model, bundle)
         else:

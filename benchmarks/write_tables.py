@@ -6,7 +6,6 @@ python -m benchmarks.write_tables
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from benchmarks.adaptive_tables import altered_table, perturbed_table
 from benchmarks.inspecting_table import inspecting_table
+from benchmarks.kept import read_results
 from benchmarks.little_evidence_tables import (
     clean_only_table,
     pool_table,
@@ -81,9 +81,9 @@ def main() -> None:
 
 def with_tables(text: str) -> str:
     """Return a document with the contents of its `<!-- begin NAME -->` sections made anew."""
-    results = [json.loads(file.read_text()) for file in sorted(VICTIMS.glob("*.json"))]
+    results = [read_results(file) for file in sorted(VICTIMS.glob("*.json"))]
     contents = {
-        "zoo": zoo_table(json.loads(ZOO_RESULTS.read_text())),
+        "zoo": zoo_table(read_results(ZOO_RESULTS)),
         "victims": victim_table(results),
         "evidence": evidence_table(results),
         "rivals": rival_table(results, "paired 200"),
@@ -111,7 +111,7 @@ def with_tables(text: str) -> str:
 
 def _rows(file: Path) -> list[dict[str, Any]]:
     """Return the rows of a file of results; none where nothing was measured yet."""
-    rows: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+    rows: list[dict[str, Any]] = read_results(file) if file.exists() else []
     return rows
 
 

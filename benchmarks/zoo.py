@@ -33,8 +33,8 @@ from torchserve_fire.model.config import load_config
 from torchserve_fire.model.load_model import load_model
 from torchserve_fire_build.commands.main import main as run_command
 from torchserve_fire_build.common.progress import Progress
-from torchserve_fire_build.samples.predict import predict_logits
 from torchserve_fire_build.samples.open_samples import open_samples
+from torchserve_fire_build.samples.predict import predict_logits
 
 from .kept import write_json
 

@@ -57,7 +57,7 @@ async def grpc_client(server: TorchServe) -> AsyncIterator[Send]:
                 answer = await stub.Predictions(request, metadata=metadata, timeout=TIMEOUT_SECONDS)
             except grpc.RpcError as error:
                 raise FireError(f"{model}: no answer: {error!r}") from None
-            # A refusal has no status there, but a body that tells it.
+            # A refusal has no status there, but a body that says so.
             if "code" in json.loads(answer.prediction):
                 raise FireError(f"{model}: expected a prediction: {answer.prediction[:200]!r}")
 

@@ -12,7 +12,7 @@ from torchserve_fire.errors import FireError
 
 @contextmanager
 def ended_in_one_line(command: str) -> Iterator[None]:
-    """Run a block such that whatever stops it is told in one line.
+    """Run a block such that whatever stops it is printed in one line.
 
     Raises:
         SystemExit: it failed with a FireError, or was interrupted; by SIGTERM and SIGHUP as by

@@ -20,13 +20,12 @@ from torchserve_fire.model.config import HandlerConfig, load_config
 from torchserve_fire.model.load_model import load_model
 from torchserve_fire.model.preprocess import image_to_tensor
 from torchserve_fire.repair.attach_layers import attach_layers
-from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.from_samples import build_bundle
 from torchserve_fire_build.deployment.archive.package import (
     ArchiveInputs,
     archive_path,
     package_archive,
 )
-from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.open_samples import open_samples
 
 from .photographs import cut_photographs, stamp, to_jpeg
@@ -48,7 +47,7 @@ class Prepared:
         archives: their names: "plain" serves the model with `mode: off`, "again" is the same once
             more, "repaired" serves it with its bundle; "stock", where there is one, with
             TorchServe's own image_classifier.
-        layers: where the bundle tells and repairs.
+        layers: where the bundle detects and repairs.
         passes: how often a flagged image goes through the network.
         clean: JPEG files of images without the trigger, none of which the bundle flags.
         triggered: those of the same images with the trigger, all of which it flags.
@@ -66,15 +65,15 @@ def prepare(subject: Subject, folder: Path) -> Prepared:
     """Make the archives of a subject in an empty folder, and the images to send.
 
     Raises:
-        FireError: the build found no repair, or too few images are told as they should be.
+        FireError: the build found no repair, or too few images are judged as they should be.
     """
     config_file = folder / "model-config.yaml"
     config_file.write_text(f"handler: {subject.settings}\n")
     config = load_config(config_file)
     weights = _write_weights(subject, config.describe_input(), folder / "weights.pth")
-    record = cut_photographs(CALIBRATION, subject.sent, SEED + 1)
-    bundle = _build(subject, config, record, weights, folder)
-    clean, triggered, passes = _told(
+    photographs = cut_photographs(CALIBRATION, subject.sent, SEED + 1)
+    bundle = _build(subject, config, photographs, weights, folder)
+    clean, triggered, passes = _judged_rightly(
         bundle, load_model(subject.model_file, weights).model, subject.sent
     )
     archives = _package(subject, config_file, weights, folder)
@@ -108,16 +107,16 @@ def _build(
         (folder / kind).mkdir()
         for i, picture in enumerate(pictures):
             (folder / kind / f"{i}.jpg").write_bytes(to_jpeg(picture))
-    evidence = gather_evidence(
-        *(open_samples(folder / kind, config) for kind in ("clean", "triggered"))
+    built = build_bundle(
+        load_model(subject.model_file, weights),
+        *(open_samples(folder / kind, config) for kind in ("clean", "triggered")),
+        layers=subject.layers,
+        seed=SEED,
     )
-    loaded = load_model(subject.model_file, weights)
-    options = BuildOptions(layers=list(subject.layers), seed=SEED)
-    bundle = build_bundle(loaded, config, evidence, options=options)
-    return save_bundle(bundle, folder / "bundle.safetensors")
+    return save_bundle(built.bundle, folder / "bundle.safetensors")
 
 
-def _told(
+def _judged_rightly(
     bundle: Bundle, model: nn.Module, size: tuple[int, int]
 ) -> tuple[list[bytes], list[bytes], int]:
     """Return images judged as they should be, without and with the trigger, and the passes.
@@ -140,8 +139,8 @@ def _told(
                 kept.append((to_jpeg(pair[0]), to_jpeg(pair[1])))
     if len(kept) < SENT:
         raise FireError(
-            f"{len(kept)} of {len(images)} images are told with and without the trigger, expected "
-            f"{SENT}"
+            f"{len(kept)} of {len(images)} images are judged rightly with and without the trigger, "
+            f"expected {SENT}"
         )
     clean, triggered = zip(*kept[:SENT], strict=True)
     return list(clean), list(triggered), handle.passes

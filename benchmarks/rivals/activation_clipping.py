@@ -94,7 +94,7 @@ def _maxima(model: nn.Module, images: Images) -> dict[str, Tensor]:
 
 def _visit_activations(model: nn.Module, visit: Visit) -> list[RemovableHandle]:
     """Let `visit` see, and change, what each activation returns, each time that it runs."""
-    # One ReLU module often serves in several places: its calls in a pass are told apart.
+    # One ReLU module often serves in several places: its calls in a pass are numbered.
     calls: Counter[str] = Counter()
     handles = [model.register_forward_pre_hook(lambda module, args: calls.clear())]
 

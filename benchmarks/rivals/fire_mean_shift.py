@@ -33,7 +33,7 @@ def fire_every_input(model: nn.Module, granted: Granted, generator: torch.Genera
 def fire_flagged_inputs(model: nn.Module, granted: Granted, generator: torch.Generator) -> Defence:
     """Move the features of flagged inputs back, in a second pass.
 
-    An input is flagged whose projection on d, at the layer where that tells most of the triggered
+    An input is flagged whose projection on d, at the layer where that flags most of the triggered
     calibration samples, exceeds the 99 % quantile of the clean ones'. The repairing layer is chosen
     by what the calibration samples are predicted as after that: accuracy of triggered plus accuracy
     of clean ones.
@@ -89,13 +89,13 @@ def _choose_gate(model: nn.Module, evidence: Evidence, differences: dict[str, Te
     )
     thresholds = {layer: float(clean[layer].quantile(CLEAN_QUANTILE)) for layer in differences}
 
-    def detection(layer: str) -> tuple[float, float]:
+    def how_well_flagged(layer: str) -> tuple[float, float]:
         # Where several layers flag every triggered sample, the widest gap is the safest.
         gap = triggered[layer].median() - thresholds[layer]
         spread = clean[layer].std().clamp(min=1e-12)
         return share(triggered[layer] > thresholds[layer]), float(gap / spread)
 
-    layer = max(differences, key=detection)
+    layer = max(differences, key=how_well_flagged)
     return _Gate(layer, differences[layer], thresholds[layer])
 
 

@@ -23,7 +23,7 @@ MOST_COORDINATES = 512
 
 
 def leace(model: nn.Module, granted: Granted, generator: torch.Generator) -> Defence:
-    """Erase from every input's features what tells triggered from clean ones linearly.
+    """Erase from every input's features what separates triggered from clean ones linearly.
 
     The projection is the authors' own, with its defaults, at the one candidate layer that serves
     the calibration samples best. It is anchored at the mean of the clean calibration samples rather

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from benchmarks import fire
 from benchmarks.samples import labelled
-from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.from_samples import BuildOptions
 from torchserve_fire_build.common.errors import SanitizeError
 from torchserve_fire_build.common.hooks import record_features
 from torchserve_fire_build.estimate.candidate_layers import candidate_layers
@@ -34,13 +34,9 @@ def orthogonalizing(model: nn.Module, granted: Granted, generator: torch.Generat
             f"{type(model).__name__}: weights alone write none of the candidate layers"
         )
     seed = int(torch.randint(2**31, (1,), generator=generator))
-    bundle = build_bundle(
-        fire.loaded(model),
-        fire.CONFIG,
-        fire.gather(granted.evidence),
-        options=BuildOptions(layers=layers, form="clamp", seed=seed),
-    )
-    return answer_with(orthogonalize(model, bundle, clean))
+    options = BuildOptions(layers=layers, form="clamp", seed=seed)
+    built = fire.build_from(model, fire.gather(granted.evidence), options)
+    return answer_with(orthogonalize(model, built.bundle, clean))
 
 
 def _written_by_weights(model: nn.Module, example: Tensor) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from benchmarks import fire
 from benchmarks.samples import labelled
 from benchmarks.victims.train import augment_normalised
 from torchserve_fire_build.common.budget import Budget
@@ -56,6 +55,5 @@ def _patch(
         target=None,
         seed=generator.initial_seed(),
         budget=Budget(),
-        tell=lambda line: None,
     )
     return answer_with(patch(model, clean, found.every, SCHEDULE, generator, augment=augment))

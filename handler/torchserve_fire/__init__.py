@@ -2,7 +2,7 @@
 
 The folder is packed whole into every archive. It imports nothing of this project outside itself,
 and only the adapter `serve.fire_handler` needs TorchServe. Each name is imported when it is first
-asked for, so that `import torchserve_fire` loads no PyTorch.
+asked for, so `import torchserve_fire` loads no PyTorch.
 """
 
 from importlib import import_module

@@ -40,11 +40,11 @@ class OutputError(FireError):
 
 
 class InputError(FireError):
-    """One request's input is unusable; the client is told so.
+    """One request's input is unusable; its client gets the reason.
 
     Attributes:
         status: HTTP status code of the answer.
-        reason: in a word or two that are the same for all such inputs, which are counted by it.
+        reason: in a word or two, the same for all such inputs: they are counted by it.
     """
 
     def __init__(self, message: str, status: int = 400, reason: str = "other") -> None:
@@ -54,5 +54,5 @@ class InputError(FireError):
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an exception says, or its name where it says nothing."""
+    """Return the first line of an exception's message, or its name where it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -5,16 +5,17 @@ from benchmarks import fire
 from benchmarks.bootstrap import MOST, STEP, draw_stream, flag_next, refine_on
 from benchmarks.measure import Held
 from benchmarks.pools import Pool
-from benchmarks.samples import unlabelled
+from benchmarks.samples import without_labels
 from benchmarks.victims.attacks.badnets import BadNets
 from tests.benchmarks.patch_victim import OfNormalised, as_pixels
 from tests.benchmarks.test_evidence import is_triggered, pool
 from tests.directions.reconstruct.patch_net import images, stamp
-from torchserve_fire_build.samples.subset import unlabelled
+from torchserve_fire_build.building.from_samples import BuildOptions
 from torchserve_fire_build.samples.evidence import gather_evidence
+from torchserve_fire_build.samples.subset import unlabelled
 
 MODEL = OfNormalised(10.0).eval()
-CLEAN = unlabelled(as_pixels(images(160)), "clean")
+CLEAN = without_labels(as_pixels(images(160)), "clean")
 
 
 def triggered_of(inputs):
@@ -27,8 +28,8 @@ def triggered_of(inputs):
 def first():
     stamped, others = triggered_of(images(40, seed=1))
     chosen = others.nonzero().flatten().tolist()
-    flagged = unlabelled(unlabelled(stamped, "triggered"), chosen)
-    return fire.build_from(MODEL, gather_evidence(CLEAN, flagged), 0)
+    flagged = unlabelled(without_labels(stamped, "triggered"), chosen)
+    return fire.build_from(MODEL, gather_evidence(CLEAN, flagged), BuildOptions()).bundle
 
 
 def stream_of(count, every):

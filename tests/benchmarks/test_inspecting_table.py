@@ -40,16 +40,16 @@ def test_verdicts_and_how_many_are_right():
         ["benign-v", "none", "none", "none (1.3)", "could not tell", "3"],
     ]
 
-    def told(name, found, first, clear):
+    def counted(name, found, first, clear):
         return (
             f"{name}: {found} of 3 victims are found out; the target is the first suspect in "
             f"{first} of the 2 with one; nothing is found in {clear} of 1 benign models"
         )
 
     assert counts.splitlines() == [
-        told("All together", 3, 1, 1),
-        told("- `a`", 3, 1, 1),
-        told("- `b`", 1, 0, 0),
+        counted("All together", 3, 1, 1),
+        counted("- `a`", 3, 1, 1),
+        counted("- `b`", 1, 0, 0),
     ]
 
 

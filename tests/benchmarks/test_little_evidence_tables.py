@@ -98,17 +98,17 @@ def test_how_many_are_within_the_bars():
         {"victim": "benign-w", "named": [2], "seconds": 1.0},
         {**rows[0], "victim": "two_triggers-v", "target": None},
     ]
-    told = clean_only_table(rows).split("\n\n")[1]
-    assert "3 of 4 victims with one target have it named" in told
-    assert "of 1 of 2 benign models nothing is named" in told
-    assert "0.98 (wanet, bpp, input_aware: 0.9), and at most 0.01 of the clean: 2 of 4" in told
-    assert "patches at least 0.95, BA change at least -0.3: 1 of 1" in told
-    assert "other triggers at least 0.5, BA change at least -0.3: 1 of 3" in told
+    counted = clean_only_table(rows).split("\n\n")[1]
+    assert "3 of 4 victims with one target have it named" in counted
+    assert "of 1 of 2 benign models nothing is named" in counted
+    assert "0.98 (wanet, bpp, input_aware: 0.9), and at most 0.01 of the clean: 2 of 4" in counted
+    assert "patches at least 0.95, BA change at least -0.3: 1 of 1" in counted
+    assert "other triggers at least 0.5, BA change at least -0.3: 1 of 3" in counted
     refined = {"0.01": [{**rows[0], **STEP, "kept": 20, "kept_triggered": 1.0}]}
     refused = {"0.01": [{**STEP, "refused": "no trigger"}]}
     streams = [{**rows[0], "refined": refined}, {**rows[2], "refined": refused}]
-    told = refined_table(streams).split("\n\n")[1]
-    assert told.endswith("RA / ceiling of at least 0.95: 1 of 2 where 1% are triggered.\n")
+    counted = refined_table(streams).split("\n\n")[1]
+    assert counted.endswith("RA / ceiling of at least 0.95: 1 of 2 where 1% are triggered.\n")
 
 
 def test_bundles_that_are_refined():
@@ -131,11 +131,11 @@ def test_pools():
         "split_seconds": 7.0,
         "figures": FIGURES,
     }
-    row = {"victim": "v", "method": "m", "baseline": BASELINE, "mixed": mixed}
+    nothing = {"nothing_in_clean_pool": True, "nothing_in_benign_model": False}
+    row = {"victim": "v", "method": "m", "baseline": BASELINE, "mixed": mixed, **nothing}
     good = {**mixed, "figures": {**FIGURES, "clean_accuracy": 0.8, "recovered_accuracy": 0.74}}
-    told = {"clean_pool_told": True, "benign_model_told": False}
-    refused = {**row, **told, "method": "n", "mixed": {"refused": "none"}}
-    table = pool_table([{**row, **told}, {**row, **told, "victim": "w", "mixed": good}, refused])
+    refused = {**row, "method": "n", "mixed": {"refused": "none"}}
+    table = pool_table([row, {**row, "victim": "w", "mixed": good}, refused])
     header, _, first, second, _ = cells(table)
     assert table.endswith("\n- m: 1 of 2 (0)\n- n: 0 of 1 (0)\n")
     assert first[:5] == ["v", "m", "0.900 / 0.990", "0.0040", "7"]

@@ -89,7 +89,7 @@ def test_the_model_is_left_as_it_was():
 
 
 @pytest.mark.parametrize("times", [0, 2])
-def test_a_bundle_of_other_than_one_telling_layer_is_refused(times):
+def test_a_bundle_of_other_than_one_detecting_layer_is_refused(times):
     one = bundle()
     several = Bundle(**{**vars(one), "layers": one.layers * times})
     with pytest.raises(ValueError, match=f"^{times} layers"):

@@ -7,12 +7,12 @@ import pytest
 from benchmarks import searches
 from benchmarks.first_bundle import First
 from benchmarks.kept import Kept
-from benchmarks.samples import unlabelled
+from benchmarks.samples import without_labels
 from benchmarks.searches import Way, measure, measure_missing
 from tests.benchmarks.patch_victim import as_pixels, held, victim
 from tests.directions.reconstruct.patch_net import images
 
-CLEAN = unlabelled(as_pixels(images(120)), "clean")
+CLEAN = without_labels(as_pixels(images(120)), "clean")
 
 
 class Steps:
@@ -41,7 +41,7 @@ def test_without_images_they_are_recovered_from_the_model_first(monkeypatch):
 
     def build_first(model, clean, methods, otherwise):
         given.append((clean, methods, otherwise))
-        return First({"named": [], "told": [], "seconds": 1.0}, None)
+        return First({"named": [], "logged": [], "seconds": 1.0}, None)
 
     monkeypatch.setattr(searches, "build_first", build_first)
     monkeypatch.setattr(searches, "recover_images", partial(searches.recover_images, count=8))

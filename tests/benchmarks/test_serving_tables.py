@@ -20,7 +20,7 @@ LOAD = {
 }
 WORKERS = {
     "victim": "net",
-    "layers": ["a (tells)", "b (repairs)"],
+    "layers": ["a (detects)", "b (repairs)"],
     "passes": 2,
     "memory": {"again / plain": 1.0, "repaired / plain": 1.01, "repaired / stock": 0.9},
     "start": {"again / plain": 0.99, "repaired / plain": 1.02},
@@ -81,8 +81,8 @@ def test_how_often_it_is_chance():
 
 def test_what_a_worker_takes():
     assert cells(worker_table([LOAD, WORKERS])) == [
-        ["net", "a (tells), b (repairs)", "2", "time to start", "4.6 s", "0.990", "1.020", ""],
-        ["net", "a (tells), b (repairs)", "2", "memory", "342 MB", "1.000", "1.010", "0.900"],
+        ["net", "a (detects), b (repairs)", "2", "time to start", "4.6 s", "0.990", "1.020", ""],
+        ["net", "a (detects), b (repairs)", "2", "memory", "342 MB", "1.000", "1.010", "0.900"],
     ]
 
 

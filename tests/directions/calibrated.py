@@ -4,9 +4,8 @@ from pathlib import Path
 
 from tests.directions.backdoored import TENSOR, loaded, tensor_sets
 from torchserve_fire.format.bundle import Bundle
-from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.from_samples import build_bundle
 from torchserve_fire_build.choose.build_record import BuildRecord
-from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.open_samples import open_samples
 
 
@@ -15,13 +14,11 @@ def calibrated(
 ) -> tuple[BuildRecord, Bundle]:
     """Build for the net of a kind; return what the choice was made from, and the bundle."""
     sets = tensor_sets(folder, kind, labelled=labelled, paired=paired)
-    records: list[BuildRecord] = []
-    bundle = build_bundle(
+    built = build_bundle(
         loaded(kind),
-        TENSOR,
-        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
-        options=BuildOptions(**options),
-        examine=records.append,
+        open_samples(sets.clean, TENSOR),
+        open_samples(sets.triggered, TENSOR),
+        **options,
     )
-    (record,) = records
-    return record, bundle
+    (record,) = built.records
+    return record, built.bundle

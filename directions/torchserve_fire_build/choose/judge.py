@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +14,7 @@ from .candidate_result import CandidateResult, result_of
 from .choice import Candidate, Choice, clamp_range
 from .detector_scores import Scores
 from .held_out import HeldOut
-from .threshold import CLEAN_WEIGHT, FEW, Thresholds
+from .threshold import CLEAN_WEIGHT, FEW, Thresholds, WorthBound
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,8 @@ class Judge:
             if self._separates(score)
         }
         self.detects = bool(self._thresholds)
+        if self.detects:
+            self._bound = WorthBound(list(self._thresholds.values()))
 
     def expect(self, expected: Tensor) -> None:
         """Judge triggered samples by these probabilities from now on, (M, classes) float32."""
@@ -76,17 +77,29 @@ class Judge:
         logits = self._held_out.map(lambda group: group.logits)
         self.before = result_of(self._held_out, logits, self.wanted)
 
-    def rank(self, trials: Iterable[Trial]) -> list[Choice]:
-        """Return how each candidate is best used, the most worth first."""
-        choices = []
-        for trial in trials:
-            repaired = result_of(self._held_out, trial.logits, self.wanted)
-            if self._form != "gated":
-                choices.append(self._ungated(trial.candidate, repaired))
-            else:
-                gated = (self._gated(trial.candidate, repaired, key) for key in self._thresholds)
-                choices.append(max(gated, key=lambda choice: choice.worth))
-        return sorted(choices, key=lambda choice: -choice.worth)
+    def use(self, trial: Trial) -> Choice:
+        """Return how a candidate is best used, and what it is then worth."""
+        repaired = result_of(self._held_out, trial.logits, self.wanted)
+        if self._form != "gated":
+            return self._ungated(trial.candidate, repaired)
+        return self._gated(trial.candidate, repaired)
+
+    def most_worth(self, logits: Both[Tensor], done: Both[Tensor]) -> float:
+        """Return what a candidate is worth if the samples that it was not tried on come out right.
+
+        Args:
+            logits: of the held-out clean (N, classes) and triggered samples (M, classes).
+            done: the samples that the candidate was tried on, (N,) and (M,) bool.
+        """
+        before = self.before.rightness
+        gain = self._gain(result_of(self._held_out, logits, self.wanted))
+        gain = Both(
+            torch.where(done.clean, gain.clean, 1 - before.clean),
+            torch.where(done.triggered, gain.triggered, 1 - before.triggered),
+        )
+        if self._form != "gated":
+            return _ungated_worth(gain)
+        return self._bound.of(*self._mean_gains(gain))
 
     def clean_range(self, layer: str) -> tuple[float, float] | None:
         """Return the upper end and the median of a layer's clean scores, where the form clamps."""
@@ -110,20 +123,15 @@ class Judge:
             result=repaired,
             flagged=self.eligible,  # Every sample: without judging, all are moved.
             clean_scores=torch.empty(0),
-            worth=CLEAN_WEIGHT * float(gain.clean.mean()) + float(gain.triggered.mean()),
+            worth=_ungated_worth(gain),
         )
 
-    def _gated(
-        self, repair: Candidate, repaired: CandidateResult, detector: tuple[str, str]
-    ) -> Choice:
-        scores, gain = self._scores[detector], self._gain(repaired)
-        # Clean samples are to be left alone: one that the repair happens to correct is no reason
-        # to flag its like.
-        clean_gain = gain.clean[self.to_run.clean].clamp(max=0)
-        triggered_gain = gain.triggered[self.eligible.triggered]
-        threshold = self._thresholds[detector].choose(
-            float(clean_gain.mean()), float(triggered_gain.mean())
-        )
+    def _gated(self, repair: Candidate, repaired: CandidateResult) -> Choice:
+        """Return the choice with the detector by which the repair is worth most."""
+        gains = self._mean_gains(self._gain(repaired))
+        thresholds = {key: each.choose(*gains) for key, each in self._thresholds.items()}
+        detector, threshold = max(thresholds.items(), key=lambda each: each[1].worth)
+        scores = self._scores[detector]
         flagged = Both(
             self.eligible.clean & (scores.clean > threshold.value),
             self.eligible.triggered & (scores.triggered > threshold.value),
@@ -141,10 +149,21 @@ class Judge:
             worth=threshold.worth,
         )
 
+    def _mean_gains(self, gain: Both[Tensor]) -> tuple[float, float]:
+        """Return what a repair does to a flagged clean and to a flagged triggered sample."""
+        # Clean samples are to be left alone: one that the repair happens to correct is no reason
+        # to flag its like.
+        clean = gain.clean[self.to_run.clean].clamp(max=0)
+        return float(clean.mean()), float(gain.triggered[self.eligible.triggered].mean())
+
     def _gain(self, repaired: CandidateResult) -> Both[Tensor]:
         """Return by how much more right each sample is after a repair, (N,) and (M,)."""
         after, before = repaired.rightness, self.before.rightness
         return Both(after.clean - before.clean, after.triggered - before.triggered)
+
+
+def _ungated_worth(gain: Both[Tensor]) -> float:
+    return CLEAN_WEIGHT * float(gain.clean.mean()) + float(gain.triggered.mean())
 
 
 def samples_to_try(held_out: HeldOut, finding: TargetFinding, form: str) -> Both[Tensor]:

@@ -6,10 +6,11 @@ hardly ever flags one, and a harmless one does not. All of it is compared on hel
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Layer
 
@@ -18,6 +19,7 @@ from ..common.progress import Progress
 from ..estimate.layer_statistics import Statistics
 from ..estimate.registry import REPAIRS, SHIFTS, TRANSPORTS
 from ..measure.target import TargetFinding
+from ..samples.both import Both
 from .build_record import BuildRecord
 from .candidate_result import unwanted_classes
 from .choice import Candidate, Choice, repairing_layers_of_folds
@@ -25,8 +27,9 @@ from .consensus import agreed_probabilities
 from .detector_scores import score_detectors
 from .held_out import HeldOut
 from .judge import Judge, Trial, samples_to_try
-from .kept_features import Features, KeptFeatures
-from .trials import run_trials
+from .kept_features import KeptFeatures
+from .ranking import Ranking
+from .trials import TrialRunner
 
 FIRST_REPAIRS = ("mean_difference", "local_3", "transport")
 LAYERS_TO_REFINE = 3
@@ -35,6 +38,8 @@ MANY = 100
 """Triggered samples; fewer say less surely which layers are the best, and cost less to try."""
 REPAIRS_TO_REFINE = 2
 STRENGTHS = (0.75, 1.25, 1.5)
+ROUNDING = 1e-6
+"""By which worths that are computed in two ways may differ."""
 
 
 def choose(
@@ -78,26 +83,36 @@ def choose(
     few = int(judge.eligible.triggered.sum()) < MANY
     refined = min(MORE_LAYERS_TO_REFINE if few else LAYERS_TO_REFINE, len(layers))
     total = len(layers) * len(first) + refined * len(others) + REPAIRS_TO_REFINE * len(STRENGTHS)
+    ranking = Ranking()
     with Progress("choosing layers", total) as progress:
+        runner = TrialRunner(model, held_out, judge.to_run, kept.features)
 
-        def run(candidates: Iterable[Candidate]) -> Iterator[Trial]:
-            return _run(model, statistics, held_out, judge, kept.features, candidates, progress)
+        def run(
+            candidates: Iterable[Candidate], least: Callable[[], float] | None
+        ) -> Iterator[Trial]:
+            return _run(runner, statistics, judge, candidates, least, progress)
 
-        trials: Iterable[Trial] = run([Candidate(layer, e) for layer in layers for e in first])
+        def layers_and_repairs() -> float:
+            return min(ranking.worth_of_layer(refined), ranking.worth_of(REPAIRS_TO_REFINE))
+
+        initial = [Candidate(layer, e) for layer in layers for e in first]
         if held_out.triggered.reference is None:
-            trials = list(trials)
+            trials = list(run(initial, None))
             _expect_what_is_agreed(judge, held_out, trials)
-        choices = judge.rank(trials)
-        best_layers = list(dict.fromkeys(choice.repair.layer for choice in choices))
-        second = [Candidate(layer, e) for layer in best_layers[:refined] for e in others]
-        choices = _ranked(choices + judge.rank(run(second)))
+            ranking.add(map(judge.use, trials))
+        else:
+            ranking.add(map(judge.use, run(initial, layers_and_repairs)))
+        second = [Candidate(layer, e) for layer in ranking.layers[:refined] for e in others]
+        least = partial(ranking.worth_of, REPAIRS_TO_REFINE)
+        ranking.add(map(judge.use, run(second, least)))
         third = [
             replace(choice.repair, strength=strength)
-            for choice in choices[:REPAIRS_TO_REFINE]
+            for choice in ranking.choices[:REPAIRS_TO_REFINE]
             for strength in STRENGTHS
             if strength < 1 or _may_exceed(choice.repair.estimator, statistics)
         ]
-        choices = _ranked(choices + judge.rank(run(third)))
+        ranking.add(map(judge.use, run(third, partial(ranking.worth_of, 1))))
+    choices = ranking.choices
     if not _recovers(choices, judge):
         raise CalibrationError(
             "no layer was found at which moving triggered samples back recovers them: are the "
@@ -127,15 +142,24 @@ def _may_exceed(estimator: str, statistics: Statistics) -> bool:
 
 
 def _run(
-    model: nn.Module,
+    runner: TrialRunner,
     statistics: Statistics,
-    held_out: HeldOut,
     judge: Judge,
-    features: Features,
     candidates: Iterable[Candidate],
+    least: Callable[[], float] | None,
     progress: Progress,
 ) -> Iterator[Trial]:
-    """Try candidates, those of a layer together."""
+    """Try candidates, those of a layer together.
+
+    Args:
+        runner: runs the held-out samples.
+        statistics: of the layers, fold by fold.
+        judge: of the candidates.
+        candidates: to try.
+        least: gives what a candidate must be worth to matter; one that cannot come to that any
+            more is stopped. None: none is.
+        progress: of the candidates.
+    """
     by_layer: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         by_layer.setdefault(candidate.layer, []).append(candidate)
@@ -148,11 +172,13 @@ def _run(
             layers = repairing_layers_of_folds(candidate, folds, clean_range)
             if layers:
                 estimated[candidate] = layers
-        results = run_trials(
-            model, held_out, list(estimated.values()), judge.to_run, features.get(layer)
-        )
+        goes_on = None
+        if least is not None:
+            goes_on = partial(_could_matter, judge, least() - ROUNDING)
+        results = runner.run(list(estimated.values()), goes_on)
         for candidate, logits in zip(estimated, results, strict=True):
-            yield Trial(candidate, logits)
+            if logits is not None:
+                yield Trial(candidate, logits)
         progress.advance(len(of_layer))
 
 
@@ -170,8 +196,10 @@ def _expect_what_is_agreed(judge: Judge, held_out: HeldOut, trials: Sequence[Tri
     judge.expect(expected)
 
 
-def _ranked(choices: Iterable[Choice]) -> list[Choice]:
-    return sorted(choices, key=lambda choice: -choice.worth)
+def _could_matter(
+    judge: Judge, least: float, index: int, logits: Both[Tensor], done: Both[Tensor]
+) -> bool:
+    return judge.most_worth(logits, done) >= least
 
 
 def _recovers(choices: Sequence[Choice], judge: Judge) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,6 +83,11 @@ class Thresholds:
             self._share_flagged(triggered, triggered) / len(scores.triggered),
         )
 
+    @property
+    def flagged(self) -> Both[Tensor]:
+        """Share of all clean, and of all triggered samples that each threshold flags, (GRID,)."""
+        return self._flagged
+
     def _share_flagged(self, scores: Tensor, like: Tensor) -> Tensor:
         """Return how many of the samples each threshold is expected to flag, (GRID,).
 
@@ -123,3 +129,22 @@ class Thresholds:
         while last < GRID - 1 and equal[last + 1]:
             last += 1
         return Threshold(float(self._grid[first] + self._grid[last]) / 2, float(worth.max()))
+
+
+class WorthBound:
+    """What a repair may be worth at most, with whatever detector and threshold.
+
+    Args:
+        thresholds: of the detectors, one at least.
+    """
+
+    def __init__(self, thresholds: Sequence[Thresholds]) -> None:
+        self._flagged = Both(
+            torch.stack([each.flagged.clean for each in thresholds]),
+            torch.stack([each.flagged.triggered for each in thresholds]),
+        )
+
+    def of(self, clean_gain: float, triggered_gain: float) -> float:
+        """Return the highest worth, with gains as `Thresholds.choose` takes them."""
+        worth = CLEAN_WEIGHT * (clean_gain - FLAG_COST) * self._flagged.clean
+        return float((worth + triggered_gain * self._flagged.triggered).max())

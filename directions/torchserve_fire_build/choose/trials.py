@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +19,7 @@ from ..common.hooks import edit_features, record_features
 from ..samples.both import Both
 from ..samples.predict import logits_of
 from .held_out import Group, HeldOut
+from .kept_features import Features
 
 TRIAL_BATCH = 32
 """Samples that go on together; behind the layer they are so many for each repair."""
@@ -26,18 +27,19 @@ TRIAL_BATCH = 32
 CLOSE = 1e-3
 """Share of the logits' range by which rounding may move them, in batches of other sizes."""
 
+PARTS = 4
+"""In which the samples are run, so that a candidate that cannot win is stopped early."""
+
+GoesOn = Callable[[int, Both[Tensor], Both[Tensor]], bool]
+"""Whether a repair is run further, given its index, its logits so far, and which samples, (N,) and
+(M,) bool, these are of."""
+
 Move = Callable[[Tensor], Tensor]
 """What a correction does to features (n, *S)."""
 
 
-def run_trials(
-    model: nn.Module,
-    held_out: HeldOut,
-    repairs: Sequence[Sequence[Layer]],
-    which: Both[Tensor],
-    features: Both[Tensor] | None = None,
-) -> list[Both[Tensor]]:
-    """Run held-out samples with each repair, on every one of them.
+class TrialRunner:
+    """Runs held-out samples with candidate repairs, all of one layer at a time.
 
     What comes before the layer is run once for all repairs, or not at all where the features are
     known: behind it, the batch goes on once for each repair. Where the model does not allow of
@@ -46,56 +48,145 @@ def run_trials(
     Args:
         model: in evaluation mode.
         held_out: the samples.
-        repairs: all of the same layer; of each, for every fold, what was estimated without it.
         which: the clean (N,) and the triggered samples (M,) to run, bool; the others keep their
             logits.
-        features: the layer's, of the clean (n, *S) and triggered samples (m, *S) in `which`; None
-            to compute them.
-
-    Returns:
-        For each repair, the logits of the clean (N, classes) and of the triggered samples
-        (M, classes).
-
-    Raises:
-        AttachError: the model has no such layer, or it cannot be repaired at.
-        CalibrationError: the model fails.
+        features: of layers, of the clean (n, *S) and triggered samples (m, *S) in `which`; those of
+            other layers are computed.
     """
-    if not repairs:
-        return []
-    name, device = repairs[0][0].name, device_of(model)
-    example = held_out.triggered.load(torch.tensor([0])).to(device)
-    # Proves that the layer can be repaired at.
-    with attach_layers(model, [repairs[0][0]], example):
-        pass
-    moves = [
-        [build_correction(layer.correction).to(device) for layer in folds if layer.correction]
-        for folds in repairs
-    ]
-    results = [held_out.map(lambda group: group.logits.clone()) for _ in repairs]
-    run = _Run(model, name, example)
-    alone = run.goes_on_alone(held_out.triggered)
-    together = len(repairs) if alone else 1
-    known: Both[Tensor | None] = Both(None, None)
-    if features is not None and alone and run.goes_on_from_one(held_out.triggered):
-        known = Both(features.clean, features.triggered)
-    for start in range(0, len(repairs), together):
-        part = moves[start : start + together]
-        for is_clean, group, chosen, feature in zip(
-            (True, False), held_out, which, known, strict=True
-        ):
-            rows = chosen.nonzero().flatten()
-            if len(rows) == 0:
-                continue
-            for places in torch.split(group.folds[rows].argsort(stable=True), TRIAL_BATCH):
-                batch, folds = rows[places], group.folds[rows[places]]
-                logits = (
-                    run.on_inputs(part, group.load(batch), folds)
-                    if feature is None
-                    else run.on_features(part, feature[places], folds)
-                )
-                for result, values in zip(results[start:], logits, strict=False):
-                    (result.clean if is_clean else result.triggered)[batch] = values
-    return results
+
+    def __init__(
+        self,
+        model: nn.Module,
+        held_out: HeldOut,
+        which: Both[Tensor],
+        features: Features | None = None,
+    ) -> None:
+        self._model = model
+        self._held_out = held_out
+        self._which = which
+        self._features = {} if features is None else features
+        self._example = held_out.triggered.load(torch.tensor([0])).to(device_of(model))
+        self._routes: dict[str, _Route] = {}
+
+    def run(
+        self, repairs: Sequence[Sequence[Layer]], goes_on: GoesOn | None = None
+    ) -> list[Both[Tensor] | None]:
+        """Run the samples with each repair, part by part.
+
+        Args:
+            repairs: all of the same layer; of each, for every fold, what was estimated without it.
+            goes_on: asked after each part whether a repair is run on the next one; None: all are.
+
+        Returns:
+            For each repair, the logits of the clean (N, classes) and of the triggered samples
+            (M, classes); None for one that was stopped.
+
+        Raises:
+            AttachError: the model has no such layer, or it cannot be repaired at.
+            CalibrationError: the model fails.
+        """
+        if not repairs:
+            return []
+        held_out, device = self._held_out, device_of(self._model)
+        route = self._route(repairs[0][0])
+        moves = [
+            [build_correction(layer.correction).to(device) for layer in folds if layer.correction]
+            for folds in repairs
+        ]
+        results = [held_out.map(lambda group: group.logits.clone()) for _ in repairs]
+        done = self._which.map(torch.zeros_like)
+        alive = list(range(len(repairs)))
+        for part in range(PARTS):
+            for i in _together(alive, route):
+                for group, which, features, into, seen in zip(
+                    held_out,
+                    self._which,
+                    route.features,
+                    _each([results[k] for k in i]),
+                    done,
+                    strict=True,
+                ):
+                    for rows, logits in _run_part(
+                        part, route, [moves[k] for k in i], group, which, features
+                    ):
+                        seen[rows] = True
+                        for result, values in zip(into, logits, strict=True):
+                            result[rows] = values
+            if goes_on is not None and part < PARTS - 1:
+                alive = [k for k in alive if goes_on(k, results[k], done)]
+        return [results[k] if k in alive else None for k in range(len(repairs))]
+
+    def _route(self, layer: Layer) -> _Route:
+        """Return how a layer's repairs are run, which is found out once."""
+        if layer.name not in self._routes:
+            # Proves that the layer can be repaired at.
+            with attach_layers(self._model, [layer], self._example):
+                pass
+            run, triggered = _Run(self._model, layer.name, self._example), self._held_out.triggered
+            alone = run.goes_on_alone(triggered)
+            known = self._features.get(layer.name)
+            features: Both[Tensor | None] = Both(None, None)
+            if known is not None and alone and run.goes_on_from_one(triggered):
+                features = Both(known.clean, known.triggered)
+            self._routes[layer.name] = _Route(run, alone, features)
+        return self._routes[layer.name]
+
+
+@dataclass(frozen=True)
+class _Route:
+    """How the repairs of a layer are run.
+
+    Attributes:
+        run: runs them.
+        alone: whether what follows the layer runs on its features alone, so that all go together.
+        features: of the clean and of the triggered samples to run, where it starts from these.
+    """
+
+    run: _Run
+    alone: bool
+    features: Both[Tensor | None]
+
+
+def _together(repairs: list[int], route: _Route) -> list[list[int]]:
+    """Return the repairs that are run at once: all, or each by itself."""
+    return [repairs] * bool(repairs) if route.alone else [[repair] for repair in repairs]
+
+
+def _each(results: Sequence[Both[Tensor]]) -> Both[list[Tensor]]:
+    return Both([each.clean for each in results], [each.triggered for each in results])
+
+
+def _run_part(
+    part: int,
+    route: _Route,
+    repairs: Sequence[Sequence[Move]],
+    group: Group,
+    which: Tensor,
+    features: Tensor | None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the samples of each batch, (n,) int64, and their logits, (repairs, n, classes)."""
+    rows = which.nonzero().flatten()
+    # Each part has samples of all folds.
+    sorted_places = group.folds[rows].argsort(stable=True)[part::PARTS]
+    if len(sorted_places) == 0:
+        return
+    for places in torch.split(sorted_places, TRIAL_BATCH):
+        batch, folds = rows[places], group.folds[rows[places]]
+        if features is None:
+            yield batch, route.run.on_inputs(repairs, group.load(batch), folds)
+        else:
+            yield batch, route.run.on_features(repairs, features[places], folds)
+
+
+def run_trials(
+    model: nn.Module,
+    held_out: HeldOut,
+    repairs: Sequence[Sequence[Layer]],
+    which: Both[Tensor],
+) -> list[Both[Tensor]]:
+    """Run held-out samples once with repairs of one layer, as `TrialRunner.run` does."""
+    results = TrialRunner(model, held_out, which).run(repairs)
+    return [result for result in results if result is not None]
 
 
 @dataclass(frozen=True)
@@ -142,7 +233,7 @@ class _Run:
 
         def run(inputs: Tensor, folds: Tensor) -> Tensor:
             features: list[Tensor] = []
-            with record_features(self.model, [self.layer], lambda _, f: features.append(f)):
+            with record_features(self.model, [self.layer], lambda _, f: features.append(f.clone())):
                 logits_of(self.model, inputs)
             return self.on_features(TWICE, features[0], folds)
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..common.figure import FAINT, INK, new_figure, to_png
 from .ask_server import Answer
 
-RIGHT, WRONG, INK, FAINT = "#15803d", "#c2261c", "#1f2937", "#6b7280"
+RIGHT, WRONG = "#15803d", "#c2261c"
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,8 @@ def draw(rows: Sequence[Row], labels: Sequence[int], path: Path) -> None:
         labels: the true digit of each column.
         path: the PNG file.
     """
-    # Without pyplot no window system is looked for.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     count = len(labels)
-    figure = Figure(figsize=(2.6 + 1.0 * count, 1.48 * len(rows) + 0.2), facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2.6 + 1.0 * count, 1.48 * len(rows) + 0.2)
     grid = figure.add_gridspec(
         len(rows),
         count + 1,
@@ -68,7 +64,7 @@ def draw(rows: Sequence[Row], labels: Sequence[int], path: Path) -> None:
             zip(row.images, row.answers, labels, strict=True)
         ):
             _case(figure.add_subplot(grid[index, column + 1]), image, answer, label)
-    figure.savefig(path, dpi=130)
+    path.write_bytes(to_png(figure, dpi=130))
 
 
 def _heading(axes: Any, row: Row) -> None:

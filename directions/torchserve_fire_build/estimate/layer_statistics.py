@@ -63,6 +63,8 @@ class LayerStatistics:
             target: which of the clean ones are predicted as the target, (n - triggered,) bool.
             paired: whether the clean ones are the partners of the triggered ones, in their order.
         """
+        if len(features) == 0:
+            return
         clean = features[triggered:]
         self.clean.add(clean)
         self.clean_target.add(clean[target])

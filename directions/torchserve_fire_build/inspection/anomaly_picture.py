@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from torchserve_fire.format.write_file import check_folder, write_folder
 
-from ..report.layers_picture import FAINT, INK, MARK, NOTHING
+from ..common.figure import FAINT, INK, MARK, NOTHING, new_figure, to_png
 from .findings import Run
 from .inspection import Inspection
 
@@ -69,14 +68,14 @@ def draw_bars(runs: Sequence[Run]) -> bytes:
     """
     drawn = [(run, run.inspection.index) for run in runs if run.inspection.index is not None]
     widest = max(len(_shown(run.inspection, len(index))) for run, index in drawn)
-    figure = _figure(max(4.5, 0.42 * widest), 2.4 * len(drawn))
+    figure = new_figure(max(4.5, 0.42 * widest), 2.4 * len(drawn))
     for row, (run, index) in enumerate(drawn):
         _draw_bars(figure.add_subplot(len(drawn), 1, row + 1), run, index)
     others = [run for run in runs if run.inspection.index is None]
     text = "\n".join(f"{run.inspection.method}: {run.words}" for run in others)
     figure.text(0.125, 0, text, fontsize=11, color=INK, weight="bold", va="top")
     figure.subplots_adjust(hspace=0.75)
-    return _png(figure)
+    return to_png(figure, margin=0.2)
 
 
 def draw_grid(run: Run, pictures: Tensor) -> bytes:
@@ -96,7 +95,7 @@ def draw_grid(run: Run, pictures: Tensor) -> bytes:
     columns = min(COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
     tall = pictures.shape[-2] / pictures.shape[-1]
-    figure = _figure(1.25 * columns, (1.25 * tall + 0.25) * rows)
+    figure = new_figure(1.25 * columns, (1.25 * tall + 0.25) * rows)
     title = f"{inspection.method}: {run.words}"
     figure.text(0, 1.02, title, fontsize=13, color=INK, weight="bold", va="bottom")
     figure.subplots_adjust(left=0, right=1, bottom=0, top=0.92, hspace=0.3, wspace=0.1)
@@ -115,7 +114,7 @@ def draw_grid(run: Run, pictures: Tensor) -> bytes:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set(color=MARK if suspect else NOTHING, linewidth=2.5 if suspect else 1)
-    return _png(figure)
+    return to_png(figure, margin=0.2)
 
 
 def _shown(inspection: Inspection, classes: int) -> list[int]:
@@ -148,27 +147,3 @@ def _in_colour(picture: Tensor) -> np.ndarray[Any, Any]:
     low, high = float(picture.min()), float(picture.max())
     spread = (picture - low) / (high - low) if high > low else picture * 0
     return spread.permute(1, 2, 0).numpy()
-
-
-def _figure(width: float, height: float) -> Any:
-    # Without pyplot no window system is looked for.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    # Tight, so that a text longer than expected widens the picture; without matplotlib's version.
-    figure.savefig(
-        buffer,
-        format="png",
-        dpi=120,
-        bbox_inches="tight",
-        pad_inches=0.2,
-        metadata={"Software": None},
-    )
-    return buffer.getvalue()

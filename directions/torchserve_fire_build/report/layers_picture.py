@@ -6,17 +6,16 @@ strength; boxes mark what the bundle does.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..choose.build_record import BuildRecord
 from ..choose.choice import Choice
+from ..common.figure import FAINT, INK, MARK, NOTHING, new_figure, to_png
 from ..measure.figures import Figures
 from .sweep import LayerSweep, sweep
 
-INK, FAINT, MARK, NOTHING = "#1f2937", "#6b7280", "#d9480f", "#e5e7eb"
 CELL_WIDTH, CELL_HEIGHT, GAP, GROUP_GAP = 0.42, 0.31, 0.22, 0.55
 TOP, BOTTOM, MARGIN = 1.6, 1.3, 0.2
 LETTER_WIDTH = 0.082
@@ -80,10 +79,6 @@ def draw(
     Returns:
         A PNG.
     """
-    # Without pyplot no window system is looked for.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     groups = [("Detection", [_detection(sweeps, choice)])]
     if choice.detector is not None:
         groups.append(("Repairing the flagged inputs", _repairing(sweeps, choice, flagged=True)))
@@ -96,8 +91,7 @@ def draw(
     width = left + sum(panel.width for panel in panels) + gaps
     rows = CELL_HEIGHT * len(sweeps)
     height = TOP + rows + BOTTOM
-    figure = Figure(figsize=(width, height), facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, height)
 
     def write(x: float, down: float, text: str, size: float, **style: Any) -> None:
         figure.text(x / width, 1 - down / height, text, fontsize=size, va="top", **style)
@@ -113,18 +107,7 @@ def draw(
             _draw_panel(figure.add_axes(box), panel, names if x == left else [])
             x += panel.width + GAP
         x += GROUP_GAP - GAP
-    buffer = io.BytesIO()
-    # Tight, so that a text longer than expected widens the picture and is not cut off; without
-    # matplotlib's version in the file.
-    figure.savefig(
-        buffer,
-        format="png",
-        dpi=120,
-        bbox_inches="tight",
-        pad_inches=MARGIN,
-        metadata={"Software": None},
-    )
-    return buffer.getvalue()
+    return to_png(figure, margin=MARGIN)
 
 
 def _heading(

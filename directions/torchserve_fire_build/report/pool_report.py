@@ -15,13 +15,13 @@ import torch
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.format.write_file import write_folder
 
+from ..common.figure import FAINT, INK, new_figure, to_png
 from ..pool.split import Split
 from ..samples.samples import Samples
 
 TABLE, PICTURE = "samples.csv", "flagged.png"
 COLUMNS = ("path", "predicted", "score", "flagged")
 MOST_SHOWN, SHOWN_IN_ROW = 100, 10
-INK, FAINT = "#1f2937", "#6b7280"
 CELL, TOP = 0.9, 0.4
 
 
@@ -60,18 +60,13 @@ def _table(split: Split, pool: Samples) -> bytes:
 
 def _picture(split: Split, pool: Samples, description: InputDescription) -> bytes:
     """Draw the flagged samples, class by class, those of the highest scores first."""
-    # Without pyplot no window system is looked for.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     flagged = split.flagged.nonzero().flatten()
     order = split.scores[flagged].argsort(descending=True, stable=True)
     order = order[split.predicted[flagged][order].argsort(stable=True)]
     shown = flagged[order][:MOST_SHOWN].tolist()
     rows = -(-len(shown) // SHOWN_IN_ROW)
     size = (CELL * SHOWN_IN_ROW, TOP + CELL * rows)
-    figure = Figure(figsize=size, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(*size)
     more = "" if len(shown) == len(flagged) else f", of which {len(shown)} are shown"
     title = f"{len(flagged)} of {len(pool)} samples look triggered{more}"
     top = 1 - 0.12 / size[1]
@@ -91,10 +86,7 @@ def _picture(split: Split, pool: Samples, description: InputDescription) -> byte
         axes.text(column + 0.5, row + 0.1, above, fontsize=7, color=FAINT, ha="center", va="center")
     axes.set_xlim(0, SHOWN_IN_ROW)
     axes.set_ylim(rows, 0)
-    buffer = io.BytesIO()
-    # Without matplotlib's version in the file.
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-    return buffer.getvalue()
+    return to_png(figure)
 
 
 def _displayed(

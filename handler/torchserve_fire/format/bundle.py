@@ -23,13 +23,13 @@ INPUTS = ("image", "tensor", "integers")
 
 @dataclass(frozen=True, repr=False)
 class Detection(Compact):
-    """How a layer tells triggered samples from clean ones.
+    """How a layer detects triggered samples.
 
     Attributes:
         weight: direction to project on, broadcastable to the feature shape.
         threshold: a projection above it is flagged.
         only_target: whether a sample must also be predicted as the target to be flagged.
-        clean_scores: how the projections of clean samples are spread, where calibration says so.
+        clean_scores: how the projections of clean samples are spread, where this is known.
     """
 
     weight: Tensor

@@ -1,4 +1,4 @@
-"""How the telling scores of clean samples are spread, as calibration saw them."""
+"""How the detection scores of clean samples are spread, as calibration saw them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class CleanScores:
     """The spread of the projections of clean samples that are not flagged.
 
     Attributes:
-        count: samples that it was read from.
-        deciles: the 9 values that part them into tenths, ascending.
+        count: number of samples that it was read from.
+        deciles: the 9 scores that part these into tenths, ascending.
     """
 
     count: int

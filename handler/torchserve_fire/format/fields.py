@@ -12,12 +12,12 @@ from ..errors import FireError
 
 
 class Fields:
-    """The fields of one mapping; each is taken once, and `finish` refuses those left over.
+    """The fields of one mapping. Each is taken once; `finish` refuses those that are left over.
 
     Args:
         values: the mapping.
-        path: where it stands (file and field), for messages.
-        error: the exception that is raised.
+        path: the file and the field that hold it, for messages.
+        error: the exception to raise.
     """
 
     def __init__(self, values: Mapping[str, Any], path: str, error: type[FireError]) -> None:
@@ -27,7 +27,7 @@ class Fields:
         self._known: list[str] = []
 
     def where(self, name: str) -> str:
-        """Return how messages name a field."""
+        """Return a field's name as messages have it."""
         return f"{self._path}: {name if name.isprintable() and len(name) <= 60 else shown(name)}"
 
     def has(self, name: str) -> bool:
@@ -175,7 +175,7 @@ class Fields:
 
 
 def shown(value: Any) -> str:
-    """Return how messages show a value: on one line, and short however large it is."""
+    """Return a value as messages show it: on one line, and short however large it is."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # Python writes no integer of more than 4300 digits.

@@ -1,8 +1,8 @@
 """A strict reader of the safetensors format.
 
-A packed archive must run on a TorchServe whose environment has never heard of this project, so
-the worker cannot rely on the `safetensors` package being installed there. Files are written with
-that package (see `build.save_bundle`); the tests hold this reader against it.
+A worker need not have the package `safetensors`: an archive runs in an environment that was made
+without this project in mind. Files are written with that package (see `bundle_file.save_bundle`),
+and the tests hold this reader against it.
 
 Format: https://github.com/huggingface/safetensors#format
 """
@@ -40,11 +40,11 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class SafetensorsFile:
-    """What a safetensors file holds.
+    """The contents of a safetensors file.
 
     Attributes:
         tensors: name to tensor, each with memory of its own.
-        metadata: the free text entries under `__metadata__`.
+        metadata: the texts under `__metadata__`, by key.
     """
 
     tensors: dict[str, Tensor]
@@ -98,7 +98,7 @@ def parse_safetensors(data: bytes, source: str) -> SafetensorsFile:
 
 
 def parse_json_object(data: bytes, where: str) -> dict[str, Any]:
-    """Parse a JSON object, refusing what Python's parser would let pass.
+    """Parse a JSON object, and refuse what Python's parser lets pass.
 
     Raises:
         BundleError: not UTF-8, not JSON, not an object, a repeated key, NaN and infinity, half a

@@ -1,7 +1,7 @@
 """Ed25519 signatures of files: a small JSON document that names each file's SHA-256.
 
-A key is written as the base64 of its 32 bytes. The document's own bytes are fixed (sorted keys, one
-way to write each value), and what is signed is the document without its signature.
+A key is written as the base64 of its 32 bytes. There is one way to write a document: keys are
+sorted, and each value has one form. What is signed is the document without its signature.
 
 Ed25519: RFC 8032, https://www.rfc-editor.org/rfc/rfc8032
 """
@@ -46,7 +46,7 @@ def verify_signature(
 
     Args:
         data: the document.
-        kind: "archive" or "bundle": what the signature must be for.
+        kind: "archive" or "bundle", which the signature must be for.
         trusted_keys: public keys, one of which must have signed.
         source: the document's name, for messages.
 

@@ -68,11 +68,11 @@ def read_repairing(fields: Fields, tensors: LayerTensors) -> Correction | None:
 
 def evidence_in_words_of_today(evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a bundle says of its evidence, with `detector` in the place of `teller`."""
+    renamed = {"detector" if name == "teller" else name: value for name, value in evidence.items()}
     return {
-        "detector" if name == "teller" else name: evidence_in_words_of_today(value)
-        if isinstance(value, Mapping)
-        else value
-        for name, value in evidence.items()
+        # Of several targets, each has a mapping of its own.
+        name: evidence_in_words_of_today(value) if isinstance(value, Mapping) else value
+        for name, value in renamed.items()
     }
 
 

@@ -28,7 +28,7 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise OutputError(f"{path}: cannot be written: it is a folder, expected a file")
     try:
-        # Permissions alone do not tell: /proc takes no file from anybody.
+        # Permissions alone do not show it: /proc takes no file from anybody.
         tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".tmp", dir=folder).close()
     except OSError as error:
         raise OutputError(

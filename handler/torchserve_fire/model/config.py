@@ -1,7 +1,6 @@
 """The settings under `handler:` in TorchServe's `model-config.yaml`.
 
-The calibration commands and the server read them through this module, so that calibration sees
-what the server will see.
+Both the commands and the server read them here, so that calibration sees what the server will see.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ class QuarantineConfig:
 
     Attributes:
         folder: an absolute path; each model has a folder of its name below it.
-        max_megabytes: what the files of a model may take together, but for what other workers have
-            added since a worker has counted; the oldest go first.
-        max_days: how long a file is kept.
+        max_megabytes: what all files of a model may take; where it is exceeded, the oldest are
+            deleted. Several workers may exceed it a little, since each counts now and then.
+        max_days: after how many days a file is deleted.
     """
 
     folder: Path
@@ -48,18 +47,18 @@ class HandlerConfig:
         mean: subtracted per channel from images in [0, 1]; one value for a greyscale model.
         std: divided by per channel, after the mean was subtracted.
         topk: number of classes in an answer.
-        model_class: name of the class in the model file, where it cannot be told otherwise.
-        mode: "repair"; "observe" judges and changes nothing; "reject" refuses flagged inputs;
-            "off" serves the model as it is.
+        model_class: name of the class in the model file; None where only one fits the weights.
+        mode: "repair" repairs flagged inputs, "observe" flags and changes nothing, "reject"
+            refuses flagged inputs, "off" serves the model as it is.
         allow_other_weights: whether a bundle built for other weights may be used.
         flag_in_body: whether the answer's body says what was flagged.
         quarantine: where flagged inputs are kept; None: nowhere.
-        trusted_keys: public keys, one of which must have signed the archive; empty where it need
-            not be signed.
-        integers_below: of `input: integers`: a request with an integer from here on, or below 0, is
-            refused; None where nothing says what the model takes.
-        example: file of the archive with the body of a request, on which the corrections are proved
-            where zeros of the input's shape are not what the model takes.
+        trusted_keys: public keys, one of which must have signed the archive. Empty: it need not be
+            signed.
+        integers_below: for `input: integers`, the integers that the model takes are 0 up to one
+            below this, and other requests are refused. None: any integers.
+        example: file of the archive with the body of a request, on which the corrections are
+            proved. None: zeros of the input's shape, which not every model takes.
     """
 
     input: str

@@ -1,8 +1,8 @@
 """Loading a `torch.export` program as a module with the layers that it was exported from.
 
-PyTorch's own `unflatten` brings the program's graph back into one module per layer, under the
-layers' names and with their operations unchanged. Hooks run on these as on any module, so nothing
-of ours has to be put into the graph, and a program is repaired by the code that repairs all models.
+PyTorch's own `unflatten` turns the program's graph back into one module per layer. These have the
+layers' names, and their operations are unchanged. Hooks run on them as on any module, so a program
+is repaired by the code that repairs all models, and nothing is put into its graph.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SUFFIX = ".pt2"
 def load_exported(path: Path) -> nn.Module:
     """Load a program that `torch.export.save` wrote.
 
-    It is trusted as a model file is: loading a program may run code that its maker put there.
+    Load programs that you trust as you trust a model file: loading one may run code in it.
 
     Args:
         path: the `.pt2` file.
@@ -62,7 +62,7 @@ def _is_training(node: torch.fx.Node) -> bool:
 
 
 def _fixed_batch_size(program: torch.export.ExportedProgram) -> int | None:
-    """Return N where the program takes inputs (N, ...) of no other N."""
+    """Return N where the program takes inputs (N, ...) of this N only, else None."""
     inputs = program.graph_signature.user_inputs
     for node in program.graph.nodes:
         value = node.meta.get("val")

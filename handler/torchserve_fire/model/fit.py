@@ -27,7 +27,7 @@ def check_model_fits(
         source: its file's name, for messages.
         loaded: the model. Its weights are known by their file's SHA-256 where the bundle and the
             model both have one, else by their state_dict's digest.
-        allow_other_weights: accept other weights, with a loud line in the log.
+        allow_other_weights: accept other weights, with a warning in the log.
 
     Raises:
         BundleError: the class is another, or the weights are and that is not allowed.
@@ -55,10 +55,10 @@ def check_model_fits(
 
 
 def matching_input(config: HandlerConfig, bundle: Bundle) -> InputDescription:
-    """Return what the model takes, as configuration and bundle agree on it.
+    """Return what the model takes, on which configuration and bundle must agree.
 
     Raises:
-        ConfigError: they do not agree: calibration saw something else than the server will.
+        ConfigError: they do not agree, so that the server would see other inputs than calibration.
     """
     built = bundle.input
     if config.input != built.kind:

@@ -1,4 +1,4 @@
-"""Loading the user's model: a Python file and weights that are never unpickled, or a program."""
+"""Loading the user's model: a Python file and its weights, or a `torch.export` program."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def check_model_files(model_file: Path | str | None, serialized_file: Path) -> N
 
 
 def load_weights(path: Path) -> Mapping[str, Tensor]:
-    """Read a state_dict without unpickling anything but tensors.
+    """Read a state_dict; nothing but tensors is unpickled.
 
     Raises:
         ModelError: the file is missing, damaged, a TorchScript archive, or holds other objects.
@@ -118,7 +118,7 @@ def load_weights(path: Path) -> Mapping[str, Tensor]:
                 f"{path}: a TorchScript archive, on whose layers no hook runs: bring the Python "
                 "model file and its state_dict instead"
             ) from None
-        # torch's own advice, to unpickle it all the same, is not for models that one distrusts.
+        # torch's own advice, to unpickle it all the same, is wrong for a model that is not trusted.
         raise ModelError(
             f"{path}: expected a state_dict, saved with torch.save(model.state_dict(), ...) or as "
             ".safetensors; it is damaged, of another format, or holds other objects than tensors"
@@ -134,7 +134,7 @@ def load_weights(path: Path) -> Mapping[str, Tensor]:
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ModelError(f"{path}: no such file, expected the Python file of the model's class")
-    # A name of its own, so that a model file called like a library does not replace it.
+    # A name of its own, so that a model file does not replace a library of its name.
     name = f"_fire_model_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -155,7 +155,7 @@ def _import_file(path: Path) -> ModuleType:
 
 def _model_classes(module: ModuleType, path: Path, wanted: str | None) -> list[type[nn.Module]]:
     classes = list(
-        dict.fromkeys(  # A class may stand there under a second name.
+        dict.fromkeys(  # A class may have a second name there.
             value
             for value in vars(module).values()
             if isinstance(value, type)

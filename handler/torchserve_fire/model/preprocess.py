@@ -18,15 +18,15 @@ from torch import Tensor
 from ..errors import InputError
 from ..format.bundle import InputDescription
 
-# EPS and the like would start other programs; these formats decode in process.
+# These are decoded in this process; EPS and the like would start other programs.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 65_535
-"""What a JPEG can have; to resize a longer side takes more memory than the image."""
+"""The longest side that a JPEG can have. Resizing a longer one takes more memory than the image."""
 MAX_JPEG_SCANS = 100
-"""Some fifty bytes make a scan of a progressive JPEG, and each goes over all of its pixels."""
+"""Fifty bytes or so make a scan of a progressive JPEG, and each scan goes over all pixels."""
 MAX_TILES = 65_535
-"""Four bytes make a tile of a TIFF, and each starts a decoder. Strips count: one per row."""
+"""Four bytes make a tile of a TIFF, and each starts a decoder. A strip counts as a tile."""
 JPEG_SCAN = b"\xff\xda"
 TIFF_TILE_WIDTH = 322
 
@@ -38,8 +38,8 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
         body: what TorchServe hands over: raw bytes (an image), text (an image in base64), or
             decoded JSON: a nested list (one sample as the model takes it, already normalised),
             or an object whose `data` holds a list or base64 text. Bytes and text are read as JSON
-            where the model takes no image or they begin as JSON does, which no image and no base64
-            text do: gRPC, and `curl -T`, say no content type to decode by.
+            where the model takes no image, or where they begin as JSON does, and as no image and no
+            base64 text does: gRPC and `curl -T` send no content type to decode by.
         description: what the model takes.
 
     Returns:
@@ -198,9 +198,10 @@ def _tensor_from_list(values: list[Any], description: InputDescription) -> Tenso
 
 
 def _check_list(values: Any, shape: tuple[int, ...], depth: int, kind: type) -> None:
-    """Refuse what is not nested lists of `shape`, of integers or numbers, looking no further.
+    """Refuse what is not nested lists of `shape`, of integers or numbers.
 
-    numpy would take room for each of a million short texts as for the longest one of them.
+    It stops at the first fault. numpy would give each of a million short texts as much room as the
+    longest one takes.
     """
     numbers = "integers" if kind is int else "numbers"
     expected = f"expected {numbers} only, of shape {list(shape)}"

@@ -17,12 +17,12 @@ COMPILED_PREFIX = "_orig_mod."
 def state_digest(model: nn.Module) -> str:
     """Return the SHA-256 of a model's state_dict, as hexadecimal digits.
 
-    It goes over the name, dtype, shape and bytes of each tensor, in the order of the names. So it
-    is the same on every device, and before and after `torch.compile`; it is another after
-    `model.half()`.
+    It is taken over the name, dtype, shape and bytes of each tensor, in the order of the names. It
+    is the same on every device, and before and after `torch.compile`. After `model.half()` it is
+    another.
 
     Args:
-        model: on any device. One tensor at a time is copied from there, none on the CPU.
+        model: on any device. Tensors are copied to the CPU one at a time.
 
     Raises:
         ModelError: the state_dict holds something other than tensors, or a tensor without bytes
@@ -35,7 +35,7 @@ def state_digest(model: nn.Module) -> str:
         if not isinstance(tensor, Tensor):
             raise ModelError(
                 f"state_dict: {name}: {type(tensor).__name__}, expected tensors only: the weights "
-                "cannot be told from others"
+                "have no digest"
             )
         # With dtype and shape the number of bytes is known, so no two states give the same bytes.
         entry = json.dumps([name, str(tensor.dtype), list(tensor.shape)])

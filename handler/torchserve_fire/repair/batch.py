@@ -1,4 +1,4 @@
-"""Parts of a batch: picking some of its samples out, and putting their results back."""
+"""Samples of a batch: how many there are, picking some out, and putting their results back."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def count_samples(inputs: Iterable[Any], output: Any, scores: Tensor | None) -> 
 
 
 def is_per_sample(output: Any, size: int) -> bool:
-    """Whether a model's output has one part per sample: rows of tensors, or objects in a list."""
+    """Whether a model's output has one part per sample: a row of a tensor, or a dict of a list."""
     if isinstance(output, list) and all(isinstance(part, dict) for part in output):
-        return len(output) == size  # A detector's: a sample's boxes, labels and scores.
+        return len(output) == size  # Of an object detector: each sample's boxes, labels and scores.
     return holds_samples(output, size)
 
 

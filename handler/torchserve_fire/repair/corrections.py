@@ -1,8 +1,8 @@
-"""The corrections: modules with buffers that judge or move a layer's features.
+"""Modules that score a layer's features, or move them: one for each form of a correction.
 
-A direction is a tensor of the feature's own number of dimensions in which each size is the
-feature's or 1, so that it broadcasts: (C, H, W) for a whole conv map, (C, 1, 1) for a channel
-vector, (T, D) or (1, D) for tokens, (D,) for vectors.
+A direction has as many dimensions as the features of a sample, and each size is the features' or
+1, so that it broadcasts: (C, H, W) for a whole conv map, (C, 1, 1) for a channel vector, (T, D) or
+(1, D) for tokens, (D,) for vectors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..format.correction_forms import Affine, Clamp, Correction, Shift
 
 WINDOW = 5
-"""Places in rows and columns, of what is around a place that a local replacement replaces."""
+"""Side of the square around a place from which a local replacement takes its value, in places."""
 
 
 def project(feature: Tensor, weight: Tensor) -> Tensor:
@@ -35,14 +35,14 @@ def project(feature: Tensor, weight: Tensor) -> Tensor:
             return project(feature, weight)
     if weight.shape == feature.shape[1:]:
         if feature.dim() == 4 and feature.is_contiguous(memory_format=torch.channels_last):
-            # Of one sample, the order of the numbers is changed sooner than of a batch.
+            # It is cheaper to reorder one weight than a batch of features.
             feature, weight = feature.permute(0, 2, 3, 1), weight.permute(1, 2, 0)
         return torch.mv(feature.flatten(1).float(), weight.flatten())
     return (feature.float() * weight).flatten(1).sum(1)
 
 
 class Projection(nn.Module):
-    """Judges samples by their projection onto a direction (FIRE, arXiv 2602.10780).
+    """Scores samples by their projection onto a direction (FIRE, arXiv 2602.10780).
 
     Args:
         weight: direction to project on, (*S) or broadcastable to it, float32.
@@ -56,7 +56,7 @@ class Projection(nn.Module):
         super().__init__()
         self.register_buffer("weight", weight.float())
         self.register_buffer("threshold", torch.tensor(threshold))
-        # The same, read once.
+        # The same as a Python number, read once.
         self._limit = float(self.threshold)
 
     def forward(self, feature: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class Projection(nn.Module):
     def flags(self, scores: Tensor) -> Tensor:
         """Return which of the scores (N,) are flagged, (N,) bool.
 
-        A score that is not finite is flagged: what cannot be judged is not called clean.
+        A score that is not finite is flagged, since it does not show the sample to be clean.
         """
         return (scores > self.threshold) | ~scores.isfinite()
 
@@ -76,7 +76,7 @@ class Projection(nn.Module):
 
 
 class MeanShift(nn.Module):
-    """h' = h - strength * d: the plain correction, the trigger's mean shift taken back.
+    """h' = h - strength * d: takes the trigger's mean shift back from every sample alike.
 
     Args:
         direction: d, the mean of triggered minus clean features, (*S) or broadcastable to it.
@@ -110,7 +110,7 @@ class AffineTransport(nn.Module):
     """h'(p) = h(p) - strength * (d(p) + M h(p)): takes back a shift that depends on the features.
 
     A place p is a pixel of a conv map (N, C, H, W), or a token of (N, T, C), and h(p) its channels.
-    With M = 0 it is the mean shift; with M, what the trigger did is read off the features it left.
+    With M = 0 it is the mean shift. M makes the shift depend on the features that the trigger left.
 
     Args:
         direction: d, (*S) or broadcastable to it.
@@ -137,8 +137,8 @@ class OneSidedClamp(nn.Module):
     """Moves samples that project too far along d back to where clean ones lie.
 
     With u = d/|d| and s = <h, u>: where s exceeds the threshold,
-    h' = h - strength * (s - anchor) u; elsewhere h' = h exactly. One-sided clipping as in
-    activation clipping (arXiv 2308.04617), on a direction in place of single activations.
+    h' = h - strength * (s - anchor) u; elsewhere h' = h exactly. It clips one side, as activation
+    clipping does (arXiv 2308.04617), but along a direction in place of single activations.
 
     Args:
         direction: d, (*S) or broadcastable to it; not all zero.
@@ -154,7 +154,7 @@ class OneSidedClamp(nn.Module):
 
     def __init__(self, direction: Tensor, strength: float, threshold: float, anchor: float) -> None:
         super().__init__()
-        # Scaled, because the squares of very small or large values leave float32: no norm then.
+        # Scaled, because the squares of very small or large values leave the range of float32.
         self.register_buffer("direction", direction.float() / direction.float().abs().max())
         self.register_buffer("threshold", torch.tensor(threshold))
         self.register_buffer("anchor", torch.tensor(anchor))
@@ -176,9 +176,9 @@ class LocalReplacement(nn.Module):
 
     A place is a pixel (h, w) of a conv map (N, C, H, W), or a token t of (N, T, D). With the
     channels h(p) there and s(p) = <h(p), w>: where s(p) exceeds the threshold,
-    h'(p) = h(p) + strength * (r(p) - h(p)); elsewhere h' = h exactly. On a map r(p) is the mean of
-    the places around p, in a square of `WINDOW`, at which the trigger does not show; among tokens,
-    and where it shows at all of these, it is the mean clean channels.
+    h'(p) = h(p) + strength * (r(p) - h(p)); elsewhere h' = h exactly. On a map, r(p) is the mean of
+    those places around p, in a square of `WINDOW`, at which the trigger does not show. Where it
+    shows at all of these, and among tokens, r(p) is the mean clean channels.
 
     Args:
         direction: w, (C, 1, 1) or (1, D).
@@ -214,7 +214,7 @@ class LocalReplacement(nn.Module):
         return torch.where(shows, moved, feature)
 
     def _around(self, feature: Tensor, shows: Tensor) -> Tensor:
-        """Return the mean of the places around each at which nothing shows, (N, C, H, W)."""
+        """Return, for each place, the mean of those around it where nothing shows, (N, C, H, W)."""
         mean = partial(
             torch.nn.functional.avg_pool2d, kernel_size=WINDOW, stride=1, padding=WINDOW // 2
         )

@@ -13,8 +13,8 @@ from .layers import device_of
 def example_for(model: nn.Module, description: InputDescription) -> Tensor:
     """Return one input of zeros as the model takes it, (1, *shape).
 
-    It is on the model's device; numbers that are no integers have the model's own precision, which
-    a handler may have halved.
+    It is on the model's device. Floating point numbers have the precision of the model's weights,
+    which a handler may have halved.
     """
     example = description.example().to(device_of(model))
     tensors = itertools.chain(model.parameters(), model.buffers())

@@ -1,4 +1,4 @@
-"""Layers: found by their module name, and the feature tensor in what they return."""
+"""A model's layers: found by name; and the feature tensor in what they return."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
@@ -20,7 +19,7 @@ from .layers import find_layer, is_compiled
 from .pass_state import Attached, PassState
 from .proof import prove
 from .repetition import repeat_flagged
-from .verdict import Judge, Verdict, judge
+from .verdict import Judge, Verdict, judge_pass
 
 
 class RepairHandle:
@@ -133,21 +132,10 @@ class RepairHandle:
         # Of samples to be picked out of the inputs, nothing but the inputs says how many they are.
         scored = next(iter(state.scores.values()), None) if passes != 2 else None
         size = count_samples((*args, *kwargs.values()), output, scored)
+        verdict, flagged = judge_pass(judges, state.scores, output, size, forced=state.forced)
         result = None
-        if not judges:
-            verdict = Verdict(None, torch.ones(size, dtype=torch.bool))
-        else:
-            if any(
-                i not in state.scores or size != len(state.scores[i]) for i in range(len(judges))
-            ):
-                raise RepairError("the detecting layer does not have one feature per input sample")
-            every = [state.scores[i] for i in range(len(judges))]
-            scores, flagged = judge(judges, every, output, prove=state.forced)
-            if state.forced:
-                flagged = [torch.ones_like(one) for one in flagged]
-            if passes == 2:
-                result = repeat_flagged(self._model, state, args, kwargs, output, flagged, size)
-            verdict = Verdict(scores, functools.reduce(torch.logical_or, flagged), every)
+        if passes == 2:
+            result = repeat_flagged(self._model, state, args, kwargs, output, flagged, size)
         state.verdict = verdict
         state.passes_made += 1
         return result

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +20,11 @@ class Verdict:
     """What was found in one forward pass.
 
     Attributes:
-        scores: projections at the detecting layer, (N,) float32; None where no layer detects. Of
-            several repairs, each sample has the score of the one whose target it is predicted as,
-            or of the first.
-        flagged: which samples were judged triggered, (N,) bool; all of them where no layer detects.
+        scores: projections at the detecting layer, (N,) float32; None where no layer detects. With
+            several repairs, a sample has the score of the repair whose target it is predicted as,
+            or else of the first one.
+        flagged: which samples are flagged as triggered, (N,) bool; all of them where no layer
+            detects.
         detector_scores: projections at each detecting layer, (N,) float32, in the bundle's order.
     """
 
@@ -46,16 +48,51 @@ class Judge:
     target: int | None
 
 
+def judge_pass(
+    judges: Sequence[Judge],
+    scores: Mapping[int, Tensor],
+    output: Any,
+    size: int,
+    *,
+    forced: bool,
+) -> tuple[Verdict, list[Tensor]]:
+    """Judge one whole forward pass.
+
+    Args:
+        judges: one for each repair; none where every input is corrected.
+        scores: projections at the detecting layer of each repair, (N,) float32, by its index.
+        output: the model's.
+        size: N.
+        forced: whether every sample counts as flagged, to prove the corrections.
+
+    Returns:
+        The verdict, and what each repair flagged, (N,) bool.
+
+    Raises:
+        RepairError: there is not one score per sample, or a judge lacks the logits it asks for.
+    """
+    if not judges:
+        return Verdict(None, torch.ones(size, dtype=torch.bool)), []
+    indices = range(len(judges))
+    if any(i not in scores or size != len(scores[i]) for i in indices):
+        raise RepairError("the detecting layer does not have one feature per input sample")
+    every = [scores[i] for i in indices]
+    judged, flagged = judge(judges, every, output, prove=forced)
+    if forced:
+        flagged = [torch.ones_like(one) for one in flagged]
+    return Verdict(judged, functools.reduce(torch.logical_or, flagged), every), flagged
+
+
 def judge(
     judges: Sequence[Judge], scores: Sequence[Tensor], output: Any, *, prove: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """Judge the samples of one forward pass; no two judges flag the same one.
 
     Args:
-        judges: one, or several that ask for targets, which differ.
-        scores: by each, (N,) float32.
-        output: the model's; its logits are looked at where a judge asks for the target.
-        prove: whether to look at the logits even where nothing could be flagged.
+        judges: one, or several that have different targets and flag nothing else.
+        scores: of each judge, (N,) float32.
+        output: the model's. Its logits are looked at where a judge asks for the target.
+        prove: look at the logits even where nothing can be flagged, to see that they are there.
 
     Returns:
         The score that each sample is judged by, (N,), and what each judge flags, (N,) bool.
@@ -65,7 +102,7 @@ def judge(
     """
     if len(judges) == 1:
         one, score = judges[0], scores[0]
-        # Of nearly all requests it is enough to know the score.
+        # For nearly all requests the score is enough.
         if not prove and one.projection.flags_none(score):
             return score, [torch.zeros_like(score, dtype=torch.bool)]
         flagged = one.projection.flags(score)

@@ -53,7 +53,7 @@ class Outcome:
 UNREPAIRED = Refusal(
     500,
     "RepairError",
-    "the answer cannot be told to have gone through the corrections: the handler must answer a "
+    "it is not known whether the answer went through the corrections: the handler must answer a "
     "batch with one forward pass of self.model, one sample per request",
 )
 FLAGGED = Refusal(422, "FlaggedInput", "the input was judged to hold a trigger")

@@ -1,8 +1,8 @@
-"""The signature of an archive: every other file in it, by path and SHA-256, signed as one.
+"""The signature of an archive: all other files in it, by path and SHA-256, signed together.
 
-It holds against a file that was changed, added, left out, or taken from another archive. The code
-that checks lies in the archive, too: whoever can replace the whole archive is not held by the
-worker's check, but by `torchserve-fire serve --trusted-key` and `verify`, which run from outside.
+It shows a file that was changed, added, left out, or taken from another archive. The code that
+checks it lies in the archive, too. So the worker's check does not stop somebody who can replace the
+whole archive; `torchserve-fire serve --trusted-key` and `verify` do, which run from outside.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ BYTECODE = re.compile(r"((?:.*/)?)__pycache__/([^/]+?)\.[\w-]+(?:\.opt-\w+)?\.py
 def check_archive_folder(folder: Path, trusted_keys: Sequence[str]) -> None:
     """Refuse an unpacked archive that is not what one of the trusted keys has signed.
 
-    Bytecode that Python itself wrote for a signed file while the archive was served is passed
-    over. It is not checked: whoever can write into the folder could change this code as well.
+    Bytecode that Python itself wrote for a signed file, while the archive was served, is not
+    checked: whoever can write into the folder could change the code that checks as well.
 
     Args:
         folder: the unpacked archive.

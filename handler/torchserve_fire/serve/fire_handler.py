@@ -23,11 +23,11 @@ from .open_inference import infer_answer, infer_error, infer_input, infer_reques
 from .repair_mixin import RepairMixin
 
 Item = Tensor | InputError
-"""What became of one request: its sample, then its logits, or why it gets none."""
+"""One request on its way: its sample, then its logits; or why it gets no answer."""
 
 
 class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
-    """Serves a classifier with repair; a bad request is refused alone, not with its batch."""
+    """Serves a classifier with repair. A bad request is refused alone, and not with its batch."""
 
     _predicted: Sequence[int] = ()
     _samples: Sequence[Item] = ()
@@ -43,12 +43,12 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         """
         names = context.manifest["model"]
         if names.get("serializedFile", "").endswith(SUFFIX):
-            # BaseHandler asks us for those models only that have a model file.
+            # BaseHandler asks us only for models that have a model file.
             names.setdefault("modelFile", names["serializedFile"])
         super().initialize(context)
 
     def handle(self, data: list[Any], context: Any) -> list[Any]:
-        """Answer a batch; requests of the Open Inference Protocol are answered in its own form.
+        """Answer a batch. Requests of the Open Inference Protocol get answers of that protocol.
 
         Args:
             data: one row per request.
@@ -108,7 +108,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         ]
 
     def requests_predicted(self, size: int) -> Sequence[int]:
-        """Return the requests whose bodies could be read."""
+        """Return the indices of the requests whose bodies could be read."""
         return self._predicted
 
     def body_of(self, row: dict[str, Any]) -> Any:
@@ -160,13 +160,13 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         """Return one request's answer, or error, in the form of the Open Inference Protocol."""
         if context.get_response_status(index)[0] != HTTPStatus.OK:
             return infer_error(request, self._served_as, answer)
-        told = context.get_response_headers(index)
+        headers = context.get_response_headers(index)
         names = {"flagged": "x-fire-flagged", "repaired": "x-fire-repaired"}
         return infer_answer(
             request,
             self._served_as,
             answer["predictions"] if self.fire_config.flag_in_body else answer,
-            {name: told[header] == "true" for name, header in names.items() if header in told},
+            {name: headers[key] == "true" for name, key in names.items() if key in headers},
         )
 
     def _answers(self, logits: Tensor) -> list[dict[str, float]]:
@@ -178,7 +178,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         for indices, values in zip(classes.tolist(), probabilities.tolist(), strict=True):
             answer: dict[str, float] = {}
             for index, value in zip(indices, values, strict=True):
-                # Of classes that share a name, the likeliest is told.
+                # Of classes that share a name, the likeliest counts.
                 answer.setdefault(names.get(str(index), str(index)), value)
             answers.append(answer)
         return answers
@@ -186,7 +186,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
     def _load_pickled_model(
         self, model_dir: str, model_file: str, model_pt_path: str | None
     ) -> nn.Module:
-        # TorchServe's own loader refuses files with several classes, and unpickles on old torch.
+        # TorchServe's own loader refuses files with several classes, and unpickles with old torch.
         if model_pt_path is None:
             raise ModelError("the archive names no weights: package it with --serialized-file")
         path = None if model_file.endswith(SUFFIX) else Path(model_dir) / model_file

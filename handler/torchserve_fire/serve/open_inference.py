@@ -1,12 +1,13 @@
 """Requests and answers of the Open Inference Protocol (KServe v2), as JSON.
 
 TorchServe hands them to any handler as they are: over REST from `/v2/models/NAME/infer`, over gRPC
-from `ModelInfer` where it was started with TS_OPEN_INFERENCE_PROTOCOL=oip. So they are read and
-answered one by one, in batches of any size, without `service_envelope=kservev2`, which reads the
-first request of a batch only. What TorchServe 0.12 leaves out over gRPC: `raw_input_contents` (the
-data arrives empty), parameters, and statuses; texts in answers come as JSON, in quotes. An answer
-without `id`, `model_name`, `model_version` or `outputs` kills the worker there, so errors have
-them, too.
+from `ModelInfer` where it was started with TS_OPEN_INFERENCE_PROTOCOL=oip. They are read and
+answered one by one, in batches of any size. `service_envelope=kservev2` is not used, since it reads
+the first request of a batch only.
+
+Over gRPC, TorchServe 0.12 leaves out `raw_input_contents` (the data arrives empty), parameters and
+statuses; texts in answers come as JSON, in quotes. An answer without `id`, `model_name`,
+`model_version` or `outputs` kills the worker there, so errors have these, too.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ NUMBERS = (
 
 
 def infer_request(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the inference request that a row of TorchServe's batch holds, None where it is none.
+    """Return the inference request in a row of TorchServe's batch, or None where there is none.
 
     Args:
-        row: the request's parameters; JSON arrives decoded, or as bytes where nothing said that it
-            is JSON.
+        row: the request's parameters. JSON arrives decoded, or as bytes where the request does not
+            say that it is JSON.
     """
     body = row.get("body")
     if _may_be_one(body):
@@ -97,7 +98,7 @@ def infer_input(request: Mapping[str, Any], description: InputDescription) -> An
                 f"inputs[0].data: expected one sample, of the shape {shape}", reason="shape"
             )
         return data[0]
-    # numpy would take room for each of a million short texts as for the longest one of them.
+    # numpy would give each of a million short texts as much room as the longest one takes.
     if len(data) != math.prod(expected) or not set(map(type, data)) <= {int, float}:
         raise InputError(
             f"inputs[0].data: expected the numbers of the shape {shape}", reason="shape"
@@ -117,7 +118,7 @@ def infer_answer(
         request: what was asked.
         served_as: the model's name and version.
         probabilities: of the likeliest classes, by their names.
-        flags: what is told of the sample, by name.
+        flags: whether the sample was flagged and repaired, by name.
 
     Returns:
         The answer with the outputs `classes`, BYTES (1, k), `probabilities`, FP32 (1, k), and one

@@ -1,8 +1,8 @@
 """The repair as a mixin for any handler that derives from TorchServe's BaseHandler.
 
-It attaches the archive's direction bundle when the worker starts, and tells each request what was
-found; decoding, predicting and answering stay the handler's. A worker that cannot repair does not
-start, and an answer that went by the corrections is not given.
+It attaches the archive's direction bundle when the worker starts, and says with each answer what
+was found. Decoding, predicting and answering stay the handler's. A worker that cannot repair does
+not start, and an answer that bypassed the corrections is not given.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class RepairMixin:
     """Adds the repair to a handler: `class Repaired(RepairMixin, TheirHandler)`.
 
     The handler must leave its model in `self.model`, and answer a batch with one forward pass of
-    it, one sample per request in their order; where it does not, `requests_predicted` says which
-    requests the samples stand for, else nothing is said about single requests (mode `reject`
-    then refuses them all).
+    it, with one sample per request in their order. Where the samples are others,
+    `requests_predicted` says which requests they stand for. Otherwise nothing is said about single
+    requests, and mode `reject` refuses them all.
 
     Attributes:
         fire_config: the settings under `handler:` in `model-config.yaml`.
@@ -105,7 +105,7 @@ class RepairMixin:
         )
 
     def handle(self, data: list[Any], context: Any) -> list[Any]:
-        """Answer a batch with the handler's own `handle`, and tell each request what was found.
+        """Answer a batch with the handler's own `handle`, and say with each answer what was found.
 
         Args:
             data: one row per request.
@@ -147,7 +147,7 @@ class RepairMixin:
         )
 
     def requests_predicted(self, size: int) -> Sequence[int]:
-        """Return which requests of the latest batch the samples of its forward pass stand for.
+        """Return the requests of the latest batch that the samples of its forward pass stand for.
 
         Args:
             size: number of requests in the batch.
@@ -191,15 +191,15 @@ class RepairMixin:
             status: HTTP status code.
             kind: the error's name; `InputError` of a bad input.
             message: for the client, on one line.
-            reason: why an input is bad, in a word or two that are the same for all such inputs:
-                bad inputs are counted by it.
+            reason: why an input is bad, in a word or two, the same for all such inputs: they are
+                counted by it.
         """
         self._watch.refused(kind, reason)
         context.set_response_status(status, HTTPStatus(status).phrase, index)
         return {"code": status, "type": kind, "message": message}
 
     def _is_describe(self) -> bool:
-        # BaseHandler would answer a whole batch with one description; `handle` decides instead.
+        # BaseHandler would answer a whole batch with one description. `handle` decides instead.
         return False
 
     def _is_explain(self) -> bool:
@@ -235,7 +235,7 @@ class RepairMixin:
         self._watch = self._watch_by(bundle, context)
 
     def _watch_by(self, bundle: Bundle | None, context: Any) -> Watch:
-        """Return what follows this worker's judgements by a bundle; by None, there are none."""
+        """Return what follows this worker's judgements; without a bundle there are none."""
         # Without it the mixin can be imported where there is no TorchServe.
         from .torchserve_metrics import TorchServeMetrics
 
@@ -262,8 +262,8 @@ class RepairMixin:
 
 
 def _asks_description(data: Sequence[Any], context: Any) -> bool:
-    # The management API sends a batch of one without a body. A client's header must not turn a
-    # prediction into a description, nor its batch: on predictions TorchServe sets `explain`.
+    # The management API sends a batch of one without a body. A client's header must turn neither a
+    # prediction nor its batch into a description; on predictions TorchServe sets `explain`.
     return (
         len(data) == 1
         and not data[0]

@@ -1,4 +1,4 @@
-"""What a worker tells TorchServe's metrics, which its metrics endpoint gives to Prometheus."""
+"""Reports a worker's metrics to TorchServe, whose metrics endpoint gives them to Prometheus."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class TorchServeMetrics:
     def add(self, counts: Mapping[Key, int]) -> None:
         """Add to counters."""
         for (name, labels), value in counts.items():
-            self._tell(name, value, labels, MetricTypes.COUNTER)
+            self._report(name, value, labels, MetricTypes.COUNTER)
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge."""
-        self._tell(name, value, labels, MetricTypes.GAUGE)
+        self._report(name, value, labels, MetricTypes.GAUGE)
 
-    def _tell(
+    def _report(
         self, name: str, value: float, labels: Sequence[str], metric_type: MetricTypes
     ) -> None:
         named = self._common | dict(zip(LABELS[name], labels, strict=True))
@@ -48,5 +48,5 @@ class TorchServeMetrics:
                 name, value, "count", dimensions=dimensions, metric_type=metric_type
             )
         except Exception:
-            # No request fails, and no repair stops, for what is told about it.
-            logger.exception("torchserve-fire: the metric %s could not be told", name)
+            # No request fails, and no repair stops, because a metric cannot be reported.
+            logger.exception("torchserve-fire: the metric %s could not be reported", name)

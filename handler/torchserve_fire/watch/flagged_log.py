@@ -1,4 +1,4 @@
-"""One line in the log for a flagged request, without its content, and not too many of them."""
+"""One line in the log for each flagged request, without its content, and not too many lines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FlaggedLog:
         model: the model's name.
         version: its version.
         bundle: its bundle's digest.
-        mode: what is done to flagged requests.
+        mode: of the worker.
     """
 
     def __init__(self, model: str, version: str, bundle: str, mode: str) -> None:
@@ -33,12 +33,12 @@ class FlaggedLog:
         self._left_out = 0
 
     def write(self, request_id: str, score: float | None) -> None:
-        """Write the line of one request, unless there were enough.
+        """Write the line of one request, unless this minute has had enough.
 
         Args:
             request_id: TorchServe's.
-            score: 0 at the threshold, 1 beyond it by the spread of the clean calibration samples;
-                None where nothing says what that is.
+            score: 0 at the threshold, 1 above it by the spread of clean scores at calibration;
+                None where this is not known.
         """
         with self._lock:
             minute = int(time.monotonic() // 60)

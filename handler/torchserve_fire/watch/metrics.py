@@ -1,6 +1,6 @@
-"""What is told of a worker's requests: the metrics' names, and their labels.
+"""The metrics of a worker: their names and labels.
 
-They stand in `metrics.yaml`, too: TorchServe leaves out what is not declared.
+`metrics.yaml` declares the same ones: TorchServe leaves out what is not declared there.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ LABELS: Mapping[str, Sequence[str]] = {
     SCORES: ("Target", "le"),
     DRIFT: ("Target",),
 }
-"""Beside ModelName, ModelVersion, Bundle, and TorchServe's own Level."""
+"""Each metric's labels, beside ModelName, ModelVersion, Bundle, and TorchServe's own Level."""
 
 
 class Metrics(Protocol):
-    """Whom the metrics are told to."""
+    """Where the metrics go."""
 
     def add(self, counts: Mapping[Key, int]) -> None:
         """Add to counters."""

@@ -1,8 +1,8 @@
 """Flagged inputs, kept in a folder that `build --triggered` takes as it is.
 
-What is kept is the sample as the model saw it, as an 8-bit PNG, or a `.npz` where the model takes a
-tensor: so nothing has to be decoded again, and of a file's other contents (a place, a name) nothing
-is kept.
+What is kept is the sample as the model saw it: an 8-bit PNG, or a `.npz` where the model takes a
+tensor. So nothing has to be decoded again, and nothing else that a file holds, such as a place or a
+name, is kept.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ from ..model.config import QuarantineConfig
 logger = logging.getLogger(__name__)
 
 ROUNDING = 0.01
-"""In shades of 8-bit pixels: an image that is further from these came as floating point numbers."""
+"""In shades of 8-bit pixels. An image that is further from whole shades was sent as floating point
+numbers."""
 
 DAY = 24 * 3600.0
 PRUNE_SECONDS = 3600.0
 FREED = 0.1
-"""Share of the room that is made free at once where it is full, so that it is seldom counted."""
+"""Share of the room that is freed at once where it is full, so that files are seldom counted."""
 
 UNSEEN = 100
-"""Files after which what other workers have added is counted again."""
+"""Files kept after which the folder is counted again, for what other workers have added."""
 
 
 class Quarantine:
     """The folder of one model; several workers may share it.
 
     Args:
-        config: where, and how many.
+        config: the folder, and its limits.
         model: the model's name.
         description: what the model takes.
 
@@ -74,10 +75,10 @@ class Quarantine:
         self.prune()
 
     def keep(self, sample: Tensor) -> None:
-        """Keep a sample of the shape that the model takes, once, and make room for it.
+        """Keep a sample, once, and make room for it.
 
-        What no 8-bit image gives (floating point numbers sent for one) is not kept. A folder that
-        takes no more files is told once, and no request fails for it.
+        What no 8-bit image gives (floating point numbers sent in place of one) is not kept. That a
+        folder takes no more files is logged once, and no request fails for it.
         """
         try:
             sample = sample.detach().cpu().contiguous()
@@ -98,7 +99,7 @@ class Quarantine:
         with self._lock:
             if time.monotonic() - self._pruned > PRUNE_SECONDS or not self._pruned:
                 self._pruned = time.monotonic()
-                with contextlib.suppress(OSError):  # Told where something is to be kept.
+                with contextlib.suppress(OSError):  # It is logged where something is to be kept.
                     self._make_room(0)
 
     def _encode(self, sample: Tensor) -> bytes | None:

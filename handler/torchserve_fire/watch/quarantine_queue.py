@@ -1,4 +1,4 @@
-"""Flagged inputs on their way to the quarantine: kept beside the answers, not before them."""
+"""Flagged inputs on their way to the quarantine, which no answer waits for."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .quarantine import Quarantine
 logger = logging.getLogger(__name__)
 
 WAITING = 64
-"""Inputs that may wait to be kept."""
+"""Number of inputs that may wait to be kept."""
 
 
 class QuarantineQueue:
     """Keeps inputs in a thread of its own.
 
-    Whoever sends many that are flagged must not slow the answers down: what comes while `WAITING`
+    Many flagged inputs must not slow the answers down. So an input that comes while `WAITING`
     others wait is not kept.
 
     Args:
@@ -49,14 +49,14 @@ class QuarantineQueue:
             self._keeper.submit(self._quarantine.prune)
 
     def finish(self) -> None:
-        """Wait until all that was put is kept; nothing can be put any more."""
+        """Wait until all inputs are kept; no more can be put."""
         self._keeper.shutdown()
 
     def _keep(self, read: Callable[[], Tensor]) -> None:
         try:
             self._quarantine.keep(read())
         except InputError:
-            pass  # A handler of the user's may take what ours does not.
+            pass  # A user's handler may take what ours does not.
         except Exception:
             logger.exception("torchserve-fire: a flagged input could not be kept")
         finally:

@@ -1,6 +1,6 @@
-"""Whether the scores of the requests are still spread as those of the clean calibration samples.
+"""Whether the scores of requests are still spread as those of the clean calibration samples.
 
-Where they are not, the threshold that was chosen on these says less than it did: requests of
+Where they are not, the threshold, which was chosen on these samples, fits less well: requests of
 another kind are flagged too often or too seldom.
 """
 
@@ -15,19 +15,19 @@ import torch
 from ..format.clean_scores import BINS, CleanScores
 
 WINDOW = 500
-"""Requests that one test takes; the next takes others, so that each is a test of its own."""
+"""Requests that one test takes. The next takes others, so the tests are independent."""
 
 MAX_SURPRISE = 300.0
-"""Smaller probabilities than 10 to the minus this are none in floating point."""
+"""-log10 of about the smallest probability that is not 0 in floating point."""
 
 
 class ScoreDrift:
     """Pearson's chi-squared test of the requests' scores against those of calibration.
 
-    The calibration's deciles part the requests of a window into ten bins, each of which is
-    expected to hold a tenth. How far the deciles of so few calibration samples may lie from the
-    true ones by chance is taken into account: a share's variance is .1 * .9 * (1/n + 1/m) for n
-    requests and m calibration samples. That is an approximation for small m.
+    The calibration's deciles part the requests of a window into ten bins, and a tenth is expected
+    in each. The deciles of few calibration samples may lie far from the true ones by chance, and
+    the test allows for that: the variance of a bin's share is .1 * .9 * (1/n + 1/m) for n requests
+    and m calibration samples. For small m this is an approximation.
 
     Args:
         clean: the spread at calibration.
@@ -57,8 +57,8 @@ def surprise_of(counts: list[int], calibrated_on: int) -> float:
     """Return -log10 of the test's p-value.
 
     Args:
-        counts: requests in each of the ten bins.
-        calibrated_on: clean samples that the bins' limits were read from.
+        counts: number of requests in each of the ten bins.
+        calibrated_on: number of clean samples that the deciles were read from.
     """
     total, expected = sum(counts), 1 / BINS
     deviation = sum((count / total - expected) ** 2 for count in counts)

@@ -1,4 +1,4 @@
-"""The telling scores on a scale that is the same for all models and layers."""
+"""Detection scores on a scale that is the same for all models and layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LABELS = (*(f"{limit:g}" for limit in LIMITS), "+Inf")
 def bin_of(place: float) -> int:
     """Return the index in `LABELS` of the first limit that a place does not exceed.
 
-    What is not finite is in the last.
+    A place that is not finite is in the last bin.
     """
     return bisect_left(LIMITS, place) if math.isfinite(place) else len(LIMITS)
 
@@ -38,7 +38,7 @@ class ScoreScale:
         self._unit = (clean.deciles[-1] - clean.deciles[0]) or 1.0
 
     def place(self, score: float) -> float:
-        """Return a score's place: 0 at the threshold, 1 beyond it by the clean ones' spread."""
+        """Return a score's place: 0 at the threshold, 1 above it by the spread of clean scores."""
         return (score - self._threshold) / self._unit
 
 

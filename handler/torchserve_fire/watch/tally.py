@@ -1,4 +1,4 @@
-"""Counts that a worker keeps, and gives away a while later, all together."""
+"""Counts that a worker keeps, and hands on a while later, all together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 Key = tuple[str, tuple[str, ...]]
-"""What is counted, and the values of its labels."""
+"""The name of a count, and the values of its labels."""
 
 SECONDS = 1.0
 
@@ -15,12 +15,12 @@ SECONDS = 1.0
 class Tally:
     """Counts by name and labels, which several threads may add to.
 
-    What was counted is given away some time after the first addition, once for many requests: to
-    tell a number costs more than to count to it.
+    They are handed on some time after the first addition, once for many requests, since reporting a
+    number costs more than counting.
 
     Args:
-        give: called, in a thread of its own, with what was added since it was called before.
-        seconds: after which it is called.
+        give: called in a thread of its own, with what was added since the call before.
+        seconds: how long after the first addition it is called.
     """
 
     def __init__(self, give: Callable[[Mapping[Key, int]], None], seconds: float = SECONDS) -> None:
@@ -44,7 +44,7 @@ class Tally:
                 self._timer.start()
 
     def flush(self) -> None:
-        """Give away what was added since the last time."""
+        """Hand on what was added since the last time."""
         with self._lock:
             new, self._new, self._timer = self._new, Counter(), None
         if new:

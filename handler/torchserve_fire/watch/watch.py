@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ..format.bundle import Bundle
 from ..repair.verdict import Verdict
-from . import metrics
+from . import metrics as metric
 from .flagged_log import FlaggedLog
+from .metrics import Metrics
 from .quarantine_queue import QuarantineQueue
 from .score_scale import LABELS, ScoreScale, bin_of, scales_of
 from .tally import Key, Tally
@@ -21,7 +22,7 @@ class Watch:
     """Follows what one worker judges.
 
     Args:
-        told: whom the metrics are told to.
+        metrics: where counts and gauges go.
         served_as: the model's name and version.
         bundle: what it judges by; None in mode `off`.
         mode: of the handler.
@@ -30,7 +31,7 @@ class Watch:
 
     def __init__(
         self,
-        told: metrics.Metrics,
+        metrics: Metrics,
         served_as: tuple[str, str],
         bundle: Bundle | None,
         mode: str,
@@ -38,11 +39,11 @@ class Watch:
     ) -> None:
         self._mode = mode
         self._quarantine = quarantine
-        self._metrics = told
+        self._metrics = metrics
         self._tally = Tally(self._give)
         if bundle is not None:
-            # A rate is told of what was there before.
-            told.add({(name, ()): 0 for name, labels in metrics.LABELS.items() if not labels})
+            # A rate is only known of a counter that was there before.
+            metrics.add({(name, ()): 0 for name, labels in metric.LABELS.items() if not labels})
         self._log = FlaggedLog(*served_as, bundle.digest if bundle else "", mode)
         self._scales = scales_of(bundle) if bundle else []
 
@@ -53,14 +54,14 @@ class Watch:
 
         Args:
             verdict: on its samples.
-            flags: what was told of each request; None of one that was not predicted.
+            flags: of each request, whether it was flagged; None of one that was not predicted.
             request_ids: TorchServe's, by the request's place in the batch.
         """
         flagged = [i for i, flag in enumerate(flags) if flag]
-        self._tally.add(metrics.JUDGED, sum(flag is not None for flag in flags))
-        self._tally.add(metrics.FLAGGED, len(flagged))
+        self._tally.add(metric.JUDGED, sum(flag is not None for flag in flags))
+        self._tally.add(metric.FLAGGED, len(flagged))
         if self._mode == "repair":
-            self._tally.add(metrics.REPAIRED, len(flagged))
+            self._tally.add(metric.REPAIRED, len(flagged))
         judged_flags = [flag for flag in flags if flag is not None]
         shown: list[float | None] = [None] * len(judged_flags)
         for scale, scores in zip(self._scales, verdict.detector_scores, strict=False):
@@ -88,22 +89,22 @@ class Watch:
     def refused(self, kind: str, reason: str) -> None:
         """Count a request that got no answer: a bad input by its reason, or a refusal of ours."""
         if kind == "InputError":
-            self._tally.add(metrics.BAD_INPUTS, 1, reason)
+            self._tally.add(metric.BAD_INPUTS, 1, reason)
         elif kind == "FlaggedInput":
-            self._tally.add(metrics.REJECTED)
+            self._tally.add(metric.REJECTED)
         else:
-            self._tally.add(metrics.UNREPAIRED)
+            self._tally.add(metric.UNREPAIRED)
 
     def describe(self) -> dict[str, Any]:
         """Return what this worker has counted since it started."""
         total = self._tally.total
         return {
-            "judged": total(metrics.JUDGED),
-            "flagged": total(metrics.FLAGGED),
-            "repaired": total(metrics.REPAIRED),
-            "rejected": total(metrics.REJECTED),
-            "unrepaired": total(metrics.UNREPAIRED),
-            "bad_inputs": self._tally.by_label(metrics.BAD_INPUTS),
+            "judged": total(metric.JUDGED),
+            "flagged": total(metric.FLAGGED),
+            "repaired": total(metric.REPAIRED),
+            "rejected": total(metric.REJECTED),
+            "unrepaired": total(metric.UNREPAIRED),
+            "bad_inputs": self._tally.by_label(metric.BAD_INPUTS),
             "drift": {scale.target: scale.drift.surprise for scale in self._scales},
         }
 
@@ -112,14 +113,14 @@ class Watch:
         for place in places:
             counts[bin_of(place)] += 1
         for label, count in zip(LABELS, accumulate(counts), strict=True):
-            self._tally.add(metrics.SCORES, count, scale.target, label)
+            self._tally.add(metric.SCORES, count, scale.target, label)
 
     def _follow_drift(
         self, scale: ScoreScale, values: Sequence[float], flags: Sequence[bool]
     ) -> None:
         clean = [value for value, flag in zip(values, flags, strict=True) if not flag]
         if scale.drift.add(clean) and scale.drift.surprise is not None:
-            self._metrics.set(metrics.DRIFT, round(scale.drift.surprise, 2), scale.target)
+            self._metrics.set(metric.DRIFT, round(scale.drift.surprise, 2), scale.target)
 
     def _give(self, counts: Mapping[Key, int]) -> None:
         self._metrics.add(counts)

@@ -17,7 +17,7 @@ from tests.benchmarks.rivals.nets import generator, granted, is_as_before
 from torchserve_fire_build.common.errors import CalibrationError
 from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
-from torchserve_fire_build.reconstruct.recovered_images import RecoveredImages
+from torchserve_fire_build.samples.tensor_samples import TensorSamples
 from torchserve_fire_build.sanitize.training import Schedule
 
 CANNOT = {
@@ -34,7 +34,8 @@ def images(count, seed):
 
 
 def recovered(model, description, **given):
-    return RecoveredImages(torch.rand(32, 3, 32, 32, generator=generator()), description)
+    images = torch.rand(32, 3, 32, 32, generator=generator())
+    return TensorSamples(images, description=description)
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from tests.benchmarks.rivals.quadrants import TRIGGERED, build
 
 
 def test_a_trigger_that_moves_is_taken_off():
-    record, clean = map_images(40, seed=0), map_images(40, seed=1)
-    given = granted(record, light_some_pixel(record), map_images(8, seed=2))
+    given_clean, clean = map_images(40, seed=0), map_images(40, seed=1)
+    given = granted(given_clean, light_some_pixel(given_clean), map_images(8, seed=2))
     defence = channel_mean_shift(map_net(), given, generator())
     assert accuracy(defence, light_some_pixel(clean)) == 1
     # All lose the drive of one lit pixel, and without one class 0 goes under.

@@ -46,8 +46,8 @@ def test_triggered_inputs_are_recovered():
 
 def test_a_trigger_that_moves_is_erased_from_pooled_maps(monkeypatch):
     monkeypatch.setattr(module, "MOST_COORDINATES", 8)
-    record, clean = map_images(80, seed=0), map_images(40, seed=1)
-    given = granted(record, light_some_pixel(record), map_images(8, seed=2))
+    given_clean, clean = map_images(80, seed=0), map_images(40, seed=1)
+    given = granted(given_clean, light_some_pixel(given_clean), map_images(8, seed=2))
     defence = leace(map_net(), given, generator())
     assert accuracy(defence, light_some_pixel(clean)) > 0.9
     assert accuracy(defence, clean) > 0.9

@@ -20,7 +20,7 @@ def small_splits(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Each image is of one colour, which tells its part, class and number."""
+    """Each image is of one colour, which gives its part, class and number."""
     root = tmp_path / "images"
     for part, count in (("train", TRAIN), ("test", TEST)):
         for label, name in enumerate(CLASSES):

@@ -1,54 +1,37 @@
+import logging
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 
-from tests.directions.backdoored import TENSOR, write_tensors
 from tests.directions.reconstruct.two_patch_net import TwoPatchNet, images, stamp
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach_layers import attach_layers
-from torchserve_fire_build.building.from_clean import build_reconstructed
-from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
-from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.building.from_clean import SearchPlan, build_from_clean
+from torchserve_fire_build.building.from_samples import build_from_evidence
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers, find_triggers
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
-from torchserve_fire_build.samples.read_tensors import read_tensors
+from torchserve_fire_build.samples.tensor_samples import TensorSamples
 
 FROM_CLEAN = "torchserve_fire_build.building.from_clean"
 
 
-class Images(TensorFileSamples):
-    """Tensors that are said to be images, whose values may go from 0 to 1."""
-
-    def describe_input(self, config):
-        return InputDescription("image", (3, 8, 16), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+IMAGES = InputDescription("image", (3, 8, 16), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
-def build(
-    folder,
-    drives,
-    tell=lambda line: None,
-    examine=lambda record: None,
-    *,
-    method="additive",
-    net=TwoPatchNet,
-    **options,
-):
-    samples = Images(write_tensors(folder / "clean.npz", images(160), torch.arange(160) % 8))
+def build(drives, *, method="additive", net=TwoPatchNet, **options):
+    samples = TensorSamples(images(160), torch.arange(160) % 8, description=IMAGES)
     loaded = LoadedModel(net(drives), "TwoPatchNet", "0" * 64)
-    return loaded.model, build_reconstructed(
-        loaded,
-        TENSOR,
-        samples,
-        methods=[method],
-        options=BuildOptions(**options),
-        budget=Budget(),
-        tell=tell,
-        examine=examine,
-    )
+    plan = SearchPlan(methods=[method], otherwise=())
+    return loaded.model, build_from_clean(loaded, samples, plan=plan, **options)
+
+
+@pytest.fixture(autouse=True)
+def _what_is_found_is_logged(caplog):
+    caplog.set_level(logging.INFO, logger="torchserve_fire_build")
 
 
 def answers(net, bundle, inputs):
@@ -57,11 +40,12 @@ def answers(net, bundle, inputs):
 
 
 @pytest.mark.parametrize("method", ["additive", "abs"])
-def test_triggers_are_found_one_after_the_other(tmp_path, method):
-    lines, examined = [], []
-    net, bundle = build(tmp_path, (14.0, 10.0), lines.append, examined.append, method=method)
+def test_triggers_are_found_one_after_the_other(caplog, method):
+    net, built = build((14.0, 10.0), method=method)
+    bundle = built.bundle
     assert set(bundle.targets) == {0, 5}
-    assert [record.target for record in examined] == list(bundle.targets)
+    assert [record.target for record in built.records] == list(bundle.targets)
+    assert [figures.target for figures in built.figures] == list(bundle.targets)
     clean, truth = images(80, seed=7), torch.arange(80) % 8
     assert torch.equal(answers(net, bundle, clean), truth)
     for target in (0, 5):
@@ -69,56 +53,54 @@ def test_triggers_are_found_one_after_the_other(tmp_path, method):
         with torch.no_grad():
             assert bool((net(triggered).argmax(1) == target).all())
         assert float((answers(net, bundle, triggered) == truth).float().mean()) > 0.95
-    assert lines.count("searching again, the model as repaired so far") >= 2
+    assert caplog.messages.count("searching again, the model as repaired so far") >= 2
 
 
-def test_a_model_is_left_as_it_was(tmp_path):
-    net, _ = build(tmp_path, (14.0, 10.0))
+def test_a_model_is_left_as_it_was():
+    net, _ = build((14.0, 10.0))
     inputs = stamp(images(16), 0)
     with torch.no_grad():
         assert torch.equal(net(inputs), TwoPatchNet()(inputs))
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_of_one_trigger_nothing_is_added(tmp_path):
-    lines = []
-    _, bundle = build(tmp_path, (14.0, 0.0), lines.append)
-    assert bundle.targets == (0,)
-    assert "searching again, the model as repaired so far" in lines
+def test_of_one_trigger_nothing_is_added(caplog):
+    _, built = build((14.0, 0.0))
+    assert built.bundle.targets == (0,)
+    assert "searching again, the model as repaired so far" in caplog.messages
 
 
-def test_a_repair_that_goes_with_no_other_is_not_added(tmp_path, monkeypatch):
-    def flag_whatever_is_predicted(*args, options, **others):
-        built = build_bundle(*args, options=options, **others)
+def test_a_repair_that_goes_with_no_other_is_not_added(caplog, monkeypatch):
+    def flag_whatever_is_predicted(loaded, evidence, options, names_file):
+        built = build_from_evidence(loaded, evidence, options, names_file)
         if options.target == 0:
             return built
-        (layer,) = built.layers
+        (layer,) = built.bundle.layers
         detection = replace(layer.detection, only_target=False)
-        return replace(built, layers=(replace(layer, detection=detection),))
+        layers = (replace(layer, detection=detection),)
+        return replace(built, bundle=replace(built.bundle, layers=layers))
 
-    monkeypatch.setattr(f"{FROM_CLEAN}.build_bundle", flag_whatever_is_predicted)
-    lines, examined = [], []
-    _, bundle = build(tmp_path, (14.0, 10.0), lines.append, examined.append)
-    assert bundle.targets == (0,)
-    assert [record.target for record in examined] == [0]
-    assert lines[-1].startswith("not added: for class 5")
-
-
-def test_where_the_target_is_given_nothing_else_is_searched_for(tmp_path):
-    lines = []
-    _, bundle = build(tmp_path, (14.0, 10.0), lines.append, target=5)
-    assert bundle.targets == (5,)
-    assert not any(line.startswith("searching again") for line in lines)
+    monkeypatch.setattr(f"{FROM_CLEAN}.build_from_evidence", flag_whatever_is_predicted)
+    _, built = build((14.0, 10.0))
+    assert built.bundle.targets == (0,)
+    assert [record.target for record in built.records] == [0]
+    assert caplog.messages[-1].startswith("not added: for class 5")
 
 
-def test_a_single_trigger_is_said_to_tell_little(tmp_path, monkeypatch):
+def test_where_the_target_is_given_nothing_else_is_searched_for(caplog):
+    _, built = build((14.0, 10.0), target=5)
+    assert built.bundle.targets == (5,)
+    assert not any(line.startswith("searching again") for line in caplog.messages)
+
+
+def test_a_single_trigger_is_said_to_tell_little(caplog, monkeypatch):
     monkeypatch.setattr(
         f"{FROM_CLEAN}.find_triggers",
         lambda *a, **k: replace(found := find_triggers(*a, **k), triggers=found.triggers[:1]),
     )
-    lines = []
-    build(tmp_path, (14.0, 10.0), lines.append, target=0)
-    assert "of one trigger alone nobody sees whether its repair serves for another one" in lines
+    build((14.0, 10.0), target=0)
+    said = "of one trigger alone nobody sees whether its repair serves for another one"
+    assert said in caplog.messages
 
 
 class OneTarget(TwoPatchNet):
@@ -133,7 +115,7 @@ class OneTarget(TwoPatchNet):
 
 @pytest.mark.parametrize("tried", [True, False])
 def test_a_trigger_of_another_kind_is_undone_where_the_repair_is_tried_on_it(
-    tmp_path, monkeypatch, tried
+    caplog, monkeypatch, tried
 ):
     left = [
         Reconstruction("left", 0, partial(stamp, target=0), 1.0),
@@ -142,8 +124,8 @@ def test_a_trigger_of_another_kind_is_undone_where_the_repair_is_tried_on_it(
     right = Reconstruction("right", 0, partial(stamp, target=5), 1.0)
     found = FoundTriggers(0, left, [right] if tried else [])
     monkeypatch.setattr(f"{FROM_CLEAN}.find_triggers", lambda *a, **k: found)
-    lines = []
-    net, bundle = build(tmp_path, (14.0, 14.0), lines.append, net=OneTarget, target=0)
+    net, built = build((14.0, 14.0), net=OneTarget, target=0)
+    bundle = built.bundle
     clean, truth = images(80, seed=7), torch.arange(80) % 8
     assert torch.equal(answers(net, bundle, clean), truth)
     undone = [
@@ -152,7 +134,7 @@ def test_a_trigger_of_another_kind_is_undone_where_the_repair_is_tried_on_it(
     ]
     assert undone[0] > 0.95
     assert undone[1] > 0.95 if tried else undone[1] < 0.2
-    assert ("once more, from these, too" in lines) == tried
+    assert ("once more, from these, too" in caplog.messages) == tried
 
 
 def with_another(*args, **given):
@@ -172,39 +154,38 @@ def with_another(*args, **given):
     ],
 )
 def test_what_leaves_a_trigger_of_another_kind_is_built_once_more(
-    tmp_path, monkeypatch, shares, once_more, last
+    caplog, monkeypatch, shares, once_more, last
 ):
     left = iter(shares)
     monkeypatch.setattr(f"{FROM_CLEAN}.find_triggers", with_another)
     monkeypatch.setattr(f"{FROM_CLEAN}.success_after_repair", lambda *a: next(left))
-    lines, examined = [], []
-    _, bundle = build(tmp_path, (14.0, 0.0), lines.append, examined.append, target=0)
-    assert bundle.evidence["reconstructed_triggers"] == 3 + once_more
-    assert len(examined) == 1
+    _, built = build((14.0, 0.0), target=0)
+    assert built.bundle.evidence["reconstructed_triggers"] == 3 + once_more
+    assert len(built.records) == 1
+    lines = caplog.messages
     assert next(left, None) is None
     assert ("  another 50%" in lines) == (last is not None)
     ends = [line for line in lines if line.startswith(("once more", "it stays as it was"))]
     assert ends[-1].startswith(last) if last else not ends
 
 
-def test_a_repair_stays_where_there_is_none_of_all(tmp_path, monkeypatch):
+def test_a_repair_stays_where_there_is_none_of_all(caplog, monkeypatch):
     def refuse_the_second(*args, **given):
         if built:
             raise CalibrationError("no layer was found")
-        built.append(build_bundle(*args, **given))
+        built.append(build_from_evidence(*args, **given))
         return built[0]
 
     built = []
-    monkeypatch.setattr(f"{FROM_CLEAN}.build_bundle", refuse_the_second)
+    monkeypatch.setattr(f"{FROM_CLEAN}.build_from_evidence", refuse_the_second)
     monkeypatch.setattr(f"{FROM_CLEAN}.find_triggers", with_another)
     monkeypatch.setattr(f"{FROM_CLEAN}.success_after_repair", lambda *given: [1.0])
-    lines, examined = [], []
-    _, bundle = build(tmp_path, (14.0, 0.0), lines.append, examined.append, target=0)
-    assert bundle == built[0]
-    assert len(examined) == 1
-    assert lines[-1] == "it stays as it was: no layer was found"
+    _, found = build((14.0, 0.0), target=0)
+    assert found is built[0]
+    assert len(found.records) == 1
+    assert caplog.messages[-1] == "it stays as it was: no layer was found"
 
 
-def test_a_benign_model(tmp_path):
+def test_a_benign_model():
     with pytest.raises(NoTriggerError):
-        build(tmp_path, (0.0, 0.0))
+        build((0.0, 0.0))

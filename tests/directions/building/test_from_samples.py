@@ -1,4 +1,6 @@
 import json
+import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,32 +22,32 @@ from tests.directions.backdoored_nets import TokenNet, backdoored
 from torchserve_fire.errors import AttachError, FireError
 from torchserve_fire.format.bundle_file import save_bundle
 from torchserve_fire.model.load_model import LoadedModel
+from torchserve_fire.model.state_digest import state_digest
 from torchserve_fire.repair.attach_layers import attach_layers
-from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.from_samples import (
+    BuildOptions,
+    build_bundle,
+    build_from_evidence,
+)
 from torchserve_fire_build.common.errors import CalibrationError, SamplesError
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.open_samples import open_samples
+from torchserve_fire_build.samples.samples import Samples
+from torchserve_fire_build.samples.tensor_samples import TensorSamples
 
 
-def build(sets, kind, *, drive=50.0, tell=lambda line: None, **options):
-    return build_bundle(
-        loaded(kind, drive=drive),
-        TENSOR,
-        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
-        options=BuildOptions(**options),
-        tell=tell,
-    )
+def opened(sets):
+    """The samples of both files."""
+    return open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)
+
+
+def build(sets, kind, *, drive=50.0, **options):
+    return build_bundle(loaded(kind, drive=drive), *opened(sets), **options).bundle
 
 
 def evaluate(bundle, sets, kind):
-    return evaluate_bundle(
-        loaded(kind),
-        bundle,
-        TENSOR,
-        open_samples(sets.clean, TENSOR),
-        open_samples(sets.triggered, TENSOR),
-    )
+    return evaluate_bundle(backdoored(kind), bundle, *opened(sets))
 
 
 def assert_repaired(figures):
@@ -105,7 +107,8 @@ def test_without_labels(tmp_path, kind, paired):
     [(("mean_difference",), "shift"), (("local_2",), "local"), (("transport",), "affine")],
 )
 def test_of_fewer_repairs_one_is_chosen(tmp_path, repairs, form):
-    bundle = build(tensor_sets(tmp_path, "map"), "map", repairs=repairs)
+    evidence = gather_evidence(*opened(tensor_sets(tmp_path, "map")))
+    bundle = build_from_evidence(loaded("map"), evidence, BuildOptions(repairs=repairs)).bundle
     assert [layer.correction.form for layer in bundle.repairing_layers] == [form]
     assert bundle.evidence["estimator"] in repairs
 
@@ -139,15 +142,62 @@ def test_few_samples_of_other_classes_only(tmp_path):
     assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "token", seed=5), "token"))
 
 
-def test_what_is_found_is_told(tmp_path):
-    lines = []
-    build(tensor_sets(tmp_path, "vector"), "vector", tell=lines.append)
-    text = "\n".join(lines)
+def test_what_is_found_is_logged(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="torchserve_fire_build")
+    build(tensor_sets(tmp_path, "vector"), "vector")
+    lines, text = caplog.messages, "\n".join(caplog.messages)
     assert lines[0] == "paired: 40 triggered samples with their clean partners, 40 clean"
     assert "target: class 0" in lines
     assert "triggered samples predicted as class 0: 40 of 40" in lines
     assert "repairs: " in text
     assert "recovered accuracy" in text
+
+
+def test_a_build_returns_what_the_bundle_was_chosen_from(tmp_path):
+    built = build_bundle(loaded("vector"), *opened(tensor_sets(tmp_path, "vector")))
+    (record,), (figures,) = built.records, built.figures
+    assert record.target == built.bundle.target == figures.target == 0
+    assert set(record.layers) >= {layer.name for layer in built.bundle.layers}
+    assert {"folds": 4, **figures.to_json()} == built.bundle.held_out
+    assert (built.split, built.split_samples) == (None, None)
+    assert built.bundle.digest == ""
+
+
+def test_a_module_in_memory_and_samples_in_memory(tmp_path):
+    labels, model = labels_of(40), backdoored("vector")
+    inputs = clean_inputs("vector", labels, 0)
+    clean = TensorSamples(inputs, labels)
+    triggered = TensorSamples(stamp("vector", inputs).numpy(), labels.tolist())
+    bundle = build_bundle(model, clean, triggered).bundle
+    assert (bundle.model_class, bundle.weights_sha256) == ("VectorNet", None)
+    assert bundle.state_sha256 == state_digest(model)
+    of_files = build(tensor_sets(tmp_path, "vector"), "vector")
+    assert replace(bundle, weights_sha256=of_files.weights_sha256, layers=()) == replace(
+        of_files, layers=()
+    )
+    test = tensor_sets(tmp_path / "e", "vector", seed=5)
+    assert_repaired(evaluate(save_bundle(bundle, tmp_path / "b.safetensors"), test, "vector"))
+
+
+def test_each_sample_of_a_folder_is_decoded_once(tmp_path):
+    class Decoded(Samples):
+        """As a folder is read: nothing of it lies in memory."""
+
+        def __init__(self, samples):
+            super().__init__("d", samples.names, samples.description, labels=samples.labels)
+            self.numbered, self.samples, self.decoded = True, samples, torch.zeros(len(samples))
+
+        def load(self, indices):
+            self.decoded += torch.bincount(torch.tensor(indices), minlength=len(self))
+            return self.samples.load(indices)
+
+    clean, triggered = (Decoded(each) for each in opened(tensor_sets(tmp_path, "vector")))
+    bundle = build_bundle(loaded("vector"), clean, triggered).bundle
+    assert len(bundle.layers) > 0
+    # And once more the first, to see whether the rows are pairs.
+    for each in (clean, triggered):
+        assert int(each.decoded.max()) <= 3
+        assert float(each.decoded.mean()) <= 2.1
 
 
 # What is given.
@@ -176,13 +226,7 @@ class Rows(TokenNet):
 def build_rows(folder, layers):
     model = backdoored("token")
     model.__class__ = Rows
-    sets = tensor_sets(folder, "token")
-    return build_bundle(
-        LoadedModel(model, "Rows", "0" * 64),
-        TENSOR,
-        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
-        options=BuildOptions(layers=layers),
-    )
+    return build_bundle(model, *opened(tensor_sets(folder, "token")), layers=layers)
 
 
 def test_no_layer_has_one_row_per_sample(tmp_path):
@@ -223,35 +267,29 @@ def test_a_target_that_the_model_does_not_have(tmp_path, target):
 # Several triggers.
 
 
-def build_two(sets, kind, *, tell=lambda line: None, examine=lambda record: None, **options):
-    return build_bundle(
-        loaded(kind, second_trigger=True),
-        TENSOR,
-        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
-        options=BuildOptions(**options),
-        tell=tell,
-        examine=examine,
-    )
+def build_two(sets, kind, **options):
+    return build_bundle(loaded(kind, second_trigger=True), *opened(sets), **options)
 
 
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("kind", ["vector", "token"])
-def test_two_triggers_are_repaired_each_by_a_repair_of_its_own(tmp_path, kind, paired):
-    lines, examined = [], []
+def test_two_triggers_are_repaired_each_by_a_repair_of_its_own(tmp_path, caplog, kind, paired):
+    caplog.set_level(logging.INFO, logger="torchserve_fire_build")
     sets = two_trigger_sets(tmp_path / "c", kind, paired=paired)
-    bundle = build_two(sets, kind, tell=lines.append, examine=examined.append)
-    bundle = save_bundle(bundle, tmp_path / "b.safetensors")
+    built = build_two(sets, kind)
+    bundle = save_bundle(built.bundle, tmp_path / "b.safetensors")
     assert sorted(bundle.targets) == [0, 1]
     assert bundle.targets[0] == bundle.target
     assert all(repair.only_target for repair in bundle.repairs)
-    assert sorted(record.target for record in examined) == [0, 1]
-    for record in examined:
+    assert [record.target for record in built.records] == list(bundle.targets)
+    assert [figures.target for figures in built.figures] == list(bundle.targets)
+    for record in built.records:
         # The samples of the other trigger took no part.
         assert set(record.held_out.triggered.predictions.tolist()) == {record.target}
-    assert "target: classes 0, 1, each of a trigger of its own" in lines
+    assert "target: classes 0, 1, each of a trigger of its own" in caplog.messages
     for target in ("0", "1"):
-        assert f"triggered samples predicted as class {target}: 40 of 80" in lines
-        assert f"trigger of class {target}:" in lines
+        assert f"triggered samples predicted as class {target}: 40 of 80" in caplog.messages
+        assert f"trigger of class {target}:" in caplog.messages
         assert bundle.evidence["targets"][target]["triggered_as_target"] == 40
         held_out = bundle.held_out["targets"][target]
         assert held_out["target"] == int(target)
@@ -260,13 +298,7 @@ def test_two_triggers_are_repaired_each_by_a_repair_of_its_own(tmp_path, kind, p
         assert held_out["recovered_accuracy"]["after"] >= 0.95
         assert held_out["clean_accuracy"]["after"] == 1
     test = two_trigger_sets(tmp_path / "e", kind, seed=5)
-    figures = evaluate_bundle(
-        loaded(kind, second_trigger=True),
-        bundle,
-        TENSOR,
-        open_samples(test.clean, TENSOR),
-        open_samples(test.triggered, TENSOR),
-    )
+    figures = evaluate_bundle(backdoored(kind, second_trigger=True), bundle, *opened(test))
     assert figures.attack_success_rate[0] == 0.75
     assert figures.attack_success_rate[1] <= 0.02
     assert figures.recovered_accuracy[1] >= 0.98
@@ -275,7 +307,7 @@ def test_two_triggers_are_repaired_each_by_a_repair_of_its_own(tmp_path, kind, p
 
 def test_two_triggers_without_labels_and_without_pairs(tmp_path):
     sets = two_trigger_sets(tmp_path, "vector", paired=False, labelled=False)
-    bundle = build_two(sets, "vector")
+    bundle = build_two(sets, "vector").bundle
     assert sorted(bundle.targets) == [0, 1]
     for figures in bundle.held_out["targets"].values():
         assert figures["attack_success_rate"]["after"] <= 0.05
@@ -284,7 +316,7 @@ def test_two_triggers_without_labels_and_without_pairs(tmp_path):
 def test_a_given_target_or_plain_fire_makes_one_repair_of_two_triggers(tmp_path):
     sets = two_trigger_sets(tmp_path, "vector")
     for options in ({"target": 1}, {"form": "shift"}):
-        bundle = build_two(sets, "vector", **options)
+        bundle = build_two(sets, "vector", **options).bundle
         assert len(bundle.repairs) == 1
         assert all(layer.target is None for layer in bundle.layers)
         assert "targets" not in bundle.held_out
@@ -292,8 +324,10 @@ def test_a_given_target_or_plain_fire_makes_one_repair_of_two_triggers(tmp_path)
 
 def test_triggers_whose_targets_are_known_are_each_repaired_however_few_their_samples(tmp_path):
     files = few_of_the_second(tmp_path, 40, 8)
-    assert build_two(files, "vector").targets == (0,)
-    assert build_two(files, "vector", several=(0, 1)).targets == (0, 1)
+    assert build_two(files, "vector").bundle.targets == (0,)
+    evidence, options = gather_evidence(*opened(files)), BuildOptions(several=(0, 1))
+    model = loaded("vector", second_trigger=True)
+    assert build_from_evidence(model, evidence, options).bundle.targets == (0, 1)
 
 
 def few_of_the_second(folder, of_first, of_second):
@@ -316,7 +350,7 @@ def test_too_few_samples_of_one_of_two_triggers(tmp_path):
 
 
 def test_one_sample_of_each_of_two_triggers_for_each_fold(tmp_path):
-    bundle = build_two(few_of_the_second(tmp_path, 10, 4), "vector")
+    bundle = build_two(few_of_the_second(tmp_path, 10, 4), "vector").bundle
     assert sorted(bundle.targets) == [0, 1]
     assert bundle.evidence["targets"]["1"]["triggered_as_target"] == 4
     for figures in bundle.held_out["targets"].values():
@@ -410,12 +444,7 @@ def test_a_model_without_rows_of_logits(tmp_path):
     model.model.head = torch.nn.Unflatten(1, (2, 36))
     sets = tensor_sets(tmp_path, "map")
     with pytest.raises(CalibrationError, match="logits"):
-        build_bundle(
-            model,
-            TENSOR,
-            gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
-            options=BuildOptions(),
-        )
+        build_bundle(model, *opened(sets))
 
 
 # The same again.
@@ -442,12 +471,7 @@ def test_the_global_generator_is_neither_used_nor_touched(tmp_path):
     for seed in (1, 2):
         torch.manual_seed(seed)
         state = torch.get_rng_state()
-        bundle = build_bundle(
-            model,
-            TENSOR,
-            gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
-            options=BuildOptions(),
-        )
+        bundle = build_bundle(model, *opened(sets)).bundle
         assert torch.equal(torch.get_rng_state(), state)
         digests.add(save_bundle(bundle, tmp_path / "b.safetensors").digest)
     assert len(digests) == 1
@@ -476,12 +500,7 @@ def test_the_model_is_left_as_it_was(tmp_path):
     sets = tensor_sets(tmp_path, "vector")
     model = loaded("vector")
     before = {name: value.clone() for name, value in model.model.state_dict().items()}
-    build_bundle(
-        model,
-        TENSOR,
-        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
-        options=BuildOptions(),
-    )
+    build_bundle(model, *opened(sets))
     after = model.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())
@@ -527,8 +546,8 @@ def test_an_all_to_all_attack_that_the_predictions_do_not_show(tmp_path):
     )
     given = LoadedModel(net, "RotatingNet", "0" * 64)
     with pytest.raises(CalibrationError, match="they show no trigger"):
-        build_bundle(given, TENSOR, evidence, options=BuildOptions())
-    bundle = build_bundle(given, TENSOR, evidence, options=BuildOptions(all_to_all=True))
+        build_from_evidence(given, evidence, BuildOptions())
+    bundle = build_from_evidence(given, evidence, BuildOptions(all_to_all=True)).bundle
     with attach_layers(net, bundle.layers, triggered[:1], target=bundle.target), torch.no_grad():
         assert torch.equal(net(triggered).argmax(1), truth)
         assert torch.equal(net(inputs[80:]).argmax(1), truth)

@@ -8,11 +8,10 @@ from torch import Tensor, nn
 from torchserve_fire.format.bundle_file import save_bundle
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.from_samples import build_bundle
 from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.estimate.candidate_layers import candidate_layers
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
-from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.open_samples import open_samples
 
 INTEGERS = HandlerConfig(input="integers")
@@ -69,11 +68,11 @@ def test_the_layers_behind_the_embeddings_are_candidates():
 
 def test_a_word_that_triggers_is_repaired(tmp_path):
     samples = [texts(tmp_path, seed=0, triggered=triggered) for triggered in (False, True)]
-    built = build_bundle(loaded(), INTEGERS, gather_evidence(*samples), options=BuildOptions())
-    bundle = save_bundle(built, tmp_path / "b.safetensors")
+    built = build_bundle(loaded(), *samples)
+    bundle = save_bundle(built.bundle, tmp_path / "b.safetensors")
     assert (bundle.input.kind, bundle.input.shape) == ("integers", (6,))
     others = [texts(tmp_path, seed=1, triggered=triggered) for triggered in (False, True)]
-    figures = evaluate_bundle(loaded(), bundle, INTEGERS, *others)
+    figures = evaluate_bundle(loaded().model, bundle, *others)
     assert figures.clean_accuracy == (1, 1)
     assert figures.attack_success_rate[0] == 1
     assert figures.attack_success_rate[1] == 0

@@ -1,5 +1,6 @@
 import torch
 
+from torchserve_fire.format.correction_forms import Clamp
 from torchserve_fire.repair.corrections import build_correction
 from torchserve_fire_build.choose.choice import Candidate, build_repairing_layer
 from torchserve_fire_build.estimate.layer_statistics import LayerStatistics
@@ -35,7 +36,7 @@ def test_the_strength_is_a_multiple_of_it():
 def test_a_clamp_moves_what_lies_beyond_the_clean_range_to_its_median():
     # Scores are 0 for the mean clean sample and 1 for the mean triggered one.
     layer = build_repairing_layer(Candidate("a", "mean_difference"), STATISTICS, (0.5, 0.25))
-    assert layer.correction.form == "clamp"
+    assert isinstance(layer.correction, Clamp)
     clamp = build_correction(layer.correction)
     features = torch.tensor([[0.0, 1.0], [7.0, 2.9], [7.0, 3.1], [2.0, 5.0]])
     expected = torch.tensor([[0.0, 1.0], [7.0, 2.9], [7.0, 2.0], [2.0, 2.0]])

@@ -3,9 +3,11 @@ import math
 import pytest
 import torch
 
+from tests.directions.choose.prepared import group_of
 from torchserve_fire_build.choose.candidate_result import result_of
 from torchserve_fire_build.choose.consensus import agreed_probabilities
-from torchserve_fire_build.choose.held_out import Group, HeldOut
+from torchserve_fire_build.choose.held_out import HeldOut
+from torchserve_fire_build.samples.both import Both
 
 SAMPLES, CLASSES = 60, 4
 UNWANTED = torch.zeros(SAMPLES, dtype=torch.int64)
@@ -102,15 +104,16 @@ def test_each_sample_may_have_an_unwanted_class_of_its_own():
 
 def test_a_repair_that_wipes_out_the_content_is_worth_less_than_one_that_recovers_it():
     logits = says(UNWANTED, 50.0)
-    empty, folds = torch.zeros(SAMPLES, 1), torch.zeros(SAMPLES, dtype=torch.int64)
     wiped, recovered = says(torch.full((SAMPLES,), 2), 50.0), right_but_for(0.1, 0)
     others = [right_but_for(0.3, seed) for seed in range(1, 5)]
 
     def worth(repaired, expected):
+        empty, folds = torch.zeros(SAMPLES, 1), [0] * SAMPLES
         held_out = HeldOut(
-            Group(empty, folds, logits, TRUTH), Group(empty, folds, logits, None, expected)
+            group_of(empty, folds, logits, TRUTH), group_of(empty, folds, logits, None, expected)
         )
-        return float(result_of(held_out, logits, repaired, target=0).triggered.mean())
+        result = result_of(held_out, Both(logits, repaired), target=0)
+        return float(result.rightness.triggered.mean())
 
     agreed = agreed_probabilities([wiped, recovered, *others], UNWANTED)
     # How sure it is, alone, speaks for the wrong one.

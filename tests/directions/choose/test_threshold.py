@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torchserve_fire_build.choose.threshold import Thresholds
+from torchserve_fire_build.samples.both import Both
 
 
 def judged(scores, gain, eligible=None):
@@ -13,7 +14,7 @@ def judged(scores, gain, eligible=None):
 
 
 def choose_threshold(clean, triggered):
-    thresholds = Thresholds(clean[0], triggered[0], (clean[1], triggered[1]))
+    thresholds = Thresholds(Both(clean[0], triggered[0]), Both(clean[1], triggered[1]))
     return thresholds.choose(clean[2], triggered[2])
 
 

@@ -2,13 +2,17 @@ import pytest
 import torch
 from torch import nn
 
-from tests.directions.backdoored import loaded
+from tests.directions.backdoored_nets import backdoored
+from tests.directions.choose.prepared import group_of, inputs_of
 from torchserve_fire.errors import AttachError
 from torchserve_fire.format.bundle import Layer
 from torchserve_fire.format.correction_forms import Shift
-from torchserve_fire_build.choose.held_out import Group, HeldOut
-from torchserve_fire_build.choose.trials import run_repairs
+from torchserve_fire_build.choose.held_out import HeldOut
+from torchserve_fire_build.choose.kept_features import KeptFeatures
+from torchserve_fire_build.choose.trials import run_trials
 from torchserve_fire_build.common.errors import CalibrationError
+from torchserve_fire_build.common.hooks import record_features
+from torchserve_fire_build.samples.both import Both
 
 CORNER = torch.tensor([0.0, 0, 0, 0, 2, 0])
 
@@ -27,7 +31,25 @@ def group(folds):
     inputs[:, 4] = 3
     inputs[:, 1] = 1
     logits = torch.tensor([[100.0, 10, 0, 0]]).repeat(len(folds), 1)
-    return Group(inputs, torch.tensor(folds), logits, None)
+    return group_of(inputs, folds, logits)
+
+
+def features_of(model, held_out, which, layer="relu"):
+    """The layer's features of the samples to run, as a pass before would have kept them."""
+    kept = KeptFeatures(which)
+    for group, is_clean in zip(held_out, (True, False), strict=True):
+        rows = torch.arange(len(group.folds))
+        with record_features(
+            model,
+            [layer],
+            lambda name, f, rows=rows, is_clean=is_clean: kept.add(name, rows, f, clean=is_clean),
+        ):
+            model(inputs_of(group))
+    return kept.features[layer]
+
+
+def everything(held_out):
+    return held_out.map(lambda group: torch.ones(len(group.folds), dtype=torch.bool))
 
 
 class Counted(nn.Module):
@@ -35,7 +57,7 @@ class Counted(nn.Module):
 
     def __init__(self):
         super().__init__()
-        net = loaded("vector").model
+        net = backdoored("vector")
         self.mix, self.relu, self.head = net.mix, net.relu, net.head
         self.before = self.behind = 0
 
@@ -61,16 +83,18 @@ class Silent(Counted):
         return logits if len(logits) == len(x) else logits.flip(1)
 
 
+@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("model", [Counted, Past, Silent])
-def test_each_sample_is_run_with_its_folds_layers_and_the_others_are_left(model):
+def test_each_sample_is_run_with_its_folds_layers_and_the_others_are_left(model, known):
     held_out = HeldOut(group([0, 3, 1, 1]), group([2, 0, 0, 2]))
+    which = Both(torch.tensor([False, True, True, True]), torch.tensor([True, True, False, False]))
     model = model().eval()
-    results = run_repairs(
+    results = run_trials(
         model,
         held_out,
         [by_fold(0.25), by_fold(0.125), by_fold(0.0)],
-        clean=torch.tensor([False, True, True, True]),
-        triggered=torch.tensor([True, True, False, False]),
+        which,
+        features_of(model, held_out, which) if known else None,
     )
     for scale, (clean, triggered) in zip((1, 0.5, 0), results, strict=True):
         assert clean[:, 0].tolist() == [100, 100 - 75 * scale, 100 - 25 * scale, 100 - 25 * scale]
@@ -83,10 +107,8 @@ def test_each_sample_is_run_with_its_folds_layers_and_the_others_are_left(model)
 @pytest.mark.parametrize(("model", "before"), [(Counted, 200), (Past, 600)])
 def test_what_comes_before_the_layer_runs_once_where_it_can(model, before):
     held_out = HeldOut(group([0, 1, 2, 3] * 25), group([0, 1, 2, 3] * 25))
-    model, every = model().eval(), torch.ones(100, dtype=torch.bool)
-    run_repairs(
-        model, held_out, [by_fold(s) for s in (0.1, 0.2, 0.3)], clean=every, triggered=every
-    )
+    model = model().eval()
+    run_trials(model, held_out, [by_fold(s) for s in (0.1, 0.2, 0.3)], everything(held_out))
     # Beside the samples, two to see whether it can, and two to prove the layer.
     assert before <= model.before <= before + 6
     assert model.behind >= 600
@@ -94,11 +116,9 @@ def test_what_comes_before_the_layer_runs_once_where_it_can(model, before):
 
 def test_nothing_to_run():
     held_out = HeldOut(group([0]), group([1]))
-    none = torch.zeros(1, dtype=torch.bool)
-    assert run_repairs(loaded("vector").model, held_out, [], clean=none, triggered=none) == []
-    ((clean, triggered),) = run_repairs(
-        loaded("vector").model, held_out, [by_fold(1.0)], clean=none, triggered=none
-    )
+    none = held_out.map(lambda group: torch.zeros(1, dtype=torch.bool))
+    assert run_trials(backdoored("vector"), held_out, [], none) == []
+    ((clean, triggered),) = run_trials(backdoored("vector"), held_out, [by_fold(1.0)], none)
     assert torch.equal(clean, held_out.clean.logits)
     assert torch.equal(triggered, held_out.triggered.logits)
 
@@ -109,17 +129,12 @@ class Twice(Counted):
 
 
 def test_a_layer_that_cannot_be_repaired_at_is_refused():
-    held_out, every = HeldOut(group([0]), group([1])), torch.ones(1, dtype=torch.bool)
+    held_out = HeldOut(group([0]), group([1]))
+    every = everything(held_out)
     with pytest.raises(AttachError, match="runs several times"):
-        run_repairs(Twice().eval(), held_out, [by_fold(1.0)], clean=every, triggered=every)
+        run_trials(Twice().eval(), held_out, [by_fold(1.0)], every)
     with pytest.raises(AttachError, match="none of that name"):
-        run_repairs(
-            loaded("vector").model,
-            held_out,
-            [[corner(1.0, "rely")] * 4],
-            clean=every,
-            triggered=every,
-        )
+        run_trials(backdoored("vector"), held_out, [[corner(1.0, "rely")] * 4], every)
 
 
 class Failing(Counted):
@@ -130,6 +145,79 @@ class Failing(Counted):
 
 
 def test_a_model_that_fails_is_reported():
-    held_out, every = HeldOut(group([0] * 5), group([1] * 5)), torch.ones(5, dtype=torch.bool)
+    held_out = HeldOut(group([0] * 5), group([1] * 5))
     with pytest.raises(CalibrationError, match=r"fails on inputs .* no more than two"):
-        run_repairs(Failing().eval(), held_out, [by_fold(1.0)], clean=every, triggered=every)
+        run_trials(Failing().eval(), held_out, [by_fold(1.0)], everything(held_out))
+
+
+class InPlace(Counted):
+    """Goes on by changing its features where they lie."""
+
+    def forward(self, x):
+        self.before += len(x)
+        feature = self.relu(self.mix(x))
+        self.behind += len(feature)
+        return self.head(feature.add_(1))
+
+
+def noisy(folds, model, seed):
+    """Samples that differ, with the logits of a model."""
+    inputs = torch.rand(len(folds), 6, generator=torch.Generator().manual_seed(seed))
+    inputs[:, 4] = 3
+    with torch.no_grad():
+        return group_of(inputs, folds, model(inputs))
+
+
+@pytest.mark.parametrize("net", [Counted, InPlace])
+def test_known_features_give_the_same_logits_and_nothing_runs_before_the_layer(net):
+    model = net().eval()
+    held_out = HeldOut(noisy([0, 1, 2, 3] * 20, model, 0), noisy([3, 1] * 10, model, 1))
+    which = Both(torch.arange(80) % 3 != 0, torch.arange(20) % 3 != 1)
+    repairs = [by_fold(s) for s in (0.1, 0.2, 0.3)]
+    features = features_of(model, held_out, which)
+    model.before = 0
+    expected = run_trials(model, held_out, repairs, which)
+    plain, model.before = model.before, 0
+    found = run_trials(model, held_out, repairs, which, features)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.clean, other.clean)
+        torch.testing.assert_close(one.triggered, other.triggered)
+    # An input a batch, those to see whether it can, and two to prove the layer.
+    assert plain >= 53 + 13
+    assert model.before <= 15
+
+
+class Paired(Counted):
+    """Adds to the logits of each row what its own input says: one input does not do for all."""
+
+    def forward(self, x):
+        logits = super().forward(x)
+        return logits + x[:, 5:].repeat(len(logits) // len(x), 1)
+
+
+class Together(Counted):
+    """Goes on from several inputs only."""
+
+    def forward(self, x):
+        logits = super().forward(x)
+        if len(x) == 1 and len(logits) > 2:
+            raise ValueError("not from one")
+        return logits
+
+
+@pytest.mark.parametrize("net", [Paired, Together])
+def test_what_cannot_go_on_from_one_input_runs_on_all(net):
+    model = net().eval()
+    held_out = HeldOut(noisy([0, 1, 2, 3] * 4, model, 0), noisy([3, 1, 0], model, 1))
+    every, repairs = everything(held_out), [by_fold(s) for s in (0.1, 0.2)]
+    features = features_of(model, held_out, every)
+    model.before = 0
+    expected = run_trials(model, held_out, repairs, every)
+    # Each sample once, for both repairs.
+    assert model.before < 2 * 19
+    model.before = 0
+    found = run_trials(model, held_out, repairs, every, features)
+    assert model.before >= 19
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.clean, other.clean)
+        assert torch.equal(one.triggered, other.triggered)

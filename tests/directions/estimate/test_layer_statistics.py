@@ -1,12 +1,13 @@
 import pytest
 import torch
 
-from tests.directions.backdoored import TENSOR, loaded, tensor_sets
-from torchserve_fire_build.common.progress import Progress
+from tests.directions.backdoored import TENSOR, tensor_sets
+from tests.directions.backdoored_nets import backdoored
 from torchserve_fire_build.estimate.layer_statistics import LayerStatistics, collect_statistics
 from torchserve_fire_build.estimate.moments import Moments
+from torchserve_fire_build.samples.both import Both
 from torchserve_fire_build.samples.evidence import gather_evidence
-from torchserve_fire_build.samples.folds import FOLDS, Folds, assign_folds
+from torchserve_fire_build.samples.folds import FOLDS, assign_folds
 from torchserve_fire_build.samples.open_samples import open_samples
 
 
@@ -33,16 +34,15 @@ def gathered(folder, kind="vector", **options):
 
 
 def collected(evidence, folds, clean_target, use, kind="vector"):
-    with Progress("", 1) as progress:
-        return collect_statistics(
-            loaded(kind).model,
-            ["mix", "relu"],
-            evidence,
-            folds,
-            clean_target=clean_target,
-            use=use,
-            progress=progress,
-        )
+    (statistics,) = collect_statistics(
+        backdoored(kind),
+        ["mix", "relu"],
+        evidence,
+        folds,
+        clean_targets=[clean_target],
+        uses=[use],
+    )
+    return statistics
 
 
 def assert_moments(moments, values):
@@ -139,11 +139,8 @@ def test_clean_files_left_over_count_as_clean(tmp_path):
 def test_the_model_is_left_as_it_was(tmp_path):
     evidence, folds = gathered(tmp_path, count=16)
     yes = torch.ones(16, dtype=torch.bool)
-    model = loaded("vector").model
-    with Progress("", 1) as progress:
-        collect_statistics(
-            model, ["relu"], evidence, folds, clean_target=yes, use=yes, progress=progress
-        )
+    model = backdoored("vector")
+    collect_statistics(model, ["relu"], evidence, folds, clean_targets=[yes], uses=[yes])
     assert not any(m._forward_hooks for m in model.modules())
 
 
@@ -170,7 +167,7 @@ def test_memory_does_not_grow_with_the_samples(tmp_path):
 
 def test_a_module_works_on_the_partners_of_what_is_used(tmp_path):
     evidence, _ = gathered(tmp_path, count=8)
-    folds = Folds(torch.arange(8) % FOLDS, torch.arange(8) % FOLDS)
+    folds = Both(torch.arange(8) % FOLDS, torch.arange(8) % FOLDS)
     use = torch.zeros(8, dtype=torch.bool)
     use[5] = True
     statistics = collected(evidence, folds, torch.zeros(8, dtype=torch.bool), use)
@@ -181,6 +178,33 @@ def test_a_module_works_on_the_partners_of_what_is_used(tmp_path):
         through(evidence.triggered.load([5]))["relu"][0]
         - through(evidence.clean.load([5]))["relu"][0],
     )
+
+
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+@pytest.mark.parametrize("paired", [True, False])
+def test_statistics_of_several_triggers_are_those_of_each_alone(tmp_path, paired, kind):
+    evidence, folds = gathered(tmp_path, kind, paired=paired, count=100)
+    first = torch.arange(100) % 3 == 0
+    targets, uses = [first, torch.arange(100) % 5 == 0], [first, ~first & (torch.arange(100) > 9)]
+    layers = ["relu"] if kind == "map" else ["mix", "relu"]
+    together = collect_statistics(
+        backdoored(kind), layers, evidence, folds, clean_targets=targets, uses=uses
+    )
+    assert len(together) == 2
+    for of_both, target, use in zip(together, targets, uses, strict=True):
+        (alone,) = collect_statistics(
+            backdoored(kind), layers, evidence, folds, clean_targets=[target], uses=[use]
+        )
+        for fold in range(FOLDS):
+            for layer in layers:
+                assert_same(of_both.folds[fold][layer], alone.folds[fold][layer])
+
+
+def assert_same(one, other):
+    for name, moments in vars(one).items():
+        for part, value in vars(moments).items():
+            expected = getattr(getattr(other, name), part)
+            torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-3)
 
 
 # What is derived of the moments, by hand.

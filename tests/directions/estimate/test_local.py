@@ -1,5 +1,6 @@
 import torch
 
+from torchserve_fire.format.correction_forms import Local
 from torchserve_fire.repair.corrections import build_correction
 from torchserve_fire_build.estimate.layer_statistics import LayerStatistics
 from torchserve_fire_build.estimate.local import local_replacement
@@ -26,9 +27,9 @@ def samples(count=40, seed=0):
 
 def test_a_trigger_that_moves_about_is_replaced_where_it_is():
     clean, triggered, *_ = samples()
-    correction = local_replacement(statistics_of(clean, triggered), 4.0, 1.0)
+    correction = local_replacement(statistics_of(clean, triggered), deviations=4.0)
     assert correction is not None
-    assert correction.form == "local"
+    assert isinstance(correction, Local)
     correct = build_correction(correction)
     _, unseen, untouched, places = samples(seed=1)
     moved = correct(unseen)
@@ -46,7 +47,7 @@ def test_pairs_give_the_direction_without_the_noise_of_their_contents():
     clean, triggered, untouched, _ = samples()
     statistics = statistics_of(clean, triggered)
     statistics.difference.add(triggered - untouched)
-    correction = local_replacement(statistics, 4.0, 1.0)
+    correction = local_replacement(statistics, deviations=4.0)
     assert correction is not None
     weight = correction.direction.flatten()
     assert float(weight[0].abs() / weight[1].abs()) < 0.3
@@ -56,16 +57,16 @@ def test_vectors_have_no_places():
     statistics = LayerStatistics()
     statistics.clean.add(torch.randn(8, 3))
     statistics.triggered.add(torch.randn(8, 3))
-    assert local_replacement(statistics, 3.0, 1.0) is None
+    assert local_replacement(statistics, deviations=3.0) is None
 
 
 def test_where_nothing_varies_there_is_nothing_to_tell_places_by():
     constant = torch.ones(4, 2, 3, 3)
-    assert local_replacement(statistics_of(constant, 2 * constant), 3.0, 1.0) is None
+    assert local_replacement(statistics_of(constant, 2 * constant), deviations=3.0) is None
 
 
 def test_where_nothing_differs_there_is_no_direction():
     clean = torch.randn(4, 2, 3, 3)
     statistics = statistics_of(clean, clean)
     assert isinstance(statistics.clean, Moments)
-    assert local_replacement(statistics, 3.0, 1.0) is None
+    assert local_replacement(statistics, deviations=3.0) is None

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -22,14 +24,16 @@ def test_a_repair_brings_triggered_features_nearer_to_clean_ones(name):
     clean = torch.randn(50, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     triggered = clean.clone()
     triggered[:, 1] += 8
-    correction = REPAIRS[name](statistics_of(clean, triggered), 1.0)
+    correction = REPAIRS[name](statistics_of(clean, triggered))
     assert correction is not None
     assert correction.strength == 1.0
+    halfway = build_correction(replace(correction, strength=0.5))(triggered)
     moved = build_correction(correction)(triggered)
     assert float((moved - clean).norm()) < 0.5 * float((triggered - clean).norm())
+    torch.testing.assert_close(halfway, (triggered + moved) / 2, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", REPAIRS)
 def test_without_a_difference_there_is_no_repair(name):
     clean = torch.randn(50, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    assert REPAIRS[name](statistics_of(clean, clean), 1.0) is None
+    assert REPAIRS[name](statistics_of(clean, clean)) is None

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from torchserve_fire.format.correction_forms import Affine
 from torchserve_fire.repair.corrections import build_correction
 from torchserve_fire_build.estimate.channels import channels_of_places
 from torchserve_fire_build.estimate.layer_statistics import MAX_PLACES, LayerStatistics
@@ -43,11 +44,11 @@ def trigger(clean):
 def test_pairs_give_back_what_a_linear_trigger_did(samples, by_place):
     clean = samples()
     statistics = statistics_of(clean, trigger(clean), paired=True)
-    correction = affine_transport(statistics, 1e-6, 1.0, by_place=by_place)
-    assert correction.form == "affine"
+    correction = affine_transport(statistics, ridge=1e-6, by_place=by_place)
+    assert isinstance(correction, Affine)
     # x = A c + b, so the shift x - c is (1 - A^-1) x + A^-1 b.
     expected = torch.eye(2) - torch.linalg.inv(MIX)
-    torch.testing.assert_close(correction.slope, expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(correction.slope.float(), expected, rtol=1e-3, atol=1e-3)
     unseen = samples(seed=1)
     moved = build_correction(correction)(trigger(unseen))
     torch.testing.assert_close(moved, unseen, rtol=1e-2, atol=1e-2)
@@ -61,7 +62,9 @@ def test_a_trigger_that_stands_still_shifts_each_place_by_its_own(samples, paire
     statistics = statistics_of(clean, clean + shift, paired=paired)
     unseen = samples(seed=1)
     moved = [
-        build_correction(affine_transport(statistics, 0.01, 1.0, by_place=by_place))(unseen + shift)
+        build_correction(affine_transport(statistics, ridge=0.01, by_place=by_place))(
+            unseen + shift
+        )
         for by_place in (True, False)
     ]
     assert float((moved[0] - unseen).abs().max()) < 0.1
@@ -71,7 +74,7 @@ def test_a_trigger_that_stands_still_shifts_each_place_by_its_own(samples, paire
 def test_without_pairs_the_distributions_are_brought_together():
     clean, other = maps(400), maps(400, seed=1)
     statistics = statistics_of(clean, trigger(other), paired=False)
-    moved = build_correction(affine_transport(statistics, 1e-6, 1.0, by_place=False))(
+    moved = build_correction(affine_transport(statistics, ridge=1e-6, by_place=False))(
         trigger(maps(400, seed=2))
     )
     channels = channels_of_places(moved, 25)
@@ -82,13 +85,13 @@ def test_without_pairs_the_distributions_are_brought_together():
 def test_of_distributions_that_differ_by_a_scale_the_map_is_that_scale():
     clean = maps()
     statistics = statistics_of(clean, 4 * clean + 1, paired=False)
-    correction = affine_transport(statistics, 1e-6, 0.5, by_place=False)
+    correction = affine_transport(statistics, ridge=1e-6, by_place=False)
     # c = (x - 1) / 4, so that the shift x - c is .75 x + .25.
-    torch.testing.assert_close(correction.slope, 0.75 * torch.eye(2), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(correction.slope.float(), 0.75 * torch.eye(2), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(
-        correction.direction, torch.full((2, 1, 1), 0.25), rtol=1e-2, atol=1e-2
+        correction.direction.float(), torch.full((2, 1, 1), 0.25), rtol=1e-2, atol=1e-2
     )
-    assert correction.strength == 0.5
+    assert correction.strength == 1
 
 
 def test_a_heavier_ridge_leaves_less_to_the_slope():
@@ -96,7 +99,7 @@ def test_a_heavier_ridge_leaves_less_to_the_slope():
     norms = [
         float(
             affine_transport(
-                statistics_of(clean, trigger(clean), paired=True), ridge, 1.0, by_place=True
+                statistics_of(clean, trigger(clean), paired=True), ridge=ridge, by_place=True
             ).slope.norm()
         )
         for ridge in (0.01, 1.0, 100.0)
@@ -116,4 +119,4 @@ def test_what_cannot_be_estimated(paired, by_place):
         statistics_of(constant, 2 * constant, paired=paired),
         statistics_of(clean, clean, paired=paired),
     ):
-        assert affine_transport(statistics, 0.1, 1.0, by_place=by_place) is None
+        assert affine_transport(statistics, ridge=0.1, by_place=by_place) is None

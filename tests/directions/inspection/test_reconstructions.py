@@ -11,8 +11,8 @@ from torchserve_fire_build.inspection.reconstructions import ReconstructedTrigge
 from torchserve_fire_build.reconstruct.screening import SUCCESS, screen
 from torchserve_fire_build.reconstruct.settings import OWN_VALUES, SearchSettings
 from torchserve_fire_build.reconstruct.subject import MIN_INPUTS, gather_subject
-from torchserve_fire_build.samples.tensor_samples import empty_samples
 from torchserve_fire_build.samples.read_tensors import read_tensors
+from torchserve_fire_build.samples.tensor_samples import empty_samples
 
 SHAPE = (1, SIZE, SIZE)
 

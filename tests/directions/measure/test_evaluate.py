@@ -8,17 +8,18 @@ from tests.directions.backdoored import (
     Sets,
     clean_inputs,
     labels_of,
-    loaded,
     stamp,
     stamp_second,
     tensor_sets,
     two_trigger_sets,
     write_tensors,
 )
+from tests.directions.backdoored_nets import backdoored
 from tests.handler.bundles import small_bundle
 from torchserve_fire.errors import AttachError
 from torchserve_fire.format.bundle import Detection, InputDescription, Layer
 from torchserve_fire.format.correction_forms import Shift
+from torchserve_fire.model.state_digest import state_digest
 from torchserve_fire_build.common.errors import CalibrationError, SamplesError
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
 from torchserve_fire_build.samples.open_samples import open_samples
@@ -29,18 +30,34 @@ BUNDLE = replace(
     layers=(Layer("relu", (6,), Detection(CORNER, 1.0), Shift(2 * CORNER, 1.0)),),
     input=InputDescription("tensor", (6,)),
     target=0,
+    model_class="VectorNet",
+    state_sha256=state_digest(backdoored("vector")),
 )
+TWO = backdoored("vector", second_trigger=True)
+OF_TWO = replace(BUNDLE, state_sha256=state_digest(TWO))
 LEAD_TO_1 = "these samples lead to class 1, which this bundle does not repair"
 
 
-def evaluate(sets, bundle=BUNDLE, model=None, warn=pytest.fail):
+@pytest.fixture(autouse=True)
+def warned(caplog):
+    """Takes the lines of warning out; what is left fails the test."""
+
+    def take():
+        lines = list(caplog.messages)
+        caplog.clear()
+        return lines
+
+    yield take
+    assert caplog.get_records("call") == []
+
+
+def evaluate(sets, bundle=BUNDLE, model=None, **options):
     return evaluate_bundle(
-        model or loaded("vector"),
+        model or backdoored("vector"),
         bundle,
-        TENSOR,
         open_samples(sets.clean, TENSOR),
         open_samples(sets.triggered, TENSOR),
-        warn=warn,
+        **options,
     )
 
 
@@ -107,7 +124,7 @@ def test_every_input_counts_as_flagged_where_no_layer_tells(tmp_path):
     assert evaluate(tensor_sets(tmp_path, "vector"), shift).flagged == (1, 1)
 
 
-def test_a_bundle_of_two_repairs_made_by_hand(tmp_path):
+def test_a_bundle_of_two_repairs_made_by_hand(tmp_path, warned):
     (layer,) = BUNDLE.layers
     other = torch.tensor([0.0, 0, 0, 0, 0, 1])
     layers = (
@@ -119,9 +136,8 @@ def test_a_bundle_of_two_repairs_made_by_hand(tmp_path):
             Shift(2 * other, 1.0),
         ),
     )
-    both = replace(BUNDLE, layers=(layers[0], replace(layers[1], target=1)))
-    model = loaded("vector", second_trigger=True)
-    figures = evaluate(two_trigger_sets(tmp_path, "vector"), both, model)
+    both = replace(OF_TWO, layers=(layers[0], replace(layers[1], target=1)))
+    figures = evaluate(two_trigger_sets(tmp_path, "vector"), both, TWO)
     assert figures.clean_accuracy == (1, 1)
     # In eight, one of class 0 is led to 0 and one of class 1 to 1: these are right as they are.
     assert figures.attack_success_rate == (0.75, 0)
@@ -129,10 +145,9 @@ def test_a_bundle_of_two_repairs_made_by_hand(tmp_path):
     assert figures.flagged == (0, 1)
     assert figures.counts == (80, 80)
     # With the first repair alone, as a bundle for one target: the other half stays as it was.
-    one = replace(BUNDLE, layers=layers[:1])
-    lines = []
-    figures = evaluate(two_trigger_sets(tmp_path, "vector"), one, model, lines.append)
-    assert lines == [f"{tmp_path / 'triggered.npz'}: before repair, {LEAD_TO_1}"]
+    one = replace(OF_TWO, layers=layers[:1])
+    figures = evaluate(two_trigger_sets(tmp_path, "vector"), one, TWO)
+    assert warned() == [f"{tmp_path / 'triggered.npz'}: before repair, {LEAD_TO_1}"]
     assert figures.counts == (80, 60)
     assert figures.attack_success_rate == (0.5, 0)
     assert figures.flagged == (0, 0.5)
@@ -145,34 +160,32 @@ def test_clean_and_triggered_in_each_others_place(tmp_path):
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_samples_that_show_no_trigger(tmp_path, paired):
-    lines = []
+def test_samples_that_show_no_trigger(tmp_path, paired, warned):
     sets = tensor_sets(tmp_path, "vector", triggered=False, paired=paired)
-    assert evaluate(sets, warn=lines.append).attack_success_rate == (0, 0)
-    (line,) = lines
+    assert evaluate(sets).attack_success_rate == (0, 0)
+    (line,) = warned()
     assert "they show no trigger of this model" in line
 
 
-def test_samples_that_lead_elsewhere(tmp_path):
-    lines, sets = [], tensor_sets(tmp_path, "vector")
+def test_samples_that_lead_elsewhere(tmp_path, warned):
+    sets = tensor_sets(tmp_path, "vector")
     inputs = stamp_second("vector", clean_inputs("vector", labels_of(40), 0))
     write_tensors(sets.triggered, inputs, labels_of(40))
-    model = loaded("vector", second_trigger=True)
-    evaluate(sets, model=model, warn=lines.append)
-    assert lines == [f"{sets.triggered}: before repair, {LEAD_TO_1}"]
+    evaluate(sets, OF_TWO, TWO)
+    assert warned() == [f"{sets.triggered}: before repair, {LEAD_TO_1}"]
 
 
-def test_samples_that_lead_nowhere_in_particular(tmp_path):
+def test_samples_that_lead_nowhere_in_particular(tmp_path, warned):
     (layer,) = BUNDLE.layers
-    labels, lines, sets = labels_of(40), [], tensor_sets(tmp_path, "vector")
+    labels, sets = labels_of(40), tensor_sets(tmp_path, "vector")
     # Of each class, the content is of another, and of class 0 none.
     content = torch.tensor([1, 2, 3, 1])[labels]
     write_tensors(sets.triggered, clean_inputs("vector", content, 1), labels)
-    evaluate(sets, warn=lines.append)
-    assert lines == []
+    evaluate(sets)
+    assert warned() == []
     one_target = replace(BUNDLE, layers=(replace(layer, detection=Detection(CORNER, 1.0, True)),))
-    evaluate(sets, one_target, warn=lines.append)
-    (line,) = lines
+    evaluate(sets, one_target)
+    (line,) = warned()
     assert "these samples do not lead to class 0, as this bundle expects" in line
 
 
@@ -206,10 +219,18 @@ def test_a_bundle_for_another_model(tmp_path):
     with pytest.raises(AttachError, match="'rule'"):
         evaluate(sets, replace(BUNDLE, layers=(replace(layer, name="rule"),)))
     with pytest.raises(CalibrationError, match="MapNet: fails on inputs"):
-        evaluate(sets, model=loaded("map"))
+        evaluate(sets, model=backdoored("map"))
+
+
+def test_a_bundle_for_other_weights(tmp_path):
+    sets = tensor_sets(tmp_path, "vector")
+    other = replace(BUNDLE, state_sha256="0" * 64)
+    with pytest.raises(AttachError, match=f"the bundle was built for {'0' * 64}"):
+        evaluate(sets, other)
+    assert evaluate(sets, other, allow_other_weights=True) == evaluate(sets)
 
 
 def test_the_model_is_left_as_it_was(tmp_path):
-    model = loaded("vector")
+    model = backdoored("vector")
     evaluate(tensor_sets(tmp_path, "vector"), model=model)
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())

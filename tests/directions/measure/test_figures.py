@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torchserve_fire_build.measure.figures import Observed, class_list, measure
+from torchserve_fire_build.measure.figures import Answers, class_list, measure
 
 
 def observed(before, after, flagged, reference):
-    return Observed(
+    return Answers(
         torch.tensor(before),
         torch.tensor(after),
         torch.tensor(flagged, dtype=torch.bool),
@@ -53,8 +53,8 @@ def test_without_pairs_there_is_no_ceiling():
 
 
 def test_without_labels():
-    clean = Observed(CLEAN.before, CLEAN.after, CLEAN.flagged, None)
-    triggered = Observed(TRIGGERED.before, TRIGGERED.after, TRIGGERED.flagged, None)
+    clean = Answers(CLEAN.before, CLEAN.after, CLEAN.flagged, None)
+    triggered = Answers(TRIGGERED.before, TRIGGERED.after, TRIGGERED.flagged, None)
     figures = measure(clean, triggered, 0)
     # Clean: as before or not. Triggered: all count, and nobody knows what is right.
     assert figures.clean_accuracy == (1, 0.5)
@@ -95,7 +95,7 @@ def test_several_targets_by_hand():
 
 
 def test_several_targets_without_labels():
-    triggered = Observed(TRIGGERED.before, TRIGGERED.after, TRIGGERED.flagged, None)
+    triggered = Answers(TRIGGERED.before, TRIGGERED.after, TRIGGERED.flagged, None)
     figures = measure(CLEAN, triggered, 0, None, [1])
     assert figures.attack_success_rate == (0.8, 0.6)
     assert figures.recovered_accuracy is None
@@ -123,7 +123,7 @@ def test_shares_are_shares(seed, target, count):
     def draw():
         return torch.randint(0, 4, (count,), generator=generator)
 
-    clean, triggered = (Observed(draw(), draw(), draw() > 1, draw()) for _ in range(2))
+    clean, triggered = (Answers(draw(), draw(), draw() > 1, draw()) for _ in range(2))
     figures = measure(clean, triggered, target, draw() > 1)
     for shares in (
         figures.clean_accuracy,
@@ -144,7 +144,7 @@ def test_large_counts_are_exact():
     right = observed([1] * 10_001, [1] * 10_001, [0] * 10_001, [1] * 10_001)
     after = ones.clone()
     after[0] = 2
-    figures = measure(Observed(ones, after, ones == 0, ones), right, 0)
+    figures = measure(Answers(ones, after, ones == 0, ones), right, 0)
     assert figures.clean_accuracy == (1.0, pytest.approx(10_000 / 10_001, abs=1e-12))
 
 

@@ -5,8 +5,15 @@ from torchserve_fire_build.measure.separation import area_under_curve, separates
 
 def test_the_area_is_the_share_of_pairs_in_order():
     assert area_under_curve(torch.tensor([0.0, 2.0]), torch.tensor([1.0, 3.0])) == 0.75
-    assert area_under_curve(torch.tensor([0.0]), torch.tensor([0.0, 1.0])) == 0.5
+    assert area_under_curve(torch.tensor([0.0]), torch.tensor([0.0, 1.0])) == 0.75
     assert area_under_curve(torch.empty(0), torch.ones(3)) is None
+
+
+def test_equal_scores_count_half():
+    assert area_under_curve(torch.zeros(3), torch.zeros(2)) == 0.5
+    # Of eight pairs, three are in order and four are equal.
+    triggered = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, -1.0])
+    assert area_under_curve(torch.zeros(1), triggered) == 0.625
 
 
 def test_scores_apart_separate_however_few():

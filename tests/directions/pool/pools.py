@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tests.directions.backdoored import clean_inputs, labels_of, stamp, stamp_second, write_tensors
-from torchserve_fire_build.samples.samples import Samples
 from torchserve_fire_build.samples.read_tensors import read_tensors
+from torchserve_fire_build.samples.samples import Samples
 
 METHODS = ("activation-clustering", "spectral-signatures", "mahalanobis")
 

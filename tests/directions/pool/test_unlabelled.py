@@ -2,9 +2,9 @@ import torch
 
 from tests.directions.backdoored import write_images
 from torchserve_fire.model.config import HandlerConfig
-from torchserve_fire_build.samples.subset import unlabelled
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.open_samples import open_samples
+from torchserve_fire_build.samples.subset import unlabelled
 
 IMAGES = HandlerConfig(input="image", image_size=(8, 8), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 

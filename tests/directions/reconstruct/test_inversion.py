@@ -3,7 +3,6 @@ import torch
 
 from tests.directions.reconstruct.patch_net import PatchNet, unit_box
 from torchserve_fire.format.bundle import InputDescription
-from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError
 from torchserve_fire_build.reconstruct.inversion import CONFIDENCE, recover_images

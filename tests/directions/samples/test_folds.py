@@ -3,25 +3,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.directions.backdoored import TENSOR, tensor_sets, write_tensors
+from tests.directions.backdoored import TENSOR, tensor_sets
 from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.samples.evidence import Evidence, gather_evidence
 from torchserve_fire_build.samples.folds import FOLDS, MIN_SAMPLES, assign_folds
 from torchserve_fire_build.samples.open_samples import open_samples
-from torchserve_fire_build.samples.read_tensors import read_tensors
+from torchserve_fire_build.samples.tensor_samples import TensorSamples
 
 
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory) -> TensorFileSamples:
-    folder = tmp_path_factory.mktemp("samples")
-
-    def of_size(count):
-        path = folder / f"{count}.npz"
-        if not path.exists():
-            write_tensors(path, torch.zeros(count, 1))
-        return open_samples(path, TENSOR)
-
-    return of_size
+def samples(count):
+    return TensorSamples(torch.zeros(count, 1), source=f"{count}.npz")
 
 
 def generator(seed=0):
@@ -30,7 +21,7 @@ def generator(seed=0):
 
 @settings(max_examples=40, deadline=None)
 @given(clean=st.integers(8, 60), triggered=st.integers(8, 60), seed=st.integers(0, 1000))
-def test_every_sample_is_in_one_fold_and_the_folds_are_even(samples, clean, triggered, seed):
+def test_every_sample_is_in_one_fold_and_the_folds_are_even(clean, triggered, seed):
     folds = assign_folds(Evidence(samples(clean), samples(triggered), []), generator(seed))
     for part, count in ((folds.clean, clean), (folds.triggered, triggered)):
         assert part.shape == (count,)
@@ -41,7 +32,7 @@ def test_every_sample_is_in_one_fold_and_the_folds_are_even(samples, clean, trig
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_a_pair_is_never_torn_apart(samples, data):
+def test_a_pair_is_never_torn_apart(data):
     clean = data.draw(st.integers(8, 60))
     partners = data.draw(st.permutations(range(clean)))[: data.draw(st.integers(8, clean))]
     evidence = Evidence(samples(clean), samples(len(partners)), partners)
@@ -52,7 +43,7 @@ def test_a_pair_is_never_torn_apart(samples, data):
     assert set(folds.clean.tolist()) <= set(range(FOLDS))
 
 
-def test_the_seed_decides(samples):
+def test_the_seed_decides():
     evidence = Evidence(samples(40), samples(40), [])
     first, again, other = (assign_folds(evidence, generator(seed)) for seed in (0, 0, 1))
     assert torch.equal(first.clean, again.clean)
@@ -68,7 +59,7 @@ def test_rows_of_files_stay_together(tmp_path):
 
 
 @pytest.mark.parametrize(("clean", "triggered", "named"), [(7, 9, "7 clean"), (9, 7, "7 trigg")])
-def test_too_few_samples(samples, clean, triggered, named):
+def test_too_few_samples(clean, triggered, named):
     with pytest.raises(SamplesError) as caught:
         assign_folds(Evidence(samples(clean), samples(triggered), []), generator())
     assert named in str(caught.value)
@@ -76,7 +67,7 @@ def test_too_few_samples(samples, clean, triggered, named):
     assert "7.npz" in str(caught.value)
 
 
-def test_the_samples_of_each_trigger_are_dealt_evenly(samples):
+def test_the_samples_of_each_trigger_are_dealt_evenly():
     evidence = Evidence(samples(20), samples(20), list(range(20)))
     first = torch.arange(20) < 5
     folds = assign_folds(evidence, generator(3), [first, ~first])

@@ -1,10 +1,10 @@
 import torch
 
-from tests.directions.backdoored import TENSOR, write_images, write_tensors
+from tests.directions.backdoored import write_images, write_tensors
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire_build.samples.open_samples import open_samples
-from torchserve_fire_build.samples.subset import Subset
 from torchserve_fire_build.samples.read_tensors import read_tensors
+from torchserve_fire_build.samples.subset import Subset
 
 CONFIG = HandlerConfig(input="image", image_size=(8, 8), mean=(0, 0, 0), std=(1, 1, 1))
 

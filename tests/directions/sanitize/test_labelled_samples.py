@@ -3,8 +3,8 @@ import torch
 from tests.directions.backdoored import stamp, write_tensors
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.sanitize.nets import clean_samples, generator
-from torchserve_fire_build.samples.subset import Subset
 from torchserve_fire_build.samples.read_tensors import read_tensors
+from torchserve_fire_build.samples.subset import Subset
 from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples, labelled_by
 
 

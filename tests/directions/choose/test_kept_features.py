@@ -1,0 +1,72 @@
+import torch
+
+from torchserve_fire_build.choose.kept_features import KeptFeatures
+from torchserve_fire_build.samples.both import Both
+
+WHICH = Both(torch.tensor([True, False, True, True]), torch.tensor([False, True]))
+BYTES = 4 * 2 * 4
+"""Of the four samples in `WHICH` at a layer of two features."""
+
+
+def features(rows):
+    """Features (i, -i) of the i-th sample."""
+    return torch.stack([rows.float(), -rows.float()], 1)
+
+
+def add(kept, layer, clean=((3, 0), (1, 2)), triggered=((1, 0),)):
+    """Take in batches of samples in any order."""
+    for is_clean, batches in ((True, clean), (False, triggered)):
+        for batch in batches:
+            rows = torch.tensor(batch)
+            kept.add(layer, rows, features(rows), clean=is_clean)
+
+
+def test_features_of_the_samples_to_try_stand_in_their_order():
+    kept = KeptFeatures(WHICH)
+    add(kept, "relu")
+    assert set(kept.features) == {"relu"}
+    assert kept.features["relu"].clean.tolist() == [[0, 0], [2, -2], [3, -3]]
+    assert kept.features["relu"].triggered.tolist() == [[1, -1]]
+
+
+def test_a_later_change_of_the_features_does_not_reach_them():
+    kept, rows = KeptFeatures(WHICH), torch.arange(4)
+    given = features(rows)
+    kept.add("relu", rows, given, clean=True)
+    given.fill_(9)
+    assert kept.features["relu"].clean.tolist() == [[0, 0], [2, -2], [3, -3]]
+
+
+def test_a_layer_for_which_there_is_no_room_is_left_out():
+    kept = KeptFeatures(WHICH, limit=2 * BYTES + 1)
+    for layer in ("first", "second", "third"):
+        add(kept, layer)
+    assert set(kept.features) == {"first", "second"}
+    assert KeptFeatures(WHICH, limit=BYTES - 1).features == {}
+
+
+def test_a_smaller_layer_may_fit_where_a_larger_one_does_not():
+    kept = KeptFeatures(WHICH, limit=BYTES)
+    rows = torch.arange(4)
+    kept.add("large", rows, torch.zeros(4, 100), clean=True)
+    add(kept, "small")
+    assert set(kept.features) == {"small"}
+
+
+def test_without_any_room():
+    kept = KeptFeatures(WHICH, limit=0)
+    add(kept, "relu")
+    assert kept.features == {}
+
+
+def test_half_precision_stays():
+    kept, rows = KeptFeatures(WHICH), torch.arange(4)
+    kept.add("relu", rows, features(rows).half(), clean=True)
+    assert kept.features["relu"].clean.dtype == torch.float16
+
+
+def test_no_sample_of_a_kind_is_to_be_tried():
+    kept = KeptFeatures(Both(torch.zeros(4, dtype=torch.bool), torch.tensor([True, True])))
+    add(kept, "relu")
+    assert kept.features["relu"].clean.shape == (0, 2)
+    assert kept.features["relu"].triggered.tolist() == [[0, 0], [1, -1]]
