@@ -29,7 +29,7 @@ class OneLineParser(argparse.ArgumentParser):
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse a command line; nothing in it may be unknown.
 
-        A flag that does not exist is refused before one that lacks: it may be the same, misspelt.
+        An unknown flag is reported before a missing one: it may be the missing one, misspelt.
         """
         words = sys.argv[1:] if args is None else list(args)
         self._refuse_unknown_flags(words)

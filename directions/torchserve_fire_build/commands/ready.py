@@ -22,10 +22,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command's parser."""
     parser = subparsers.add_parser(
         "ready",
-        help="tell by a real prediction whether a model is served through a bundle",
-        description="Send one prediction, and see that it is answered through a direction bundle. "
+        help="check by a real prediction whether a model is served through a bundle",
+        description="Send one prediction and check that it is answered through a direction bundle. "
         "TorchServe's /ping is Healthy while no worker can load the model; this is not. "
-        "Exit status: 0 ready, 1 not ready, 2 the question itself is wrong.",
+        "Exit status: 0 ready, 1 not ready, 2 bad input.",
         allow_abbrev=False,
     )
     parser.add_argument("--model-name", required=True, help="name that the model is served under")
@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=existing_file,
         metavar="FILE",
         help="body to send, an image or JSON (default: a random input of the size that the "
-        "management API tells, which tells the mode, too)",
+        "management API names; it names the mode, too)",
     )
     parser.add_argument(
         "--bundle",
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             served = describe_served(Management(args.management, token, args.ca), probe)
             body, mode = served.body, f", in mode {served.mode}"
         else:
-            # A probe need not be let to the management API, which alone tells the mode.
+            # A probe may have no access to the management API, which alone knows the mode.
             body, mode = _body(args.input), ""
         digest = check_ready(probe, body)
     except NotReadyError as error:

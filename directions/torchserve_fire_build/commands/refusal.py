@@ -1,15 +1,13 @@
-"""What is raised where a command line asks for something that cannot be."""
+"""The exception for a command line that cannot be carried out."""
 
 from __future__ import annotations
 
 
-class Refusal(Exception):  # noqa: N818 - nothing went wrong but the question.
-    """A command line is refused; the message names the flag, the value, and what was expected.
-
-    It is no FireError, since nothing of this project's core is needed to say so.
+class Refusal(Exception):  # noqa: N818 - no error of the program.
+    """A command line cannot be carried out: the message names flag, value, and what was expected.
 
     Attributes:
-        command: of which it was, as `torchserve-fire build`; None where the caller knows.
+        command: whose help says more, such as `torchserve-fire build`; None for the one that runs.
     """
 
     def __init__(self, message: str, command: str | None = None) -> None:

@@ -22,8 +22,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "swap",
         help="give a served model another bundle or mode, without losing a request",
-        description="Register the model's archive with another bundle, or in another mode, as the "
-        "next version, see it answer, make it the default, and unregister the old version when it "
+        description="Register the model's archive with another bundle or mode as the next version, "
+        "check that it answers, and make it the default. The old version is unregistered once it "
         "has answered what it received. On any failure the old version serves on.",
         allow_abbrev=False,
     )

@@ -25,6 +25,6 @@ class Budget:
         return max(0.0, self._end - time.monotonic())
 
     def share(self, parts: int) -> Budget:
-        """Return a budget, from now, of one of so many equal parts of what is left."""
+        """Return a budget that starts now: one of so many equal parts of what is left."""
         left = self.left()
         return Budget() if math.isinf(left) else Budget(left / parts)

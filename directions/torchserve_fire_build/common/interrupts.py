@@ -1,4 +1,4 @@
-"""Signals that stop a process, kept waiting while something must not be cut off."""
+"""Holding back the signals that stop a process while a step must not be cut off."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 
 @contextlib.contextmanager
 def interrupts_deferred() -> Iterator[None]:
-    """Let a block end before SIGINT, SIGTERM and SIGHUP take effect: no process is left behind.
+    """Hold SIGINT, SIGTERM and SIGHUP back until a block has ended.
 
     Only the main thread receives signals; in others this does nothing.
     """

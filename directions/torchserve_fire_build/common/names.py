@@ -34,7 +34,7 @@ class Choices(Collection[str]):
         self._groups = groups
 
     def __contains__(self, name: object) -> bool:
-        """Tell whether a name may be chosen; who takes one of this project's waits for nothing."""
+        """Say whether a name may be chosen; for a name of this project nothing is read."""
         return name in self._own or name in self._all()
 
     def __iter__(self) -> Iterator[str]:
@@ -45,7 +45,7 @@ class Choices(Collection[str]):
         return len(self._all())
 
     def _all(self) -> tuple[str, ...]:
-        # Reading what all packages say of themselves takes half as long as all of the rest.
+        # Reading the entry points of all packages takes as long as the rest of a refusal.
         from importlib.metadata import entry_points
 
         added = [point.name for group in self._groups for point in entry_points(group=group)]

@@ -1,4 +1,4 @@
-"""The lines with which a person tries the demo's archives by hand."""
+"""The commands with which a person tries the demo's archives by hand."""
 
 from __future__ import annotations
 

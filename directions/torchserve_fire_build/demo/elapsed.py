@@ -1,4 +1,4 @@
-"""The seconds of a step whose end nobody can foresee."""
+"""Showing how long a step has been running, where its length is not known."""
 
 from __future__ import annotations
 

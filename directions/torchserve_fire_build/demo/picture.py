@@ -23,8 +23,8 @@ class Row:
     Attributes:
         title: what is sent.
         archive: to which archive.
-        verdict: what that comes to.
-        good: whether that is well.
+        verdict: the figure that sums it up.
+        good: whether it is a good one.
         images: what is sent, (N, H, W) uint8.
         answers: what the server answered.
     """

@@ -53,13 +53,13 @@ def clean_to_search(
     seed: int,
     budget: Budget,
 ) -> Samples:
-    """Return the clean samples; where none were given, some that the model itself gives.
+    """Return the clean samples; where none were given, images recovered from the model.
 
     Args:
         clean: where they are, None where none were given.
         loaded: the model.
         config: its input, no integers.
-        seed: of what the model itself gives.
+        seed: of the recovered images.
         budget: of the time.
 
     Raises:

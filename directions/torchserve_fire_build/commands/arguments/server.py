@@ -1,4 +1,4 @@
-"""Where a running server is, and what it asks for: the arguments of the commands that reach it."""
+"""The arguments that say where a running server is, and what its tokens are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arguments by which commands are told of keys."""
+"""The arguments that name keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FROM_ENVIRONMENT = ""
-"""What stands for the key of the environment variable in the place of a file's name."""
+"""Stands, where the name of a file is expected, for the key of the environment variable."""
 
 
 def add_sign_argument(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """What the values of flags must be: the `type=` functions of argparse.
 
-Each returns what it was given in another form, or raises `ArgumentTypeError` with the value and
-what was expected in its place.
+Each turns a text into a value. Where it cannot, it raises `ArgumentTypeError` with the text and
+what was expected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DURATION = re.compile(r"(.+?)([smh]?)", re.DOTALL)
 
 
 def existing_file(text: str) -> Path:
-    """Return a path at which something is that is no folder."""
+    """Return the path of something that exists and is not a folder."""
     if _existing(text, "file").is_dir():
         raise argparse.ArgumentTypeError(f"{text}: is a folder, expected a file")
     return Path(text)
@@ -40,14 +40,14 @@ def existing_samples(text: str) -> Path:
 
 
 def new_file(text: str) -> Path:
-    """Return a path at which nothing is yet."""
+    """Return a path at which nothing exists yet."""
     if os.path.lexists(text):
         raise argparse.ArgumentTypeError(f"{text}: exists already, expected a new file")
     return Path(text)
 
 
 def bundle_to_write(text: str) -> Path:
-    """Return a path for a bundle."""
+    """Return a path with the suffix of a bundle."""
     if Path(text).suffix != ".safetensors":
         _refuse(text, "a name ending in .safetensors")
     return Path(text)

@@ -91,10 +91,10 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
             "PYTHONDONTWRITEBYTECODE": "1",
             # The accelerators belong to the servers that run.
             "CUDA_VISIBLE_DEVICES": "",
-            # Nor is what is tried here kept as if a client had sent it.
+            # What is tried here must not be kept as if a client had sent it.
             TRIAL_VARIABLE: "1",
         }
-        # What runs there may be anybody's model.
+        # The model that runs there may be of anybody.
         environment.pop(KEY_VARIABLE, None)
         try:
             process = subprocess.run(  # noqa: S603 - our own interpreter and script.
@@ -114,7 +114,7 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
         if not result.is_file():
             lines = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
             raise FireError(f"model {model_name}: its process ended while loading: {lines[-1]}")
-        told = json.loads(result.read_text(encoding="utf-8"))
-    if "error" in told:
-        raise FireError(f"model {model_name} would not serve: {told['error']}")
-    return [Answer(**answer) for answer in told["answers"]]
+        answered = json.loads(result.read_text(encoding="utf-8"))
+    if "error" in answered:
+        raise FireError(f"model {model_name} would not serve: {answered['error']}")
+    return [Answer(**answer) for answer in answered["answers"]]

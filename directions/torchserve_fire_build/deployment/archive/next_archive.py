@@ -30,7 +30,7 @@ from .sign_archive import sign_folder
 
 @dataclass(frozen=True)
 class Change:
-    """What the next version of an archive has in the place of the old one's.
+    """What is different in the next version of an archive.
 
     Attributes:
         bundle: another bundle; None: the same.
@@ -106,7 +106,7 @@ def unpacked_with(
 
     Args:
         archive: the archive.
-        change: what shall be another.
+        change: what is to be different.
         signing_key: to sign the new archive with. Then the old one must be signed, too: else a
             file that somebody changed in it would be signed as well.
         trusted_keys: public keys that may have signed the old one, besides that of `signing_key`.

@@ -1,4 +1,4 @@
-"""Whom a client believes to be the server, where it speaks TLS."""
+"""Which TLS certificates a client accepts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIRST_LINE, LAST_LINE = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE----
 
 
 class PinnedAdapter(HTTPAdapter):
-    """Takes one certificate and no other, whoever signed it and whatever host it names.
+    """Accepts one certificate and no other, whoever signed it and whatever host it names.
 
     Args:
         fingerprint: SHA-256 of the certificate, in hexadecimal.

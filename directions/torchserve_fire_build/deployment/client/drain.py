@@ -16,8 +16,8 @@ def drain(management: Management, model: ModelVersion, timeout: float) -> None:
     """Wait until every request that a version has received is answered.
 
     TorchServe says how many requests wait in the queue, but not how many a worker is busy with.
-    So each worker is asked to describe itself, a question that it answers in its turn: who has
-    answered after the queue was empty has nothing left. Nobody must send it new requests.
+    So each worker is asked to describe itself, which it does in its turn: a worker that answers
+    after the queue was empty has nothing left to do. The version must get no new requests.
 
     Args:
         management: the server.
@@ -43,7 +43,7 @@ def drain(management: Management, model: ModelVersion, timeout: float) -> None:
         if now.pending == 0:
             described = management.describe(model.name, model.version, customized=True).customized
             if not isinstance(described, dict) or "worker_pid" not in described:
-                raise FireError(f"{where} does not tell which of its workers answers")
+                raise FireError(f"{where} does not say which of its workers answers")
             busy.discard(int(described["worker_pid"]))
         if busy:
             time.sleep(POLL_SECONDS)

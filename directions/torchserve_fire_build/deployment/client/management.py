@@ -19,7 +19,7 @@ ANSWER_SECONDS = 120.0
 
 
 INVALID_KEY = "InvalidKeyException"
-"""What TorchServe calls the error of a token."""
+"""TorchServe's name for an error with a token."""
 
 TOKEN_REFUSED = (
     "TorchServe refused the token: none was given, or it is wrong or expired; give --key-file, or "  # noqa: S105
@@ -51,7 +51,7 @@ class ModelVersion:
         name: the model's name.
         version: the version.
         archive: file name of its archive in the model store.
-        min_workers: how many workers it shall have.
+        min_workers: how many workers it should have.
         max_workers: how many it may have.
         batch_size: requests that are answered together at most.
         max_batch_delay: milliseconds that a batch waits for more requests.
@@ -190,12 +190,12 @@ class Management:
         except ValueError:
             body = {}
         if answer.status_code >= 400:
-            told = body if isinstance(body, dict) else {}
-            if told.get("type") == INVALID_KEY:
+            said = body if isinstance(body, dict) else {}
+            if said.get("type") == INVALID_KEY:
                 raise TokenError(f"{where}: {TOKEN_REFUSED}", answer.status_code)
             raise ServerError(
                 f"{where}: TorchServe refused with status {answer.status_code}: "
-                f"{told.get('message') or ' '.join(answer.text[:200].split()) or answer.reason}",
+                f"{said.get('message') or ' '.join(answer.text[:200].split()) or answer.reason}",
                 answer.status_code,
             )
         return body
@@ -204,13 +204,13 @@ class Management:
 def open_session(
     token: str | None, ca: Path | None = None, *, pinned: str | None = None
 ) -> requests.Session:
-    """Return a session that sends the token, and nothing that the surroundings would add.
+    """Return a session that sends the token, and nothing that the environment would add.
 
     Args:
         token: the token, None for none.
         ca: PEM file with the certificates of the authorities to trust over https; the public ones
             where None.
-        pinned: SHA-256 of the only certificate to take over https; then `ca` says nothing.
+        pinned: SHA-256 of the only certificate to take over https; then `ca` is not used.
 
     Raises:
         FireError: `ca` is no such file.
@@ -219,7 +219,7 @@ def open_session(
     # A proxy or .netrc of the environment must not get the requests, or replace their token.
     session.trust_env = False
     if pinned:
-        # It stands for the check of authorities and names, which would refuse a loopback address.
+        # It replaces the check of authorities and names, which would refuse a loopback address.
         session.verify = False
         session.mount("https://", PinnedAdapter(pinned))
     elif ca is not None:

@@ -28,7 +28,7 @@ class NotReadyError(FireError):
 
 @dataclass(frozen=True)
 class Probe:
-    """What is asked of whom.
+    """Which model is asked for a prediction, and what the answer must be.
 
     Attributes:
         inference: URL of the server's inference API.
@@ -51,7 +51,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Described:
-    """What the model's own handler tells of itself.
+    """What the model's own handler says of itself.
 
     Attributes:
         body: with a random input of the size that it takes.
@@ -63,10 +63,10 @@ class Described:
 
 
 def describe_served(management: Management, probe: Probe) -> Described:
-    """Ask the management API what the model's own handler tells.
+    """Ask the management API what the model's own handler says of itself.
 
     Raises:
-        FireError: the server does not answer in time, or the handler does not tell.
+        FireError: the server does not answer in time, or the handler does not say.
     """
     try:
         model = management.describe(
@@ -76,21 +76,21 @@ def describe_served(management: Management, probe: Probe) -> Described:
         raise  # The server may be as ready as can be.
     except FireError as error:
         raise NotReadyError(str(error)) from error
-    told: Any = model.customized
+    said: Any = model.customized
     try:
-        description = InputDescription(told["input"]["kind"], tuple(told["input"]["shape"]))
-        mode = str(told["mode"])
+        description = InputDescription(said["input"]["kind"], tuple(said["input"]["shape"]))
+        mode = str(said["mode"])
     except (KeyError, TypeError):
         raise FireError(
-            f"{probe.name}: its handler does not tell its input: give --input"
+            f"{probe.name}: its handler does not say what it takes: give --input"
         ) from None
     return Described(random_bodies(description)[0], mode)
 
 
 def check_ready(probe: Probe, body: Body) -> str:
-    """Send a prediction and see that its answer went through a bundle.
+    """Send a prediction and check that it was answered through a bundle.
 
-    An input that mode `reject` refuses as flagged went through it, too.
+    An input that mode `reject` refuses as flagged counts, too.
 
     Returns:
         The digest of the bundle.

@@ -9,7 +9,7 @@ from typing import Any
 from .management import Management, ModelVersion, ServerError
 
 QUESTIONS = 5
-"""For each worker: TorchServe asks any of them, so one may be asked several times."""
+"""Asked for each worker: TorchServe passes one on to any of them, so one may get several."""
 
 COUNTS = ("judged", "flagged", "repaired", "rejected", "unrepaired")
 
@@ -23,15 +23,15 @@ class ServedVersion:
         version: the version.
         default: whether requests that name no version get it.
         workers: how many workers have loaded it.
-        min_workers: how many there shall be.
-        answered: how many workers told what they have counted since they started.
+        min_workers: how many there should be.
+        answered: how many workers said what they have counted since they started.
         mode: of the handler; None where no worker answered, or the handler is not this project's.
         bundle: its digest, None without one.
         judged: requests that were judged.
         flagged: of these.
         repaired: of these.
         rejected: of these.
-        unrepaired: requests that were refused, since their repair could not be told.
+        unrepaired: requests that were refused, since it was not certain that they were repaired.
         bad_inputs: refused requests, by reason.
         drift: largest of the workers' -log10 p of the latest test of the clean scores, by the
             class that the trigger leads to; None before the first test.
@@ -69,17 +69,17 @@ def served_versions(management: Management) -> list[ServedVersion]:
     for name in sorted(management.models()):
         default = management.describe(name).version
         for version in management.describe_all(name):
-            told = _ask_workers(management, version)
-            served.append(_sum_up(version, version.version == default, told))
+            answers = _ask_workers(management, version)
+            served.append(_sum_up(version, version.version == default, answers))
     return served
 
 
 def _ask_workers(management: Management, model: ModelVersion) -> list[dict[str, Any]]:
     """Return what each worker of a version says of itself, as far as they can be reached."""
     ready = sum(model.workers.values())
-    told: dict[Any, dict[str, Any]] = {}
+    answers: dict[Any, dict[str, Any]] = {}
     for _ in range(QUESTIONS * ready):
-        if len(told) == ready:
+        if len(answers) == ready:
             break
         try:
             answer = management.describe(model.name, model.version, customized=True).customized
@@ -87,12 +87,12 @@ def _ask_workers(management: Management, model: ModelVersion) -> list[dict[str, 
             break
         if not isinstance(answer, dict) or "counts" not in answer:
             break
-        told[answer["worker_pid"]] = answer
-    return list(told.values())
+        answers[answer["worker_pid"]] = answer
+    return list(answers.values())
 
 
-def _sum_up(model: ModelVersion, default: bool, told: list[dict[str, Any]]) -> ServedVersion:
-    counts = [answer["counts"] for answer in told]
+def _sum_up(model: ModelVersion, default: bool, answers: list[dict[str, Any]]) -> ServedVersion:
+    counts = [answer["counts"] for answer in answers]
     bad_inputs: dict[str, int] = {}
     drift: dict[str, float | None] = {}
     for each in counts:
@@ -107,10 +107,10 @@ def _sum_up(model: ModelVersion, default: bool, told: list[dict[str, Any]]) -> S
         default=default,
         workers=sum(model.workers.values()),
         min_workers=model.min_workers,
-        answered=len(told),
-        mode=told[0]["mode"] if told else None,
+        answered=len(answers),
+        mode=answers[0]["mode"] if answers else None,
         # TorchServe leaves out what is null.
-        bundle=told[0].get("bundle") if told else None,
+        bundle=answers[0].get("bundle") if answers else None,
         bad_inputs=bad_inputs,
         drift=drift,
         **{name: sum(each[name] for each in counts) for name in COUNTS},

@@ -71,11 +71,12 @@ def swap_bundle(
 ) -> str:
     """Make a model serve with another bundle, or in another mode, as a new version.
 
-    The new archive is made from that of the default version, loaded here as a worker would,
-    registered, and asked for predictions that must be those computed here; then it becomes the
-    default, and the old version is unregistered when it has answered what it received. Where
-    anything fails before that, the new version and its file are removed and the old one serves on.
-    A swap that was cut off can be run again. Of two at once, one is refused and changes nothing.
+    The new archive is made from that of the default version. It is loaded here as a worker would
+    load it, then registered, and its predictions must be those computed here. Then it becomes the
+    default, and the old version is unregistered once it has answered what it received. Where a
+    step before that fails, the new version and its file are removed, and the old version serves
+    on. A swap that was cut off can be run again. Of two swaps at once, one is refused and changes
+    nothing.
 
     Args:
         target: the server.
@@ -103,10 +104,10 @@ def swap_bundle(
         check_name("version", version)
     # As a name of a file, it must not lead out of the model store.
     check_name("model name", name)
-    # A wrong token or model store is told as such, not as one that takes no lock.
+    # A wrong token or model store gets a message of its own, not that of the lock.
     _archive_of(target, target.management.describe(name))
     with swap_lock(target.model_store, name):
-        # What a swap that has just ended made of it.
+        # Asked again: another swap may have ended meanwhile.
         old = target.management.describe(name)
         archive = _archive_of(target, old)
         check_packed_here(archive)

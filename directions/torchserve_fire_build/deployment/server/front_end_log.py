@@ -1,7 +1,8 @@
-"""What TorchServe's front end logs of a request that it cannot read: where it failed, not what of.
+"""Keeping the contents of requests out of the log of TorchServe's front end.
 
-A form that it cannot decode ends in an exception of Netty's, whose message quotes the form, and
-TorchServe logs it whole. Log4j merges the configuration that is written here over TorchServe's own.
+Where TorchServe cannot decode a form, it logs an exception of Netty's, whose message quotes the
+form. With the configuration that is written here, it logs only where it failed. Log4j merges this
+over TorchServe's own.
 """
 
 from __future__ import annotations

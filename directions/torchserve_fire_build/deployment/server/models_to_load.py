@@ -21,8 +21,8 @@ def check_models_to_load(
 ) -> None:
     """Refuse to load archives that none of the trusted keys has signed.
 
-    It sees what is loaded at the start, not what is registered later, and as it is now: it holds
-    where nobody else writes to the model store until the server has started.
+    It checks what is loaded at the start, not what is registered later, and as it is now: nobody
+    else may write to the model store until the server has started.
 
     Args:
         model_store: folder with the archives.

@@ -1,4 +1,4 @@
-"""TorchServe's `config.properties`: found, read, and rewritten for ports of one's own."""
+"""TorchServe's `config.properties`: found, read, and given free ports."""
 
 from __future__ import annotations
 

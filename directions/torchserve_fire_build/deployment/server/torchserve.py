@@ -257,7 +257,7 @@ class TorchServe:
         return path
 
     def _check_certificate(self) -> str | None:
-        """Return the fingerprint of the certificate that it will show over https, None without."""
+        """Return the fingerprint of the certificate that it shows; None where it shows none."""
         urls = (self.addresses.inference, self.addresses.management, self.addresses.metrics)
         if not any(url.startswith("https:") for url in urls):
             return None
