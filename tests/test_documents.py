@@ -1,6 +1,7 @@
 """Figures in documents are those of the committed results."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,18 @@ def test_documents_show_the_committed_results(name):
     text = (ROOT / name).read_text()
     assert "<!-- begin " in text
     assert write_tables.with_tables(text) == text
+
+
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]), ids=str)
+def test_files_that_documents_name_are_there(path):
+    text = path.read_text()
+    named = set(
+        re.findall(r"`((?:handler|directions|tests|benchmarks|docs|scripts)/[^`*\s]+)`", text)
+    )
+    linked = set(re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text))
+    missing = [name for name in named if not (ROOT / name).exists()]
+    missing += [name for name in linked if not (path.parent / name).exists()]
+    assert missing == []
 
 
 def test_a_section_is_replaced_and_nothing_else():

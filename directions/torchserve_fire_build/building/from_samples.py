@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from torchserve_fire.errors import ModelError
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.model.state_digest import state_digest
@@ -239,7 +240,7 @@ def assemble(
         layers=tuple(layers),
         model_class=loaded.class_name,
         weights_sha256=loaded.weights_sha256,
-        state_sha256=state_digest(loaded.model),
+        state_sha256=_state_digest(loaded),
         input=evidence.clean.description,
         target=triggers[0].finding.target,
         evidence={
@@ -362,6 +363,20 @@ def _describe(choice: Choice) -> list[str]:
     if choice.detector is not None:
         lines.append(f"detects: {choice.detector[1]} ({choice.detector[0]})")
     return [*lines, f"repairs: {repair.layer} ({repair.estimator}, strength {repair.strength:g})"]
+
+
+def _state_digest(loaded: LoadedModel) -> str | None:
+    """Return the digest of the weights; None where only that of their file can be had.
+
+    Raises:
+        ModelError: neither can be had: nothing would say which model the bundle is for.
+    """
+    try:
+        return state_digest(loaded.model)
+    except ModelError:
+        if loaded.weights_sha256 is None:
+            raise
+        return None
 
 
 def _versions() -> dict[str, str]:

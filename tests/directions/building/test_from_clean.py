@@ -1,4 +1,3 @@
-import logging
 from dataclasses import replace
 from functools import partial
 
@@ -29,18 +28,13 @@ def build(drives, *, method="additive", net=TwoPatchNet, **options):
     return loaded.model, build_from_clean(loaded, samples, plan=plan, **options)
 
 
-@pytest.fixture(autouse=True)
-def _what_is_found_is_logged(caplog):
-    caplog.set_level(logging.INFO, logger="torchserve_fire_build")
-
-
 def answers(net, bundle, inputs):
     with attach_layers(net, bundle.layers, inputs[:1], target=bundle.target), torch.no_grad():
         return net(inputs).argmax(1)
 
 
 @pytest.mark.parametrize("method", ["additive", "abs"])
-def test_triggers_are_found_one_after_the_other(caplog, method):
+def test_triggers_are_found_one_after_the_other(logged, method):
     net, built = build((14.0, 10.0), method=method)
     bundle = built.bundle
     assert set(bundle.targets) == {0, 5}
@@ -53,7 +47,7 @@ def test_triggers_are_found_one_after_the_other(caplog, method):
         with torch.no_grad():
             assert bool((net(triggered).argmax(1) == target).all())
         assert float((answers(net, bundle, triggered) == truth).float().mean()) > 0.95
-    assert caplog.messages.count("searching again, the model as repaired so far") >= 2
+    assert logged.messages.count("searching again, the model as repaired so far") >= 2
 
 
 def test_a_model_is_left_as_it_was():
@@ -64,13 +58,13 @@ def test_a_model_is_left_as_it_was():
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_of_one_trigger_nothing_is_added(caplog):
+def test_of_one_trigger_nothing_is_added(logged):
     _, built = build((14.0, 0.0))
     assert built.bundle.targets == (0,)
-    assert "searching again, the model as repaired so far" in caplog.messages
+    assert "searching again, the model as repaired so far" in logged.messages
 
 
-def test_a_repair_that_goes_with_no_other_is_not_added(caplog, monkeypatch):
+def test_a_repair_that_goes_with_no_other_is_not_added(logged, monkeypatch):
     def flag_whatever_is_predicted(loaded, evidence, options, names_file):
         built = build_from_evidence(loaded, evidence, options, names_file)
         if options.target == 0:
@@ -84,23 +78,23 @@ def test_a_repair_that_goes_with_no_other_is_not_added(caplog, monkeypatch):
     _, built = build((14.0, 10.0))
     assert built.bundle.targets == (0,)
     assert [record.target for record in built.records] == [0]
-    assert caplog.messages[-1].startswith("not added: for class 5")
+    assert logged.messages[-1].startswith("not added: for class 5")
 
 
-def test_where_the_target_is_given_nothing_else_is_searched_for(caplog):
+def test_where_the_target_is_given_nothing_else_is_searched_for(logged):
     _, built = build((14.0, 10.0), target=5)
     assert built.bundle.targets == (5,)
-    assert not any(line.startswith("searching again") for line in caplog.messages)
+    assert not any(line.startswith("searching again") for line in logged.messages)
 
 
-def test_a_single_trigger_is_said_to_tell_little(caplog, monkeypatch):
+def test_a_single_trigger_is_said_to_tell_little(logged, monkeypatch):
     monkeypatch.setattr(
         f"{FROM_CLEAN}.find_triggers",
         lambda *a, **k: replace(found := find_triggers(*a, **k), triggers=found.triggers[:1]),
     )
     build((14.0, 10.0), target=0)
     said = "of one trigger alone nobody sees whether its repair serves for another one"
-    assert said in caplog.messages
+    assert said in logged.messages
 
 
 class OneTarget(TwoPatchNet):
@@ -115,7 +109,7 @@ class OneTarget(TwoPatchNet):
 
 @pytest.mark.parametrize("tried", [True, False])
 def test_a_trigger_of_another_kind_is_undone_where_the_repair_is_tried_on_it(
-    caplog, monkeypatch, tried
+    logged, monkeypatch, tried
 ):
     left = [
         Reconstruction("left", 0, partial(stamp, target=0), 1.0),
@@ -134,7 +128,7 @@ def test_a_trigger_of_another_kind_is_undone_where_the_repair_is_tried_on_it(
     ]
     assert undone[0] > 0.95
     assert undone[1] > 0.95 if tried else undone[1] < 0.2
-    assert ("once more, from these, too" in caplog.messages) == tried
+    assert ("once more, from these, too" in logged.messages) == tried
 
 
 def with_another(*args, **given):
@@ -154,7 +148,7 @@ def with_another(*args, **given):
     ],
 )
 def test_what_leaves_a_trigger_of_another_kind_is_built_once_more(
-    caplog, monkeypatch, shares, once_more, last
+    logged, monkeypatch, shares, once_more, last
 ):
     left = iter(shares)
     monkeypatch.setattr(f"{FROM_CLEAN}.find_triggers", with_another)
@@ -162,14 +156,14 @@ def test_what_leaves_a_trigger_of_another_kind_is_built_once_more(
     _, built = build((14.0, 0.0), target=0)
     assert built.bundle.evidence["reconstructed_triggers"] == 3 + once_more
     assert len(built.records) == 1
-    lines = caplog.messages
+    lines = logged.messages
     assert next(left, None) is None
     assert ("  another 50%" in lines) == (last is not None)
     ends = [line for line in lines if line.startswith(("once more", "it stays as it was"))]
     assert ends[-1].startswith(last) if last else not ends
 
 
-def test_a_repair_stays_where_there_is_none_of_all(caplog, monkeypatch):
+def test_a_repair_stays_where_there_is_none_of_all(logged, monkeypatch):
     def refuse_the_second(*args, **given):
         if built:
             raise CalibrationError("no layer was found")
@@ -183,7 +177,7 @@ def test_a_repair_stays_where_there_is_none_of_all(caplog, monkeypatch):
     _, found = build((14.0, 0.0), target=0)
     assert found is built[0]
     assert len(found.records) == 1
-    assert caplog.messages[-1] == "it stays as it was: no layer was found"
+    assert logged.messages[-1] == "it stays as it was: no layer was found"
 
 
 def test_a_benign_model():

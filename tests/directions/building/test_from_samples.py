@@ -1,5 +1,4 @@
 import json
-import logging
 from dataclasses import replace
 
 import numpy as np
@@ -142,10 +141,9 @@ def test_few_samples_of_other_classes_only(tmp_path):
     assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "token", seed=5), "token"))
 
 
-def test_what_is_found_is_logged(tmp_path, caplog):
-    caplog.set_level(logging.INFO, logger="torchserve_fire_build")
+def test_what_is_found_is_logged(tmp_path, logged):
     build(tensor_sets(tmp_path, "vector"), "vector")
-    lines, text = caplog.messages, "\n".join(caplog.messages)
+    lines, text = logged.messages, "\n".join(logged.messages)
     assert lines[0] == "paired: 40 triggered samples with their clean partners, 40 clean"
     assert "target: class 0" in lines
     assert "triggered samples predicted as class 0: 40 of 40" in lines
@@ -273,8 +271,7 @@ def build_two(sets, kind, **options):
 
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("kind", ["vector", "token"])
-def test_two_triggers_are_repaired_each_by_a_repair_of_its_own(tmp_path, caplog, kind, paired):
-    caplog.set_level(logging.INFO, logger="torchserve_fire_build")
+def test_two_triggers_are_repaired_each_by_a_repair_of_its_own(tmp_path, logged, kind, paired):
     sets = two_trigger_sets(tmp_path / "c", kind, paired=paired)
     built = build_two(sets, kind)
     bundle = save_bundle(built.bundle, tmp_path / "b.safetensors")
@@ -286,10 +283,10 @@ def test_two_triggers_are_repaired_each_by_a_repair_of_its_own(tmp_path, caplog,
     for record in built.records:
         # The samples of the other trigger took no part.
         assert set(record.held_out.triggered.predictions.tolist()) == {record.target}
-    assert "target: classes 0, 1, each of a trigger of its own" in caplog.messages
+    assert "target: classes 0, 1, each of a trigger of its own" in logged.messages
     for target in ("0", "1"):
-        assert f"triggered samples predicted as class {target}: 40 of 80" in caplog.messages
-        assert f"trigger of class {target}:" in caplog.messages
+        assert f"triggered samples predicted as class {target}: 40 of 80" in logged.messages
+        assert f"trigger of class {target}:" in logged.messages
         assert bundle.evidence["targets"][target]["triggered_as_target"] == 40
         held_out = bundle.held_out["targets"][target]
         assert held_out["target"] == int(target)

@@ -10,7 +10,7 @@ from tests.directions.pool.pools import METHODS, two_blobs
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError, SamplesError
 from torchserve_fire_build.pool.class_groups import ClassGroups, find_class_groups
-from torchserve_fire_build.pool.methods import METHODS as POOL_METHODS
+from torchserve_fire_build.pool.methods import POOL_METHODS
 from torchserve_fire_build.pool.quarantine import clean_quarantine
 from torchserve_fire_build.pool.split import MAX_OVERLAP, MIN_GAIN
 from torchserve_fire_build.pool.two_groups import TwoGroups

@@ -17,23 +17,22 @@ def split(model, pool, method="activation-clustering", **others):
 
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_triggered_samples_are_found(tmp_path, kind, method):
+def test_the_triggered_samples_are_found(tmp_path, kind, method, logged):
     pool = pool_of(tmp_path, kind)
-    told = []
-    found = split(backdoored(kind), pool, method, tell=told.append)
+    found = split(backdoored(kind), pool, method)
     assert found.targets == (0,)
     assert torch.equal(found.flagged, pool.triggered)
     assert bool((found.predicted[found.flagged] == 0).all())
-    assert told == ["predicted as class 0: 40 of 100 samples look triggered"]
+    assert logged.messages == ["predicted as class 0: 40 of 100 samples look triggered"]
     # Turned so that those of flagged samples are high.
     own = found.predicted == 0
     assert found.scores[found.flagged].mean() > found.scores[own & ~found.flagged].mean()
 
 
 @pytest.mark.parametrize("triggered", [12, 120])
-def test_few_and_many(tmp_path, triggered):
-    pool, told = pool_of(tmp_path, "vector", triggered=triggered), []
-    found = split(backdoored("vector"), pool, tell=told.append)
+def test_few_and_many(tmp_path, triggered, logged):
+    pool = pool_of(tmp_path, "vector", triggered=triggered)
+    found, told = split(backdoored("vector"), pool), logged.messages
     assert torch.equal(found.flagged, pool.triggered)
     # Of few, chance is named.
     assert [line for line in told if "by chance" in line] == told[1:]

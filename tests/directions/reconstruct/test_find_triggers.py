@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.directions.backdoored import TENSOR, write_tensors
+from tests.directions.backdoored import write_tensors
 from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from tests.directions.reconstruct.wave_net import WaveNet
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach_layers import attach_layers
-from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.from_samples import BuildOptions, build_from_evidence
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct import find_triggers as find_triggers_module
@@ -42,26 +42,25 @@ def find(*args, **given):
     return search(*args, **given).triggers
 
 
-def search(samples, drive=10.0, tell=lambda line: None, net=PatchNet, **given):
+def search(samples, drive=10.0, net=PatchNet, **given):
     given = {"methods": list(AFFORDABLE), "target": None, "seed": 0, "budget": Budget()} | given
-    return find_triggers(net(drive).eval(), samples, UNIT, tell=tell, **given)
+    return find_triggers(net(drive).eval(), samples, UNIT, **given)
 
 
-def test_from_clean_samples_to_a_repair_of_a_trigger_that_nobody_showed(tmp_path):
-    lines, samples = [], clean_samples(tmp_path)
-    found = find(samples, tell=lines.append)
+def test_from_clean_samples_to_a_repair_of_a_trigger_that_nobody_showed(tmp_path, logged):
+    samples = clean_samples(tmp_path)
+    found, lines = find(samples), logged.messages
     assert {one.target for one in found} == {0}
     assert len(found) >= 3
     assert lines[0] == "class 0 stands out"
     assert len(lines) == 3 + len(AFFORDABLE)
     assert lines[1].startswith("  by generated: anomaly index ")
     net = PatchNet()
-    bundle = build_bundle(
+    bundle = build_from_evidence(
         LoadedModel(net, "PatchNet", "0" * 64),
-        TENSOR,
         stamp_samples(samples, found),
-        options=BuildOptions(target=0),
-    )
+        BuildOptions(target=0),
+    ).bundle
     clean, truth = images(80, seed=7), torch.arange(80) % 4
     triggered = stamp(clean)
     with torch.no_grad():
@@ -137,9 +136,9 @@ def test_what_only_such_a_method_finds_is_reconstructed_by_it(tmp_path, target):
     assert not any(torch.equal(a, b) for a, b in itertools.combinations(stamped, 2))
 
 
-def test_a_target_that_is_given_is_not_searched_for(tmp_path):
-    lines = []
-    found = find(clean_samples(tmp_path), target=0, methods=["additive"], tell=lines.append)
+def test_a_target_that_is_given_is_not_searched_for(tmp_path, logged):
+    found = find(clean_samples(tmp_path), target=0, methods=["additive"])
+    lines = logged.messages
     assert {one.method for one in found} == {"additive"}
     assert lines[0] == "class 0 was named: whether it stands out is not looked at"
     assert lines[1].startswith("reconstructed")
@@ -171,7 +170,6 @@ def test_samples_that_are_no_maps(tmp_path):
             target=None,
             seed=0,
             budget=Budget(),
-            tell=print,
         )
 
 
@@ -309,7 +307,7 @@ class TwoClasses(torch.nn.Module):
 
 def test_too_few_classes_to_compare_are_told_before_any_search(tmp_path, monkeypatch):
     monkeypatch.setattr("torchserve_fire_build.reconstruct.find_triggers.screen", None)
-    given = {"methods": ["additive"], "seed": 0, "budget": Budget(), "tell": lambda line: None}
+    given = {"methods": ["additive"], "seed": 0, "budget": Budget()}
     clean = clean_samples(tmp_path)
     with pytest.raises(
         CalibrationError, match="TwoClasses: 2 classes, expected at least 4"
@@ -319,16 +317,15 @@ def test_too_few_classes_to_compare_are_told_before_any_search(tmp_path, monkeyp
     assert find_triggers(TwoClasses(), clean, UNIT, target=0, **given)
 
 
-def test_a_patch_that_leads_from_other_places_is_put_there_and_told(tmp_path, monkeypatch):
+def test_a_patch_that_leads_from_other_places_is_put_there_and_told(tmp_path, monkeypatch, logged):
     monkeypatch.setattr(
         find_triggers_module,
         "moved_where_it_leads",
         lambda found, subject: replace(found, success=0.75),
     )
-    lines = []
-    found = find(clean_samples(tmp_path), methods=["additive", "abs"], tell=lines.append)
+    found = find(clean_samples(tmp_path), methods=["additive", "abs"])
     assert {one.method: one.success for one in found} == {"additive": 1.0, "abs": 0.75}
-    assert lines[-2:] == [
+    assert logged.messages[-2:] == [
         "of these, leading from other places, too, and put there on every other sample:",
         "  abs 75%, abs 75%",
     ]

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.directions.backdoored import TENSOR, write_tensors
+from tests.directions.backdoored import write_tensors
 from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.from_samples import BuildOptions, build_from_evidence
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
 from torchserve_fire_build.reconstruct.stamped_samples import stamp_samples
 from torchserve_fire_build.reconstruct.success_after_repair import success_after_repair
@@ -20,7 +20,7 @@ def bundle(tmp_path):
     samples = read_tensors(write_tensors(tmp_path / "clean.npz", images(80), torch.arange(80) % 4))
     model = LoadedModel(PatchNet(), "PatchNet", "0" * 64)
     evidence = stamp_samples(samples, [TRIGGER] * 2)
-    return build_bundle(model, TENSOR, evidence, options=BuildOptions(target=0))
+    return build_from_evidence(model, evidence, BuildOptions(target=0)).bundle
 
 
 def with_strength(bundle, strength):

@@ -8,7 +8,7 @@ from PIL import Image
 from tests.directions.backdoored import TENSOR, loaded, two_trigger_sets
 from tests.directions.calibrated import calibrated
 from torchserve_fire.errors import FireError
-from torchserve_fire_build.building.from_samples import BuildOptions, build_bundle
+from torchserve_fire_build.building.from_samples import build_bundle
 from torchserve_fire_build.common.errors import OutputError
 from torchserve_fire_build.measure.figures import Figures
 from torchserve_fire_build.report.build_report import (
@@ -18,7 +18,6 @@ from torchserve_fire_build.report.build_report import (
 )
 from torchserve_fire_build.report.layers_picture import draw
 from torchserve_fire_build.report.sweep import LayerSweep, Point, sweep
-from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.open_samples import open_samples
 
 
@@ -130,14 +129,12 @@ def test_an_interruption_leaves_the_old_report(tmp_path, monkeypatch):
 
 def test_of_several_targets_each_has_a_report_of_its_own(tmp_path, monkeypatch):
     sets = two_trigger_sets(tmp_path / "samples", "vector")
-    records = []
-    bundle = build_bundle(
+    built = build_bundle(
         loaded("vector", second_trigger=True),
-        TENSOR,
-        gather_evidence(open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)),
-        options=BuildOptions(),
-        examine=records.append,
+        open_samples(sets.clean, TENSOR),
+        open_samples(sets.triggered, TENSOR),
     )
+    records, bundle = built.records, built.bundle
     folder = tmp_path / "report"
     with monkeypatch.context() as broken:
         broken.setattr("torchserve_fire_build.report.build_report.draw", lambda *_, **__: 1 / 0)

@@ -6,12 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.directions.backdoored import write_tensors
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire_build.common.errors import OutputError
 from torchserve_fire_build.pool.split import Split
 from torchserve_fire_build.report.pool_report import COLUMNS, MOST_SHOWN, write_split_report
-from torchserve_fire_build.samples.read_tensors import read_tensors
+from torchserve_fire_build.samples.tensor_samples import TensorSamples
 
 
 def split_of(count, flagged):
@@ -21,8 +20,8 @@ def split_of(count, flagged):
 
 
 def written(tmp_path, inputs, flagged, description):
-    pool = read_tensors(write_tensors(tmp_path / "pool.npz", inputs))
-    write_split_report(split_of(len(inputs), flagged), pool, description, tmp_path / "report")
+    pool = TensorSamples(inputs, description=description)
+    write_split_report(split_of(len(inputs), flagged), pool, tmp_path / "report")
     return tmp_path / "report"
 
 
@@ -72,7 +71,8 @@ def test_no_more_are_shown_than_a_person_looks_at(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
-    pool = read_tensors(write_tensors(tmp_path / "pool.npz", torch.rand(5, 6)))
+    pool = TensorSamples(torch.rand(5, 6))
+    (tmp_path / "pool.npz").write_bytes(b"")
     for folder in (tmp_path / "no" / "report", tmp_path / "pool.npz"):
         with pytest.raises(OutputError):
-            write_split_report(split_of(5, [1]), pool, InputDescription("tensor", (6,)), folder)
+            write_split_report(split_of(5, [1]), pool, folder)

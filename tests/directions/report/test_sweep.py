@@ -5,7 +5,7 @@ import torch
 
 from tests.directions.calibrated import calibrated
 from torchserve_fire_build.choose.choice import FORMS, Candidate, build_repairing_layer
-from torchserve_fire_build.choose.trials import run_repairs
+from torchserve_fire_build.choose.trials import run_trials
 from torchserve_fire_build.estimate.registry import REPAIRS
 from torchserve_fire_build.report.sweep import STRENGTHS, sweep
 from torchserve_fire_build.samples.folds import FOLDS
@@ -23,8 +23,8 @@ def with_repair(record, **changes):
     return replace(record, choice=replace(choice, repair=replace(choice.repair, **changes)))
 
 
-def everything(group):
-    return torch.ones(len(group.folds), dtype=torch.bool)
+def everything(held_out):
+    return held_out.map(lambda group: torch.ones(len(group.folds), dtype=torch.bool))
 
 
 def unrepaired(held_out, target):
@@ -70,14 +70,9 @@ def test_a_correction_of_strength_0_changes_no_logit(tmp_path, kind, estimator):
     ]
     assert kind == "vector" or any(layers)
     for layer in filter(None, layers):
-        (logits,) = run_repairs(
-            record.model,
-            held_out,
-            [[layer] * FOLDS],
-            clean=everything(held_out.clean),
-            triggered=everything(held_out.triggered),
-        )
-        for after, group in zip(logits, (held_out.clean, held_out.triggered), strict=True):
+        every = everything(held_out)
+        (logits,) = run_trials(record.model, held_out, [[layer] * FOLDS], every)
+        for after, group in zip(logits, held_out, strict=True):
             # Batches of other sizes may round otherwise.
             torch.testing.assert_close(after, group.logits)
             assert torch.equal(after.argmax(1), group.predictions)
@@ -105,9 +100,8 @@ def test_every_layer_and_strength_in_order(tmp_path):
 
 def test_whom_is_repaired_is_up_to_what_is_flagged(tmp_path):
     record, _ = calibrated(tmp_path, "map")
-    held_out = record.held_out
-    every = (everything(held_out.clean), everything(held_out.triggered))
-    for flagged in (every, (~every[0], ~every[1])):
+    every = everything(record.held_out)
+    for flagged in (every, every.map(torch.logical_not)):
         choice = replace(record.choice, flagged=flagged)
         for swept in sweep(replace(record, choice=choice)):
             for point in swept.points:
@@ -156,19 +150,19 @@ def test_a_replacement_goes_no_further_than_the_whole_way(tmp_path):
     assert list(of_layer(sweeps, "flat").points) == []
 
 
-def test_tellers_are_compared_on_those_that_may_be_flagged(tmp_path):
+def test_detectors_are_compared_on_those_that_may_be_flagged(tmp_path):
     record, _ = calibrated(tmp_path, "vector", layers=["relu"])
     held_out = record.held_out
     assert record.choice.only_target
     # A clean sample of another class with the trigger's mark, which no score tells from it, must
     # not count where only samples predicted as the target are judged.
-    odd = held_out.triggered.inputs[:1]
+    key = ("mean_projection", "relu")
+    clean = record.scores[key].clean.clone()
     other = int((held_out.clean.predictions != record.target).nonzero()[0])
-    inputs = held_out.clean.inputs.clone()
-    inputs[other] = 10 * odd[0]
-    clean = replace(held_out.clean, inputs=inputs)
-    record = replace(record, held_out=replace(held_out, clean=clean))
+    clean[other] = 10 * record.scores[key].triggered.max()
+    scores = {**record.scores, key: replace(record.scores[key], clean=clean)}
+    record = replace(record, scores=scores)
     assert of_layer(sweep(record), "relu").auc["mean_projection"] == 1
     choice = replace(record.choice, only_target=False)
     of_all = of_layer(sweep(replace(record, choice=choice)), "relu").auc["mean_projection"]
-    assert of_all == pytest.approx(1 - 1 / len(inputs))
+    assert of_all == pytest.approx(1 - 1 / len(clean))

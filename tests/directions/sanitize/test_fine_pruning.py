@@ -17,8 +17,8 @@ LABELS = labels_of(60)
 
 
 @pytest.mark.parametrize("make", [backdoored, twin])
-def test_what_is_pruned_stays_so_and_the_rest_is_trained(tmp_path, make):
-    model, lines = make("vector"), []
+def test_what_is_pruned_stays_so_and_the_rest_is_trained(tmp_path, make, logged):
+    model = make("vector")
     inputs = clean_inputs("vector", LABELS, 7)
     tuned = fine_prune(
         model,
@@ -26,7 +26,6 @@ def test_what_is_pruned_stays_so_and_the_rest_is_trained(tmp_path, make):
         Schedule(2, 0.05),
         generator(),
         accuracy_loss=0.0,
-        tell=lines.append,
     )
     assert accuracy(tuned, inputs, LABELS) == 1
     assert accuracy(tuned, stamp("vector", inputs), LABELS) == 1
@@ -35,4 +34,4 @@ def test_what_is_pruned_stays_so_and_the_rest_is_trained(tmp_path, make):
     assert not torch.equal(tuned.mix.weight, model.mix.weight)
     assert same_form(tuned, model)
     assert not tuned.training
-    assert [line.split(":")[0] for line in lines] == ["pruned", "fine-tuned"]
+    assert [line.split(":")[0] for line in logged.messages] == ["pruned", "fine-tuned"]

@@ -26,16 +26,14 @@ def noisy_samples(folder):
     return LabelledSamples(read_tensors(path), labels)
 
 
-def test_a_trigger_that_clean_samples_contradict_is_forgotten(tmp_path):
-    model, lines = backdoored("vector", drive=5.0), []
+def test_a_trigger_that_clean_samples_contradict_is_forgotten(tmp_path, logged):
+    model = backdoored("vector", drive=5.0)
     inputs = clean_inputs("vector", LABELS, 7)
     assert accuracy(model, stamp("vector", inputs), LABELS) == 0.25
-    tuned = fine_tune(
-        model, noisy_samples(tmp_path), Schedule(20, 0.3), generator(), tell=lines.append
-    )
+    tuned = fine_tune(model, noisy_samples(tmp_path), Schedule(20, 0.3), generator())
     assert accuracy(tuned, stamp("vector", inputs), LABELS) == 1
     assert accuracy(tuned, inputs, LABELS) == 1
-    assert lines == ["fine-tuned: 20 of 20 epochs over 256 clean samples"]
+    assert logged.messages == ["fine-tuned: 20 of 20 epochs over 256 clean samples"]
     assert same_form(tuned, model)
     assert accuracy(model, stamp("vector", inputs), LABELS) == 0.25
 

@@ -63,16 +63,16 @@ def spread(values):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_backdoor_goes_and_what_is_clean_stays(tmp_path, kind):
-    inputs, model, lines = clean_inputs(kind, LABELS, 7), backdoored(kind), []
+def test_the_backdoor_goes_and_what_is_clean_stays(tmp_path, kind, logged):
+    inputs, model = clean_inputs(kind, LABELS, 7), backdoored(kind)
     layer, direction = LAYERS[kind], own_direction(kind)
     assert accuracy(model, stamp(kind, inputs), LABELS) == 0.25
     bundle = bundle_of(shift(layer, direction))
     samples = clean_samples(tmp_path, kind, 40).samples
-    changed = orthogonalize(model, bundle, samples, tell=lines.append)
+    changed = orthogonalize(model, bundle, samples)
     assert accuracy(changed, inputs, LABELS) == 1
     assert accuracy(changed, stamp(kind, inputs), LABELS) == 1
-    assert lines == [f"{layer}: projected out of {layer}; what is left is its clean mean"]
+    assert logged.messages == [f"{layer}: projected out of {layer}; what is left is its clean mean"]
     assert same_form(changed, model)
     assert accuracy(model, stamp(kind, inputs), LABELS) == 0.25
 
@@ -101,15 +101,17 @@ def random_samples(folder, shape):
         (Tokens, "layer", 8, True),
     ],
 )
-def test_the_projection_is_constant_whatever_the_input(tmp_path, kind, layer, channels, has_bias):
-    net, lines = random_net(kind), []
+def test_the_projection_is_constant_whatever_the_input(
+    tmp_path, kind, layer, channels, has_bias, logged
+):
+    net = random_net(kind)
     shape = (2, 5, 5) if kind is Residual else (5, 6)
     unit = torch.nn.functional.normalize(torch.randn(channels, generator=generator(3)), dim=0)
     direction = unit[:, None, None] if kind is Residual else unit[None]
     feature_shape = (channels, 5, 5) if kind is Residual else (5, channels)
     at_layer = replace(shift(layer, 7 * direction), feature_shape=feature_shape)
     samples = random_samples(tmp_path, shape)
-    changed = orthogonalize(net, bundle_of(at_layer), samples, tell=lines.append)
+    changed = orthogonalize(net, bundle_of(at_layer), samples)
     # Larger ones than any that it was changed with.
     inputs = 10 * torch.randn(50, *shape, generator=generator(9))
     before, after = (projections(features_of(m, layer, inputs), unit) for m in (net, changed))
@@ -117,7 +119,7 @@ def test_the_projection_is_constant_whatever_the_input(tmp_path, kind, layer, ch
     clean = samples.load(range(80))
     known, left = (projections(features_of(m, layer, clean), unit).mean() for m in (net, changed))
     assert bool(torch.isclose(known, left, atol=1e-4)) == has_bias
-    assert ("not its clean mean" in lines[0]) == (not has_bias)
+    assert ("not its clean mean" in logged.messages[0]) == (not has_bias)
     # What is orthogonal to the direction is as before, of what no other layer changed.
     other = torch.linalg.svd(unit[:, None]).U[:, 1]
     if layer in ("stem", "first.conv", "embed"):
@@ -161,12 +163,14 @@ def test_what_a_batch_normalisation_ignores_is_not_taken(tmp_path, directions, c
     torch.testing.assert_close(changed[0].weight[kept], mix.weight[kept])
 
 
-def test_of_a_direction_that_differs_by_place_the_larger_part_goes(tmp_path):
-    net, samples, lines = random_net(Residual), random_samples(tmp_path, (2, 5, 5)), []
+def test_of_a_direction_that_differs_by_place_the_larger_part_goes(tmp_path, logged):
+    net, samples = random_net(Residual), random_samples(tmp_path, (2, 5, 5))
     direction = torch.zeros(4, 5, 5)
     direction[1, :2], direction[2, 3, 3] = 1.0, 1.0
-    orthogonalize(net, bundle_of(shift("first", direction)), samples, tell=lines.append)
-    assert lines[0] == "first: one direction of channels carries 91% of the bundle's there"
+    orthogonalize(net, bundle_of(shift("first", direction)), samples)
+    assert (
+        logged.messages[0] == "first: one direction of channels carries 91% of the bundle's there"
+    )
 
 
 def test_a_repair_without_one_direction_is_refused(tmp_path):

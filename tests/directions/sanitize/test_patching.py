@@ -26,13 +26,13 @@ def clean(folder, count=256):
     )
 
 
-def test_a_trigger_that_was_reconstructed_is_unlearned(tmp_path):
-    model, test, lines = PatchNet(), images(80, seed=7), []
+def test_a_trigger_that_was_reconstructed_is_unlearned(tmp_path, logged):
+    model, test = PatchNet(), images(80, seed=7)
     assert accuracy(model, stamp(test), LABELS) == 0.25
-    patched = patch(model, clean(tmp_path), [FOUND], SCHEDULE, generator(), tell=lines.append)
+    patched = patch(model, clean(tmp_path), [FOUND], SCHEDULE, generator())
     assert accuracy(patched, stamp(test), LABELS) == 1
     assert accuracy(patched, test, LABELS) == 1
-    assert lines == [
+    assert logged.messages == [
         "patched: 10 of 10 epochs over 256 samples, 20% of them with one of 1 reconstructed "
         "triggers",
         "of these samples, the triggers led so many to class 0: 100%",
@@ -48,10 +48,9 @@ def test_without_the_trigger_the_same_training_forgets_nothing(tmp_path):
     assert accuracy(patched, stamp(images(80, seed=7)), LABELS) == 0.25
 
 
-def test_too_little_training_is_told(tmp_path):
-    lines = []
-    patch(PatchNet(), clean(tmp_path), [FOUND], Schedule(1, 1e-6), generator(), tell=lines.append)
-    assert lines[2:] == [
+def test_too_little_training_is_told(tmp_path, logged):
+    patch(PatchNet(), clean(tmp_path), [FOUND], Schedule(1, 1e-6), generator())
+    assert logged.messages[2:] == [
         "and now: 100%",
         "which is much: train for longer, or with more samples that carry one",
     ]

@@ -18,14 +18,14 @@ LABELS = labels_of(60)
 
 
 @pytest.mark.parametrize("kind", ["vector", "token"])
-def test_what_only_the_trigger_lights_is_pruned(tmp_path, kind):
+def test_what_only_the_trigger_lights_is_pruned(tmp_path, kind, logged):
     inputs = clean_inputs(kind, LABELS, 7)
-    model, lines = backdoored(kind), []
+    model = backdoored(kind)
     assert accuracy(model, stamp(kind, inputs), LABELS) == 0.25
-    pruned = prune(model, clean_samples(tmp_path, kind), generator(), tell=lines.append)
+    pruned = prune(model, clean_samples(tmp_path, kind), generator())
     assert accuracy(pruned, stamp(kind, inputs), LABELS) > 0.85
     assert accuracy(pruned, inputs, LABELS) > 0.85
-    (line,) = lines
+    (line,) = logged.messages
     assert "held-out clean samples 100.00%" in line
     # The given model is not changed.
     assert accuracy(model, stamp(kind, inputs), LABELS) == 0.25

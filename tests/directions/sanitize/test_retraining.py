@@ -18,17 +18,17 @@ def build():
     return nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
 
 
-def test_a_model_with_first_weights_learns_from_clean_samples_alone(tmp_path):
-    labels, lines = labels_of(256), []
+def test_a_model_with_first_weights_learns_from_clean_samples_alone(tmp_path, logged):
+    labels = labels_of(256)
     file = write_tensors(tmp_path / "clean.npz", images(256), labels)
     clean = LabelledSamples(read_tensors(file), labels)
     fresh = build_anew(build, build(), generator())
     first = {name: value.clone() for name, value in fresh.state_dict().items()}
-    trained = retrain(fresh, clean, Schedule(40, 0.3), generator(), tell=lines.append)
+    trained = retrain(fresh, clean, Schedule(40, 0.3), generator())
     test = images(80, seed=7)
     assert accuracy(trained, test, LABELS) == 1
     assert accuracy(trained, stamp(test), LABELS) == 1
-    assert lines == ["retrained: 40 of 40 epochs over 256 clean samples"]
+    assert logged.messages == ["retrained: 40 of 40 epochs over 256 clean samples"]
     assert same_form(trained, build())
     assert not any(torch.equal(first[name], value) for name, value in trained.state_dict().items())
 

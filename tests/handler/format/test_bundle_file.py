@@ -91,12 +91,14 @@ def bundles(draw):
     layers = []
     for i, name in enumerate(names):
         shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
-        tells = i == detecting_at
-        repairs = not tells or len(names) == 1 or draw(st.booleans())
+        detects = i == detecting_at
+        repairs = not detects or len(names) == 1 or draw(st.booleans())
         scores = draw(st.none() | st.lists(number, min_size=1, max_size=20))
         clean = None if scores is None else CleanScores.of(torch.tensor(scores))
         only_target = draw(st.booleans())
-        detection = Detection(direction(shape), draw(number), only_target, clean) if tells else None
+        detection = (
+            Detection(direction(shape), draw(number), only_target, clean) if detects else None
+        )
         strength = draw(st.floats(0.1, 3))
         correction = Shift(direction(shape), strength) if repairs else None
         if repairs and draw(st.booleans()):
@@ -464,7 +466,7 @@ def test_a_fault_is_named_with_the_file_the_field_and_what_was_expected(file, me
     assert message in refusal(file)
 
 
-def test_two_layers_that_tell():
+def test_two_layers_that_detect():
     detection = Detection(torch.ones(3), 1.0)
     layer = Layer("more", (3,), detection, Shift(torch.ones(3), 1.0))
     bundle = replace(small_bundle(), layers=(*small_bundle().layers, layer))

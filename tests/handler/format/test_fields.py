@@ -156,7 +156,7 @@ def test_what_nothing_took_is_refused_by_its_whole_path():
         inner.finish()
 
 
-def test_an_unknown_field_is_told_beside_its_nearest():
+def test_an_unknown_field_is_named_beside_its_nearest():
     root = Fields({"input": 1, "tokp": 3}, "file", BundleError)
     root.raw("input")
     assert not root.has("topk")
@@ -165,7 +165,7 @@ def test_an_unknown_field_is_told_beside_its_nearest():
         root.finish()
 
 
-def test_a_field_like_no_other_is_told_beside_all():
+def test_a_field_like_no_other_is_named_beside_all():
     root = Fields({"input": 1, "profile": 3}, "file", BundleError)
     root.raw("input")
     assert not root.has("topk")

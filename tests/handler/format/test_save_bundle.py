@@ -65,7 +65,7 @@ def test_the_order_of_evidence_does_not_change_the_bytes(tmp_path):
     assert first.digest == save_bundle(turned, tmp_path / "2.safetensors").digest
 
 
-def test_one_layer_may_tell_and_repair_with_the_same_tensor(tmp_path):
+def test_one_layer_may_detect_and_repair_with_the_same_tensor(tmp_path):
     direction = torch.tensor([1.0, 0.0])
     layer = Layer("a", (2,), Detection(direction, 1.0), Shift(direction, 1.0))
     saved = save_bundle(replace(small_bundle(), layers=(layer,)), tmp_path / "b.safetensors")

@@ -175,7 +175,7 @@ def test_nothing_but_tensors_is_unpickled(tmp_path):
     "content",
     [{"state_dict": WEIGHTS, "epoch": 3}, [torch.zeros(1)], torch.zeros(3), 5, {"a": 1}],
 )
-def test_a_checkpoint_around_the_weights_is_told(tmp_path, content):
+def test_a_checkpoint_around_the_weights_is_named(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(ModelError, match="expected a state_dict of tensors"):
         load_weights(tmp_path / "w.pth")

@@ -71,7 +71,7 @@ def test_every_dtype_has_bytes():
         assert len(state_digest(Held(a=torch.ones(3).to(dtype)))) == 64
 
 
-def test_what_cannot_be_told_from_others_is_refused():
+def test_what_has_no_digest_is_refused():
     class Extra(nn.Linear):
         def get_extra_state(self):
             return {"scale": 2}

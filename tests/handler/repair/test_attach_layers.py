@@ -167,7 +167,7 @@ def test_the_mean_shift_on_every_input():
         assert handle.verdict.flagged.tolist() == [True] * 4
 
 
-def test_told_before_repaired_takes_one_pass():
+def test_detected_before_repaired_takes_one_pass():
     model = Line()
     with attach_layers(model, [DETECTS_EARLY, SHIFTS_LATE], ONE) as handle:
         assert handle.passes == 1
@@ -177,7 +177,7 @@ def test_told_before_repaired_takes_one_pass():
         assert handle.verdict.flagged.tolist() == [False, True, False, True]
 
 
-def test_told_after_repaired_takes_a_second_pass_of_the_flagged_only():
+def test_detected_after_repaired_takes_a_second_pass_of_the_flagged_only():
     model, seen = Line(), []
     model.early.register_forward_hook(lambda module, args, output: seen.append(len(output)))
     with attach_layers(model, [SHIFTS_EARLY, DETECTS_LATE], ONE) as handle:
@@ -193,7 +193,7 @@ def test_told_after_repaired_takes_a_second_pass_of_the_flagged_only():
         assert handle.passes_made == 4  # Two of the proof.
 
 
-def test_one_layer_that_tells_and_repairs():
+def test_one_layer_that_detects_and_repairs():
     layer = replace(DETECTS_EARLY, correction=SHIFTS_EARLY.correction)
     model = Line()
     with attach_layers(model, [layer], ONE) as handle:

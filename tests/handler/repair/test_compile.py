@@ -26,7 +26,7 @@ class Net(nn.Module):
 
 
 def layers(passes: int, seed: int) -> list[Layer]:
-    """Tell by `second`, and repair there, or at `first`, for which a second pass is needed."""
+    """Detect at `second`, and repair there, or at `first`, for which a second pass is needed."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(8, 6, 6, generator=generator)
     shift = Shift(torch.randn(8, 1, 1, generator=generator), 1.0)

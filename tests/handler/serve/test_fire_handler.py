@@ -181,8 +181,8 @@ def test_modes(tmp_path, mode, level, status, likeliest, headers):
     context = make_archive(tmp_path, IMAGE | {"mode": mode})
     ((found, body),) = ask(start(context), context, [{"body": grey(level)}])
     assert found == status
-    told = fire_headers(context, 0)
-    assert (told.get("flagged"), told.get("repaired")) == headers
+    headers_sent = fire_headers(context, 0)
+    assert (headers_sent.get("flagged"), headers_sent.get("repaired")) == headers
     if status == 422:
         assert (body["code"], body["type"]) == (422, "FlaggedInput")
     else:
@@ -419,7 +419,7 @@ def test_a_wrong_configuration(tmp_path, caplog, config, reason):
 
 
 @pytest.mark.parametrize("mode", ["reject", "observe"])
-def test_a_mode_that_judges_needs_a_layer_that_tells(tmp_path, caplog, mode):
+def test_a_mode_that_judges_needs_a_layer_that_detects(tmp_path, caplog, mode):
     context = make_archive(tmp_path, IMAGE | {"mode": mode})
     bundle = make_bundle(tmp_path / "w.pth")
     save_bundle(tmp_path, replace(bundle, layers=(replace(bundle.layers[0], detection=None),)))

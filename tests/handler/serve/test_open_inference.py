@@ -85,7 +85,7 @@ def test_errors_keep_the_shape_that_answers_must_have(tmp_path):
     assert outputs(second)["code"] == ("INT32", [1], [400])
 
 
-def test_no_flags_are_told_without_repair(tmp_path):
+def test_no_flags_are_given_without_repair(tmp_path):
     context = make_archive(tmp_path, IMAGE | {"mode": "off"})
     row = asking([1], "BYTES", [base64.b64encode(grey(0)).decode()])
     ((_, answer),) = ask(start(context), context, [row])
@@ -112,7 +112,7 @@ def test_no_flags_are_told_without_repair(tmp_path):
         ([{"shape": [12], "datatype": "FP32", "data": ["1"] * 12}], "expected the numbers of"),
     ],
 )
-def test_bad_requests_are_told_what_was_expected(description, inputs, reason):
+def test_bad_requests_get_what_was_expected(description, inputs, reason):
     with pytest.raises(InputError) as raised:
         infer_input({"inputs": inputs}, description)
     assert reason in str(raised.value)

@@ -145,7 +145,7 @@ def with_mode(folder, mode: str, **settings):
     return make_archive(folder, TENSOR | {"mode": mode} | settings)
 
 
-def test_a_users_handler_is_repaired_and_each_request_told(tmp_path):
+def test_a_users_handler_is_repaired_and_each_request_flagged(tmp_path):
     context = make_archive(tmp_path, TENSOR)
     answers = ask(start(Theirs, context), context, [WHITE, BLACK, WHITE])
     assert answers == [(200, 1)] * 3
@@ -174,7 +174,7 @@ def test_off_leaves_the_handler_alone(tmp_path):
 
 
 @pytest.mark.parametrize("base", [Twice, Views, OneByOne])
-def test_a_verdict_that_fits_no_request_is_not_told(tmp_path, base, caplog):
+def test_a_verdict_that_fits_no_request_is_not_given(tmp_path, base, caplog):
     context = with_mode(tmp_path, "repair", flag_in_body=True)
     service = start(base, context)
     for _ in range(2):
@@ -289,7 +289,7 @@ def test_no_bundle_does_not_start(tmp_path):
 # What is counted and kept.
 
 
-def test_the_description_tells_what_this_worker_has_counted(tmp_path):
+def test_the_description_holds_what_this_worker_has_counted(tmp_path):
     context = make_archive(tmp_path, TENSOR)
     service = start(Theirs, context)
     ask(service, context, [BLACK, WHITE, WHITE])
@@ -306,7 +306,7 @@ def test_flagged_inputs_are_kept_where_the_configuration_says_so(tmp_path, kind)
     ask(service, context, [BLACK, WHITE, WHITE])
     service._watch._quarantine.finish()
     kept = [np.load(file)["inputs"].tolist() for file in (folder / "m").iterdir()]
-    # Where no request is told to be flagged, none is kept.
+    # Where no request is known to be flagged, none is kept.
     assert kept == ([[[1.0] * 12]] if kind is Theirs else [])
 
 
@@ -324,7 +324,7 @@ def test_an_answer_of_another_good_status_is_judged_too(tmp_path):
     assert [status for status, _ in ask(service, context, [BLACK, WHITE])] == [201, 422]
 
 
-def test_a_quarantine_needs_a_layer_that_tells(tmp_path):
+def test_a_quarantine_needs_a_layer_that_detects(tmp_path):
     layer = Layer("features", (12,), correction=Shift(torch.ones(12), 1.0))
     settings = {**TENSOR, "quarantine": {"folder": str(tmp_path / "kept")}}
     context = make_archive(tmp_path, settings, layers=(layer,))

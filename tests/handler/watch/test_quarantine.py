@@ -115,13 +115,13 @@ def test_only_the_server_may_read_it(tmp_path):
     assert stat.S_IMODE((tmp_path / "q" / "m").stat().st_mode) == 0o700
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"quarantine: folder: .*file/m: Not a directory"):
         Quarantine(QuarantineConfig(tmp_path / "file"), "m", COLOUR)
 
 
-def test_a_folder_that_is_gone_fails_no_request_and_is_told_once(tmp_path, caplog):
+def test_a_folder_that_is_gone_fails_no_request_and_is_logged_once(tmp_path, caplog):
     quarantine = Quarantine(QuarantineConfig(tmp_path), "m", COLOUR)
     (tmp_path / "m").rmdir()
     quarantine.keep(noise(0))

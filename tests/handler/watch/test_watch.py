@@ -20,14 +20,14 @@ def context(tmp_path):
     return make_archive(tmp_path)
 
 
-def told_to(context, bundle):
+def metrics_to(context, bundle):
     return TorchServeMetrics(context.metrics, "m", "1.0", bundle.digest)
 
 
 def watch_of(context, mode="repair", **bundle_fields):
     folder = Path(context.system_properties["model_dir"])
     bundle = replace(make_bundle(folder / "w.pth"), digest="d" * 64, **bundle_fields)
-    return Watch(told_to(context, bundle), ("m", "1.0"), bundle, mode)
+    return Watch(metrics_to(context, bundle), ("m", "1.0"), bundle, mode)
 
 
 def verdict(*scores):
@@ -35,7 +35,7 @@ def verdict(*scores):
     return Verdict(values, values > 6, (values,))
 
 
-def told(caplog):
+def reported(caplog):
     """What was given to TorchServe: {name: {labels: value}}."""
     found = {}
     for record in caplog.records:
@@ -47,13 +47,13 @@ def told(caplog):
 COMMON = "ModelName:m,ModelVersion:1.0,Bundle:" + "d" * 64
 
 
-def test_what_was_judged_is_counted_and_told(context, caplog):
+def test_what_was_judged_is_counted_and_reported(context, caplog):
     watch = watch_of(context)
     with caplog.at_level("INFO"):
         watch.judged(verdict(2.0, 7.0, 9.0), [False, None, True, True], {})
         watch.refused("InputError", "empty")
         watch._tally.flush()
-    found = told(caplog)
+    found = reported(caplog)
     assert found["FireRequestsJudged"] == {f"{COMMON},Level:Model": 3}
     assert found["FireRequestsFlagged"] == {f"{COMMON},Level:Model": 2}
     assert found["FireRequestsRepaired"] == {f"{COMMON},Level:Model": 2}
@@ -88,7 +88,7 @@ def test_drift_is_judged_on_what_was_not_flagged(context, caplog):
     with caplog.at_level("INFO"):
         for _ in range(500):
             watch.judged(verdict(2.9, 99.0), [False, True], {})
-    (surprise,) = told(caplog)["FireScoreDrift"].values()
+    (surprise,) = reported(caplog)["FireScoreDrift"].values()
     # All in one bin of ten: (.9^2 + 9 * .1^2) / (.1 (1/500 + 1/40)) = 333, of 9 degrees of freedom.
     assert surprise == pytest.approx(66.5, abs=1)
     assert watch.describe()["drift"] == {"0": pytest.approx(surprise, abs=0.01)}
@@ -144,7 +144,7 @@ def test_equal_clean_scores_do_not_divide_by_zero(context):
 def test_counters_begin_at_nothing_so_that_the_first_event_is_a_rise(context, caplog):
     with caplog.at_level("INFO"):
         watch_of(context)
-    assert {name: list(values.values()) for name, values in told(caplog).items()} == {
+    assert {name: list(values.values()) for name, values in reported(caplog).items()} == {
         "FireRequestsJudged": [0],
         "FireRequestsFlagged": [0],
         "FireRequestsRepaired": [0],
@@ -153,7 +153,7 @@ def test_counters_begin_at_nothing_so_that_the_first_event_is_a_rise(context, ca
     }
 
 
-def test_of_several_layers_the_place_that_shows_most_is_told(context, caplog):
+def test_of_several_layers_the_place_that_shows_most_is_logged(context, caplog):
     def layer(target, threshold):
         detection = Detection(torch.ones(12), threshold, True, CLEAN_SCORES)
         return Layer("features", (12,), detection, Shift(torch.ones(12), 1.0), target)
