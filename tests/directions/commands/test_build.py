@@ -146,7 +146,7 @@ def test_the_features_of_a_pool_are_reduced_to_what_was_asked_for(
         given.append(components)
         raise NoTriggerError("stopped here")
 
-    monkeypatch.setattr("torchserve_fire_build.pool.split.split_pool", split)
+    monkeypatch.setattr("torchserve_fire_build.building.from_pool.split_pool", split)
     pool = pool_of(tmp_path / "s", "vector")
     command = ["build", *vector_model, "--pool", pool.path, "--output", tmp_path / "b.safetensors"]
     for more in ([], ["--components", 3]):
@@ -254,7 +254,8 @@ def test_a_bundle_that_cannot_be_refined(tmp_path, capsys, vector_model, quarant
     command += ["--output", tmp_path / "b.safetensors"]
     assert "no.safetensors" in refused(capsys, *command, "--refine", "no.safetensors")
     assert "tensor" in refused(capsys, *command, "--refine", tiny.bundle)
-    assert "--target 1" in refused(capsys, *command, "--target", "1")
+    other = "target 1: the bundle to refine is for class 0"
+    assert other in refused(capsys, *command, "--target", "1")
     everything = tmp_path / "everything.safetensors"
     sets = samples(tensor_sets(tmp_path / "s", "vector"))
     run(capsys, "build", *vector_model, *sets, "--form", "shift", "--output", everything)

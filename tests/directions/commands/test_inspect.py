@@ -10,8 +10,10 @@ from tests.directions.reconstruct.patch_net import PatchNet
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.inspection import methods
 from torchserve_fire_build.inspection.inspection import Inspection
-from torchserve_fire_build.reconstruct.methods import METHODS as RECONSTRUCTIONS
+from torchserve_fire_build.reconstruct.methods import SEARCH_METHODS
 from torchserve_fire_build.reconstruct.settings import SearchSettings
+
+RUN = "torchserve_fire_build.inspection.inspect_model.INSPECTION_METHODS"
 
 
 def model_flags(folder, corner, classes=6):
@@ -160,7 +162,7 @@ def test_a_model_without_gradients_is_no_finding(tmp_path, capsys, forward):
     flags = write_model(tmp_path / "closed", CLOSED.format(forward), state)
     inputs = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5
     clean = ["--clean", write_tensors(tmp_path / "clean.npz", inputs)]
-    names = list(RECONSTRUCTIONS)
+    names = list(SEARCH_METHODS)
     status, out, err = run(capsys, "inspect", *flags, *clean, "--method", *names)
     assert (status, err) == (2, "")
     assert out.count("differentiable in its input") == len(names)
@@ -171,8 +173,8 @@ def test_what_nobody_foresaw_is_2_and_one_line(capsys, backdoored, clean, monkey
         raise ZeroDivisionError("float division by zero\nand more")
 
     monkeypatch.setattr(
-        "torchserve_fire_build.inspection.inspect_model.METHODS",
-        {"additive": methods.Entry(lambda _: fall)},
+        RUN,
+        {"additive": methods.InspectionMethod(lambda _: fall)},
     )
     status, _, err = run(capsys, *backdoored, *clean, "--method", "additive")
     assert status == 2
@@ -186,9 +188,12 @@ def test_what_no_method_can_tell_is_2(tmp_path, capsys, backdoored, clean, monke
     def silent(*_):
         return Inspection("neuron-inspect", notes=("tired",))
 
-    entry = methods.Entry(lambda settings: silent)
-    monkeypatch.setattr(methods, "METHODS", {"neuron-inspect": entry})
-    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", methods.METHODS)
+    entry = methods.InspectionMethod(lambda settings: silent)
+    monkeypatch.setattr(methods, "INSPECTION_METHODS", {"neuron-inspect": entry})
+    monkeypatch.setattr(
+        RUN,
+        methods.INSPECTION_METHODS,
+    )
     status, out, err = run(
         capsys, *backdoored, *clean, "--method", "neuron-inspect", "--pictures", tmp_path / "p"
     )
@@ -205,8 +210,10 @@ def test_images_may_be_left_out_where_no_method_needs_them(tmp_path, capsys, tin
         seen.append((len(clean), clean.load([]).shape, classes))
         return Inspection("deepinspect", told=False)
 
-    entries = {"deepinspect": methods.Entry(lambda settings: search, needs_images=False)}
-    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", entries)
+    entries = {"deepinspect": methods.InspectionMethod(lambda settings: search, needs_images=False)}
+    monkeypatch.setattr(
+        "torchserve_fire_build.inspection.inspect_model.INSPECTION_METHODS", entries
+    )
     flags = ["--model-file", tiny.model_file, "--serialized-file", tiny.serialized_file]
     command = ["inspect", *flags, "--config-file", tiny.config(tmp_path), "--method", "deepinspect"]
     assert run(capsys, *command)[0] == 0
@@ -267,11 +274,13 @@ def test_the_search_is_given_what_was_set(capsys, monkeypatch, backdoored, clean
     made = []
 
     def make(settings):
-        made.append(methods.METHODS["additive"].make(settings))
+        made.append(methods.INSPECTION_METHODS["additive"].make(settings))
         return lambda *_: Inspection("additive", told=False)
 
-    entries = {"additive": methods.Entry(make)}
-    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", entries)
+    entries = {"additive": methods.InspectionMethod(make)}
+    monkeypatch.setattr(
+        "torchserve_fire_build.inspection.inspect_model.INSPECTION_METHODS", entries
+    )
     command = [*backdoored, *clean, "--method", "additive", "--bound", 51]
     assert run(capsys, *command, "--screening-steps", 10, "--anomaly-index", 2)[0] == 0
     (method,) = made
@@ -283,14 +292,16 @@ def test_the_methods_are_given_what_was_set(capsys, monkeypatch, backdoored, cle
 
     def entry(name):
         def make(settings):
-            made.append(methods.METHODS[name].make(settings))
+            made.append(methods.INSPECTION_METHODS[name].make(settings))
             return lambda *_: Inspection(name, told=False)
 
-        return methods.Entry(make)
+        return methods.InspectionMethod(make)
 
     names = ("neuron-inspect", "meta-classifier")
     entries = {name: entry(name) for name in names}
-    monkeypatch.setattr("torchserve_fire_build.inspection.inspect_model.METHODS", entries)
+    monkeypatch.setattr(
+        "torchserve_fire_build.inspection.inspect_model.INSPECTION_METHODS", entries
+    )
     command = [*backdoored, *clean, "--method", *names]
     given = ["--saliency-weights", 1e308, 0, 5e307, "--queries", 4]
     for arguments in ([], given):

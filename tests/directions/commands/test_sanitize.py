@@ -9,8 +9,7 @@ from tests.directions.backdoored import write_images, write_tensors
 from tests.directions.commands.patch_files import patch_flags, save_images
 from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from tests.tiny_net import trained
-from torchserve_fire.format.bundle import load_bundle
-from torchserve_fire.format.bundle_file import save_bundle
+from torchserve_fire.format.bundle_file import load_bundle, save_bundle
 from torchserve_fire.format.digest import file_sha256
 from torchserve_fire.model.load_model import load_model, load_weights
 from torchserve_fire_build.commands.main import main

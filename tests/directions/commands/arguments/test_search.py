@@ -8,7 +8,7 @@ from torchserve_fire_build.commands.arguments.search import (
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.commands.parser import OneLineParser
 from torchserve_fire_build.commands.refusal import Refusal
-from torchserve_fire_build.reconstruct.methods import AFFORDABLE, LEVELS, METHODS, SHARE
+from torchserve_fire_build.reconstruct.methods import AFFORDABLE, LEVELS, SEARCH_METHODS, SHARE
 from torchserve_fire_build.reconstruct.screening import THRESHOLD
 from torchserve_fire_build.reconstruct.settings import OWN_VALUES, SearchSettings
 
@@ -85,11 +85,15 @@ def test_the_help_tells_the_defaults(capsys, monkeypatch, command):
     text = capsys.readouterr().out
 
     def listed(names, value):
-        return "(default: " + ", ".join(f"{name} {value(METHODS[name]):g}" for name in names) + ")"
+        return (
+            "(default: "
+            + ", ".join(f"{name} {value(SEARCH_METHODS[name]):g}" for name in names)
+            + ")"
+        )
 
     for unit, width in ((LEVELS, 255), (SHARE, 1)):
-        of_unit = [name for name in METHODS if METHODS[name].unit == unit]
+        of_unit = [name for name in SEARCH_METHODS if SEARCH_METHODS[name].unit == unit]
         assert listed(of_unit, lambda method, width=width: width * method.bound) in text
-    assert listed(METHODS, lambda method: method.screening) in text
-    assert (listed(METHODS, lambda method: method.steps) in text) == (command == "build")
+    assert listed(SEARCH_METHODS, lambda method: method.screening) in text
+    assert (listed(SEARCH_METHODS, lambda method: method.steps) in text) == (command == "build")
     assert f"(default: {THRESHOLD:g})" in text
