@@ -65,7 +65,7 @@ def test_a_repair_that_recovers_is_worth_more_than_one_that_does_not():
     assert judge.detects
     right = Trial(Candidate("a", "right"), Both(sure_of(CLEAN), sure_of(TRUTH)))
     idle = Trial(Candidate("a", "idle"), Both(sure_of(CLEAN), sure_of(TRIGGERED)))
-    best, last = judge.rank([idle, right])
+    best, last = judge.use(right), judge.use(idle)
     assert (best.repair, last.repair) == (right.candidate, idle.candidate)
     assert best.worth > last.worth
     assert best.detector == KEY
@@ -83,7 +83,7 @@ def test_without_judging_every_sample_is_moved():
     moved = [2] * 2 * FEW
     harmful = Trial(Candidate("a", "harmful"), Both(sure_of(moved), sure_of(TRUTH)))
     right = Trial(Candidate("a", "right"), Both(sure_of(CLEAN), sure_of(TRUTH)))
-    best, last = judge.rank([harmful, right])
+    best, last = judge.use(right), judge.use(harmful)
     assert best.repair == right.candidate
     assert last.result.predictions.clean.tolist() == moved
     assert best.detector is None
@@ -119,7 +119,22 @@ def test_what_is_expected_changes_what_a_candidate_is_judged_by():
     judge.expect(sure_of(TRUTH).softmax(1))
     to_2 = Trial(Candidate("a", "to_2"), Both(sure_of(CLEAN), sure_of([2] * 10)))
     to_1 = Trial(Candidate("a", "to_1"), Both(sure_of(CLEAN), sure_of(TRUTH)))
-    assert judge.rank([to_2, to_1])[0].repair == to_1.candidate
+    assert judge.use(to_1).worth > judge.use(to_2).worth
     assert before.tolist() == pytest.approx([0] * 9 + [1])
     assert judge.before.rightness.triggered.tolist() == pytest.approx([0] * 9 + [1])
     assert unknown.triggered.expected is None
+
+
+@pytest.mark.parametrize("form", ["gated", "shift"])
+def test_what_a_candidate_may_still_be_worth_falls_to_what_it_is(form):
+    judge = Judge(HELD_OUT, TO_0, form, scores_apart())
+    idle = Trial(Candidate("a", "idle"), Both(sure_of(CLEAN), sure_of(TRIGGERED)))
+    right = Trial(Candidate("a", "right"), Both(sure_of(CLEAN), sure_of(TRUTH)))
+    bounds = []
+    for count in (0, 5, 10):
+        done = judge.to_run.map(lambda run, count=count: run & (torch.arange(len(run)) < count))
+        bounds.append(judge.most_worth(idle.logits, done))
+        # One that is right so far may still come to all that there is.
+        assert judge.most_worth(right.logits, done) >= judge.use(right).worth - 1e-6
+    assert bounds[0] > bounds[1] > bounds[2]
+    assert bounds[2] == pytest.approx(judge.use(idle).worth, abs=1e-6)
