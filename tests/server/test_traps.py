@@ -22,15 +22,16 @@ waits in the queue: `test_swap`.
 A file name that exists already is refused: `test_swap.test_a_taken_version_is_passed_over...`; and
 `test_serving.test_only_the_model_store_can_be_registered_from`.
 
-Without PyYAML every worker dies at import: `tests/directions/common/test_environment.py` (`serve` does not
-start then).
+Without PyYAML every worker dies at import: `tests/directions/common/test_environment.py` (`serve`
+does not start then).
 
 An empty model-config.yaml: here, and `tests/handler/model/test_config.py` (`package` refuses it).
 
 Hooks on a ScriptModule never run: `tests/handler/serve/test_fire_handler.py`
 (`test_torchscript_is_refused...`) and `tests/handler/serve/test_repair_mixin.py`.
 
-Weights are unpickled: `tests/handler/serve/test_fire_handler.py` (`test_weights_are_never_unpickled`).
+Weights are unpickled: `tests/handler/serve/test_fire_handler.py`
+(`test_weights_are_never_unpickled`).
 
 Archives of the same content differ, and packing two at once collides:
 `tests/directions/deployment/archive/test_package.py`.

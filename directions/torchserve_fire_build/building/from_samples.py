@@ -23,8 +23,7 @@ from ..choose.choice import Choice
 from ..choose.held_out import hold_out
 from ..choose.search import choose
 from ..common.errors import CalibrationError
-from ..common.hooks import record_features
-from ..estimate.candidate_layers import candidate_layers
+from ..estimate.candidate_layers import find_layers
 from ..estimate.layer_statistics import collect_statistics
 from ..measure.by_target import by_target
 from ..measure.figures import Answers, Figures, measure
@@ -34,7 +33,6 @@ from ..samples.both import Both
 from ..samples.evidence import Evidence, gather_evidence
 from ..samples.folds import FOLDS, MIN_OF_EACH, MIN_SAMPLES, assign_folds
 from ..samples.kept import keep_decoded
-from ..samples.predict import logits_of
 from ..samples.samples import Samples
 from .result import BuildResult
 
@@ -148,7 +146,8 @@ def build_from_evidence(
     logger.info(evidence.describe())
     kept = evidence.both.map(keep_decoded)
     evidence = replace(evidence, clean=kept.clean, triggered=kept.triggered)
-    layers = _layers(model, options, evidence.clean.description.example())
+    example = evidence.clean.description.example()
+    layers = find_layers(model, example, options.layers)
     observation = observe(model, evidence, names_file)
     _log_labels(observation)
     triggers = find_triggers_in(observation, options)
@@ -321,26 +320,6 @@ def _find_target(observation: Observation, options: BuildOptions) -> TargetFindi
             "--target"
         )
     return found
-
-
-def _layers(model: nn.Module, options: BuildOptions, example: Tensor) -> list[str]:
-    """Return the candidate layers: those that were named, or those that are found.
-
-    Raises:
-        CalibrationError: one that was named does not run once with a row for each sample.
-    """
-    if options.layers is None:
-        return candidate_layers(model, example)
-    rows: dict[str, list[int]] = {name: [] for name in options.layers}
-    two = torch.cat([example, example])
-    with record_features(model, list(rows), lambda name, f: rows[name].append(len(f))):
-        logits_of(model, two)
-    for name, seen in rows.items():
-        if seen != [len(two)]:
-            raise CalibrationError(
-                f"--layers: layer {name!r} does not run once with one row of features per sample"
-            )
-    return list(rows)
 
 
 def _figures(record: BuildRecord) -> Figures:

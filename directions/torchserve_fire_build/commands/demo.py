@@ -26,7 +26,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--keep", action="store_true", help="leave the server up until Ctrl-C, to try it by hand"
     )
-    parser.set_defaults(run=run, extras=("torchserve", "report"))
+    parser.set_defaults(run=run, check=check, extras=("torchserve", "report"))
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse a folder that is not a demo's own, before torch is loaded.
+
+    Raises:
+        FireError: it holds something else.
+    """
+    from ..demo.own_folder import check_own_folder
+
+    check_own_folder(args.output)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from torchserve_fire.errors import FireError
+from torchserve_fire.errors import FireError, first_line
 
 T = TypeVar("T")
 
@@ -28,13 +28,14 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __init__(self, group: str, built_in: Mapping[str, T]) -> None:
         self.group = group
-        self._entries = dict(built_in)
+        self._built_in = dict(built_in)
         self._added = {
             point.name: point
             for point in sorted(entry_points(group=group), key=lambda point: point.name)
             # What this package has keeps its meaning, whatever else is installed.
             if point.name not in built_in
         }
+        self._loaded: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
         """Return an entry.
@@ -43,21 +44,27 @@ class Registry(Mapping[str, T], Generic[T]):
             KeyError: there is none of this name.
             FireError: a package that adds it cannot be imported.
         """
-        if name not in self._entries:
+        if name in self._built_in:
+            return self._built_in[name]
+        if name not in self._loaded:
             point = self._added[name]
             try:
-                self._entries[name] = point.load()
-            except Exception as error:
+                self._loaded[name] = point.load()
+            except Exception as error:  # Whatever somebody's module raises as it is imported.
                 package = point.dist.name if point.dist else point.value
                 raise FireError(
                     f"{name}, an entry point of {self.group} that {package} adds, cannot be "
-                    f"imported: {error}"
+                    f"imported: {first_line(error)}"
                 ) from error
-        return self._entries[name]
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is an entry of this name, without importing it."""
+        return name in self._built_in or name in self._added
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names: those built in first, then those added, in alphabetical order."""
-        yield from dict.fromkeys([*self._entries, *self._added])
+        yield from (*self._built_in, *self._added)
 
     def __len__(self) -> int:
-        return len({*self._entries, *self._added})
+        return len(self._built_in) + len(self._added)

@@ -17,9 +17,8 @@ from ..common.interrupts import interrupts_deferred
 from . import digit_net
 from .digit_net import DigitNet
 from .digits import IMAGE_SIDE, Digits
+from .own_folder import MARKER, check_own_folder
 from .train import MEAN, STD
-
-MARKER = ".torchserve-fire-demo"
 
 CONFIG = f"""\
 minWorkers: 1
@@ -94,13 +93,7 @@ def fresh_output(root: Path) -> Iterator[DemoFiles]:
     Raises:
         FireError: the folder holds something else than the output of an earlier demo.
     """
-    if root.exists() and not root.is_dir():
-        raise FireError(f"--output {root}: is a file, expected a folder")
-    if root.is_dir() and any(root.iterdir()) and not (root / MARKER).is_file():
-        raise FireError(
-            f"--output {root}: holds other files, expected a new or empty folder, or one that an "
-            "earlier demo wrote"
-        )
+    check_own_folder(root)
     files, existed = DemoFiles(root), root.is_dir()
     try:
         _empty(root)

@@ -13,9 +13,37 @@ from torch.autograd.graph import Node
 from torchserve_fire.repair.layers import feature_of
 
 from ..common.errors import CalibrationError
-from ..samples.predict import reporting_failures
+from ..common.hooks import record_features
+from ..samples.predict import logits_of, reporting_failures
 
 MAX_CANDIDATES = 13
+
+
+def find_layers(model: nn.Module, example: Tensor, named: Sequence[str] | None) -> list[str]:
+    """Return the layers to look at: those that were named, or those that are found.
+
+    Args:
+        model: in evaluation mode.
+        example: one input, (1, *input shape).
+        named: module names; None for `candidate_layers`.
+
+    Raises:
+        CalibrationError: one that was named does not run once with a row for each sample; there is
+            no layer to be found, or the model fails.
+        AttachError: one that was named does not exist.
+    """
+    if named is None:
+        return candidate_layers(model, example)
+    rows: dict[str, list[int]] = {name: [] for name in named}
+    two = torch.cat([example, example])
+    with record_features(model, list(rows), lambda name, f: rows[name].append(len(f))):
+        logits_of(model, two)
+    for name, seen in rows.items():
+        if seen != [len(two)]:
+            raise CalibrationError(
+                f"--layers: layer {name!r} does not run once with one row of features per sample"
+            )
+    return list(rows)
 
 
 def candidate_layers(model: nn.Module, example: Tensor) -> list[str]:

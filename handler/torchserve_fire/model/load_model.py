@@ -106,10 +106,7 @@ def load_weights(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise ModelError(f"{path}: no such file, expected the model's weights")
     if path.suffix == ".safetensors":
-        try:
-            return parse_safetensors(path.read_bytes(), str(path)).tensors
-        except BundleError as error:
-            raise ModelError(str(error)) from None
+        return _load_safetensors(path)
     try:
         weights: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -128,6 +125,25 @@ def load_weights(path: Path) -> Mapping[str, Tensor]:
             f"{path}: expected a state_dict of tensors; save model.state_dict() itself, not a "
             "checkpoint around it"
         )
+    return weights
+
+
+def _load_safetensors(path: Path) -> Mapping[str, Tensor]:
+    """Read weights by the library, which maps the file; by our own reader where it is missing."""
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        try:
+            return parse_safetensors(path.read_bytes(), str(path)).tensors
+        except BundleError as error:
+            raise ModelError(str(error)) from None
+    try:
+        weights: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(
+            f"{path}: not a readable .safetensors file of weights: {first_line(error)}"
+        ) from None
     return weights
 
 

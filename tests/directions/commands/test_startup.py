@@ -70,6 +70,8 @@ REFUSED = [
     (["status", "--key-file", "none"], "--key-file none: no such file"),
     (["package", *MODEL, "--handler", "h.py"], "--handler h.py: no such file"),
     (["demo", "--keep", "x"], "x: expected nothing more"),
+    (["demo", "--output", "c.yaml"], "--output c.yaml: is a file, expected a folder"),
+    (["demo", "--output", "."], "--output .: holds other files"),
 ]
 
 

@@ -1,0 +1,70 @@
+import pytest
+
+from tests.directions.messages import one_line
+from tests.directions.their_package import install
+from torchserve_fire.errors import FireError
+from torchserve_fire_build.common.registry import Registry
+
+BUILT_IN = {"second": 2, "first": 1}
+
+
+@pytest.fixture
+def registry(tmp_path, monkeypatch):
+    """Two entries that are built in, and what a package adds to them."""
+    points = {
+        "zebra": "their_methods:add",
+        "ant": "their_broken:add",
+        "bee": "their_methods:nothing",
+        "first": "their_methods:add",
+    }
+    install(tmp_path, {"tests.numbers": points, "tests.others": {"cat": "their_methods:add"}})
+    monkeypatch.syspath_prepend(tmp_path)
+    return Registry("tests.numbers", BUILT_IN)
+
+
+def test_what_is_built_in_comes_first_in_its_order_and_then_what_is_added(registry):
+    expected = ["second", "first", "ant", "bee", "zebra"]
+    assert list(registry) == expected
+    assert len(registry) == 5
+    registry["zebra"]
+    # What was asked for already changes nothing.
+    assert list(registry) == expected
+    assert len(registry) == 5
+
+
+def test_names_are_known_without_importing_anything(registry, capsys):
+    assert "ant" in registry
+    assert "zebra" in registry
+    assert "cat" not in registry
+    assert list(registry)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_entry_is_imported_when_it_is_asked_for(registry):
+    assert registry["zebra"](1, 2) == (1, 2)
+    assert registry["zebra"] is registry["zebra"]
+    assert registry.get("zebra") is registry["zebra"]
+
+
+def test_what_is_built_in_is_not_overridden(registry):
+    assert registry["first"] == 1
+    assert [registry[name] for name in BUILT_IN] == [2, 1]
+
+
+def test_an_entry_that_cannot_be_imported_is_named_in_one_line(registry):
+    for name, reason in (("ant", "no such library"), ("bee", "nothing")):
+        with pytest.raises(FireError) as caught:
+            registry[name]
+        one_line(caught, f"{name}, an entry point of tests.numbers", "their-package", reason)
+
+
+def test_a_name_that_nobody_has(registry):
+    with pytest.raises(KeyError, match="dog"):
+        registry["dog"]
+    assert registry.get("dog") is None
+
+
+def test_without_additions():
+    registry = Registry("tests.nobody", BUILT_IN)
+    assert dict(registry) == BUILT_IN
+    assert list(registry.items()) == [("second", 2), ("first", 1)]
