@@ -492,7 +492,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 def prepare_digits(folder: Path) -> None:
     """Write the demo's model and calibration images."""
-    from directions.demo import digit_net, digits, output_folder, train, trigger
+    from torchserve_fire_build.demo import digit_net, digits, output_folder, train, trigger
 
     parts = digits.split_digits(digits.load_digits(), SEED)
     model = train.train(trigger.poison(parts.train, SEED), SEED)

@@ -187,9 +187,10 @@ def run_trials(
     held_out: HeldOut,
     repairs: Sequence[Sequence[Layer]],
     which: Both[Tensor],
+    features: Features | None = None,
 ) -> list[Both[Tensor]]:
     """Run held-out samples once with repairs of one layer, as `TrialRunner.run` does."""
-    results = TrialRunner(model, held_out, which).run(repairs)
+    results = TrialRunner(model, held_out, which, features).run(repairs)
     return [result for result in results if result is not None]
 
 

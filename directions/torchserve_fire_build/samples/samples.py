@@ -48,8 +48,12 @@ class Samples(Dataset[Tensor]):
         return len(self.names)
 
     def __getitem__(self, index: int) -> Tensor:
-        """Return one sample, (*input shape)."""
-        return self.load([index])[0]
+        """Return one sample, (*input shape); a negative index counts from the end.
+
+        Raises:
+            IndexError: there is none at this index.
+        """
+        return self.load([range(len(self))[index]])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Tensor]:
         """Return several samples; a DataLoader calls this for each batch."""

@@ -47,6 +47,9 @@ class TensorSamples(Samples):
         names: Sequence[str] | None = None,
         description: InputDescription | None = None,
     ) -> None:
+        if isinstance(inputs, Samples):
+            labels = inputs.labels if labels is None else labels
+            inputs = inputs.load(range(len(inputs)))
         if isinstance(inputs, (Dataset, DataLoader)):
             inputs, yielded = _read_all(inputs, source)
             labels = yielded if labels is None else labels

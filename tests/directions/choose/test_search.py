@@ -154,3 +154,23 @@ def test_the_record_says_what_was_chosen(tmp_path):
     shift = chosen(tmp_path, "vector", "shift")
     where = f"repairs at {shift.choice.repair.layer}"
     assert repr(shift) == f"<BuildRecord: class 0, {where}, chosen among 2 layers>"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["vector", "token", "map"])
+def test_stopping_early_changes_no_choice(tmp_path, monkeypatch, kind, form):
+    stopped = []
+    matters = search._could_matter
+
+    def noted(*args):
+        stopped.append(not matters(*args))
+        return not stopped[-1]
+
+    monkeypatch.setattr(search, "_could_matter", noted)
+    early = chosen(tmp_path / "early", kind, form).choice
+    monkeypatch.setattr(search, "_could_matter", lambda *args: True)
+    full = chosen(tmp_path / "full", kind, form).choice
+    assert (early.repair, early.detector) == (full.repair, full.detector)
+    assert (early.threshold, early.worth) == (full.threshold, full.worth)
+    if form == "gated":
+        assert any(stopped)

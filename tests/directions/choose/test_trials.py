@@ -45,7 +45,7 @@ def features_of(model, held_out, which, layer="relu"):
             lambda name, f, rows=rows, is_clean=is_clean: kept.add(name, rows, f, clean=is_clean),
         ):
             model(inputs_of(group))
-    return kept.features[layer]
+    return kept.features
 
 
 def everything(held_out):
@@ -145,7 +145,7 @@ class Failing(Counted):
 
 
 def test_a_model_that_fails_is_reported():
-    held_out = HeldOut(group([0] * 5), group([1] * 5))
+    held_out = HeldOut(group([0] * 20), group([1] * 20))
     with pytest.raises(CalibrationError, match=r"fails on inputs .* no more than two"):
         run_trials(Failing().eval(), held_out, [by_fold(1.0)], everything(held_out))
 

@@ -13,8 +13,8 @@ from torchserve_fire_build.inspection.anomaly_picture import (
     draw_grid,
     write_pictures,
 )
+from torchserve_fire_build.inspection.findings import Run
 from torchserve_fire_build.inspection.inspection import Inspection
-from torchserve_fire_build.inspection.verdict import Run
 
 RED = (217, 72, 15)
 

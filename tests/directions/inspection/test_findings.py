@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
+from torchserve_fire_build.inspection.findings import Findings, Run
 from torchserve_fire_build.inspection.inspection import Inspection
-from torchserve_fire_build.inspection.verdict import Run, Verdict
 
 
 def indices(*values):
@@ -18,7 +18,7 @@ SILENT = Inspection("silent", notes=("needs maps",))
 
 
 def verdict(*inspections):
-    return Verdict([Run(inspection, 1.26) for inspection in inspections])
+    return Findings([Run(inspection, 1.26) for inspection in inspections])
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ def test_one_that_finds_something_is_enough(inspections, found, status):
 
 def test_a_hint_decides_only_where_there_is_nothing_else():
     hint = Run(FOUND, 1.0, decides=False)
-    assert Verdict([hint]).found is True
-    assert Verdict([hint]).suspects == [1, 4]
+    assert Findings([hint]).found is True
+    assert Findings([hint]).suspects == [1, 4]
     for other, found in ((QUIET, False), (SILENT, None)):
-        both = Verdict([hint, Run(other, 1.0)])
+        both = Findings([hint, Run(other, 1.0)])
         assert both.found is found
         assert both.suspects == []
         assert "found (a hint)" in both.table()[1]

@@ -12,7 +12,6 @@ from torchserve_fire_build.inspection.methods import (
     DEFAULT,
     INSPECTION_METHODS,
     InspectionMethod,
-    InspectionSettings,
 )
 from torchserve_fire_build.samples.tensor_samples import empty_samples
 
@@ -25,16 +24,9 @@ def inspected(monkeypatch, budget=None, otherwise=(), **methods):
         name: InspectionMethod(lambda settings, m=method: m) for name, method in methods.items()
     }
     monkeypatch.setattr(module, "INSPECTION_METHODS", entries)
-    return inspect_model(
-        QuadrantNet(),
-        CLEAN,
-        6,
-        [name for name in methods if name not in otherwise],
-        otherwise=otherwise,
-        settings=InspectionSettings(DESCRIPTION),
-        seed=5,
-        budget=budget or Budget(),
-    )
+    monkeypatch.setattr(module, "DEFAULT", [name for name in methods if name not in otherwise])
+    monkeypatch.setattr(module, "OTHERWISE", otherwise)
+    return inspect_model(QuadrantNet(), CLEAN, seed=5, budget=budget)
 
 
 def test_each_method_draws_the_same_whatever_the_others(monkeypatch):

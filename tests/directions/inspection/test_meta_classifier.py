@@ -51,7 +51,8 @@ def suspect_of_many_epochs(monkeypatch):
 
 def judged(model, clean, cache, *, shadows=COUNT, budget=None, labels=LABELS):
     generator = torch.Generator().manual_seed(0)
-    meta = MetaClassifier(labels, shadows, cache)
+    clean.labels = labels
+    meta = MetaClassifier(shadows, cache)
     return meta(model, clean, 4, generator, budget or Budget())
 
 

@@ -22,7 +22,7 @@ def inspected(
 ):
     inputs = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
     clean = read_tensors(write_tensors(folder / "clean.npz", inputs))
-    method = ReconstructedTriggers("additive", InputDescription("tensor", shape), settings)
+    method = ReconstructedTriggers("additive", settings)
     generator = torch.Generator().manual_seed(seed)
     return method(model, clean, classes, generator, budget or Budget())
 
@@ -47,10 +47,10 @@ def test_the_anomaly_index_that_is_set(tmp_path):
 
 def test_a_class_that_would_stand_out_is_noted(tmp_path):
     clean = read_tensors(write_tensors(tmp_path / "clean.npz", images(120)))
-    unit = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    clean.description = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     notes = {}
     for steps in (8, 25):
-        method = ReconstructedTriggers("additive", unit, SearchSettings(screening_steps=steps))
+        method = ReconstructedTriggers("additive", SearchSettings(screening_steps=steps))
         found = method(PatchNet(), clean, 4, torch.Generator().manual_seed(0), Budget())
         notes[steps], told = found.notes[1:], found.found
     assert told
@@ -89,7 +89,7 @@ def test_a_channel_that_never_varies_hides_nothing(tmp_path):
     images = torch.rand(64, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     inputs = torch.cat([images, torch.full_like(images, 100)], 1)
     clean = read_tensors(write_tensors(tmp_path / "clean.npz", inputs))
-    method = ReconstructedTriggers("generated", InputDescription("tensor", (2, SIZE, SIZE)))
+    method = ReconstructedTriggers("generated")
     found = method(Beside(), clean, 4, torch.Generator().manual_seed(0), Budget())
     assert found.suspects == [2]
 
@@ -125,7 +125,7 @@ def test_a_model_that_says_one_thing(tmp_path):
 @pytest.mark.parametrize(("drive", "suspects"), [(40.0, [0]), (0.0, [])])
 def test_without_images(drive, suspects):
     description = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    method = ReconstructedTriggers("deepinspect", description)
+    method = ReconstructedTriggers("deepinspect")
     generator = torch.Generator().manual_seed(0)
     net = PatchNet(drive, relative=True)
     found = method(net, empty_samples(description), 4, generator, Budget())
@@ -135,6 +135,6 @@ def test_without_images(drive, suspects):
 
 def test_without_images_no_tensors():
     description = InputDescription("tensor", SHAPE)
-    method = ReconstructedTriggers("deepinspect", description)
+    method = ReconstructedTriggers("deepinspect")
     with pytest.raises(CalibrationError, match="models of images only"):
         method(QuadrantNet(), empty_samples(description), 6, torch.Generator(), Budget())

@@ -3,6 +3,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire_build.samples.kept import KeptSamples
 from torchserve_fire_build.samples.samples import Samples, iterate
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
 
@@ -31,6 +32,15 @@ def test_iterate_goes_through_the_indices_in_order():
 
 def test_one_sample_by_its_place():
     assert Counted(3)[2].tolist() == [2, 2]
+
+
+def test_the_last_sample_and_none_beyond_it():
+    kept = KeptSamples(Counted(3), limit=8)
+    assert [kept[i].tolist() for i in (0, -1, -3)] == [[0, 0], [2, 2], [0, 0]]
+    for beyond in (3, -4):
+        with pytest.raises(IndexError):
+            kept[beyond]
+    assert [sample.tolist() for sample in kept] == [[0, 0], [1, 1], [2, 2]]
 
 
 def test_a_data_loader_reads_a_batch_at_once():

@@ -2,9 +2,10 @@ import torch
 
 from tests.directions.backdoored import write_images, write_tensors
 from torchserve_fire.model.config import HandlerConfig
+from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.open_samples import open_samples
 from torchserve_fire_build.samples.read_tensors import read_tensors
-from torchserve_fire_build.samples.subset import Subset
+from torchserve_fire_build.samples.subset import Subset, unlabelled
 
 CONFIG = HandlerConfig(input="image", image_size=(8, 8), mean=(0, 0, 0), std=(1, 1, 1))
 
@@ -39,3 +40,18 @@ def test_some_images_keep_their_folders(tmp_path):
 def test_none_of_them(tmp_path):
     none = Subset(tensors(tmp_path), [])
     assert (len(none), list(none.names), none.labels.tolist()) == (0, [], [])
+
+
+def test_folders_are_no_classes_and_names_make_no_pairs(tmp_path):
+    pool = open_samples(write_images(tmp_path / "pool", [0, 1, 2, 3] * 4), CONFIG)
+    clean = open_samples(write_images(tmp_path / "clean", [0, 1, 2, 3] * 4), CONFIG)
+    some = unlabelled(pool, [3, 0, 5])
+    assert some.class_names is None
+    assert some.labels is None
+    assert torch.equal(some.load([0, 2]), pool.load([3, 5]))
+    assert not gather_evidence(clean, some).paired
+    inner = open_samples(write_images(tmp_path / "of" / "pool", [0, 1, 2, 3] * 4).parent, CONFIG)
+    assert all(name.startswith("pool/") for name in inner.names)
+    assert not gather_evidence(inner, some).paired
+    others = unlabelled(pool, [1, 2, 4])
+    assert not gather_evidence(others, some).paired

@@ -1,0 +1,32 @@
+import math
+from types import SimpleNamespace
+
+from torchserve_fire_build.choose.choice import Candidate
+from torchserve_fire_build.choose.ranking import Ranking
+
+
+def choice(layer, worth, estimator="mean_difference"):
+    return SimpleNamespace(repair=Candidate(layer, estimator), worth=worth)
+
+
+def test_the_most_worth_comes_first_and_of_equals_the_one_that_came_first():
+    ranking = Ranking()
+    first, second, best = choice("a", 0.5), choice("b", 0.5), choice("c", 0.9)
+    ranking.add([first, second])
+    ranking.add([best])
+    assert ranking.choices == [best, first, second]
+    assert ranking.layers == ["c", "a", "b"]
+
+
+def test_the_worth_at_a_place():
+    ranking = Ranking()
+    ranking.add([choice("a", 0.9), choice("a", 0.8, "channel_mean"), choice("b", 0.7)])
+    assert [ranking.worth_of(place) for place in (1, 2, 3)] == [0.9, 0.8, 0.7]
+    assert [ranking.worth_of_layer(place) for place in (1, 2)] == [0.9, 0.7]
+
+
+def test_where_none_is_anything_is_worth_more():
+    ranking = Ranking()
+    assert ranking.worth_of(1) == ranking.worth_of_layer(1) == -math.inf
+    ranking.add([choice("a", -1.0)])
+    assert ranking.worth_of(2) == ranking.worth_of_layer(2) == -math.inf
