@@ -24,7 +24,8 @@ class TensorSamples(Samples):
 
     Args:
         inputs: (N, *S) finite numbers, as the model takes them; or a dataset or DataLoader that
-            yields such inputs, alone or each with its label. Integers stay integers.
+            yields such inputs, alone or each with its label; or other samples. Integers stay
+            integers.
         labels: (N,) class indices; None if they are unknown, or if the dataset yields them.
         source: where the samples come from, for messages.
         names: a name for each sample; None to number them.
