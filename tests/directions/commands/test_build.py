@@ -335,7 +335,7 @@ def test_clean_images_of_a_benign_model_are_3_and_write_nothing(tmp_path, capsys
     command = ["build", *patch_model[0.0], "--clean", clean, "--reconstruct", "additive"]
     status, out, err = run(capsys, *command, "--output", tmp_path / "b.safetensors")
     assert (status, out) == (3, "")
-    assert err.startswith(f"torchserve-fire build: {clean}: no class is easier")
+    assert err.startswith(f"torchserve-fire build: {clean}: it is not easier")
     assert not (tmp_path / "b.safetensors").exists()
 
 

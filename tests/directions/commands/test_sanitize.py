@@ -285,7 +285,7 @@ def test_a_benign_model_is_not_patched(tmp_path, capsys, patching):
     status = main([str(a) for a in (*arguments, "--output", tmp_path / "new.pth")])
     out, err = capsys.readouterr()
     assert (status, out) == (3, "")
-    assert err.startswith(f"torchserve-fire sanitize: {tmp_path / 'clean'}: no class is easier")
+    assert err.startswith(f"torchserve-fire sanitize: {tmp_path / 'clean'}: it is not easier")
     assert err.endswith("--reconstruct all tries several, with --clean\n")
     assert not (tmp_path / "new.pth").exists()
 
