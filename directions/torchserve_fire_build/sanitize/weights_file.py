@@ -1,4 +1,4 @@
-"""Writing sanitized weights to a file of the kind that the original weights came in."""
+"""Writing sanitized weights to a file of the same kind as that of the original weights."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from ..common.errors import OutputError
 
 
 def check_output(output: Path, original: Path) -> None:
-    """Refuse a file for the new weights, before the work for it begins.
+    """Refuse an unsuitable file for the new weights, before the work begins.
 
     Raises:
-        OutputError: it is the original, of another kind, or cannot be written.
+        OutputError: it is the original file, is of another kind, or cannot be written.
     """
     if output.suffix != original.suffix:
         raise OutputError(
-            f"{output}: expected a name ending in {original.suffix or 'nothing'}, as the original "
-            f"weights {original} do"
+            f"{output}: expected a name ending in {original.suffix or 'nothing'}, like that of the "
+            f"original weights {original}"
         )
     check_writable(output)
     if output.exists() and output.samefile(original):
-        raise OutputError(f"{output}: is the original weights, expected another file")
+        raise OutputError(f"{output}: holds the original weights, expected another file")
 
 
 def write_weights(model: nn.Module, original: Path, output: Path) -> None:
-    """Write a model's state_dict with the keys, in the order, and the dtypes of the original's.
+    """Write a model's state_dict with the keys, their order, and the dtypes of the original file.
 
     Args:
-        model: with other weights of the same names and shapes.
-        original: `.safetensors`, or as `torch.save` writes it.
-        output: a file of the same kind; what is there stays until the new one is whole.
+        model: the model with the new weights, which have the same names and shapes.
+        original: the original file: `.safetensors`, or a file of `torch.save`.
+        output: a file of the same kind; an existing file stays until the new one is complete.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     state = model.state_dict()
     weights = {
-        # A copy: .safetensors takes no tensors that share their memory.
+        # A copy, since .safetensors takes no tensors that share memory.
         key: state[key].to(before.dtype, copy=True).contiguous()
         for key, before in load_weights(original).items()
     }
