@@ -288,7 +288,9 @@ def compare_subject(
     costs: dict[str, list[Cost]] = {side: [] for side in SIDES}
     files = {side: work / f"{side}.safetensors" for side in SIDES}
     contents: dict[str, set[bytes]] = {side: set() for side in SIDES}
+    loading = []
     for _ in range(rounds):
+        loading.append(load(codes["after"], subject))
         for side in SIDES:
             costs[side].append(build(codes[side], subject, files[side]))
             contents[side].add(files[side].read_bytes())
@@ -296,13 +298,28 @@ def compare_subject(
         unit: {side: [round(getattr(cost, unit), 2) for cost in costs[side]] for side in SIDES}
         for unit in UNITS
     }
+    # Torch, and what the model's file imports, are loaded whatever the project's code does.
+    floor = statistics.median(cost.cpu_seconds for cost in loading)
+    cpu = {side: statistics.median(measured["cpu_seconds"][side]) - floor for side in SIDES}
     return {
         "subject": subject.name,
+        "loading_cpu_seconds": round(floor, 2),
+        "ratio_without_loading": round(cpu["after"] / cpu["before"], 3),
         **compare_bundles(files["before"], files["after"]),
         "repeatable": {side: len(contents[side]) == 1 for side in SIDES},
         **measured,
         "ratios": {unit: ratio(values) for unit, values in measured.items()},
     }
+
+
+def load(code: Code, subject: Path) -> Cost:
+    """Load torch and the model's file in a process of its own, as every build has to.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    script = f"import torch, runpy; runpy.run_path({str(subject / 'net.py')!r})"
+    return run([sys.executable, "-c", script], code, subject.name)
 
 
 def build(code: Code, subject: Path, output: Path) -> Cost:
@@ -321,11 +338,19 @@ def build(code: Code, subject: Path, output: Path) -> Cost:
         *("--triggered", str(find_samples(subject, "triggered"))),
         *("--output", str(output), "--seed", str(SEED)),
     ]
-    log = output.with_suffix(".log")
-    with log.open("w") as told:
+    return run(command, code, subject.name)
+
+
+def run(command: list[str], code: Code, name: str) -> Cost:
+    """Run a command to its end, and measure it.
+
+    Raises:
+        SystemExit: it failed; names the subject.
+    """
+    with tempfile.TemporaryFile("w+") as log:
         start = time.perf_counter()
         process = subprocess.Popen(  # noqa: S603 - our own interpreter.
-            command, cwd=code.root, env=code.environment, stdout=told, stderr=told
+            command, cwd=code.root, env=code.environment, stdout=log, stderr=log
         )
         try:
             _, status, usage = os.wait4(process.pid, 0)
@@ -334,11 +359,12 @@ def build(code: Code, subject: Path, output: Path) -> Cost:
             process.wait()
             raise
         seconds = time.perf_counter() - start
-    # The process is waited for already, which it does not know.
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        last = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise SystemExit(f"{subject.name}: {code.module}: status {process.returncode}\n{last}")
+        # The process is waited for already, which it does not know.
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            log.seek(0)
+            last = "\n".join(log.read().splitlines()[-15:])
+            raise SystemExit(f"{name}: {code.module}: status {process.returncode}\n{last}")
     return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
@@ -465,6 +491,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Return a table of all subjects."""
     headings = ["subject", "same choice", "largest relative difference", "of held-out figures"]
     headings += [heading for unit in UNITS.values() for heading in (unit, "ratio")]
+    headings.append("ratio of CPU seconds without loading torch and the model's file")
     lines = []
     for row in rows:
         cells = [row["subject"], "yes" if row["same_choice"] else "no"]
@@ -473,6 +500,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             medians = [statistics.median(row[unit][side]) for side in SIDES]
             cells.append(" → ".join(f"{value:.1f}" for value in medians))
             cells.append(f"{row['ratios'][unit]:.3f}")
+        cells.append(f"{row['ratio_without_loading']:.3f}")
         lines.append(cells)
     return markdown_table(headings, lines)
 

@@ -23,6 +23,7 @@ from benchmarks.little_evidence_tables import (
 )
 from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
+from benchmarks.same_bundles import table as same_bundles_table
 from benchmarks.serving_tables import (
     growth_table,
     load_summary,
@@ -52,6 +53,7 @@ SERVING = ROOT / "benchmarks" / "results" / "serving.json"
 PREPROCESSING = ROOT / "benchmarks" / "results" / "preprocessing.json"
 GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
 SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
+SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 NAMES = {"badnets": "BadNets", "blended": "Blended", "wanet": "WaNet"}
 
@@ -103,6 +105,7 @@ def with_tables(text: str) -> str:
         "swapping": swapping_table(_rows(SWAPPING)),
         "altered triggers": altered_table(_rows(ALTERED)),
         "perturbed": perturbed_table(_rows(ADAPTIVE)),
+        "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
     }
     for name, table in contents.items():
         text = replace_section(text, name, table)

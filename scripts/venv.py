@@ -25,7 +25,7 @@ PYTHON = VENV / "bin" / "python"
 DELETED = ROOT / ".venv-deleted"
 LOG = VENV / "install.log"
 PARENT = os.getppid()
-# Stands there while pip works: found by the next run, it tells of an installation cut short.
+# Stands there while pip works: found by the next run, an installation was cut short.
 UNFINISHED = VENV / ".unfinished"
 NEWEST_TRIED = (3, 13)
 """The newest Python for which all dependencies are known to have wheels."""

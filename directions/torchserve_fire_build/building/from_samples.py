@@ -328,7 +328,11 @@ def _figures(record: BuildRecord) -> Figures:
         *(
             Answers(group.predictions, predicted, flagged, group.reference)
             for group, predicted, flagged in zip(
-                record.held_out, after, choice.flagged, strict=True
+                record.held_out,
+                after,
+                # Without a detector, every sample is moved and none is flagged.
+                choice.flagged if choice.detector is not None else (None, None),
+                strict=True,
             )
         )
     )

@@ -151,7 +151,7 @@ def check(args: argparse.Namespace) -> None:
     from ..common.environment import require_extra
 
     if args.budget is not None and args.reconstruct is None:
-        raise Refusal(f"--budget {args.budget:g}: expected beside --reconstruct, which it bounds")
+        raise Refusal("--budget: expected beside --reconstruct, which it bounds")
     sought = searches(args.reconstruct)
     check_search_arguments(args, (*sought.methods, *sought.otherwise))
     check_source(args)

@@ -69,7 +69,10 @@ def find_problem(extras: Iterable[str] = EXTRAS) -> str | None:
 def _missing(extra: str) -> str | None:
     for module, package in EXTRAS[extra].items():
         if importlib.util.find_spec(module) is None:
-            return f"{package} is not installed: pip install 'torchserve-fire[{extra}]'"
+            return (
+                f"{package} is not installed: install torchserve-fire with its extra {extra!r}, in "
+                f"its checkout by pip install '.[{extra}]'"
+            )
     return None
 
 

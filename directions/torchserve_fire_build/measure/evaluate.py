@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from operator import itemgetter
 from pathlib import Path
 
 import torch
@@ -68,9 +69,10 @@ def evaluate_bundle(
         else attach(model, bundle, example=example) as handle,
     ):
         after = evidence.both.map(lambda s: _predict(model, s, handle, progress))
-    figures = observation.figures_after(
-        after.map(lambda pair: pair[0]), after.map(lambda pair: pair[1]), bundle.targets
-    )
+    predictions, flagged = (after.map(itemgetter(i)) for i in (0, 1))
+    # Without a detector, every sample is moved and none is flagged.
+    judged = flagged if bundle.detecting_layers else None
+    figures = observation.figures_after(predictions, judged, bundle.targets)
     if doubt := _doubt(bundle, figures, observation.find_where_led()):
         logger.warning("%s: before repair, %s", triggered.source, doubt)
     return figures

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from torchserve_fire.errors import SignatureError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
-from torchserve_fire.format.signature import verify_signature
+from torchserve_fire.format.signature import read_signature, verify_signature
 from torchserve_fire.format.write_file import write_file
 
 from .signing_key import sign_files
@@ -51,7 +51,7 @@ def check_bundle_signature(bundle: Path, digest: str, trusted_keys: Sequence[str
     """
     path = signature_path(bundle)
     try:
-        data = path.read_bytes()
+        data = read_signature(path)
     except OSError as error:
         raise SignatureError(
             f"{path}: cannot read the bundle's signature: {error.strerror}; expected one by a "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from torchserve_fire.errors import SignatureError
-from torchserve_fire.format.signature import document_bytes, signed_bytes
+from torchserve_fire.format.fields import shown
+from torchserve_fire.format.signature import (
+    MAX_BYTES,
+    envelope_bytes,
+    files_payload,
+    signed_bytes,
+)
 from torchserve_fire.format.write_file import check_writable
 
 from ..common.errors import OutputError
@@ -105,7 +110,20 @@ def sign_files(kind: str, files: Mapping[str, str], key: Ed25519PrivateKey) -> b
         kind: "archive" or "bundle".
         files: SHA-256 of each file by its path.
         key: to sign with.
+
+    Raises:
+        SignatureError: a path is no Unicode text, or there are too many files.
     """
-    text = signed_bytes(kind, files, public_key_of(key))
-    signature = base64.b64encode(key.sign(text)).decode("ascii")
-    return document_bytes({**json.loads(text), "signature": signature})
+    try:
+        payload = files_payload(kind, files)
+    except UnicodeEncodeError as error:
+        raise SignatureError(
+            f"{shown(error.object)}: cannot be signed, expected the name of a file in Unicode"
+        ) from None
+    document = envelope_bytes(payload, public_key_of(key), key.sign(signed_bytes(payload)))
+    if len(document) > MAX_BYTES:
+        raise SignatureError(
+            f"{len(files):,} files cannot be signed together: their names take over "
+            f"{MAX_BYTES:,} bytes"
+        )
+    return document

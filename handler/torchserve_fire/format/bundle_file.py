@@ -20,9 +20,10 @@ from .bundle_parts import read_bundle, read_clean_scores, read_correction, read_
 from .clean_scores import CleanScores
 from .correction_forms import FORMS, Correction
 from .fields import Fields, shown
+from .json_object import parse_json_object
 from .layer_tensors import LayerTensors
 from .metadata import METADATA_KEY, metadata_sha256, metadata_text
-from .safetensors_file import parse_json_object, parse_safetensors
+from .safetensors_file import parse_safetensors
 from .tensor_digest import tensor_sha256
 from .version_1 import read_version_1
 from .version_2 import read_version_2

@@ -9,7 +9,6 @@ Format: https://github.com/huggingface/safetensors#format
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BundleError, first_line
+from ..errors import BundleError
 from .fields import shown
+from .json_object import parse_json_object
 
 MAX_HEADER_BYTES = 100_000_000
-MAX_DEPTH = 32
 MAX_DIMENSIONS = 64
 
 DTYPES = {
@@ -97,41 +96,6 @@ def parse_safetensors(data: bytes, source: str) -> SafetensorsFile:
     return SafetensorsFile({entry.name: entry.read(body, source) for entry in entries}, metadata)
 
 
-def parse_json_object(data: bytes, where: str) -> dict[str, Any]:
-    """Parse a JSON object, and refuse what Python's parser lets pass.
-
-    Raises:
-        BundleError: not UTF-8, not JSON, not an object, a repeated key, NaN and infinity, half a
-            surrogate pair in a text, or nested more than `MAX_DEPTH` deep.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) != len(pairs):
-            raise BundleError(f"{where}: a key stands there twice")
-        return value
-
-    def refuse_constant(text: str) -> None:
-        raise BundleError(f"{where}: {text} is not a JSON number")
-
-    try:
-        value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse_constant
-        )
-        _check_depth(value)
-        # 1e999 and a lone surrogate parse, and would fail wherever they are written again.
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except BundleError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise BundleError(
-            f"{where}: damaged: expected a JSON object ({first_line(error)})"
-        ) from None
-    if not isinstance(value, dict):
-        raise BundleError(f"{where}: expected a JSON object, found {type(value).__name__}")
-    return value
-
-
 @dataclass(frozen=True)
 class _Entry:
     name: str
@@ -175,14 +139,6 @@ class _Entry:
                 raise BundleError(f"{where}: shape {shown(list(self.shape))}, too large") from None
         data = bytearray(body[self.begin : self.end])
         return torch.frombuffer(data, dtype=self.dtype).reshape(self.shape)
-
-
-def _check_depth(value: Any, depth: int = 0) -> None:
-    if depth > MAX_DEPTH:
-        raise ValueError(f"nested more than {MAX_DEPTH} deep")
-    if isinstance(value, (dict, list)):
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_depth(item, depth + 1)
 
 
 def _are_sizes(value: Any) -> bool:

@@ -14,8 +14,8 @@ import yaml
 
 from ..errors import ConfigError, SignatureError
 from ..format.bundle import INPUTS, InputDescription
+from ..format.ed25519 import parse_public_key
 from ..format.fields import Fields, shown
-from ..format.signature import parse_public_key
 
 MODES = ("repair", "observe", "reject", "off")
 MAX_IMAGE_SIDE = 16384

@@ -47,7 +47,7 @@ def check_model_fits(
         return
     message = (
         f"{source}: {name}: built for the weights {expected}, the model's are "
-        f"{found or 'not known'}"
+        f"{found or 'not known'}: build a bundle for these weights"
     )
     if not allow_other_weights:
         raise BundleError(message)

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import SignatureError
 from ..format.digest import file_sha256
 from ..format.fields import shown
-from ..format.signature import verify_signature
+from ..format.signature import read_signature, verify_signature
 
 SIGNATURE_FILE = "archive_signature.json"
 """The name under which an archive holds its signature."""
@@ -39,7 +39,7 @@ def check_archive_folder(folder: Path, trusted_keys: Sequence[str]) -> None:
             added or left out, or is no regular file.
     """
     try:
-        data = (folder / SIGNATURE_FILE).read_bytes()
+        data = read_signature(folder / SIGNATURE_FILE)
     except OSError:
         raise SignatureError(
             f"{SIGNATURE_FILE}: cannot be read: the archive is not signed, expected a signature by "

@@ -414,7 +414,7 @@ def test_the_methods_that_search(tmp_path, capsys, monkeypatch, patch_model, nam
     [
         (["--reconstruct", "all"], "--clean: expected clean samples beside --reconstruct"),
         (["--reconstruct", "all", "--budget", "0"], "--budget 0: expected a time above 0"),
-        (["--triggered", ".", "--budget", "9"], "--budget 9: expected beside --reconstruct"),
+        (["--triggered", ".", "--budget", "9"], "--budget: expected beside --reconstruct"),
         (["--triggered", ".", "--bound", "9"], "--bound 9: expected beside a search for triggers"),
         (["--reconstruct", "tabor", "--bound", "9"], "--bound 9: expected beside a search"),
         (["--reconstruct", "all", "--steps", "0"], "--steps 0: expected a whole number, 1 or more"),

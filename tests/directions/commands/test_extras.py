@@ -35,7 +35,10 @@ def test_the_extra_is_named_in_one_line(
 ) -> None:
     model = tiny_model if command[0] == "package" else []
     assert main([*command, *model]) == 2
-    said = "torchserve is not installed: pip install 'torchserve-fire[torchserve]'"
+    said = (
+        "torchserve is not installed: install torchserve-fire with its extra 'torchserve', in its "
+        "checkout by pip install '.[torchserve]'"
+    )
     assert capsys.readouterr().err == f"torchserve-fire {command[0]}: {said}\n"
 
 
@@ -52,7 +55,10 @@ def test_pictures_need_the_report(
     capsys: pytest.CaptureFixture[str], tiny_model: list[str], command: list[str]
 ) -> None:
     assert main([*command, *tiny_model]) == 2
-    said = "matplotlib is not installed: pip install 'torchserve-fire[report]'"
+    said = (
+        "matplotlib is not installed: install torchserve-fire with its extra 'report', in its "
+        "checkout by pip install '.[report]'"
+    )
     assert said in capsys.readouterr().err
 
 

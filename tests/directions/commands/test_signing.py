@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from securesystemslib.dsse import Envelope
+from securesystemslib.signer import SSlibKey
 
 from tests.keys import OTHER_PUBLIC, PUBLIC
 from tests.tiny import TinyFiles
-from torchserve_fire.format.signature import parse_public_key
+from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
+from torchserve_fire.format.ed25519 import parse_public_key
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 from torchserve_fire_build.signing.signing_key import KEY_VARIABLE
@@ -62,6 +67,11 @@ def test_a_bundle_is_signed_and_verified(
     assert main(verify) == 0
     assert "signed by a trusted key" in capsys.readouterr().out
     refused(capsys, verify[:-2], "which is not trusted")
+    # Another's reader of the same envelope comes to the same.
+    envelope = Envelope.from_dict(json.loads(data))
+    value = {"public": base64.b64decode(public).hex()}
+    envelope.verify([SSlibKey(public, "ed25519", "ed25519", value)], 1)
+    assert json.loads(envelope.payload)["files"] == {BUNDLE_FILE: load_bundle(bundle).digest}
 
 
 def test_an_archive_is_verified(

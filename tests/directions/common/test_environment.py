@@ -51,12 +51,16 @@ def test_what_is_wrong_is_said_in_one_line(
 @pytest.mark.parametrize(
     ("module", "extra", "said"),
     [
-        ("ts", "torchserve", "torchserve is not installed: pip install 'torchserve-fire["),
+        (
+            "ts",
+            "torchserve",
+            "torchserve is not installed: install torchserve-fire with its extra 'torchserve'",
+        ),
         ("model_archiver", "torchserve", "torch-model-archiver is not installed: "),
         (
             "matplotlib",
             "report",
-            "matplotlib is not installed: pip install 'torchserve-fire[report",
+            "matplotlib is not installed: install torchserve-fire with its extra 'report'",
         ),
     ],
 )

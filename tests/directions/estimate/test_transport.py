@@ -1,5 +1,8 @@
+import ot
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from torchserve_fire.format.correction_forms import Affine
 from torchserve_fire.repair.corrections import build_correction
@@ -80,6 +83,51 @@ def test_without_pairs_the_distributions_are_brought_together():
     channels = channels_of_places(moved, 25)
     torch.testing.assert_close(channels.mean(0), torch.zeros(2), rtol=0, atol=0.05)
     torch.testing.assert_close(torch.cov(channels.T), torch.eye(2), rtol=0, atol=0.1)
+
+
+def normal(shape, generator):
+    """Features whose channels have a random mean, and a random covariance that is well set."""
+    channels = shape[1] if len(shape) == 4 else shape[2]
+    left, right = (
+        torch.linalg.qr(torch.randn(channels, channels, generator=generator)).Q for _ in "lr"
+    )
+    mix = left * (0.3 + 2 * torch.rand(channels, generator=generator)) @ right
+    places = (*shape[:1], *shape[2:]) if len(shape) == 4 else shape[:2]
+    drawn = torch.randn(*places, channels, generator=generator) @ mix
+    drawn += 3 * torch.randn(channels, generator=generator)
+    return drawn.movedim(-1, 1) if len(shape) == 4 else drawn
+
+
+@given(st.integers(0, 2**32), st.integers(1, 8), st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_without_pairs_it_is_the_map_between_normals_of_pot(seed, channels, of_maps):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (40, channels, 4, 3) if of_maps else (60, 9, channels)
+    clean, triggered = (normal(shape, generator) for _ in range(2))
+    statistics = statistics_of(clean, triggered, paired=False)
+    correction = affine_transport(statistics, ridge=1e-7, by_place=False)
+    means, covariances = zip(
+        *(
+            (places.mean(0), places.T.cov(correction=0).reshape(channels, channels))
+            for places in (
+                channels_of_places(features, MAX_PLACES).double() for features in (triggered, clean)
+            )
+        ),
+        strict=True,
+    )
+    slope, offset = ot.gaussian.bures_wasserstein_mapping(*means, *covariances)
+    # It takes x to A x + b, so the shift is (1 - A) x - b. A bundle holds it in half precision.
+    one = torch.eye(channels).double()
+    torch.testing.assert_close(correction.slope.double(), one - slope, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        correction.direction.double().flatten(), -offset.flatten(), rtol=1e-3, atol=1e-3
+    )
+    torch.testing.assert_close(
+        channels_of_places(build_correction(correction)(triggered), MAX_PLACES).double(),
+        channels_of_places(triggered, MAX_PLACES).double() @ slope.T + offset,
+        rtol=0.01,
+        atol=0.02,
+    )
 
 
 def test_of_distributions_that_differ_by_a_scale_the_map_is_that_scale():

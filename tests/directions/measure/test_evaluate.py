@@ -118,10 +118,10 @@ def test_a_bundle_that_does_nothing_changes_nothing(tmp_path):
     assert figures.flagged == (0, 0)
 
 
-def test_every_input_counts_as_flagged_where_no_layer_tells(tmp_path):
+def test_nothing_is_flagged_where_no_layer_detects(tmp_path):
     (layer,) = BUNDLE.layers
     shift = replace(BUNDLE, layers=(replace(layer, detection=None),))
-    assert evaluate(tensor_sets(tmp_path, "vector"), shift).flagged == (1, 1)
+    assert evaluate(tensor_sets(tmp_path, "vector"), shift).flagged is None
 
 
 def test_a_bundle_of_two_repairs_made_by_hand(tmp_path, warned):

@@ -1,4 +1,9 @@
+import numpy as np
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from torchserve_fire_build.measure.separation import area_under_curve, separates
 
@@ -14,6 +19,18 @@ def test_equal_scores_count_half():
     # Of eight pairs, three are in order and four are equal.
     triggered = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, -1.0])
     assert area_under_curve(torch.zeros(1), triggered) == 0.625
+
+
+# Few values, so that many are equal.
+SCORES = st.lists(st.integers(-3, 3) | st.floats(width=32, allow_nan=False), min_size=1)
+
+
+@given(SCORES, SCORES)
+def test_the_area_is_that_of_scikit_learn(clean, triggered):
+    labels = [0] * len(clean) + [1] * len(triggered)
+    expected = roc_auc_score(labels, np.clip(np.array(clean + triggered, float), -1e300, 1e300))
+    found = area_under_curve(torch.tensor(clean).float(), torch.tensor(triggered).float())
+    assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_scores_apart_separate_however_few():

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.handler.format.signed_version_1 import sign_version_1
 from tests.keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
 from tests.tiny import TinyFiles
 from torchserve_fire.errors import BundleError, SignatureError
-from torchserve_fire.format.bundle_file import load_bundle
+from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
+from torchserve_fire.format.signature import MAX_BYTES
 from torchserve_fire_build.signing.bundle_signature import check_bundle_signature, sign_bundle
 
 
@@ -37,6 +40,28 @@ def test_another_key_and_another_bundle_are_refused(bundle: Path, tiny: TinyFile
         check(bundle, PUBLIC)
     sign_bundle(bundle, OTHER_KEY)
     with pytest.raises(SignatureError, match="which is not trusted"):
+        check(bundle, PUBLIC)
+    sign_bundle(bundle, KEY)
+    shutil.copy(tiny.other_bundle, bundle)
+    with pytest.raises(SignatureError, match="signs another bundle than"):
+        check(bundle, PUBLIC)
+
+
+def test_a_signature_of_version_1_is_read_and_a_huge_one_is_not(
+    bundle: Path, tiny: TinyFiles
+) -> None:
+    files = {BUNDLE_FILE: load_bundle(bundle).digest}
+    signature = bundle.with_name("bundle.safetensors.sig")
+    signature.write_bytes(sign_version_1("bundle", files, KEY))
+    check(bundle, PUBLIC)
+    with pytest.raises(SignatureError, match="which is not trusted"):
+        check(bundle, OTHER_PUBLIC)
+    signature.write_bytes(sign_version_1("archive", files, KEY))
+    with pytest.raises(SignatureError, match="of kind 'archive', expected 'bundle'"):
+        check(bundle, PUBLIC)
+    sign_bundle(bundle, KEY)
+    os.truncate(signature, MAX_BYTES + 1)
+    with pytest.raises(SignatureError, match="expected a signature"):
         check(bundle, PUBLIC)
     sign_bundle(bundle, KEY)
     shutil.copy(tiny.other_bundle, bundle)

@@ -15,13 +15,15 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.keys import KEY
 from torchserve_fire.errors import SignatureError
-from torchserve_fire.format.signature import parse_public_key
+from torchserve_fire.format.ed25519 import parse_public_key
+from torchserve_fire.format.signature import MAX_BYTES
 from torchserve_fire_build.common.errors import OutputError
 from torchserve_fire_build.signing.signing_key import (
     KEY_VARIABLE,
     make_key_file,
     public_key_of,
     read_signing_key,
+    sign_files,
 )
 
 
@@ -87,3 +89,12 @@ def test_what_is_no_signing_key(tmp_path: Path, data: bytes) -> None:
 def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SignatureError, match=r"none.pem: cannot read the key: No such file"):
         read_signing_key(tmp_path / "none.pem")
+
+
+def test_what_no_reader_would_take_is_not_signed() -> None:
+    with pytest.raises(SignatureError, match=r"^'a.udcff': cannot be signed") as caught:
+        sign_files("archive", {"net.py": "1" * 64, "a\udcff": "1" * 64}, KEY)
+    assert str(caught.value).isascii()
+    many = {f"{i:0200}": "1" * 64 for i in range(MAX_BYTES // 200)}
+    with pytest.raises(SignatureError, match=r"^20,971 files cannot be signed together"):
+        sign_files("archive", many, KEY)

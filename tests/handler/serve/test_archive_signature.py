@@ -8,9 +8,11 @@ import pytest
 from ts.torch_handler.base_handler import BaseHandler
 
 from tests.handler.archive import IMAGE, ask, grey, make_archive
+from tests.handler.format.signed_version_1 import sign_version_1
 from tests.keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
 from torchserve_fire.errors import FireError, SignatureError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
+from torchserve_fire.format.digest import file_sha256
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE, check_archive_folder, list_files
 from torchserve_fire.serve.fire_handler import FireHandler
 from torchserve_fire.serve.repair_mixin import RepairMixin
@@ -54,6 +56,15 @@ def test_a_signed_archive_serves(signed):
     handler = FireHandler()
     handler.initialize(context)
     assert ask(handler, context, [{"body": grey(0)}])[0][0] == 200
+
+
+def test_an_archive_that_was_signed_in_the_form_of_version_1_serves(signed):
+    folder, context = signed
+    digests = {x: file_sha256(folder / x) for x in list_files(folder) if x != SIGNATURE_FILE}
+    (folder / SIGNATURE_FILE).write_bytes(sign_version_1("archive", digests, KEY))
+    FireHandler().initialize(context)
+    (folder / "net.py").write_text("")
+    refused(folder, context, "net.py': was changed after")
 
 
 def test_without_trusted_keys_nothing_is_checked(tmp_path):

@@ -60,6 +60,6 @@ def public_keys(texts: list[str]) -> tuple[str, ...]:
     Raises:
         SignatureError: one is no public key.
     """
-    from torchserve_fire.format.signature import parse_public_key
+    from torchserve_fire.format.ed25519 import parse_public_key
 
     return tuple(parse_public_key(text, "--trusted-key") for text in texts)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from torchserve_fire.errors import FireError, SignatureError
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
+from torchserve_fire.format.signature import is_of_version_1, read_signature
 from torchserve_fire.model.config import load_config
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE, check_archive_folder
 
@@ -150,6 +151,12 @@ def _check_signed(folder: Path, archive: Path, trusted_keys: Sequence[str]) -> N
             f"{archive}: {error}; an archive that is not as a trusted key has signed it gets no "
             "new signature: package the model with --sign"
         ) from None
+    # The handler in the archive is as old as its signature.
+    if is_of_version_1(read_signature(folder / SIGNATURE_FILE), str(archive)):
+        raise SignatureError(
+            f"{archive}: signed in the form of version 1, and its handler reads no newer one: "
+            "package the model with --sign"
+        )
 
 
 def check_packed_here(archive: Path) -> None:

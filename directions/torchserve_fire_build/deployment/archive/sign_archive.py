@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from torchserve_fire.errors import SignatureError
 from torchserve_fire.format.digest import CHUNK_BYTES, file_sha256, stream_sha256
-from torchserve_fire.format.signature import verify_signature
+from torchserve_fire.format.signature import MAX_BYTES, verify_signature
 from torchserve_fire.serve.archive_signature import (
     SIGNATURE_FILE,
     check_digest,
@@ -29,7 +29,8 @@ def sign_folder(folder: Path, key: Ed25519PrivateKey) -> None:
     """Put the signature of every other file into an unpacked archive, in the place of an old one.
 
     Raises:
-        SignatureError: something in the folder is not a regular file.
+        SignatureError: something in the folder is not a regular file, or has a name that cannot be
+            signed.
     """
     files = {
         name: file_sha256(folder / name) for name in list_files(folder) if name != SIGNATURE_FILE
@@ -83,7 +84,8 @@ def _read(archive: Path) -> tuple[dict[str, str], bytes | None]:
             for name in packed.namelist():
                 with packed.open(name) as entry:
                     if name == SIGNATURE_FILE:
-                        signature = entry.read()
+                        # One byte more is enough to refuse it.
+                        signature = entry.read(MAX_BYTES + 1)
                     else:
                         digests[name] = stream_sha256(entry)
     except OSError:

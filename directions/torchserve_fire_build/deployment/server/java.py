@@ -47,7 +47,7 @@ def find_java() -> Java:
     on_path = f"the PATH has Java {version}" if version else "the PATH has no working java"
     raise FireError(
         f"TorchServe needs Java {MINIMUM_JAVA} or newer and {on_path}: install a JDK "
-        f"{MINIMUM_JAVA}, or its runtime: pip install 'torchserve-fire[torchserve]'"
+        f"{MINIMUM_JAVA}, or its runtime, which the extra 'torchserve' of torchserve-fire brings"
     )
 
 

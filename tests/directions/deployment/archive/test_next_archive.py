@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import shutil
 import zipfile
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.handler.format.signed_version_1 import sign_version_1
 from tests.keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
 from tests.tiny import TinyFiles
 from torchserve_fire.errors import FireError, SignatureError
@@ -96,6 +98,23 @@ def test_what_no_trusted_key_has_signed_gets_no_new_signature(
     # A new key may take over from one that is still trusted.
     with unpacked_with(signed_archive, Change(tiny.other_bundle), OTHER_KEY, [PUBLIC]) as unpacked:
         check_archive_folder(unpacked.folder, [OTHER_PUBLIC])
+
+
+def test_an_archive_whose_handler_reads_no_envelope_gets_no_new_signature(
+    signed_archive: Path, tiny: TinyFiles, tmp_path: Path
+) -> None:
+    old = tmp_path / "old.mar"
+    with zipfile.ZipFile(signed_archive) as source, zipfile.ZipFile(old, "w") as target:
+        files = {name: source.read(name) for name in source.namelist() if name != SIGNATURE_FILE}
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        files[SIGNATURE_FILE] = sign_version_1("archive", digests, KEY)
+        for name, content in files.items():
+            target.writestr(name, content)
+    with (
+        pytest.raises(SignatureError, match=r"old.mar: signed in the form of version 1, .*--sign$"),
+        unpacked_with(old, Change(tiny.other_bundle), KEY),
+    ):
+        pass
 
 
 def test_which_archives_must_be_signed(signed_archive: Path, store: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Callable
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.handler.format.signed_version_1 import sign_version_1
 from tests.keys import KEY, OTHER_PUBLIC, PUBLIC
 from torchserve_fire.errors import SignatureError
+from torchserve_fire.format.signature import MAX_BYTES
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 from torchserve_fire_build.deployment.archive.reproducible_zip import write_reproducibly
 from torchserve_fire_build.deployment.archive.sign_archive import sign_folder, verify_archive
@@ -60,6 +63,20 @@ def test_a_signed_archive_is_trusted(archive: Path) -> None:
     verify_archive(archive, [OTHER_PUBLIC, PUBLIC])
     with pytest.raises(SignatureError, match="which is not trusted"):
         verify_archive(archive, [OTHER_PUBLIC])
+
+
+def test_an_archive_that_was_signed_in_the_form_of_version_1_is_trusted(archive: Path) -> None:
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+    document = sign_version_1("archive", digests, KEY)
+    rewritten(archive, lambda files: files.update({SIGNATURE_FILE: document}))
+    verify_archive(archive, [PUBLIC])
+    rewritten(archive, lambda files: files.update({"net.py": b"a = 2\n"}))
+    refused(archive, r"'net.py': was changed")
+
+
+def test_a_huge_signature_is_refused(archive: Path) -> None:
+    rewritten(archive, lambda files: files.update({SIGNATURE_FILE: bytes(MAX_BYTES + 1)}))
+    refused(archive, "expected a signature")
 
 
 def test_every_flipped_byte_is_refused(archive: Path) -> None:

