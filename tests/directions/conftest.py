@@ -7,6 +7,6 @@ import pytest
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What the library tells a person, line by line, in `messages`."""
+    """The lines that the library logs, in `messages`."""
     caplog.set_level(logging.INFO, logger="torchserve_fire_build")
     return caplog

@@ -1,1 +1,1 @@
-"""Whether a model is backdoored at all."""
+"""Inspecting a model: is it backdoored?"""

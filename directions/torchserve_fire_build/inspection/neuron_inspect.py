@@ -45,7 +45,7 @@ def neuron_inspect(
     of the map (sparse), the L1 norm of the map after a Laplacian filter (smooth), and the exclusive
     or of the binarised maps of different samples (persistent).
 
-    Not as in the paper, or not said there: the map is the largest absolute gradient of the logit
+    Not as in the paper, or not given there: the map is the largest absolute gradient of the logit
     among the channels, divided by its maximum, so that the sparse feature measures how concentrated
     the map is and not how steep the network is; norms are means over pixels, with equal weights;
     maps are binarised at their own mean, and those of consecutive samples are compared.
@@ -137,7 +137,7 @@ class _Sums:
         self._differ = torch.zeros(classes)
 
     def add(self, maps: Tensor) -> None:
-        """Add the maps of some samples, (classes, N, H, W) float32."""
+        """Add the maps of N samples, (classes, N, H, W) float32."""
         classes, count, height, width = maps.shape
         self.count += count
         self.pairs += count - 1

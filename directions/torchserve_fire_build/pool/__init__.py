@@ -1,1 +1,1 @@
-"""Finding the triggered samples among others of which nobody knows which they are."""
+"""Finding triggered samples in a pool of mixed samples, or in a quarantine."""

@@ -50,7 +50,7 @@ def test_triggers_are_found_one_after_the_other(logged, method):
     assert logged.messages.count("searching again, with the repairs so far") >= 2
 
 
-def test_a_model_is_left_as_it_was():
+def test_the_model_is_not_changed():
     net, _ = build((14.0, 10.0))
     inputs = stamp(images(16), 0)
     with torch.no_grad():
@@ -58,13 +58,13 @@ def test_a_model_is_left_as_it_was():
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_of_one_trigger_nothing_is_added(logged):
+def test_with_one_trigger_nothing_is_added(logged):
     _, built = build((14.0, 0.0))
     assert built.bundle.targets == (0,)
     assert "searching again, with the repairs so far" in logged.messages
 
 
-def test_a_repair_that_goes_with_no_other_is_not_added(logged, monkeypatch):
+def test_a_repair_that_cannot_be_combined_is_not_added(logged, monkeypatch):
     def flag_whatever_is_predicted(loaded, evidence, options, names_file):
         built = build_from_evidence(loaded, evidence, options, names_file)
         if options.target == 0:
@@ -81,13 +81,13 @@ def test_a_repair_that_goes_with_no_other_is_not_added(logged, monkeypatch):
     assert logged.messages[-1].startswith("not added: the repair for class 5")
 
 
-def test_where_the_target_is_given_nothing_else_is_searched_for(logged):
+def test_with_a_given_target_no_other_is_searched_for(logged):
     _, built = build((14.0, 10.0), target=5)
     assert built.bundle.targets == (5,)
     assert not any(line.startswith("searching again") for line in logged.messages)
 
 
-def test_a_single_trigger_is_said_to_tell_little(logged, monkeypatch):
+def test_the_log_warns_that_a_single_trigger_shows_little(logged, monkeypatch):
     monkeypatch.setattr(
         f"{FROM_CLEAN}.find_triggers",
         lambda *a, **k: replace(found := find_triggers(*a, **k), triggers=found.triggers[:1]),
@@ -108,7 +108,7 @@ class OneTarget(TwoPatchNet):
 
 
 @pytest.mark.parametrize("tried", [True, False])
-def test_a_trigger_of_another_kind_is_undone_where_the_repair_is_tried_on_it(
+def test_a_trigger_of_another_kind_is_undone_only_if_the_repair_is_tried_on_it(
     logged, monkeypatch, tried
 ):
     left = [
@@ -147,7 +147,7 @@ def with_another(*args, **given):
         ([[0.49]], False, None),
     ],
 )
-def test_what_leaves_a_trigger_of_another_kind_is_built_once_more(
+def test_a_repair_that_leaves_a_trigger_of_another_kind_is_built_once_more(
     logged, monkeypatch, shares, once_more, last
 ):
     left = iter(shares)
@@ -164,7 +164,7 @@ def test_what_leaves_a_trigger_of_another_kind_is_built_once_more(
     assert ends[-1].startswith(last) if last else not ends
 
 
-def test_a_repair_stays_where_there_is_none_of_all(logged, monkeypatch):
+def test_the_first_repair_is_kept_if_none_is_found_for_all_triggers(logged, monkeypatch):
     def refuse_the_second(*args, **given):
         if built:
             raise CalibrationError("no layer was found")
@@ -181,6 +181,6 @@ def test_a_repair_stays_where_there_is_none_of_all(logged, monkeypatch):
     assert logged.messages[-1] == "the first repair is kept: no layer was found"
 
 
-def test_a_benign_model():
+def test_a_benign_model_gets_no_bundle():
     with pytest.raises(NoTriggerError):
         build((0.0, 0.0))

@@ -35,7 +35,7 @@ def test_a_mixed_pool_gives_a_bundle(tmp_path, logged, method, with_clean):
         assert torch.equal(model(triggered).argmax(1), LABELS[others])
 
 
-def test_the_components_are_handed_on(tmp_path, monkeypatch):
+def test_the_number_of_components_is_passed_on(tmp_path, monkeypatch):
     given = []
 
     def split(*args, components, **others):
@@ -50,12 +50,12 @@ def test_the_components_are_handed_on(tmp_path, monkeypatch):
     assert given == [10, 3]
 
 
-def test_a_pool_without_triggered_samples(tmp_path):
+def test_a_pool_without_triggered_samples_is_refused(tmp_path):
     pool = pool_of(tmp_path, "vector", triggered=0).samples
     with pytest.raises(NoTriggerError, match=r"pool\.npz: among 240 samples"):
         build_from_pool(backdoored("vector"), pool)
 
 
-def test_a_target_that_the_model_does_not_have(tmp_path):
+def test_a_target_that_the_model_does_not_have_is_refused(tmp_path):
     with pytest.raises(CalibrationError, match="target 4: the model has the classes 0 to 3"):
         build_from_pool(backdoored("vector"), pool_of(tmp_path, "vector").samples, target=4)

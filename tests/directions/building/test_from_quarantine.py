@@ -34,7 +34,7 @@ def noisy(seed: int, *, triggered: bool) -> bytes:
     return encode(Image.fromarray(pixels))
 
 
-def test_what_was_flagged_makes_a_bundle_and_refines_it(
+def test_a_bundle_is_refined_with_the_samples_that_it_flagged(
     tmp_path: Path, tiny: TinyFiles, capsys: pytest.CaptureFixture[str]
 ) -> None:
     archive, kept, clean = (tmp_path / name for name in ("archive", "kept", "clean"))
@@ -83,7 +83,9 @@ def first_bundle(model: nn.Module, **options: str) -> Bundle:
     return build_bundle(model, *samples, **options).bundle
 
 
-def test_a_bundle_is_refined_with_what_shows_its_trigger(logged: pytest.LogCaptureFixture) -> None:
+def test_only_samples_that_show_the_trigger_refine_a_bundle(
+    logged: pytest.LogCaptureFixture,
+) -> None:
     model = backdoored("vector")
     clean, flagged = quarantine()
     built = refine_bundle(model, first_bundle(model), clean, flagged)
@@ -102,7 +104,7 @@ def test_a_bundle_is_refined_with_what_shows_its_trigger(logged: pytest.LogCaptu
         assert torch.equal(model(stamp("vector", inputs)).argmax(1), labels)
 
 
-def test_bundles_that_cannot_be_refined() -> None:
+def test_a_bundle_that_cannot_be_refined_is_refused() -> None:
     model = backdoored("vector")
     clean, flagged = quarantine()
     with pytest.raises(CalibrationError, match="target 1: the bundle to refine is for class 0"):

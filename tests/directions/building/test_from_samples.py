@@ -105,7 +105,7 @@ def test_without_labels(tmp_path, kind, paired):
     ("repairs", "form"),
     [(("mean_difference",), "shift"), (("local_2",), "local"), (("transport",), "affine")],
 )
-def test_of_fewer_repairs_one_is_chosen(tmp_path, repairs, form):
+def test_the_choice_is_among_the_named_repairs(tmp_path, repairs, form):
     evidence = gather_evidence(*opened(tensor_sets(tmp_path, "map")))
     bundle = build_from_evidence(loaded("map"), evidence, BuildOptions(repairs=repairs)).bundle
     assert [layer.correction.form for layer in bundle.repairing_layers] == [form]
@@ -113,7 +113,7 @@ def test_of_fewer_repairs_one_is_chosen(tmp_path, repairs, form):
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_a_trigger_that_moves_about(tmp_path, paired):
+def test_a_trigger_without_a_fixed_place_is_repaired(tmp_path, paired):
     labels = labels_of(60)
     clean = clean_inputs("map", labels, 0)
     other = clean if paired else clean_inputs("map", labels.flip(0), 1)
@@ -129,7 +129,7 @@ def test_a_trigger_that_moves_about(tmp_path, paired):
     assert_repaired(evaluate(bundle, sets, "map"))
 
 
-def test_few_samples_of_other_classes_only(tmp_path):
+def test_a_few_samples_of_other_classes_are_enough(tmp_path):
     # What somebody has who collected flagged requests: none of the target's own class.
     labels = 1 + torch.arange(12) % 3
     sets = tensor_sets(tmp_path / "c", "token", count=60)
@@ -201,7 +201,7 @@ def test_each_sample_of_a_folder_is_decoded_once(tmp_path):
 # What is given.
 
 
-def test_layers_that_are_given(tmp_path):
+def test_named_layers_are_used(tmp_path):
     sets = tensor_sets(tmp_path, "vector")
     for layers in (["relu"], ["mix", "relu"]):
         bundle = build(sets, "vector", layers=layers)
@@ -209,7 +209,7 @@ def test_layers_that_are_given(tmp_path):
         assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "vector", seed=5), "vector"))
 
 
-def test_a_layer_that_is_not_there(tmp_path):
+def test_a_named_layer_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(AttachError, match=r"'rule'.*relu"):
         build(tensor_sets(tmp_path, "vector"), "vector", layers=["rule"])
 
@@ -227,37 +227,37 @@ def build_rows(folder, layers):
     return build_bundle(model, *opened(tensor_sets(folder, "token")), layers=layers)
 
 
-def test_no_layer_has_one_row_per_sample(tmp_path):
+def test_a_model_without_rows_per_sample_is_refused(tmp_path):
     with pytest.raises(CalibrationError, match="Rows: no layer"):
         build_rows(tmp_path, None)
 
 
-def test_a_given_layer_has_other_rows_than_the_samples(tmp_path):
+def test_a_named_layer_with_other_rows_than_the_samples_is_refused(tmp_path):
     with pytest.raises(FireError, match="'mix'"):
         build_rows(tmp_path, ["mix"])
 
 
-def test_a_layer_that_is_given_twice_counts_once(tmp_path):
+def test_a_layer_that_is_named_twice_counts_once(tmp_path):
     sets = tensor_sets(tmp_path, "vector")
     assert {layer.name for layer in build(sets, "vector", layers=["relu", "relu"]).layers} == {
         "relu"
     }
 
 
-def test_a_target_that_is_given(tmp_path):
+def test_a_given_target_is_used(tmp_path):
     sets = tensor_sets(tmp_path, "vector")
     bundle = build(sets, "vector", target=0)
     assert bundle.target == 0
     assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "vector", seed=5), "vector"))
 
 
-def test_a_wrong_target_is_not_built_for(tmp_path):
+def test_a_wrong_target_is_refused(tmp_path):
     with pytest.raises(CalibrationError, match="predicted as class 2"):
         build(tensor_sets(tmp_path, "vector"), "vector", target=2)
 
 
 @pytest.mark.parametrize("target", [4, -1])
-def test_a_target_that_the_model_does_not_have(tmp_path, target):
+def test_a_target_that_the_model_does_not_have_is_refused(tmp_path, target):
     with pytest.raises(CalibrationError, match="the classes 0 to 3"):
         build(tensor_sets(tmp_path, "vector"), "vector", target=target)
 
@@ -271,7 +271,7 @@ def build_two(sets, kind, **options):
 
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("kind", ["vector", "token"])
-def test_two_triggers_are_repaired_each_by_a_repair_of_its_own(tmp_path, logged, kind, paired):
+def test_two_triggers_get_a_repair_each(tmp_path, logged, kind, paired):
     sets = two_trigger_sets(tmp_path / "c", kind, paired=paired)
     built = build_two(sets, kind)
     bundle = save_bundle(built.bundle, tmp_path / "b.safetensors")
@@ -319,7 +319,7 @@ def test_a_given_target_or_plain_fire_makes_one_repair_of_two_triggers(tmp_path)
         assert "targets" not in bundle.held_out
 
 
-def test_triggers_whose_targets_are_known_are_each_repaired_however_few_their_samples(tmp_path):
+def test_triggers_with_known_targets_are_repaired_from_few_samples(tmp_path):
     files = few_of_the_second(tmp_path, 40, 8)
     assert build_two(files, "vector").bundle.targets == (0,)
     evidence, options = gather_evidence(*opened(files)), BuildOptions(several=(0, 1))
@@ -340,13 +340,13 @@ def few_of_the_second(folder, of_first, of_second):
     return Sets(*files)
 
 
-def test_too_few_samples_of_one_of_two_triggers(tmp_path):
+def test_too_few_samples_of_one_of_two_triggers_are_refused(tmp_path):
     few = few_of_the_second(tmp_path, 8, 3)
     with pytest.raises(CalibrationError, match=r"3 of 11 .* class 1, expected at least 4"):
         build_two(few, "vector")
 
 
-def test_one_sample_of_each_of_two_triggers_for_each_fold(tmp_path):
+def test_one_sample_of_each_trigger_in_each_fold_is_enough(tmp_path):
     bundle = build_two(few_of_the_second(tmp_path, 10, 4), "vector").bundle
     assert sorted(bundle.targets) == [0, 1]
     assert bundle.evidence["targets"]["1"]["triggered_as_target"] == 4
@@ -394,7 +394,7 @@ def test_clean_samples_of_one_class_are_no_trigger(tmp_path, kind, target):
 
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
 def test_clean_samples_of_one_class_without_labels_do_no_harm(tmp_path, kind):
-    # Nobody can know here that they are no trigger, but there is nothing to tell them by.
+    # Nothing shows here that they are no trigger, but nothing separates them from clean samples.
     try:
         bundle = build(clean_of_class_1(tmp_path, kind, labelled=False), kind)
     except CalibrationError:
@@ -406,12 +406,12 @@ def test_clean_samples_of_one_class_without_labels_do_no_harm(tmp_path, kind):
 # What cannot be used.
 
 
-def test_too_few_samples(tmp_path):
+def test_too_few_samples_are_refused(tmp_path):
     with pytest.raises(FireError, match=r"7\b.*at least 8"):
         build(tensor_sets(tmp_path, "vector", count=7), "vector")
 
 
-def test_samples_that_the_model_does_not_take(tmp_path):
+def test_samples_that_the_model_does_not_take_are_refused(tmp_path):
     labels = labels_of(12)
     inputs = torch.rand(12, 5)
     sets = Sets(
@@ -425,7 +425,7 @@ def test_samples_that_the_model_does_not_take(tmp_path):
 
 
 @pytest.mark.parametrize("label", [4, -1])
-def test_labels_that_the_model_does_not_have(tmp_path, label):
+def test_labels_that_the_model_does_not_have_are_refused(tmp_path, label):
     sets = tensor_sets(tmp_path, "vector")
     labels = labels_of(40)
     labels[3] = label
@@ -436,7 +436,7 @@ def test_labels_that_the_model_does_not_have(tmp_path, label):
         build(Sets(sets.clean, path), "vector")
 
 
-def test_a_model_without_rows_of_logits(tmp_path):
+def test_a_model_without_rows_of_logits_is_refused(tmp_path):
     model = loaded("map")
     model.model.head = torch.nn.Unflatten(1, (2, 36))
     sets = tensor_sets(tmp_path, "map")
@@ -482,7 +482,7 @@ def test_the_seed_is_kept_and_may_change_what_is_held_out(tmp_path):
         assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "vector", seed=5), "vector"))
 
 
-def test_what_the_bundle_says_of_its_making(tmp_path):
+def test_the_bundle_records_how_it_was_built(tmp_path):
     bundle = build(tensor_sets(tmp_path, "vector", count=44), "vector", seed=5)
     assert bundle.model_class == "VectorNet"
     assert bundle.weights_sha256 == "0" * 64
@@ -493,7 +493,7 @@ def test_what_the_bundle_says_of_its_making(tmp_path):
     json.dumps({**bundle.held_out}, allow_nan=False)
 
 
-def test_the_model_is_left_as_it_was(tmp_path):
+def test_the_model_is_not_changed(tmp_path):
     sets = tensor_sets(tmp_path, "vector")
     model = loaded("vector")
     before = {name: value.clone() for name, value in model.model.state_dict().items()}
@@ -503,7 +503,7 @@ def test_the_model_is_left_as_it_was(tmp_path):
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())
 
 
-def test_clean_and_triggered_in_each_others_place(tmp_path):
+def test_swapped_samples_are_refused(tmp_path):
     sets = tensor_sets(tmp_path, "vector")
     with pytest.raises(SamplesError, match="are --clean and --triggered swapped"):
         build(Sets(sets.triggered, sets.clean), "vector")
@@ -531,7 +531,7 @@ class RotatingNet(nn.Module):
         return self.head(self.mix(x).relu())
 
 
-def test_an_all_to_all_attack_that_the_predictions_do_not_show(tmp_path):
+def test_an_all_to_all_attack_that_the_predictions_do_not_show_is_repaired(tmp_path):
     inputs = torch.cat([clean_inputs("vector", labels_of(160), 0)[:, :4], torch.zeros(160, 1)], 1)
     triggered = inputs[80:].clone()
     triggered[:, 4] = 3

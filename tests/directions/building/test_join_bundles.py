@@ -27,7 +27,7 @@ def test_each_repair_keeps_its_layers_and_its_target():
     assert joined.digest == ""
 
 
-def test_a_third_is_joined_to_two():
+def test_a_third_bundle_is_joined_to_two():
     layers = small_bundle().layers[:2]
     two = join_bundles(bundle_for(2, layers), bundle_for(1, layers))
     three = join_bundles(two, bundle_for(3, layers))
@@ -35,7 +35,7 @@ def test_a_third_is_joined_to_two():
     assert [of_target(three.evidence, t)["clean"] for t in three.targets] == [20, 10, 30]
 
 
-def test_a_newer_repair_takes_the_place_of_that_of_its_target():
+def test_a_newer_repair_replaces_the_older_one_of_its_target():
     late, early, middle, *_ = small_bundle().layers
     older = join_bundles(bundle_for(2, (late, early)), bundle_for(1, (late, early)))
     newer = replace(bundle_for(1, (late, middle)), evidence={"clean": 99})
@@ -47,7 +47,7 @@ def test_a_newer_repair_takes_the_place_of_that_of_its_target():
     assert renew_repairs(bundle_for(1, (late, early)), newer) is newer
 
 
-def test_one_that_flags_whatever_is_predicted_goes_with_no_other():
+def test_a_bundle_that_flags_any_prediction_cannot_be_joined():
     late, early, *_ = small_bundle().layers
     older = join_bundles(bundle_for(2, (late, early)), bundle_for(1, (late, early)))
     detection = replace(late.detection, only_target=False)

@@ -59,7 +59,7 @@ def loaded() -> LoadedModel:
     return LoadedModel(Topics().eval(), "Topics", "0" * 64)
 
 
-def test_the_layers_behind_the_embeddings_are_candidates():
+def test_the_layers_after_the_embeddings_are_candidates():
     assert candidate_layers(Topics().eval(), torch.zeros(1, 6, dtype=torch.int64)) == [
         "pooled",
         "hidden",
@@ -79,7 +79,7 @@ def test_a_word_that_triggers_is_repaired(tmp_path):
     assert figures.recovered_accuracy[1] == 1
 
 
-def test_other_numbers_are_no_integers(tmp_path):
+def test_numbers_that_are_not_integers_are_refused(tmp_path):
     path = tmp_path / "x.npz"
     np.savez(path, inputs=np.ones((9, 6)))
     with pytest.raises(SamplesError, match=r"inputs of torch\.float64, expected integers"):

@@ -25,7 +25,7 @@ def judged(held_out, triggered, target):
     return result_of(held_out, Both(held_out.clean.logits, triggered), target)
 
 
-def test_right_is_1_and_wrong_is_0():
+def test_a_right_answer_is_1_and_a_wrong_one_0():
     held_out = HeldOut(group([SURE_OF_0, SURE_OF_0], [0, 1]), group([SURE_OF_0] * 2, [1, 1]))
     result = judged(held_out, torch.tensor([SURE_OF_1, SURE_OF_0]), target=0)
     assert result.rightness.clean.tolist() == pytest.approx([1, 0])
@@ -44,7 +44,7 @@ def test_a_surer_answer_is_worth_more():
     assert all(0 <= value <= 1 for value in values)
 
 
-def test_of_pairs_half_is_what_the_partner_was_answered():
+def test_with_pairs_half_of_the_rightness_is_the_overlap_with_the_partner():
     partners = [[0.25, 0.5, 0.25]] * 3
     triggered = group([SURE_OF_0] * 3, [1, 1, 0], expected=partners)
     held_out = HeldOut(group([SURE_OF_0], [0]), triggered)
@@ -54,7 +54,7 @@ def test_of_pairs_half_is_what_the_partner_was_answered():
     assert values == pytest.approx([0.75, 0.625, 0.625], abs=1e-5)
 
 
-def test_nobody_knows_the_true_class():
+def test_rightness_if_the_true_class_is_unknown():
     held_out = HeldOut(group([SURE_OF_0], [0]), group([SURE_OF_0] * 3, None))
     logits = torch.tensor([SURE_OF_0, SURE_OF_1, [0.0, 0.1, 0.1]])
     values = judged(held_out, logits, target=0).rightness.triggered.tolist()
@@ -63,14 +63,14 @@ def test_nobody_knows_the_true_class():
     assert 0.3 < values[2] < 0.4
 
 
-def test_of_an_all_to_all_attack_what_was_predicted_before_is_wanted():
+def test_an_all_to_all_attack_wants_what_was_predicted_before():
     held_out = HeldOut(group([SURE_OF_0], [0]), group([SURE_OF_0, SURE_OF_1, SURE_OF_1], None))
     logits = torch.tensor([SURE_OF_0, SURE_OF_0, SURE_OF_1])
     result = judged(held_out, logits, target=None)
     assert result.rightness.triggered.tolist() == pytest.approx([0, 1, 0])
 
 
-def test_only_what_is_flagged_is_as_the_repair_leaves_it():
+def test_only_flagged_samples_have_the_repaired_result():
     repaired = CandidateResult(
         Both(torch.tensor([0.1, 0.2]), torch.tensor([0.3])),
         Both(torch.tensor([1, 2]), torch.tensor([3])),

@@ -27,13 +27,13 @@ def test_a_shift_moves_triggered_samples_onto_clean_ones():
     assert moved.tolist() == CLEAN
 
 
-def test_the_strength_is_a_multiple_of_it():
+def test_the_strength_multiplies_the_shift():
     layer = build_repairing_layer(Candidate("a", "mean_difference", 0.5), STATISTICS, None)
     moved = build_correction(layer.correction)(torch.tensor(TRIGGERED))
     assert moved.tolist() == [[0, 3], [2, 3]]
 
 
-def test_a_clamp_moves_what_lies_beyond_the_clean_range_to_its_median():
+def test_a_clamp_moves_samples_beyond_the_clean_range_to_its_median():
     # Scores are 0 for the mean clean sample and 1 for the mean triggered one.
     layer = build_repairing_layer(Candidate("a", "mean_difference"), STATISTICS, (0.5, 0.25))
     assert isinstance(layer.correction, Clamp)
@@ -43,6 +43,6 @@ def test_a_clamp_moves_what_lies_beyond_the_clean_range_to_its_median():
     torch.testing.assert_close(clamp(features), expected)
 
 
-def test_a_clamp_where_nothing_differs():
+def test_if_nothing_differs_there_is_no_clamp():
     same = LayerStatistics(moments_of(CLEAN), Moments(), moments_of(CLEAN), Moments())
     assert build_repairing_layer(Candidate("a", "mean_difference"), same, (1.0, 0.0)) is None

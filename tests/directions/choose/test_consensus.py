@@ -27,13 +27,13 @@ def right_but_for(share, seed):
     return says(torch.where(wrong, others, TRUTH))
 
 
-def test_what_one_repair_says_is_agreed():
+def test_a_single_repair_agrees_with_itself():
     agreed = agreed_probabilities([torch.tensor([[9.0, 0.0, 0.0], [9.0, 0.0, 0.0]])], UNWANTED[:2])
     left = math.exp(-9) / (1 + 2 * math.exp(-9))
     torch.testing.assert_close(agreed, torch.tensor([[0, left, left]] * 2))
 
 
-def test_what_is_left_of_the_unwanted_class_is_what_they_are_not_sure_of():
+def test_the_probability_of_the_unwanted_class_is_missing_from_the_sum():
     repairs = [right_but_for(0.3, seed) for seed in range(4)]
     agreed = agreed_probabilities(repairs, UNWANTED)
     assert agreed.shape == (SAMPLES, CLASSES)
@@ -42,14 +42,14 @@ def test_what_is_left_of_the_unwanted_class_is_what_they_are_not_sure_of():
     torch.testing.assert_close(agreed.sum(1), others)
 
 
-def test_of_a_sample_that_no_repair_moves_nothing_is_expected():
+def test_for_a_sample_that_no_repair_moves_nothing_is_expected():
     moved = torch.arange(SAMPLES) % 4 != 0
     repairs = [says(torch.where(moved, TRUTH, 0), 50.0)] * 3
     agreed = agreed_probabilities(repairs, UNWANTED)
     torch.testing.assert_close(agreed.sum(1), moved.float())
 
 
-def test_the_many_are_right_where_each_is_often_wrong():
+def test_many_repairs_are_right_together_though_each_is_often_wrong():
     repairs = [right_but_for(0.5, seed) for seed in range(9)]
     alone = [float((each.argmax(1) == TRUTH).float().mean()) for each in repairs]
     together = agreed_probabilities(repairs, UNWANTED).argmax(1)
@@ -58,7 +58,7 @@ def test_the_many_are_right_where_each_is_often_wrong():
 
 
 @pytest.mark.parametrize("sureness", [5.0, 50.0])
-def test_many_that_say_the_same_of_all_samples_say_nothing(sureness):
+def test_repairs_that_return_the_same_for_all_samples_get_no_weight(sureness):
     constant = [says(torch.full((SAMPLES,), 3), sureness)] * 6
     few = [right_but_for(0.2, seed) for seed in range(3)]
     agreed = agreed_probabilities([*constant, *few], UNWANTED)
@@ -79,14 +79,14 @@ def test_no_repair_leads_to_another_class():
     assert torch.equal(agreed, torch.zeros(1, 3))
 
 
-def test_one_that_agrees_with_nobody_has_no_say_however_sure_it_is():
+def test_a_repair_that_agrees_with_no_other_gets_no_weight_however_sure_it_is():
     sure = right_but_for(1.0, 7) * 20
     unsure = [(right_but_for(0.0, 0) * 0.2) for _ in range(4)]
     agreed = agreed_probabilities([sure, *unsure], UNWANTED)
     assert float((agreed.argmax(1) == TRUTH).float().mean()) == 1
 
 
-def test_a_repair_without_numbers_has_no_say():
+def test_a_repair_with_nan_gets_no_weight():
     repairs = [right_but_for(0.2, seed) for seed in range(3)]
     broken = right_but_for(0.0, 3)
     broken[5, 1] = float("nan")
@@ -102,7 +102,7 @@ def test_each_sample_may_have_an_unwanted_class_of_its_own():
     assert not agreed.gather(1, TRUTH[:, None]).any()
 
 
-def test_a_repair_that_wipes_out_the_content_is_worth_less_than_one_that_recovers_it():
+def test_a_repair_that_erases_the_content_is_worth_less_than_one_that_recovers_it():
     logits = says(UNWANTED, 50.0)
     wiped, recovered = says(torch.full((SAMPLES,), 2), 50.0), right_but_for(0.1, 0)
     others = [right_but_for(0.3, seed) for seed in range(1, 5)]

@@ -30,7 +30,7 @@ def held(clean, triggered, partners=(), seed=0, use=None, labels=(None, None), o
     )
 
 
-def test_all_are_held_out_where_they_are_few():
+def test_few_samples_are_all_held_out():
     groups = held(10, 9)
     assert inputs_of(groups.clean).flatten().tolist() == list(range(10))
     assert inputs_of(groups.triggered).flatten().tolist() == list(range(9))
@@ -65,7 +65,7 @@ def test_only_triggered_samples_that_may_be_used_are_drawn():
         assert len(inputs_of(groups.clean)) == 10
 
 
-def test_the_seed_decides_which():
+def test_the_seed_decides_which_samples_are_drawn():
     first, again, other = (held(1000, 8, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(inputs_of(first.clean), inputs_of(again.clean))
     assert not torch.equal(inputs_of(first.clean), inputs_of(other.clean))
@@ -77,13 +77,13 @@ def test_labels_are_the_reference():
     assert groups.triggered.reference.tolist() == [2] * 9
 
 
-def test_without_labels_what_the_partner_is_predicted_as_is_right():
+def test_without_labels_the_prediction_on_the_partner_is_right():
     groups = held(10, 8, partners=[9, 8, 7, 6, 5, 4, 3, 2])
     assert groups.clean.reference.tolist() == [i % 4 for i in range(10)]
     assert groups.triggered.reference.tolist() == [1, 0, 3, 2, 1, 0, 3, 2]
 
 
-def test_of_pairs_the_probabilities_of_the_partner_are_kept():
+def test_with_pairs_the_partners_probabilities_are_expected():
     groups = held(10, 3, partners=[5, 2, 7])
     expected = logits_for([1, 2, 3]).softmax(1)
     torch.testing.assert_close(groups.triggered.expected, expected)
@@ -91,7 +91,7 @@ def test_of_pairs_the_probabilities_of_the_partner_are_kept():
     assert held(10, 3).triggered.expected is None
 
 
-def test_without_labels_and_partners_nobody_knows():
+def test_without_labels_and_partners_there_is_no_reference():
     groups = held(10, 8)
     assert groups.clean.reference is not None
     assert groups.triggered.reference is None

@@ -48,7 +48,7 @@ def test_the_samples_that_candidates_are_tried_on(finding, form, expected):
     assert samples_to_try(HELD_OUT, finding, form).map(torch.Tensor.tolist) == expected
 
 
-def test_where_hardly_any_clean_sample_may_be_flagged_all_are_tried():
+def test_if_few_clean_samples_may_be_flagged_all_are_tried():
     few = held_out_of([0] * (FEW - 1) + [1] * FEW, TRIGGERED, TRUTH)
     assert samples_to_try(few, TO_0, "gated").clean.all()
     assert samples_to_try(few, TO_0, "gated").triggered.tolist() == OF_TARGET.triggered
@@ -78,7 +78,7 @@ def test_a_repair_that_recovers_is_worth_more_than_one_that_does_not():
     assert len(best.clean_scores) == 2 * FEW
 
 
-def test_without_judging_every_sample_is_moved():
+def test_without_a_detector_every_sample_is_moved():
     judge = Judge(HELD_OUT, TO_0, "shift", {})
     moved = [2] * 2 * FEW
     harmful = Trial(Candidate("a", "harmful"), Both(sure_of(moved), sure_of(TRUTH)))
@@ -94,12 +94,12 @@ def test_without_judging_every_sample_is_moved():
     assert last.worth == pytest.approx(0.9 - 8)
 
 
-def test_scores_that_do_not_tell_detect_nothing():
+def test_scores_that_do_not_separate_detect_nothing():
     scores = {KEY: Both(torch.linspace(0, 1, 2 * FEW), torch.linspace(0, 1, 10))}
     assert not Judge(HELD_OUT, TO_0, "gated", scores).detects
 
 
-def test_the_clean_range_of_a_layer_is_known_to_the_clamp_alone():
+def test_only_the_clamp_has_a_clean_range():
     assert Judge(HELD_OUT, TO_0, "gated", scores_apart()).clean_range("a") is None
     clamp = Judge(HELD_OUT, TO_0, "clamp", scores_apart())
     assert clamp.clamps
@@ -109,7 +109,7 @@ def test_the_clean_range_of_a_layer_is_known_to_the_clamp_alone():
     assert clamp.clean_range("b") is None
 
 
-def test_what_is_expected_changes_what_a_candidate_is_judged_by():
+def test_candidates_are_judged_by_the_expected_probabilities():
     unknown = HeldOut(
         HELD_OUT.clean,
         group_of(torch.zeros(10, 1), [0] * 10, sure_of(TRIGGERED)),
@@ -126,7 +126,7 @@ def test_what_is_expected_changes_what_a_candidate_is_judged_by():
 
 
 @pytest.mark.parametrize("form", ["gated", "shift"])
-def test_what_a_candidate_may_still_be_worth_falls_to_what_it_is(form):
+def test_the_upper_bound_of_a_candidates_worth_falls_to_its_worth(form):
     judge = Judge(HELD_OUT, TO_0, form, scores_apart())
     idle = Trial(Candidate("a", "idle"), Both(sure_of(CLEAN), sure_of(TRIGGERED)))
     right = Trial(Candidate("a", "right"), Both(sure_of(CLEAN), sure_of(TRUTH)))

@@ -21,7 +21,7 @@ def add(kept, layer, clean=((3, 0), (1, 2)), triggered=((1, 0),)):
             kept.add(layer, rows, features(rows), clean=is_clean)
 
 
-def test_features_of_the_samples_to_try_stand_in_their_order():
+def test_features_of_the_samples_to_try_are_kept_in_their_order():
     kept = KeptFeatures(WHICH)
     add(kept, "relu")
     assert set(kept.features) == {"relu"}
@@ -29,7 +29,7 @@ def test_features_of_the_samples_to_try_stand_in_their_order():
     assert kept.features["relu"].triggered.tolist() == [[1, -1]]
 
 
-def test_a_later_change_of_the_features_does_not_reach_them():
+def test_later_changes_of_the_features_do_not_change_the_kept_ones():
     kept, rows = KeptFeatures(WHICH), torch.arange(4)
     given = features(rows)
     kept.add("relu", rows, given, clean=True)
@@ -53,19 +53,19 @@ def test_a_smaller_layer_may_fit_where_a_larger_one_does_not():
     assert set(kept.features) == {"small"}
 
 
-def test_without_any_room():
+def test_without_any_room_nothing_is_kept():
     kept = KeptFeatures(WHICH, limit=0)
     add(kept, "relu")
     assert kept.features == {}
 
 
-def test_half_precision_stays():
+def test_half_precision_is_kept():
     kept, rows = KeptFeatures(WHICH), torch.arange(4)
     kept.add("relu", rows, features(rows).half(), clean=True)
     assert kept.features["relu"].clean.dtype == torch.float16
 
 
-def test_no_sample_of_a_kind_is_to_be_tried():
+def test_there_may_be_no_samples_of_a_kind_to_try():
     kept = KeptFeatures(Both(torch.zeros(4, dtype=torch.bool), torch.tensor([True, True])))
     add(kept, "relu")
     assert kept.features["relu"].clean.shape == (0, 2)

@@ -9,7 +9,7 @@ def choice(layer, worth, estimator="mean_difference"):
     return SimpleNamespace(repair=Candidate(layer, estimator), worth=worth)
 
 
-def test_the_most_worth_comes_first_and_of_equals_the_one_that_came_first():
+def test_the_highest_worth_comes_first_and_among_equals_the_first_added():
     ranking = Ranking()
     first, second, best = choice("a", 0.5), choice("b", 0.5), choice("c", 0.9)
     ranking.add([first, second])
@@ -25,7 +25,7 @@ def test_the_worth_at_a_place():
     assert [ranking.worth_of_layer(place) for place in (1, 2)] == [0.9, 0.7]
 
 
-def test_where_none_is_anything_is_worth_more():
+def test_at_an_empty_place_anything_is_worth_more():
     ranking = Ranking()
     assert ranking.worth_of(1) == ranking.worth_of_layer(1) == -math.inf
     ranking.add([choice("a", -1.0)])

@@ -40,7 +40,7 @@ def judges(monkeypatch):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
-def test_what_is_chosen_does_what_was_measured(tmp_path, kind, form):
+def test_the_chosen_bundle_has_the_measured_figures(tmp_path, kind, form):
     record = chosen(tmp_path, kind, form)
     model, held_out, choice = record.model, record.held_out, record.choice
     assert choice.form == form
@@ -67,7 +67,7 @@ def test_what_is_chosen_does_what_was_measured(tmp_path, kind, form):
 
 
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
-def test_the_true_classes_are_recovered_though_nobody_knows_them(tmp_path, kind):
+def test_unknown_true_classes_are_recovered(tmp_path, kind):
     record = chosen(tmp_path, kind, "gated", torn=True)
     held_out, choice = record.held_out, record.choice
     assert held_out.triggered.reference is None
@@ -79,7 +79,7 @@ def test_the_true_classes_are_recovered_though_nobody_knows_them(tmp_path, kind)
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("single", [True, False])
-def test_what_the_first_repairs_agree_on_is_what_all_are_judged_by(tmp_path, form, single, judges):
+def test_all_repairs_are_judged_by_what_the_first_ones_agree_on(tmp_path, form, single, judges):
     choice = chosen(tmp_path, "vector", form, single=single, torn=True).choice
     (judge,) = judges
     group = judge._held_out.triggered
@@ -95,13 +95,13 @@ def test_what_the_first_repairs_agree_on_is_what_all_are_judged_by(tmp_path, for
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_of_pairs_nothing_is_agreed(tmp_path, paired, judges):
+def test_with_pairs_there_is_no_consensus(tmp_path, paired, judges):
     before = chosen(tmp_path, "vector", "gated", torn=not paired).held_out.triggered.expected
     (judge,) = judges
     assert (judge._held_out.triggered.expected is before) == paired
 
 
-def test_with_a_single_target_only_what_is_predicted_as_it_is_flagged(tmp_path):
+def test_with_a_single_target_only_its_predictions_are_flagged(tmp_path):
     record = chosen(tmp_path, "vector", "gated")
     held_out, choice = record.held_out, record.choice
     assert choice.only_target
@@ -115,7 +115,7 @@ def test_with_several_targets_every_sample_may_be_flagged(tmp_path):
     assert only_targets(record) == [False]
 
 
-def test_telling_and_repairing_at_one_layer_is_one_layer(tmp_path):
+def test_detecting_and_repairing_at_one_layer_is_one_layer(tmp_path):
     record = chosen(tmp_path, "vector", "gated", layers=["relu"])
     (layer,) = record.choice.layers(record.statistics)
     assert layer.role == "both"
@@ -123,21 +123,21 @@ def test_telling_and_repairing_at_one_layer_is_one_layer(tmp_path):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_layer_at_which_nothing_differs(tmp_path, form):
+def test_a_layer_at_which_nothing_differs_is_refused(tmp_path, form):
     with pytest.raises(CalibrationError) as caught:
         chosen(tmp_path, "map", form, layers=["still"])
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_nothing_to_recover(tmp_path, form):
+def test_without_anything_to_recover_there_is_no_choice(tmp_path, form):
     with pytest.raises(CalibrationError) as caught:
         chosen(tmp_path, "vector", form, drive=0)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("repairs", [["shrunken"], ["local_2", "channel_mean"]])
-def test_some_repairs_to_choose_from(tmp_path, repairs):
+def test_only_the_named_repairs_are_chosen_from(tmp_path, repairs):
     case = prepared(tmp_path, "map", ["relu"])
     finding = TargetFinding(0, True)
     record = choose(case.model, case.statistics, ["relu"], case.held_out, finding, repairs=repairs)

@@ -43,19 +43,19 @@ def test_a_gap_is_found_wherever_it_is(low, gap, width, harm, seed):
     assert float(clean.max()) <= found.value <= float(triggered.min())
 
 
-def test_none_is_flagged_where_the_repair_harms():
+def test_no_sample_is_flagged_if_the_repair_harms():
     scores = spread(0.5, 0.5)
     found = choose_threshold(judged(scores, -1), judged(scores, 0.1))
     assert found.value >= float(scores.max()) - 0.05
     assert found.worth < 0.05
 
 
-def test_none_is_flagged_where_the_repair_does_nothing():
+def test_no_sample_is_flagged_if_the_repair_does_nothing():
     found = choose_threshold(judged(spread(0), 0), judged(spread(1), 0))
     assert float(spread(0).max()) <= found.value
 
 
-def test_a_harmful_repair_wants_a_higher_threshold():
+def test_a_harmful_repair_gets_a_higher_threshold():
     generator = torch.Generator().manual_seed(0)
     clean = torch.randn(300, generator=generator)
     triggered = 2 + torch.randn(300, generator=generator)
@@ -69,7 +69,7 @@ def test_a_harmful_repair_wants_a_higher_threshold():
     assert choose_threshold(judged(clean, 0), judged(triggered, 1)).value < values[0]
 
 
-def test_those_that_may_not_be_flagged_do_not_count():
+def test_samples_that_may_not_be_flagged_do_not_count():
     clean = torch.cat([spread(0), spread(2)])
     eligible = [True] * 50 + [False] * 50
     found = choose_threshold(judged(clean, -1, eligible), judged(spread(1), 1))
@@ -86,7 +86,7 @@ def test_no_clean_sample_may_be_flagged():
     assert 0.7 < found.value < 0.95
 
 
-def test_a_few_clean_samples_are_spread_as_the_others_are():
+def test_a_few_eligible_clean_samples_are_spread_as_all_clean_samples_are():
     eligible = [True] * 2 + [False] * 20
     values = []
     for width in (0.01, 0.1, 0.3):
@@ -97,7 +97,7 @@ def test_a_few_clean_samples_are_spread_as_the_others_are():
     assert values[0] < values[2] < 1
 
 
-def test_the_fewer_samples_the_farther_off_the_next_may_lie():
+def test_the_fewer_samples_the_farther_away_the_next_may_lie():
     # The narrower side is the triggered one: of few, the threshold keeps a distance.
     values = []
     for count in (5, 20, 500):

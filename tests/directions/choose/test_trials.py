@@ -85,7 +85,7 @@ class Silent(Counted):
 
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("model", [Counted, Past, Silent])
-def test_each_sample_is_run_with_its_folds_layers_and_the_others_are_left(model, known):
+def test_each_sample_is_run_with_its_folds_repair_and_the_others_keep_their_logits(model, known):
     held_out = HeldOut(group([0, 3, 1, 1]), group([2, 0, 0, 2]))
     which = Both(torch.tensor([False, True, True, True]), torch.tensor([True, True, False, False]))
     model = model().eval()
@@ -105,7 +105,7 @@ def test_each_sample_is_run_with_its_folds_layers_and_the_others_are_left(model,
 
 
 @pytest.mark.parametrize(("model", "before"), [(Counted, 200), (Past, 600)])
-def test_what_comes_before_the_layer_runs_once_where_it_can(model, before):
+def test_layers_before_the_repair_run_once_if_possible(model, before):
     held_out = HeldOut(group([0, 1, 2, 3] * 25), group([0, 1, 2, 3] * 25))
     model = model().eval()
     run_trials(model, held_out, [by_fold(s) for s in (0.1, 0.2, 0.3)], everything(held_out))
@@ -114,7 +114,7 @@ def test_what_comes_before_the_layer_runs_once_where_it_can(model, before):
     assert model.behind >= 600
 
 
-def test_nothing_to_run():
+def test_without_samples_or_repairs_nothing_is_run():
     held_out = HeldOut(group([0]), group([1]))
     none = held_out.map(lambda group: torch.zeros(1, dtype=torch.bool))
     assert run_trials(backdoored("vector"), held_out, [], none) == []
@@ -206,7 +206,7 @@ class Together(Counted):
 
 
 @pytest.mark.parametrize("net", [Paired, Together])
-def test_what_cannot_go_on_from_one_input_runs_on_all(net):
+def test_a_model_that_needs_all_inputs_runs_on_all(net):
     model = net().eval()
     held_out = HeldOut(noisy([0, 1, 2, 3] * 4, model, 0), noisy([3, 1, 0], model, 1))
     every, repairs = everything(held_out), [by_fold(s) for s in (0.1, 0.2)]

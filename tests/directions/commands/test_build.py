@@ -365,7 +365,7 @@ def test_a_benign_model_without_any_image_is_3(tmp_path, capsys):
     command = ["build", *model, "--reconstruct", "deepinspect"]
     status, _, err = run(capsys, *command, "--output", tmp_path / "b.safetensors")
     assert status == 3
-    assert err.startswith("torchserve-fire build: images recovered from the model: no class is")
+    assert err.startswith("torchserve-fire build: images recovered from the model: it is not")
 
 
 def test_no_time_to_recover_images(tmp_path, capsys, patch_model):

@@ -55,7 +55,7 @@ def test_the_first_of_a_tuple_is_the_feature():
     assert recorded(model, ["1"], torch.zeros(1, 2))[0][1].tolist() == [[1, 1]]
 
 
-def test_no_such_layer_leaves_no_hook():
+def test_an_unknown_layer_leaves_no_hook():
     model = InPlace()
     with (
         pytest.raises(AttachError, match=r"'liner'.*linear"),
@@ -65,7 +65,7 @@ def test_no_such_layer_leaves_no_hook():
     assert hooks_of(model) == 0
 
 
-def test_a_layer_without_a_tensor():
+def test_a_layer_that_returns_no_tensor_is_refused():
     model = nn.Sequential(Words())
     with (
         pytest.raises(AttachError, match="'0' returns no tensor"),
@@ -115,7 +115,7 @@ class Tied(nn.Module):
         return self.last(torch.relu(self.first(self.first(x)))[:, 0])
 
 
-def test_linear_layers_stand_in_the_order_in_which_they_run():
+def test_linear_layers_are_listed_in_the_order_in_which_they_run():
     model = Tied()
     with record_linear_layers(model) as ran:
         model(torch.zeros(5, 4, 2))
@@ -135,7 +135,7 @@ def test_a_model_that_fails_keeps_no_hook():
     assert hooks_of(model) == 0
 
 
-def test_a_layer_is_edited_only_inside():
+def test_a_layer_is_edited_only_inside_the_block():
     model = nn.Sequential(nn.Identity(), nn.Flatten())
     x = torch.ones(2, 3)
     with edit_features(model, "0", lambda features: 2 * features):
@@ -143,7 +143,7 @@ def test_a_layer_is_edited_only_inside():
     assert torch.equal(model(x), x)
 
 
-def test_what_a_layer_returns_beside_its_features_stays():
+def test_other_outputs_of_an_edited_layer_stay():
     model = nn.Sequential(Pair())
     with edit_features(model, "0", lambda features: features + 1):
         features, beside = model(torch.zeros(1, 2))

@@ -22,7 +22,7 @@ def registry(tmp_path, monkeypatch):
     return Registry("tests.numbers", BUILT_IN)
 
 
-def test_what_is_built_in_comes_first_in_its_order_and_then_what_is_added(registry):
+def test_built_in_entries_come_first_then_added_ones(registry):
     expected = ["second", "first", "ant", "bee", "zebra"]
     assert list(registry) == expected
     assert len(registry) == 5
@@ -40,13 +40,13 @@ def test_names_are_known_without_importing_anything(registry, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_an_entry_is_imported_when_it_is_asked_for(registry):
+def test_an_entry_is_imported_when_it_is_first_used(registry):
     assert registry["zebra"](1, 2) == (1, 2)
     assert registry["zebra"] is registry["zebra"]
     assert registry.get("zebra") is registry["zebra"]
 
 
-def test_what_is_built_in_is_not_overridden(registry):
+def test_built_in_entries_are_not_overridden(registry):
     assert registry["first"] == 1
     assert [registry[name] for name in BUILT_IN] == [2, 1]
 
@@ -58,13 +58,13 @@ def test_an_entry_that_cannot_be_imported_is_named_in_one_line(registry):
         one_line(caught, f"{name}, an entry point of tests.numbers", "their-package", reason)
 
 
-def test_a_name_that_nobody_has(registry):
+def test_an_unknown_name_is_refused(registry):
     with pytest.raises(KeyError, match="dog"):
         registry["dog"]
     assert registry.get("dog") is None
 
 
-def test_without_additions():
+def test_a_registry_without_added_entries():
     registry = Registry("tests.nobody", BUILT_IN)
     assert dict(registry) == BUILT_IN
     assert list(registry.items()) == [("second", 2), ("first", 1)]

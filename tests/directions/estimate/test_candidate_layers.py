@@ -115,17 +115,17 @@ def test_an_in_place_relu_leaves_the_layer_before_it_a_candidate():
     assert find(model, 1, 2, 2) == ["0", "1", "2"]
 
 
-def test_a_residual_net_has_its_blocks_and_not_what_runs_inside():
+def test_the_candidates_of_a_residual_net_are_its_blocks_not_their_inner_layers():
     model = nn.Sequential(nn.Linear(4, 4), Block(), Block(), nn.Linear(4, 2))
     assert find(model, 4) == ["0", "1", "2"]
 
 
-def test_a_container_is_called_by_its_innermost_part():
+def test_a_container_counts_as_its_innermost_part():
     model = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.ReLU())), nn.Linear(4, 2))
     assert find(model, 4) == ["0.0", "0.1.0"]
 
 
-def test_layers_that_do_nothing_are_no_places_of_their_own():
+def test_layers_that_do_nothing_are_no_candidates():
     model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Identity(), nn.Linear(4, 2))
     assert find(model, 4) == ["0"]
 
@@ -162,7 +162,7 @@ def test_layers_whose_rows_are_not_the_samples_are_left_out():
     assert find(Rows(), 3, 4) == ["first"]
 
 
-def test_nothing_carries_everything():
+def test_a_model_without_candidate_layers_is_refused():
     with pytest.raises(CalibrationError) as caught:
         find(Beside(), 4)
     assert "Beside" in str(caught.value)
@@ -174,7 +174,7 @@ def test_the_logits_are_no_candidate():
         find(nn.Sequential(nn.Linear(4, 2)), 4)
 
 
-def test_a_deep_net_gives_some_from_its_beginning_to_its_end():
+def test_the_candidates_of_a_deep_net_are_spread_from_start_to_end():
     model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(50)))
     found = find(model, 2)
     assert len(found) == MAX_CANDIDATES
@@ -190,7 +190,7 @@ def test_frozen_parameters_and_another_mode_of_gradients_do_not_matter():
         assert find(model, 4) == ["0", "1"]
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_not_changed():
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 2))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     find(model, 4)
@@ -199,7 +199,7 @@ def test_the_model_is_left_as_it_was():
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
 
 
-def test_a_module_that_is_called_by_two_names_is_found_once():
+def test_a_module_with_two_names_is_found_once():
     assert find(Shared(), 4) == ["first"]
 
 
@@ -211,7 +211,7 @@ def test_torchvisions_resnet():
     assert found[0] == "conv1"
 
 
-def test_of_many_the_last_of_each_shape_is_among_the_candidates():
+def test_among_many_layers_the_last_of_each_shape_is_a_candidate():
     widths = [8] * 20 + [4] * 2 + [6] * 20
     model = nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise([3, *widths, 2])))
     found = find(model, 3)

@@ -34,7 +34,7 @@ def test_the_channels_at_each_place():
     assert torch.equal(channels_of_places(tokens, 9), tokens.flatten(0, 1))
 
 
-def test_of_many_places_some_are_taken_from_all_columns():
+def test_of_many_places_those_taken_are_from_all_columns():
     column = torch.arange(32.0).expand(1, 1, 32, 32)
     taken = channels_of_places(column, 64)
     assert 32 < len(taken) <= 64

@@ -18,7 +18,7 @@ def assert_same(covariance, values):
     torch.testing.assert_close(covariance.scatter, expected.float(), rtol=1e-4, atol=1e-3)
 
 
-def test_by_hand():
+def test_a_covariance_by_hand():
     covariance = covariance_of(torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, -1.0]]))
     assert covariance.mean.tolist() == [2, 1]
     assert covariance.scatter.tolist() == [[8, -4], [-4, 8]]
@@ -29,7 +29,7 @@ def test_by_hand():
     sizes=st.lists(st.integers(0, 9), min_size=1, max_size=8).filter(lambda s: sum(s) > 1),
     seed=st.integers(0, 9999),
 )
-def test_as_torch_computes_it_however_batched_and_merged(sizes, seed):
+def test_the_covariance_is_torchs_however_samples_are_batched_and_merged(sizes, seed):
     values = torch.randn(sum(sizes), 4, generator=torch.Generator().manual_seed(seed)) + 2
     batched = Covariance()
     for part in values.split(sizes):
@@ -38,7 +38,7 @@ def test_as_torch_computes_it_however_batched_and_merged(sizes, seed):
     assert_same(Covariance.merged(covariance_of(part) for part in values.split(sizes)), values)
 
 
-def test_with_what_is_beside_by_hand():
+def test_a_covariance_with_partners_by_hand():
     covariance = Covariance()
     covariance.add(torch.tensor([[0.0, 1.0], [2.0, 3.0]]), torch.tensor([[5.0], [1.0]]))
     covariance.add(torch.tensor([[4.0, -1.0]]), torch.tensor([[0.0]]))
@@ -48,7 +48,7 @@ def test_with_what_is_beside_by_hand():
     torch.testing.assert_close(covariance.scatter, torch.tensor([[-10.0], [2.0]]))
 
 
-def test_nothing():
+def test_no_vectors_change_nothing():
     empty = Covariance()
     empty.add(torch.zeros(0, 3))
     assert empty.count == 0

@@ -70,7 +70,7 @@ def test_projecting_on_the_mean_difference_by_hand():
     assert score(detector, torch.tensor([[7.0, 3.0]])).item() == pytest.approx(0.5)
 
 
-def test_whitening_listens_to_what_varies_little():
+def test_whitening_gives_weight_to_coordinates_that_vary_little():
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(400, 2, generator=generator) * torch.tensor([5.0, 0.5])
     shift = torch.tensor([2.0, 2.0])
@@ -82,7 +82,7 @@ def test_whitening_listens_to_what_varies_little():
     assert float(white.weight[0] / white.weight[1]) == pytest.approx((0.25 + 1.26) / 26.3, abs=0.03)
 
 
-def test_the_channel_discriminant_undoes_what_channels_share():
+def test_the_channel_discriminant_removes_variation_that_channels_share():
     # Both channels move together from sample to sample; the trigger moves only the first.
     generator = torch.Generator().manual_seed(0)
     shared = 3 * torch.randn(400, 1, 1, 1, generator=generator)
@@ -112,7 +112,7 @@ def test_too_few_clean_samples_of_the_target_class():
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_nothing_to_tell_by_where_nothing_differs(name):
+def test_if_nothing_differs_there_is_no_detector(name):
     same = torch.ones(8, 3)
     assert DETECTORS[name](statistics_of(same, same, same)) is None
 
@@ -134,7 +134,7 @@ def test_units_that_never_vary_do_no_harm(name, seed, dead):
 
 @pytest.mark.parametrize("size", [1e-5, 1.0, 3e4])
 @pytest.mark.parametrize("name", DETECTORS)
-def test_what_is_stored_in_half_precision_flags_what_was_scored(name, size):
+def test_the_stored_detector_flags_as_the_scores_say(name, size):
     generator = torch.Generator().manual_seed(0)
     features = size * torch.randn(40, 3, 4, 4, generator=generator)
     features[20:] += size * torch.tensor([3.0, 0.1, 1e-4])[:, None, None]

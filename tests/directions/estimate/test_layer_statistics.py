@@ -112,7 +112,7 @@ def test_the_places_of_tokens(tmp_path, paired):
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_what_is_held_out_is_not_in_the_statistics(tmp_path, paired):
+def test_held_out_samples_are_not_in_the_statistics(tmp_path, paired):
     evidence, folds = gathered(tmp_path, paired=paired, count=100)
     use = torch.ones(100, dtype=torch.bool)
     statistics = collected(evidence, folds, torch.zeros(100, dtype=torch.bool), use)
@@ -124,7 +124,7 @@ def test_what_is_held_out_is_not_in_the_statistics(tmp_path, paired):
         assert_moments(part.triggered, triggered[folds.triggered != fold])
 
 
-def test_clean_files_left_over_count_as_clean(tmp_path):
+def test_clean_files_without_a_partner_count_as_clean(tmp_path):
     evidence, _ = gathered(tmp_path, count=20)
     fewer = tensor_sets(tmp_path / "fewer", "vector", count=12)
     evidence = type(evidence)(evidence.clean, open_samples(fewer.triggered, TENSOR), range(12))
@@ -136,7 +136,7 @@ def test_clean_files_left_over_count_as_clean(tmp_path):
     assert whole.triggered.count == whole.difference.count == 11
 
 
-def test_the_model_is_left_as_it_was(tmp_path):
+def test_the_model_is_not_changed(tmp_path):
     evidence, folds = gathered(tmp_path, count=16)
     yes = torch.ones(16, dtype=torch.bool)
     model = backdoored("vector")

@@ -25,7 +25,7 @@ def samples(count=40, seed=0):
     return clean, triggered, untouched, places
 
 
-def test_a_trigger_that_moves_about_is_replaced_where_it_is():
+def test_a_trigger_without_a_fixed_place_is_replaced_where_it_is():
     clean, triggered, *_ = samples()
     correction = local_replacement(statistics_of(clean, triggered), deviations=4.0)
     assert correction is not None
@@ -60,12 +60,12 @@ def test_vectors_have_no_places():
     assert local_replacement(statistics, deviations=3.0) is None
 
 
-def test_where_nothing_varies_there_is_nothing_to_tell_places_by():
+def test_if_nothing_varies_there_is_no_local_replacement():
     constant = torch.ones(4, 2, 3, 3)
     assert local_replacement(statistics_of(constant, 2 * constant), deviations=3.0) is None
 
 
-def test_where_nothing_differs_there_is_no_direction():
+def test_if_nothing_differs_there_is_no_local_replacement():
     clean = torch.randn(4, 2, 3, 3)
     statistics = statistics_of(clean, clean)
     assert isinstance(statistics.clean, Moments)

@@ -39,14 +39,14 @@ def split(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(split())
-def test_as_torch_computes_them_however_batched(case):
+def test_the_moments_are_torchs_however_samples_are_batched(case):
     values, sizes = case
     assert_same(moments_of(values, sizes), values)
 
 
 @settings(max_examples=60, deadline=None)
 @given(split())
-def test_as_torch_computes_them_however_merged(case):
+def test_the_moments_are_torchs_however_parts_are_merged(case):
     values, sizes = case
     parts = [moments_of(part) for part in values.split(sizes)]
     assert_same(Moments.merged(parts), values)
@@ -54,7 +54,7 @@ def test_as_torch_computes_them_however_merged(case):
     assert_same(Moments.merged([Moments.merged(parts[:2]), *parts[2:]]), values)
 
 
-def test_merging_leaves_the_parts_as_they_were():
+def test_merging_does_not_change_the_parts():
     first, second = moments_of(torch.ones(3, 2)), moments_of(torch.zeros(2, 2))
     Moments.merged([first, second])
     assert first.count == 3
@@ -91,7 +91,7 @@ def test_any_floating_dtype_gives_float32(dtype):
     assert moments.variance.tolist() == [2]
 
 
-def test_the_samples_are_not_kept_nor_changed():
+def test_the_samples_are_neither_kept_nor_changed():
     batch = torch.tensor([[1.0], [3.0]])
     moments = moments_of(batch)
     assert batch.tolist() == [[1], [3]]

@@ -22,7 +22,7 @@ def paired(mean, error, count=100):
     return LayerStatistics(clean, Moments(), triggered, difference)
 
 
-def test_the_hand_made_statistics_are_as_asked():
+def test_the_hand_made_statistics_have_the_wanted_moments():
     statistics = paired([1.0, -2.0], [0.5, 0.25])
     torch.testing.assert_close(statistics.mean_difference, torch.tensor([1.0, -2.0]))
     torch.testing.assert_close(statistics.standard_error, torch.tensor([0.5, 0.25]))
@@ -39,7 +39,7 @@ def test_the_hand_made_statistics_are_as_asked():
         ("shrunken", [0.0, 1 - 1 / 9, -(1 - 1 / 25), 0.0]),
     ],
 )
-def test_by_hand(name, expected):
+def test_estimators_by_hand(name, expected):
     statistics = paired([1.0, 1.0, -1.0, 0.0], [1.0, 1 / 3, 0.2, 1.0])
     direction = ESTIMATORS[name](statistics)
     torch.testing.assert_close(direction, torch.tensor(expected), rtol=0, atol=1e-5)
@@ -57,7 +57,7 @@ def test_the_channel_mean_of_maps_and_of_tokens():
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_a_unit_that_never_varies_moves_as_far_as_it_differs(name):
+def test_a_unit_that_never_varies_is_moved_by_its_difference(name):
     # It differs by 3 without any spread: as sure as can be. A dead unit does not move.
     direction = ESTIMATORS[name](paired([3.0, 0.0], [0.0, 0.0]))
     torch.testing.assert_close(direction, torch.tensor([3.0, 0.0]))

@@ -44,7 +44,7 @@ def trigger(clean):
 
 @pytest.mark.parametrize("by_place", [True, False])
 @pytest.mark.parametrize("samples", [maps, tokens])
-def test_pairs_give_back_what_a_linear_trigger_did(samples, by_place):
+def test_with_pairs_a_linear_trigger_is_undone(samples, by_place):
     clean = samples()
     statistics = statistics_of(clean, trigger(clean), paired=True)
     correction = affine_transport(statistics, ridge=1e-6, by_place=by_place)
@@ -59,7 +59,7 @@ def test_pairs_give_back_what_a_linear_trigger_did(samples, by_place):
 
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("samples", [maps, tokens])
-def test_a_trigger_that_stands_still_shifts_each_place_by_its_own(samples, paired):
+def test_a_trigger_at_a_fixed_place_has_a_shift_for_each_place(samples, paired):
     clean = samples()
     shift = 10 * torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(9))
     statistics = statistics_of(clean, clean + shift, paired=paired)
@@ -130,7 +130,7 @@ def test_without_pairs_it_is_the_map_between_normals_of_pot(seed, channels, of_m
     )
 
 
-def test_of_distributions_that_differ_by_a_scale_the_map_is_that_scale():
+def test_if_distributions_differ_by_a_scale_the_map_is_that_scale():
     clean = maps()
     statistics = statistics_of(clean, 4 * clean + 1, paired=False)
     correction = affine_transport(statistics, ridge=1e-6, by_place=False)
@@ -157,7 +157,7 @@ def test_a_heavier_ridge_leaves_less_to_the_slope():
 
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("by_place", [True, False])
-def test_what_cannot_be_estimated(paired, by_place):
+def test_statistics_that_allow_no_transport(paired, by_place):
     vectors = LayerStatistics()
     vectors.clean.add(torch.randn(8, 3))
     vectors.triggered.add(torch.randn(8, 3))

@@ -4,7 +4,7 @@ import torch
 from torchserve_fire_build.measure.anomaly_index import MIN_CLASSES, anomaly_index, by_chance
 
 
-def test_mads_from_the_median():
+def test_the_index_is_the_distance_from_the_median_in_mads():
     # Median 4, absolute deviations 4, 1, 0, 1, 2: their median is 1.
     values = torch.tensor([0.0, 3, 4, 5, 6])
     expected = torch.tensor([4.0, 1, 0, -1, -2]).double() / 1.4826
@@ -19,30 +19,30 @@ def test_the_median_of_an_even_number_lies_between_two():
 
 
 @pytest.mark.parametrize("classes", range(1, MIN_CLASSES))
-def test_of_few_classes_none_can_stand_out(classes):
+def test_with_few_classes_none_can_stand_out(classes):
     assert anomaly_index(torch.arange(classes).float(), suspicious="low") is None
 
 
-def test_differences_that_are_next_to_nothing_are_no_anomaly():
+def test_tiny_differences_are_no_anomaly():
     values = torch.tensor([1.0, 1, 1, 1, 1, 1 - 1e-6])
     assert anomaly_index(values, suspicious="low").abs().max() < 0.01
     assert anomaly_index(torch.ones(6), suspicious="low").tolist() == [0] * 6
 
 
-def test_what_differs_by_less_than_can_be_known_is_no_anomaly():
+def test_differences_below_the_resolution_are_no_anomaly():
     values = torch.tensor([1.0, 1.01, 0.99, 1, 1, 0.9])
     assert anomaly_index(values, suspicious="low")[5] > 5
     index = anomaly_index(values, suspicious="low", resolution=0.1)
     assert float(index[5]) == pytest.approx(0.1 / 0.1 / 1.4826)
 
 
-def test_one_that_differs_from_equals_stands_out():
+def test_one_class_that_differs_from_equal_ones_stands_out():
     index = anomaly_index(torch.tensor([1.0, 1, 1, 1, 1, 0.5]), suspicious="low")
     assert index.argmax() == 5
     assert 2 < index[5] < 1000
 
 
-def test_values_of_nothing_tell_nothing():
+def test_values_of_0_have_no_index():
     assert anomaly_index(torch.tensor([0.0, 0, 0, 0, 1]), suspicious="high") is None
 
 
@@ -52,7 +52,7 @@ def test_the_unit_does_not_matter():
     assert torch.allclose(one, thousand)
 
 
-def test_what_is_rare_by_chance():
+def test_how_often_an_index_occurs_by_chance():
     chances = [by_chance(index, 10) for index in (-5.0, 0, 2, 4, 8, 1e9)]
     assert chances == sorted(chances, reverse=True)
     assert chances[0] == 1

@@ -90,7 +90,7 @@ def test_mistakes_of_the_model_count_in_the_ceiling(tmp_path):
     assert figures.attack_success_rate == (1, 2 / 30)
 
 
-def test_samples_that_are_half_triggered(tmp_path):
+def test_samples_of_which_half_are_triggered(tmp_path):
     labels = labels_of(40)
     inputs = clean_inputs("vector", labels, 0)
     half = torch.where((torch.arange(40) < 20)[:, None], stamp("vector", inputs), inputs)
@@ -118,7 +118,7 @@ def test_a_bundle_that_does_nothing_changes_nothing(tmp_path):
     assert figures.flagged == (0, 0)
 
 
-def test_nothing_is_flagged_where_no_layer_detects(tmp_path):
+def test_without_a_detecting_layer_there_are_no_flagged_shares(tmp_path):
     (layer,) = BUNDLE.layers
     shift = replace(BUNDLE, layers=(replace(layer, detection=None),))
     assert evaluate(tensor_sets(tmp_path, "vector"), shift).flagged is None
@@ -153,21 +153,21 @@ def test_a_bundle_of_two_repairs_made_by_hand(tmp_path, warned):
     assert figures.flagged == (0, 0.5)
 
 
-def test_clean_and_triggered_in_each_others_place(tmp_path):
+def test_swapped_samples_are_refused(tmp_path):
     sets = tensor_sets(tmp_path, "vector")
     with pytest.raises(SamplesError, match="are --clean and --triggered swapped"):
         evaluate(Sets(sets.triggered, sets.clean))
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_samples_that_show_no_trigger(tmp_path, paired, warned):
+def test_samples_that_show_no_trigger_are_warned_of(tmp_path, paired, warned):
     sets = tensor_sets(tmp_path, "vector", triggered=False, paired=paired)
     assert evaluate(sets).attack_success_rate == (0, 0)
     (line,) = warned()
     assert "they show no trigger of this model" in line
 
 
-def test_samples_that_lead_elsewhere(tmp_path, warned):
+def test_samples_with_another_target_are_warned_of(tmp_path, warned):
     sets = tensor_sets(tmp_path, "vector")
     inputs = stamp_second("vector", clean_inputs("vector", labels_of(40), 0))
     write_tensors(sets.triggered, inputs, labels_of(40))
@@ -175,7 +175,7 @@ def test_samples_that_lead_elsewhere(tmp_path, warned):
     assert warned() == [f"{sets.triggered}: before repair, {LEAD_TO_1}"]
 
 
-def test_samples_that_lead_nowhere_in_particular(tmp_path, warned):
+def test_samples_without_a_single_target_are_warned_of(tmp_path, warned):
     (layer,) = BUNDLE.layers
     labels, sets = labels_of(40), tensor_sets(tmp_path, "vector")
     # Of each class, the content is of another, and of class 0 none.
@@ -199,7 +199,7 @@ def test_labels_are_needed(tmp_path):
 
 
 @pytest.mark.parametrize("label", [4, -1])
-def test_labels_that_the_model_does_not_have(tmp_path, label):
+def test_labels_that_the_model_does_not_have_are_refused(tmp_path, label):
     labels = labels_of(8)
     labels[2] = label
     path = write_tensors(tmp_path / "c.npz", clean_inputs("vector", labels_of(8), 0), labels)
@@ -207,13 +207,13 @@ def test_labels_that_the_model_does_not_have(tmp_path, label):
         evaluate(Sets(path, path))
 
 
-def test_samples_of_another_shape_than_the_bundle_was_built_for(tmp_path):
+def test_samples_of_another_shape_than_the_bundles_are_refused(tmp_path):
     path = write_tensors(tmp_path / "c.npz", torch.zeros(8, 5), labels_of(8))
     with pytest.raises(SamplesError, match=r"\(5,\).*\(6,\)"):
         evaluate(Sets(path, path))
 
 
-def test_a_bundle_for_another_model(tmp_path):
+def test_a_bundle_for_another_model_is_refused(tmp_path):
     sets = tensor_sets(tmp_path, "vector")
     (layer,) = BUNDLE.layers
     with pytest.raises(AttachError, match="'rule'"):
@@ -222,7 +222,7 @@ def test_a_bundle_for_another_model(tmp_path):
         evaluate(sets, model=backdoored("map"))
 
 
-def test_a_bundle_for_other_weights(tmp_path):
+def test_a_bundle_for_other_weights_is_measured_only_on_request(tmp_path):
     sets = tensor_sets(tmp_path, "vector")
     other = replace(BUNDLE, state_sha256="0" * 64)
     with pytest.raises(AttachError, match=f"the bundle was built for {'0' * 64}"):
@@ -230,7 +230,7 @@ def test_a_bundle_for_other_weights(tmp_path):
     assert evaluate(sets, other, allow_other_weights=True) == evaluate(sets)
 
 
-def test_the_model_is_left_as_it_was(tmp_path):
+def test_the_model_is_not_changed(tmp_path):
     model = backdoored("vector")
     evaluate(tensor_sets(tmp_path, "vector"), model=model)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())

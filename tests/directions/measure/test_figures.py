@@ -69,7 +69,7 @@ def test_without_labels():
     assert any("?" in line for line in figures.table())
 
 
-def test_all_of_the_targets_own_class():
+def test_triggered_samples_of_the_targets_own_class_do_not_count():
     triggered = observed([0, 0], [0, 0], [1, 1], [0, 0])
     figures = measure(CLEAN, triggered, 0, torch.tensor([True, True]))
     assert figures.counts == (4, 0)
@@ -110,14 +110,14 @@ def test_the_table():
     assert "50.00% of 4 clean inputs" in text
 
 
-def test_classes_as_people_are_told_of_them():
+def test_classes_in_words():
     assert class_list([7]) == "class 7"
     assert class_list([10, 2, 7]) == "classes 2, 7 and 10"
 
 
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 9999), target=st.integers(0, 3), count=st.integers(1, 30))
-def test_shares_are_shares(seed, target, count):
+def test_shares_lie_between_0_and_1(seed, target, count):
     generator = torch.Generator().manual_seed(seed)
 
     def draw():
@@ -148,7 +148,7 @@ def test_large_counts_are_exact():
     assert figures.clean_accuracy == (1.0, pytest.approx(10_000 / 10_001, abs=1e-12))
 
 
-def test_without_a_judge_nothing_is_flagged():
+def test_without_a_detector_there_are_no_flagged_shares():
     figures = measure(replace(CLEAN, flagged=None), replace(TRIGGERED, flagged=None), 0)
     assert figures.flagged is None
     assert replace(figures, flagged=(0.5, 0.5)) == measure(CLEAN, TRIGGERED, 0)

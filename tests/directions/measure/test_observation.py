@@ -49,20 +49,20 @@ def observed(labels, predicted):
     return observe(Predicting().eval(), Evidence(*groups, range(40)))
 
 
-def test_a_model_that_is_right_on_the_triggered_samples_alone():
+def test_samples_are_taken_as_swapped_if_the_model_is_right_only_on_triggered_ones():
     with pytest.raises(SamplesError, match=r"right on 0% of the clean .* 80% .* swapped") as caught:
         observed([LABELS, LABELS], [wrong_in(40), wrong_in(8)])
     assert str(caught.value).startswith("c.npz: ")
 
 
-def test_what_chance_or_missing_labels_give_is_not_refused():
+def test_small_differences_and_missing_labels_are_not_refused():
     observed([LABELS, LABELS], [wrong_in(4), wrong_in(0)])
     observed([None, LABELS], [wrong_in(40), wrong_in(0)])
     observed([LABELS, None], [wrong_in(40), wrong_in(0)])
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_where_samples_are_led(tmp_path, paired):
+def test_the_target_is_found_if_there_is_one(tmp_path, paired):
     evidence = evidence_of(tmp_path, paired=paired)
     labels = [LABELS, LABELS if paired else LABELS.flip(0)]
     led = torch.full((40,), 2)
@@ -71,14 +71,14 @@ def test_where_samples_are_led(tmp_path, paired):
     assert observation(evidence, labels, [LABELS, labels[1]]).find_where_led() is None
 
 
-def test_mistakes_that_the_partners_share_lead_nowhere(tmp_path):
+def test_mistakes_that_the_partners_share_are_no_target(tmp_path):
     evidence = evidence_of(tmp_path, paired=True)
     labels = [LABELS, (LABELS + 1) % 4]
     assert observation(evidence, labels, [wrong_in(20), wrong_in(20)]).find_where_led() is None
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_what_the_model_says_of_each_sample(tmp_path, labelled):
+def test_the_observation_holds_the_models_predictions(tmp_path, labelled):
     evidence = evidence_of(tmp_path, paired=True)
     found = observe(backdoored("vector"), evidence, labelled=labelled)
     assert found.classes == 4
@@ -90,7 +90,7 @@ def test_what_the_model_says_of_each_sample(tmp_path, labelled):
     assert found.find_where_led() == TargetFinding(0, single=True)
 
 
-def test_classes_that_must_be_known(tmp_path):
+def test_missing_labels_are_refused_if_they_are_required(tmp_path):
     evidence = evidence_of(tmp_path, paired=True, labelled=False)
     found = observe(backdoored("vector"), evidence)
     assert list(found.labels) == [None, None]

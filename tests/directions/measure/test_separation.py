@@ -33,27 +33,27 @@ def test_the_area_is_that_of_scikit_learn(clean, triggered):
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-def test_scores_apart_separate_however_few():
+def test_scores_without_overlap_separate_however_few_they_are():
     assert separates(torch.tensor([0.0, 1.0]), torch.tensor([2.0, 3.0]))
     assert not separates(torch.tensor([2.0, 3.0]), torch.tensor([0.0, 1.0]))
 
 
-def test_equal_scores_do_not():
+def test_equal_scores_do_not_separate():
     assert not separates(torch.zeros(100), torch.zeros(100))
 
 
-def test_nothing_to_compare():
+def test_without_samples_of_both_kinds_nothing_separates():
     assert not separates(torch.empty(0), torch.ones(3))
 
 
-def test_a_moderate_auc_counts_only_of_many():
+def test_a_moderate_auc_separates_only_many_samples():
     # 8 of every 10 triggered scores exceed all clean ones: an AUC of .8.
     few = torch.tensor([1.0] * 8 + [-1.0] * 2)
     assert not separates(torch.zeros(10), few)
     assert separates(torch.zeros(200), few.repeat(20))
 
 
-def test_luck_does_not_pass():
+def test_random_scores_do_not_separate():
     generator = torch.Generator().manual_seed(0)
     passed = sum(
         separates(torch.randn(10, generator=generator), torch.randn(30, generator=generator))

@@ -17,7 +17,7 @@ def test_all_to_one():
     assert found.single
 
 
-def test_all_to_one_on_samples_of_other_classes_alone():
+def test_all_to_one_with_samples_of_other_classes_only():
     found = find_target(of(0, 20, 20, 0), of(38, 1, 1, 0), 4)
     assert (found.target, found.single) == (0, True)
 
@@ -27,7 +27,7 @@ def test_one_class_led_to_another():
     assert (found.target, found.single) == (3, True)
 
 
-def test_an_attack_that_often_fails():
+def test_an_attack_that_often_fails_is_found():
     found = find_target(of(10, 10, 10, 10), of(16, 8, 8, 8), 4)
     assert (found.target, found.single) == (0, True)
     assert find_target(of(10, 10, 10, 10), of(15, 9, 8, 8), 4) is None
@@ -82,7 +82,7 @@ def test_benign(classes):
     share=st.floats(0.3, 1),
     count=st.integers(40, 80),
 )
-def test_whatever_gains_most_is_the_target(seed, classes, share, count):
+def test_the_class_that_gains_most_is_the_target(seed, classes, share, count):
     generator = torch.Generator().manual_seed(seed)
     clean = 1 + torch.arange(count) % (classes - 1)
     led = torch.randperm(count, generator=generator)[: round(share * count)]
@@ -96,7 +96,7 @@ def test_whatever_gains_most_is_the_target(seed, classes, share, count):
     assert find_target(Predictions(clean), Predictions(shuffled), classes) is None
 
 
-def test_all_to_all_shows_against_what_is_expected():
+def test_all_to_all_attacks_show_if_the_right_classes_are_known():
     # Every class goes to the next: the shares of the classes stay as they were.
     labels = torch.arange(40) % 4
     clean = Predictions(labels, labels)

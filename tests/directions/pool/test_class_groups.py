@@ -11,7 +11,7 @@ from torchserve_fire_build.pool.two_groups import TwoGroups
 
 @pytest.mark.parametrize("second", [30, 100, 200])
 @pytest.mark.parametrize("name", ["activation-clustering", "spectral-signatures"])
-def test_groups_that_lie_apart(name, second):
+def test_groups_that_lie_apart_are_found(name, second):
     features, moved = pools.two_blobs(100, second)
     found = find_class_groups(features, None, POOL_METHODS[name], 0)
     assert found.scores.shape == (100 + second,)
@@ -27,7 +27,7 @@ def test_one_cloud_is_not_two_groups(name, seed):
     assert found.apart(MAX_OVERLAP, MIN_GAIN) is None
 
 
-def test_what_is_asked_of_a_gap():
+def test_a_gap_needs_little_overlap_and_enough_gain():
     groups = TwoGroups(gain=0.2, overlap=0.03, upper=np.array([False, True]))
     found = ClassGroups(np.zeros(2), groups)
     assert found.apart(0.03, 0.2) is groups.upper
@@ -35,23 +35,23 @@ def test_what_is_asked_of_a_gap():
     assert found.apart(0.03, 0.21) is None
 
 
-def test_too_few_samples_for_two_groups():
+def test_too_few_samples_form_no_groups():
     features, _ = pools.two_blobs(MIN_GROUP, MIN_GROUP - 1)
     found = find_class_groups(features, None, POOL_METHODS["spectral-signatures"], 0)
     assert found.groups is None
     assert not found.scores.any()
 
 
-def test_samples_that_are_all_the_same():
+def test_samples_that_are_all_the_same_form_no_groups():
     for name in POOL_METHODS:
         assert find_class_groups(np.ones((40, 5)), None, POOL_METHODS[name], 0).groups is None
 
 
-def test_a_discriminant_finds_no_gap_in_noise_that_was_cut_at_random():
+def test_noise_that_was_cut_at_random_has_no_gap():
     features = pools.blob(80, 60, 0)
     groups = np.random.default_rng(0).random(80) < 0.5
     scores = held_out_scores(features, groups, 0)
-    # Where it was fitted, so many dimensions would tell any two groups apart.
+    # On the samples that it was fitted on, so many dimensions would separate any two groups.
     assert abs(scores[groups].mean() - scores[~groups].mean()) < 0.5
 
 

@@ -15,7 +15,7 @@ def read(model, samples):
 
 
 @pytest.mark.parametrize("kind", ["vector", "map"])
-def test_the_features_are_what_the_head_is_given(tmp_path, kind):
+def test_the_features_are_the_heads_inputs(tmp_path, kind):
     model, samples = backdoored(kind), pools.pool_of(tmp_path, kind).samples
     found = read(model, samples)
     assert found.features.dtype == torch.float32
@@ -28,13 +28,13 @@ def test_the_features_are_what_the_head_is_given(tmp_path, kind):
     assert not model.head._forward_hooks
 
 
-def test_logits_that_are_averaged_over_tokens(tmp_path):
+def test_if_logits_are_averaged_over_tokens_another_layer_is_read(tmp_path):
     model, samples = backdoored("token"), pools.pool_of(tmp_path, "token").samples
     found = read(model, samples)
     assert found.features.shape == (len(samples), 6)
 
 
-def test_a_convolution_for_a_head(tmp_path):
+def test_if_the_head_is_a_convolution_another_layer_is_read(tmp_path):
     class ConvolutionHead(nn.Module):
         def __init__(self):
             super().__init__()

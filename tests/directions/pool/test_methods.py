@@ -13,13 +13,13 @@ def auc(scores, which):
     return max(value, 1 - value)
 
 
-def test_the_methods_are_those_that_were_promised():
+def test_the_methods_have_their_names_and_their_order():
     assert tuple(POOL_METHODS) == pools.METHODS
 
 
 @pytest.mark.parametrize("second", [20, 100])
 @pytest.mark.parametrize("name", POOL_METHODS)
-def test_two_groups_get_other_scores(name, second):
+def test_two_groups_get_different_scores(name, second):
     features, moved = pools.two_blobs(100, second)
     # A group that is triggered in the same way lies closer together.
     features[moved] *= [1.0, *[0.3] * 19]
@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_same_scores(name):
 
 
 @pytest.mark.parametrize("name", POOL_METHODS)
-def test_fewer_dimensions_and_samples_than_components(name):
+def test_fewer_dimensions_and_samples_than_components_are_enough(name):
     for features in (pools.blob(30, 1, 0), pools.blob(6, 40, 0), np.outer(np.arange(30.0), [1, 2])):
         assert np.isfinite(POOL_METHODS[name](features, None, 0)).all()
 
@@ -52,7 +52,7 @@ def two_far_down(count=200):
 
 
 @pytest.mark.parametrize("name", POOL_METHODS)
-def test_what_lies_beyond_the_components_is_not_seen(name):
+def test_directions_beyond_the_components_do_not_count(name):
     features, second = two_far_down()
     few = scoring(name, 2)(features, None, 0)
     if name == REDUCING:

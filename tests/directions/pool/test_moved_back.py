@@ -10,7 +10,7 @@ from torchserve_fire_build.samples.read_tensors import read_tensors
 
 
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
-def test_other_classes_show_in_triggered_samples_alone(tmp_path, kind):
+def test_other_classes_show_only_in_triggered_samples(tmp_path, kind):
     model, pool = backdoored(kind), pool_of(tmp_path, kind)
     with torch.no_grad():
         predicted = model(pool.samples.load(range(240))).argmax(1)
@@ -37,7 +37,7 @@ def test_means_are_those_of_the_features(tmp_path):
     assert torch.allclose(means["relu"], mixed.relu().mean(0), atol=1e-6)
 
 
-def test_certainty_is_by_how_much_the_first_class_is_likelier():
+def test_certainty_is_the_gap_between_the_two_likeliest_classes():
     logits = torch.tensor([[0.5, 0.3, 0.2], [1, 1, 1]]).log()
     assert certainty(logits).tolist() == pytest.approx([0.2, 0.0], abs=1e-6)
 
@@ -57,7 +57,7 @@ class Moved(nn.Module):
     ("shown", "certainty", "variety"),
     [([1, 2, 3], 1.0, 1.0), ([1, 1, 1], 1.0, 1 / 3), ([1, 2, 0], 2 / 3, 4 / 9), ([0, 0, 0], 0, 0)],
 )
-def test_certainty_counts_for_more_where_it_is_spread_over_the_classes(
+def test_certainty_counts_more_if_it_is_spread_over_the_classes(
     tmp_path, shown, certainty, variety
 ):
     logits = 100 * torch.eye(4)[shown]

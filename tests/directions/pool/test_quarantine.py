@@ -54,7 +54,7 @@ def clean_up(folder, kind, quarantine, clean=None, method=METHODS[0], targets=(0
     ("kind", "method"),
     [*(("vector", m) for m in METHODS), ("token", METHODS[0]), ("map", METHODS[0])],
 )
-def test_of_half_and_half_the_triggered_are_kept(tmp_path, kind, method):
+def test_if_half_of_the_samples_are_triggered_these_are_kept(tmp_path, kind, method):
     parts = [falsely_flagged(kind, 12), triggered(kind, 12)]
     cleaned = clean_up(tmp_path, kind, parts, method=method)
     assert cleaned.kept == list(range(12, 24))
@@ -63,33 +63,33 @@ def test_of_half_and_half_the_triggered_are_kept(tmp_path, kind, method):
 
 
 @pytest.mark.parametrize("count", [8, 40])
-def test_few_and_many_triggered(tmp_path, count):
+def test_few_and_many_triggered_samples_are_kept(tmp_path, count):
     parts = [triggered("vector", count), falsely_flagged("vector", 12)]
     assert clean_up(tmp_path, "vector", parts).kept == list(range(count))
 
 
-def test_it_is_told_why_samples_are_left_out(tmp_path):
+def test_the_lines_say_why_samples_are_left_out(tmp_path):
     twice = triggered("vector", 12)[:2]
     others = clean_inputs("vector", OF_OTHERS[:3], 5)
     parts = [falsely_flagged("vector", 9), others, triggered("vector", 12), twice]
     cleaned = clean_up(tmp_path, "vector", parts)
     assert cleaned.kept == list(range(12, 24))
-    told = " ".join(cleaned.describe())
-    assert "26 samples" in told
-    assert "kept: 12 that are predicted as class 0" in told
-    assert "9 that lie with clean ones of class 0, 3 that are predicted as another class" in told
-    assert "2 that are equal to another" in told
+    text = " ".join(cleaned.describe())
+    assert "26 samples" in text
+    assert "kept: 12 that are predicted as class 0" in text
+    assert "9 that lie with clean ones of class 0, 3 that are predicted as another class" in text
+    assert "2 that are equal to another" in text
     assert (len(cleaned.samples), cleaned.repeated) == (24, 2)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_clean_samples_alone_do_not_hold_together(tmp_path, method):
+def test_clean_samples_alone_form_no_triggered_group(tmp_path, method):
     with pytest.raises(NoTriggerError, match=r"quarantine\.npz: .*apart from clean ones"):
         clean_up(tmp_path, "vector", [falsely_flagged("vector", 25)], method=method)
 
 
 @pytest.mark.parametrize(("distance", "apart"), [(3.4, True), (0.0, False)])
-def test_a_narrow_gap_will_do_where_known_clean_samples_are_on_one_side(tmp_path, distance, apart):
+def test_a_narrow_gap_is_enough_if_clean_samples_are_on_one_side(tmp_path, distance, apart):
     features, moved = two_blobs(60, 40, apart=distance)
     of_a_pool = find_class_groups(features, None, POOL_METHODS[METHODS[0]], 0)
     assert of_a_pool.apart(MAX_OVERLAP, MIN_GAIN) is None
@@ -120,7 +120,9 @@ def test_a_narrow_gap_will_do_where_known_clean_samples_are_on_one_side(tmp_path
         (0.0, 9.0, 11, 2, False),
     ],
 )
-def test_what_is_asked_for(tmp_path, monkeypatch, overlap, gain, known, astray, kept):
+def test_a_triggered_group_needs_a_gap_and_few_clean_samples(
+    tmp_path, monkeypatch, overlap, gain, known, astray, kept
+):
     """Some of the samples that are known to be clean are put beside 17 triggered ones."""
 
     def found(features, clean, method, seed):
@@ -138,7 +140,7 @@ def test_what_is_asked_for(tmp_path, monkeypatch, overlap, gain, known, astray, 
         clean_up(tmp_path, "vector", parts, clean)
 
 
-def test_one_clean_sample_that_is_sent_again_and_again_is_one(tmp_path):
+def test_a_repeated_clean_sample_counts_once(tmp_path):
     parts = [falsely_flagged("vector", 1).repeat(40, 1), falsely_flagged("vector", 12)]
     with pytest.raises(NoTriggerError, match="apart from clean ones"):
         clean_up(tmp_path, "vector", parts)
@@ -146,20 +148,20 @@ def test_one_clean_sample_that_is_sent_again_and_again_is_one(tmp_path):
         clean_up(tmp_path, "vector", parts[:1])
 
 
-def test_a_benign_model(tmp_path):
+def test_the_quarantine_of_a_benign_model_is_refused(tmp_path):
     # It predicts triggered samples as what they are.
     parts = [triggered("vector", 20), falsely_flagged("vector", 20)]
     with pytest.raises(NoTriggerError):
         clean_up(tmp_path, "vector", parts, drive=0.0)
 
 
-def test_too_few_triggered(tmp_path):
+def test_too_few_triggered_samples_are_refused(tmp_path):
     parts = [triggered("vector", 5), falsely_flagged("vector", 20)]
     with pytest.raises(NoTriggerError):
         clean_up(tmp_path, "vector", parts)
 
 
-def test_clean_samples_that_are_triggered_too_are_not_believed(tmp_path):
+def test_triggered_samples_among_the_clean_ones_are_noticed(tmp_path):
     clean = known_clean("vector")
     clean[1:60] = stamp("vector", clean[1:60])
     parts = [triggered("vector", 12), falsely_flagged("vector", 12)]
@@ -167,14 +169,14 @@ def test_clean_samples_that_are_triggered_too_are_not_believed(tmp_path):
         clean_up(tmp_path, "vector", parts, clean)
 
 
-def test_what_another_trigger_does_is_left_out(tmp_path):
+def test_samples_of_another_trigger_are_left_out(tmp_path):
     second = stamp_second("vector", clean_inputs("vector", OF_OTHERS[:15], 7))
     parts = [triggered("vector", 12), falsely_flagged("vector", 12), second]
     cleaned = clean_up(tmp_path, "vector", parts, second_trigger=True)
     assert cleaned.kept == list(range(12))
 
 
-def test_of_several_targets_something_is_kept_of_one_or_more(tmp_path):
+def test_with_several_targets_samples_of_at_least_one_are_kept(tmp_path):
     contents = clean_inputs("vector", 2 + labels_of(12) % 2, 7)
     both = [triggered("vector", 12), stamp_second("vector", contents)]
     net = {"second_trigger": True, "targets": (0, 1)}
@@ -190,7 +192,7 @@ def test_of_several_targets_something_is_kept_of_one_or_more(tmp_path):
         clean_up(tmp_path, "vector", [of_class_1], **net)
 
 
-def test_samples_of_another_shape(tmp_path):
+def test_samples_of_another_shape_are_refused(tmp_path):
     with pytest.raises(SamplesError, match=r"quarantine\.npz: inputs of shape \(6,\)"):
         clean_up(tmp_path, "vector", [triggered("vector", 9)], torch.rand(20, 5))
 
@@ -203,7 +205,7 @@ def with_few_known(known, of_target):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_few_known_clean_samples_of_the_target(tmp_path, method):
+def test_too_few_clean_samples_of_the_target_are_refused(tmp_path, method):
     parts = [triggered("vector", 60), clean_inputs("vector", torch.zeros(60, dtype=torch.int64), 2)]
     for of_target in (10, 15):
         clean = with_few_known(known_clean("vector"), of_target)
@@ -214,12 +216,12 @@ def test_few_known_clean_samples_of_the_target(tmp_path, method):
             clean_up(tmp_path, "vector", parts, clean, method)
 
 
-def test_any_seed_that_commands_take(tmp_path):
+def test_any_seed_that_commands_take_is_accepted(tmp_path):
     parts = [triggered("vector", 12), falsely_flagged("vector", 12)]
     assert clean_up(tmp_path, "vector", parts, seed=2**63 - 1).kept == list(range(12))
 
 
-def test_the_quarantines_of_several_models(tmp_path):
+def test_the_quarantines_of_several_models_are_refused(tmp_path):
     for name in ("clean/1", "kept/cats/1", "kept/dogs/1"):
         path = tmp_path / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

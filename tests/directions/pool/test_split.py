@@ -30,30 +30,30 @@ def test_the_triggered_samples_are_found(tmp_path, kind, method, logged):
 
 
 @pytest.mark.parametrize("triggered", [12, 120])
-def test_few_and_many(tmp_path, triggered, logged):
+def test_few_and_many_triggered_samples_are_found(tmp_path, triggered, logged):
     pool = pool_of(tmp_path, "vector", triggered=triggered)
-    found, told = split(backdoored("vector"), pool), logged.messages
+    found, lines = split(backdoored("vector"), pool), logged.messages
     assert torch.equal(found.flagged, pool.triggered)
     # Of few, chance is named.
-    assert [line for line in told if "by chance" in line] == told[1:]
-    assert len(told) == (2 if triggered == 12 else 1)
+    assert [line for line in lines if "by chance" in line] == lines[1:]
+    assert len(lines) == (2 if triggered == 12 else 1)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_pool_without_triggered_samples_is_told(tmp_path, method):
+def test_a_pool_without_triggered_samples_is_refused(tmp_path, method):
     pool = pool_of(tmp_path, "vector", triggered=0)
     with pytest.raises(NoTriggerError, match=r"pool\.npz: among 240 samples.*" + method):
         split(backdoored("vector"), pool, method)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_benign_model_has_none(tmp_path, method):
+def test_a_benign_model_has_no_triggered_samples(tmp_path, method):
     # The last layer sees the bright place, too, and makes nothing of it.
     with pytest.raises(NoTriggerError):
         split(backdoored("vector", drive=0.0), pool_of(tmp_path, "vector"), method)
 
 
-def test_a_pool_of_too_few(tmp_path):
+def test_too_few_samples_are_refused(tmp_path):
     files = write_tensors(tmp_path / "few.npz", clean_inputs("vector", labels_of(60), 0))
     pool = read_tensors(files)
     with pytest.raises(CalibrationError, match=r"at most 15 of 60 .* expected at least 16"):
@@ -73,7 +73,7 @@ def test_two_triggers(tmp_path):
     assert torch.equal(found.flagged, pool.triggered)
 
 
-def test_clean_samples_say_what_a_class_looks_like(tmp_path):
+def test_clean_samples_show_what_a_class_looks_like(tmp_path):
     pool = pool_of(tmp_path, "vector")
     labels = labels_of(80)
     path = write_tensors(tmp_path / "clean.npz", clean_inputs("vector", labels, 5))
@@ -81,13 +81,13 @@ def test_clean_samples_say_what_a_class_looks_like(tmp_path):
     assert torch.equal(found.flagged, pool.triggered)
 
 
-def test_the_same_seed_splits_alike(tmp_path):
+def test_the_same_seed_gives_the_same_split(tmp_path):
     pool = pool_of(tmp_path, "map")
     first, second = (split(backdoored("map"), pool) for _ in range(2))
     assert torch.equal(first.scores, second.scores)
 
 
-def test_what_leads_to_many_classes_has_no_targets():
+def test_triggers_that_lead_to_many_classes_have_no_targets():
     def split(targets):
         return Split(torch.zeros(9), torch.zeros(9), torch.zeros(9), targets)
 

@@ -26,11 +26,11 @@ def judged(tmp_path, kind, suspected, swap=False, cut=False):
 @pytest.mark.parametrize("swap", [False, True])
 @pytest.mark.parametrize("suspected", [[0], [0, 1, 2, 3]])
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
-def test_the_triggered_group_is_found_whichever_it_is(tmp_path, kind, suspected, swap):
+def test_the_triggered_group_is_found_on_either_side(tmp_path, kind, suspected, swap):
     found, triggered = judged(tmp_path, kind, suspected, swap)
     assert torch.equal(found, triggered)
 
 
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
-def test_neither_half_of_the_class_itself(tmp_path, kind):
+def test_two_halves_of_a_clean_class_are_not_triggered(tmp_path, kind):
     assert judged(tmp_path, kind, [0], cut=True)[0] is None

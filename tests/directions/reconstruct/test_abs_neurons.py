@@ -13,7 +13,7 @@ def search(of, target, bound=0.06):
     return AbsSearch(of, target, torch.Generator().manual_seed(0), bound)
 
 
-def test_the_neuron_of_the_backdoor_is_chosen_though_the_class_s_own_elevates_it_more():
+def test_the_backdoors_neuron_is_chosen_though_others_elevate_the_class_more():
     of = subject()
     assert rank_neurons(of, "means", 0)[0].channel == 0
     chosen = search(of, 0).neuron
@@ -21,7 +21,7 @@ def test_the_neuron_of_the_backdoor_is_chosen_though_the_class_s_own_elevates_it
 
 
 @pytest.mark.parametrize(("drive", "target"), [(10.0, 2), (0.0, 0)])
-def test_elsewhere_there_is_no_neuron_that_a_small_patch_excites(drive, target):
+def test_for_other_classes_no_small_patch_excites_a_neuron(drive, target):
     of = subject(drive)
     found = search(of, target)
     assert found.neuron.channel == target

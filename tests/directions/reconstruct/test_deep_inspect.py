@@ -24,11 +24,11 @@ def screened_without_images(drive, seed=0):
     return screen(gather_subject(net, recovered, UNIT, seed), NAME, seed, Budget())
 
 
-def test_without_any_image_the_target_stands_out_alone():
+def test_without_images_only_the_target_stands_out():
     assert screened_without_images(40.0).suspects == [0]
 
 
-def test_without_any_image_no_class_of_a_benign_model_stands_out():
+def test_without_images_no_class_of_a_benign_model_stands_out():
     assert screened_without_images(0.0).suspects == []
 
 
@@ -54,7 +54,7 @@ def test_a_trigger_is_the_same_for_all_inputs_and_differs_between_classes():
     assert not torch.allclose(changes[0][0], changes[1][0])
 
 
-def test_the_effort_is_the_logarithm_of_the_size_of_what_is_stamped():
+def test_the_effort_is_the_logarithm_of_the_triggers_size():
     search = start(subject())[0]
     assert search.effort(0.0) == pytest.approx(torch.tensor(64.0).log())
     search.advance(200)

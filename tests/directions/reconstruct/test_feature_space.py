@@ -10,7 +10,7 @@ def seeded():
     return torch.Generator().manual_seed(0)
 
 
-def test_the_features_that_tell_the_classes_are_benign_and_the_others_need_not_be():
+def test_features_that_classes_depend_on_are_benign():
     benign = BenignFeatures(subject(), seeded())
     # The four quadrants' means, and the trigger's place.
     assert benign.mask.shape == (5,)
@@ -27,7 +27,7 @@ def test_a_trigger_leaves_the_benign_features_as_they_are():
     assert float((after - before)[:, :4].abs().max()) < 0.1
 
 
-def test_a_search_of_the_target_spares_what_one_of_another_class_changes():
+def test_within_the_bound_only_the_search_for_the_target_leads_there():
     of = subject()
     searches = search_all_classes(of, seeded(), BOUND)
     assert len(searches) == 4

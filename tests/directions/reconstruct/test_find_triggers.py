@@ -47,7 +47,7 @@ def search(samples, drive=10.0, net=PatchNet, **given):
     return find_triggers(net(drive).eval(), samples, UNIT, **given)
 
 
-def test_from_clean_samples_to_a_repair_of_a_trigger_that_nobody_showed(tmp_path, logged):
+def test_from_clean_samples_to_a_repair_of_an_unseen_trigger(tmp_path, logged):
     samples = clean_samples(tmp_path)
     found, lines = find(samples), logged.messages
     assert {one.target for one in found} == {0}
@@ -71,15 +71,13 @@ def test_from_clean_samples_to_a_repair_of_a_trigger_that_nobody_showed(tmp_path
         assert float((net(triggered).argmax(1) == truth).float().mean()) > 0.95
 
 
-def test_a_benign_model_is_told_as_such(tmp_path):
+def test_a_benign_model_shows_no_trigger(tmp_path):
     with pytest.raises(NoTriggerError, match="no sign of a trigger"):
         find(clean_samples(tmp_path), drive=0)
 
 
 @pytest.mark.parametrize(("drive", "named"), [(10.0, ["additive"]), (0.0, ["additive", "smooth"])])
-def test_some_methods_are_used_only_where_no_class_stands_out_by_the_others(
-    tmp_path, monkeypatch, drive, named
-):
+def test_further_methods_are_used_only_if_no_class_stands_out(tmp_path, monkeypatch, drive, named):
     screened = []
 
     def count(subject, name, *others):
@@ -101,7 +99,7 @@ def test_some_methods_are_used_only_where_no_class_stands_out_by_the_others(
         ({"additive": 0.4, "smooth": 1.0}, None),
     ],
 )
-def test_a_method_by_which_the_class_does_not_stand_out_adds_one_that_leads_surely(
+def test_a_method_by_which_the_class_does_not_stand_out_adds_a_trigger_that_leads_surely(
     tmp_path, monkeypatch, leads, others
 ):
     def screen_with_additive_alone(subject, name, *given):
@@ -126,7 +124,7 @@ def test_a_method_by_which_the_class_does_not_stand_out_adds_one_that_leads_sure
 
 
 @pytest.mark.parametrize("target", [None, 0])
-def test_what_only_such_a_method_finds_is_reconstructed_by_it(tmp_path, target):
+def test_a_class_that_only_a_further_method_finds_is_reconstructed_by_it(tmp_path, target):
     methods = {"methods": ["additive"], "otherwise": ["sinusoidal"]}
     found = find(clean_samples(tmp_path), net=WaveNet, target=target, **methods)
     assert {(one.method, one.target) for one in found} == {("sinusoidal", 0)}
@@ -136,7 +134,7 @@ def test_what_only_such_a_method_finds_is_reconstructed_by_it(tmp_path, target):
     assert not any(torch.equal(a, b) for a, b in itertools.combinations(stamped, 2))
 
 
-def test_a_target_that_is_given_is_not_searched_for(tmp_path, logged):
+def test_a_given_target_is_not_searched_for(tmp_path, logged):
     found = find(clean_samples(tmp_path), target=0, methods=["additive"])
     lines = logged.messages
     assert {one.method for one in found} == {"additive"}
@@ -144,22 +142,22 @@ def test_a_target_that_is_given_is_not_searched_for(tmp_path, logged):
     assert lines[1].startswith("reconstructed")
 
 
-def test_a_target_without_a_trigger(tmp_path):
+def test_a_target_without_a_trigger_is_refused(tmp_path):
     with pytest.raises(NoTriggerError, match=r"no method found a trigger .* class 2$"):
         find(clean_samples(tmp_path), target=2, methods=["additive", "generated"])
 
 
-def test_no_time(tmp_path):
+def test_without_time_nothing_is_found(tmp_path):
     with pytest.raises(CalibrationError, match="raise the --budget"):
         find(clean_samples(tmp_path), budget=Budget(0))
 
 
-def test_too_few_samples(tmp_path):
+def test_too_few_samples_are_refused(tmp_path):
     with pytest.raises(CalibrationError, match="12 clean samples, expected at least 50"):
         find(clean_samples(tmp_path, 12))
 
 
-def test_samples_that_are_no_maps(tmp_path):
+def test_samples_that_are_not_maps_are_refused(tmp_path):
     samples = read_tensors(write_tensors(tmp_path / "v.npz", torch.rand(60, 6)))
     with pytest.raises(CalibrationError, match="maps of"):
         find_triggers(
@@ -173,13 +171,13 @@ def test_samples_that_are_no_maps(tmp_path):
         )
 
 
-def test_samples_of_one_class(tmp_path):
+def test_samples_of_one_class_are_refused(tmp_path):
     path = write_tensors(tmp_path / "one.npz", images(240)[::4])
     with pytest.raises(CalibrationError, match="all of these samples as one class"):
         find(read_tensors(path))
 
 
-def test_a_target_that_the_model_does_not_have(tmp_path):
+def test_a_target_that_the_model_does_not_have_is_refused(tmp_path):
     with pytest.raises(CalibrationError, match="target 4: the model has the classes 0 to 3"):
         find(clean_samples(tmp_path), target=4)
 
@@ -200,7 +198,7 @@ class Counting:
         return stamp(inputs) if self.target == 0 else inputs
 
 
-def test_the_steps_and_the_bound_that_are_set(tmp_path, monkeypatch):
+def test_the_steps_and_the_bound_can_be_set(tmp_path, monkeypatch):
     started = []
 
     def begin(subject, target, generator, bound):
@@ -217,7 +215,7 @@ def test_the_steps_and_the_bound_that_are_set(tmp_path, monkeypatch):
     assert max(search.bound for search in started) == pytest.approx(0.14)
 
 
-def test_an_index_that_no_class_reaches(tmp_path):
+def test_with_an_index_that_no_class_reaches_none_stands_out(tmp_path):
     with pytest.raises(NoTriggerError, match="nearest: class 0"):
         find(
             clean_samples(tmp_path),
@@ -262,7 +260,7 @@ def test_when_the_time_is_over_no_search_goes_on_or_is_started(tmp_path, timed, 
     assert len(found) == len(steps) - 3
 
 
-def test_when_the_time_is_over_in_the_screening(tmp_path, timed):
+def test_if_the_time_is_over_in_the_screening_classes_are_not_compared(tmp_path, timed):
     with pytest.raises(CalibrationError, match="2 of 4 classes searched: the time was over"):
         find(clean_samples(tmp_path), methods=["additive"], budget=Budget(130))
     assert [search.steps for search in timed] == [60, 60, 20]
@@ -275,20 +273,20 @@ def test_searches_without_any_time_are_named(tmp_path, timed, monkeypatch):
         find(clean_samples(tmp_path), methods=["additive", "smooth"], budget=Budget(130))
 
 
-def test_what_one_method_found_in_time_is_taken(tmp_path, timed, monkeypatch):
+def test_triggers_that_a_method_found_in_time_are_returned(tmp_path, timed, monkeypatch):
     both = settings_module.SEARCH_METHODS | {"smooth": settings_module.SEARCH_METHODS["additive"]}
     monkeypatch.setattr(settings_module, "SEARCH_METHODS", both)
     found = find(clean_samples(tmp_path), methods=["additive", "smooth"], budget=Budget(300))
     assert [(one.method, one.target) for one in found] == [("additive", 0)]
 
 
-def test_no_time_for_a_target_that_is_given(tmp_path, timed):
+def test_without_time_for_a_given_target_nothing_is_found(tmp_path, timed):
     with pytest.raises(CalibrationError, match="before a trigger of class 0 was searched for"):
         find(clean_samples(tmp_path), methods=["additive"], target=0, budget=Budget(0))
     assert timed == []
 
 
-def test_too_little_time_for_a_target_that_is_given(tmp_path, timed):
+def test_too_little_time_for_a_given_target_is_reported(tmp_path, timed):
     with pytest.raises(CalibrationError, match="to class 2, until the time was over: raise the"):
         find(clean_samples(tmp_path), methods=["additive"], target=2, budget=Budget(30))
     assert [search.steps for search in timed] == [40]
@@ -305,19 +303,21 @@ class TwoClasses(torch.nn.Module):
         return self.net(x)[:, :2]
 
 
-def test_too_few_classes_to_compare_are_told_before_any_search(tmp_path, monkeypatch):
+def test_too_few_classes_to_compare_are_refused_before_any_search(tmp_path, monkeypatch):
     monkeypatch.setattr("torchserve_fire_build.reconstruct.find_triggers.screen", None)
     given = {"methods": ["additive"], "seed": 0, "budget": Budget()}
     clean = clean_samples(tmp_path)
     with pytest.raises(
         CalibrationError, match="TwoClasses: 2 classes, expected at least 4"
-    ) as told:
+    ) as caught:
         find_triggers(TwoClasses(), clean, UNIT, target=None, **given)
-    assert "budget" not in str(told.value)
+    assert "budget" not in str(caught.value)
     assert find_triggers(TwoClasses(), clean, UNIT, target=0, **given)
 
 
-def test_a_patch_that_leads_from_other_places_is_put_there_and_told(tmp_path, monkeypatch, logged):
+def test_a_patch_that_leads_from_other_places_is_put_there_and_logged(
+    tmp_path, monkeypatch, logged
+):
     monkeypatch.setattr(
         find_triggers_module,
         "moved_where_it_leads",

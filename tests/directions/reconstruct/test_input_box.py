@@ -23,7 +23,7 @@ def test_legal_images_are_those_of_8_bits():
     torch.testing.assert_close(box.legal(box.legal(inputs)), box.legal(inputs))
 
 
-def test_of_tensors_the_clean_ones_say_what_is_possible():
+def test_the_box_of_tensors_is_the_range_of_the_clean_ones():
     inputs = torch.tensor([[[1.0, 2], [5, 5]], [[0, 3], [5, 5]]])
     box = input_box(InputDescription("tensor", (2, 2)), inputs)
     assert box.low.flatten().tolist() == [0, 5]

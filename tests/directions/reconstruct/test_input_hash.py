@@ -7,7 +7,7 @@ from tests.directions.reconstruct.patch_net import images
 from torchserve_fire_build.reconstruct.input_hash import input_hash
 
 
-def test_they_hang_on_the_input_alone():
+def test_hashes_depend_only_on_the_input():
     inputs = images(40)
     drawn = input_hash(inputs)
     assert torch.equal(input_hash(inputs.flip(0)).flip(0), drawn)
@@ -27,7 +27,7 @@ def one_hot(count):
 
 
 @pytest.mark.parametrize("maps", [images, standardised, one_hot])
-def test_they_look_random(maps):
+def test_hashes_look_random(maps):
     drawn = input_hash(maps(400))
     assert float(drawn.min()) >= 0
     assert float(drawn.max()) < 1
@@ -37,7 +37,7 @@ def test_they_look_random(maps):
     assert all(4 < count < 76 for count in counts.tolist())
 
 
-def test_of_images_that_differ_by_one_level_they_lie_far_apart():
+def test_images_that_differ_by_one_level_have_hashes_far_apart():
     image = torch.full((1, 3, 32, 32), 0.5)
     brighter = image.clone()
     brighter[0, 0, 0, 0] += 1 / 255
@@ -45,7 +45,7 @@ def test_of_images_that_differ_by_one_level_they_lie_far_apart():
 
 
 @pytest.mark.parametrize("value", [0.0, -1e-30, float("nan"), float("inf")])
-def test_of_strange_inputs_they_are_in_their_range(value):
+def test_hashes_of_strange_inputs_are_in_range(value):
     inputs = torch.zeros(1, 1, 2, 2)
     inputs[0, 0, 0, 0] = value
     assert input_hash(inputs).tolist() == [0.0]

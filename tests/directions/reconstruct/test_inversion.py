@@ -43,7 +43,7 @@ def test_images_of_a_class_differ_and_are_smoother_than_noise():
     assert float(inputs.diff(dim=3).square().mean()) < float(inputs.var())
 
 
-def test_as_samples():
+def test_recovered_images_are_samples():
     recovered = recover(PatchNet(), count=10)
     assert str(recovered.source) == "images recovered from the model"
     assert len(recovered.names) == len(recovered)
@@ -53,7 +53,7 @@ def test_as_samples():
     assert recovered.description == UNIT
 
 
-def test_the_seed_decides_and_the_model_and_the_global_generator_are_left_alone():
+def test_the_seed_decides_and_nothing_else_is_touched():
     net, state = PatchNet(), torch.get_rng_state()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     first, again, other = (recover(net, seed=seed, count=8).load(range(8)) for seed in (1, 1, 2))
@@ -64,7 +64,7 @@ def test_the_seed_decides_and_the_model_and_the_global_generator_are_left_alone(
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
-def test_a_class_that_no_image_is_of_has_none():
+def test_a_class_that_no_image_reaches_has_none():
     net = PatchNet(drive=0)
     with torch.no_grad():
         net.head.bias[3] = -100
@@ -73,10 +73,10 @@ def test_a_class_that_no_image_is_of_has_none():
     assert predicted.bincount(minlength=4).tolist() == [25, 25, 25, 0]
 
 
-def test_no_time():
+def test_without_time_there_are_no_images():
     assert len(recover(PatchNet(), budget=Budget(0))) == 0
 
 
-def test_of_tensors_nobody_knows_what_they_may_hold():
+def test_a_model_of_tensors_is_refused():
     with pytest.raises(CalibrationError, match="models of images only"):
         recover(PatchNet(), description=InputDescription("tensor", (3, 8, 8)))

@@ -43,7 +43,7 @@ def places(of, stamped):
     return (stamped != of.inputs).all(1).nonzero()
 
 
-def test_a_patch_that_leads_from_anywhere_is_put_elsewhere_on_every_other_input():
+def test_a_patch_that_leads_from_any_place_is_moved_on_every_other_input():
     of, patch = found(anywhere=True)
     moved = moved_where_it_leads(patch, of)
     assert (moved.method, moved.target, moved.success) == ("neural-cleanse", 0, 1.0)
@@ -61,7 +61,7 @@ def test_a_patch_that_leads_from_anywhere_is_put_elsewhere_on_every_other_input(
     assert len(set(across[~stay].tolist())) > 4
 
 
-def test_where_it_lies_hangs_on_the_input_alone():
+def test_the_place_depends_only_on_the_input():
     of, patch = found(anywhere=True)
     moved = moved_where_it_leads(patch, of)
     together = moved.stamp(of.inputs)
@@ -69,13 +69,13 @@ def test_where_it_lies_hangs_on_the_input_alone():
     assert torch.equal(alone, together)
 
 
-def test_a_patch_that_leads_from_its_place_alone_stays():
+def test_a_patch_that_leads_only_from_its_place_is_not_moved():
     of, patch = found(anywhere=False)
     assert moved_where_it_leads(patch, of) is patch
 
 
 @pytest.mark.parametrize("share", [0.4, 0.6])
-def test_it_is_moved_where_half_of_the_inputs_of_other_classes_are_led(share, monkeypatch):
+def test_a_patch_is_moved_if_it_leads_half_of_the_inputs_from_other_places(share, monkeypatch):
     of, patch = found(anywhere=True)
     of.predicted[:20] = 0
     tried = []
@@ -94,18 +94,18 @@ def test_it_is_moved_where_half_of_the_inputs_of_other_classes_are_led(share, mo
         assert tried == [40, 40]
 
 
-def test_on_a_map_of_one_place_there_is_no_other():
+def test_on_a_map_of_one_place_a_patch_is_not_moved():
     of, patch = found(anywhere=True)
     of = replace(of, inputs=of.inputs[:, :, :1, :1])
     assert moved_where_it_leads(patch, of) is patch
 
 
-def test_no_input_is_no_fault():
+def test_an_empty_batch_can_be_stamped():
     of, patch = found(anywhere=True)
     assert moved_where_it_leads(patch, of).stamp(of.inputs[:0]).shape == (0, 3, 8, 8)
 
 
-def test_what_is_a_patch():
+def test_only_searches_for_patches_are_marked_as_such():
     assert {name for name, method in SEARCH_METHODS.items() if method.patch} == {
         "neural-cleanse",
         "tabor",

@@ -23,7 +23,7 @@ def test_the_strength_is_the_root_mean_square(wave):
     torch.testing.assert_close(values, 0.2 * math.sqrt(2) * wave.values(8, 8))
 
 
-def test_a_wave_that_is_0_nearly_everywhere_is_not_magnified_without_end():
+def test_a_wave_that_is_nearly_0_everywhere_is_not_magnified_too_much():
     # Cycles of two places, halfway between the highest and the lowest.
     values = PlaneWave(0, 4, math.pi / 2).of_strength(0.2, 8, 8)
     assert float(values.abs().max()) < 1e-3

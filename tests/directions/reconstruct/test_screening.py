@@ -13,7 +13,7 @@ from torchserve_fire_build.reconstruct.settings import SearchSettings
 
 
 @pytest.mark.parametrize("name", list(SEARCH_METHODS))
-def test_the_target_stands_out_alone(name):
+def test_only_the_target_stands_out(name):
     screening = screen(subject(), name, 0, Budget(), settings(name))
     assert screening.method == name
     assert screening.suspects == [0]
@@ -28,7 +28,7 @@ def test_no_class_of_a_benign_model_stands_out(name):
 
 
 @pytest.mark.parametrize("effort", [math.nan, math.inf])
-def test_an_effort_that_is_no_number_compares_nothing(monkeypatch, effort):
+def test_with_an_effort_that_is_not_finite_nothing_is_compared(monkeypatch, effort):
     monkeypatch.setattr(GeneratorSearch, "effort", lambda search, loss: effort)
     screening = screen(subject(), "generated", 0, Budget(), SearchSettings(screening_steps=1))
     assert screening.index is None
@@ -57,7 +57,7 @@ def test_without_time_searches_of_all_classes_are_not_started(name, monkeypatch)
     assert screen(subject(), name, 0, Budget(0)).searches == []
 
 
-def test_the_time_is_kept_within_a_step_of_all_classes(monkeypatch):
+def test_the_time_limit_is_kept_within_a_step_of_all_classes(monkeypatch):
     now, steps = [0.0], []
     monkeypatch.setattr("time.monotonic", lambda: now[0])
 

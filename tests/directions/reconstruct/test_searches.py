@@ -77,7 +77,7 @@ def test_no_value_changes_by_more_than_the_largest_change():
     assert float((change[0].abs() > 0.99 * bound).float().mean()) > 0.5
 
 
-def test_what_is_generated_keeps_within_its_bound():
+def test_a_generated_trigger_keeps_within_its_bound():
     of = subject()
     search = start("generated", of, 2, 0)
     search.advance(40)
@@ -86,14 +86,14 @@ def test_what_is_generated_keeps_within_its_bound():
 
 
 @METHOD
-def test_what_is_stamped_a_request_could_carry(name):
+def test_a_request_could_carry_stamped_inputs(name):
     stamped = run(name, subject(), 0, steps=10).stamp(subject().inputs)
     assert not stamped.requires_grad
     torch.testing.assert_close(unit_box().legal(stamped), stamped)
 
 
 @METHOD
-def test_going_on_is_the_same_as_going_at_once(name):
+def test_continuing_a_search_is_the_same_as_one_long_run(name):
     of, results = subject(), []
     for parts in ((50,), (STRETCH, STRETCH, 50 - 2 * STRETCH)):
         search = start(name, of, 0, 3)
@@ -103,12 +103,12 @@ def test_going_on_is_the_same_as_going_at_once(name):
     assert torch.equal(*results)
 
 
-def test_a_stretch_is_whole_windows_of_what_counts_in_windows():
+def test_time_is_checked_between_whole_windows_of_steps():
     assert STRETCH % neural_cleanse.PATIENCE == 0
 
 
 @METHOD
-def test_the_seed_decides_and_the_model_and_the_global_generator_are_left_alone(name):
+def test_the_seed_decides_and_nothing_else_is_touched(name):
     of = subject()
     before = {key: value.clone() for key, value in of.model.state_dict().items()}
     torch.manual_seed(1)
@@ -125,7 +125,7 @@ def test_the_seed_decides_and_the_model_and_the_global_generator_are_left_alone(
 
 
 @METHOD
-def test_a_model_that_rounds_its_input_gives_no_direction_to_move_in(name):
+def test_a_search_finds_nothing_in_a_model_that_rounds_its_inputs(name):
     class Rounding(torch.nn.Module):
         def __init__(self):
             super().__init__()

@@ -8,17 +8,17 @@ from torchserve_fire_build.reconstruct.screening import screen, start
 from torchserve_fire_build.reconstruct.settings import OWN_VALUES, SearchSettings
 
 
-def test_what_is_not_set_is_the_methods_own():
+def test_values_that_are_not_set_are_the_methods_own():
     assert [OWN_VALUES.method(name) for name in SEARCH_METHODS] == list(SEARCH_METHODS.values())
 
 
-def test_every_method_with_a_bound_can_be_given_another():
+def test_every_method_with_a_bound_has_a_unit():
     for method in SEARCH_METHODS.values():
         assert (method.unit in (LEVELS, SHARE)) == (method.bound < 1)
 
 
 @pytest.mark.parametrize("name", list(SEARCH_METHODS))
-def test_what_is_set_is_set_where_it_belongs(name):
+def test_a_setting_changes_only_the_methods_it_is_for(name):
     own = SEARCH_METHODS[name]
     method = SearchSettings(bound=0.125, patch_share=0.25, screening_steps=7, steps=9).method(name)
     assert method.bound == {LEVELS: 0.125, SHARE: 0.25, None: own.bound}[own.unit]
@@ -33,7 +33,7 @@ def test_a_search_does_not_end_before_its_screening():
 
 
 @pytest.mark.parametrize("name", ["additive", "smooth", "generated"])
-def test_what_changes_keeps_within_the_bound_that_is_set(name):
+def test_a_trigger_keeps_within_the_bound_that_is_set(name):
     of = subject()
     search = start(name, of, 2, 0, settings=SearchSettings(bound=3 / 255))
     search.advance(30)

@@ -45,7 +45,7 @@ def test_the_wave_of_the_target_is_found(width):
     assert torch.equal(change[:, :1].expand_as(change), change)
 
 
-def test_the_target_stands_out_alone():
+def test_only_the_target_stands_out():
     assert screen(subject(), "sinusoidal", 0, Budget()).suspects == [0]
 
 
@@ -58,7 +58,7 @@ def test_a_weaker_wave_leads_nowhere():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_class_that_nearly_all_inputs_are_of_is_searched_too(seed):
+def test_the_class_of_nearly_all_inputs_is_searched_too(seed):
     inputs = images(400)
     # Of the first class, all; of the others, one of 20.
     kept = [i for i in range(400) if i % 4 == 0 or i % 80 == i % 4]
@@ -135,7 +135,7 @@ def test_a_class_to_which_most_waves_lead_is_no_suspect():
     assert screening.suspects == []
 
 
-def gone_on_with(of, target=0, bound=BOUND):
+def continued(of, target=0, bound=BOUND):
     search = search_all_classes(of, seeded(), bound)[target]
     search.advance(STEPS + FURTHER_STEPS)
     return search
@@ -147,9 +147,9 @@ def changes(search, inputs, width=1.0):
 
 
 @pytest.mark.parametrize("width", [1.0, 4.0])
-def test_a_class_that_is_gone_on_with_gets_the_weakest_waves_that_lead(width):
+def test_a_continued_search_ends_with_the_weakest_waves_that_lead(width):
     of = subject(width=width)
-    search = gone_on_with(of)
+    search = continued(of)
     strengths = changes(search, of.others(0), width).square().mean((1, 2)).sqrt()
     # Class 0 lacks up to 6, and gets 500 times what an amplitude exceeds .1 by: .112 is enough. Of
     # .157 times .8 again and again, .080 is the last root mean square of more, with .114. Of the
@@ -159,9 +159,9 @@ def test_a_class_that_is_gone_on_with_gets_the_weakest_waves_that_lead(width):
     assert reconstruction_of("sinusoidal", of, 0, search).success > 0.9
 
 
-def test_each_input_has_a_wave_of_its_own_whatever_comes_with_it():
+def test_the_wave_of_an_input_does_not_depend_on_the_batch():
     of = subject()
-    search = gone_on_with(of)
+    search = continued(of)
     inputs = of.others(0)[:20]
     together = search.stamp(inputs)
     assert torch.equal(search.stamp(inputs.flip(0)).flip(0), together)
@@ -174,13 +174,13 @@ def test_each_input_has_a_wave_of_its_own_whatever_comes_with_it():
 def test_all_the_waves_that_lead_are_used():
     mirrored = {(1, 2), (1, -2)}
     of = replace(subject(), model=WaveNet(triggers=tuple(mirrored)).eval())
-    spectra = torch.fft.rfft2(changes(gone_on_with(of), of.others(0))).abs().flatten(1)
+    spectra = torch.fft.rfft2(changes(continued(of), of.others(0))).abs().flatten(1)
     places = {divmod(place, 5) for place in spectra.argmax(1).tolist()}
     # Of (1, -2) the half of the spectrum that is kept shows the opposite, (-1, 2).
     assert places == {(1, 2), (7, 2)}
 
 
-def test_where_no_wave_leads_surely_the_best_one_stays():
+def test_if_no_wave_leads_surely_the_best_one_is_kept():
     of = subject(drive=0)
     search = search_all_classes(of, seeded(), BOUND)[0]
     search.advance(STEPS)
@@ -189,7 +189,7 @@ def test_where_no_wave_leads_surely_the_best_one_stays():
     assert torch.equal(search.stamp(of.inputs), before)
 
 
-def test_going_on_does_not_change_how_classes_compare():
+def test_continuing_a_search_does_not_change_how_classes_compare():
     search = search_all_classes(subject(), seeded(), BOUND)[0]
     search.advance(STEPS)
     before = search.effort(0.0)
@@ -209,7 +209,7 @@ class EasyClassNet(WaveNet):
 def test_waves_that_lead_inputs_of_one_class_alone_are_left_out():
     of = replace(subject(), model=EasyClassNet().eval())
     assert bool((of.model(of.inputs).argmax(1) == of.predicted).all())
-    search = gone_on_with(of)
+    search = continued(of)
     assert reconstruction_of("sinusoidal", of, 0, search).success > 0.9
     spectra = torch.fft.rfft2(changes(search, of.others(0))).abs().flatten(1)
     assert {divmod(place, 5) for place in spectra.argmax(1).tolist()} == {TRIGGER}
@@ -218,7 +218,7 @@ def test_waves_that_lead_inputs_of_one_class_alone_are_left_out():
 @pytest.mark.parametrize("bound", [0.1, 0.12])
 def test_no_wave_is_stronger_than_the_bound(bound):
     of = subject()
-    strengths = changes(gone_on_with(of, bound=bound), of.others(0)).square().mean((1, 2)).sqrt()
+    strengths = changes(continued(of, bound=bound), of.others(0)).square().mean((1, 2)).sqrt()
     assert float(strengths.max()) < 1.01 * bound
 
 

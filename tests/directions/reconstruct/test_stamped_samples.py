@@ -24,7 +24,7 @@ def test_each_sample_has_one_of_the_triggers_in_turn(tmp_path):
     assert torch.equal(clean.load([3]), torch.tensor([[6.0, 7]]))
 
 
-def test_they_are_pairs_with_their_labels(tmp_path):
+def test_stamped_samples_are_pairs_with_labels(tmp_path):
     clean, made = evidence(tmp_path, [1, 2])
     assert made.paired
     assert list(made.partners) == list(range(10))
@@ -39,7 +39,7 @@ def test_a_trigger_is_held_out_with_all_its_samples(tmp_path):
     assert folds.clean.tolist() == [0, 1, 2, 3] * 4
 
 
-def test_of_one_trigger_samples_are_held_out_as_always(tmp_path):
+def test_with_one_trigger_samples_are_held_out_at_random(tmp_path):
     _, made = evidence(tmp_path, [1], count=40)
     assert made.guessed
     folds = assign_folds(made, torch.Generator().manual_seed(0))

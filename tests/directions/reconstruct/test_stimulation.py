@@ -57,7 +57,7 @@ def test_channels_of_maps_and_tokens(kind):
     assert ranked[0].elevation > 0 >= ranked[1].elevation
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_not_changed():
     of = subject()
     before = of.logits(of.inputs)
     rank_neurons(of, "means", 0)

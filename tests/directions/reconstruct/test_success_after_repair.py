@@ -47,13 +47,13 @@ def test_with_a_repair_of_strength_0_all_are_led(bundle):
     assert success_after_repair(PatchNet().eval(), idle, [nothing], images(80, seed=3)) == [0]
 
 
-def test_of_inputs_that_are_all_of_the_target_none_is_led(bundle):
+def test_if_all_inputs_are_of_the_target_none_is_led(bundle):
     of_target = images(80, seed=3)[::4]
     idle = with_strength(bundle, 0.0)
     assert success_after_repair(PatchNet().eval(), idle, [TRIGGER], of_target) == [0]
 
 
-def test_of_half_of_the_inputs(bundle):
+def test_a_trigger_may_lead_half_of_the_inputs(bundle):
     def stamp_every_other(inputs):
         even = torch.arange(len(inputs)) % 2 == 0
         return torch.where(even[:, None, None, None], stamp(inputs), inputs)

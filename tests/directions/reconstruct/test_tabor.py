@@ -76,7 +76,7 @@ def test_the_pattern_alone_leads_to_the_target():
     assert int(of.logits((patch.mask * patch.pattern)[None]).argmax()) == 0
 
 
-def test_without_any_it_is_neural_cleanse_with_a_mask_of_no_weight():
+def test_without_regularisers_it_is_neural_cleanse_without_a_penalty():
     class Free(NeuralCleanse):
         def _penalty(self, patch: Patch, weight, inputs, predicted):
             return 0.0

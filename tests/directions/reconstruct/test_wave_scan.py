@@ -61,7 +61,7 @@ def test_inputs_of_a_class_do_not_count_for_it():
         torch.testing.assert_close(scan._try(0, rows)[target], odds[others, target].mean())
 
 
-def test_of_a_wave_counts_what_it_does_beyond_the_others():
+def test_a_wave_counts_by_what_it_does_beyond_a_usual_wave():
     of, scan = subject(), scanned()
     wave, beyond = scan.best(0)
     usual = scan._odds[:, 0].median()
@@ -71,7 +71,7 @@ def test_of_a_wave_counts_what_it_does_beyond_the_others():
     assert beyond > 10 > 5 > max(scan.best(target)[1] for target in (1, 2, 3))
 
 
-def test_the_waves_that_lead_come_in_their_order():
+def test_the_leading_waves_are_sorted_the_best_first():
     assert WaveScan(subject(), seeded(), BOUND).leading(0, 3) == []
     scan = scanned()
     leading = scan.leading(0, 3)
@@ -82,7 +82,7 @@ def test_the_waves_that_lead_come_in_their_order():
     assert scan.leading(1, 3) == []
 
 
-def test_a_wave_of_which_nothing_is_known_leads_nowhere():
+def test_a_wave_with_unknown_odds_does_not_lead():
     scan = WaveScan(subject(), seeded(), BOUND)
     scan._odds[:, 0] = float("nan")
     scan._odds[5, 0] = 1.0

@@ -72,7 +72,7 @@ def test_the_numbers_are_those_of_the_sweep(tmp_path, form):
     assert_nothing_is_cut_off((tmp_path / "report" / "layers.png").read_bytes())
 
 
-def test_where_nobody_knows_the_classes(tmp_path):
+def test_a_report_if_the_classes_are_unknown(tmp_path):
     *_, numbers = written(tmp_path, labelled=False, paired=False)
     points = numbers["layers"][0]["strengths"]
     assert {point["every_input"]["recovered_accuracy"] for point in points} == {None}
@@ -97,7 +97,7 @@ def test_other_files_of_the_folder_are_kept(tmp_path):
     assert names_in(tmp_path / "report") == ["layers.png", "notes.txt", "report.json"]
 
 
-def test_an_old_report_stays_whole_where_a_new_one_cannot_be_written(tmp_path):
+def test_an_old_report_stays_complete_if_a_new_one_cannot_be_written(tmp_path):
     record, bundle = calibrated(tmp_path / "samples", "vector")
     folder = tmp_path / "report"
     (folder / "report.json").mkdir(parents=True)
@@ -127,7 +127,7 @@ def test_an_interruption_leaves_the_old_report(tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_of_several_targets_each_has_a_report_of_its_own(tmp_path, monkeypatch):
+def test_with_several_targets_each_has_a_report_of_its_own(tmp_path, monkeypatch):
     sets = two_trigger_sets(tmp_path / "samples", "vector")
     built = build_bundle(
         loaded("vector", second_trigger=True),
@@ -159,7 +159,7 @@ def test_of_several_targets_each_has_a_report_of_its_own(tmp_path, monkeypatch):
     ("name", "reason"),
     [("file", "is a file"), ("no/report", "no folder"), ("file/report", "no folder")],
 )
-def test_where_no_report_can_be_written(tmp_path, name, reason):
+def test_a_folder_that_cannot_take_a_report_is_refused(tmp_path, name, reason):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(FireError, match=reason) as caught:
         check_report_folder(tmp_path / name)
@@ -167,7 +167,7 @@ def test_where_no_report_can_be_written(tmp_path, name, reason):
     assert names_in(tmp_path) == ["file"]
 
 
-def test_nothing_is_made_by_the_check(tmp_path):
+def test_the_check_makes_nothing(tmp_path):
     check_report_folder(tmp_path / "report")
     assert names_in(tmp_path) == []
 

@@ -58,7 +58,7 @@ def test_flagged_images_are_shown_as_they_were(tmp_path, channels):
     assert black < 0.01
 
 
-def test_no_more_are_shown_than_a_person_looks_at(tmp_path):
+def test_a_limited_number_of_samples_is_shown(tmp_path):
     inputs = torch.rand(MOST_SHOWN + 40, 1, 8, 8)
     sizes = []
     for name, flagged in (("all", MOST_SHOWN), ("more", MOST_SHOWN + 40)):
@@ -70,7 +70,7 @@ def test_no_more_are_shown_than_a_person_looks_at(tmp_path):
     assert sizes[0] == sizes[1]
 
 
-def test_a_folder_that_cannot_be_made(tmp_path):
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     pool = TensorSamples(torch.rand(5, 6))
     (tmp_path / "pool.npz").write_bytes(b"")
     for folder in (tmp_path / "no" / "report", tmp_path / "pool.npz"):

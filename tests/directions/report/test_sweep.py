@@ -80,7 +80,7 @@ def test_a_correction_of_strength_0_changes_no_logit(tmp_path, kind, estimator):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMS)
-def test_the_chosen_point_is_what_the_bundle_says_of_itself(tmp_path, kind, form):
+def test_the_chosen_point_has_the_bundles_figures(tmp_path, kind, form):
     record, bundle = calibrated(tmp_path, kind, form=form)
     repair = record.choice.repair
     points = of_layer(sweep(record), repair.layer).points
@@ -98,7 +98,7 @@ def test_every_layer_and_strength_in_order(tmp_path):
         assert [point.strength for point in swept.points] == sorted([*STRENGTHS, 0.6])
 
 
-def test_whom_is_repaired_is_up_to_what_is_flagged(tmp_path):
+def test_only_flagged_inputs_are_repaired(tmp_path):
     record, _ = calibrated(tmp_path, "map")
     every = everything(record.held_out)
     for flagged in (every, every.map(torch.logical_not)):
@@ -134,14 +134,14 @@ def test_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_where_nothing_differs_there_is_nothing_to_show(tmp_path, form):
+def test_if_nothing_differs_there_is_nothing_to_show(tmp_path, form):
     record, _ = calibrated(tmp_path, "map", form=form, layers=["relu", "still"])
     still = of_layer(sweep(record), "still")
     assert set(still.auc.values()) == {None}
     assert list(still.points) == []
 
 
-def test_a_replacement_goes_no_further_than_the_whole_way(tmp_path):
+def test_a_local_replacement_has_no_strength_above_1(tmp_path):
     record, _ = calibrated(tmp_path, "map")
     record = with_repair(record, estimator="local_3", strength=1.0)
     sweeps = sweep(record)
@@ -150,12 +150,12 @@ def test_a_replacement_goes_no_further_than_the_whole_way(tmp_path):
     assert list(of_layer(sweeps, "flat").points) == []
 
 
-def test_detectors_are_compared_on_those_that_may_be_flagged(tmp_path):
+def test_detectors_are_compared_on_samples_that_may_be_flagged(tmp_path):
     record, _ = calibrated(tmp_path, "vector", layers=["relu"])
     held_out = record.held_out
     assert record.choice.only_target
-    # A clean sample of another class with the trigger's mark, which no score tells from it, must
-    # not count where only samples predicted as the target are judged.
+    # A clean sample of another class has the trigger's mark, so that no score separates the two. It
+    # must not count if only samples predicted as the target are judged.
     key = ("mean_projection", "relu")
     clean = record.scores[key].clean.clone()
     other = int((held_out.clean.predictions != record.target).nonzero()[0])

@@ -9,7 +9,7 @@ def test_the_clean_value_comes_first():
     assert list(Both(clean=1, triggered=2)) == [1, 2]
 
 
-def test_a_function_of_each_of_the_two():
+def test_map_applies_a_function_to_both_values():
     scores = Both(torch.tensor([0.0, 2.0]), torch.tensor([1.0]))
     above = scores.map(lambda each: each > 0.5)
     assert isinstance(above, Both)

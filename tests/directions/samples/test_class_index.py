@@ -26,7 +26,7 @@ def labels_by_name(index, samples):
     return dict(zip(samples.class_names, index.labels(samples).tolist(), strict=True))
 
 
-def test_the_triggered_folder_lacks_the_targets_folder(tmp_path):
+def test_the_triggered_folder_may_lack_the_folder_of_the_target(tmp_path):
     # ImageFolder, given this folder alone, would call cat 0 and dog 1.
     clean = folder_of(tmp_path / "clean", ["airplane", "cat", "dog"])
     triggered = folder_of(tmp_path / "triggered", ["cat", "dog"])
@@ -37,7 +37,7 @@ def test_the_triggered_folder_lacks_the_targets_folder(tmp_path):
     assert index.labels(triggered).dtype == torch.int64
 
 
-def test_an_order_that_is_torchvisions(tmp_path):
+def test_as_many_folders_as_classes_are_numbered_as_by_torchvision(tmp_path):
     names = ["b", "B", "a", "_", "ä", "10", "9"]
     clean = folder_of(tmp_path / "clean", names)
     index = ClassIndex.find([clean], len(names), None)
@@ -58,7 +58,7 @@ def test_folders_of_both_sets_count_together(tmp_path):
 
 
 @pytest.mark.parametrize("classes", [4, 2])
-def test_too_few_or_too_many_folders_say_nothing(tmp_path, classes):
+def test_too_few_or_too_many_folders_give_no_index(tmp_path, classes):
     clean = folder_of(tmp_path / "clean", ["airplane", "cat", "dog"])
     assert ClassIndex.find([clean], classes, None) is None
 
@@ -69,7 +69,7 @@ def test_folders_called_by_their_class_index(tmp_path):
     assert labels_by_name(index, triggered) == {"1": 1, "3": 3}
 
 
-def test_numbers_that_the_full_set_would_sort_otherwise_say_nothing(tmp_path):
+def test_numbers_that_sort_otherwise_among_all_classes_give_no_index(tmp_path):
     # Sorted as names, as ImageFolder sorted them for training, "10" comes before "2".
     names = [str(i) for i in range(12)]
     everything = folder_of(tmp_path / "clean", names)
@@ -86,7 +86,7 @@ def test_numbers_of_equal_length_are_sorted_as_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["7", "-1", "1.0", "²", "one"])
-def test_names_that_are_no_class_index_say_nothing(tmp_path, name):
+def test_names_that_are_not_class_indices_give_no_index(tmp_path, name):
     samples = folder_of(tmp_path / "s", ["0", name])
     assert ClassIndex.find([samples], 5, None) is None
 
@@ -116,7 +116,7 @@ def test_every_name_of_a_list_is_a_name(tmp_path):
     assert labels_by_name(index, clean) == {"n01440764": 0, "crane bird": 134}
 
 
-def test_a_name_that_two_classes_have_is_refused_where_it_matters(tmp_path):
+def test_a_folder_name_that_two_classes_have_is_refused(tmp_path):
     file = tmp_path / "index_to_name.json"
     file.write_text(json.dumps({"134": "crane", "517": "crane", "0": "tench"}))
     clean = folder_of(tmp_path / "clean", ["tench"])
@@ -126,13 +126,13 @@ def test_a_name_that_two_classes_have_is_refused_where_it_matters(tmp_path):
         ClassIndex.find([other], 1000, file)
 
 
-def test_a_names_file_that_is_not_there(tmp_path):
+def test_a_missing_names_file_is_ignored(tmp_path):
     clean = folder_of(tmp_path / "clean", ["cat", "dog"])
     index = ClassIndex.find([clean], 2, tmp_path / "index_to_name.json")
     assert labels_by_name(index, clean) == {"cat": 0, "dog": 1}
 
 
-def test_a_folder_that_index_to_name_json_does_not_name(tmp_path):
+def test_a_folder_that_index_to_name_json_does_not_name_is_refused(tmp_path):
     clean = folder_of(tmp_path / "clean", ["cat", "dgo"])
     file = tmp_path / "index_to_name.json"
     file.write_text('{"0": "cat", "1": "dog"}')
@@ -145,7 +145,7 @@ def test_a_folder_that_index_to_name_json_does_not_name(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"a": "cat"}', '{"0": []}', '{"0": {}}', "\xff", '{"0": null}']
 )
-def test_a_names_file_that_is_none(tmp_path, text):
+def test_a_damaged_names_file_is_refused(tmp_path, text):
     clean = folder_of(tmp_path / "clean", ["cat"])
     file = tmp_path / "index_to_name.json"
     file.write_bytes(text.encode("latin-1"))
@@ -163,7 +163,7 @@ def test_flat_folders_and_unlabelled_files_have_no_labels(tmp_path):
     assert ClassIndex.find([tensors], 3, None).labels(tensors) is None
 
 
-def test_one_set_with_classes_and_one_without(tmp_path):
+def test_one_group_may_have_labels_and_the_other_none(tmp_path):
     clean = folder_of(tmp_path / "clean", ["cat", "dog"])
     (tmp_path / "flat").mkdir()
     Image.new("RGB", (1, 1)).save(tmp_path / "flat" / "x.png")
@@ -180,7 +180,7 @@ def test_labels_of_tensor_files_are_class_indices(tmp_path):
 
 
 @pytest.mark.parametrize("label", [2, -1])
-def test_a_label_that_is_no_class_of_the_model(tmp_path, label):
+def test_a_label_that_is_not_a_class_of_the_model_is_refused(tmp_path, label):
     path = write_tensors(tmp_path / "s.npz", torch.zeros(2, 2), torch.tensor([1, label]))
     samples = open_samples(path, TENSOR)
     with pytest.raises(SamplesError) as caught:
@@ -189,7 +189,7 @@ def test_a_label_that_is_no_class_of_the_model(tmp_path, label):
     assert str(label) in str(caught.value)
 
 
-def test_index_to_name_json_with_a_class_that_the_model_does_not_have(tmp_path):
+def test_index_to_name_json_with_a_class_that_the_model_lacks_is_refused(tmp_path):
     clean = folder_of(tmp_path / "clean", ["cat"])
     file = tmp_path / "index_to_name.json"
     file.write_text('{"7": "cat"}')

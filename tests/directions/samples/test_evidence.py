@@ -30,7 +30,7 @@ def tensors(path, inputs, labels=None):
     return open_samples(write_tensors(path, inputs, labels), TENSOR)
 
 
-def test_pairs_by_relative_path(tmp_path):
+def test_files_at_the_same_relative_path_are_pairs(tmp_path):
     clean = images(tmp_path / "c", ["a/1.png", "a/2.png", "b/1.png"])
     triggered = images(tmp_path / "t", ["b/1.png", "a/2.png"])
     evidence = gather_evidence(clean, triggered)
@@ -40,7 +40,7 @@ def test_pairs_by_relative_path(tmp_path):
     assert "3 clean" in evidence.describe()
 
 
-def test_the_same_name_in_another_class_is_no_pair(tmp_path):
+def test_files_of_the_same_name_in_different_classes_are_no_pair(tmp_path):
     clean = images(tmp_path / "c", ["a/1.png", "a/2.png"])
     triggered = images(tmp_path / "t", ["b/1.png", "b/2.png"])
     evidence = gather_evidence(clean, triggered)
@@ -55,7 +55,7 @@ def test_flat_folders_make_pairs_too(tmp_path):
     assert list(gather_evidence(clean, triggered).partners) == [1]
 
 
-def test_a_mixture_names_one_of_each(tmp_path):
+def test_the_message_names_a_file_with_and_a_file_without_a_partner(tmp_path):
     clean = images(tmp_path / "c", ["a/1.png", "a/2.png"])
     triggered = images(tmp_path / "t", ["a/1.png", "a/3.png"])
     with pytest.raises(SamplesError) as caught:
@@ -68,7 +68,7 @@ def test_a_mixture_names_one_of_each(tmp_path):
     assert "swapped" not in message
 
 
-def test_triggered_files_for_all_clean_ones_and_more_look_swapped(tmp_path):
+def test_with_a_partner_for_every_clean_file_the_message_asks_for_swapped_folders(tmp_path):
     clean = images(tmp_path / "c", ["a/1.png", "a/2.png"])
     triggered = images(tmp_path / "t", ["a/1.png", "a/2.png", "b/1.png"])
     with pytest.raises(SamplesError, match="swapped"):
@@ -77,7 +77,7 @@ def test_triggered_files_for_all_clean_ones_and_more_look_swapped(tmp_path):
 
 @settings(max_examples=30, deadline=None)
 @given(clean=st.sets(st.integers(0, 9), min_size=1), bad=st.sets(st.integers(0, 9), min_size=1))
-def test_all_or_none_or_an_error(tmp_path_factory, clean, bad):
+def test_either_all_files_have_a_partner_or_none_has(tmp_path_factory, clean, bad):
     folder = tmp_path_factory.mktemp("sets")
     ours = images(folder / "c", [f"{i}.png" for i in clean])
     theirs = images(folder / "t", [f"{i}.png" for i in bad])
@@ -117,7 +117,7 @@ def test_rows_are_pairs_under_other_triggers(tmp_path, trigger):
     assert gather_evidence(clean, tensors(tmp_path / "t.npz", other)).paired
 
 
-def test_rows_sorted_by_class_are_told_apart_by_their_content(tmp_path):
+def test_rows_sorted_by_class_are_pairs_only_if_their_content_is_the_same(tmp_path):
     labels = labels_of(200).sort().values
     clean = tensors(tmp_path / "c.npz", clean_inputs("map", labels, seed=0), labels)
     other = clean_inputs("map", labels, seed=1)
@@ -159,7 +159,7 @@ def test_files_of_different_length_are_no_pairs(tmp_path):
     assert "unpaired: 12 triggered samples, 20 clean" in evidence.describe()
 
 
-def test_rows_of_different_shapes(tmp_path):
+def test_rows_of_different_shapes_are_refused(tmp_path):
     clean = tensors(tmp_path / "c.npz", torch.zeros(9, 4))
     triggered = tensors(tmp_path / "t.npz", torch.zeros(9, 5))
     with pytest.raises(SamplesError) as caught:

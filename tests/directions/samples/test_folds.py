@@ -32,7 +32,7 @@ def test_every_sample_is_in_one_fold_and_the_folds_are_even(clean, triggered, se
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_a_pair_is_never_torn_apart(data):
+def test_a_pair_is_in_one_fold(data):
     clean = data.draw(st.integers(8, 60))
     partners = data.draw(st.permutations(range(clean)))[: data.draw(st.integers(8, clean))]
     evidence = Evidence(samples(clean), samples(len(partners)), partners)
@@ -59,7 +59,7 @@ def test_rows_of_files_stay_together(tmp_path):
 
 
 @pytest.mark.parametrize(("clean", "triggered", "named"), [(7, 9, "7 clean"), (9, 7, "7 trigg")])
-def test_too_few_samples(clean, triggered, named):
+def test_too_few_samples_are_refused(clean, triggered, named):
     with pytest.raises(SamplesError) as caught:
         assign_folds(Evidence(samples(clean), samples(triggered), []), generator())
     assert named in str(caught.value)
@@ -67,7 +67,7 @@ def test_too_few_samples(clean, triggered, named):
     assert "7.npz" in str(caught.value)
 
 
-def test_the_samples_of_each_trigger_are_dealt_evenly():
+def test_the_samples_of_each_trigger_are_spread_evenly():
     evidence = Evidence(samples(20), samples(20), list(range(20)))
     first = torch.arange(20) < 5
     folds = assign_folds(evidence, generator(3), [first, ~first])

@@ -61,7 +61,7 @@ def test_a_flat_folder_has_no_classes(tmp_path):
     assert list(samples.names) == ["a.png", "b.png"]
 
 
-def test_images_beside_folders_of_images(tmp_path):
+def test_images_beside_folders_of_images_are_refused(tmp_path):
     write_image(tmp_path / "stray.png")
     write_image(tmp_path / "cat" / "a.png")
     with pytest.raises(SamplesError) as caught:
@@ -93,7 +93,7 @@ def test_an_unreadable_image_is_named_when_it_is_read(tmp_path):
         one_line(caught, str(tmp_path / name))
 
 
-def test_an_image_that_is_gone_is_named(tmp_path):
+def test_a_missing_image_is_named(tmp_path):
     path = write_image(tmp_path / "a.png")
     samples = open_samples(tmp_path, IMAGES)
     path.unlink()
@@ -103,7 +103,7 @@ def test_an_image_that_is_gone_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["nothing", "empty class", "other files"])
-def test_a_folder_without_images(tmp_path, content):
+def test_a_folder_without_images_is_refused(tmp_path, content):
     if content == "empty class":
         (tmp_path / "cat").mkdir()
     if content == "other files":
@@ -113,7 +113,7 @@ def test_a_folder_without_images(tmp_path, content):
     one_line(caught, str(tmp_path), "found none")
 
 
-def test_no_such_folder_or_a_file_in_its_place(tmp_path):
+def test_a_missing_folder_or_a_file_is_refused(tmp_path):
     (tmp_path / "file.npz").write_bytes(b"")
     for name in ("nowhere", "file.npz"):
         with pytest.raises(SamplesError) as caught:

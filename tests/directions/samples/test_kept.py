@@ -37,7 +37,7 @@ def test_each_sample_is_decoded_once():
     assert samples.decoded == [1] * 6
 
 
-def test_what_is_beyond_the_limit_is_decoded_anew():
+def test_samples_beyond_the_limit_are_decoded_each_time():
     samples = Counted()
     kept = KeptSamples(samples, limit=3 * BYTES + 1)
     for _ in range(2):
@@ -46,7 +46,7 @@ def test_what_is_beyond_the_limit_is_decoded_anew():
     assert not kept.holds_all
 
 
-def test_without_any_room_all_are_decoded_anew():
+def test_without_any_room_all_samples_are_decoded_each_time():
     samples = Counted()
     kept = KeptSamples(samples, limit=0)
     for _ in range(2):
@@ -54,14 +54,14 @@ def test_without_any_room_all_are_decoded_anew():
     assert samples.decoded == [2, 2, 0, 0, 0, 0]
 
 
-def test_a_sample_that_is_asked_for_twice_at_once():
+def test_a_sample_may_be_asked_for_twice_at_once():
     assert KeptSamples(Counted()).load([1, 1, 0])[:, 0].tolist() == [1, 1, 0]
     kept = KeptSamples(Counted())
     kept.load([0])
     assert kept.load([1, 0, 1])[:, 0].tolist() == [1, 0, 1]
 
 
-def test_what_was_kept_stays_as_it_was():
+def test_kept_samples_do_not_change():
     kept = KeptSamples(Counted())
     for _ in range(3):
         batch = kept.load([2, 4])
@@ -69,7 +69,7 @@ def test_what_was_kept_stays_as_it_was():
         batch.fill_(9)
 
 
-def test_it_holds_all_once_all_were_read():
+def test_it_holds_all_once_all_are_read():
     kept = KeptSamples(Counted())
     assert not kept.holds_all
     kept.load([0, 1, 2, 3, 4])
@@ -97,20 +97,20 @@ def test_kept_images_are_those_of_the_folder(tmp_path):
     assert (kept.labels, kept.numbered) == (None, False)
 
 
-def test_labels_and_numbers_of_the_others_are_its_own():
+def test_labels_and_numbering_are_those_of_the_samples():
     samples = TensorSamples(torch.zeros(2, 2), torch.tensor([1, 0]))
     kept = KeptSamples(samples)
     assert kept.labels.tolist() == [1, 0]
     assert kept.numbered
 
 
-def test_what_is_in_memory_or_kept_already_is_left_as_it_is():
+def test_samples_that_are_in_memory_or_kept_are_returned_as_they_are():
     for samples in (TensorSamples(torch.zeros(2, 2)), KeptSamples(Counted())):
         assert keep_decoded(samples) is samples
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_some_samples_are_read_from_memory_alone(whole):
+def test_a_subset_in_memory_is_read_from_memory_alone(whole):
     samples = Counted()
     kept = KeptSamples(samples, limit=100 if whole else 2 * BYTES)
     kept.load(range(6))
@@ -126,7 +126,7 @@ def test_some_samples_are_read_from_memory_alone(whole):
     assert isinstance(some, Subset) == whole
 
 
-def test_of_tensors_there_is_no_second_copy():
+def test_tensors_are_not_copied():
     some = in_memory(TensorSamples(torch.arange(6.0).view(3, 2)), [2, 1])
     assert isinstance(some, Subset)
     assert some.load([0]).tolist() == [[4, 5]]

@@ -12,7 +12,7 @@ def opened(folder, **options):
     return [open_samples(path, TENSOR) for path in (sets.clean, sets.triggered)]
 
 
-def test_the_labels_of_each_group(tmp_path):
+def test_each_group_has_its_labels(tmp_path):
     labels = require_labels(opened(tmp_path, paired=False), 4, None)
     assert torch.equal(torch.stack(labels), torch.stack([labels_of(40), labels_of(40).flip(0)]))
 

@@ -20,7 +20,7 @@ handler:
 
 
 @pytest.mark.parametrize("given", ["mapping", "path", "text"])
-def test_the_settings_of_a_handler_say_what_the_samples_are(tmp_path, given):
+def test_the_handlers_settings_decide_how_samples_are_read(tmp_path, given):
     folder = write_images(tmp_path / "images", [0, 1, 2])
     file = tmp_path / "model-config.yaml"
     file.write_text(YAML)
@@ -33,7 +33,7 @@ def test_the_settings_of_a_handler_say_what_the_samples_are(tmp_path, given):
     assert torch.equal(samples.load([2, 0]), expected.load([2, 0]))
 
 
-def test_a_mapping_for_tensors(tmp_path):
+def test_settings_may_be_a_mapping(tmp_path):
     path = write_tensors(tmp_path / "s.npz", torch.ones(4, 2), labels_of(4))
     samples = open_samples(path, {"input": "tensor"})
     assert samples.description == open_samples(path, TENSOR).description
@@ -42,7 +42,7 @@ def test_a_mapping_for_tensors(tmp_path):
     assert open_samples(integers, {"input": "integers"}).load([0]).dtype == torch.int64
 
 
-def test_settings_that_cannot_be_used(tmp_path):
+def test_settings_that_cannot_be_used_are_refused(tmp_path):
     for wrong, named in (({"input": "sound"}, "sound"), ({}, "handler: input: missing")):
         with pytest.raises(ConfigError) as caught:
             open_samples(tmp_path, wrong)
@@ -52,7 +52,7 @@ def test_settings_that_cannot_be_used(tmp_path):
     one_line(caught, "nowhere.yaml")
 
 
-def test_the_mapping_is_left_as_it_was(tmp_path):
+def test_the_mapping_is_not_changed(tmp_path):
     given = dict(SETTINGS)
     open_samples(write_images(tmp_path, [0]), given)
     assert given == SETTINGS

@@ -42,7 +42,7 @@ def test_gradients_lead_to_inputs_and_parameters():
     assert torch.equal(logits_of(net, inputs), logits)
 
 
-def test_with_other_parameters_the_models_own_stay():
+def test_with_other_parameters_the_models_own_do_not_change():
     net, inputs = half_net(), torch.tensor([[3.0, 1.0]], requires_grad=True)
     state = {"1.weight": 2 * net[1].weight.detach()}
     logits = differentiable_logits(net, inputs, state)
@@ -53,7 +53,7 @@ def test_with_other_parameters_the_models_own_stay():
     assert differentiable_logits(net, inputs).tolist() == [[4, 2]]
 
 
-def test_a_model_that_returns_no_tensor_while_it_is_trained():
+def test_a_model_that_returns_no_tensor_in_training_mode_is_refused():
     net, inputs = InTraining(2, 2).eval(), torch.zeros(3, 2)
     assert differentiable_logits(net, inputs).shape == (3, 2)
     with pytest.raises(CalibrationError, match="InTraining: returns no tensor in training mode"):
@@ -65,13 +65,13 @@ class Failing(nn.Linear):
         raise IndexError("no such place\nand more")
 
 
-def test_what_a_model_raises_is_told_in_one_line():
+def test_an_exception_of_the_model_is_reported_in_one_line():
     for run in (logits_of, differentiable_logits):
         with pytest.raises(CalibrationError, match=r"^Failing: .* shape \(2,\): no such place$"):
             run(Failing(2, 2), torch.zeros(3, 2))
 
 
-def test_gradients():
+def test_gradients_by_hand():
     one, other = (torch.tensor([2.0], requires_grad=True) for _ in range(2))
     assert gradients_of(3 * one.sum(), [one]) == (torch.tensor([3.0]),)
     found = gradients_of(3 * one.sum(), [one, other], unused_are_0=True)
@@ -82,14 +82,14 @@ def test_gradients():
     "cut",
     [lambda x: x.detach() + torch.zeros(1, requires_grad=True), lambda x: x.sigmoid().mul_(2)],
 )
-def test_a_model_that_lets_no_gradients_through(cut):
+def test_a_model_that_lets_no_gradients_through_is_refused(cut):
     inputs = torch.ones(1, 2, requires_grad=True)
     with pytest.raises(CalibrationError, match="differentiable in its input: ") as caught:
         gradients_of(cut(inputs).sum(), [inputs])
     assert "\n" not in str(caught.value)
 
 
-def test_the_predicted_classes_of_more_inputs_than_go_through_the_model_at_once():
+def test_more_inputs_than_a_batch_are_predicted():
     seen = []
 
     class Counting(nn.Module):

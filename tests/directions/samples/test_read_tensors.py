@@ -13,7 +13,7 @@ from torchserve_fire_build.samples.open_samples import open_samples
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-def test_tensor_files(tmp_path, suffix):
+def test_tensor_files_are_read(tmp_path, suffix):
     inputs = torch.arange(12).view(3, 2, 2) / 7
     path = write_tensors(tmp_path / f"s{suffix}", inputs, torch.tensor([2, 0, 1]))
     samples = open_samples(path, TENSOR)
@@ -84,7 +84,7 @@ def test_pickled_objects_are_refused_and_never_run(tmp_path, monkeypatch):
         ({"inputs": np.zeros((2, 2)), "labels": np.zeros((2, 1), int)}, "expected 2 integers"),
     ],
 )
-def test_arrays_that_cannot_be_used(tmp_path, arrays, named):
+def test_arrays_that_cannot_be_used_are_refused(tmp_path, arrays, named):
     np.savez(tmp_path / "s.npz", **arrays)
     with pytest.raises(SamplesError) as caught:
         open_samples(tmp_path / "s.npz", TENSOR)
@@ -93,7 +93,7 @@ def test_arrays_that_cannot_be_used(tmp_path, arrays, named):
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 @pytest.mark.parametrize("content", [b"", b"not one", b"PK\x03\x04 damaged", b"\x80\x04N."])
-def test_damaged_files(tmp_path, suffix, content):
+def test_damaged_files_are_refused(tmp_path, suffix, content):
     path = tmp_path / f"s{suffix}"
     path.write_bytes(content)
     with pytest.raises(SamplesError) as caught:
@@ -101,7 +101,7 @@ def test_damaged_files(tmp_path, suffix, content):
     one_line(caught, f"s{suffix}")
 
 
-def test_a_truncated_file(tmp_path):
+def test_a_truncated_file_is_refused(tmp_path):
     for suffix in (".npz", ".safetensors"):
         path = write_tensors(tmp_path / f"s{suffix}", torch.zeros(8, 8))
         path.write_bytes(path.read_bytes()[:-40])
@@ -110,13 +110,13 @@ def test_a_truncated_file(tmp_path):
         one_line(caught, f"s{suffix}")
 
 
-def test_bfloat16_tensors(tmp_path):
+def test_bfloat16_tensors_are_read(tmp_path):
     save_file({"inputs": torch.ones(2, 2, dtype=torch.bfloat16)}, tmp_path / "s.safetensors")
     assert open_samples(tmp_path / "s.safetensors", TENSOR).load([0]).tolist() == [[1, 1]]
 
 
 @pytest.mark.parametrize("name", ["nowhere.npz", "folder", "s.json"])
-def test_what_is_no_file_of_tensors(tmp_path, name):
+def test_a_path_that_is_not_a_file_of_tensors_is_refused(tmp_path, name):
     (tmp_path / "folder").mkdir()
     (tmp_path / "s.json").write_text(json.dumps([1]))
     with pytest.raises(SamplesError) as caught:
@@ -124,7 +124,7 @@ def test_what_is_no_file_of_tensors(tmp_path, name):
     one_line(caught, name, "expected a .npz or .safetensors file")
 
 
-def test_a_folder_of_tensor_files(tmp_path):
+def test_a_folder_of_tensor_files_is_read(tmp_path):
     write_tensors(tmp_path / "b.npz", torch.tensor([[3.0, 4.0]]))
     write_tensors(tmp_path / "a.safetensors", torch.tensor([[1.0, 2.0], [5.0, 6.0]]))
     (tmp_path / ".c.part").write_bytes(b"half")
@@ -134,7 +134,7 @@ def test_a_folder_of_tensor_files(tmp_path):
     assert samples.description.shape == (2,)
 
 
-def test_tensor_files_of_other_shapes_in_a_folder(tmp_path):
+def test_tensor_files_of_different_shapes_in_a_folder_are_refused(tmp_path):
     write_tensors(tmp_path / "a.npz", torch.zeros(1, 2))
     write_tensors(tmp_path / "b.npz", torch.zeros(1, 3))
     with pytest.raises(SamplesError) as caught:

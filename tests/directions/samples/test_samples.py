@@ -30,11 +30,11 @@ def test_iterate_goes_through_the_indices_in_order():
     assert list(iterate(samples, [])) == []
 
 
-def test_one_sample_by_its_place():
+def test_one_sample_by_its_index():
     assert Counted(3)[2].tolist() == [2, 2]
 
 
-def test_the_last_sample_and_none_beyond_it():
+def test_negative_indices_count_from_the_end_and_indices_beyond_are_refused():
     kept = KeptSamples(Counted(3), limit=8)
     assert [kept[i].tolist() for i in (0, -1, -3)] == [[0, 0], [2, 2], [0, 0]]
     for beyond in (3, -4):
@@ -50,18 +50,18 @@ def test_a_data_loader_reads_a_batch_at_once():
     assert samples.loaded == [[0, 1], [2, 3], [4]]
 
 
-def test_samples_say_what_they_are():
+def test_the_repr_describes_the_samples():
     assert repr(Counted(3)) == "<Counted: 3 of 2 from counted>"
     images = TensorSamples(torch.zeros(2, 3, 4, 5), source="a.npz")
     assert repr(images) == "<TensorSamples: 2 of 3 x 4 x 5 from a.npz>"
 
 
-def test_what_a_subclass_leaves_out_is_not_known():
+def test_class_names_and_labels_are_optional():
     samples = Counted(1)
     assert (samples.class_names, samples.labels, samples.numbered) == (None, None, False)
 
 
-def test_the_base_class_has_nothing_to_load():
+def test_the_base_class_cannot_load():
     samples = Samples("nothing", ["0"], InputDescription("tensor", (2,)))
     with pytest.raises(NotImplementedError):
         samples.load([0])

@@ -15,7 +15,7 @@ def tensors(folder):
     return read_tensors(write_tensors(folder / "a.npz", inputs, torch.tensor([3, 2, 1, 0])))
 
 
-def test_some_samples_in_their_order(tmp_path):
+def test_a_subset_has_the_samples_in_the_order_of_the_indices(tmp_path):
     some = Subset(tensors(tmp_path), [2, 0])
     assert len(some) == 2
     assert some.load([0]).tolist() == [[6, 7, 8]]
@@ -27,7 +27,7 @@ def test_some_samples_in_their_order(tmp_path):
     assert some.description.shape == (3,)
 
 
-def test_some_images_keep_their_folders(tmp_path):
+def test_a_subset_of_images_keeps_their_folders(tmp_path):
     samples = open_samples(write_images(tmp_path / "a", [0, 1, 2]), CONFIG)
     some = Subset(samples, [1])
     assert some.class_names == [samples.class_names[1]]
@@ -37,12 +37,12 @@ def test_some_images_keep_their_folders(tmp_path):
     assert torch.equal(some.load([0]), samples.load([1]))
 
 
-def test_none_of_them(tmp_path):
+def test_a_subset_may_be_empty(tmp_path):
     none = Subset(tensors(tmp_path), [])
     assert (len(none), list(none.names), none.labels.tolist()) == (0, [], [])
 
 
-def test_folders_are_no_classes_and_names_make_no_pairs(tmp_path):
+def test_samples_of_a_pool_have_no_classes_and_make_no_pairs(tmp_path):
     pool = open_samples(write_images(tmp_path / "pool", [0, 1, 2, 3] * 4), CONFIG)
     clean = open_samples(write_images(tmp_path / "clean", [0, 1, 2, 3] * 4), CONFIG)
     some = unlabelled(pool, [3, 0, 5])

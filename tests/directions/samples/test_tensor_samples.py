@@ -25,7 +25,7 @@ class Yielding(Dataset):
         return self._samples[i]
 
 
-def test_no_samples_have_a_shape():
+def test_empty_samples_have_a_shape():
     description = InputDescription("tensor", (3, 6))
     samples = empty_samples(description)
     assert len(samples) == len(samples.names) == 0
@@ -33,7 +33,7 @@ def test_no_samples_have_a_shape():
     assert samples.description == description
 
 
-def test_a_tensor_is_its_rows():
+def test_each_row_of_a_tensor_is_a_sample():
     samples = TensorSamples(INPUTS, LABELS)
     assert len(samples) == 4
     assert torch.equal(samples.load([2, 0]), INPUTS[[2, 0]])
@@ -44,7 +44,7 @@ def test_a_tensor_is_its_rows():
     assert samples.description == InputDescription("tensor", (3,))
 
 
-def test_names_that_are_given_are_no_numbers():
+def test_samples_with_names_are_not_numbered():
     samples = TensorSamples(INPUTS, names=list("abcd"), source="here")
     assert list(samples.names) == list("abcd")
     assert not samples.numbered
@@ -72,7 +72,7 @@ def test_integers_stay_integers(dtype):
 
 
 @pytest.mark.parametrize("loader", [False, True])
-def test_what_a_dataset_yields(loader):
+def test_a_dataset_of_inputs_and_labels_is_read(loader):
     dataset = TensorDataset(INPUTS, LABELS)
     samples = TensorSamples(DataLoader(dataset, batch_size=3) if loader else dataset)
     assert torch.equal(samples.load(range(4)), INPUTS)
@@ -80,14 +80,14 @@ def test_what_a_dataset_yields(loader):
 
 
 @pytest.mark.parametrize("loader", [False, True])
-def test_a_dataset_without_labels(loader):
+def test_a_dataset_without_labels_is_read(loader):
     dataset = Yielding(list(INPUTS))
     samples = TensorSamples(DataLoader(dataset, batch_size=3) if loader else dataset)
     assert torch.equal(samples.load(range(4)), INPUTS)
     assert samples.labels is None
 
 
-def test_labels_beside_a_dataset_go_first():
+def test_labels_that_are_passed_replace_those_of_a_dataset():
     samples = TensorSamples(TensorDataset(INPUTS, LABELS), [0, 0, 0, 1])
     assert samples.labels.tolist() == [0, 0, 0, 1]
 
@@ -102,7 +102,7 @@ def test_samples_are_a_dataset_too():
     assert torch.equal(samples.load(range(4)), INPUTS)
 
 
-def test_gradients_do_not_follow_samples():
+def test_samples_are_detached_from_the_graph():
     assert not TensorSamples(INPUTS.clone().requires_grad_()).load([0]).requires_grad
 
 
@@ -120,7 +120,7 @@ def test_gradients_do_not_follow_samples():
         (TensorDataset(INPUTS, LABELS, LABELS), "the dataset yields"),
     ],
 )
-def test_inputs_that_cannot_be_used(inputs, named):
+def test_inputs_that_cannot_be_used_are_refused(inputs, named):
     with pytest.raises(SamplesError) as caught:
         TensorSamples(inputs, source="mine")
     one_line(caught, "mine: ", named)
@@ -129,13 +129,13 @@ def test_inputs_that_cannot_be_used(inputs, named):
 @pytest.mark.parametrize(
     "labels", [[0, 1], [0.0, 1.0, 2.0, 3.0], [True, False, True, True], LABELS[:, None]]
 )
-def test_labels_that_cannot_be_used(labels):
+def test_labels_that_cannot_be_used_are_refused(labels):
     with pytest.raises(SamplesError) as caught:
         TensorSamples(INPUTS, labels, source="mine")
     one_line(caught, "mine: labels: expected 4 integers")
 
 
-def test_a_dataset_that_yields_labels_that_are_none():
+def test_a_dataset_with_labels_that_are_not_class_indices_is_refused():
     with pytest.raises(SamplesError) as caught:
         TensorSamples(TensorDataset(INPUTS, LABELS.float()))
     one_line(caught, "labels: expected 4 integers, found torch.float32")
