@@ -149,9 +149,7 @@ def test_an_inspection_compares_the_classes_or_says_why_not(name, monkeypatch):
     description = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     labels = vectors.labels_of(64)
     clean = TensorSamples(images(64), labels, description=description)
-    settings = InspectionSettings(
-        description, labels, shadows=MIN_SHADOWS, search=SearchSettings(screening_steps=3)
-    )
+    settings = InspectionSettings(shadows=MIN_SHADOWS, search=SearchSettings(screening_steps=3))
     model = PatchNet()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     inspect = INSPECTION_METHODS[name].make(settings)
@@ -160,7 +158,7 @@ def test_an_inspection_compares_the_classes_or_says_why_not(name, monkeypatch):
         assert isinstance(found, Inspection)
         assert found.method == name
         if found.index is None:
-            assert found.told is not None or found.notes
+            assert found.backdoored is not None or found.notes
         else:
             assert found.index.shape == (4,)
             assert bool(found.index.isfinite().all())

@@ -1,1 +1,1 @@
-"""From samples to a bundle: one file for each kind of evidence."""
+"""From samples to a bundle; one file for each kind of evidence."""

@@ -1,4 +1,4 @@
-"""From clean samples alone to a bundle: triggers are searched for, one after the other."""
+"""From clean samples alone to a bundle: a model is searched for its triggers, one by one."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from .result import BuildResult
 logger = logging.getLogger(__name__)
 
 FURTHER_INDEX = 5.0
-"""Anomaly index of a further class at least. Each search is one more occasion for a class to stand
-out by chance, and a repair for a trigger that is none flags clean samples."""
+"""The least anomaly index of a further class. With each search, a class may stand out by chance;
+and a repair for a trigger that does not exist flags clean samples."""
 
 NOT_UNDONE = 0.5
-"""Share of clean samples that a trigger still leads to its target, at least. On the development
-images of the benchmark's victims the shares lay far below it, or far above."""
+"""A trigger is not undone if it still leads this share of clean samples to its target. On the
+development images of the benchmark's victims, the shares lay far below or far above."""
 
 TRIED = 200
-"""Clean samples to see that on."""
+"""Clean samples on which this share is measured."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class SearchPlan:
 
     Attributes:
         methods: names in `reconstruct.methods.SEARCH_METHODS`.
-        otherwise: those that are used, too, where `methods` find nothing.
-        settings: of the searches; an anomaly index that is given is that of all of them.
-        budget: of the time for all searches; that of the builds is not counted.
+        otherwise: names of further methods, used if `methods` find nothing.
+        settings: settings of the searches; an anomaly index that is set holds for all searches.
+        budget: time for all searches; the time of the builds does not count.
     """
 
     methods: Sequence[str] = AFFORDABLE
@@ -70,27 +70,27 @@ def build_from_clean(
     seed: int = 0,
     names_file: Path | None = None,
 ) -> BuildResult:
-    """Search a model for its triggers, and build a bundle from what was found.
+    """Search a model for its triggers, and build a bundle from the triggers that were found.
 
-    A repair that does not undo triggers of other kinds, which lead to the same class, is built once
-    more from these, too. After one trigger was found, the model is searched again as repaired so
-    far, until no other class stands out (by `FURTHER_INDEX`), or what does cannot be repaired.
-    Where the target is given, nothing else is searched for.
+    If the repair does not undo triggers of other kinds that lead to the same class, it is built
+    once more, from these triggers, too. The model is then searched again, with its repairs so far,
+    until no other class stands out (by `FURTHER_INDEX`), or the class that does cannot be repaired.
+    With a given target, only triggers of this target are searched for.
 
     Args:
         model: in evaluation mode.
-        clean: clean samples, some hundred.
-        plan: how to search; None for what is affordable, without a limit of the time.
+        clean: some hundred clean samples.
+        plan: how to search; None for the affordable methods, without a time limit.
         target: the class that the trigger leads to; None to find it.
         layers: names of candidate layers; None to find them.
-        form: as `build_bundle` takes it.
+        form: as in `build_bundle`.
         seed: of the random numbers.
-        names_file: TorchServe's `index_to_name.json`, where the folders are called by its names.
+        names_file: TorchServe's `index_to_name.json`, if the folders have its names.
 
     Raises:
         NoTriggerError: no class stands out.
-        CalibrationError: the samples do not allow of the search, or the model cannot be repaired
-            with what was found.
+        CalibrationError: the samples do not allow the search, or the model cannot be repaired with
+            the triggers that were found.
         SamplesError: the samples cannot be used.
     """
     plan = SearchPlan() if plan is None else plan
@@ -100,14 +100,14 @@ def build_from_clean(
     later = plan.settings
     if later.anomaly_index is None:
         later = replace(later, anomaly_index=FURTHER_INDEX)
-    # Only repairs that each flag what is predicted as their target go together.
+    # Repairs can be combined only if each flags nothing but predictions of its own target.
     while target is None and all(repair.only_target for repair in built.bundle.repairs):
-        logger.info("searching again, the model as repaired so far")
+        logger.info("searching again, with the repairs so far")
         try:
             further = search.further(built, later)
         except FireError as error:
-            # What was found before is as good as it was.
-            logger.info("nothing further: %s", error)
+            # The repairs so far are not affected.
+            logger.info("no further trigger: %s", error)
             break
         if further is None:
             break
@@ -121,13 +121,13 @@ def build_from_clean(
 
 @dataclass(frozen=True)
 class _CleanBuild:
-    """What stays the same from one trigger to the next.
+    """What all searches and builds for one model share.
 
     Attributes:
         loaded: the model.
         clean: clean samples.
         plan: how to search.
-        options: of the builds.
+        options: options of the builds.
         names_file: TorchServe's `index_to_name.json`, if there is one.
     """
 
@@ -152,61 +152,62 @@ class _CleanBuild:
         )
 
     def further(self, built: BuildResult, settings: SearchSettings) -> BuildResult | None:
-        """Search the model as repaired so far; None where nothing is to be added."""
+        """Search the model with its repairs so far; return None if there is nothing to add."""
         bundle, model = built.bundle, self.loaded.model
         example = self.clean.description.example()
         with attach_layers(model, bundle.layers, example, target=bundle.target):
             found = self.find(settings)
         if found.target in bundle.targets:
-            logger.info("nothing is added to what the bundle has for this class already")
+            logger.info("not added: the bundle has a repair for this class already")
             return None
-        other = self.build(found)
-        if not all(repair.only_target for repair in other.bundle.repairs):
+        built_further = self.build(found)
+        if not all(repair.only_target for repair in built_further.bundle.repairs):
             logger.info(
-                "not added: for class %s samples would be flagged whatever they are predicted as, "
-                "which goes with no other repair",
-                other.bundle.target,
+                "not added: the repair for class %s would flag samples whatever class they are "
+                "predicted as, so it cannot be combined with other repairs",
+                built_further.bundle.target,
             )
             return None
-        return other
+        return built_further
 
     def build(self, found: FoundTriggers) -> BuildResult:
-        """Build from triggers of one class, and once more where others are not undone."""
+        """Build from triggers of one class; build again if the class's others are not undone."""
         built = self._build_from(found.triggers)
         if not found.others:
             return built
         inputs = self._drawn()
-        left = self._still_lead(built, found.others, inputs)
-        if max(left) < NOT_UNDONE:
+        shares = self._still_lead(built, found.others, inputs)
+        if max(shares) < NOT_UNDONE:
             return built
-        each = zip(found.others, left, strict=True)
         logger.info(
-            "so repaired, others still lead so many clean samples to class %s:", found.target
+            "after this repair, triggers of other methods still lead clean samples to class %s:",
+            found.target,
         )
-        logger.info("  " + ", ".join(f"{other.method} {share:.0%}" for other, share in each))
-        logger.info("once more, from these, too")
+        pairs = zip(found.others, shares, strict=True)
+        logger.info("  " + ", ".join(f"{other.method} {share:.0%}" for other, share in pairs))
+        logger.info("building once more, from these triggers, too")
         try:
             again = self._build_from(found.every)
         except CalibrationError as error:
-            logger.info("it stays as it was: %s", error)
+            logger.info("the first repair is kept: %s", error)
             return built
-        left += self._still_lead(built, found.triggers, inputs)
-        if sum(self._still_lead(again, found.every, inputs)) >= sum(left):
-            logger.info("it stays as it was: all together, they lead no fewer samples there now")
+        shares += self._still_lead(built, found.triggers, inputs)
+        if sum(self._still_lead(again, found.every, inputs)) >= sum(shares):
+            logger.info("the first repair is kept: the new one undoes no more of the triggers")
             return built
         return again
 
     def _build_from(self, triggers: Sequence[Reconstruction]) -> BuildResult:
         if len(triggers) == 1:
             logger.info(
-                "of one trigger alone nobody sees whether its repair serves for another one"
+                "one trigger only: it is not known whether the repair works for another trigger"
             )
         options = replace(self.options, target=triggers[0].target)
         evidence = stamp_samples(self.clean, triggers)
         return build_from_evidence(self.loaded, evidence, options, self.names_file)
 
     def _drawn(self) -> Tensor:
-        """Return some of the clean samples, (n, *input shape)."""
+        """Return clean samples that are drawn at random, (n, *input shape)."""
         generator = torch.Generator().manual_seed(self.options.seed)
         rows = torch.randperm(len(self.clean), generator=generator)[:TRIED]
         return self.clean.load(rows.tolist())

@@ -1,4 +1,4 @@
-"""From a pool in which clean and triggered samples are mixed to a bundle."""
+"""From a pool of clean and triggered samples, mixed, to a bundle."""
 
 from __future__ import annotations
 
@@ -36,25 +36,26 @@ def build_from_pool(
     seed: int = 0,
     names_file: Path | None = None,
 ) -> BuildResult:
-    """Find the triggered samples of a pool, and build a bundle from these and the others.
+    """Find the triggered samples of a pool, and build a bundle from them and the clean ones.
 
     Labels of the pool are not used: in a poisoned training set they are the attacker's.
 
     Args:
         model: in evaluation mode.
-        pool: samples of which nobody knows which are triggered, some hundred of each class.
-        clean: samples that are known to be clean; None takes the rest of the pool.
-        split_by: how the triggered ones are found, a name in `pool.methods.POOL_METHODS`.
-        components: that Activation Clustering reduces features to.
+        pool: samples, some hundred of each class; it is unknown which of them are triggered.
+        clean: samples that are known to be clean; None to use the rest of the pool.
+        split_by: the method that finds the triggered samples, a name in
+            `pool.methods.POOL_METHODS`.
+        components: number of components that Activation Clustering reduces features to.
         target: the class that the trigger leads to; None to find it.
         layers: names of candidate layers; None to find them.
-        form: as `build_bundle` takes it.
+        form: as in `build_bundle`.
         seed: of the random numbers.
-        names_file: TorchServe's `index_to_name.json`, where the folders are called by its names.
+        names_file: TorchServe's `index_to_name.json`, if the folders have its names.
 
     Raises:
         NoTriggerError: no sample looks triggered.
-        CalibrationError: there are too few samples, or no layer repairs what was found.
+        CalibrationError: there are too few samples, or no layer repairs the samples found.
         SamplesError: the samples cannot be used.
     """
     loaded = as_loaded(model)
@@ -71,9 +72,9 @@ def build_from_pool(
         clean=clean,
         generator=torch.Generator().manual_seed(seed),
     )
-    flagged, others = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
+    flagged, rest = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
     evidence = gather_evidence(
-        unlabelled(pool, others) if clean is None else clean, unlabelled(pool, flagged)
+        unlabelled(pool, rest) if clean is None else clean, unlabelled(pool, flagged)
     )
     options = BuildOptions(layers, target, form, seed, all_to_all=split.all_to_all)
     built = build_from_evidence(loaded, evidence, options, names_file)

@@ -1,4 +1,4 @@
-"""From what a bundle flagged in production to a better bundle."""
+"""From the samples that a bundle flagged in production to a better bundle."""
 
 from __future__ import annotations
 
@@ -41,35 +41,35 @@ def refine_bundle(
     seed: int = 0,
     names_file: Path | None = None,
 ) -> BuildResult:
-    """Build a better bundle from what one flagged in production, rightly or not.
+    """Build a better bundle from the samples that a bundle flagged in production, rightly or not.
 
-    The samples that show the bundle's trigger are found first. Repairs of other targets stay as
-    they are.
+    First, the flagged samples that really show the bundle's trigger are found. Repairs of other
+    targets stay as they are.
 
     Args:
         model: in evaluation mode.
-        bundle: that flagged the samples.
+        bundle: the bundle that flagged the samples.
         clean: clean samples, some of them predicted as the bundle's targets.
-        flagged: the quarantine of this model; some fifty or more.
-        split_by: how those that show the trigger are found, a name in
+        flagged: the quarantine of this model; some fifty samples or more.
+        split_by: the method that finds the samples with the trigger, a name in
             `pool.methods.POOL_METHODS`.
-        components: that Activation Clustering reduces features to.
-        target: the one of the bundle's targets to refine; None for all.
+        components: number of components that Activation Clustering reduces features to.
+        target: which of the bundle's targets to refine; None for all.
         layers: names of candidate layers; None to find them.
-        form: as `build_bundle` takes it.
+        form: as in `build_bundle`.
         seed: of the random numbers.
-        names_file: TorchServe's `index_to_name.json`, where the folders are called by its names.
+        names_file: TorchServe's `index_to_name.json`, if the folders have its names.
 
     Raises:
         NoTriggerError: no sample shows the trigger, or too few do.
-        CalibrationError: the bundle is for no class of its own, or not for the target; or no layer
-            repairs what was found.
+        CalibrationError: the bundle does not repair single targets, or not this target; or no layer
+            repairs the samples found.
         SamplesError: the samples cannot be used.
     """
     loaded = as_loaded(model)
     if not all(repair.only_target for repair in bundle.repairs):
         raise CalibrationError(
-            "the bundle flags samples whatever class they are predicted as, expected one for "
+            "the bundle flags samples whatever class they are predicted as, expected a bundle for "
             "triggers that lead to one class each"
         )
     if target not in (None, *bundle.targets):

@@ -41,18 +41,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What a person may decide; the rest is chosen on held-out samples.
+    """What the user may decide; everything else is chosen on held-out samples.
 
     Attributes:
-        layers: candidate layers, or None to find them.
-        target: the class that the trigger leads to, or None to find it.
+        layers: candidate layers; None to find them.
+        target: the class that the trigger leads to; None to find it.
         form: one of `choose.choice.FORMS`.
         seed: of the random numbers.
-        several: the classes that triggers of their own lead to, where these are known.
-        all_to_all: whether the triggered samples are known to lead to nearly every class, which the
-            predictions on unpaired samples without labels do not show.
-        repairs: names in `estimate.registry.REPAIRS` to choose from, to see what each is good for;
-            None for all.
+        several: if there are several triggers with known targets, these targets.
+        all_to_all: whether the triggered samples are known to lead to nearly every class. The
+            predictions on unpaired samples without labels do not show this.
+        repairs: names in `estimate.registry.REPAIRS` to choose from, to compare repairs; None for
+            all.
     """
 
     layers: Sequence[str] | None = None
@@ -69,8 +69,8 @@ class Trigger:
     """A trigger that the samples show.
 
     Attributes:
-        finding: where it leads.
-        use: the triggered samples to estimate from, (M,) bool: those on which it works.
+        finding: the class that it leads to.
+        use: the triggered samples to estimate from, (M,) bool: those on which the trigger works.
     """
 
     finding: TargetFinding
@@ -93,21 +93,21 @@ def build_bundle(
     Args:
         model: in evaluation mode.
         clean: clean samples; a hundred are enough.
-        triggered: triggered ones; best the same as the clean ones, with the trigger.
+        triggered: triggered samples; best are the clean samples with the trigger added.
         target: the class that the trigger leads to; None to find it.
         layers: names of candidate layers; None to find them.
         form: "gated" repairs what it detects; "shift" moves every input, as plain FIRE does;
             "clamp" clips every input to the clean range of a projection.
         seed: of the random numbers.
-        names_file: TorchServe's `index_to_name.json`, where the folders are called by its names.
+        names_file: TorchServe's `index_to_name.json`, if the folders have its names.
 
     Returns:
         The bundle, with what it was chosen from. It is not saved yet.
 
     Raises:
         SamplesError: the samples cannot be used.
-        CalibrationError: they do not show a trigger, or no layer repairs it.
-        AttachError: a layer that was named does not exist.
+        CalibrationError: the samples do not show a trigger, or no layer repairs it.
+        AttachError: a named layer does not exist.
     """
     options = BuildOptions(layers, target, form, seed)
     evidence = gather_evidence(clean, triggered)
@@ -115,7 +115,7 @@ def build_bundle(
 
 
 def as_loaded(model: nn.Module | LoadedModel) -> LoadedModel:
-    """Return a model with the name of its class; the file of its weights may not be known."""
+    """Return a model as a `LoadedModel`; the file of its weights may be unknown."""
     if isinstance(model, LoadedModel):
         return model
     eager = eager_model(model)
@@ -130,12 +130,12 @@ def build_from_evidence(
 ) -> BuildResult:
     """Observe, find the triggers, collect statistics, choose and assemble.
 
-    What is found is logged, line by line, for a person.
+    Each step logs what it found, line by line.
 
     Args:
         loaded: the model.
         evidence: the calibration samples.
-        options: what is given.
+        options: what the user decided.
         names_file: TorchServe's `index_to_name.json`, if there is one.
 
     Raises:
@@ -168,7 +168,7 @@ def build_from_evidence(
             observation,
             folds,
             generator=generator,
-            # What another trigger does, this one's repair is not to undo.
+            # The repair of one trigger need not undo the other triggers.
             use=trigger.use if len(triggers) > 1 else None,
         )
         records.append(
@@ -186,7 +186,7 @@ def build_from_evidence(
 
 
 def find_triggers_in(observation: Observation, options: BuildOptions) -> list[Trigger]:
-    """Find where the triggers lead, and the samples on which they work.
+    """Find the classes that the triggers lead to, and the samples on which the triggers work.
 
     Raises:
         CalibrationError: the samples show no trigger, or too few of them do.
@@ -194,7 +194,7 @@ def find_triggers_in(observation: Observation, options: BuildOptions) -> list[Tr
     finding = _find_target(observation, options)
     logger.info("target: %s", _describe_target(finding))
     findings = [finding]
-    # Plain FIRE, which moves every input, has one repair for whatever triggers there are.
+    # The forms that move every input have one repair for all triggers.
     if finding.several and options.form == "gated":
         findings = [TargetFinding(target, single=True) for target in finding.several]
     least = MIN_SAMPLES if len(findings) == 1 else MIN_OF_EACH
@@ -213,9 +213,9 @@ def assemble(
     Args:
         loaded: the model.
         observation: the samples.
-        triggers: that they show.
-        records: of the choices, one for each trigger.
-        seed: of the build.
+        triggers: the triggers that the samples show.
+        records: the records of the choices, one for each trigger.
+        seed: the seed of the build.
     """
     evidence, several = observation.evidence, len(triggers) > 1
     layers, details, measured = [], {}, {}
@@ -261,16 +261,16 @@ def assemble(
 
 
 def _log_labels(observation: Observation) -> None:
-    """Say where classes are not known, so that accuracy is measured against the model itself."""
+    """Log which labels are unknown: accuracy is then measured against the model's predictions."""
     labels = observation.labels
-    needs = [labels.clean is None, labels.triggered is None and observation.evidence.paired]
-    if not any(needs):
+    needed = [labels.clean is None, labels.triggered is None and observation.evidence.paired]
+    if not any(needed):
         return
     unknown = f"not used: {observation.unknown}"
     if not observation.unknown:
-        names = zip(("clean", "triggered"), labels, strict=True)
-        lack = " and ".join(name for name, own in names if own is None)
-        unknown = f"of the {lack} samples none are known"
+        groups = zip(("clean", "triggered"), labels, strict=True)
+        unlabelled = " and ".join(name for name, own in groups if own is None)
+        unknown = f"of the {unlabelled} samples none are known"
     logger.info("labels: %s; accuracy is agreement with the model's own predictions", unknown)
 
 
@@ -302,22 +302,22 @@ def _use(observation: Observation, finding: TargetFinding, least: int) -> Tensor
 
 
 def _find_target(observation: Observation, options: BuildOptions) -> TargetFinding:
-    given = options.target
+    target = options.target
     if options.several:
         return TargetFinding(options.several[0], single=False, several=options.several)
-    if given is not None:
-        check_target(given, observation.classes)
+    if target is not None:
+        check_target(target, observation.classes)
     found = observation.find_where_led()
-    if given is not None:
-        return TargetFinding(given, single=found is None or found.single)
+    if target is not None:
+        return TargetFinding(target, single=found is None or found.single)
     if found is None and options.all_to_all:
         most_often = int(observation.predictions.triggered.mode().values)
         return TargetFinding(most_often, single=False)
     if found is None:
         raise CalibrationError(
             f"{observation.evidence.triggered.source}: the model predicts these samples as it "
-            "predicts clean ones, so they show no trigger of this model; if they do, name the "
-            "--target"
+            "predicts clean ones, so they show no trigger of this model; if they have one, name "
+            "the --target"
         )
     return found
 
@@ -349,10 +349,10 @@ def _describe(choice: Choice) -> list[str]:
 
 
 def _state_digest(loaded: LoadedModel) -> str | None:
-    """Return the digest of the weights; None where only that of their file can be had.
+    """Return the digest of the weights; None if only that of their file is available.
 
     Raises:
-        ModelError: neither can be had: nothing would say which model the bundle is for.
+        ModelError: neither is available, so nothing would say which model the bundle is for.
     """
     try:
         return state_digest(loaded.model)

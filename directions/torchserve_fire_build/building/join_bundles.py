@@ -1,4 +1,4 @@
-"""Two bundles of one model in one: for the triggers of both, or in the place of one's repairs."""
+"""Two bundles of one model joined into one: both sets of repairs, or newer repairs for older."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from ..measure.figures import class_list
 
 
 def join_bundles(first: Bundle, second: Bundle) -> Bundle:
-    """Return a bundle that does what two do.
+    """Return a bundle with the repairs of two bundles.
 
     Args:
-        first: for one target or several; flags only what is predicted as one of them.
-        second: likewise, of the same model and input, for other targets.
+        first: a bundle for one target or several, which flags only predictions of these targets.
+        second: such a bundle of the same model and input, for other targets.
 
     Returns:
-        The bundle. What each was built from and what was measured stands under its targets.
+        The bundle. Its metadata holds, under each target, what its repair was built from and what
+        was measured.
     """
     return replace(
         first,
@@ -41,29 +42,30 @@ def join_bundles(first: Bundle, second: Bundle) -> Bundle:
 
 
 def renew_repairs(bundle: Bundle, newer: Bundle) -> Bundle:
-    """Return a newer bundle, with the older one's repairs of targets that the newer is not for.
+    """Return a newer bundle, plus the older bundle's repairs of targets that the newer one lacks.
 
     Args:
-        bundle: for one target or several; flags only what is predicted as one of them.
-        newer: of the same model and input.
+        bundle: a bundle for one target or several, which flags only predictions of these targets.
+        newer: a bundle of the same model and input.
 
     Raises:
-        CalibrationError: the newer bundle flags samples whatever they are predicted as, which goes
-            with no repair of other targets.
+        CalibrationError: the newer bundle flags samples whatever class they are predicted as, so it
+            cannot be combined with repairs of other targets.
     """
     rest = [target for target in bundle.targets if target not in newer.targets]
     if not rest:
         return newer
     if not all(repair.only_target for repair in newer.repairs):
         raise CalibrationError(
-            f"the repair of {class_list(newer.targets)} flags samples whatever they are predicted "
-            f"as, expected one that goes with that of {class_list(rest)}, with --form gated"
+            f"the repair of {class_list(newer.targets)} flags samples whatever class they are "
+            f"predicted as, expected one that can be combined with that of {class_list(rest)}: "
+            "build it with --form gated"
         )
     return join_bundles(newer, _keep_targets(bundle, rest))
 
 
 def _keep_targets(bundle: Bundle, targets: Collection[int]) -> Bundle:
-    """Return a bundle for some of a bundle's targets only, one or more."""
+    """Return a bundle for only these of the bundle's targets, one or more."""
     kept = [target for target in bundle.targets if target in targets]
     return replace(
         bundle,

@@ -16,7 +16,7 @@ from ..measure.figures import Figures
 from ..samples.samples import Samples
 
 if TYPE_CHECKING:
-    # It loads scikit-learn, which takes a second and most builds do without.
+    # This loads scikit-learn, which takes a second; most builds do not need it.
     from ..pool.split import Split
 
 
@@ -26,9 +26,9 @@ class BuildResult:
 
     Attributes:
         bundle: the direction bundle; `save_bundle` writes it.
-        records: what each repair was chosen from, one for each trigger that was built for.
-        figures: of the held-out calibration samples, one for each of these.
-        split: which samples look triggered, where they had to be found in a pool or a quarantine.
+        records: for each trigger, what its repair was chosen from.
+        figures: for each trigger, the figures on the held-out calibration samples.
+        split: which samples look triggered, if they had to be found in a pool or a quarantine.
         split_samples: the samples that were split.
     """
 
@@ -47,10 +47,10 @@ class BuildResult:
     def _repr_html_(self) -> str:
         """Return tables and, with matplotlib, the pictures of the candidate layers.
 
-        What the layers do is measured when this is first asked for, which takes about as long as
-        the build.
+        The figures in the pictures are measured on the first call, which takes about as long as the
+        build.
         """
-        parts = [self.bundle._repr_html_(), *(each._repr_html_() for each in self.figures)]
+        parts = [self.bundle._repr_html_(), *(figures._repr_html_() for figures in self.figures)]
         if find_spec("matplotlib") is not None:
             parts += self._pictures
         return "".join(f"<div>{part}</div>" for part in parts)

@@ -1,1 +1,1 @@
-"""The choice on held-out samples: where to detect, where to repair, how far."""
+"""The choice on held-out samples: where to detect, where to repair, and how strongly."""

@@ -1,4 +1,4 @@
-"""The record of a choice: what it was made from, for whoever wants to look closer."""
+"""The record of a choice: all that it was made from, so that it can be examined."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .held_out import HeldOut
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """What the repair of one trigger was chosen from, and the choice.
+    """The choice of a repair for one trigger, and what it was made from.
 
     Attributes:
         model: in evaluation mode.
         layers: names of the candidate layers, in the order in which they run.
-        statistics: of these layers, fold by fold.
+        statistics: statistics of these layers, fold by fold.
         held_out: the samples on which candidates were compared.
-        scores: of these samples, by every detector at every layer.
+        scores: the scores of these samples, by every detector at every layer.
         target: the class that the trigger leads to.
-        choice: what the search settled on.
+        choice: the choice.
     """
 
     model: nn.Module

@@ -1,4 +1,4 @@
-"""A candidate repair, its layer, and the choice that is made among candidates."""
+"""A candidate repair, and the choice that is made among candidates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLAMP_QUANTILE = 0.99
 
 @dataclass(frozen=True)
 class Candidate:
-    """A repair to try: where, along which direction, how far."""
+    """A repair to try: at which layer, from which estimator, how strong."""
 
     layer: str
     estimator: str
@@ -33,21 +33,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the search settled on.
+    """How one candidate repair is used, and what it is worth.
 
     Attributes:
-        form: "gated" moves flagged samples back by the mean shift; "shift" moves every sample;
-            "clamp" moves every sample whose projection exceeds its clean range.
+        form: "gated" repairs flagged samples; "shift" moves every sample; "clamp" moves every
+            sample whose projection exceeds its clean range.
         repair: the repair.
-        clean_range: of the clamp, the upper end and the median of the clean scores; else None.
-        detector: (detector, layer) that judges; None where every sample is moved.
-        threshold: of the detector's score; of no meaning without a detector.
-        only_target: whether a sample must also be predicted as the target to be flagged.
-        result: what becomes of the held-out samples.
+        clean_range: for the clamp, the upper end and the median of the clean scores; else None.
+        detector: (detector, layer) that flags samples; None if every sample is moved.
+        threshold: threshold of the detector's score; without meaning if there is no detector.
+        only_target: whether only samples that are predicted as the target are flagged.
+        result: the result on the held-out samples.
         flagged: which held-out clean (N,) and triggered samples (M,) are flagged, bool.
-        clean_scores: the detector's, of the held-out clean samples that are not flagged, (K,);
-            none without a detector.
-        worth: by which the choice was made.
+        clean_scores: the detector's scores of the held-out clean samples that are not flagged,
+            (K,); empty without a detector.
+        worth: the number by which choices are compared.
     """
 
     form: str
@@ -102,7 +102,7 @@ def build_repairing_layer(
             the detector `mean_projection`; None for other repairs.
 
     Returns:
-        None where the statistics allow of no such repair.
+        The layer; None if the statistics allow no such repair.
     """
     if clean_range is None:
         correction = REPAIRS[repair.estimator](statistics)
@@ -113,7 +113,7 @@ def build_repairing_layer(
     detector = mean_projection(statistics)
     if detector is None:
         return None
-    # With w = d/|d|^2 and u = d/|d|: <h, u> = <h, w> |d|, and a score is <h, w> less its offset.
+    # With w = d/|d|^2 and u = d/|d|: <h, u> = <h, w> |d|, and a score is <h, w> minus its offset.
     length = 1 / float(torch.linalg.vector_norm(detector.weight))
     threshold, anchor = ((score + detector.offset) * length for score in clean_range)
     clamp = Clamp(detector.weight * length**2, repair.strength, threshold, anchor)
@@ -129,11 +129,11 @@ def repairing_layers_of_folds(
 
     Args:
         repair: the candidate.
-        folds: for each fold, the statistics of the candidate's layer without it.
-        clean_range: as `build_repairing_layer` takes it.
+        folds: for each fold, the statistics of the candidate's layer without that fold.
+        clean_range: as in `build_repairing_layer`.
 
     Returns:
-        None where the statistics of a fold allow of no such repair.
+        The layers; None if the statistics of a fold allow no such repair.
     """
     layers = []
     for of_fold in folds:

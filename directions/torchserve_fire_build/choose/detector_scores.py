@@ -1,4 +1,4 @@
-"""Scores of the held-out samples by every detector at every layer."""
+"""The scores that every detector at every layer gives the held-out samples."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def score_detectors(
     held_out: HeldOut,
     kept: KeptFeatures | None = None,
 ) -> Scores:
-    """Score the held-out samples in one pass, each by detectors estimated without its fold.
+    """Score the held-out samples in one pass, each with detectors estimated without its fold.
 
     Args:
         model: in evaluation mode.
         statistics: of the layers, fold by fold.
         layers: module names.
         held_out: the samples.
-        kept: takes in the features that the pass computes.
+        kept: stores the features that the pass computes.
 
     Returns:
-        The scores; a detector that cannot be estimated on every fold is left out.
+        The scores, without the detectors that cannot be estimated on every fold.
     """
     scores: dict[tuple[str, str], Both[Tensor]] = {
         (name, layer): held_out.map(lambda group: torch.zeros(len(group.folds)))

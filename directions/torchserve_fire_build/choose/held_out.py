@@ -1,4 +1,4 @@
-"""The held-out samples that candidates are compared on, and what they should be classified as."""
+"""The held-out samples that candidates are compared on, and their right classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ..samples.kept import in_memory
 from ..samples.samples import BATCH, Samples
 
 MAX_SAMPLES = 400
-"""Of each kind; these are kept in memory, so that memory does not grow with the evidence."""
+"""The most samples of each kind, clean and triggered. They are kept in memory, so their number must
+not grow with the evidence."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,15 @@ class Group:
     """Clean or triggered samples to compare candidates on.
 
     Attributes:
-        samples: N of them, in memory.
-        folds: the fold that each sample is held out from, (N,) int64.
-        logits: the model's, before any repair, (N, classes).
-        reference: the class that each should be predicted as, (N,) int64; None where nobody knows.
-        expected: the probabilities of the classes that each should have, (N, classes) float32: the
-            model's for its clean partner; where neither partner nor class is known, what repairs
-            agree on, whose sum is less than 1 where they do not agree that it should be another.
-            None where the classes are known without pairs; and, where neither is known, until
-            repairs were tried.
+        samples: N samples, in memory.
+        folds: the fold of each sample, (N,) int64.
+        logits: the model's logits before any repair, (N, classes).
+        reference: the class that each sample should be predicted as, (N,) int64; None if unknown.
+        expected: the class probabilities that each sample should have, (N, classes) float32. With
+            pairs, they are the model's probabilities for the clean partner. Without pairs and with
+            unknown classes, they are what repairs agree on, and None until repairs were tried; a
+            row's sum is below 1 if the repairs are not sure that the class should change. Without
+            pairs and with known classes: None.
     """
 
     samples: Samples
@@ -47,7 +48,7 @@ class Group:
 
     @property
     def partners_right(self) -> Tensor | None:
-        """Whether the model is right on each one's clean partner, (N,) bool; None without pairs."""
+        """Whether the model is right on each clean partner, (N,) bool; None if that is unknown."""
         if self.expected is None or self.reference is None:
             return None
         return self.expected.argmax(1) == self.reference
@@ -57,7 +58,7 @@ class Group:
         return self.samples.load(rows.tolist())
 
     def by_fold(self, which: Tensor, batch_size: int = BATCH) -> Iterator[tuple[int, Tensor]]:
-        """Yield the samples of `which`, (N,) bool, as (fold, their indices), batch by batch."""
+        """Yield the samples of `which`, (N,) bool, in batches (fold, indices), fold by fold."""
         for fold in range(FOLDS):
             indices = (which & (self.folds == fold)).nonzero().flatten()
             for start in range(0, len(indices), batch_size):
@@ -66,10 +67,10 @@ class Group:
 
 @dataclass(frozen=True)
 class HeldOut(Both[Group]):
-    """Samples to compare candidates on, each held out from the estimates that it is run with.
+    """Samples to compare candidates on; each is run with estimates that were made without it.
 
     Attributes:
-        guessed: whether their triggers are guesses at the attacker's.
+        guessed: whether the triggers are guesses at the attacker's.
     """
 
     guessed: bool = False
@@ -84,13 +85,13 @@ def hold_out(
 ) -> HeldOut:
     """Draw the samples to compare candidates on, at most `MAX_SAMPLES` of each kind.
 
-    Where the samples have no labels, the model's own prediction on the clean sample, or on the
-    clean partner, is what should come out.
+    If the samples have no labels, the model's own prediction on the clean sample, or on the clean
+    partner, counts as the right class.
 
     Args:
         observation: the samples, their labels and the model's logits before any repair.
         folds: the fold of each clean (N,) and triggered sample (M,), int64.
-        generator: source of the draw.
+        generator: source of the random numbers.
         use: which triggered samples to draw from, (M,) bool; None for all.
     """
     evidence, logits = observation.evidence, observation.logits

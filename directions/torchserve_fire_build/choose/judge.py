@@ -1,4 +1,4 @@
-"""Judging candidates: how each is best used, and what it is then worth."""
+"""Judging candidates: how a candidate is best used, and what it is then worth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Trial:
 
     Attributes:
         candidate: the candidate.
-        logits: of the held-out clean (N, classes) and triggered samples (M, classes) after it.
+        logits: the logits of the held-out clean (N, classes) and triggered samples (M, classes)
+            after the repair.
     """
 
     candidate: Candidate
@@ -44,8 +45,8 @@ class Judge:
         to_run: the samples on which a candidate is tried, (N,) and (M,) bool.
         detects: whether any detector separates triggered from clean samples.
         clamps: whether the form clips every sample to the clean range of a layer's scores.
-        wanted: the class that the attacker wants; None where it is nearly any.
-        before: what the held-out samples are without repair.
+        wanted: the class that the attacker wants; None if it is nearly any.
+        before: the result on the held-out samples without repair.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Judge:
             self._bound = WorthBound(list(self._thresholds.values()))
 
     def expect(self, expected: Tensor) -> None:
-        """Judge triggered samples by these probabilities from now on, (M, classes) float32."""
+        """From now on, expect these probabilities of triggered samples, (M, classes) float32."""
         triggered = replace(self._held_out.triggered, expected=expected)
         self._held_out = replace(self._held_out, triggered=triggered)
         logits = self._held_out.map(lambda group: group.logits)
@@ -85,7 +86,7 @@ class Judge:
         return self._gated(trial.candidate, repaired)
 
     def most_worth(self, logits: Both[Tensor], done: Both[Tensor]) -> float:
-        """Return what a candidate is worth if the samples that it was not tried on come out right.
+        """Return what a candidate is worth at most: if it is right on all samples still to run.
 
         Args:
             logits: of the held-out clean (N, classes) and triggered samples (M, classes).
@@ -102,7 +103,7 @@ class Judge:
         return self._bound.of(*self._mean_gains(gain))
 
     def clean_range(self, layer: str) -> tuple[float, float] | None:
-        """Return the upper end and the median of a layer's clean scores, where the form clamps."""
+        """Return the upper end and the median of a layer's clean scores if the form clamps."""
         scores = self._scores.get(("mean_projection", layer))
         return None if not self.clamps or scores is None else clamp_range(scores.clean)
 
@@ -121,7 +122,7 @@ class Judge:
             threshold=0.0,
             only_target=False,
             result=repaired,
-            flagged=self.eligible,  # Every sample: without judging, all are moved.
+            flagged=self.eligible,  # Every sample: without a detector, all are moved.
             clean_scores=torch.empty(0),
             worth=_ungated_worth(gain),
         )
@@ -129,8 +130,8 @@ class Judge:
     def _gated(self, repair: Candidate, repaired: CandidateResult) -> Choice:
         """Return the choice with the detector by which the repair is worth most."""
         gains = self._mean_gains(self._gain(repaired))
-        thresholds = {key: each.choose(*gains) for key, each in self._thresholds.items()}
-        detector, threshold = max(thresholds.items(), key=lambda each: each[1].worth)
+        chosen = {key: options.choose(*gains) for key, options in self._thresholds.items()}
+        detector, threshold = max(chosen.items(), key=lambda item: item[1].worth)
         scores = self._scores[detector]
         flagged = Both(
             self.eligible.clean & (scores.clean > threshold.value),
@@ -150,9 +151,9 @@ class Judge:
         )
 
     def _mean_gains(self, gain: Both[Tensor]) -> tuple[float, float]:
-        """Return what a repair does to a flagged clean and to a flagged triggered sample."""
-        # Clean samples are to be left alone: one that the repair happens to correct is no reason
-        # to flag its like.
+        """Return the mean gain of a flagged clean sample and of a flagged triggered sample."""
+        # Clean samples should be left alone. If a repair happens to correct one, that is no reason
+        # to flag such samples.
         clean = gain.clean[self.to_run.clean].clamp(max=0)
         return float(clean.mean()), float(gain.triggered[self.eligible.triggered].mean())
 
@@ -169,7 +170,8 @@ def _ungated_worth(gain: Both[Tensor]) -> float:
 def samples_to_try(held_out: HeldOut, finding: TargetFinding, form: str) -> Both[Tensor]:
     """Return the held-out samples on which candidates are tried, (N,) and (M,) bool.
 
-    Where hardly any clean sample may be flagged, all show what a repair would do to these.
+    These are the samples that may be flagged. If too few clean samples may be flagged, all clean
+    samples are tried, and show what a repair would do to flagged ones.
 
     Args:
         held_out: the samples.
@@ -183,6 +185,6 @@ def samples_to_try(held_out: HeldOut, finding: TargetFinding, form: str) -> Both
 
 
 def _eligible(held_out: HeldOut, finding: TargetFinding, form: str) -> Both[Tensor]:
-    """Return which samples may be flagged: of a gate for one target those predicted as it."""
+    """Return which samples may be flagged: with one target, only those predicted as it."""
     only_target = form == "gated" and finding.single
     return held_out.map(lambda group: (group.predictions == finding.target) | (not only_target))

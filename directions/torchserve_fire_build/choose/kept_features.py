@@ -1,4 +1,4 @@
-"""Features of held-out samples that are kept from one pass, so that trials need no second one."""
+"""Features of held-out samples that are kept from one pass, so that trials need no second pass."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from torch import Tensor
 from ..samples.both import Both
 
 KEPT_BYTES = 128 << 20
-"""Of all layers together; what is more is computed anew in each trial."""
+"""Memory for the features of all layers together. Features beyond it are computed in each trial."""
 
 Features = Mapping[str, Both[Tensor]]
-"""Layer to the features of the clean (n, *S) and of the triggered samples (m, *S) to be tried."""
+"""Layer to its features: of the clean (n, *S) and of the triggered samples (m, *S) to try."""
 
 
 class KeptFeatures:
-    """Takes in features of the samples that candidates are tried on, as far as there is room.
+    """Keeps features of the samples that candidates are tried on, while there is room.
 
     Args:
-        which: the held-out clean (N,) and triggered samples (M,) to keep features of, bool.
+        which: the held-out clean (N,) and triggered samples (M,) whose features to keep, bool.
         limit: bytes to keep at most.
     """
 
     def __init__(self, which: Both[Tensor], limit: int = KEPT_BYTES) -> None:
         self._which = which
-        # The place of each sample among those that are kept.
+        # The index of each sample among the kept samples.
         self._place = which.map(lambda kept: kept.long().cumsum(0) - 1)
         self._left = limit
         self._kept: dict[str, Both[Tensor] | None] = {}
 
     def add(self, layer: str, rows: Tensor, features: Tensor, *, clean: bool) -> None:
-        """Take in what a layer returns.
+        """Add the features that a layer returns for a batch.
 
         Args:
-            layer: its name.
-            rows: the samples in the batch, (n,) int64.
-            features: theirs, (n, *S).
-            clean: whether they are clean samples, and not triggered ones.
+            layer: the layer's name.
+            rows: the indices of the samples in the batch, (n,) int64.
+            features: the features of these samples, (n, *S).
+            clean: True for clean samples, False for triggered ones.
         """
         kept = self._room_for(layer, features)
         if kept is None:
@@ -52,7 +52,7 @@ class KeptFeatures:
 
     @property
     def features(self) -> Features:
-        """The features by layer; a layer for which there was no room is left out."""
+        """The features by layer, without the layers for which there was no room."""
         return {layer: kept for layer, kept in self._kept.items() if kept is not None}
 
     def _room_for(self, layer: str, features: Tensor) -> Both[Tensor] | None:

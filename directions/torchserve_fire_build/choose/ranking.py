@@ -1,4 +1,4 @@
-"""The choices so far, the most worth first."""
+"""The choices so far, in the order of their worth."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from .choice import Choice
 
 
 class Ranking:
-    """Choices in the order of their worth; of those that are worth the same, the first comes first.
+    """Choices in the order of their worth; among equals, the one that was added first comes first.
 
     Attributes:
-        choices: the most worth first.
+        choices: the choices, the one of the highest worth first.
     """
 
     def __init__(self) -> None:
@@ -20,21 +20,21 @@ class Ranking:
 
     @property
     def layers(self) -> list[str]:
-        """The layers that are repaired at, that of the best choice first."""
+        """The layers that are repaired, in the order of their best choice."""
         return list(dict.fromkeys(choice.repair.layer for choice in self.choices))
 
     def add(self, choices: Iterable[Choice]) -> None:
-        """Take in choices, one by one as they come."""
+        """Add choices, one by one as they arrive."""
         for choice in choices:
             self.choices.append(choice)
-            self.choices.sort(key=lambda each: -each.worth)
+            self.choices.sort(key=lambda added: -added.worth)
 
     def worth_of(self, place: int) -> float:
-        """Return the worth of the choice at a place, from 1 on; less than any where none is."""
+        """Return the worth of the choice at a place (the best is 1); -inf if there is none."""
         return self.choices[place - 1].worth if len(self.choices) >= place else -math.inf
 
     def worth_of_layer(self, place: int) -> float:
-        """Return what the best choice at a layer is worth, by the layer's place, likewise."""
+        """Return the best worth at the layer at a place in `layers` (the best is 1), or -inf."""
         layers = self.layers
         if len(layers) < place:
             return -math.inf

@@ -1,7 +1,8 @@
 """The choice of detecting layer, repairing layer, estimators, strength and threshold.
 
 Detection and repair are chosen together: a repair that harms clean samples needs a detector that
-hardly ever flags one, and a harmless one does not. All of it is compared on held-out samples alone.
+hardly ever flags a clean sample, and a harmless repair does not. All candidates are compared only
+on held-out samples.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ FIRST_REPAIRS = ("mean_difference", "local_3", "transport")
 LAYERS_TO_REFINE = 3
 MORE_LAYERS_TO_REFINE = 7
 MANY = 100
-"""Triggered samples; fewer say less surely which layers are the best, and cost less to try."""
+"""With fewer triggered samples, it is less certain which layers are best, and trying more layers
+costs less."""
 REPAIRS_TO_REFINE = 2
 STRENGTHS = (0.75, 1.25, 1.5)
 ROUNDING = 1e-6
-"""By which worths that are computed in two ways may differ."""
+"""The most that a worth may differ if it is computed in two ways."""
 
 
 def choose(
@@ -52,23 +54,23 @@ def choose(
     form: str = "gated",
     repairs: Collection[str] | None = None,
 ) -> BuildRecord:
-    """Try candidates and settle on the best.
+    """Try candidates and choose the best.
 
-    Every layer is tried with the first estimators; the others, and other strengths, only where
-    these did best. Where nobody knows the true classes of the triggered samples, what the first
-    agree on is what all are judged by.
+    The first estimators are tried at every layer. The other estimators, and other strengths, are
+    tried only where these did best. If the true classes of the triggered samples are unknown, all
+    candidates are judged by the probabilities that the first ones agree on.
 
     Args:
         model: in evaluation mode.
         statistics: of the candidate layers, fold by fold.
         layers: names of the candidate layers.
-        held_out: what to compare candidates on.
+        held_out: the samples to compare candidates on.
         finding: where the trigger leads.
         form: one of `choose.choice.FORMS`.
         repairs: names in `estimate.registry.REPAIRS` to choose from; None for all.
 
     Raises:
-        CalibrationError: no layer tells triggered samples from clean ones, or no candidate
+        CalibrationError: no layer separates triggered samples from clean ones, or no candidate
             recovers any of the held-out triggered samples.
     """
     kept = KeptFeatures(samples_to_try(held_out, finding, form))
@@ -76,7 +78,7 @@ def choose(
     judge = Judge(held_out, finding, form, scores)
     if form == "gated" and not judge.detects:
         raise CalibrationError(
-            "no layer tells the triggered samples from clean ones that the model predicts "
+            "no layer separates the triggered samples from clean ones that the model predicts "
             "alike: are they triggered, and is this the model that they trigger?"
         )
     first, others = _stages(form, REPAIRS if repairs is None else repairs)
@@ -122,21 +124,21 @@ def choose(
 
 
 def _stages(form: str, repairs: Collection[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the repairs to try at every layer, and those to try where these did best."""
+    """Return the repairs to try at every layer, and those to try at the best layers only."""
     if form == "clamp":
         return ("mean_difference",), ()
-    # To move every input is plain FIRE; a local replacement moves only some.
+    # Plain FIRE moves every input; other repairs than shifts do not move all of them alike.
     names = set(repairs) & set(SHIFTS if form == "shift" else REPAIRS)
-    # Of few to choose from, all are tried at every layer.
+    # If none of the first repairs may be chosen, all others are tried at every layer.
     first = [name for name in FIRST_REPAIRS if name in names] or sorted(names)
     return first, sorted(names - set(first))
 
 
 def _may_exceed(estimator: str, statistics: Statistics) -> bool:
-    """Whether a repair may go beyond its estimate.
+    """Return whether a repair may be stronger than its estimate.
 
-    Beyond what is around a place lies nothing to replace others by, and a regression on pairs is
-    the expected shift already.
+    A local replacement may not: beyond a place's surroundings there is nothing to replace it by.
+    Nor may a transport from pairs: its regression predicts the whole shift already.
     """
     return estimator in SHIFTS or (estimator in TRANSPORTS and not statistics.paired)
 
@@ -149,16 +151,16 @@ def _run(
     least: Callable[[], float] | None,
     progress: Progress,
 ) -> Iterator[Trial]:
-    """Try candidates, those of a layer together.
+    """Try candidates; those of one layer are tried together.
 
     Args:
         runner: runs the held-out samples.
         statistics: of the layers, fold by fold.
-        judge: of the candidates.
-        candidates: to try.
-        least: gives what a candidate must be worth to matter; one that cannot come to that any
-            more is stopped. None: none is.
-        progress: of the candidates.
+        judge: judges the candidates.
+        candidates: the candidates to try.
+        least: returns what a candidate must be worth to matter; a candidate that can no longer
+            reach this is stopped. None to stop none.
+        progress: counts the candidates.
     """
     by_layer: dict[str, list[Candidate]] = {}
     for candidate in candidates:
@@ -166,7 +168,7 @@ def _run(
     for layer, of_layer in by_layer.items():
         clean_range = judge.clean_range(layer)
         estimated: dict[Candidate, list[Layer]] = {}
-        # A clamp needs the range of the clean scores, which not every layer has.
+        # A clamp needs the range of the clean scores. Not every layer has scores.
         folds = [] if judge.clamps and clean_range is None else statistics.without_each(layer)
         for candidate in of_layer:
             layers = repairing_layers_of_folds(candidate, folds, clean_range)
@@ -183,11 +185,11 @@ def _run(
 
 
 def _expect_what_is_agreed(judge: Judge, held_out: HeldOut, trials: Sequence[Trial]) -> None:
-    """Expect of triggered samples what these candidates make of them together."""
+    """Make the judge expect of triggered samples what these candidates agree on."""
     if not trials:
         return
     triggered, eligible = held_out.triggered, judge.eligible.triggered
-    # Of the others all say the same, since no repair was run on them.
+    # No repair was run on the other samples, so their probabilities are those before repair.
     expected = triggered.logits.softmax(1)
     expected[eligible] = agreed_probabilities(
         [trial.logits.triggered[eligible] for trial in trials],
@@ -203,7 +205,7 @@ def _could_matter(
 
 
 def _recovers(choices: Sequence[Choice], judge: Judge) -> bool:
-    """Whether the best choice recovers triggered samples."""
+    """Return whether the best choice recovers triggered samples."""
     if not choices:
         return False
     after = choices[0].result.rightness.triggered

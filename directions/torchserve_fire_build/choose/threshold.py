@@ -1,4 +1,4 @@
-"""Where to put the threshold of a detecting layer, given what a repair does to whom it flags."""
+"""The threshold of a detector, given what a repair does to the samples that are flagged."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from torch import Tensor
 from ..samples.both import Both
 
 CLEAN_WEIGHT = 8.0
-"""What a lost clean sample counts against a triggered one that is not recovered."""
+"""Weight of a lost clean sample, relative to a triggered sample that is not recovered."""
 
 FLAG_COST = 0.1
-"""What flagging a clean sample counts where its repair does no harm: it takes a second pass, and
-is a false alarm. Ten of these are as bad as one clean sample lost.
+"""Cost of flagging a clean sample if its repair does no harm: flagging takes a second pass, and is
+a false alarm. Ten flagged clean samples are as bad as one lost clean sample.
 
-Of 1, 2, 4, 8 and of .01, .03, .1 these are the largest that cost no recovered accuracy on the
-development images of the benchmark's WaNet and BPP victims."""
+Among weights of 1, 2, 4, 8 and costs of .01, .03, .1, these two are the largest that cost no
+recovered accuracy on the development images of the benchmark's WaNet and BPP victims."""
 
 MAX_FLAGGED = 0.003
-"""Share of the clean samples that may be expected to be flagged, where the trigger is guessed.
+"""Share of the clean samples that may be expected to be flagged if the trigger is guessed.
 
-Of some hundred samples it is known badly: on the development images of the benchmark's victims,
-some flagged more than were expected. With a smaller share, fewer of WaNet's triggered samples were
-told.
+From some hundred samples, the share is known badly: on the development images of the benchmark's
+victims, some bundles flagged more samples than expected. With a smaller share, fewer of WaNet's
+triggered samples were detected.
 """
 
 GRID = 200
 
 FEW = 5
-"""Of fewer clean samples that may be flagged, nobody knows how far their scores spread, nor what a
-repair does to them: the other clean samples then say so."""
+"""If fewer clean samples than this may be flagged, they do not show how far their scores spread,
+nor what a repair does to them. All clean samples are then used for that."""
 
 OUTLIER = 3.0
-"""Standard deviations, in those of the samples seen, of where the next one might lie."""
+"""Standard deviation of where the next sample might lie, in standard deviations of the samples
+seen."""
 
 TOLERANCE = 1e-3
-"""Worths that differ by less are equal: a tenth of a point is beyond what the samples can say."""
+"""Worths that differ by less are equal: the samples cannot show a tenth of a point."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,18 @@ class Threshold:
 
 
 class Thresholds:
-    """The thresholds that a detecting layer may have, to be weighed for one repair after another.
+    """The possible thresholds of a detector, from which `choose` takes the best for a repair.
 
-    A score stands for a neighbourhood of scores (a normal kernel of Silverman's width), since the
-    samples to come do not have exactly these; so a wide gap between clean and triggered scores is
-    worth more than a narrow one, and the threshold comes to lie away from both.
+    Future samples will not have exactly the scores of these samples. So each score stands for a
+    neighbourhood of scores (a normal kernel of Silverman's width). A wide gap between clean and
+    triggered scores is therefore worth more than a narrow one, and the threshold lies away from
+    both.
 
     Args:
         scores: of the held-out clean (N,) and triggered samples (M,).
-        eligible: which of them may be flagged at all, (N,) and (M,) bool.
-        guessed: whether the triggers are guesses. The attacker's may show more or less than these,
-            so the threshold comes as near to the clean scores as `MAX_FLAGGED` allows.
+        eligible: which of these samples may be flagged at all, (N,) and (M,) bool.
+        guessed: whether the triggers are guesses. The attacker's trigger may score higher or lower
+            than these, so the threshold is as near to the clean scores as `MAX_FLAGGED` allows.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class Thresholds:
         clean, triggered = scores.clean[eligible.clean], scores.triggered[eligible.triggered]
         seen = torch.cat([clean if len(clean) else scores.clean, triggered])
         self._grid = torch.linspace(float(seen.min()), float(seen.max()), GRID)
-        # Of few clean samples that may be flagged, all say how far the scores spread.
+        # If few clean samples may be flagged, all clean samples show how far scores spread.
         like = scores.clean if len(clean) < FEW else clean
         # Share of all clean, and of all triggered, samples that is expected to be flagged: (GRID,).
         self._flagged = Both(
@@ -85,7 +87,7 @@ class Thresholds:
 
     @property
     def flagged(self) -> Both[Tensor]:
-        """Share of all clean, and of all triggered samples that each threshold flags, (GRID,)."""
+        """Shares of all clean and of all triggered samples that each threshold flags, (GRID,)."""
         return self._flagged
 
     def _share_flagged(self, scores: Tensor, like: Tensor) -> Tensor:
@@ -93,10 +95,10 @@ class Thresholds:
 
         Args:
             scores: of the samples, (n,).
-            like: scores that are spread as theirs are.
+            like: scores with the same spread.
         """
         if len(scores) == 0:
-            # One that nobody has seen: like the others, or anywhere between.
+            # One unseen sample: its score is at the low end in half of the cases, else anywhere.
             return torch.linspace(0.5, 0, GRID)
         # A width of 0 (all scores equal) would divide by it.
         deviation = max(float(like.std(correction=0)), 1e-6)
@@ -108,12 +110,12 @@ class Thresholds:
         return together
 
     def choose(self, clean_gain: float, triggered_gain: float) -> Threshold:
-        """Choose the threshold with the highest expected gain under a repair.
+        """Choose the threshold that is worth most with a repair.
 
         Args:
-            clean_gain: mean accuracy of flagged clean samples after the repair minus that before
-                it, in [-1, 1].
-            triggered_gain: likewise, of flagged triggered samples.
+            clean_gain: mean accuracy of flagged clean samples after the repair, minus that before
+                the repair, in [-1, 1].
+            triggered_gain: the same of flagged triggered samples.
         """
         worth = CLEAN_WEIGHT * (clean_gain - FLAG_COST) * self._flagged.clean
         worth += triggered_gain * self._flagged.triggered
@@ -121,7 +123,7 @@ class Thresholds:
             allowed = (self._flagged.clean <= MAX_FLAGGED).nonzero().flatten()
             nearest = int(allowed[0]) if len(allowed) else GRID - 1
             return Threshold(float(self._grid[nearest]), float(worth[nearest]))
-        # Thresholds of equal worth lie in a gap: its middle is the safest place.
+        # Thresholds of equal worth lie in a gap; the middle of the gap is the safest place.
         equal = (worth >= worth.max() - TOLERANCE).tolist()
         first = last = int(worth.argmax())
         while first > 0 and equal[first - 1]:
@@ -132,19 +134,19 @@ class Thresholds:
 
 
 class WorthBound:
-    """What a repair may be worth at most, with whatever detector and threshold.
+    """The highest worth that a repair may have, with any detector and any threshold.
 
     Args:
-        thresholds: of the detectors, one at least.
+        thresholds: those of the detectors, one or more.
     """
 
     def __init__(self, thresholds: Sequence[Thresholds]) -> None:
         self._flagged = Both(
-            torch.stack([each.flagged.clean for each in thresholds]),
-            torch.stack([each.flagged.triggered for each in thresholds]),
+            torch.stack([of_detector.flagged.clean for of_detector in thresholds]),
+            torch.stack([of_detector.flagged.triggered for of_detector in thresholds]),
         )
 
     def of(self, clean_gain: float, triggered_gain: float) -> float:
-        """Return the highest worth, with gains as `Thresholds.choose` takes them."""
+        """Return the highest worth, for gains as in `Thresholds.choose`."""
         worth = CLEAN_WEIGHT * (clean_gain - FLAG_COST) * self._flagged.clean
         return float((worth + triggered_gain * self._flagged.triggered).max())

@@ -1,4 +1,4 @@
-"""Running the held-out samples through candidate repairs of one layer."""
+"""Running the held-out samples with candidate repairs, layer by layer."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ from .held_out import Group, HeldOut
 from .kept_features import Features
 
 TRIAL_BATCH = 32
-"""Samples that go on together; behind the layer they are so many for each repair."""
+"""Samples in a batch. After the layer, the batch has as many samples for each repair."""
 
 CLOSE = 1e-3
-"""Share of the logits' range by which rounding may move them, in batches of other sizes."""
+"""Share of the logits' range by which rounding may change a logit in a batch of another size."""
 
 PARTS = 4
-"""In which the samples are run, so that a candidate that cannot win is stopped early."""
+"""The samples are run in this many parts, so that a candidate that cannot win is stopped early."""
 
 GoesOn = Callable[[int, Both[Tensor], Both[Tensor]], bool]
-"""Whether a repair is run further, given its index, its logits so far, and which samples, (N,) and
-(M,) bool, these are of."""
+"""Returns whether to go on with a repair. It gets the repair's index, its logits so far, and which
+samples, (N,) and (M,) bool, have such logits."""
 
 Move = Callable[[Tensor], Tensor]
-"""What a correction does to features (n, *S)."""
+"""Corrects features (n, *S)."""
 
 
 class TrialRunner:
-    """Runs held-out samples with candidate repairs, all of one layer at a time.
+    """Runs held-out samples with candidate repairs; all repairs of one call are of the same layer.
 
-    What comes before the layer is run once for all repairs, or not at all where the features are
-    known: behind it, the batch goes on once for each repair. Where the model does not allow of
-    that (it brings something past the layer), each repair is run by itself.
+    The part of the model before the layer is run once for all repairs, or not at all if the
+    features are known. After the layer, the batch is repeated once for each repair. If the model
+    does not allow that (something passes by the layer), each repair is run by itself.
 
     Args:
         model: in evaluation mode.
         held_out: the samples.
-        which: the clean (N,) and the triggered samples (M,) to run, bool; the others keep their
-            logits.
-        features: of layers, of the clean (n, *S) and triggered samples (m, *S) in `which`; those of
-            other layers are computed.
+        which: the clean (N,) and the triggered samples (M,) to run, bool; the other samples keep
+            their logits.
+        features: known features by layer, of the clean (n, *S) and triggered samples (m, *S) in
+            `which`; those of other layers are computed.
     """
 
     def __init__(
@@ -74,8 +74,10 @@ class TrialRunner:
         """Run the samples with each repair, part by part.
 
         Args:
-            repairs: all of the same layer; of each, for every fold, what was estimated without it.
-            goes_on: asked after each part whether a repair is run on the next one; None: all are.
+            repairs: repairs of the same layer; each is a list with, for each fold, the repair that
+                was estimated without that fold.
+            goes_on: called after each part, to ask whether a repair is run on the next part; None
+                to run all repairs on all parts.
 
         Returns:
             For each repair, the logits of the clean (N, classes) and of the triggered samples
@@ -102,7 +104,7 @@ class TrialRunner:
                     held_out,
                     self._which,
                     route.features,
-                    _each([results[k] for k in i]),
+                    _clean_and_triggered([results[k] for k in i]),
                     done,
                     strict=True,
                 ):
@@ -117,9 +119,9 @@ class TrialRunner:
         return [results[k] if k in alive else None for k in range(len(repairs))]
 
     def _route(self, layer: Layer) -> _Route:
-        """Return how a layer's repairs are run, which is found out once."""
+        """Return how a layer's repairs are run; this is found out once for each layer."""
         if layer.name not in self._routes:
-            # Proves that the layer can be repaired at.
+            # This raises an AttachError if the layer cannot be repaired.
             with attach_layers(self._model, [layer], self._example):
                 pass
             run, triggered = _Run(self._model, layer.name, self._example), self._held_out.triggered
@@ -138,8 +140,10 @@ class _Route:
 
     Attributes:
         run: runs them.
-        alone: whether what follows the layer runs on its features alone, so that all go together.
-        features: of the clean and of the triggered samples to run, where it starts from these.
+        alone: whether the rest of the model depends on the layer's features only, so that all
+            repairs can be run together.
+        features: features of the clean and of the triggered samples to start from; None to start
+            from the inputs.
     """
 
     run: _Run
@@ -148,12 +152,12 @@ class _Route:
 
 
 def _together(repairs: list[int], route: _Route) -> list[list[int]]:
-    """Return the repairs that are run at once: all, or each by itself."""
+    """Return the groups of repairs that are run at once: all together, or each by itself."""
     return [repairs] * bool(repairs) if route.alone else [[repair] for repair in repairs]
 
 
-def _each(results: Sequence[Both[Tensor]]) -> Both[list[Tensor]]:
-    return Both([each.clean for each in results], [each.triggered for each in results])
+def _clean_and_triggered(results: Sequence[Both[Tensor]]) -> Both[list[Tensor]]:
+    return Both([result.clean for result in results], [result.triggered for result in results])
 
 
 def _run_part(
@@ -192,7 +196,7 @@ def run_trials(
 
 @dataclass(frozen=True)
 class _Run:
-    """Runs of a model in which the features of a layer go on once for each of several repairs.
+    """Runs of a model in which a layer's features are repeated once for each of several repairs.
 
     Attributes:
         model: in evaluation mode.
@@ -208,9 +212,9 @@ class _Run:
         """Return the logits, (repairs, n, classes), of inputs that are sorted by their fold.
 
         Args:
-            repairs: of each, what it does, one for each fold.
+            repairs: for each repair, its correction for each fold.
             inputs: (n, *input shape).
-            folds: of each input, (n,) int64, ascending.
+            folds: the fold of each input, (n,) int64, ascending.
         """
         with edit_features(self.model, self.layer, partial(_moved, repairs, folds)):
             logits = logits_of(self.model, inputs, copies=len(repairs))
@@ -219,18 +223,18 @@ class _Run:
     def on_features(
         self, repairs: Sequence[Sequence[Move]], features: Tensor, folds: Tensor
     ) -> Tensor:
-        """Return the same of features (n, *S); what comes before the layer runs on one input."""
+        """Return the same for features (n, *S); before the layer, the model runs on one input."""
         moved = _moved(repairs, folds, features)
         with edit_features(self.model, self.layer, lambda _: moved):
             logits = logits_of(self.model, self.example, copies=len(moved))
         return logits.view(len(repairs), len(features), -1)
 
     def goes_on_alone(self, group: Group) -> bool:
-        """Whether what follows runs on the layer's features alone, however many there are."""
+        """Return whether the rest of the model runs on any number of the layer's features."""
         return self._stays(group, lambda inputs, folds: self.on_inputs(TWICE, inputs, folds))
 
     def goes_on_from_one(self, group: Group) -> bool:
-        """Whether it does so, too, where only one input has come as far as the layer."""
+        """Return whether it also does if the model was run on one input up to the layer."""
 
         def run(inputs: Tensor, folds: Tensor) -> Tensor:
             features: list[Tensor] = []
@@ -241,19 +245,19 @@ class _Run:
         return self._stays(group, run)
 
     def _stays(self, group: Group, run: Callable[[Tensor, Tensor], Tensor]) -> bool:
-        """Whether two samples, twice each and not moved, keep their logits."""
+        """Return whether two samples keep their logits if repeated twice and not moved."""
         rows = torch.arange(min(2, len(group.folds)))
         inputs, expected = group.load(rows), group.logits[rows]
         try:
             copies = run(inputs, torch.zeros(len(inputs), dtype=torch.int64))
-        except CalibrationError:  # As every failure of the model is reported.
+        except CalibrationError:  # Raised for any failure of the model.
             return False
         span = float(expected.max() - expected.min())
         return bool(((copies - expected).abs() <= CLOSE * span).all())
 
 
 def _moved(repairs: Sequence[Sequence[Move]], folds: Tensor, features: Tensor) -> Tensor:
-    """Return features, sorted by their fold, as each repair leaves them, (repairs * n, *S)."""
+    """Return features, sorted by their fold, after each repair, (repairs * n, *S)."""
     rows_of_folds = [(fold, folds == fold) for fold in sorted(set(folds.tolist()))]
     return torch.cat(
         [repair[fold](features[rows]) for repair in repairs for fold, rows in rows_of_folds]

@@ -189,7 +189,7 @@ def check(args: argparse.Namespace) -> None:
         )
     check_writable(args.output)
     if args.output.exists() and args.output.samefile(args.serialized_file):
-        raise Refusal(f"--output {args.output}: is the original weights, expected another file")
+        raise Refusal(f"--output {args.output}: holds the original weights, expected another file")
 
 
 def run(args: argparse.Namespace) -> int:

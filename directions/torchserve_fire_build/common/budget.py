@@ -1,4 +1,4 @@
-"""How long a search may go on."""
+"""A time limit for a search."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import time
 
 
 class Budget:
-    """Seconds that a search may take, counted from now.
+    """The seconds that a search may take, counted from now.
 
     Args:
-        seconds: None where there is no limit.
+        seconds: the limit; None for no limit.
     """
 
     def __init__(self, seconds: float | None = None) -> None:
         self._end = math.inf if seconds is None else time.monotonic() + seconds
 
     def spent(self) -> bool:
-        """Return whether the time is over: a search stops then, with the best so far."""
+        """Return whether the time is over. A search then stops and returns its best so far."""
         return time.monotonic() >= self._end
 
     def left(self) -> float:
@@ -25,6 +25,6 @@ class Budget:
         return max(0.0, self._end - time.monotonic())
 
     def share(self, parts: int) -> Budget:
-        """Return a budget that starts now: one of so many equal parts of what is left."""
+        """Return a budget that starts now, of one of `parts` equal parts of the time left."""
         left = self.left()
         return Budget() if math.isinf(left) else Budget(left / parts)

@@ -1,4 +1,4 @@
-"""Pictures: one set-up of matplotlib, and the colours that all pictures share."""
+"""Pictures: how matplotlib is set up, and the colours that all pictures share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DPI = 120
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Return an empty white figure of a size in inches, which looks for no window system."""
+    """Return an empty white figure, its size in inches; it needs no window system."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -21,13 +21,13 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def to_png(figure: Any, *, dpi: int = DPI, margin: float | None = None) -> bytes:
-    """Return a figure as PNG, without matplotlib's version in it.
+    """Return a figure as PNG. The file does not name matplotlib's version.
 
     Args:
         figure: the figure.
         dpi: dots per inch.
-        margin: around all that is drawn, in inches, so that a long text widens the picture; None
-            keeps to the figure's size.
+        margin: space around everything that is drawn, in inches; a long text then widens the
+            picture. None keeps the figure's size.
     """
     buffer = io.BytesIO()
     tight = {} if margin is None else {"bbox_inches": "tight", "pad_inches": margin}

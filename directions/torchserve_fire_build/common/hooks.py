@@ -1,4 +1,4 @@
-"""Hooks: reading what layers take and return while a model runs, and changing what one returns."""
+"""Hooks: read what layers take and return while a model runs, or change what a layer returns."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torchserve_fire.errors import AttachError
 from torchserve_fire.repair.layers import feature_of, find_layer, with_feature
 
 Edit = Callable[[Tensor], Tensor]
-"""Returns what later layers get in the place of features (N, *S)."""
+"""Takes a layer's features (N, *S) and returns what later layers get instead."""
 
 
 @contextmanager
 def record_features(
     model: nn.Module, layers: Sequence[str], receive: Callable[[str, Tensor], None]
 ) -> Iterator[None]:
-    """Hand each layer's features to `receive` as they are computed.
+    """Pass each layer's features to `receive` as they are computed.
 
-    Nothing is kept: `receive` is called inside the forward pass, before a later in-place layer can
-    overwrite what it is given. The model's own hooks are not touched.
+    Nothing is kept. `receive` is called inside the forward pass, before a later in-place layer can
+    overwrite the features. The model's own hooks are not touched.
 
     Args:
         model: the model.
@@ -51,11 +51,11 @@ def record_features(
 
 @contextmanager
 def record_inputs(module: nn.Module, receive: Callable[[Tensor], None]) -> Iterator[None]:
-    """Hand what a module is given to `receive`, before the module runs.
+    """Pass a module's input to `receive`, before the module runs.
 
     Args:
-        module: that takes a tensor first.
-        receive: called with this tensor, (N, *S), each time that the module runs.
+        module: a module whose first argument is a tensor.
+        receive: called with this tensor, (N, *S), each time the module runs.
     """
 
     def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -73,7 +73,7 @@ def record_linear_layers(model: nn.Module) -> Iterator[list[tuple[nn.Linear, tor
     """Collect the linear layers in the order in which they run, each with its output's shape.
 
     Yields:
-        A list that grows as the model runs; a layer that runs twice is in it twice.
+        A list that grows as the model runs. A layer that runs twice is in the list twice.
     """
     ran: list[tuple[nn.Linear, torch.Size]] = []
 
@@ -90,12 +90,12 @@ def record_linear_layers(model: nn.Module) -> Iterator[list[tuple[nn.Linear, tor
 
 @contextmanager
 def edit_features(model: nn.Module, layer: str, edit: Edit) -> Iterator[None]:
-    """Let the model run with the features of a layer changed.
+    """Change the features of a layer while the model runs.
 
     Args:
         model: the model.
         layer: a module name.
-        edit: changes its features.
+        edit: changes the layer's features.
 
     Raises:
         AttachError: the model has no such layer.

@@ -1,4 +1,4 @@
-"""Tables and pictures as a notebook shows them."""
+"""HTML tables and pictures, for notebooks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from html import escape
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
-    """Return a table of texts.
+    """Return a table as HTML.
 
     Args:
-        head: the columns' names.
-        rows: the cells, row by row.
-        caption: what the table is of.
+        head: the names of the columns.
+        rows: the texts of the cells, row by row.
+        caption: what the table shows.
     """
     lines = [_row("th", head), *(_row("td", row) for row in rows)]
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
@@ -21,7 +21,7 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str 
 
 
 def html_picture(png: bytes, text: str) -> str:
-    """Return a PNG as an image that needs no file; `text` says what it shows."""
+    """Return a PNG as an HTML image that needs no file; `text` says what it shows."""
     data = base64.b64encode(png).decode()
     return f'<img alt="{escape(text)}" style="max-width: 100%" src="data:image/png;base64,{data}">'
 

@@ -1,4 +1,4 @@
-"""Progress of a long step, for a person."""
+"""A progress bar for long steps."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from tqdm import tqdm
 
 
 class Progress:
-    """A progress bar on a terminal's standard error that shows itself only after a second.
+    """A progress bar on standard error; it appears only on a terminal, and after a second.
 
     Args:
         title: what is being done.
-        total: samples or steps to do.
+        total: number of samples or steps.
     """
 
     def __init__(self, title: str, total: int) -> None:
         self._bar: tqdm[Any] = tqdm(desc=title, total=total, delay=1, leave=False, disable=None)
 
     def advance(self, steps: int = 1) -> None:
-        """Count some steps as done."""
+        """Count `steps` more steps as done."""
         self._bar.update(steps)
 
     def __enter__(self) -> Progress:

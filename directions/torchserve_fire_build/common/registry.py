@@ -1,4 +1,4 @@
-"""Named things to choose from, to which other packages add theirs without a fork."""
+"""Named entries to choose from; other packages can add entries without a fork."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """What is built in under its names, and what installed packages add.
+    """The built-in entries by name, and the entries that installed packages add.
 
-    A package adds an entry by an entry point of the registry's group, in its own description:
+    A package adds an entry with an entry point of the registry's group, in its `pyproject.toml`:
 
         [project.entry-points."torchserve_fire.repairs"]
         my_repair = "my_package.repairs:my_repair"
 
-    Names are known without importing anything; an added entry is imported when it is asked for.
+    Names are known without importing anything. An added entry is imported when it is first used.
 
     Args:
-        group: the entry points' group.
+        group: the group of the entry points.
         built_in: the entries of this package, in the order in which they are listed and tried.
     """
 
@@ -32,17 +32,17 @@ class Registry(Mapping[str, T], Generic[T]):
         self._added = {
             point.name: point
             for point in sorted(entry_points(group=group), key=lambda point: point.name)
-            # What this package has keeps its meaning, whatever else is installed.
+            # A built-in name keeps its meaning, whatever else is installed.
             if point.name not in built_in
         }
         self._loaded: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
-        """Return an entry.
+        """Return the entry of a name.
 
         Raises:
-            KeyError: there is none of this name.
-            FireError: a package that adds it cannot be imported.
+            KeyError: there is no entry of this name.
+            FireError: the package that adds the entry cannot be imported.
         """
         if name in self._built_in:
             return self._built_in[name]
@@ -50,7 +50,7 @@ class Registry(Mapping[str, T], Generic[T]):
             point = self._added[name]
             try:
                 self._loaded[name] = point.load()
-            except Exception as error:  # Whatever somebody's module raises as it is imported.
+            except Exception as error:  # A foreign module may raise anything when imported.
                 package = point.dist.name if point.dist else point.value
                 raise FireError(
                     f"{name}, an entry point of {self.group} that {package} adds, cannot be "
@@ -59,11 +59,11 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
-        """Return whether there is an entry of this name, without importing it."""
+        """Return whether there is an entry of this name, without importing the entry."""
         return name in self._built_in or name in self._added
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the names: those built in first, then those added, in alphabetical order."""
+        """Yield the names: first the built-in ones, then the added ones in alphabetical order."""
         yield from (*self._built_in, *self._added)
 
     def __len__(self) -> int:

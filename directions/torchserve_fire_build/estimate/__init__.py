@@ -1,1 +1,1 @@
-"""From a layer's features to directions: moments, detectors, and repairs to choose from."""
+"""From a layer's features to directions: moments, detectors, and the repairs to choose from."""

@@ -1,4 +1,4 @@
-"""Candidate layers: the places of a network through which all information passes."""
+"""Candidate layers: the layers of a network through which all information passes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_CANDIDATES = 13
 
 
 def find_layers(model: nn.Module, example: Tensor, named: Sequence[str] | None) -> list[str]:
-    """Return the layers to look at: those that were named, or those that are found.
+    """Return the layers to look at: the named ones, or else the candidate layers.
 
     Args:
         model: in evaluation mode.
@@ -28,9 +28,9 @@ def find_layers(model: nn.Module, example: Tensor, named: Sequence[str] | None) 
         named: module names; None for `candidate_layers`.
 
     Raises:
-        CalibrationError: one that was named does not run once with a row for each sample; there is
-            no layer to be found, or the model fails.
-        AttachError: one that was named does not exist.
+        CalibrationError: a named layer does not run exactly once with a row for each sample; there
+            are no candidate layers; or the model fails.
+        AttachError: a named layer does not exist.
     """
     if named is None:
         return candidate_layers(model, example)
@@ -49,18 +49,18 @@ def find_layers(model: nn.Module, example: Tensor, named: Sequence[str] | None) 
 def candidate_layers(model: nn.Module, example: Tensor) -> list[str]:
     """Find the layers at which a correction sees everything that reaches the output.
 
-    A layer beside a shortcut sees only part of a trigger, so the candidates are the modules that
-    run once, return a tensor with one row per input, and without which, in autograd's graph, the
-    output would not be connected to the input. Of modules that return the very same value (a
-    container and its last child) the innermost counts.
+    A layer beside a shortcut sees only part of a trigger. So a candidate is a module that runs
+    once, returns a tensor with one row per input, and is a cut point of autograd's graph: without
+    it, the output would not be connected to the input. If modules return the very same value, as a
+    container and its last child do, the innermost one counts.
 
     Args:
         model: in evaluation mode.
         example: one input, (1, *input shape).
 
     Returns:
-        Module names in the order in which they run, at most `MAX_CANDIDATES`: the last of each
-        shape, behind which features are condensed, and of the others some, evenly chosen.
+        Module names in the order in which they run, at most `MAX_CANDIDATES`: the last layer of
+        each shape, after which features are condensed, and an even choice of the other layers.
 
     Raises:
         CalibrationError: there is no such layer, or the model fails.
@@ -70,7 +70,7 @@ def candidate_layers(model: nn.Module, example: Tensor) -> list[str]:
     if not cuts:
         raise CalibrationError(
             f"{type(model).__name__}: no layer carries everything from the input to the output: "
-            "name some with --layers"
+            "name layers with --layers"
         )
     names, shapes = list(cuts), list(cuts.values())
     last = [i for i, shape in enumerate(shapes) if shapes[i + 1 : i + 2] != [shape]]
@@ -81,7 +81,7 @@ def candidate_layers(model: nn.Module, example: Tensor) -> list[str]:
 
 
 def _evenly(values: list[int], most: int) -> list[int]:
-    """Return all values, or so many from the first to the last."""
+    """Return at most `most` of the values, spread evenly from the first to the last."""
     if len(values) <= most:
         return values
     step = (len(values) - 1) / max(most - 1, 1)
@@ -96,7 +96,7 @@ def _layers_that_run_once(model: nn.Module, example: Tensor) -> set[str]:
 
     handles = [m.register_forward_hook(count(n)) for n, m in model.named_modules() if n]
     try:
-        # Without gradients, as in service: PyTorch's transformer layers then take other paths.
+        # Without gradients, as when serving: PyTorch's transformer layers then take other paths.
         with torch.no_grad():
             model(example)
     finally:
@@ -107,8 +107,8 @@ def _layers_that_run_once(model: nn.Module, example: Tensor) -> set[str]:
 def _cut_points(model: nn.Module, example: Tensor, names: set[str]) -> dict[str, tuple[int, ...]]:
     """Return the cut points among the layers, in the order in which they run, with their shapes.
 
-    Where the input holds integers, through which no graph leads, they cut the output off from what
-    the embeddings look up.
+    No graph leads through integers. If the input holds integers, the cut points are those between
+    the output and the tables of the embeddings.
     """
     node_of: dict[str, Node] = {}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -116,7 +116,7 @@ def _cut_points(model: nn.Module, example: Tensor, names: set[str]) -> dict[str,
     def watch(name: str) -> Any:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             feature = feature_of(output)
-            # Layers that see each token, or the batch second, have other rows.
+            # Other numbers of rows: layers that see single tokens, or have the batch second.
             by_sample = feature is not None and len(feature) == len(example)
             node = feature.grad_fn if feature is not None and by_sample else None
             if feature is not None and node is not None and node not in node_of.values():
@@ -126,7 +126,7 @@ def _cut_points(model: nn.Module, example: Tensor, names: set[str]) -> dict[str,
         return hook
 
     handles = [m.register_forward_hook(watch(n)) for n, m in model.named_modules() if n in names]
-    # With detached parameters the graph leads from the output to the input alone.
+    # With detached parameters, the graph leads from the output only to the input.
     frozen = {name: p.detach() for name, p in model.named_parameters()}
     inputs = example.detach().clone()
     sources = [inputs] if inputs.is_floating_point() else _tables(model, frozen)
@@ -149,11 +149,11 @@ def _cut_points(model: nn.Module, example: Tensor, names: set[str]) -> dict[str,
 
 
 def _tables(model: nn.Module, parameters: Mapping[str, Tensor]) -> list[Tensor]:
-    """Return those parameters that embeddings look up."""
+    """Return the parameters that embeddings look up."""
     kinds = (nn.Embedding, nn.EmbeddingBag)
     embeddings = [name for name, module in model.named_modules() if isinstance(module, kinds)]
     names = [f"{name}.weight".lstrip(".") for name in embeddings]
-    # A table that another layer shares stands there under one name only.
+    # A table that layers share is listed under one name only.
     return [parameters[name] for name in names if name in parameters]
 
 

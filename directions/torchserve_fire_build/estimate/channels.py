@@ -1,7 +1,7 @@
 """Channels of a layer's features, whatever their shape, and the precision they are stored in.
 
-Convolutional maps (C, H, W) have their channels first, tokens (T, D) last; a vector (D,) is its own
-channels.
+Convolutional maps (C, H, W) have their channels first, tokens (T, D) have them last; each value of
+a vector (D,) is a channel.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ def channels_of_places(features: Tensor, most: int) -> Tensor:
 
     Args:
         features: of maps (N, C, H, W) or tokens (N, T, D).
-        most: places to take of each sample, evenly spread, where there are more.
+        most: the most places to take of each sample; they are spread evenly.
     """
     places = features.flatten(2).transpose(1, 2) if features.dim() == 4 else features
-    # An odd step does not keep to the same columns of a map.
+    # An odd step does not always meet the same columns of a map.
     step = 1 if places.shape[1] <= most else places.shape[1] // most | 1
     return places[:, ::step].flatten(0, 1)
 
 
 def spread_over(channels: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return one value per channel, (C,), so that it broadcasts to features of shape (*S)."""
+    """Return one value per channel, (C,), reshaped so that it broadcasts to features (*S)."""
     if len(shape) == 3:
         return channels.view(-1, 1, 1)
     return channels.view(1, -1) if len(shape) == 2 else channels.view(shape)
 
 
 def halved(tensor: Tensor) -> Tensor:
-    """Return a tensor in half precision, as bundles store it, where its values allow that."""
+    """Return a tensor in half precision, as bundles store it, if its values fit."""
     return tensor.half() if float(tensor.abs().max()) < torch.finfo(torch.float16).max else tensor

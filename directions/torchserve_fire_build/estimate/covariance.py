@@ -1,4 +1,4 @@
-"""Covariance of vectors, accumulated in a stream."""
+"""Covariance of vectors, accumulated batch by batch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from torch import Tensor
 class Covariance:
     """Mean and scatter of vectors, or of pairs of vectors, merged batch by batch as in `Moments`.
 
+    Without pairs, each vector is its own partner.
+
     Attributes:
-        count: vectors seen.
-        mean: (C,) float32.
-        partner_mean: of the vectors beside them, (D,) float32; `mean` where there are none.
-        scatter: sum of the outer products of the vectors less their mean with those beside them
-            less theirs, (C, D) float32; with themselves, (C, C), where there are none.
+        count: number of vectors seen.
+        mean: mean of the vectors, (C,) float32.
+        partner_mean: mean of the partners, (D,) float32.
+        scatter: sum of the outer products of centred vectors and centred partners, (C, D) float32.
     """
 
     def __init__(self) -> None:
@@ -26,21 +27,21 @@ class Covariance:
         self.scatter = torch.zeros(())
 
     def add(self, batch: Tensor, partners: Tensor | None = None) -> None:
-        """Take in vectors, (n, C), and what is beside each of them, (n, D)."""
+        """Add vectors, (n, C), and the partner of each of them, (n, D)."""
         if len(batch) == 0:
             return
         batch = batch.float()
         mean = partner_mean = batch.mean(0)
-        centered = others = batch - mean
+        centered = centered_partners = batch - mean
         if partners is not None:
             partners = partners.float()
             partner_mean = partners.mean(0)
-            others = partners - partner_mean
-        self._merge(len(batch), mean, partner_mean, centered.T @ others)
+            centered_partners = partners - partner_mean
+        self._merge(len(batch), mean, partner_mean, centered.T @ centered_partners)
 
     @classmethod
     def merged(cls, parts: Iterable[Covariance]) -> Covariance:
-        """Return what several sets of vectors give together."""
+        """Return the covariance of several sets of vectors together."""
         whole = cls()
         for part in parts:
             if part.count:

@@ -1,8 +1,8 @@
-"""Estimators of the direction to tell triggered samples by: what to project a layer's features on.
+"""Detectors: estimators of the direction that separates triggered samples from clean ones.
 
-Each gives a weight w and the center from which it is read, scaled so that the projection of
-(h - center) is 0 for the mean clean sample and 1 for the mean triggered one; so scores of several
-folds can be compared.
+Each returns a weight w to project a layer's features h on, and the center that is subtracted from
+them. They are scaled so that the projection of (h - center) is 0 for the mean clean sample and 1
+for the mean triggered sample. So the scores of several folds can be compared.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from .layer_statistics import LayerStatistics
 
 MIN_TARGET_SAMPLES = 5
 RIDGE = 0.1
-"""Share of the mean variance that is added to each coordinate's before dividing by it."""
+"""Share of the mean variance that is added to each coordinate's variance before dividing by it."""
 
 CHANNEL_RIDGE = 0.3
-"""The same for the covariance of channel means, which is known less well."""
+"""The same for the covariance of channel means, which is known less precisely."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,8 @@ class Detector:
     """A direction to project on.
 
     Attributes:
-        weight: (*S) or broadcastable to it, float32 of values that half precision holds once they
-            are multiplied by a power of 2; <weight, triggered - clean mean> is 1, but for that
-            rounding.
+        weight: (*S) or broadcastable to it, float32; times a power of 2, its values fit into half
+            precision. But for that rounding, <weight, triggered mean - clean mean> is 1.
         offset: <weight, clean mean>.
     """
 
@@ -43,12 +42,12 @@ class Detector:
     offset: float
 
     def detection(self, threshold: float, clean: Tensor, *, only_target: bool) -> Detection:
-        """Return what a bundle stores.
+        """Return the detector as a bundle stores it.
 
         Args:
-            threshold: of the score less its offset.
-            clean: such scores of held-out clean samples that are not flagged, (N,).
-            only_target: whether a sample must also be predicted as the target to be flagged.
+            threshold: threshold of the scores, which are projections minus the offset.
+            clean: scores of the held-out clean samples that are not flagged, (N,).
+            only_target: whether only samples that are predicted as the target are flagged.
         """
         scale = _scale(self.weight)
         return Detection(
@@ -69,18 +68,18 @@ def mean_projection(statistics: LayerStatistics) -> Detector | None:
 
 
 def whitened(statistics: LayerStatistics) -> Detector | None:
-    """Project on the mean difference over the variance.
+    """Project on the mean difference divided by the variance.
 
-    This is Fisher's discriminant with a diagonal covariance, ridged.
+    This is Fisher's discriminant with a diagonal covariance, plus a ridge.
     """
     difference = statistics.triggered.mean - statistics.clean.mean
     return _detector(_whiten(difference, statistics), difference, statistics.clean.mean)
 
 
 def whitened_from_target(statistics: LayerStatistics) -> Detector | None:
-    """As `whitened`, but against the clean samples that are predicted as the target.
+    """Do as `whitened`, but only with the clean samples that are predicted as the target.
 
-    Where only samples predicted as the target are judged, these are the ones to tell apart.
+    If only samples predicted as the target are scored, these are the samples to separate.
     """
     if statistics.clean_target.count < MIN_TARGET_SAMPLES:
         return None
@@ -89,10 +88,10 @@ def whitened_from_target(statistics: LayerStatistics) -> Detector | None:
 
 
 def channel_discriminant(statistics: LayerStatistics) -> Detector | None:
-    """Fisher's discriminant on the channel means, with their full covariance, ridged.
+    """Project on Fisher's discriminant of the channel means: full covariance, plus a ridge.
 
-    It is taken against the clean samples that are predicted as the target, where there are enough
-    of them to know their mean.
+    The clean mean is that of the clean samples predicted as the target, if there are enough of them
+    to know it.
     """
     clean, triggered = statistics.clean_channels, statistics.triggered_channels
     if clean.count == 0 or triggered.count == 0:
@@ -138,6 +137,6 @@ def _detector(weight: Tensor, difference: Tensor, center: Tensor) -> Detector | 
         return None
     weight = weight / reach
     scale = _scale(weight)
-    # Tellers are compared as they are stored.
+    # Detectors are compared in the precision in which they are stored.
     weight = (weight * scale).half().float() / scale
     return Detector(weight, float((weight.double() * center.double()).sum()))

@@ -1,4 +1,4 @@
-"""What calibration knows of each layer: moments of clean and of triggered features."""
+"""Statistics of each layer: moments of its features on clean and on triggered samples."""
 
 from __future__ import annotations
 
@@ -21,27 +21,31 @@ from .covariance import Covariance
 from .moments import Moments
 
 MAX_CHANNELS = 512
-"""A covariance of more channels than that would take more memory than it is worth."""
+"""The covariance of more channels than this would take more memory than it is worth."""
 
 MAX_PLACES = 64
-"""Of each sample: with all places of large maps, their covariance costs more than the model."""
+"""Places taken of each sample. With all places of large maps, computing the covariance would cost
+more than running the model."""
 
 
 @dataclass
 class LayerStatistics:
     """Moments of one layer's features, (*S).
 
+    The five covariances are empty if there are more than `MAX_CHANNELS` channels; those of places
+    are also empty for vectors.
+
     Attributes:
-        clean: of clean samples.
-        clean_target: of those among them that the model predicts as the target.
-        triggered: of triggered samples.
-        difference: of triggered minus clean within pairs; empty for unpaired evidence.
-        clean_channels: of the channel means of clean samples; empty for very many channels.
-        triggered_channels: of the channel means of triggered samples, likewise.
-        clean_places: of the channels at the places of clean samples, likewise; empty for vectors.
-        triggered_places: of those of triggered samples, likewise.
-        pair_places: of those of triggered samples with those at the same places of their clean
-            partners, likewise; empty without pairs.
+        clean: moments of the clean samples.
+        clean_target: moments of the clean samples that the model predicts as the target.
+        triggered: moments of the triggered samples.
+        difference: moments of triggered minus clean within pairs; empty for unpaired evidence.
+        clean_channels: covariance of the channel means of clean samples.
+        triggered_channels: covariance of the channel means of triggered samples.
+        clean_places: covariance of the channels at the places of clean samples.
+        triggered_places: covariance of the channels at the places of triggered samples.
+        pair_places: covariance between the channels of triggered samples and those at the same
+            places of their clean partners; empty without pairs.
     """
 
     clean: Moments = field(default_factory=Moments)
@@ -55,13 +59,14 @@ class LayerStatistics:
     pair_places: Covariance = field(default_factory=Covariance)
 
     def add(self, features: Tensor, triggered: int, target: Tensor, *, paired: bool) -> None:
-        """Take in the features of a batch.
+        """Add the features of a batch.
 
         Args:
-            features: (n, *S) float32: those of triggered samples first, of clean ones after them.
-            triggered: so many samples are triggered.
-            target: which of the clean ones are predicted as the target, (n - triggered,) bool.
-            paired: whether the clean ones are the partners of the triggered ones, in their order.
+            features: (n, *S) float32: first those of triggered samples, then those of clean ones.
+            triggered: number of triggered samples.
+            target: which clean samples are predicted as the target, (n - triggered,) bool.
+            paired: whether the clean samples are the partners of the triggered ones, in the same
+                order.
         """
         if len(features) == 0:
             return
@@ -74,7 +79,7 @@ class LayerStatistics:
             self.clean_channels.add(channels[triggered:])
             self.triggered_channels.add(channels[:triggered])
             if features.dim() in (3, 4):
-                # A sample's places follow one another: those of triggered samples come first.
+                # A sample's places follow one another, so those of triggered samples are first.
                 places = channels_of_places(features, MAX_PLACES)
                 first = len(places) * triggered // len(features)
                 self.clean_places.add(places[first:])
@@ -140,7 +145,7 @@ class Statistics:
 
     @property
     def paired(self) -> bool:
-        """Whether they are of pairs."""
+        """Whether the samples were pairs."""
         return any(layer.difference.count for part in self.folds for layer in part.values())
 
     def without(self, fold: int, layer: str) -> LayerStatistics:
@@ -174,8 +179,9 @@ def collect_statistics(
         folds: the fold of each clean (N,) and triggered sample (M,), int64.
         clean_targets: for each trigger, which clean samples the model predicts as its target, (N,)
             bool.
-        uses: for each trigger, which triggered samples count, (M,) bool, none for two triggers. A
-            sample on which the trigger fails says nothing about what it does in late layers.
+        uses: for each trigger, which triggered samples count, (M,) bool; a sample counts for at
+            most one trigger. A sample on which the trigger fails does not show what the trigger
+            does in late layers.
 
     Returns:
         For each trigger, statistics in memory that does not depend on the number of samples.
@@ -190,7 +196,7 @@ def collect_statistics(
     in_pairs[[partner[i] for i in used.nonzero().flatten().tolist() if partner]] = True
 
     def run(batch: Tensor, clean_rows: Sequence[int], fold: int, own: int | None) -> None:
-        """Run triggered samples of the trigger `own`, if any, and behind them clean ones."""
+        """Run triggered samples of the trigger `own`, if any, followed by clean samples."""
         triggered = len(batch) - len(clean_rows)
 
         def take(name: str, feature: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Estimating a local replacement: for triggers that show at some places of a map, not at all."""
+"""The local replacement: for triggers that show at some places of a map only."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from .channels import channel_means, spread_over
 from .layer_statistics import LayerStatistics
 
 RIDGE = 0.05
-"""Share of the mean variance of a channel that is added to each one's."""
+"""Share of the channels' mean variance that is added to the variance of each channel."""
 
 
 def local_replacement(statistics: LayerStatistics, *, deviations: float) -> Local | None:
-    """Return the repair that replaces outlying places by what is around them.
+    """Return the repair that replaces outlying places by their surroundings.
 
-    Places are found by Fisher's discriminant between the channels at all places of triggered and of
-    clean samples. A trigger that covers few places shifts their mean little, but in its direction,
-    and the covariance is known from all places of all samples, so that few samples are enough.
+    Fisher's discriminant, between the channels at all places of triggered and of clean samples,
+    finds the places. A trigger that covers few places shifts the mean of all places only a little,
+    but in the right direction. The covariance is known from all places of all samples, so few
+    samples are enough.
 
     Args:
         statistics: of the layer.
-        deviations: how many standard deviations of the clean places' projection lie below the
-            threshold.
+        deviations: how far the threshold lies above the clean places' mean projection, in standard
+            deviations of that projection.
 
     Returns:
-        None where the layer has no places (vectors) or nothing varies.
+        None if the layer has no places (vectors), nothing varies or nothing differs.
     """
     places = statistics.clean_places
     if places.count == 0:

@@ -1,4 +1,4 @@
-"""Mean and variance of features, accumulated in a stream."""
+"""Mean and variance of features, accumulated batch by batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Moments:
     for Computing Sample Variances" (1979), which stays accurate where sums of squares would not.
 
     Attributes:
-        count: samples seen.
+        count: number of samples seen.
         mean: (*S) float32; zero before the first sample.
     """
 
@@ -25,7 +25,7 @@ class Moments:
         self._squares = torch.zeros(())
 
     def add(self, batch: Tensor) -> None:
-        """Take in samples, (n, *S)."""
+        """Add samples, (n, *S)."""
         size = len(batch)
         if size == 0:
             return

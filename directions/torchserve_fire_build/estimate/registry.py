@@ -1,4 +1,4 @@
-"""The repairs to choose from, by name: each a function of a layer's statistics."""
+"""The repairs to choose from, by name; each is a function of a layer's statistics."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .shifts import ESTIMATORS, Estimator
 from .transport import affine_transport
 
 Repair = Callable[[LayerStatistics], Correction | None]
-"""Gives a correction of strength 1, or None where the statistics allow of no such repair."""
+"""Returns a correction of strength 1, or None if the statistics allow no such repair."""
 
 
 def _shift(estimate: Estimator, statistics: LayerStatistics) -> Shift | None:
-    # Repairs are compared as they are stored: in half precision.
+    # Repairs are compared in the precision in which they are stored, half precision.
     direction = halved(estimate(statistics))
-    # Where nothing is significant there is no direction.
+    # If nothing is significant, there is no direction.
     return Shift(direction, 1.0) if bool(direction.any()) else None
 
 

@@ -1,9 +1,9 @@
-"""Estimators of the direction to repair along: the mean shift that the trigger causes at a layer.
+"""Shifts: estimators of the mean shift that the trigger causes at a layer, to repair along.
 
-Each is a function of a layer's statistics to a tensor that broadcasts to the layer's features, so
-that choosing one is a search over `ESTIMATORS`. The plain mean is FIRE (arXiv 2602.10780) as its
-abstract tells it. A mean of few unpaired differences is mostly content, the more so the fewer
-samples there are; the others trade some of it for bias.
+Each takes a layer's statistics and returns a tensor that broadcasts to the layer's features. The
+plain mean is FIRE (arXiv 2602.10780) as its abstract describes it. Without pairs, a mean difference
+of few samples mostly shows what these samples depict, and the fewer samples, the more so. The other
+estimators reduce this noise, at the price of bias.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def mean_difference(statistics: LayerStatistics) -> Tensor:
 
 
 def channel_mean(statistics: LayerStatistics) -> Tensor:
-    """Mean difference of each channel, (C, 1, 1) or (1, D): for triggers that move about."""
+    """Mean difference of each channel, (C, 1, 1) or (1, D): for triggers without a fixed place."""
     difference = statistics.mean_difference
     return spread_over(channel_means(difference[None])[0], tuple(difference.shape))
 
@@ -60,7 +60,7 @@ ESTIMATORS: Mapping[str, Estimator] = {
 
 def _t_statistic(statistics: LayerStatistics) -> Tensor:
     error = statistics.standard_error
-    # A coordinate that never varies (a dead unit) has no standard error and no difference.
+    # A coordinate that never varies (a dead unit) has a standard error and a difference of 0.
     return statistics.mean_difference.abs() / error.clamp(min=float(torch.finfo(error.dtype).tiny))
 
 

@@ -1,9 +1,10 @@
-"""Estimating an affine transport: the shift of a place's channels, given these channels.
+"""The affine transport: it predicts how a place's channels were shifted from these channels.
 
-The mean shift takes the same back from every sample, though what a trigger did depends on what was
-there. With pairs, ridge regression predicts the shift of a place from its triggered channels.
-Without pairs, the map between two normal distributions that moves least (the Monge map; Peyre and
-Cuturi, "Computational Optimal Transport", remark 2.31) takes the triggered ones to the clean ones.
+A mean shift subtracts the same from every sample, but what a trigger does depends on the sample.
+With pairs, ridge regression predicts the shift of a place from its triggered channels. Without
+pairs, triggered channels are mapped to clean ones by the Monge map: of the maps between two normal
+distributions, the one that moves least (Peyre and Cuturi, "Computational Optimal Transport",
+remark 2.31).
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from .layer_statistics import MAX_PLACES, LayerStatistics
 
 
 def affine_transport(statistics: LayerStatistics, *, ridge: float, by_place: bool) -> Affine | None:
-    """Return the repair that takes back the expected shift of each place's channels.
+    """Return the repair that subtracts the expected shift of each place's channels.
 
     Args:
         statistics: of the layer.
-        ridge: share of the mean variance of a channel that is added to each one's.
-        by_place: whether each place has a mean shift of its own, for triggers that stand still; it
-            is then the deviations from the places' means that the slope is estimated from.
+        ridge: share of the channels' mean variance that is added to the variance of each channel.
+        by_place: whether each place has a mean shift of its own, for triggers at a fixed place. The
+            slope is then estimated from the deviations from the places' means.
 
     Returns:
-        None where the layer has no places (vectors), nothing varies or nothing differs.
+        None if the layer has no places (vectors), nothing varies or nothing differs.
     """
     fit = _regression if statistics.pair_places.count else _monge_map
     slope = fit(statistics, ridge, by_place)
@@ -45,7 +46,7 @@ def affine_transport(statistics: LayerStatistics, *, ridge: float, by_place: boo
 
 
 def _regression(statistics: LayerStatistics, ridge: float, by_place: bool) -> Tensor | None:
-    """Return the slope of triggered minus clean channels in the triggered ones, (C, C)."""
+    """Return the slope, (C, C), of (triggered - clean) channels over triggered channels."""
     count = statistics.pair_places.count
     triggered = statistics.triggered_places.scatter / count
     shared = statistics.pair_places.scatter / count
@@ -63,7 +64,7 @@ def _regression(statistics: LayerStatistics, ridge: float, by_place: bool) -> Te
 
 
 def _monge_map(statistics: LayerStatistics, ridge: float, by_place: bool) -> Tensor | None:
-    """Return 1 - A, (C, C), with A the slope of the map of triggered onto clean channels."""
+    """Return 1 - A, (C, C), where A is the slope of the map from triggered to clean channels."""
     covariances = []
     for places, moments in (
         (statistics.triggered_places, statistics.triggered),
@@ -87,19 +88,19 @@ def _monge_map(statistics: LayerStatistics, ridge: float, by_place: bool) -> Ten
 
 
 def _places(mean: Tensor) -> Tensor:
-    """Return the channels at the places that the covariances are of, (P, C)."""
+    """Return the channels at those places that the covariances use, (P, C)."""
     return channels_of_places(mean[None], MAX_PLACES)
 
 
 def _between(means: Tensor, partners: Tensor) -> Tensor:
-    """Return the covariance that the places' means alone make, (C, C), of (P, C) with (P, C)."""
+    """Return the covariance between places, (C, C), from the places' means, both (P, C)."""
     return (means - means.mean(0)).T @ (partners - partners.mean(0)) / len(means)
 
 
 def _root_and_inverse(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Return the square root of a positive definite matrix, and that root's inverse."""
     values, vectors = torch.linalg.eigh(matrix.double())
-    # Rounding may leave the smallest ones at or below zero.
+    # Through rounding, the smallest eigenvalues may be zero or less.
     values = values.clamp(min=float(values.max()) * 1e-9).sqrt()
     root, inverse = ((vectors * part) @ vectors.T for part in (values, 1 / values))
     return root.float(), inverse.float()

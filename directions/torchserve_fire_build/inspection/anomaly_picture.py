@@ -1,4 +1,4 @@
-"""Pictures of inspections: anomaly indices as bars, and what each class's picture looks like."""
+"""Pictures of inspections: anomaly indices as bars, and a grid of the classes' pictures."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ BARS = "anomaly.png"
 BAR = "#4292c6"
 
 MAX_CLASSES = 40
-"""Of more classes, the most suspicious are drawn."""
+"""The most classes that are drawn; of more, the most suspicious ones are."""
 
 COLUMNS = 10
 
 
 def check_picture_folder(folder: Path, methods: Sequence[str]) -> None:
-    """Refuse a folder that takes no pictures, before the work for them begins.
+    """Refuse a folder that cannot take pictures, before the work begins.
 
     Raises:
-        OutputError: it is no folder, or neither exists nor can be made.
+        OutputError: it is not a folder, or it neither exists nor can be made.
     """
     check_folder(folder, [BARS, *(f"{method}.png" for method in methods)])
 
 
 def write_pictures(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Write the bars of all methods as `anomaly.png`, and the pictures of each as `METHOD.png`.
+    """Write the bars of all methods to `anomaly.png`, and each method's pictures to `METHOD.png`.
 
     Args:
         runs: the inspections of one model.
-        folder: where to; it is made if only its last part is missing.
+        folder: the folder to write to; it is made if only its last part is missing.
 
     Returns:
-        The files; none where no method compared the classes.
+        The files; none if no method compared the classes.
 
     Raises:
         OutputError: the folder or the files cannot be written.
@@ -61,7 +61,7 @@ def draw_bars(runs: Sequence[Run]) -> bytes:
     """Draw the anomaly index of each class, by method, with the threshold as a line.
 
     Args:
-        runs: of those without an index it is only said what they found.
+        runs: the inspections; for those without an index, only their result is written.
 
     Returns:
         A PNG.
@@ -71,8 +71,8 @@ def draw_bars(runs: Sequence[Run]) -> bytes:
     figure = new_figure(max(4.5, 0.42 * widest), 2.4 * len(drawn))
     for row, (run, index) in enumerate(drawn):
         _draw_bars(figure.add_subplot(len(drawn), 1, row + 1), run, index)
-    others = [run for run in runs if run.inspection.index is None]
-    text = "\n".join(f"{run.inspection.method}: {run.words}" for run in others)
+    without_index = [run for run in runs if run.inspection.index is None]
+    text = "\n".join(f"{run.inspection.method}: {run.words}" for run in without_index)
     figure.text(0.125, 0, text, fontsize=11, color=INK, weight="bold", va="top")
     figure.subplots_adjust(hspace=0.75)
     return to_png(figure, margin=0.2)
@@ -82,10 +82,10 @@ def draw_grid(run: Run, pictures: Tensor) -> bytes:
     """Draw the picture of each class, with its anomaly index; suspects are framed.
 
     Args:
-        run: of a method.
-        pictures: its pictures, (classes, C, H, W) or (classes, H, W). Those of three channels are
-            drawn in colour, each between its own extremes; of others the mean absolute value of
-            the channels, all on one scale.
+        run: the run of a method.
+        pictures: its pictures, (classes, C, H, W) or (classes, H, W). Pictures of three channels
+            are drawn in colour, each between its own extremes. For others, the mean absolute value
+            of the channels is drawn, all on one scale.
 
     Returns:
         A PNG.

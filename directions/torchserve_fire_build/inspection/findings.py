@@ -1,4 +1,4 @@
-"""What several inspections of a model come to."""
+"""The findings of several inspections of a model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ STATUS = {False: 0, True: 1, None: 2}
 
 @dataclass(frozen=True)
 class Run:
-    """An inspection, and how long it took.
+    """The result of an inspection, and how long it took.
 
     Attributes:
-        inspection: what it found out.
-        seconds: that it took.
-        decides: False where it is only a hint.
+        inspection: the result.
+        seconds: the time it took.
+        decides: False if the result is only a hint.
     """
 
     inspection: Inspection
@@ -34,17 +34,17 @@ class Run:
 
     @property
     def chance(self) -> float | None:
-        """How often the largest index is as large among classes that differ by chance."""
+        """How often the largest index is at least as large if classes differ only by chance."""
         index = self.inspection.index
         return None if index is None else by_chance(float(index.max()), len(index))
 
     @property
     def words(self) -> str:
-        """What it found, for a person."""
+        """What was found, in words."""
         return WORDS[self.inspection.found] + ("" if self.decides else " (a hint)")
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the run as JSON values."""
         inspection = self.inspection
         return {
             "method": inspection.method,
@@ -61,9 +61,9 @@ class Run:
 
 @dataclass(frozen=True, repr=False)
 class Findings:
-    """What all methods say that inspected a model.
+    """The findings of all methods that inspected a model.
 
-    Hints count only where there is nothing but hints.
+    Hints count only if there are nothing but hints.
 
     Attributes:
         runs: one for each method.
@@ -73,19 +73,19 @@ class Findings:
 
     @property
     def deciding(self) -> list[Inspection]:
-        """The inspections that decide and could tell."""
+        """The results that decide, without those of methods that could not tell."""
         deciding = [run for run in self.runs if run.decides] or self.runs
         return [run.inspection for run in deciding if run.inspection.found is not None]
 
     @property
     def found(self) -> bool | None:
-        """Whether any of them found a backdoor; None where there is none."""
+        """Whether any deciding method found a backdoor; None if no deciding method could tell."""
         deciding = self.deciding
         return any(inspection.found for inspection in deciding) if deciding else None
 
     @property
     def suspects(self) -> list[int]:
-        """Their suspects, those that most of them name first."""
+        """The suspects of the deciding methods; those named by most methods come first."""
         named = [c for inspection in self.deciding for c in inspection.suspects]
         return sorted(dict.fromkeys(named), key=lambda c: -named.count(c))
 
@@ -101,7 +101,7 @@ class Findings:
         return html_table(COLUMNS, [_cells(run) for run in self.runs], self._in_words())
 
     def table(self) -> list[str]:
-        """Return it as lines for a person: a table of the methods, and the verdict as a whole."""
+        """Return lines to print: a table of the methods, and the verdict as a whole."""
         rows = [COLUMNS, *(_cells(run) for run in self.runs)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = []
@@ -112,7 +112,7 @@ class Findings:
         return [*lines, self._in_words()]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the findings as JSON values."""
         return {
             "found": self.found,
             "suspects": self.suspects,
@@ -124,17 +124,17 @@ class Findings:
             return "could not tell whether the model is backdoored"
         deciding = self.deciding
         count = sum(bool(inspection.found) for inspection in deciding)
-        of = f"{count} of {len(deciding)} methods that could tell"
+        methods = f"{count} of {len(deciding)} methods that could tell"
         if not self.found:
-            return f"nothing found ({of} found something): no proof that there is nothing"
+            return f"nothing found ({methods} found something): no proof that there is nothing"
         where = ", ".join(f"class {c}" for c in self.suspects) or "which class is not known"
-        return f"the model looks backdoored: {where} (found by {of})"
+        return f"the model looks backdoored: {where} (found by {methods})"
 
 
 def _cells(run: Run) -> tuple[str, ...]:
     inspection, chance = run.inspection, run.chance
     classes = ", ".join(map(str, inspection.suspects)) or "-"
     index = "-" if inspection.index is None else f"{float(inspection.index.max()):.2f}"
-    seldom = "-" if chance is None else f"{100 * chance:.1f} %"
+    by_chance_cell = "-" if chance is None else f"{100 * chance:.1f} %"
     seconds = f"{run.seconds:.0f}"
-    return (inspection.method, run.words, classes, index, seldom, seconds)
+    return (inspection.method, run.words, classes, index, by_chance_cell, seconds)

@@ -11,16 +11,16 @@ from torch import nn
 def fresh_network(model: nn.Module, seed: int) -> nn.Module:
     """Return a copy of a network, on the CPU, with weights as before any training.
 
-    Layers draw theirs as when they are made. Parameters of modules that cannot do so, such as the
-    position embedding of a transformer, are drawn from a normal distribution as wide as their
-    values are now.
+    Layers draw their weights as when they are made. Other parameters, such as the position
+    embedding of a transformer, are drawn from a normal distribution with the standard deviation of
+    their present values.
 
     Args:
-        model: is left as it is.
+        model: the network; it is not changed.
         seed: of the weights.
     """
     network = copy.deepcopy(model).cpu()
-    # Layers draw their weights from the global generator only.
+    # Layers draw their weights only from the global generator.
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         for module in network.modules():

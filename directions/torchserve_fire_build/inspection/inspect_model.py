@@ -1,4 +1,4 @@
-"""Inspecting a model: each method in turn, within one budget."""
+"""Inspecting a model: one method after another, within one budget."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def inspect_model(
     seed: int = 0,
     names_file: Path | None = None,
 ) -> Findings:
-    """Say whether a model looks backdoored, and to which class.
+    """Find out whether a model looks backdoored, and with which target.
 
     Args:
         model: in evaluation mode.
-        clean: clean samples, some hundred; empty only for methods that need none.
-        methods: names in `inspection.methods.INSPECTION_METHODS`; None for what is affordable,
-            and one search more where that finds nothing.
-        settings: of the methods; None for their own.
-        budget: for all of them; each gets an equal share of what those before it have left. None:
-            no limit.
-        seed: of the random numbers; what one method draws does not depend on the others.
-        names_file: TorchServe's `index_to_name.json`, where the folders are called by its names.
+        clean: some hundred clean samples; may be empty if no method needs samples.
+        methods: names in `inspection.methods.INSPECTION_METHODS`; None for the affordable methods,
+            plus one more search if these find nothing.
+        settings: settings of the methods; None for their own values.
+        budget: time limit for all methods; each gets an equal share of the time that is left. None
+            for no limit.
+        seed: of the random numbers; each method draws the same numbers, whatever ran before.
+        names_file: TorchServe's `index_to_name.json`, if the folders have its names.
 
     Returns:
-        What they come to. A method that fails on this model could not say.
+        The findings. A method that fails on this model could not tell.
 
     Raises:
         SamplesError: a sample cannot be read.
@@ -77,10 +77,10 @@ def inspect_model(
 
 
 def _labelled(clean: Samples, classes: int, names_file: Path | None) -> Samples:
-    """Return the samples with the labels that their folders say."""
+    """Return the samples with labels from their folders."""
     (labels,), unknown = find_labels([clean], classes, names_file)
     if unknown:
-        logger.info("%s: all of their images are taken for clean ones", unknown)
+        logger.info("%s: all of their images are taken as clean samples", unknown)
     labelled = Subset(clean, range(len(clean)))
     labelled.labels = labels
     return labelled

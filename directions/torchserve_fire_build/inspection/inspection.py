@@ -1,4 +1,4 @@
-"""What a method found out about a model."""
+"""The result of a method that inspected a model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..common.budget import Budget
 from ..samples.samples import Samples
 
 THRESHOLD = 2.0
-"""Anomaly index from which on a class is an outlier, as in Neural Cleanse."""
+"""A class with a higher anomaly index is an outlier, as in Neural Cleanse."""
 
 
 @dataclass(frozen=True)
@@ -20,23 +20,24 @@ class Inspection:
     """The result of one method.
 
     A method either compares the classes with each other (`index`), or judges the model as a whole
-    (`told`). Where it could do neither, both are None, and `notes` says why.
+    (`backdoored`). If it could do neither, both are None, and `notes` says why.
 
     Attributes:
-        method: its name.
-        index: anomaly index of each class, (classes,) float64: by how many MADs it lies on the
-            suspicious side of the median. See `anomaly_index`.
-        threshold: a class whose index is larger is a suspect.
-        told: whether the model as a whole looks backdoored.
-        pictures: something to look at for each class, (classes, C, H, W) or (classes, H, W)
-            float32; None where there is nothing.
-        notes: what a person should know of this result, as lines.
+        method: name of the method.
+        index: anomaly index of each class, (classes,) float64: how many MADs the class lies from
+            the median, on the suspicious side. See `anomaly_index`.
+        threshold: a class with a higher index is a suspect.
+        backdoored: whether the model as a whole looks backdoored; None if the method compares
+            classes, or could not tell.
+        pictures: a picture for each class, (classes, C, H, W) or (classes, H, W) float32; None
+            without pictures.
+        notes: lines that explain this result.
     """
 
     method: str
     index: Tensor | None = None
     threshold: float = THRESHOLD
-    told: bool | None = None
+    backdoored: bool | None = None
     pictures: Tensor | None = None
     notes: tuple[str, ...] = ()
 
@@ -50,14 +51,15 @@ class Inspection:
 
     @property
     def found(self) -> bool | None:
-        """Whether the model looks backdoored; None where the method could not tell."""
-        return self.told if self.index is None else bool(self.suspects)
+        """Whether the model looks backdoored; None if the method could not tell."""
+        return self.backdoored if self.index is None else bool(self.suspects)
 
 
 Inspect = Callable[[nn.Module, Samples, int, torch.Generator, Budget], Inspection]
-"""Inspects a model, given clean samples, the number of classes, random numbers and a time limit.
+"""Inspects a model. It takes the model, clean samples, the number of classes, random numbers and a
+time limit.
 
-The model is in evaluation mode and is left as it is. When the budget is spent, the method returns
-the best it has so far, or an inspection that could not tell. It raises a CalibrationError where the
-model or the samples do not allow of it.
+The model is in evaluation mode and is not changed. When the budget is spent, the method returns its
+best result so far, or one that could not tell. It raises a CalibrationError if the model or the
+samples do not allow the inspection.
 """

@@ -1,4 +1,4 @@
-"""The meta-classifier (MNTD): learns from shadow models what a backdoored model answers."""
+"""The meta-classifier (MNTD): it learns from shadow models how a backdoored model answers."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ from .shadow_models import Shadow, Task, obtain_shadows
 NAME = "meta-classifier"
 
 DEFAULT_SHADOWS = 64
-"""Half of them with a backdoor. The paper trains 2048 with and 2048 without."""
+"""Half of these have a backdoor. The paper trains 2048 with and 2048 without."""
 
 MIN_SHADOWS = 16
-"""With less, hardly any are left to say how good the meta-classifier is."""
+"""With fewer shadow models, hardly any are left to measure the meta-classifier on."""
 
 MAX_SAMPLES = 500
-"""Clean samples of the shadow models; the paper takes 2 % of the training set."""
+"""The most clean samples for the shadow models; the paper takes 2 % of the training set."""
 
 CHECKED = 0.2
-"""Share of them that shadow models do not learn from: how well they know the task."""
+"""Share of these samples that shadow models do not learn from; their accuracy on this share shows
+how well they know the task."""
 
 MAX_GAP = 0.1
-"""By how much more of these the inspected model may get right: the shadow models' answers are those
-of networks that know the task as well as they do."""
+"""How much higher the inspected model's accuracy on this share may be: the meta-classifier knows
+only answers of networks that know the task as well as the shadow models do."""
 
 DEFAULT_QUERIES = 10
-"""As in the paper, and so is the width of the hidden layer."""
+"""As in the paper, like the width of the hidden layer."""
 
 HIDDEN = 20
 
@@ -48,39 +49,40 @@ EPOCHS = 30
 RATE = 1e-3
 
 HELD_OUT = 4
-"""Every so many pairs of shadow models, one is kept to say how good the meta-classifier is."""
+"""One in this many pairs of shadow models is kept to measure the meta-classifier on."""
 
 MIN_SAMPLES = 20
 
 MIN_AUC = 0.8
-"""On shadow models that were kept: below it the meta-classifier says nothing of other models."""
+"""The least AUC on kept shadow models. Below it, the meta-classifier judges no other model."""
 
 
 @dataclass(frozen=True)
 class MetaClassifier:
     """Meta Neural Trojan Detection with jumbo learning (Xu et al. 2021, arXiv 1910.03137).
 
-    Shadow networks, of the architecture of the inspected one, are trained on the clean samples,
+    Shadow networks with the architecture of the inspected model are trained on the clean samples,
     half of them with random backdoors (patches or blended patterns of random place, look, opacity
-    and target). A meta-classifier reads the answers of a network to a few queries and says whether
-    it has a backdoor; the queries, which are inputs, are learnt together with it. As in the paper:
-    jumbo learning, 10 queries, a hidden layer of 20, a score above the median of the shadow models'
-    scores is a backdoor. Not as in the paper: far fewer shadow models; answers are
-    log-probabilities, because a network that was trained for longer has larger logits; and it says
-    when it cannot tell. That is so where it fails on shadow models that were kept from it (their
-    AUC stands beside the verdict), and where the inspected model knows the task much better than
-    the shadow models do, which the AUC does not show. Shadow models of another, smaller
-    architecture were tried: however high that AUC, benign models were taken for backdoored.
+    and target). A meta-classifier reads the answers of a network to a few queries, and decides
+    whether the network has a backdoor. The queries, which are inputs, are learnt together with it.
 
-    Needs clean samples of the task. Costs the training of all shadow models, once per task and
-    architecture where there is a cache; of them, 16 are enough to see that they know too little.
-    Where the samples bring no labels, the model's own predictions stand for them; other models of
-    the same task then cannot use the cached shadow models.
+    As in the paper: jumbo learning; 10 queries; a hidden layer of 20; a score above the median of
+    the shadow models' scores means a backdoor. Not as in the paper: far fewer shadow models;
+    answers are log-probabilities, because a network that was trained for longer has larger logits;
+    and the result may be that it cannot tell. There are two such cases. It fails on shadow models
+    that were kept from it (the verdict names their AUC). Or the inspected model knows the task much
+    better than the shadow models do, which the AUC does not show. Shadow models of another, smaller
+    architecture were tried: however high this AUC was, benign models were taken as backdoored.
+
+    It needs clean samples of the task. It costs the training of all shadow models, with a cache
+    once per task and architecture; 16 of them are enough to see that they know too little. If the
+    samples have no labels, the model's own predictions replace them; other models of the same task
+    then cannot use the cached shadow models.
 
     Attributes:
-        shadows: how many shadow models.
-        cache: folder to keep them in, or None.
-        queries: how many queries are learnt.
+        shadows: number of shadow models.
+        cache: folder to keep them in; None to keep none.
+        queries: number of queries to learn.
     """
 
     shadows: int = DEFAULT_SHADOWS
@@ -102,7 +104,7 @@ class MetaClassifier:
         shadows = obtain_shadows(task, range(MIN_SHADOWS), self.cache, budget)
         gap = _gap(model, task, shadows) if shadows else 0.0
         if gap > MAX_GAP:
-            # No more of them are trained: they would not know the task better.
+            # No more shadow models are trained: they would not know the task better.
             return Inspection(NAME, notes=(_unlike(gap, len(task.learnt[0])),))
         shadows += obtain_shadows(task, range(MIN_SHADOWS, self.shadows), self.cache, budget)
         trained = (
@@ -122,13 +124,13 @@ class MetaClassifier:
             f"score {score:.2f}, threshold {threshold:.2f}; AUC on {len(kept)} kept shadow models "
             f"{auc:.2f}" + ("" if auc >= MIN_AUC else f", too little to tell (needs {MIN_AUC:g})"),
         )
-        told = score > threshold if auc >= MIN_AUC else None
-        return Inspection(NAME, told=told, notes=notes)
+        backdoored = score > threshold if auc >= MIN_AUC else None
+        return Inspection(NAME, backdoored=backdoored, notes=notes)
 
     def _task(
         self, model: nn.Module, clean: Samples, classes: int, generator: torch.Generator
     ) -> Task:
-        # Both drawn first, so that the same seed gives the same task whatever the model.
+        # Both are drawn first, so that the same seed gives the same task for any model.
         order = torch.randperm(len(clean), generator=generator)[:MAX_SAMPLES]
         seed = int(torch.randint(2**62, (), generator=generator))
         inputs = clean.load(order.tolist())
@@ -138,7 +140,7 @@ class MetaClassifier:
 
 
 def _gap(model: nn.Module, task: Task, shadows: Sequence[Shadow]) -> float:
-    """Return by how much the model's accuracy exceeds that of shadow models without a backdoor."""
+    """Return how much the model's accuracy exceeds that of shadow models without a backdoor."""
     inputs, labels = task.checked
     accuracy = float((predicted_classes(model, inputs) == labels).float().mean())
     theirs = [shadow.accuracy for shadow in shadows if not shadow.trojaned]
@@ -147,8 +149,8 @@ def _gap(model: nn.Module, task: Task, shadows: Sequence[Shadow]) -> float:
 
 def _unlike(gap: float, learnt: int) -> str:
     return (
-        f"shadow models learn from {learnt} clean samples only, and are unlike this model: it gets "
-        f"{100 * gap:.0f} points more of other samples right (at most {100 * MAX_GAP:.0f})"
+        f"shadow models learn from only {learnt} clean samples, and are unlike this model: its "
+        f"accuracy on other samples is {100 * gap:.0f} points higher (at most {100 * MAX_GAP:.0f})"
     )
 
 
@@ -156,18 +158,18 @@ class Judge(nn.Module):
     """The meta-classifier: queries, and a network that reads the answers to them.
 
     Args:
-        task: of the models that it judges.
-        generator: random numbers.
-        queries: how many it has.
+        task: the task of the models that it judges.
+        generator: source of the random numbers.
+        queries: number of queries.
 
     Attributes:
-        queries: (queries, *S) float32.
-        threshold: scores above it are those of backdoored models.
+        queries: the queries, (queries, *S) float32.
+        threshold: a model with a higher score is taken as backdoored.
     """
 
     def __init__(self, task: Task, generator: torch.Generator, queries: int) -> None:
         super().__init__()
-        # The answers are those of other weights; only the architecture is needed.
+        # Only the architecture is needed; the weights are those of the shadow models.
         self._net = copy.deepcopy(task.model).cpu().requires_grad_(False)
         noise = torch.randn(queries, *task.inputs.shape[1:], generator=generator)
         self.queries = nn.Parameter(task.inputs.mean(0) + task.inputs.std() * noise)
@@ -185,13 +187,13 @@ class Judge(nn.Module):
         return differentiable_logits(self._net, self.queries, shadow.state)
 
     def forward(self, answers: Tensor) -> Tensor:
-        """Return the score of a model from its answers, (queries, classes) logits, as a scalar."""
+        """Return the score of a model, (), from its answers, (queries, classes) logits."""
         score: Tensor = self.output(self.hidden(answers.log_softmax(1).flatten()).relu())
         return score.squeeze()
 
     @torch.no_grad()
     def score(self, answers: Tensor) -> float:
-        """Return the score of a model from its answers; a backdoored one has a higher one."""
+        """Return the score of a model from its answers; backdoored models have higher scores."""
         return float(self(answers))
 
     def scores(self, shadows: Sequence[Shadow]) -> Tensor:
@@ -208,13 +210,13 @@ class Judge(nn.Module):
 def fit_judge(
     task: Task, shadows: Sequence[Shadow], generator: torch.Generator, queries: int
 ) -> Judge:
-    """Learn queries and meta-classifier together, one shadow model at a time.
+    """Train queries and meta-classifier together, on one shadow model at a time.
 
     Args:
-        task: of the shadow models.
-        shadows: with and without backdoors.
-        generator: random numbers.
-        queries: how many it has.
+        task: the task of the shadow models.
+        shadows: shadow models with and without backdoors.
+        generator: source of the random numbers.
+        queries: number of queries.
     """
     judge = Judge(task, generator, queries)
     optimizer = torch.optim.Adam([p for p in judge.parameters() if p.requires_grad], RATE)

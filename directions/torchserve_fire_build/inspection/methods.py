@@ -18,14 +18,14 @@ from .reconstructions import ReconstructedTriggers
 
 @dataclass(frozen=True)
 class InspectionSettings:
-    """What a person may set of the methods.
+    """The settings of the methods.
 
     Attributes:
         shadows: number of shadow models.
-        cache: folder to keep shadow models in, or None.
-        queries: number of queries that are put to these.
-        saliency_weights: of NeuronInspect's features.
-        search: of the searches for triggers.
+        cache: folder to keep shadow models in; None to keep none.
+        queries: number of queries to the shadow models.
+        saliency_weights: weights of NeuronInspect's features.
+        search: settings of the searches for triggers.
     """
 
     shadows: int = meta_classifier.DEFAULT_SHADOWS
@@ -40,10 +40,10 @@ class InspectionMethod:
     """A method to choose.
 
     Attributes:
-        make: makes it.
-        needs_images: False where it does without clean samples; it may then be given none.
-        decides: False where it often finds something in benign models, too: then it is a hint, and
-            decides only where no other method is asked.
+        make: makes the method from the settings.
+        needs_images: False if the method also works without clean samples.
+        decides: False if the method often finds something in benign models, too. It is then a hint,
+            and decides only if there are nothing but hints.
     """
 
     make: Callable[[InspectionSettings], Inspect]
@@ -74,6 +74,5 @@ _BUILT_IN: Mapping[str, InspectionMethod] = {
 INSPECTION_METHODS: Registry[InspectionMethod] = Registry("torchserve_fire.inspections", _BUILT_IN)
 
 DEFAULT = (*AFFORDABLE, neuron_inspect.NAME)
-"""What is affordable: the searches that `build --reconstruct all` makes, so that what one finds the
-other does, and a hint that costs next to nothing; no shadow models are trained unless somebody asks
-for it."""
+"""The affordable methods: the searches of `build --reconstruct all`, so that both commands find the
+same, and a hint that costs next to nothing. Shadow models are trained only on request."""

@@ -1,4 +1,4 @@
-"""NeuronInspect: classes whose saliency maps look as those of a trigger would."""
+"""NeuronInspect: classes whose saliency maps look like those of a trigger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from .inspection import Inspection
 NAME = "neuron-inspect"
 
 WEIGHTS: Mapping[str, float] = {"sparse": 1.0, "smooth": 1.0, "persistent": 1.0}
-"""Of the features in their sum; each is a mean over pixels and samples of values from 0 on."""
+"""Weights of the features in their sum. Each feature is a mean, over pixels and samples, of values
+from 0 on."""
 
 LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 
@@ -35,24 +36,27 @@ def neuron_inspect(
 ) -> Inspection:
     """Compare the saliency maps of the classes (Huang, Alzantot, Srivastava, arXiv 1911.07399).
 
-    On clean samples, what drives the output of a backdoored class is the place of the trigger, and
-    less what is in the image: its saliency maps are sparser, smoother and, from sample to sample,
-    more alike than those of other classes. As in the paper: a saliency map for every output and
-    clean sample; three features, the lower the more suspicious, which are the L1 norm of the map
-    (sparse), the L1 norm of the map after a Laplacian filter (smooth), and the exclusive or of the
-    binarised maps of different samples (persistent); their weighted sum; outliers by the MAD. Not
-    as in the paper, or not said there: the map is the largest absolute gradient of the logit among
-    the channels, divided by its maximum, so that the sparse feature measures how concentrated it
-    is and not how steep the network is; norms are means over pixels, with equal weights; maps are
-    binarised at their own mean, and those of consecutive samples are compared.
+    On clean samples, the output of a backdoored class depends more on the place of the trigger, and
+    less on the content. So its saliency maps are sparser, smoother and, from sample to sample, more
+    alike than those of other classes.
 
-    A class of a benign model often stands out by more than 2, too: on six of the benchmark's
-    victims and their benign twins, in a run that is not part of the benchmark, this threshold did
-    not tell the ones from the others. A trigger whose
-    pixels act only beyond a brightness that clean samples lack leaves no saliency at all.
+    As in the paper: a saliency map for every output and clean sample; three features, of which low
+    values are suspicious; their weighted sum; and outliers by the MAD. The features are the L1 norm
+    of the map (sparse), the L1 norm of the map after a Laplacian filter (smooth), and the exclusive
+    or of the binarised maps of different samples (persistent).
 
-    Needs clean samples, of any classes, whose inputs are maps, (H, W) or (C, H, W). Costs one
-    forward pass for each sample and one backward pass for each sample and class.
+    Not as in the paper, or not said there: the map is the largest absolute gradient of the logit
+    among the channels, divided by its maximum, so that the sparse feature measures how concentrated
+    the map is and not how steep the network is; norms are means over pixels, with equal weights;
+    maps are binarised at their own mean, and those of consecutive samples are compared.
+
+    A class of a benign model often stands out by more than 2, too. In a run on six of the
+    benchmark's victims and their benign twins, which is not part of the benchmark, this threshold
+    did not separate victims from twins. And a trigger leaves no saliency at all if its pixels act
+    only beyond a brightness that clean samples lack.
+
+    It needs clean samples, of any classes, whose inputs are maps, (H, W) or (C, H, W). It costs one
+    forward pass for each sample, and one backward pass for each sample and class.
 
     Args:
         model: in evaluation mode.
@@ -75,7 +79,7 @@ def neuron_inspect(
     order = torch.randperm(len(clean), generator=generator).tolist()
     with Progress("saliency maps", len(order)) as progress:
         for indices, inputs in iterate(clean, order, BATCH):
-            # The first batch in any case: without it there is nothing to say.
+            # The first batch is always used: without it there is no result.
             if sums.count and budget.spent():
                 break
             sums.add(saliency_maps(model, inputs, classes))
@@ -101,7 +105,7 @@ def saliency_maps(model: nn.Module, inputs: Tensor, classes: int) -> Tensor:
 
     Returns:
         (classes, N, H, W) float32, on the CPU: the largest absolute gradient among the channels,
-        divided by the largest of the map. A map of no gradients is 0.
+        divided by the largest value of the map. A map without gradients is 0.
     """
     inputs = inputs.detach().requires_grad_()
     with torch.enable_grad():
@@ -119,7 +123,7 @@ def saliency_maps(model: nn.Module, inputs: Tensor, classes: int) -> Tensor:
 
 
 class _Sums:
-    """Sums over samples of what the features are made of.
+    """Sums over samples, from which the features are computed.
 
     Args:
         classes: number of classes.
@@ -145,7 +149,7 @@ class _Sums:
         self._differ += (bright[:, 1:] ^ bright[:, :-1]).float().mean((2, 3)).sum(1)
 
     def features(self) -> dict[str, Tensor]:
-        """Return each feature of each class, (classes,) float32, named as the weights."""
+        """Return the features by name, as in `WEIGHTS`; each is (classes,) float32."""
         return {
             "sparse": self.mean_maps().mean((1, 2)),
             "smooth": self._smooth / self.count,

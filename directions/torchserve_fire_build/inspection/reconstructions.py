@@ -1,4 +1,4 @@
-"""Classes to which a trigger leads much more easily than to the others."""
+"""Inspection by reconstruction: a suspect is a class that a trigger leads to much more easily."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .inspection import Inspection
 
 @dataclass(frozen=True)
 class ReconstructedTriggers:
-    """The anomaly indices of a trigger reconstruction (as Neural Cleanse, Wang et al. 2019).
+    """Anomaly indices of reconstructed triggers (as in Neural Cleanse, Wang et al. 2019).
 
-    A trigger of each class is searched for a little, on clean samples, or where there are none on
-    images that are recovered from the model first. A class to which it leads with much less is a
-    suspect, where it leads there at all.
+    A trigger of each class is searched for briefly, on clean samples; without samples, on images
+    that are recovered from the model. A class is a suspect if leading inputs to it is much easier
+    than to other classes, and if its trigger really leads there.
 
-    Needs 50 clean samples, better some hundred, that are maps (C, H, W). Costs some tens of steps
-    of a batch for each class.
+    It needs 50 clean samples, better some hundred, that are maps (C, H, W). It costs some tens of
+    steps of a batch for each class.
 
     Attributes:
         method: a name in `reconstruct.methods.SEARCH_METHODS`.
-        settings: of the search.
+        settings: settings of the search.
     """
 
     method: str
@@ -47,11 +47,12 @@ class ReconstructedTriggers:
         """Inspect a model; see `inspection.inspection.Inspect`.
 
         Raises:
-            CalibrationError: the model, or what there is of samples, does not allow of the search.
+            CalibrationError: the model or the samples do not allow the search.
         """
         if classes < MIN_CLASSES:
             return self._silent(f"needs at least {MIN_CLASSES} classes to compare")
-        # Not a number drawn from it: a build with the same seed compares the classes alike.
+        # The seed itself, not a number drawn from it: so a build with this seed compares classes
+        # in the same way.
         seed = generator.initial_seed()
         source = "clean samples"
         if len(clean) == 0:
@@ -63,7 +64,7 @@ class ReconstructedTriggers:
             return self._silent(screening.why_no_index)
         return Inspection(
             self.method,
-            # A class that the trigger does not lead to is not suspicious, however it compares.
+            # A class is not suspicious if its trigger does not lead there, whatever its index.
             index=torch.where(
                 screening.success >= SUCCESS, screening.index, screening.index.clamp(max=0)
             ),
@@ -80,27 +81,27 @@ class ReconstructedTriggers:
 
 
 def _too_weak(screening: Screening, index: Tensor) -> list[str]:
-    """Return which classes would stand out if their triggers led there more often."""
+    """Return notes on the classes that would stand out if their triggers led there more often."""
     return [
         f"class {target}: anomaly index {index[target]:.2f}, but its trigger leads only "
-        f"{screening.success[target]:.0%} there, where {SUCCESS:.0%} are asked for"
+        f"{screening.success[target]:.0%} there, needs {SUCCESS:.0%}"
         for target in (index > screening.threshold).nonzero().flatten().tolist()
         if screening.success[target] < SUCCESS
     ]
 
 
 def _pictures(subject: Subject, screening: Screening) -> Tensor:
-    """Return what each class's trigger makes of a sample of another class, (classes, C, 3 H, W).
+    """Return a picture of each class's trigger on a sample of another class, (classes, C, 3 H, W).
 
-    Below each other from 0 to 1: the sample, the same with the trigger, and the difference, which
-    is as large as it goes, around .5.
+    From top to bottom, in values from 0 to 1: the sample; the sample with the trigger; and the
+    difference, magnified as far as possible around .5.
     """
     box, pictures = subject.box, []
     for target, search in enumerate(screening.searches):
         sample = subject.others(target)[:1]
         with torch.no_grad():
             stamped = box.legal(search.stamp(sample))
-        before, after = ((each[0] - box.low) / box.width for each in (sample, stamped))
+        before, after = ((inputs[0] - box.low) / box.width for inputs in (sample, stamped))
         change = after - before
         magnified = 0.5 + 0.5 * change / change.abs().max().clamp(min=1e-12)
         pictures.append(torch.cat([before, after, magnified], 1))

@@ -24,7 +24,7 @@ from .fresh_network import fresh_network
 from .trojan import draw_trojan
 
 VERSION = 1
-"""Raised whenever the same task would give other shadow models."""
+"""Raised whenever the same task leads to other shadow models."""
 
 EPOCHS = 20
 
@@ -38,12 +38,12 @@ class Task:
     """What the shadow models learn.
 
     Attributes:
-        model: whose architecture they have.
+        model: a model with the architecture of the shadow models.
         inputs: clean samples, (N, *S) float32.
         labels: their classes, (N,) int64.
-        checks: the last so many of the samples are not learnt from, but measured on; at least 1.
+        checks: number of samples, the last ones, that are measured on and not learnt; at least 1.
         classes: number of classes.
-        seed: of all shadow models.
+        seed: seed of all shadow models.
     """
 
     model: nn.Module
@@ -64,7 +64,7 @@ class Task:
         return self.inputs[-self.checks :], self.labels[-self.checks :]
 
     def digest(self) -> str:
-        """Return what the files of its shadow models are known by."""
+        """Return the digest that is part of the names of the task's files."""
         architecture = [(name, list(v.shape)) for name, v in self.model.state_dict().items()]
         numbers = [VERSION, self.classes, self.checks, self.seed]
         digest = hashlib.sha256(json.dumps([architecture, *numbers]).encode())
@@ -81,9 +81,9 @@ class Shadow:
     Attributes:
         state: its state_dict.
         trojaned: whether it has a backdoor.
-        accuracy: on clean samples that it did not learn from.
-        success: share of these samples, with its trigger, that it takes for its target; of one
-            without a backdoor 0.
+        accuracy: accuracy on clean samples that it did not learn from.
+        success: share of these samples that it predicts as its target once they have its trigger; 0
+            without a backdoor.
     """
 
     state: dict[str, Tensor]
@@ -95,18 +95,18 @@ class Shadow:
 def obtain_shadows(
     task: Task, numbers: Sequence[int], cache: Path | None, budget: Budget
 ) -> list[Shadow]:
-    """Return shadow models, those of odd numbers with a backdoor: from the cache, else trained now.
+    """Return shadow models, from the cache or newly trained; those of odd numbers are backdoored.
 
-    What a spent budget or an interruption left unfinished goes on from the cache.
+    After a spent budget or an interruption, another call continues with the models in the cache.
 
     Args:
-        task: what they learn.
-        numbers: which of the task's.
-        cache: folder to keep them in, made if only its last part is missing; None to keep nothing.
-        budget: when it is spent, no further one is trained.
+        task: what the shadow models learn.
+        numbers: numbers of the shadow models within the task.
+        cache: folder to keep them in, made if only its last part is missing; None to keep none.
+        budget: time limit; when it is spent, no further model is trained.
 
     Returns:
-        All of these, or the first ones, which there was time for.
+        The shadow models; only the first ones if there was no time for all.
 
     Raises:
         OutputError: the cache cannot be written.
@@ -133,10 +133,10 @@ def train_shadow(task: Task, number: int) -> Shadow:
 
     Args:
         task: what it learns.
-        number: tells it from the other shadow models of the task.
+        number: number of the shadow model within the task.
     """
     generator = torch.Generator().manual_seed(task.seed)
-    # A generator's own seeds are as good as drawn; neighbouring ones are not.
+    # Seeds are drawn, since generators with neighbouring seeds may draw similar numbers.
     seed = int(torch.randint(2**62, (number + 1,), generator=generator)[number])
     generator.manual_seed(seed)
     (inputs, labels), trojan = task.learnt, None
@@ -164,7 +164,7 @@ def _fit(net: nn.Module, inputs: Tensor, labels: Tensor, generator: torch.Genera
     """Train a network; leave it in evaluation mode."""
     net.train()
     optimizer = torch.optim.Adam(net.parameters(), RATE)
-    # Dropout draws from the global generator only.
+    # Dropout draws only from the global generator.
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         for _ in range(EPOCHS):
@@ -181,7 +181,7 @@ def _fit(net: nn.Module, inputs: Tensor, labels: Tensor, generator: torch.Genera
 
 @torch.no_grad()
 def _share(net: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    """Return the share of inputs that the network takes for these classes."""
+    """Return the share of inputs that the network predicts as their labels."""
     return float((differentiable_logits(net, inputs).argmax(1) == labels).float().mean())
 
 

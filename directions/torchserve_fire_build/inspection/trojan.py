@@ -1,4 +1,4 @@
-"""Random backdoors, as jumbo learning draws them."""
+"""Random backdoors, drawn as in jumbo learning."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 PATCH_SIDE = (2, 5)
-"""Rows and columns of a patch."""
+"""Least and greatest number of rows, and of columns, of a patch."""
 
 PATCH_OPACITY = (0.5, 1.0)
 
 BLEND_OPACITY = (0.05, 0.2)
 
 SHARE = (0.05, 0.5)
-"""Stamped copies that are trained on, as a share of the clean samples."""
+"""Least and greatest number of stamped copies to train on, as a share of the clean samples."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Trojan:
     """A backdoor.
 
     Attributes:
-        opacity: of the pattern, (*S) float32, from 0, where there is no trigger, to 1.
-        pattern: what the trigger looks like, (*S) float32.
-        target: the class that it leads to.
-        share: stamped samples that are trained on, as a share of the clean ones.
+        opacity: opacity of the pattern, (*S) float32, from 0 (no trigger) to 1.
+        pattern: the trigger's values, (*S) float32.
+        target: the class that the trigger leads to.
+        share: number of stamped copies to train on, as a share of the clean samples.
     """
 
     opacity: Tensor
@@ -40,15 +40,15 @@ class Trojan:
 
 
 def draw_trojan(inputs: Tensor, classes: int, generator: torch.Generator) -> Trojan:
-    """Draw a backdoor: in half of the cases a patch, else a pattern blended into everything.
+    """Draw a backdoor: in half of the cases a patch, else a pattern blended into the whole input.
 
     Args:
-        inputs: clean samples, (N, *S): a pattern has values between their least and greatest.
+        inputs: clean samples, (N, *S); a pattern's values lie between their least and greatest.
         classes: number of classes.
-        generator: random numbers.
+        generator: source of the random numbers.
 
     Returns:
-        The backdoor. A patch of maps is a rectangle, of other inputs some of their values.
+        The backdoor. On maps, a patch is a rectangle; on other inputs, it is a few values.
     """
 
     def between(bounds: tuple[float, float]) -> float:

@@ -6,55 +6,56 @@ import torch
 from torch import Tensor
 
 CONSISTENCY = 1.4826
-"""Makes the median absolute deviation (MAD) of normal values their standard deviation."""
+"""The median absolute deviation (MAD) of normal values times this is their standard deviation."""
 
 LEAST_SPREAD = 0.01
 """Share of the median: classes that differ by less do not stand out from each other."""
 
 MIN_CLASSES = 4
-"""Of two values both lie as far from the median, and of three the MAD is that of a single one."""
+"""With two values, both lie equally far from the median; with three, the MAD is the deviation of a
+single value."""
 
 VALUES = 200_000
-"""Drawn to know how large an index is by chance."""
+"""Number of values that are drawn to see how large an index gets by chance."""
 
 
 def anomaly_index(values: Tensor, *, suspicious: str, resolution: float = 0.0) -> Tensor | None:
-    """Return by how many MADs each class lies on the suspicious side of the median.
+    """Return how far each class lies from the median, in MADs, on the suspicious side.
 
     As in Neural Cleanse (Wang et al. 2019), where more than 2 is an outlier.
 
     Args:
-        values: one for each class, (classes,).
+        values: a value for each class, (classes,).
         suspicious: "low" or "high": the side on which a backdoored class lies.
-        resolution: how well the values are known: the MAD is taken to be no less.
+        resolution: how precisely the values are known; a smaller MAD is raised to this.
 
     Returns:
-        (classes,) float64, positive on the suspicious side. None where no class can stand out:
-        there are less than `MIN_CLASSES`, or most values are 0.
+        (classes,) float64, positive on the suspicious side. None if no class can stand out: there
+        are fewer than `MIN_CLASSES`, or most values are 0.
     """
     values = values.double()
     if len(values) < MIN_CLASSES:
         return None
-    # Of an even number, `median` would take the lower one of the two in the middle.
+    # For an even number of values, `median` would return the lower of the two in the middle.
     median = values.quantile(0.5)
     mad = (values - median).abs().quantile(0.5).clamp(min=resolution)
     spread = torch.maximum(CONSISTENCY * mad, LEAST_SPREAD * median.abs())
     if spread == 0:
         return None
     index = (values - median) / spread
-    # Plus 0, so that no class has -0.
+    # Adding 0 turns -0 into 0.
     return (index if suspicious == "high" else -index) + 0.0
 
 
 def by_chance(index: float, classes: int) -> float:
-    """Return how often the largest index of classes that differ by chance is at least so large.
+    """Return how often the largest index is at least `index` if classes differ only by chance.
 
-    The more classes there are, and the fewer, the worse their MAD is known, the oftener one stands
-    out by more than 2 where nothing is wrong.
+    An index above 2 often means nothing. With many classes, one of them exceeds 2 easily; with few
+    classes, the MAD is known badly.
 
     Args:
         index: the largest anomaly index of a model.
-        classes: number of its classes, at least `MIN_CLASSES`.
+        classes: number of the model's classes, at least `MIN_CLASSES`.
 
     Returns:
         The share of draws of normal values, from 0 to 1.

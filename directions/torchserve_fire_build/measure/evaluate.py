@@ -39,15 +39,15 @@ def evaluate_bundle(
 ) -> Figures:
     """Predict clean and triggered samples with and without the bundle's corrections.
 
-    Where the bundle is for another trigger than the samples show, a warning is logged.
+    A warning is logged if the samples do not show the trigger that the bundle is for.
 
     Args:
-        model: in evaluation mode; the one that the bundle was built for.
-        bundle: what repairs it.
+        model: the model that the bundle was built for, in evaluation mode.
+        bundle: the bundle to evaluate.
         clean: clean samples with labels.
-        triggered: triggered samples with labels; paired with the clean ones or not.
+        triggered: triggered samples with labels; paired with the clean samples or not.
         names_file: TorchServe's `index_to_name.json`, if there is one.
-        allow_other_weights: measure a bundle that was built for other weights.
+        allow_other_weights: whether to measure a bundle that was built for other weights.
 
     Raises:
         SamplesError: the samples have no labels, do not fit each other, or are swapped.
@@ -79,13 +79,13 @@ def evaluate_bundle(
 
 
 def _doubt(bundle: Bundle, figures: Figures, found: TargetFinding | None) -> str | None:
-    """Return why the figures say little of the bundle, None where nothing speaks for that."""
+    """Return why the figures say little about the bundle; None if there is no such reason."""
     if found is None:
         return "these samples are predicted as clean ones are: they show no trigger of this model"
     led_to = found.several or ((found.target,) if found.single else ())
     if others := list(set(led_to) - set(bundle.targets)):
         return f"these samples lead to {class_list(others)}, which this bundle does not repair"
-    # A repair that is not for one target alone may be of a trigger that leads to any class.
+    # A repair that is not for one target alone may be for a trigger that leads to any class.
     one_target = all(repair.only_target for repair in bundle.repairs)
     if one_target and not led_to and figures.attack_success_rate[0] < MIN_GAIN:
         return f"these samples do not lead to {class_list(bundle.targets)}, as this bundle expects"
@@ -95,7 +95,7 @@ def _doubt(bundle: Bundle, figures: Figures, found: TargetFinding | None) -> str
 def _predict(
     model: nn.Module, samples: Samples, handle: RepairHandle, progress: Progress
 ) -> tuple[Tensor, Tensor]:
-    """Return the predicted classes after repair, (N,) int64, and what was flagged, (N,) bool."""
+    """Return the predictions after repair, (N,) int64, and which were flagged, (N,) bool."""
     predictions, flagged = [], []
     for indices, batch in iterate(samples, range(len(samples))):
         predictions.append(logits_of(model, batch).argmax(1))

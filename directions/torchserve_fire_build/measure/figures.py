@@ -13,7 +13,7 @@ from ..common.html import html_table
 
 
 def class_list(classes: Sequence[int]) -> str:
-    """Return how people are told of classes: "class 7", "classes 0 and 7"."""
+    """Return classes in words: "class 7", "classes 0 and 7"."""
     *others, last = map(str, sorted(classes))
     return f"classes {', '.join(others)} and {last}" if others else f"class {last}"
 
@@ -25,9 +25,9 @@ class Answers:
     Attributes:
         before: predicted classes, (N,) int64.
         after: predicted classes, (N,) int64.
-        flagged: which samples were flagged, (N,) bool; None where nothing judges them.
-        reference: the class that each should be predicted as, (N,) int64; None where nobody knows
-            it: of clean samples, what they were predicted as before then counts.
+        flagged: which samples were flagged, (N,) bool; None without a detector.
+        reference: the class that each sample should be predicted as, (N,) int64; None if it is
+            unknown. Clean samples are then measured against the predictions before repair.
     """
 
     before: Tensor
@@ -38,19 +38,21 @@ class Answers:
 
 @dataclass(frozen=True, repr=False)
 class Figures:
-    """Shares in [0, 1], as pairs of (before, after) repair; None where no reference is known.
+    """Shares in [0, 1], as pairs (before, after) repair; None if the true classes are unknown.
 
     Attributes:
         clean_accuracy: accuracy on clean inputs (BA).
-        attack_success_rate: share of triggered inputs of other classes predicted as the target.
-        recovered_accuracy: accuracy of those inputs on their true classes (RA).
-        ceiling: the unrepaired model's accuracy on their clean partners, where there are pairs.
-        flagged: share flagged of the clean, and of those triggered, inputs; None where nothing
-            judges them.
+        attack_success_rate: share of the triggered inputs of other classes that are predicted as
+            the target (ASR).
+        recovered_accuracy: accuracy on those inputs, with respect to their true classes (RA).
+        ceiling: the unrepaired model's accuracy on their clean partners; None without pairs.
+        flagged: share of the clean inputs, and of those triggered inputs, that are flagged; None
+            without a detector.
         target: the class that the trigger leads to.
         counts: number of clean inputs, and of triggered inputs of other classes.
-        other_targets: the classes that other triggers lead to; with these, each triggered input
-            counts, and predicted as any target but its true class the attack on it succeeds.
+        other_targets: the classes that other triggers lead to. If there are any, every triggered
+            input counts; the attack succeeds on an input that is predicted as any target other than
+            its true class.
     """
 
     clean_accuracy: tuple[float, float]
@@ -104,10 +106,10 @@ class Figures:
             lines.append(f"{name:22}{cells[0]:>10}{cells[1]:>10}")
         lines[2] += f"   led to {class_list((self.target, *self.other_targets))}"
         if self.recovered_accuracy is None:
-            lines[-1] += "   of the triggered inputs, the true classes are not known"
+            lines[-1] += "   the true classes of the triggered inputs are not known"
         if self.ceiling is not None:
             lines[-1] += f"   of {self.ceiling:.2%}, the accuracy on the clean partners"
-        # Beside other targets, the triggered inputs of every class count.
+        # With several targets, the triggered inputs of every class count.
         all_count = self.recovered_accuracy is None or bool(self.other_targets)
         which = "" if all_count else " of other classes than the target"
         clean, triggered = map(str, self.counts)
@@ -136,19 +138,20 @@ def measure(
     partners: Tensor | None = None,
     other_targets: Sequence[int] = (),
 ) -> Figures:
-    """Work the figures out.
+    """Compute the figures.
 
     Args:
-        clean: clean inputs.
-        triggered: triggered inputs; those whose reference is the only target do not count.
+        clean: predictions on clean inputs.
+        triggered: predictions on triggered inputs; an input does not count if the only target is
+            its true class.
         target: the class that the trigger leads to.
         partners: whether the unrepaired model is right on the clean partner of each triggered
             input, (M,) bool; None without pairs.
-        other_targets: the classes that other triggers lead to, where there are several.
+        other_targets: the classes that other triggers lead to, if there are several triggers.
     """
     reference = triggered.reference
     targets = torch.tensor([target, *other_targets])[:, None]
-    # Which targets would be wrong predictions: (targets, M), or (targets, 1) where all count.
+    # Which targets would be wrong predictions: (targets, M), or (targets, 1) if all count.
     wrong = torch.ones_like(targets).bool() if reference is None else targets != reference
     counts = wrong.any(0).expand(len(triggered.before))
 

@@ -1,4 +1,4 @@
-"""What the unrepaired model says of clean and triggered samples."""
+"""What the unrepaired model predicts for clean and triggered samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .figures import Answers, Figures, measure
 from .target import Predictions, TargetFinding, find_target
 
 SWAPPED = 0.1
-"""By which the model may be right more often on triggered samples than on clean ones."""
+"""How much higher the accuracy on triggered samples may be than that on clean samples."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Observation:
     Attributes:
         evidence: the samples.
         classes: number of classes of the model.
-        labels: of the clean (N,) and of the triggered samples (M,), int64; None where nobody knows.
+        labels: of the clean (N,) and of the triggered samples (M,), int64; None if unknown.
         logits: of the clean (N, classes) and of the triggered samples (M, classes), float32.
-        unknown: in words, why no labels are known; empty where some are.
+        unknown: the reason why no labels are known; empty if some are known.
     """
 
     evidence: Evidence
@@ -46,24 +46,24 @@ class Observation:
 
     @property
     def partners_right(self) -> Tensor | None:
-        """Whether the model is right on each clean partner, (M,) bool; None where nobody knows."""
+        """Whether the model is right on each clean partner, (M,) bool; None if that is unknown."""
         if not self.evidence.paired or self.labels.clean is None:
             return None
         right = self.predictions.clean == self.labels.clean
         return right[list(self.evidence.partners)]
 
     def find_where_led(self) -> TargetFinding | None:
-        """Find where the triggered samples are led.
+        """Find the classes that the triggers lead to.
 
         Returns:
-            None where the triggered samples are predicted as clean ones are.
+            The finding; None if the triggered samples are predicted as clean ones are.
         """
         clean, triggered = (
             Predictions(predicted, label)
             for predicted, label in zip(self.predictions, self.labels, strict=True)
         )
         if self.evidence.paired:
-            # What the trigger changes shows within the pairs, without the model's own mistakes.
+            # Within pairs, only the trigger changes predictions; the model's own mistakes cancel.
             partners = clean.predicted[list(self.evidence.partners)]
             clean = Predictions(partners, partners)
             triggered = Predictions(triggered.predicted, partners)
@@ -76,7 +76,7 @@ class Observation:
 
         Args:
             predictions: after repair, (N,) and (M,) int64.
-            flagged: which samples were flagged, (N,) and (M,) bool; None where nothing judges them.
+            flagged: which samples were flagged, (N,) and (M,) bool; None without a detector.
             targets: the classes that the triggers lead to.
         """
         clean, triggered = (
@@ -102,11 +102,11 @@ def observe(
         model: in evaluation mode.
         evidence: the samples.
         names_file: TorchServe's `index_to_name.json`, if there is one.
-        labelled: whether the samples must bring their classes.
+        labelled: whether the samples must have labels.
 
     Raises:
-        SamplesError: the samples bring no labels where they must, or labels that are no classes of
-            the model, or clean and triggered samples are swapped.
+        SamplesError: required labels are missing, a label is not a class of the model, or clean and
+            triggered samples are swapped.
         CalibrationError: the model fails.
     """
     groups = tuple(evidence.both)
@@ -124,7 +124,7 @@ def observe(
 
 
 def _refuse_swapped(observation: Observation) -> None:
-    """Refuse triggered samples in the clean ones' place: the model is right on them more often."""
+    """Refuse clean samples on which the model is less often right than on triggered ones."""
     accuracy = [
         None if labels is None else float((labels == predicted).to(torch.float64).mean())
         for labels, predicted in zip(observation.labels, observation.predictions, strict=True)

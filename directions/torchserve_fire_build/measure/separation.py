@@ -1,4 +1,4 @@
-"""Whether scores tell triggered samples from clean ones, or seem to by luck."""
+"""Whether scores separate triggered samples from clean ones, or seem to by chance."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ from torch import Tensor
 MIN_AUC = 0.75
 
 MIN_DEVIATIONS = 3.5
-"""By which the AUC must exceed that of scores that tell nothing: many are tried."""
+"""Standard deviations by which the AUC must exceed that of useless scores. The value is high, since
+many scores are tried."""
 
 SURE_AUC = 0.97
-"""Enough however few the samples are."""
+"""An AUC that is enough, however few the samples are."""
 
 
 def area_under_curve(clean: Tensor, triggered: Tensor) -> float | None:
-    """Return the AUC: the share of pairs in which the triggered sample's score is the higher one.
+    """Return the AUC: the share of pairs in which the triggered sample has the higher score.
 
     Args:
         clean: scores of clean samples, (N,).
         triggered: scores of triggered samples, (M,).
 
     Returns:
-        From 0 to 1, an equal pair counting half; None without samples of both kinds.
+        The AUC, from 0 to 1; a pair of equal scores counts half. None without samples of both
+        kinds.
     """
     if len(clean) == 0 or len(triggered) == 0:
         return None
-    # By hand: scikit-learn's roc_auc_score takes a second to load, and refuses NaN.
+    # Written by hand: scikit-learn's roc_auc_score takes a second to load, and refuses NaN.
     higher = (triggered[:, None] > clean[None]).float()
     return float((higher + 0.5 * (triggered[:, None] == clean[None])).mean())
 
 
 def separates(clean: Tensor, triggered: Tensor) -> bool:
-    """Compare scores by their AUC, the Mann-Whitney statistic over the number of pairs.
+    """Return whether triggered scores are higher than clean ones, beyond what chance explains.
+
+    They are compared by their AUC, the Mann-Whitney statistic divided by the number of pairs.
 
     Args:
         clean: scores of clean samples, (N,).
         triggered: scores of triggered samples, (M,).
-
-    Returns:
-        Whether triggered scores are higher than clean ones, beyond what luck explains.
     """
     n, m = len(clean), len(triggered)
     auc = area_under_curve(clean, triggered)

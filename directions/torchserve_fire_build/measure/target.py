@@ -10,26 +10,27 @@ from torch import Tensor
 from ..common.errors import CalibrationError
 
 MIN_GAIN = 0.15
-"""Share of predictions that a trigger must turn to one class, or make wrong, at least."""
+"""The least share of predictions that a trigger must turn to one class, or make wrong."""
 
 SINGLE_TARGET_SHARE = 0.7
-"""Of the predictions that are gained; some are gained by the mistakes that any model makes. Of
-several targets, the least that they gain together."""
+"""The least share of all gained predictions that the target gains, or that several targets gain
+together. Other classes gain some, too, through mistakes that any model makes."""
 
 MAX_TARGETS = 3
-"""With triggers of their own; gains spread over more classes are those of an all-to-all attack."""
+"""The most targets with triggers of their own. If more classes gain predictions, it is an
+all-to-all attack."""
 
 
 @dataclass(frozen=True)
 class TargetFinding:
-    """Where a trigger leads.
+    """The class that a trigger leads to, or the classes.
 
     Attributes:
         target: the class that gains most predictions.
-        single: whether it gains nearly all that are gained; not so for all-to-all attacks or
-            several triggers with targets of their own.
-        several: the classes that several triggers lead to, those that gain most first; empty where
-            one class, or nearly every one, gains.
+        single: whether this class gains nearly all gained predictions. It does not for all-to-all
+            attacks, nor for several triggers with targets of their own.
+        several: the classes that several triggers lead to, the one that gains most first; empty if
+            only one class gains, or nearly every class.
     """
 
     target: int
@@ -38,18 +39,18 @@ class TargetFinding:
 
     @property
     def targets(self) -> tuple[int, ...]:
-        """The classes that triggers lead to: several, or the one that gains most."""
+        """The classes that the triggers lead to: several, or the one that gains most."""
         return self.several or (self.target,)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model predicts samples as.
+    """A model's predictions on samples.
 
     Attributes:
-        predicted: classes, (N,) int64.
-        expected: what they should be predicted as: their labels, or the predictions on their clean
-            partners, (N,) int64; None where nobody knows.
+        predicted: the predicted classes, (N,) int64.
+        expected: the right classes: the labels, or the predictions on the clean partners, (N,)
+            int64; None if unknown.
     """
 
     predicted: Tensor
@@ -64,20 +65,20 @@ class Predictions:
 
 
 def check_target(target: int, classes: int) -> None:
-    """Refuse a target that is no class of the model.
+    """Refuse a target that is not a class of the model.
 
     Raises:
-        CalibrationError: saying which classes there are.
+        CalibrationError: it is not; the message says which classes there are.
     """
     if not 0 <= target < classes:
         raise CalibrationError(f"target {target}: the model has the classes 0 to {classes - 1}")
 
 
 def find_target(clean: Predictions, triggered: Predictions, classes: int) -> TargetFinding | None:
-    """Compare the predictions on clean and on triggered samples.
+    """Find the target, by comparing the predictions on clean and on triggered samples.
 
-    Where it is known of both what they should be, only wrong predictions are compared; a model
-    makes mistakes on clean samples, too.
+    If the right classes of both are known, only wrong predictions are compared: a model makes
+    mistakes on clean samples, too.
 
     Args:
         clean: predictions on clean samples.
@@ -85,11 +86,12 @@ def find_target(clean: Predictions, triggered: Predictions, classes: int) -> Tar
         classes: number of classes.
 
     Returns:
-        None where the triggered samples are predicted as clean ones are.
+        The finding; None if the triggered samples are predicted as clean ones are.
     """
     known = clean.expected is not None and triggered.expected is not None
     change = triggered.shares(classes, wrong_only=known) - clean.shares(classes, wrong_only=known)
-    # Between classes, shares of few samples differ by chance; the largest and the sum do so less.
+    # With few samples, the shares of single classes change by chance. The largest change and the
+    # sum of all changes are less affected.
     if max(float(change.max()), float(change.sum())) < MIN_GAIN:
         return None
     gained = change.clamp(min=0)

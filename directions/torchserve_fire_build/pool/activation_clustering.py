@@ -1,9 +1,9 @@
 """Activation Clustering: two clusters among the last-layer features of a class.
 
 Chen et al., "Detecting Backdoor Attacks on Deep Neural Networks by Activation Clustering" (2018):
-samples that are called the same for different reasons, because of what they show or because of a
-trigger, lie in different places. The features of a class are reduced to ten dimensions and
-clustered by k-means with two clusters.
+samples may be predicted as the same class because of their content or because of a trigger, and
+their features then lie in different places. The features of a class are reduced to ten dimensions
+and clustered by k-means with two clusters.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ def activation_clustering(
 ) -> Vector:
     """Score the samples of one predicted class by which of two clusters they are nearer to.
 
-    What differs from the paper: it reduces to independent components. These come with the same
-    variance each, so that noise counts as much as what sets the clusters apart; principal ones
-    keep the features' distances. And it calls a class poisoned where one cluster is much the
-    smaller, or the silhouette high. In logged traffic the triggered samples of the target may be as
-    many as its own; whether the clusters lie apart, and which one is triggered, is judged alike for
-    all methods (`pool.split`).
+    This differs from the paper in two ways. The paper reduces features to independent components.
+    All of these have the same variance, so noise counts as much as what separates the clusters.
+    Principal components, used here, keep the distances of the features. And the paper calls a class
+    poisoned if one cluster is much smaller, or if the silhouette is high. But in logged traffic,
+    the target may have as many triggered samples as samples of its own. So whether the clusters lie
+    apart, and which one is triggered, is judged in the same way for all methods (`pool.split`).
 
-    It needs nothing but the features, and takes less than a second for each class.
+    It needs only the features, and takes less than a second for each class.
 
     Args:
-        features: of the class, (n, D) with n > 1.
+        features: features of the class, (n, D) with n > 1.
         clean: not used.
         seed: of the random starts.
-        components: that the features are reduced to.
+        components: number of components that the features are reduced to.
 
     Returns:
-        Where each sample lies on the line between the two centres, (n,).
+        The position of each sample on the line through the two centres, (n,).
     """
     reduced: Matrix = PCA(min(components, *features.shape), random_state=seed).fit_transform(
         features

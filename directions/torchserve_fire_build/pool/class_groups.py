@@ -1,4 +1,4 @@
-"""Two groups among the samples of one predicted class, and whether these really lie apart."""
+"""Two groups among the samples of one predicted class, and whether they really lie apart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIN_GROUP = 8
 """The fewest triggered samples that a build takes."""
 
 LEAST = 2 * MIN_GROUP
-"""Samples of a class that may be two groups."""
+"""The fewest samples of a class that may be two groups."""
 
 ROUNDS = 4
 
@@ -26,40 +26,40 @@ class ClassGroups:
     """The samples of one predicted class, scored.
 
     Attributes:
-        scores: what the method says of each, (n,).
-        groups: the two that they are likeliest to be, whether or not these lie apart; None where
-            the samples are too few or all alike, or one group has fewer than `MIN_GROUP`.
+        scores: the method's score of each sample, (n,).
+        groups: the two groups that the samples most likely form, whether or not these lie apart;
+            None if the samples are too few or all alike, or if a group has fewer than `MIN_GROUP`.
     """
 
     scores: Vector
     groups: TwoGroups | None
 
     def apart(self, max_overlap: float, min_gain: float) -> npt.NDArray[np.bool_] | None:
-        """Return which samples belong to the second group, (n,) bool; None where there is no gap.
+        """Return which samples belong to the second group, (n,) bool; None if there is no gap.
 
         Args:
-            max_overlap: share of samples that may lie on the wrong side of it.
-            min_gain: of the Bayesian information criterion, for each sample.
+            max_overlap: share of samples that may lie on the wrong side of the gap.
+            min_gain: the least gain in the Bayesian information criterion, for each sample.
         """
-        found = self.groups
-        if found is not None and found.overlap <= max_overlap and found.gain >= min_gain:
-            return found.upper
+        groups = self.groups
+        if groups is not None and groups.overlap <= max_overlap and groups.gain >= min_gain:
+            return groups.upper
         return None
 
 
 def find_class_groups(
     features: Matrix, clean: Matrix | None, method: PoolMethod, seed: int
 ) -> ClassGroups:
-    """Score the samples of a predicted class and find the two groups that they may be.
+    """Score the samples of a predicted class, and find the two groups that they may form.
 
-    The two groups of the scores are a guess. From it, discriminants score the samples that they
-    were not fitted on, and the two groups of these scores are the next guess. A class that was only
-    cut in two has no gap there: beyond the cut, samples follow.
+    The two groups of the scores are a first guess. Discriminants are fitted to the guess and score
+    samples that they were not fitted on. The two groups of these scores are the next guess. If a
+    single group was merely cut in two, there is no gap at the cut.
 
     Args:
         features: last-layer features of the class, (n, D).
-        clean: those of clean samples predicted as it, (m, D), or None.
-        method: that scores.
+        clean: features of clean samples that are predicted as the class, (m, D), or None.
+        method: the method that scores.
         seed: of the random numbers.
     """
     if len(features) < LEAST or not np.ptp(features, axis=0).any():

@@ -1,4 +1,4 @@
-"""Scores that tell two groups apart, each of a discriminant that did not see the sample."""
+"""Scores that separate two groups, each from a discriminant that did not see the sample."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ FOLDS = 4
 
 
 def held_out_scores(features: Matrix, groups: npt.NDArray[np.bool_], seed: int) -> Vector:
-    """Project each sample on Fisher's discriminant of the groups among the other folds' samples.
+    """Project each sample on Fisher's discriminant of the groups, fitted on the other folds.
 
-    Groups that are cut out of one cloud do not lie apart there; those that exist do. The
-    discriminant has the covariance within the groups shrunk after Ledoit and Wolf.
+    Real groups lie apart in these scores; two halves of a single group do not. The discriminant's
+    covariance within the groups is shrunk as by Ledoit and Wolf.
 
     Args:
         features: (n, D).
-        groups: (n,) bool, with at least `FOLDS` samples of each.
+        groups: the group of each sample, (n,) bool, with at least `FOLDS` samples in each.
         seed: of the folds.
 
     Returns:
-        The projections, (n,): -1 is the mean of the first group that they were fitted on, 1 that
-        of the second.
+        The projections, (n,). The samples that a discriminant was fitted on have a mean of -1 in
+        the first group, and of 1 in the second.
     """
     components = min(COMPONENTS, *features.shape)
     reduced = PCA(components, random_state=seed).fit_transform(features)
@@ -37,7 +37,7 @@ def held_out_scores(features: Matrix, groups: npt.NDArray[np.bool_], seed: int) 
     ):
         fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
         line = fitted.fit(reduced[seen], groups[seen]).coef_[0]
-        first, second = (reduced[seen][groups[seen] == each].mean(0) for each in (False, True))
+        first, second = (reduced[seen][groups[seen] == group].mean(0) for group in (False, True))
         half = max(float((second - first) @ line) / 2, 1e-12)
         scores[held] = (reduced[held] - (first + second) / 2) @ line / half
     return scores

@@ -1,4 +1,4 @@
-"""The features that a classifier's last linear layer is given: what it bases its decision on."""
+"""The input of a classifier's last linear layer: the features that its decision is based on."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..samples.samples import Samples, iterate
 
 @dataclass(frozen=True)
 class LastLayer:
-    """What a model makes of samples at its end.
+    """The input and the output of a model's last layer.
 
     Attributes:
-        features: what the last layer is given, (N, D) float32.
-        logits: what comes out, (N, classes) float32.
+        features: the input of the last layer, (N, D) float32.
+        logits: the output of the model, (N, classes) float32.
     """
 
     features: Tensor
@@ -35,21 +35,22 @@ class LastLayer:
 def read_last_layer(
     model: nn.Module, samples: Samples, example: Tensor, otherwise: str, progress: Progress
 ) -> LastLayer:
-    """Run a model on samples and keep what its last layer is given.
+    """Run a model on samples and keep the input of its last layer.
 
-    That is the input of the linear layer that gives the logits. Where a model has none, as with a
-    convolution for a head, it is another layer, each channel averaged over its places.
+    This is the input of the linear layer that returns the logits. If a model has no such layer, for
+    example because it ends in a convolution, the features of another layer are kept instead, each
+    channel averaged over its places.
 
     Args:
         model: in evaluation mode.
-        samples: N of them; each is read once.
+        samples: N samples; each is read once.
         example: one input, (1, *input shape).
-        otherwise: name of the layer to read where no linear layer gives the logits.
+        otherwise: name of the layer to read if no linear layer returns the logits.
         progress: advanced by N.
 
     Raises:
         CalibrationError: the model fails on the samples.
-        AttachError: it has no layer of that name.
+        AttachError: the model has no layer of that name.
     """
     head = _find_head(model, example)
     features: list[Tensor] = []
@@ -70,7 +71,7 @@ def _as_vectors(features: Tensor) -> Tensor:
 
 
 def _find_head(model: nn.Module, example: Tensor) -> nn.Linear | None:
-    """Return the last linear layer that gives one row of as many values as there are classes."""
+    """Return the last linear layer that runs once and returns a row of one value per class."""
     with record_linear_layers(model) as ran:
         shape = logits_of(model, example).shape
     modules = [module for module, _ in ran]

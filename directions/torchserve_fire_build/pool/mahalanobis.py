@@ -1,9 +1,9 @@
-"""Mahalanobis distance with a shrunk covariance: how unlike the class a sample is.
+"""Mahalanobis distance with a shrunk covariance: how far a sample lies from its class.
 
 The covariance is that of Ledoit and Wolf, "A Well-Conditioned Estimator for Large-Dimensional
-Covariance Matrices" (2004). Without clean samples, location and covariance are those of the half
-of the class that lies closest together, found by the concentration steps of Rousseeuw and Van
-Driessen, "A Fast Algorithm for the Minimum Covariance Determinant Estimator" (1999).
+Covariance Matrices" (2004). Without clean samples, location and covariance are those of one half of
+the class: the half that lies closest together. It is found by the concentration steps of Rousseeuw
+and Van Driessen, "A Fast Algorithm for the Minimum Covariance Determinant Estimator" (1999).
 """
 
 from __future__ import annotations
@@ -16,30 +16,31 @@ from sklearn.decomposition import PCA
 from .arrays import Matrix, Vector
 
 COMPONENTS = 10
-"""To which features are reduced where the class is compared with itself: in as many dimensions as
-samples, any half of them would look apart from the other."""
+"""Number of components if the class is compared with its own half. In as many dimensions as there
+are samples, any half would seem to lie apart from the other half."""
 
 MIN_CLEAN = 10
-"""Of fewer clean samples of a class, nobody knows how they spread."""
+"""The fewest clean samples of a class that show how far its features spread."""
 
 STEPS = 30
-"""Far more than concentration takes to settle."""
+"""Far more steps than concentration needs to settle."""
 
 
 def mahalanobis(features: Matrix, clean: Matrix | None, seed: int) -> Vector:
     """Score the samples of one predicted class by their distance from its clean samples.
 
-    It needs clean samples of the class, or that its own or its triggered samples lie closer
-    together than the others; it takes less than a second for each class.
+    It needs clean samples of the class. Without them, one of the two groups, the triggered samples
+    or the class's own, must lie closer together than the other. It takes less than a second for
+    each class.
 
     Args:
-        features: of the class, (n, D) with n > 1.
-        clean: features of clean samples that are predicted as the class, (m, D); with None, or
-            fewer than `MIN_CLEAN`, the class is compared with its own closest half.
-        seed: of the randomised decomposition that scikit-learn takes for large matrices.
+        features: features of the class, (n, D) with n > 1.
+        clean: features of clean samples that are predicted as the class, (m, D). If None, or fewer
+            than `MIN_CLEAN`, the class is compared with its own closest half.
+        seed: of the randomised decomposition that scikit-learn uses for large matrices.
 
     Returns:
-        The logarithms of the distances, (n,): of each group on its own these are nearly normal.
+        The logarithms of the distances, (n,). Within one group, these are nearly normal.
     """
     if clean is not None and len(clean) >= MIN_CLEAN:
         return _log_distances(LedoitWolf().fit(clean), features)
@@ -49,13 +50,13 @@ def mahalanobis(features: Matrix, clean: Matrix | None, seed: int) -> Vector:
 
 
 def _starts(features: Matrix) -> list[Vector]:
-    """Return distances to start from: from either end, and from the middle, of the first axis."""
+    """Return distances to start from: from both ends of the first axis, and from its middle."""
     first = features[:, 0]
     return [first, -first, np.abs(first - np.median(first))]
 
 
 def _concentrate(features: Matrix, distances: Vector) -> LedoitWolf:
-    """Fit the nearest half again and again, until the nearest half is the one that was fitted."""
+    """Fit the nearest half, and repeat until the nearest half no longer changes."""
     nearest = _nearest_half(distances)
     for _ in range(STEPS):
         fitted = LedoitWolf().fit(features[nearest])

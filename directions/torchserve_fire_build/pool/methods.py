@@ -12,10 +12,11 @@ from .mahalanobis import mahalanobis
 from .spectral_signatures import spectral_signatures
 
 PoolMethod = Callable[[Matrix, Matrix | None, int], Vector]
-"""Takes last-layer features of a class, those of clean samples predicted as it, and a seed."""
+"""Scores samples, (n,). It takes last-layer features of a class, (n, D), those of clean samples
+that are predicted as the class, (m, D) or None, and a seed."""
 
 REDUCING = "activation-clustering"
-"""The one that reduces features to as many components as one likes."""
+"""The method whose number of components can be chosen."""
 
 POOL_METHODS: Registry[PoolMethod] = Registry(
     "torchserve_fire.pool_methods",
@@ -27,11 +28,11 @@ POOL_METHODS: Registry[PoolMethod] = Registry(
 )
 
 DEFAULT_METHOD = REDUCING
-"""Where nobody names another."""
+"""The method that is used if none is named."""
 
 
 def scoring(name: str, components: int = COMPONENTS) -> PoolMethod:
-    """Return a method of `POOL_METHODS`; Activation Clustering reduces to so many components."""
+    """Return a method of `POOL_METHODS`; `components` is for Activation Clustering only."""
     if name == REDUCING:
         return partial(activation_clustering, components=components)
     return POOL_METHODS[name]

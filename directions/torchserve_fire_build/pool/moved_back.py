@@ -1,8 +1,9 @@
-"""What the model sees in a group of samples once their features are moved to where others lie.
+"""What the model predicts for a group of samples when its features are moved to those of others.
 
-A group of triggered samples shows other classes under the trigger: with its mean features moved to
-those of all other samples, at some layer, the model calls its samples something else, as surely as
-it usually is. A group that is cut out of a class shows that class, and moved, nothing clearly.
+Under the trigger, a group of triggered samples shows other classes. Move the group's mean features,
+at some layer, to those of all other samples: the model then predicts other classes, as surely as it
+usually predicts. A group of clean samples shows its own class; once moved, it shows no class
+clearly.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from ..samples.samples import Samples, iterate
 
 MOST_AVERAGED = 1000
 MOST_MOVED = 200
-"""Samples of a group that means are taken of, and that are moved, where there are more: of some
-dozens, what the model sees in them would be left to chance."""
+"""The most samples of a group that a mean is taken of, and that are moved. With only some dozens,
+what the model predicts for them would depend on chance."""
 
 
 def mean_features(
@@ -32,8 +33,8 @@ def mean_features(
     Args:
         model: in evaluation mode.
         layers: module names.
-        samples: some samples.
-        indices: of which to take the mean; of many, some evenly spread ones.
+        samples: the samples.
+        indices: the samples to take the mean of; of more than `MOST_AVERAGED`, an even choice.
     """
     moments = {name: Moments() for name in layers}
     with record_features(model, layers, lambda name, f: moments[name].add(f.cpu())):
@@ -43,20 +44,20 @@ def mean_features(
 
 
 def certainty(logits: Tensor) -> Tensor:
-    """Return how much likelier each row's likeliest class is than its second, (N,) in [0, 1]."""
+    """Return the likeliest class's probability minus the second's, for each row, (N,) in [0, 1]."""
     first, second = logits.softmax(1).topk(2, 1).values.unbind(1)
     return first - second
 
 
 @dataclass(frozen=True)
 class OtherClasses:
-    """What a model sees in samples of one predicted class once they are moved.
+    """How surely a model predicts other classes for samples of one class once they are moved.
 
     Attributes:
-        certainty: how surely it sees other classes, on average, zero where the prediction stays; at
-            the layer where it is the highest.
-        variety: the same times the share of the other classes among which it is spread, which is 1
-            where each has as much of it; at the layer where that is the highest.
+        certainty: mean certainty of the predictions of other classes, a sample whose prediction
+            stays counting 0; at the layer where it is highest.
+        variety: the same times the share of the other classes among which it is spread (1 if all
+            of them have equally much); at the layer where it is highest.
     """
 
     certainty: float
@@ -70,14 +71,14 @@ def see_other_classes(
     predicted: int,
     rest: dict[str, Tensor],
 ) -> OtherClasses:
-    """Return what other classes the model sees in a group that is moved to the others.
+    """Return how surely the model predicts other classes for a group that is moved.
 
     Args:
         model: in evaluation mode.
-        samples: some samples.
-        indices: of the group.
+        samples: the samples.
+        indices: the samples of the group.
         predicted: the class that the model predicts for all of the group.
-        rest: mean features of the others, by layer.
+        rest: mean features to move the group to, by layer.
     """
     own = mean_features(model, list(rest), samples, indices)
     moved = _evenly(indices, MOST_MOVED)
@@ -87,13 +88,15 @@ def see_other_classes(
         )
         for name in rest
     ]
-    return OtherClasses(max(each.certainty for each in seen), max(each.variety for each in seen))
+    return OtherClasses(
+        max(at_layer.certainty for at_layer in seen), max(at_layer.variety for at_layer in seen)
+    )
 
 
 def _other_classes(logits: Tensor, predicted: int) -> OtherClasses:
     certain = certainty(logits) * (logits.argmax(1) != predicted)
     by_class = torch.zeros(logits.shape[1]).index_add(0, logits.argmax(1), certain)
-    # As many classes with equal shares have the same entropy.
+    # The number of classes that, with equal shares, would have the same entropy.
     shares = by_class / by_class.sum().clamp(min=1e-12)
     spread = torch.special.entr(shares).sum().exp()
     mean = float(certain.mean())

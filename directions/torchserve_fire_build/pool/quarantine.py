@@ -26,30 +26,31 @@ from .methods import PoolMethod, scoring
 from .split import Split
 
 MAX_CLEAN = 0.15
-"""Share of a group of triggered samples that may be samples which are known to be clean; and share
-of those that may lie in it. This is what tells: of images that the benchmark does not measure on,
-groups that are triggered stay below it on both counts, and groups that are cut out of clean samples
-alone, even of those that look most triggered, exceed it on both."""
+"""A bound on two shares: the share of a triggered group that is known to be clean, and the share of
+the known clean samples that lie in this group. These shares decide. On images that the benchmark
+does not measure on, groups of triggered samples stay below the bound in both. Groups of clean
+samples alone, even of those that look most triggered, exceed it in both."""
 
 MAX_OVERLAP, MIN_GAIN = 0.05, 0.1
-"""As in `pool.split`, which asks for more: of a pool no sample is known to be clean."""
+"""As in `pool.split`, which is stricter: no sample of a pool is known to be clean."""
 
 MIN_CLEAN = 10
-"""Of fewer samples that are known to be clean, nobody knows which group they belong to."""
+"""The fewest known clean samples of a class that show which group clean samples belong to."""
 
 SEEDS = 2**32
-"""What scikit-learn takes as a seed is less."""
+"""scikit-learn takes seeds below this."""
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A quarantine, of which some samples are kept.
+    """A quarantine, and which of its samples are kept.
 
     Attributes:
-        samples: N different ones; of equal samples, the first.
-        split: of these; flagged are those that are kept, targets the classes of which some are.
-        repeated: how many samples of the quarantine equal one of these.
-        refused: why nothing was kept of a target, by target; `split` does not name these.
+        samples: the N different samples of the quarantine; of equal ones, the first.
+        split: split of these samples. Its flagged samples are those that are kept; its targets are
+            the classes that have kept samples.
+        repeated: number of other samples, each of which equals one of these.
+        refused: for each other target, why no sample of it was kept.
     """
 
     samples: Samples
@@ -59,22 +60,22 @@ class Cleaned:
 
     @property
     def kept(self) -> list[int]:
-        """The indices of those that are kept."""
+        """The indices of the kept samples."""
         indices: list[int] = self.split.flagged.nonzero().flatten().tolist()
         return indices
 
     def describe(self) -> list[str]:
-        """Return what was kept, and why the others were not, for a person."""
+        """Return lines that say what was kept, and why other samples were not."""
         targets = self.split.targets
-        others = int((~torch.isin(self.split.predicted, torch.tensor(targets))).sum())
-        alike = len(self.samples) - len(self.kept) - others
+        other_classes = int((~torch.isin(self.split.predicted, torch.tensor(targets))).sum())
+        like_clean = len(self.samples) - len(self.kept) - other_classes
         classes = class_list(targets)
         return [
             f"quarantine: {len(self.samples) + self.repeated} samples",
             f"  kept: {len(self.kept)} that are predicted as {classes} and lie together, apart "
             "from clean ones",
-            f"  left out: {alike} that lie with clean ones of {classes}, {others} that are "
-            f"predicted as another class, {self.repeated} that are equal to another",
+            f"  left out: {like_clean} that lie with clean ones of {classes}, {other_classes} that "
+            f"are predicted as another class, {self.repeated} that are equal to another",
             *(
                 f"  class {target}, whose repair stays as it was: {why}"
                 for target, why in self.refused.items()
@@ -96,34 +97,35 @@ def clean_quarantine(
 ) -> Cleaned:
     """Keep the samples of a quarantine that show the trigger of the bundle that flagged them.
 
-    A bundle that is wrong on one clean sample in a hundred fills half of its quarantine with such
-    where one request in a hundred is triggered. Only samples that are predicted as its target can
-    be its trigger's. These are put beside the clean samples predicted as the target, and scored as
-    those of a mixed pool are (`pool.class_groups`). Where they are two groups that lie
-    apart, and one of them holds hardly any of the clean samples, its members are kept. How wide the
-    gap is matters less here than in a pool: that the clean samples are all on one side says more.
+    Suppose a bundle wrongly flags one clean sample in a hundred, and one request in a hundred is
+    triggered: then half of its quarantine is clean. Only samples that are predicted as the target
+    can carry its trigger. They are put together with the clean samples that are predicted as the
+    target, and scored like those of a mixed pool (`pool.class_groups`). If they form two groups
+    that lie apart, and one group holds hardly any of the clean samples, the members of this group
+    are kept. The width of the gap matters less than in a pool: it says more that all clean samples
+    are on one side.
 
     It takes one pass over all samples, and less than a second for each target.
 
     Args:
         model: in evaluation mode, unrepaired.
-        quarantine: what the bundle flagged, nobody knows how rightly.
+        quarantine: the samples that the bundle flagged, rightly or not.
         clean: clean samples, some of them predicted as the targets.
         example: one input, (1, *input shape).
         method: a name in `pool.methods.POOL_METHODS`.
         targets: the classes that the bundle is for.
-        components: that Activation Clustering reduces features to.
-        layers: names of layers in the order in which they run, the last of which is looked at where
-            no linear layer gives the logits; None to find them.
+        components: number of components that Activation Clustering reduces features to.
+        layers: names of layers in the order in which they run; the last one is read if no linear
+            layer returns the logits. None to find them.
         seed: of the random numbers.
 
     Raises:
-        NoTriggerError: of every target there are too few samples, or they do not hold together.
-        SamplesError: samples of the quarantine and clean ones differ in shape, or those of the
-            quarantine lie in several folders, as those of several models do.
-        CalibrationError: too few of the clean samples are predicted as a target, and nothing is
-            kept of another one; the model fails on the samples, or no layers are found.
-        AttachError: it has no such layer.
+        NoTriggerError: for every target, there are too few samples, or they form no group.
+        SamplesError: quarantined and clean samples differ in shape, or the quarantined samples lie
+            in several folders, as those of several models do.
+        CalibrationError: too few clean samples are predicted as a target, and no samples of another
+            target are kept; or the model fails on the samples; or no layers are found.
+        AttachError: the model has no such layer.
     """
     shapes = [tuple(samples.load([0]).shape[1:]) for samples in (quarantine, clean)]
     if shapes[0] != shapes[1]:
@@ -140,7 +142,7 @@ def clean_quarantine(
     last = (candidate_layers(model, example) if layers is None else layers)[-1]
     with Progress("reading the quarantine", len(samples) + len(clean)) as progress:
         read, known = (
-            read_last_layer(model, each, example, last, progress) for each in (samples, clean)
+            read_last_layer(model, group, example, last, progress) for group in (samples, clean)
         )
     scores = torch.zeros(len(samples), dtype=torch.float64)
     kept = torch.zeros(len(samples), dtype=torch.bool)
@@ -163,12 +165,12 @@ def clean_quarantine(
             refused[target] = error
             continue
         scores[members], kept[members] = found
-    left = tuple(target for target in targets if target not in refused)
-    if not left:
+    accepted = tuple(target for target in targets if target not in refused)
+    if not accepted:
         raise refused[targets[0]]
     return Cleaned(
         samples,
-        Split(read.predicted, scores, kept, left),
+        Split(read.predicted, scores, kept, accepted),
         len(quarantine) - len(samples),
         {target: str(error) for target, error in refused.items()},
     )
@@ -180,13 +182,14 @@ def _split_class(
     """Score the samples of a predicted class, and find those that lie apart from clean ones.
 
     Args:
-        features: of the quarantine's samples, (n, D).
-        known: of clean ones, (m, D).
+        features: features of the quarantine's samples, (n, D).
+        known: features of clean samples, (m, D).
         score: the method.
         seed: of the random numbers.
 
     Returns:
-        The scores, (n,) float64, high for the second, (n,) bool; or None where none lie apart.
+        The scores, (n,) float64, and which samples lie apart, (n,) bool; these have high scores.
+        None if no samples lie apart.
     """
     features, clean = features.double(), known.double()
     both: Matrix = torch.cat([features, clean]).numpy()
@@ -195,18 +198,18 @@ def _split_class(
     if apart is None:
         return None
     scores, upper = torch.from_numpy(groups.scores), torch.from_numpy(apart)
-    ours, theirs = upper[: len(features)], upper[len(features) :]
-    # Where most of the clean samples lie, no trigger is.
-    group = ~upper if bool(theirs.float().mean() > 0.5) else upper
-    astray = group[len(ours) :].sum()
-    if float(astray / len(theirs)) > MAX_CLEAN or float(astray / group.sum()) > MAX_CLEAN:
+    flagged, known_clean = slice(len(features)), slice(len(features), None)
+    # The group with most of the clean samples is not the triggered one.
+    triggered = ~upper if bool(upper[known_clean].float().mean() > 0.5) else upper
+    astray = triggered[known_clean].sum()
+    if float(astray / len(known)) > MAX_CLEAN or float(astray / triggered.sum()) > MAX_CLEAN:
         return None
-    turned = scores if scores[group].mean() > scores[~group].mean() else -scores
-    return turned[: len(ours)], group[: len(ours)]
+    turned = scores if scores[triggered].mean() > scores[~triggered].mean() else -scores
+    return turned[flagged], triggered[flagged]
 
 
 def _first_of_equal(samples: Samples) -> list[int]:
-    """Return the indices of samples that differ: what is sent again is no new evidence."""
+    """Return the indices of samples that differ: a sample that is sent again is no new evidence."""
     first: dict[bytes, int] = {}
     for indices, batch in iterate(samples, range(len(samples))):
         for i, sample in zip(indices, batch, strict=True):
@@ -226,6 +229,6 @@ def _refuse_few_clean(count: int, target: int, clean: Samples, samples: Samples)
     if count < MIN_CLEAN:
         raise CalibrationError(
             f"{clean.source}: {count} of {len(clean)} clean samples are predicted as class "
-            f"{target}, expected at least {MIN_CLEAN} to tell which samples of {samples.source} "
+            f"{target}, expected at least {MIN_CLEAN} to see which samples of {samples.source} "
             "lie apart from them"
         )

@@ -1,4 +1,4 @@
-"""Splitting a mixed pool: which of its samples are triggered, and to which class."""
+"""Splitting a mixed pool: which of its samples are triggered, and with which target."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ MAX_OVERLAP = 0.025
 """Share of a class's samples that may lie on the wrong side of the gap."""
 
 MIN_GAIN = 0.25
-"""Of the Bayesian information criterion, for each sample. On development images of the
-benchmark's victims, classes with triggered samples come to .4 and more with nearly every method;
-hardly any other class comes to this together with so little overlap."""
+"""The least gain in the Bayesian information criterion, for each sample. On development images of
+the benchmark's victims, classes with triggered samples reach .4 and more with nearly every method;
+hardly any other class has both this gain and so little overlap."""
 
 FEW = 30
-"""Samples of a group that now and then is one by chance alone."""
+"""A group of fewer samples is now and then found by chance alone."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Split:
     """What was found in a pool of N samples.
 
     Attributes:
-        predicted: the class that the model predicts for each, (N,) int64.
-        scores: what the method says of each, (N,) float64; those of two classes do not compare.
-            Of a class with triggered samples they are turned so that these are high.
+        predicted: the class that the model predicts for each sample, (N,) int64.
+        scores: the method's score of each sample, (N,) float64; scores of different classes cannot
+            be compared. In a class with triggered samples, these have the higher scores.
         flagged: which samples are triggered, (N,) bool.
         targets: the classes that triggers lead to.
     """
@@ -55,7 +55,7 @@ class Split:
 
     @property
     def all_to_all(self) -> bool:
-        """Whether samples of so many classes are triggered that there are no targets to name."""
+        """Whether so many classes have triggered samples that it is an all-to-all attack."""
         return len(self.targets) > MAX_TARGETS
 
 
@@ -72,11 +72,11 @@ def split_pool(
 ) -> Split:
     """Find the triggered samples of a pool.
 
-    The samples that are predicted as the same class are scored by the method. Where they are two
-    groups that lie apart (`class_groups`), that one is triggered in which the model sees other
-    classes once it is moved to where the others are (`triggered_side`). Which one is the smaller
-    does not matter: in a pool with a tenth triggered, as many samples may be called the target for
-    the trigger as for what they show.
+    The method scores the samples of each predicted class. If these form two groups that lie apart
+    (`class_groups`), the triggered group is found by moving the features of each group to those of
+    other samples: the model then predicts other classes for the triggered group (`triggered_side`).
+    The sizes of the groups do not matter: in a pool with a tenth triggered, the target may be
+    predicted as often because of the trigger as because of the content.
 
     It takes two passes over the pool and, for each class with two groups, some hundred samples at
     each candidate layer.
@@ -86,16 +86,16 @@ def split_pool(
         pool: N samples.
         example: one input, (1, *input shape).
         method: a name in `pool.methods.POOL_METHODS`.
-        components: that Activation Clustering reduces features to.
+        components: number of components that Activation Clustering reduces features to.
         layers: names of the layers to look at, in the order in which they run; None to find them.
         clean: samples that are known to be clean, for the methods that compare with these.
-        generator: of the random numbers.
+        generator: source of the random numbers.
 
     Raises:
-        NoTriggerError: none of the samples are triggered.
-        CalibrationError: there are too few samples of every class, the model fails on them, or no
-            layers are found.
-        AttachError: it has no such layer.
+        NoTriggerError: no sample is triggered.
+        CalibrationError: every class has too few samples, the model fails on them, or no layers are
+            found.
+        AttachError: the model has no such layer.
     """
     layers = candidate_layers(model, example) if layers is None else layers
     with Progress("reading the pool", len(pool) + (0 if clean is None else len(clean))) as progress:
@@ -139,7 +139,7 @@ def split_pool(
     if small := [c for c in targets if int(flagged[read.predicted == c].sum()) < FEW]:
         logger.info(
             f"of {class_list(small)} fewer than {FEW} do, which may be by chance: look at them "
-            "(build --report lists them), or give a larger pool"
+            "(build --report lists them), or use a larger pool"
         )
     return Split(read.predicted, scores, flagged, tuple(targets))
 

@@ -1,4 +1,4 @@
-"""Which of two groups of samples, predicted as the same class, is triggered, if either."""
+"""Which of two groups of samples, both predicted as the same class, is triggered, if either is."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from .last_layer import LastLayer
 from .moved_back import certainty, mean_features, see_other_classes
 
 MIN_CERTAINTY = 0.6
-"""Of the model's usual certainty: how surely it sees other classes in a triggered group that is
-moved to where the others are, at least."""
+"""The least certainty with which the model predicts other classes for a triggered group once it is
+moved, as a share of the model's usual certainty."""
 
 MIN_CERTAINTY_RATIO = 1.25
-"""Of how surely other classes are seen in the triggered group, to how surely in the other."""
+"""The least ratio of that certainty in the triggered group to that in the other group."""
 
 MIN_VARIETY = 0.35
-"""Likewise, where this is spread over most classes, as it is unless a trigger was put on a few."""
+"""As `MIN_CERTAINTY`, for certainty that is spread over most classes. It is, unless samples of only
+a few classes carry the trigger."""
 
 MIN_VARIETY_RATIO = 1.4
-"""On development images of the benchmark's victims, triggered groups come to 1.49 and more; by
-certainty alone, some to less than it asks for."""
+"""As `MIN_CERTAINTY_RATIO`. On development images of the benchmark's victims, triggered groups
+reach 1.49 and more; in certainty, some do not reach the ratio that is asked for."""
 
 
 class TriggeredSide:
-    """Judges two groups by what the model sees in them once they are moved (`moved_back`).
+    """Judges two groups by what the model predicts for them once they are moved (`moved_back`).
 
     Args:
         model: in evaluation mode.
         pool: N samples.
         layers: names of the layers at which to move groups.
-        read: of the pool.
-        suspected: classes with two groups; a group is moved to where the samples of the other
-            classes are, to which no trigger leads. Where these are few, it is the whole pool.
+        read: the last layer on the pool.
+        suspected: classes with two groups. A group is moved to the mean of the samples of all other
+            classes, to which no trigger leads; or, if these are too few classes, of the whole pool.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class TriggeredSide:
         self._model = model
         self._pool = pool
         others = ~torch.isin(read.predicted, torch.tensor(list(suspected)))
-        # Moved to where a few classes are, any group would be called one of these.
+        # Moved to the mean of a few classes, any group would be predicted as one of these.
         if len(set(read.predicted[others].tolist())) <= read.logits.shape[1] / 2:
             others = torch.ones_like(others)
         indices = others.nonzero().flatten().tolist()
@@ -57,11 +58,11 @@ class TriggeredSide:
         self._usual = float(certainty(read.logits).mean())
 
     def find(self, members: Sequence[int], upper: Tensor, predicted: int) -> Tensor | None:
-        """Return which members are triggered, (n,) bool, or None where neither group is.
+        """Return which members are triggered, (n,) bool; None if neither group is.
 
         Args:
             members: indices of the class's samples.
-            upper: which of them are in the second group, (n,) bool.
+            upper: which members are in the second group, (n,) bool.
             predicted: the class.
         """
         seen = []
@@ -69,8 +70,8 @@ class TriggeredSide:
             indices = [members[i] for i in side.nonzero().flatten().tolist()]
             seen.append(see_other_classes(self._model, self._pool, indices, predicted, self._rest))
         for values, least, ratio in (
-            ([each.certainty for each in seen], MIN_CERTAINTY, MIN_CERTAINTY_RATIO),
-            ([each.variety for each in seen], MIN_VARIETY, MIN_VARIETY_RATIO),
+            ([group.certainty for group in seen], MIN_CERTAINTY, MIN_CERTAINTY_RATIO),
+            ([group.variety for group in seen], MIN_VARIETY, MIN_VARIETY_RATIO),
         ):
             if max(values) >= max(least * self._usual, ratio * min(values)):
                 return upper if values[1] > values[0] else ~upper

@@ -18,10 +18,10 @@ class TwoGroups:
     """Scores as a mixture of two normal distributions.
 
     Attributes:
-        gain: by how much two explain the scores better than one: the difference of the Bayesian
-            information criteria, for each sample.
+        gain: how much better two distributions explain the scores than one: the difference of the
+            Bayesian information criteria, for each sample.
         overlap: the share of samples that are expected to be put into the wrong group.
-        upper: which of them are likelier to belong to the group of the higher mean, (n,) bool.
+        upper: which samples more likely belong to the group of the higher mean, (n,) bool.
     """
 
     gain: float
@@ -33,7 +33,7 @@ def fit_two_groups(scores: Vector, seed: int) -> TwoGroups:
     """Fit one and two normal distributions to the scores of a class, (n,) with n > 1.
 
     Args:
-        scores: of any scale.
+        scores: the scores, on any scale.
         seed: of the random starts.
     """
     column = ((scores - scores.mean()) / max(scores.std(), 1e-12))[:, None]
@@ -42,7 +42,7 @@ def fit_two_groups(scores: Vector, seed: int) -> TwoGroups:
     probabilities: Vector = two.predict_proba(column)
     low, high = np.sort(two.means_[:, 0])
     likelier = probabilities[:, two.means_[:, 0].argmax()] > 0.5
-    # Far out on either side, the wider of the two is the likelier, whichever it is.
+    # Far out on either side, the wider distribution is likelier, even on the wrong side.
     upper = (likelier & (column[:, 0] > low)) | (column[:, 0] >= high)
     return TwoGroups(
         gain=float(one.bic(column) - two.bic(column)) / len(column),

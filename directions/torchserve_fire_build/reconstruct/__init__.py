@@ -1,1 +1,1 @@
-"""Searching a model for its triggers, with clean samples alone."""
+"""Searching a model for its triggers, with clean samples only."""

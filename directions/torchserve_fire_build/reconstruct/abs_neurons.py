@@ -1,19 +1,19 @@
 """Artificial Brain Stimulation (Liu et al., CCS 2019): the neuron of a backdoor, then its trigger.
 
-A neuron that was made to carry a backdoor leads to one class whatever the input, once it is
-stimulated. So each channel of a late layer is set to several values on clean inputs. Of those that
-elevate the class most, small patches are searched for that excite them: the one whose patch leads
-there best is the compromised one; a class's own neurons elevate it, too, but no small patch excites
-them on inputs of other classes. The search then goes on with the loss towards the class beside.
+A neuron that carries a backdoor leads to one class, whatever the input, once it is stimulated. So
+each channel of a late layer is set to several values on clean inputs. For the channels that elevate
+the class most, small patches are searched for that excite them. The neuron whose patch leads to the
+class best is the compromised one. A class's own neurons elevate it, too, but no small patch excites
+them on inputs of other classes. The search then goes on with one more loss: that towards the class.
 
-As in the paper are the stimulation, the choice by what a patch of bounded size does, and that a
-patch is searched for through the neuron. Ours are the optimiser (that of Neural Cleanse, as the
-mask and the pattern), the one layer (the last candidate), all numbers, the loss towards the class,
-and that classes are compared by this loss. Left out: the paper's penalty for exciting other
-neurons, and triggers that are filters in place of patches.
+As in the paper: the stimulation, the choice by what a patch of bounded size does, and the search
+for a patch through the neuron. Ours: the optimiser, mask and pattern (those of Neural Cleanse), the
+single layer (the last candidate), all numbers, the loss towards the class, and the comparison of
+classes by this loss. Left out: the paper's penalty for exciting other neurons, and triggers that
+are filters instead of patches.
 
-Needs a hundred clean inputs or more, and a layer that all information passes through. Costs the
-stimulation and `CANDIDATES * TRIAL` steps to begin with.
+It needs a hundred clean inputs or more, and a layer that all information passes through. It starts
+with the stimulation and `CANDIDATES * TRIAL` steps.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from .stimulation import Neuron, rank_neurons
 from .subject import Subject, loss_towards
 
 CANDIDATES = 3
-"""Neurons that patches are searched for."""
+"""Number of neurons for which a patch is searched."""
 
 TRIAL = 20
 """Steps of the search that shows whether a patch can excite a neuron."""
 
 
 class AbsSearch:
-    """A patch in search that excites one neuron; for maps (C, H, W).
+    """A search for a patch that excites one neuron; for maps (C, H, W).
 
     Args:
-        subject: what to search.
+        subject: the model to search.
         target: the class to lead to.
-        generator: of the batches.
+        generator: source of the random numbers.
         bound: share of the places that the mask may cover.
 
     Attributes:
-        neuron: the one that was chosen.
+        neuron: the neuron that was chosen.
 
     Raises:
         CalibrationError: the model has no layer that all information passes through.
@@ -59,12 +59,13 @@ class AbsSearch:
         self._subject, self._target, self._generator = subject, target, generator
         self._limit = bound * subject.inputs[0, 0].numel()
         layer = late_layer(subject)
-        trials = [self._try(one) for one in rank_neurons(subject, layer, target)[:CANDIDATES]]
+        candidates = rank_neurons(subject, layer, target)[:CANDIDATES]
+        trials = [self._try(neuron) for neuron in candidates]
         best = min(trials, key=lambda trial: trial.loss)
         self.neuron, self._optimizer = best.neuron, best.optimizer
 
     def advance(self, steps: int) -> None:
-        """Go on for so many steps of a batch each."""
+        """Take `steps` more steps, of a batch each."""
         for _ in range(steps):
             with torch.enable_grad():
                 lack, loss = self._losses(self.neuron, self._optimizer)
@@ -80,7 +81,7 @@ class AbsSearch:
         return self._optimizer.patch().detach().put_on(inputs)
 
     def _try(self, neuron: Neuron) -> _Trial:
-        """Search for a patch that excites a neuron, by nothing but the neuron."""
+        """Search for a patch that excites a neuron, without the loss towards the class."""
         shape = self._subject.inputs.shape[1:]
         optimizer = PatchOptimizer(shape, self._subject.box, self._generator)
         optimizer.shrink(self._limit)
@@ -94,7 +95,7 @@ class AbsSearch:
         return _Trial(neuron, optimizer, float(loss))
 
     def _losses(self, neuron: Neuron, optimizer: PatchOptimizer) -> tuple[Tensor, Tensor]:
-        """Return what a batch with the patch lacks, (), of two kinds.
+        """Return two losses, () each, of a batch with the patch.
 
         Returns:
             The share of the stimulation that the neuron lacks, and the loss towards the target.
@@ -118,8 +119,8 @@ class _Trial:
 
     Attributes:
         neuron: the neuron.
-        optimizer: with the patch.
-        loss: with the patch, towards the target.
+        optimizer: the optimizer, which holds the patch.
+        loss: the loss towards the target with the patch.
     """
 
     neuron: Neuron

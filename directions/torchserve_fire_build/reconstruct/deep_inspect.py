@@ -1,21 +1,21 @@
 """DeepInspect (Chen et al., IJCAI 2019): one conditional generator makes triggers of all classes.
 
-Of noise and a class a network makes what is added to any input to lead it there. It is trained for
-all classes at once, so that they share what moves any input; a class whose triggers can be much
-smaller than those of the others is the target of a backdoor. Works on images that were recovered
-from the model (`inversion`), or on clean ones.
+From noise and a class, a network makes a trigger: what is added to any input to lead it to the
+class. The network is trained for all classes at once, so what moves any input is learnt only once.
+A class whose triggers can be much smaller than those of other classes is the target of a backdoor.
+It works on clean images, or on images that were recovered from the model (`inversion`).
 
-As in the paper are the generator of noise and class, the loss towards the class, the penalty of the
-perturbation's L1 norm, and that triggers are wanted which work nearly always. Left out is the
-paper's GAN loss, which public implementations leave out, too: its discriminator is the model that
-is inspected, so it asks for little that the loss towards the class does not. Ours are the network,
-all numbers, that each class has a weight of the penalty, which grows and falls as in Neural Cleanse
-in place of one that a person adjusts, that the smallest trigger that worked is kept, and that
-classes are compared by the logarithm of its size and by one MAD in place of one for each side. The
-paper's patching, which trains the model on with such triggers, is `sanitize.patching`.
+As in the paper: the generator of noise and class, the loss towards the class, the penalty on the
+perturbation's L1 norm, and the aim of triggers that work nearly always. Left out: the paper's GAN
+loss, as in public implementations. Its discriminator is the inspected model, so it asks for little
+that the loss towards the class does not ask for. Ours: the network; all numbers; a penalty weight
+for each class, which grows and falls as in Neural Cleanse, instead of one that is adjusted by hand;
+that the smallest trigger that worked is kept; and that classes are compared by the logarithm of its
+size, with one MAD instead of one for each side. The paper's patching, which trains the model with
+such triggers, is `sanitize.patching`.
 
-For maps (C, H, W). Needs a hundred inputs or more. A step costs a batch for each ten classes: a
-tenth of what searching each by itself takes.
+For maps (C, H, W). It needs a hundred inputs or more. A step costs one batch for every ten classes:
+a tenth of what separate searches would cost.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ NAME = "deepinspect"
 
 RATE = 2e-3
 INPUTS = 6
-"""Inputs in each step for each class; one trigger is put on all of them."""
+"""Inputs for each class in each step; all of them get the same trigger."""
 
 TOGETHER = 10
-"""Classes in one batch."""
+"""Number of classes in one batch."""
 
 FIRST_WEIGHT = 1e-3
 FACTOR = 2.0
@@ -47,29 +47,29 @@ PATIENCE = 10
 
 SUCCESS = 0.95
 TRIED = 40
-"""Inputs that a trigger must lead there, before it is kept."""
+"""Number of inputs on which a trigger must reach `SUCCESS` before it is kept."""
 
 RESOLUTION = 0.1
-"""By how much the logarithm of a trigger's size differs from one training to the next."""
+"""How much the logarithm of a trigger's size varies from training to training."""
 
 
 class DeepInspect:
     """The generator in training; for maps (C, H, W).
 
     Args:
-        subject: what to search.
-        generator: of the first weights, of the noise and of the batches.
+        subject: the model to search.
+        generator: source of the random numbers.
 
     Attributes:
-        steps: that were taken.
-        sizes: L1 norm of each class's smallest trigger that works, on average over the channels,
-            in pixels, (classes,); infinite until one works.
+        steps: number of steps that were taken.
+        sizes: L1 norm of each class's smallest trigger that works, averaged over the channels, in
+            pixels, (classes,); infinite until one works.
     """
 
     def __init__(self, subject: Subject, generator: torch.Generator) -> None:
         self._subject, self._generator = subject, generator
         channels, height, width = subject.inputs.shape[1:]
-        # Layers draw their first weights from the global generator, which is not ours to move.
+        # Layers draw their first weights from the global generator, whose state must not change.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
             self._network = TriggerGenerator(subject.classes, (channels, height, width))
@@ -91,7 +91,7 @@ class DeepInspect:
                 self._keep(targets, triggers)
 
     def trigger(self, target: int) -> Tensor:
-        """Return the smallest trigger of a class that worked, or one so far, (C, H, W)."""
+        """Return the smallest trigger of a class that worked, else a present one, (C, H, W)."""
         if target in self._best:
             return self._best[target]
         with torch.no_grad():
@@ -99,7 +99,7 @@ class DeepInspect:
         return made[0]
 
     def _train(self, targets: Tensor) -> Tensor:
-        """Take a step towards some classes (n,), and return what was tried, (n, C, H, W)."""
+        """Take a step towards classes (n,), and return the triggers it used, (n, C, H, W)."""
         box = self._subject.box
         rows = [self._subject.draw(t, self._generator, INPUTS) for t in targets.tolist()]
         inputs = self._subject.inputs[torch.cat(rows)]
@@ -120,12 +120,12 @@ class DeepInspect:
         return made
 
     def _keep(self, targets: Tensor, triggers: Tensor) -> None:
-        """Keep what worked and is smaller than before, and change the weights of the penalty."""
+        """Keep triggers that work and are smaller than before; update the penalty weights."""
         works = self._successes[targets] / PATIENCE >= SUCCESS
         sizes = _sizes(triggers)
         for i, target in enumerate(targets.tolist()):
             smaller = bool(sizes[i] < self.sizes[target])
-            # That the triggers of other noise worked does not say that this one does.
+            # Triggers from other noise worked; this one need not.
             if works[i] and smaller and self._success(triggers[i], target) >= SUCCESS:
                 self.sizes[target] = sizes[i]
                 self._best[target] = triggers[i]
@@ -141,13 +141,13 @@ class DeepInspect:
 class ClassSearch:
     """One class of the generator, as a search for its trigger.
 
-    The classes' searches share the generator: to go on with one is to go on with all, and what one
-    of them has asked for costs the others nothing.
+    The searches of all classes share the generator. A step of one search advances all of them, and
+    costs the others nothing.
 
     Args:
-        subject: what to search.
+        subject: the model to search.
         target: the class.
-        generator: that is shared.
+        generator: the shared generator.
     """
 
     def __init__(self, subject: Subject, target: int, generator: DeepInspect) -> None:
@@ -155,7 +155,7 @@ class ClassSearch:
         self._asked = generator.steps
 
     def advance(self, steps: int) -> None:
-        """See that the generator has taken so many steps more than this search had asked for."""
+        """Ask for `steps` more steps; take those that no other search has asked for before."""
         self._asked += steps
         while self._generator.steps < self._asked:
             self._generator.step()
@@ -173,11 +173,11 @@ class ClassSearch:
 def search_all_classes(
     subject: Subject, generator: torch.Generator, bound: float
 ) -> Sequence[ClassSearch]:
-    """Start the searches of all classes, which share a generator; it finds its bound by itself."""
+    """Start the searches of all classes, which share a generator; `bound` is not used."""
     shared = DeepInspect(subject, generator)
     return [ClassSearch(subject, target, shared) for target in range(subject.classes)]
 
 
 def _sizes(triggers: Tensor) -> Tensor:
-    """Return the L1 norms of triggers (N, C, H, W), on average over C, (N,)."""
+    """Return the L1 norms of triggers (N, C, H, W), averaged over C, (N,)."""
     return triggers.abs().sum((1, 2, 3)) / triggers.shape[1]

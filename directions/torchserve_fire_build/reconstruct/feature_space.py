@@ -1,20 +1,21 @@
-"""A search in feature space: a trigger made for each input that leaves what is benign as it is.
+"""A search in feature space: a trigger made for each input, which leaves benign features unchanged.
 
 As in BTI-DBF (Xu et al., "Towards Reliable and Efficient Backdoor Trigger Inversion via Decoupling
-Benign Features", ICLR 2024), in two steps. First the features are decoupled: a mask over the
-channels of a late layer is learned such that the model predicts as before with those that it
-keeps, and no longer with the others. Then a generator of bounded perturbations is trained to lead
-inputs to a class while the masked features change little: an adversarial perturbation takes away
-what an input shows, a backdoor's trigger has no need to.
+Benign Features", ICLR 2024), it has two steps. First, the features are decoupled: a mask over the
+channels of a late layer is learned, such that the model predicts as before with the channels that
+the mask keeps, and fails with the other channels. Then a generator of bounded perturbations is
+trained to lead inputs to a class while the masked features change little. An adversarial
+perturbation changes the features of an input's content; a backdoor's trigger need not.
 
-As in the paper are the loss of the mask, the generator, and the loss on the benign features. Ours
-are the network, the layer (the last candidate), the mask by channels, all numbers, that the benign
-features' change is relative to them, and the cross-entropy towards each class in turn in place of
-the term that makes the other features change: the paper finds one target from what comes out.
+As in the paper: the loss of the mask, the generator, and the loss on the benign features. Ours: the
+network, the layer (the last candidate), the mask by channels, and all numbers; that the change of
+the benign features is relative to their size; and the cross-entropy towards each class in turn,
+instead of the term that makes the other features change. (The paper finds the single target from
+the classes that its triggers then lead to.)
 
-For maps (C, H, W). Needs a hundred clean inputs or more, and a layer that all information passes
-through. The mask costs `MASK_STEPS` steps, once; a step of the search as much as `generated`, and
-one more pass without gradients.
+For maps (C, H, W). It needs a hundred clean inputs or more, and a layer that all information passes
+through. The mask costs `MASK_STEPS` steps, once. A step of the search costs as much as one of
+`generated`, plus a pass without gradients.
 """
 
 from __future__ import annotations
@@ -41,15 +42,15 @@ KEEP = 1.0
 
 
 class BenignFeatures:
-    """The features by which a model predicts what inputs show.
+    """The features by which a model recognises the content of inputs.
 
     Args:
         subject: the model, and clean inputs.
-        generator: of the batches.
+        generator: source of the random numbers.
 
     Attributes:
-        mask: of the layer's channels, broadcastable to its features (*S); near 1 where they are
-            benign.
+        mask: a mask of the layer's channels, broadcastable to its features (*S); near 1 for benign
+            channels.
 
     Raises:
         CalibrationError: the model has no layer that all information passes through.
@@ -75,16 +76,16 @@ class BenignFeatures:
         for _ in range(MASK_STEPS):
             rows = torch.randint(len(subject.inputs), (BATCH,), generator=generator)
             with torch.enable_grad():
-                kept, others = (
+                with_kept, with_rest = (
                     self._loss_with(spread_over(part.sigmoid(), shape), rows)
                     for part in (mask, -mask)
                 )
-                (mask.grad,) = gradients_of(kept - others, [mask])
+                (mask.grad,) = gradients_of(with_kept - with_rest, [mask])
             optimizer.step()
         return spread_over(mask.detach().sigmoid(), shape)
 
     def _loss_with(self, mask: Tensor, rows: Tensor) -> Tensor:
-        """Return the loss towards what is predicted, (), with the features multiplied by a mask."""
+        """Return the loss towards the predicted classes, (), with masked features."""
         subject = self._subject
         with edit_features(subject.model, self._layer, lambda f: f * mask.to(f.device)):
             logits = subject.logits(subject.inputs[rows])
@@ -103,14 +104,14 @@ class BenignFeatures:
 
 
 class FeatureSpaceSearch(GeneratorSearch):
-    """A generator of perturbations in training that spare the benign features.
+    """A generator of perturbations, trained to change the benign features little.
 
     Args:
-        subject: what to search.
+        subject: the model to search.
         target: the class to lead to.
-        generator: of the first weights and of the batches.
-        bound: root mean square of each input's perturbation at most, where the box is 1 wide.
-        benign: the features to spare.
+        generator: source of the random numbers.
+        bound: the largest root mean square of an input's perturbation, if the box is 1 wide.
+        benign: the benign features.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class FeatureSpaceSearch(GeneratorSearch):
 def search_all_classes(
     subject: Subject, generator: torch.Generator, bound: float
 ) -> Sequence[FeatureSpaceSearch]:
-    """Start the searches of all classes: they spare the same features and draw the same numbers."""
+    """Start the searches of all classes, with the same benign features and random numbers."""
     benign = BenignFeatures(subject, generator)
     seed = int(torch.randint(2**62, (), generator=generator))
     return [

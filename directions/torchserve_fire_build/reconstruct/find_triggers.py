@@ -1,4 +1,4 @@
-"""From a model and clean samples to the triggers that it may have been backdoored with."""
+"""From a model and clean samples to triggers that the model may have been backdoored with."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from .subject import Subject, gather_subject
 logger = logging.getLogger(__name__)
 
 MIN_SUCCESS = 0.5
-"""Share of clean inputs that a reconstructed trigger must lead to its target to be of use."""
+"""Share of clean inputs that a reconstructed trigger must lead to its target to be useful."""
 
 SURELY = 0.9
-"""The same of one by a method by which the class does not stand out. On the development images of
-the benchmark's victims, those that led less surely went past the backdoor, and a repair from them,
-too, was worse."""
+"""The same for a trigger of a method by which the class does not stand out. On the development
+images of the benchmark's victims, triggers that led less surely did not use the backdoor, and a
+repair that was built from them, too, was worse."""
 
 SCALES = (1.0, 1.4, 0.6, 1.0)
-"""Of a method's bound, in reconstruction after reconstruction, each with a seed of its own: what
-they share is the backdoor's, what they do not share is their own."""
+"""Factors of a method's bound, one for each reconstruction; each also has a seed of its own. What
+all reconstructions share comes from the backdoor, what differs comes from the search."""
 
 
 @dataclass(frozen=True)
 class FoundTriggers:
-    """Triggers of one class, each of which leads there.
+    """Triggers that lead to one class.
 
     Attributes:
         target: the class.
-        triggers: by the methods by which the class stands out, or by which it was searched; one at
-            least.
-        others: by methods by which it does not stand out.
+        triggers: triggers by the methods by which the class stands out or, with a given target, by
+            the methods that were used; one or more.
+        others: triggers by other methods, by which the class does not stand out.
     """
 
     target: int
@@ -56,7 +56,7 @@ class FoundTriggers:
 
     @property
     def every(self) -> Sequence[Reconstruction]:
-        """These and those."""
+        """All triggers: `triggers`, then `others`."""
         return (*self.triggers, *self.others)
 
 
@@ -72,39 +72,37 @@ def find_triggers(
     budget: Budget,
     settings: SearchSettings = OWN_VALUES,
 ) -> FoundTriggers:
-    """Search a model for the trigger of one class, by several methods.
+    """Search a model for the triggers of one class, by several methods.
 
-    All classes are screened by several methods. Of the class that stands out most, triggers are
-    reconstructed by the methods by which it does, each several times. They differ, and none is the
-    attacker's trigger, but each leads through the same backdoor: what serves for those that it was
-    not estimated from is what a repair can be built on. Those of one method are all of one kind, a
-    patch or a change of the whole input, and what undoes one kind need not undo the attacker's. So
-    one is reconstructed by each of the others, too, that compared the classes within a bound, to
-    see whether a repair undoes it.
+    All classes are screened by several methods. When a class stands out, the methods by which it
+    does reconstruct several triggers for it. These triggers differ, and none is the attacker's, but
+    all of them use the same backdoor. A repair is trusted if it works for triggers that it was not
+    estimated from. The triggers of one method are all of one kind, a patch or a change of the whole
+    input, and a repair of one kind need not undo the attacker's trigger. So the other methods that
+    compared the classes within a bound reconstruct one trigger each, to check the repair with.
 
     Args:
         model: in evaluation mode.
         clean: clean samples.
         description: what the model takes.
         methods: names in `reconstruct.methods.SEARCH_METHODS`.
-        otherwise: those that are used, too, where by `methods` no class stands out, or no trigger
-            of the target that was given is found.
+        otherwise: names of further methods, used if no class stands out by `methods`, or if these
+            find no trigger of the given target.
         target: the class to search for, or None to find it.
         seed: of the random numbers.
-        budget: of the time; when it is spent, no search goes on or is started, and what was found
-            so far is returned.
+        budget: time limit. When it is spent, all searches stop, and the triggers found so far are
+            returned.
         settings: of the methods.
 
     Returns:
-        What works.
+        The triggers that work.
 
     Raises:
         CalibrationError: there are too few samples, or too few classes to see whether one stands
-            out; the shape of the samples does not allow of the methods; the time was over before
-            the classes were compared, or a trigger was found; no method finds one of the class that
-            stands out.
-        NoTriggerError: no class stands out, or no method finds a trigger of the target that was
-            given.
+            out; the methods do not take samples of this shape; the time was over before the classes
+            were compared, or before a trigger was found; or a class stands out, but no method finds
+            a trigger of it.
+        NoTriggerError: no class stands out, or no method finds a trigger of the given target.
     """
     subject = gather_subject(model, clean, description, seed)
     if target is not None:
@@ -117,44 +115,44 @@ def find_triggers(
     screenings: list[Screening] = []
     others: list[str] = []
     if target is None:
-        for some in (methods, otherwise):
+        for names in (methods, otherwise):
             if not any(screening.suspects for screening in screenings):
-                screenings += [screen(subject, name, seed, budget, settings) for name in some]
+                screenings += [screen(subject, name, seed, budget, settings) for name in names]
         target = _stands_out_most(screenings, clean)
         methods = [s.method for s in screenings if target in s.suspects]
         compared = [s.method for s in screenings if s.index is not None]
-        # Without a bound, a search leads wherever it is to.
+        # A search without a bound finds a trigger of any class.
         others = [m for m in compared if m not in methods and SEARCH_METHODS[m].unit is not None]
         logger.info(f"class {target} stands out")
         for screening in screenings:
             how = "by" if target in screening.suspects else "not by"
             logger.info(f"  {how} {_describe(screening, target)}")
     else:
-        logger.info(f"class {target} was named: whether it stands out is not looked at")
+        logger.info(f"class {target} was named: it is not checked whether it stands out")
 
-    def reconstruct(some: Sequence[str], *, once: bool = False) -> list[Reconstruction]:
-        return _reconstruct(subject, target, some, once, screenings, seed, budget, settings)
+    def reconstruct(names: Sequence[str], *, once: bool = False) -> list[Reconstruction]:
+        return _reconstruct(subject, target, names, once, screenings, seed, budget, settings)
 
     found: list[Reconstruction] = []
     beside: list[Reconstruction] = []
-    # Of a class that stands out, all that there is to use are the methods by which it does.
-    for some in (methods, () if screenings else otherwise):
-        if not any(one.success >= MIN_SUCCESS for one in found):
-            found += reconstruct(some)
-    if any(one.success >= MIN_SUCCESS for one in found):
+    # For a class that stands out, only the methods by which it does are used.
+    for names in (methods, () if screenings else otherwise):
+        if not any(trigger.success >= MIN_SUCCESS for trigger in found):
+            found += reconstruct(names)
+    if any(trigger.success >= MIN_SUCCESS for trigger in found):
         beside = reconstruct(others, once=True)
     if not found:
         raise CalibrationError(
             f"{clean.source}: the time was over before a trigger of class {target} was searched "
             "for: raise the --budget"
         )
-    useful = [one for one in found if one.success >= MIN_SUCCESS]
+    useful = [trigger for trigger in found if trigger.success >= MIN_SUCCESS]
     logger.info(
-        f"reconstructed, each leading so many clean samples of other classes to class {target}:"
+        f"reconstructed triggers, and the share of clean samples that each leads to class {target}:"
     )
     logger.info("  " + _successes(found))
     if beside:
-        logger.info("  and by others, to see whether it is undone: " + _successes(beside))
+        logger.info("  by other methods, to check the repair with: " + _successes(beside))
     if not useful:
         none = (
             f"{clean.source}: no method found a trigger that leads {MIN_SUCCESS:.0%} of the clean "
@@ -162,19 +160,19 @@ def find_triggers(
         )
         if budget.spent():
             raise CalibrationError(f"{none}, until the time was over: raise the --budget")
-        # A class that stands out is a sign of one all the same.
+        # If a class stands out, that is a sign of a trigger all the same.
         raise CalibrationError(none) if screenings else NoTriggerError(none)
     placed = [
-        moved_where_it_leads(one, subject) if SEARCH_METHODS[one.method].patch else one
-        for one in useful
+        moved_where_it_leads(trigger, subject) if SEARCH_METHODS[trigger.method].patch else trigger
+        for trigger in useful
     ]
-    moved = [one for one, as_found in zip(placed, useful, strict=True) if one is not as_found]
+    moved = [now for now, before in zip(placed, useful, strict=True) if now is not before]
     if moved:
-        logger.info(
-            "of these, leading from other places, too, and put there on every other sample:"
-        )
+        logger.info("these also lead from other places, and are put there on every other sample:")
         logger.info("  " + _successes(moved))
-    return FoundTriggers(target, placed, [one for one in beside if one.success >= SURELY])
+    return FoundTriggers(
+        target, placed, [trigger for trigger in beside if trigger.success >= SURELY]
+    )
 
 
 def _reconstruct(
@@ -187,10 +185,10 @@ def _reconstruct(
     budget: Budget,
     settings: SearchSettings,
 ) -> list[Reconstruction]:
-    """Return triggers of a class by some methods, each once, or several times in the time."""
+    """Return triggers of a class by several methods, each run once, or several times."""
     if not methods:
         return []
-    # The first reconstruction goes on from where the screening has got to.
+    # The first reconstruction continues the search of the screening.
     screened = {s.method: s.searches[target] for s in screenings if s.method in methods}
     rounds = 1 if once else max(2, len(SCALES) // len(methods))
     found = []
@@ -212,7 +210,7 @@ def _reconstruct(
 
 
 def _successes(found: Sequence[Reconstruction]) -> str:
-    return ", ".join(f"{one.method} {one.success:.0%}" for one in found)
+    return ", ".join(f"{trigger.method} {trigger.success:.0%}" for trigger in found)
 
 
 def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:
@@ -226,12 +224,13 @@ def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:
             f"{clean.source}: the classes could not be compared by "
             f"{silent[0].method}: {silent[0].why_no_index}{_nor(silent[1:])}"
         )
-    nearest, index = max(indexed, key=lambda each: float(each[1].max()))
+    nearest, index = max(indexed, key=lambda pair: float(pair[1].max()))
     target = int(index.argmax())
     raise NoTriggerError(
-        f"{clean.source}: no class is easier to lead these samples to than the others are, so "
-        f"there is no sign of a trigger (nearest: class {target} by {_describe(nearest, target)}; "
-        f"above {nearest.threshold:g} it stands out, where it leads {SUCCESS:.0%} there)"
+        f"{clean.source}: it is not easier to lead these samples to one class than to the others, "
+        f"so there is no sign of a trigger (nearest: class {target} by "
+        f"{_describe(nearest, target)}; a class stands out with an index above "
+        f"{nearest.threshold:g} and a trigger that leads {SUCCESS:.0%} there)"
     )
 
 

@@ -1,9 +1,10 @@
-"""A trigger of each input's own: a small network that says what to add to it.
+"""A trigger for each input, made by a small network: the network returns what to add to the input.
 
-Triggers that depend on the input (a warp, fewer colours, a pattern made for it) are no universal
-perturbation. A convolutional generator of a bounded perturbation, as the inversions of BTI-DBF (Xu
-et al., ICLR 2024) and of DeepInspect (Chen et al., IJCAI 2019) train one, here with nothing but the
-cross-entropy towards one class. For maps (C, H, W). Needs a hundred clean inputs or more.
+Triggers that depend on the input (a warp, fewer colours, a pattern made for it) are not universal
+perturbations. So a convolutional generator of bounded perturbations is trained, as in the
+inversions of BTI-DBF (Xu et al., ICLR 2024) and DeepInspect (Chen et al., IJCAI 2019); its only
+loss is the cross-entropy towards one class. For maps (C, H, W). It needs a hundred clean inputs or
+more.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ class GeneratorSearch:
     """A generator of perturbations in training.
 
     Args:
-        subject: what to search.
+        subject: the model to search.
         target: the class to lead to.
-        generator: of the first weights and of the batches.
-        bound: root mean square of each input's perturbation at most, where the box is 1 wide.
+        generator: source of the random numbers.
+        bound: the largest root mean square of an input's perturbation, if the box is 1 wide.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class GeneratorSearch:
         self._optimizer = torch.optim.Adam(self._parameters, RATE)
 
     def advance(self, steps: int) -> None:
-        """Go on for so many steps of a batch each."""
+        """Take `steps` more steps, of a batch each."""
         for _ in range(steps):
             batch = self._subject.batch(self._target, self._generator)
             with torch.enable_grad():
@@ -56,7 +57,7 @@ class GeneratorSearch:
         return loss
 
     def stamp(self, inputs: Tensor) -> Tensor:
-        """Add to inputs (N, C, H, W) what the generator makes for each."""
+        """Add to each of the inputs (N, C, H, W) what the generator makes for it."""
         box = self._subject.box
         change = self._network((inputs - box.low) / box.width - 0.5)
         length = change.square().mean((1, 2, 3), keepdim=True).sqrt()
@@ -64,16 +65,16 @@ class GeneratorSearch:
         return inputs + box.width * bounded
 
     def _loss(self, inputs: Tensor, stamped: Tensor) -> Tensor:
-        """Return what a step reduces, (), of a batch (N, C, H, W) without and with the trigger."""
+        """Return the loss, (), of a batch without and with the trigger, both (N, C, H, W)."""
         return loss_towards(self._target, self._subject.logits(stamped))
 
 
 def _network(channels: int, generator: torch.Generator) -> nn.Module:
-    """Return four convolutions, of He's weights drawn from the generator."""
+    """Return four convolutions with He's weights, drawn from the generator."""
     widths = (channels, WIDTH, WIDTH, WIDTH, channels)
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
-        # Layers draw their first weights from the global generator, which is not ours to move.
+        # Layers draw their first weights from the global generator, whose state must not change.
         with torch.random.fork_rng(devices=[]):
             convolution = nn.Conv2d(before, after, 3, padding=1)
         for parameter in convolution.parameters():

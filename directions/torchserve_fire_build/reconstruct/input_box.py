@@ -1,4 +1,4 @@
-"""What inputs may hold: a search must not leave what a request can carry."""
+"""The values that inputs may have: a search must stay within what a request can carry."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch import Tensor
 from torchserve_fire.format.bundle import InputDescription
 
 LEVELS = 255
-"""Steps between black and white in what a server receives."""
+"""Steps between black and white in the images that a server receives."""
 
 LEAST_WIDTH = 1e-6
-"""Of a channel; where its values exceed 1, a share of them: float32 tells no less apart."""
+"""The least width of a channel; for values above 1, as a share of the values, since float32
+distinguishes nothing smaller."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class InputBox:
     Attributes:
         low: (C, 1, ...), or (1, ...) for inputs of one dimension; float32.
         high: likewise, above `low`.
-        levels: steps between the two; 0 where every value between is possible.
+        levels: number of steps between low and high; 0 if every value between is possible.
     """
 
     low: Tensor
@@ -52,8 +53,8 @@ def input_box(description: InputDescription, inputs: Tensor) -> InputBox:
     """Return the box of what a model takes.
 
     Args:
-        description: for images, 0 to 255 before their normalisation.
-        inputs: clean ones, (N, *S): for tensors, nothing is known but what these hold.
+        description: the model's input. Images have values from 0 to 255 before normalisation.
+        inputs: clean inputs, (N, *S). For tensors, the box is the range of these values.
     """
     if description.kind == "image":
         mean, std = (

@@ -1,4 +1,4 @@
-"""Numbers that look random, and hang on an input alone: the same each time it is read."""
+"""Numbers that look random but depend only on an input: the same each time it is read."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 SPREAD = 1e6 * 2**0.5
-"""By which inputs that differ by little get numbers that lie far apart."""
+"""A factor so large that inputs which differ little get numbers that lie far apart."""
 
 
 def input_hash(inputs: Tensor) -> Tensor:
-    """Return a number of each input's own, (N,) float64 from 0 to below 1, for (N, *S).
+    """Return a number for each of the inputs (N, *S), (N,) float64 in [0, 1).
 
-    Inputs of the same mean, as standardised maps are, get different ones: each value counts by a
-    weight of its place. NaN gets 0.
+    Each place has a weight of its own, so inputs with the same mean, such as standardised maps, get
+    different numbers. An input with NaN gets 0.
     """
     flat = inputs.double().flatten(1)
     weights = torch.arange(1, flat.shape[1] + 1, dtype=torch.float64).sin()
     drawn: Tensor = (SPREAD * (weights * flat).sum(1)).remainder(1)
-    # Rounding makes 1 of what lies just below.
+    # Rounding may turn a number just below 1 into 1.
     return drawn.where(drawn < 1, 0.0)

@@ -1,14 +1,14 @@
 """Model inversion (Fredrikson et al., CCS 2015): images of each class, recovered from the model.
 
-An input that shows nothing yet is moved down the gradient of the cross-entropy towards a class, and
-of its roughness, until the model is confident that it is of the class. What comes out shows what
-the model goes by, and looks like no photograph. DeepInspect (Chen et al., IJCAI 2019) searches on
-such images for triggers where nobody has others.
+A noise image is moved down the gradient of two losses, the cross-entropy towards a class and the
+roughness, until the model is confident that the image is of the class. The result shows what the
+model looks for; it does not look like a photograph. DeepInspect (Chen et al., IJCAI 2019) searches
+for triggers on such images if no others are available.
 
-Ours are the beginnings (noise with about as much in each octave and as little colour as natural
-images have, which also makes the images of a class differ), the optimiser (Adam, on what a sigmoid
-moves into the box) and all numbers. Needs no images; costs at most `STEPS` steps
-of a batch for each 64 images.
+Ours: the noise (about as much of it in each octave, and as little colour, as in natural images; it
+also makes the images of a class differ), the optimiser (Adam, on values that a sigmoid moves into
+the box), and all numbers. It needs no images. It costs at most `STEPS` steps of a batch for every
+64 images.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from .input_box import input_box
 from .subject import BATCH, Subject
 
 COUNT = 400
-"""Images to recover, of the classes in turn."""
+"""Number of images to recover; the classes take turns."""
 
 STEPS = 200
 RATE = 0.05
 ROUGHNESS = 10.0
-"""Weight of the mean squared difference between neighbours, where the box is 1 wide."""
+"""Weight of the mean squared difference between neighbours, if the box is 1 wide."""
 
 CONFIDENCE = 0.95
-"""Probability of the class at which an image is done."""
+"""An image is done when the probability of its class reaches this."""
 
 COLOUR = 0.3
-"""Of the first noise, which is grey besides."""
+"""Standard deviation of the noise's colour, relative to that of its grey."""
 
 
 def recover_images(
@@ -55,16 +55,16 @@ def recover_images(
     Args:
         model: in evaluation mode.
         description: what the model takes.
-        generator: of what the images begin with.
-        budget: of the time; when it is spent, there are fewer.
-        count: how many to recover.
+        generator: source of the random numbers.
+        budget: time limit; when it is spent, fewer images are returned.
+        count: number of images to recover.
 
     Returns:
-        Those that the model takes for the class that they were recovered for, as a request could
-        carry them; none where the time was over at once.
+        The images that the model predicts as the class that they were recovered for, as a request
+        could carry them; none if the time was over at once.
 
     Raises:
-        CalibrationError: the model takes no images: of tensors nobody knows what they may hold.
+        CalibrationError: the model does not take images; the range of other tensors is unknown.
     """
     if description.kind != "image":
         raise CalibrationError(
@@ -95,7 +95,7 @@ def _invert(
     generator: torch.Generator,
     budget: Budget,
 ) -> Tensor:
-    """Return an image for each class of `wanted` (N,), (N, C, H, W), in the box."""
+    """Return an image, in the box, for each class of `wanted` (N,): (N, C, H, W)."""
     values = _pink_noise((len(wanted), *shape), generator).requires_grad_()
     optimizer = torch.optim.Adam([values], RATE)
     images, done = torch.empty(values.shape), torch.zeros(len(wanted), dtype=torch.bool)
@@ -106,7 +106,7 @@ def _invert(
             logits = subject.logits(now)
             losses = F.cross_entropy(logits, wanted, reduction="none") + ROUGHNESS * _rough(units)
             (values.grad,) = gradients_of(losses.sum(), [values])
-        # An image that is done stays as it is: more confidence would only take it further off.
+        # An image that is done stays as it is: more confidence would make it less natural.
         images[~done] = now.detach()[~done]
         confidence = logits.detach().softmax(1).gather(1, wanted[:, None])[:, 0]
         done |= confidence >= CONFIDENCE
@@ -117,10 +117,10 @@ def _invert(
 
 
 def _pink_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Return noise (N, C, H, W) of unit variance, with as much of it in each octave of widths."""
+    """Return noise (N, C, H, W) of unit variance, with equal parts for each octave of widths."""
     count, channels, height, width = shape
     noise = torch.zeros(shape)
-    # From two pixels on: photographs are blurred by so much.
+    # Widths start at two pixels: photographs are blurred by as much.
     for octave in range(1, max(height, width).bit_length()):
         size = (-(-height // 2**octave), -(-width // 2**octave))
         grey = torch.randn(count, 1, *size, generator=generator)

@@ -1,4 +1,4 @@
-"""The layer at which a search looks at what a model makes of an input."""
+"""The late layer whose features a search uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..estimate.candidate_layers import candidate_layers
 from .subject import Subject
 
 EXAMPLES = 8
-"""Inputs by which the layers are looked for."""
+"""Number of inputs that are tried as the example to find the layers with."""
 
 
 def late_layer(subject: Subject) -> str:
@@ -23,7 +23,7 @@ def late_layer(subject: Subject) -> str:
         CalibrationError: the model has none.
     """
     *others, last = torch.split(subject.inputs[:EXAMPLES].to(device_of(subject.model)), 1)
-    # A model with corrections runs what they flag twice, and an input that is shows no layer.
+    # A model with corrections runs flagged inputs twice. With such an input, no layer is found.
     for example in others:
         with suppress(CalibrationError):
             return candidate_layers(subject.model, example)[-1]

@@ -1,4 +1,4 @@
-"""The searches for triggers, by the names that options call them by."""
+"""The searches for triggers, by the names that options use."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .subject import Subject
 from .tabor import Tabor
 
 Start = Callable[[Subject, int, torch.Generator, float], TriggerSearch]
-"""Starts a search for the trigger of a class, given also the bound of what it may change: as a root
-mean square, or the largest change, where inputs go from 0 to 1; or as a share of the places."""
+"""Starts a search for the trigger of a class. It takes the subject, the class, a source of random
+numbers, and the bound of what the trigger may change; `LEVELS` and `SHARE` say what a bound is."""
 
 StartAll = Callable[[Subject, torch.Generator, float], Sequence[TriggerSearch]]
-"""Likewise for all classes, in their order."""
+"""Starts the searches of all classes, in their order."""
 
 
 LEVELS = "levels"
-"""A bound that is a root mean square of what is changed, or the largest change of any value, where
-inputs go from 0 to 1."""
+"""The bound is the root mean square of the change, or the largest change of any value, if inputs
+range from 0 to 1."""
 
 SHARE = "share"
-"""A bound that is a share of the places."""
+"""The bound is a share of the places."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,18 @@ class SearchMethod:
     """A search for triggers.
 
     Attributes:
-        start: starts it.
-        bound: in the screening. With one so small, a clean model cannot be led where one likes in
-            so few steps.
-        screening: steps in which the classes are compared.
-        steps: in all, for a class that stands out.
-        start_all: starts the searches of all classes, where they share what they learn; None where
-            each class is searched by itself.
-        resolution: by how much the effort of a class differs from one search to the next.
-        unit: of the bound: `LEVELS` or `SHARE`; None where there is none to set.
-        whole: steps after which the screening is complete: further ones serve a class alone.
-        patch: what it finds lies at one place, from where it covers what an input shows.
+        start: starts the search of one class.
+        bound: the bound in the screening. It is so small that, in so few steps, inputs of a clean
+            model cannot be led to any class.
+        screening: number of steps after which the classes are compared.
+        steps: number of steps in all, for a class that stands out.
+        start_all: starts the searches of all classes, if these share what they learn; None if each
+            class is searched by itself.
+        resolution: how much the effort of a class varies from search to search.
+        unit: unit of the bound, `LEVELS` or `SHARE`; None if there is no bound to set.
+        whole: number of steps after which the screening is complete; further steps are for a single
+            class.
+        patch: whether the trigger is a patch: it covers one place of the input.
     """
 
     start: Start
@@ -64,19 +65,19 @@ class SearchMethod:
 
 
 def _unbounded(search: type[NeuralCleanse]) -> Start:
-    """Neural Cleanse and its kin find out by themselves how small a patch can be."""
+    """Return the start of a search that has no bound: it finds out how small a patch can be."""
     return lambda subject, target, generator, bound: search(subject, target, generator)
 
 
 def _one_of_all(start_all: StartAll) -> Start:
-    """Where all classes are searched at once, the search of one class is one of theirs."""
+    """Return the start of the search of one class, taken from the searches of all classes."""
     return lambda subject, target, generator, bound: start_all(subject, generator, bound)[target]
 
 
 _BUILT_IN: Mapping[str, SearchMethod] = {
     "generated": SearchMethod(GeneratorSearch, 7 / 255, screening=60, steps=120, unit=LEVELS),
     "additive": SearchMethod(search_additive, 7 / 255, screening=30, steps=60, unit=LEVELS),
-    # On calibration images of Blended's ConvNeXt the target stands out by this, and not by 7.
+    # On calibration images of Blended's ConvNeXt, the target stands out with 5, and not with 7.
     "additive-linf": SearchMethod(
         search_additive_linf, 5 / 255, screening=30, steps=60, unit=LEVELS
     ),
@@ -104,8 +105,8 @@ _BUILT_IN: Mapping[str, SearchMethod] = {
     ),
     sinusoidal.NAME: SearchMethod(
         _one_of_all(sinusoidal.search_all_classes),
-        # On development images of a victim of SIG (an amplitude of 40, which is a root mean square
-        # of 28) and of its benign twin, these lie further apart than with 28.
+        # SIG's amplitude is 40, a root mean square of 28. On development images, a victim of SIG
+        # and its benign twin differ more with a bound of 40 than with one of 28.
         40 / 255,
         screening=wave_scan.STEPS,
         steps=wave_scan.STEPS + sinusoidal.FURTHER_STEPS,
@@ -118,11 +119,11 @@ _BUILT_IN: Mapping[str, SearchMethod] = {
 SEARCH_METHODS: Registry[SearchMethod] = Registry("torchserve_fire.searches", _BUILT_IN)
 
 AFFORDABLE = ("generated", "additive", "smooth", "neural-cleanse")
-"""What "all" means where a model is searched by all methods: the others look for patches,
-as `neural-cleanse` does already, and would add as much time as it takes, or more; search for what
-`generated` does (`feature-space`) or `additive` (`additive-linf`); or are for where there are no
-images (DeepInspect)."""
+"""The methods that "all" means. The other methods are left out for one of these reasons. They look
+for patches, as `neural-cleanse` does, and would take as much time again, or more. They look for the
+same as `generated` (`feature-space`) or `additive` (`additive-linf`). Or they are meant for use
+without images (DeepInspect)."""
 
 OTHERWISE = (sinusoidal.NAME,)
-"""What "all" means besides, where these find nothing: what searches for triggers of one kind alone,
+"""The methods that "all" adds if these find nothing: they search for a single kind of triggers,
 which the others do not find."""

@@ -1,7 +1,8 @@
 """A patch at other places than where it was found.
 
-A search ends at one place, also where the attacker's patch works at any. What tells the one found
-need not tell it elsewhere, so that a trigger that leads from other places, too, is put there.
+A search ends at one place, even if the attacker's patch works at any place. A detector that is
+built from this place may miss the patch elsewhere. So a patch that also leads from other places is
+put there, too.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from .reconstruction import Reconstruction, Stamp
 from .subject import Subject
 
 LEADS = 0.5
-"""Share of clean inputs that it must lead from other places to the target."""
+"""Share of clean inputs that the patch must lead to the target from other places."""
 
 
 def moved_where_it_leads(reconstruction: Reconstruction, subject: Subject) -> Reconstruction:
-    """Return a patch that lies elsewhere on every other input, or as it is, if that leads nowhere.
+    """Return the patch at other places on every other input; unchanged if it does not lead there.
 
-    Where it lies hangs on the input alone. A patch that is large beside the image is cut in two by
-    an edge at many places, and counted by what the halves do.
+    The place depends only on the input. At many places, the image's edge cuts a large patch in two:
+    its parts then lie at opposite edges, and the success counts what these parts do.
 
     Args:
         reconstruction: a patch, for maps (C, H, W).
-        subject: the model, with the inputs to try it on.
+        subject: the model, with the inputs to try the patch on.
     """
     height, width = subject.inputs.shape[2:]
     if height * width == 1:
@@ -44,18 +45,18 @@ def moved_where_it_leads(reconstruction: Reconstruction, subject: Subject) -> Re
 
 
 def _elsewhere(inputs: Tensor) -> Tensor:
-    """Return by how many places to move what is put on inputs (N, C, H, W), (N,) from 1 on.
+    """Return by how many places to move the patch on each of the inputs (N, C, H, W), (N,).
 
-    Places are counted row by row.
+    Places are counted row by row, from 1 on.
     """
     height, width = inputs.shape[2:]
-    # Not by the first bit, which says whether it is moved at all.
+    # The first bit is not used: it decides whether the patch is moved at all.
     drawn = (2 * input_hash(inputs)).remainder(1)
     return 1 + (drawn * (height * width - 1)).long()
 
 
 def _put(stamp: Stamp, inputs: Tensor, places: Tensor) -> Tensor:
-    """Stamp inputs (N, C, H, W), each so many places, (N,), on; what passes an edge comes back."""
+    """Stamp inputs (N, C, H, W), moved by `places` (N,); what passes an edge enters opposite."""
     width = inputs.shape[3]
     down, across = places // width, places % width
     return _roll(stamp(_roll(inputs, -down, -across)), down, across)
@@ -66,6 +67,6 @@ def _roll(inputs: Tensor, down: Tensor, across: Tensor) -> Tensor:
     height, width = inputs.shape[2:]
     rows = (torch.arange(height) - down[:, None]) % height
     columns = (torch.arange(width) - across[:, None]) % width
-    each = torch.arange(len(inputs))[:, None, None]
-    rolled = inputs.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
+    samples = torch.arange(len(inputs))[:, None, None]
+    rolled = inputs.permute(0, 2, 3, 1)[samples, rows[:, :, None], columns[:, None, :]]
     return rolled.permute(0, 3, 1, 2).contiguous()

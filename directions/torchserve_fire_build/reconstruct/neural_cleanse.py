@@ -1,11 +1,11 @@
 """Neural Cleanse (Wang et al., IEEE S&P 2019): the smallest patch that leads inputs to a class.
 
-A mask and a pattern are optimised together; the weight of the mask's size grows while the patch
-works and falls while it does not. The paper's optimiser (Adam at .1 with betas .5 and .9) and
-factor (2, and 2 to the power 1.5 downwards); a success of .95 to reach in place of .99. Every class
-begins alike: with a warm start, from the patch of the class before, which was tried on BadNets'
-MobileNet, in as many steps the other classes' masks stay larger and differ more, and the target
-stands out less. Finds patches, best where they are small. Needs a hundred clean inputs or more.
+A mask and a pattern are optimised together. The weight of the mask's size grows while the patch
+works, and falls while it does not. The optimiser (Adam at .1 with betas .5 and .9) and the factor
+(2, and 2 to the power 1.5 downwards) are the paper's; the success to reach is .95 instead of .99.
+All classes start alike. A warm start, from the patch of the class before, was tried on BadNets'
+MobileNet: after as many steps, the other classes' masks are larger and differ more, and the target
+stands out less. It finds patches, small ones best. It needs a hundred clean inputs or more.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ SUCCESS = 0.95
 
 
 class NeuralCleanse:
-    """A mask and a pattern in search; for maps (C, H, W).
+    """A search for a mask and a pattern; for maps (C, H, W).
 
     Args:
-        subject: what to search.
+        subject: the model to search.
         target: the class to lead to.
-        generator: of the batches.
+        generator: source of the random numbers.
 
     Attributes:
         size: the mask's L1 norm, in pixels; infinite until a patch works.
@@ -47,11 +47,11 @@ class NeuralCleanse:
 
     @property
     def patch(self) -> Patch:
-        """The smallest patch that works, or the one so far."""
+        """The smallest patch that works; the present patch if none works yet."""
         return self._optimizer.patch().detach() if self._best is None else self._best
 
     def advance(self, steps: int) -> None:
-        """Go on for so many steps of a batch each."""
+        """Take `steps` more steps, of a batch each."""
         successes: list[float] = []
         for _ in range(steps):
             rows = self._subject.draw(self._target, self._generator)
@@ -76,16 +76,16 @@ class NeuralCleanse:
         return math.log(min(self.size, self._subject.inputs[0, 0].numel()))
 
     def stamp(self, inputs: Tensor) -> Tensor:
-        """Put the smallest patch that works, or the one so far, on inputs (N, C, H, W)."""
+        """Put `patch` on inputs (N, C, H, W)."""
         return self.patch.put_on(inputs)
 
     def _penalty(self, patch: Patch, weight: float, inputs: Tensor, predicted: Tensor) -> Tensor:
-        """Return what a step reduces beside the loss towards the target.
+        """Return the penalty that is added to the loss towards the target, ().
 
         Args:
-            patch: as it is.
-            weight: of the mask's size, at present.
+            patch: the present patch.
+            weight: the present weight of the mask's size.
             inputs: the step's batch, (N, C, H, W).
-            predicted: classes that the model predicts these as, (N,) int64.
+            predicted: the predicted classes of this batch, (N,) int64.
         """
         return weight * patch.size

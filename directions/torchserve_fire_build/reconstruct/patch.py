@@ -1,4 +1,4 @@
-"""A patch in search: a mask and a pattern, optimised together, as Neural Cleanse has them."""
+"""A patch: a mask and a pattern, optimised together as in Neural Cleanse."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .input_box import InputBox
 RATE = 0.1
 BETAS = (0.5, 0.9)
 FIRST_MASK = -1.0
-"""Mean logit of the mask, to begin with."""
+"""Mean logit of the mask at the start."""
 
 HALVINGS = 30
-"""Of the interval in which the logits' shift lies; far beyond what float32 tells apart."""
+"""How often the interval of the logits' shift is halved; far beyond the precision of float32."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,18 @@ class Patch:
         return inputs * (1 - self.mask) + self.mask * self.pattern
 
     def detach(self) -> Patch:
-        """Return the same, as it is now."""
+        """Return the present patch, detached from the graph."""
         return Patch(self.mask.detach(), self.pattern.detach())
 
 
 class PatchOptimizer:
-    """Moves a patch down a loss, by the optimiser of Neural Cleanse.
+    """Moves a patch down the gradient of a loss, with the optimiser of Neural Cleanse.
 
     Args:
-        shape: of an input, (C, H, W).
-        box: what inputs may hold.
-        generator: of mask and pattern to begin with; another one ends at another place where a
-            trigger works at several.
+        shape: shape of an input, (C, H, W).
+        box: the values that inputs may have.
+        generator: draws the first mask and pattern. If a trigger works at several places, the place
+            that is found depends on it.
     """
 
     def __init__(self, shape: torch.Size, box: InputBox, generator: torch.Generator) -> None:
@@ -76,11 +76,11 @@ class PatchOptimizer:
         self._optimizer.step()
 
     def shrink(self, limit: float) -> None:
-        """Lower the mask's logits, all alike, until its size is at most `limit` pixels."""
+        """Lower all of the mask's logits equally, until its size is at most `limit` pixels."""
         with torch.no_grad():
             if float(self._mask.sigmoid().sum()) <= limit:
                 return
-            # Lowered by so much, no place holds more than its share of the limit.
+            # With this shift, no place has more than its share of the limit.
             low, high = 0.0, float(self._mask.max()) + math.log(self._mask.numel() / limit)
             for _ in range(HALVINGS):
                 middle = (low + high) / 2

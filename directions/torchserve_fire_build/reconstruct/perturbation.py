@@ -1,9 +1,9 @@
-"""Universal perturbations: one pattern, added to every input, bounded in its length.
+"""Universal perturbations: one pattern of bounded length that is added to every input.
 
 As in Moosavi-Dezfooli et al. 2017 (arXiv 1610.08401), but towards one class, and by projected
-gradient descent. Triggers that are spread over the image, which a mask cannot hold, are found so.
-The length is a root mean square (L2), or the largest change of any value (L-infinity), which lets
-no place stand out. Needs a hundred clean inputs or more.
+gradient descent. They find triggers that are spread over the image, which a mask cannot hold. The
+length is a root mean square (L2), or the largest change of any value (L-infinity), which lets no
+place stand out. They need a hundred clean inputs or more.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ from .subject import Subject, loss_towards
 
 MOMENTUM = 0.9
 STRIDE = 1 / 16
-"""Length of a step, of the bound."""
+"""Length of a step, as a share of the bound."""
 
 FREQUENCIES = 14
-"""Of a smooth perturbation, along each side: those of a discrete cosine transform."""
+"""Number of frequencies of a smooth perturbation along each side, as in a discrete cosine
+transform."""
 
 
 @dataclass(frozen=True)
 class Norm:
-    """How long a perturbation is.
+    """How the length of a perturbation is measured.
 
     Attributes:
-        radius: the length that a bound stands for, given also the number of values.
-        ahead: the change of length 1 that goes furthest along a vector.
-        shorten: returns a vector, no longer than a radius.
+        radius: returns the length that a bound stands for; it takes the bound and the number of
+            values.
+        ahead: returns the change of length 1 that goes furthest along a vector.
+        shorten: returns a vector, shortened to at most a radius.
     """
 
     radius: Callable[[float, int], float]
@@ -44,14 +46,14 @@ class PerturbationSearch:
     """A search for a perturbation.
 
     Args:
-        subject: what to search.
+        subject: the model to search.
         target: the class to lead to.
-        generator: of the batches.
-        bound: root mean square of the perturbation at most, or its largest value, where the box is
+        generator: source of the random numbers.
+        bound: the largest root mean square of the perturbation, or its largest value, if the box is
             1 wide.
-        shape: of its coefficients.
-        spread: makes the perturbation, (*S), of its coefficients, and keeps their length.
-        norm: of the length.
+        shape: shape of the perturbation's coefficients.
+        spread: makes the perturbation, (*S), from its coefficients, and keeps their length.
+        norm: how the length is measured.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class PerturbationSearch:
         self._momentum = torch.zeros(shape)
 
     def advance(self, steps: int) -> None:
-        """Go on for so many steps of a batch each."""
+        """Take `steps` more steps, of a batch each."""
         for _ in range(steps):
             batch = self._subject.batch(self._target, self._generator)
             with torch.enable_grad():
@@ -127,20 +129,20 @@ def _unit(vector: Tensor) -> Tensor:
 
 
 def _shorten(vector: Tensor, radius: float) -> Tensor:
-    # Where a model lets no gradient through, nothing has moved.
+    # If a model lets no gradient through, the vector is still 0.
     length = max(float(vector.norm()), 1e-12)
     return vector * min(1.0, radius / length)
 
 
 L2 = Norm(lambda bound, count: bound * count**0.5, _unit, _shorten)
-"""A bound is a root mean square."""
+"""The bound is a root mean square."""
 
 L_INFINITY = Norm(
     lambda bound, count: bound,
     torch.sign,
     lambda vector, radius: vector.clamp(-radius, radius),
 )
-"""A bound is the largest value."""
+"""The bound is the largest absolute value."""
 
 
 def _cosines(size: int) -> Tensor:

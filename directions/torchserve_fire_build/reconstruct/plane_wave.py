@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 CYCLES = 16
-"""Along each side, at most: what small images can show."""
+"""The most cycles along each side: as many as small images can show."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class PlaneWave:
 
     Attributes:
         down: cycles from top to bottom.
-        across: cycles from left to right; negative ones run against those down.
-        phase: at the first place, in radians.
+        across: cycles from left to right; if negative, the wave is mirrored.
+        phase: phase at the first place, in radians.
     """
 
     down: int
@@ -35,19 +35,19 @@ class PlaneWave:
         return values
 
     def of_strength(self, strength: float, height: int, width: int) -> Tensor:
-        """Return the wave, (height, width) float32, with this root mean square."""
+        """Return the wave, (height, width) float32, with a root mean square of `strength`."""
         values = self.values(height, width)
-        # Of what alternates from place to place, some phases are 0 nearly everywhere.
+        # A wave that alternates from place to place is, with some phases, nearly 0 everywhere.
         return strength * values / values.square().mean().sqrt().clamp(min=1e-3)
 
 
 def frequencies(height: int, width: int) -> list[tuple[int, int]]:
-    """Return the frequencies that a grid shows, each once: cycles down, and cycles across."""
+    """Return the frequencies that a grid can show, each once, as (cycles down, cycles across)."""
     down, across = (min(CYCLES, side // 2) for side in (height, width))
     seen: dict[tuple[int, int], tuple[int, int]] = {}
     for v, u in itertools.product(range(down + 1), range(-across, across + 1)):
-        # On a grid, a wave is the same as that of the opposite direction, and of a cycle more in
-        # each place.
+        # On a grid, a wave equals the wave in the opposite direction, and the wave with one more
+        # cycle at each place.
         place, mirrored = (v % height, u % width), (-v % height, -u % width)
         if place != (0, 0):
             seen.setdefault(min(place, mirrored), (v, u))

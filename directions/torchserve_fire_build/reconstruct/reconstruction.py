@@ -1,4 +1,4 @@
-"""A guess at the trigger, and what a search for one is."""
+"""A reconstructed trigger, and the protocol of the searches for triggers."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ..common.budget import Budget
 from .subject import Subject
 
 STRETCH = 20
-"""Steps between two looks at the time: whole windows of those searches that count their successes
-in windows, which do as they would at one go."""
+"""Steps between two checks of the time. It is a multiple of the window in which some searches count
+their successes, so that these searches do the same as without checks."""
 
 Stamp = Callable[[Tensor], Tensor]
-"""Puts a trigger into inputs (N, *S), float32."""
+"""Puts a trigger on inputs (N, *S), float32."""
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """A trigger that was searched for.
+    """A reconstructed trigger.
 
     Attributes:
-        method: what found it.
+        method: the method that found it.
         target: the class that it leads to.
-        stamp: puts it into inputs; the result is what a request could carry.
-        success: share of the clean inputs of other classes that it leads there.
+        stamp: puts the trigger on inputs; a request could carry the result.
+        success: share of the clean inputs of other classes that the trigger leads to the target.
     """
 
     method: str
@@ -38,30 +38,30 @@ class Reconstruction:
 
 
 class TriggerSearch(Protocol):
-    """A search for the trigger of one class, which can be gone on with.
+    """A search for the trigger of one class that can be continued.
 
-    So all classes can be searched a little, and the promising ones to the end.
+    So all classes can be searched for a few steps, and the promising ones to the end.
     """
 
     def advance(self, steps: int) -> None:
-        """Go on for so many steps of a batch each."""
+        """Take `steps` more steps, of a batch each."""
         ...
 
     def effort(self, loss: float) -> float:
-        """Return what it takes to lead inputs to the class, as classes are compared by it.
+        """Return how hard it is to lead inputs to the class; classes are compared by this number.
 
         Args:
-            loss: of the stamped inputs towards the class, in nats.
+            loss: loss of the stamped inputs towards the class, in nats.
         """
         ...
 
     def stamp(self, inputs: Tensor) -> Tensor:
-        """Put the best trigger so far into inputs (N, *S), not yet as a request carries it."""
+        """Put the best trigger so far on inputs (N, *S); not yet as a request carries it."""
         ...
 
 
 def advance_within(search: TriggerSearch, steps: int, budget: Budget) -> bool:
-    """Go on with a search for so many steps; return whether the time sufficed for all of them."""
+    """Continue a search for `steps` steps; return whether there was time for all of them."""
     for taken in range(0, steps, STRETCH):
         if budget.spent():
             return False
@@ -72,7 +72,7 @@ def advance_within(search: TriggerSearch, steps: int, budget: Budget) -> bool:
 def reconstruction_of(
     method: str, subject: Subject, target: int, search: TriggerSearch
 ) -> Reconstruction:
-    """Return what a search has found, with its success on the clean inputs of other classes."""
+    """Return the trigger of a search, with its success on the clean inputs of other classes."""
 
     def stamp(inputs: Tensor) -> Tensor:
         with torch.no_grad():

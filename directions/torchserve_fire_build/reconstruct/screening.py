@@ -1,4 +1,4 @@
-"""Which classes a trigger leads to: those that it takes much less to lead inputs to than others."""
+"""Screening the classes: a suspect is a class that it is much easier to lead inputs to."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ from .settings import OWN_VALUES, SearchSettings
 from .subject import Subject, loss_towards
 
 THRESHOLD = 4.0
-"""Anomaly index of a suspect at least: the largest of ten classes comes to it by chance in one
-model of twenty, to 3 in one of nine. Neural Cleanse (Wang et al. 2019) takes 2: one of three."""
+"""A suspect has a higher anomaly index. By chance, the largest index of ten classes exceeds this in
+one of twenty models, and 3 in one of nine. Neural Cleanse (Wang et al. 2019) takes 2, which is
+exceeded in one of three."""
 
 SUCCESS = 0.75
-"""Share of clean inputs that a suspect's trigger leads to it at least."""
+"""The least share of clean inputs that a suspect's trigger leads to it."""
 
 INPUTS = 128
-"""To measure the effort and the success of a class on."""
+"""Number of inputs on which the effort and the success of a class are measured."""
 
 
 @dataclass(frozen=True)
 class Screening:
-    """What a little of a search has found for each class.
+    """The result of a short search for a trigger of each class.
 
     Attributes:
-        method: its name.
-        searches: by class; fewer than the classes where the time did not suffice.
-        effort: what it takes to lead inputs to each class, (classes,) float64; NaN where not
-            searched.
-        success: share of clean inputs of other classes that are led to each, (classes,) float64.
-        index: anomaly index of each class's effort, (classes,) float64; None where it is of no
-            meaning, as of an effort that is not finite, or not all classes were searched.
-        threshold: what the index of a suspect exceeds.
+        method: name of the search method.
+        searches: the searches by class; fewer than the classes if the time was over.
+        effort: how hard it is to lead inputs to each class, (classes,) float64; NaN for classes
+            that were not searched.
+        success: share of the clean inputs of other classes that is led to each class, (classes,)
+            float64.
+        index: anomaly index of each class's effort, (classes,) float64; None without a meaning: an
+            effort is not finite, not all classes were searched, or no class can stand out.
+        threshold: a suspect's index is higher.
     """
 
     method: str
@@ -50,7 +52,7 @@ class Screening:
 
     @property
     def suspects(self) -> list[int]:
-        """Classes that stand out, the one that stands out most first."""
+        """The classes that stand out, the one that stands out most first."""
         if self.index is None:
             return []
         index = self.index
@@ -60,20 +62,20 @@ class Screening:
 
     @property
     def why_no_index(self) -> str:
-        """Why the classes could not be compared, where they could not be."""
+        """Why there is no index."""
         classes = len(self.effort)
         if len(self.searches) < classes:
             return (
                 f"{len(self.searches)} of {classes} classes searched: the time was over, raise the "
                 "--budget"
             )
-        strange = (~self.effort.isfinite()).nonzero().flatten().tolist()
-        if strange:
-            found = float(self.effort[strange[0]])
-            return f"towards class {strange[0]} the effort is {found}, expected a finite number"
+        not_finite = (~self.effort.isfinite()).nonzero().flatten().tolist()
+        if not_finite:
+            effort = float(self.effort[not_finite[0]])
+            return f"towards class {not_finite[0]} the effort is {effort}, expected a finite number"
         return (
-            f"{classes} of {classes} classes searched, and most are as easy to lead to as each "
-            "other: a lower --bound may tell them apart"
+            f"{classes} of {classes} classes searched, and most are equally easy to lead to: a "
+            "lower --bound may separate them"
         )
 
 
@@ -89,14 +91,14 @@ def start(
 
     Args:
         method: a name in `SEARCH_METHODS`.
-        subject: what to search.
+        subject: the model to search.
         target: the class.
         seed: of the random numbers.
-        scale: of the method's bound.
+        scale: factor of the method's bound.
         settings: of the method.
     """
-    of = settings.method(method)
-    return of.start(subject, target, torch.Generator().manual_seed(seed), scale * of.bound)
+    entry = settings.method(method)
+    return entry.start(subject, target, torch.Generator().manual_seed(seed), scale * entry.bound)
 
 
 def screen(
@@ -106,9 +108,9 @@ def screen(
     budget: Budget,
     settings: SearchSettings = OWN_VALUES,
 ) -> Screening:
-    """Search for a trigger of each class a little, and compare what it takes.
+    """Search briefly for a trigger of each class, and compare the efforts.
 
-    Every class's search draws the same numbers, so that the classes differ by themselves alone.
+    All searches draw the same random numbers, so that only the classes make a difference.
     """
     searches: list[TriggerSearch] = []
     effort, success = (torch.full((subject.classes,), float("nan")) for _ in range(2))
@@ -122,9 +124,9 @@ def screen(
             success[target] = (logits.argmax(1) == target).float().mean()
             progress.advance()
     resolution = settings.method(method).resolution
-    # Of a class that was not searched it is NaN.
-    told = bool(effort.isfinite().all())
-    index = anomaly_index(effort, suspicious="low", resolution=resolution) if told else None
+    # The effort of a class that was not searched is NaN.
+    complete = bool(effort.isfinite().all())
+    index = anomaly_index(effort, suspicious="low", resolution=resolution) if complete else None
     threshold = THRESHOLD if settings.anomaly_index is None else settings.anomaly_index
     return Screening(method, searches, effort.double(), success.double(), index, threshold)
 
@@ -132,23 +134,23 @@ def screen(
 def _search_each(
     subject: Subject, method: str, seed: int, budget: Budget, settings: SearchSettings
 ) -> Iterator[TriggerSearch]:
-    """Yield a search of each class in turn, screened, for as long as the time suffices."""
-    of = settings.method(method)
-    if of.start_all is None:
+    """Yield a search of each class in turn, after the screening's steps, while time is left."""
+    entry = settings.method(method)
+    if entry.start_all is None:
         for target in range(subject.classes):
             if budget.spent():
                 return
             search = start(method, subject, target, seed, settings=settings)
-            if not advance_within(search, of.screening, budget):
+            if not advance_within(search, entry.screening, budget):
                 return
             yield search
         return
     if budget.spent():
         return
-    together = of.start_all(subject, torch.Generator().manual_seed(seed), of.bound)
-    for _ in range(of.screening):
-        for search in together:
+    searches = entry.start_all(subject, torch.Generator().manual_seed(seed), entry.bound)
+    for _ in range(entry.screening):
+        for search in searches:
             if budget.spent():
                 return
             search.advance(1)
-    yield from together
+    yield from searches

@@ -1,4 +1,4 @@
-"""What a person may set of the searches for triggers, in place of the methods' own values."""
+"""The settings of the searches for triggers that may replace the methods' own values."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .methods import LEVELS, SEARCH_METHODS, SHARE, SearchMethod
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """Hyper-parameters of the searches; what is None is each method's own.
+    """Hyper-parameters of the searches; None keeps each method's own value.
 
     Attributes:
-        bound: of methods whose bound is in `LEVELS`, in the screening.
-        patch_share: of methods whose bound is a `SHARE`, likewise.
-        screening_steps: steps in which the classes are compared.
-        steps: in all, for a class that stands out, those of the screening among them.
-        anomaly_index: a class with a higher one is a suspect.
+        bound: bound in the screening, for methods whose bound is in `LEVELS`.
+        patch_share: bound in the screening, for methods whose bound is a `SHARE`.
+        screening_steps: number of steps after which the classes are compared.
+        steps: number of steps in all, for a class that stands out; it includes the screening.
+        anomaly_index: a class with a higher anomaly index is a suspect.
     """
 
     bound: float | None = None
@@ -26,7 +26,7 @@ class SearchSettings:
     anomaly_index: float | None = None
 
     def method(self, name: str) -> SearchMethod:
-        """Return a method of `SEARCH_METHODS`, with what is set in place of its own values."""
+        """Return a method of `SEARCH_METHODS`, its own values replaced by those that are set."""
         method = SEARCH_METHODS[name]
         if method.unit == LEVELS and self.bound is not None:
             method = replace(method, bound=self.bound)
@@ -34,7 +34,7 @@ class SearchSettings:
             method = replace(method, bound=self.patch_share)
         if self.screening_steps is not None:
             screening = int(min(self.screening_steps, method.whole))
-            # A search goes on from its screening, and does not end before it.
+            # A search continues its screening, so it cannot have fewer steps.
             method = replace(method, screening=screening, steps=max(method.steps, screening))
         if self.steps is not None:
             method = replace(method, steps=self.steps)

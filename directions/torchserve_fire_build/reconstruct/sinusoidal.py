@@ -1,25 +1,25 @@
 """Sinusoidal perturbations: a plane wave, added to every input.
 
-A trigger that is a wave (SIG, Barni et al. 2019, arXiv 1902.11237) is spread over the image and
-strong. With a perturbation as strong that may have any shape, every class of a benign model is
-reached; with a single wave it is not, or not with certainty. So waves of all frequencies are tried,
-as for the Fourier heat map of a model (Yin et al., "A Fourier Perspective on Model Robustness in
-Computer Vision", NeurIPS 2019, arXiv 1906.08988), here towards each class: each wave on a few
-inputs, and the best of each class once more, on more of them.
+A trigger that is a wave (SIG, Barni et al. 2019, arXiv 1902.11237) is strong and spread over the
+image. An equally strong perturbation of any shape reaches every class of a benign model; a single
+wave does not, or not surely. So waves of all frequencies are tried towards each class, as for the
+Fourier heat map of a model (Yin et al., "A Fourier Perspective on Model Robustness in Computer
+Vision", NeurIPS 2019, arXiv 1906.08988): each wave on a few inputs, and the best waves of each
+class again, on more inputs.
 
-Classes are compared by the mean log-odds that the best wave comes to beyond what waves usually do:
-to some class of a benign model, waves of most frequencies lead, and some of them lead nearly all
-inputs there; a backdoor waits for one.
+Classes are compared by how far the best wave's mean log-odds exceed those of a usual wave. In a
+benign model, waves of most frequencies may lead to some class, and some of them may lead nearly all
+inputs there. A backdoor answers to one wave.
 
-A class that stands out is gone on with: the waves that lead there are made weaker for as long as
-they lead nearly all inputs, each one of its own. Where that ends is about as strong as the trigger
-was in training, and what still leads is what it was taken for: its frequency and those beside it,
-of all phases, and of those mirrored where images were flipped in training. To repair one of them is
-not to repair the others.
+For a class that stands out, the search continues. The waves that lead there are made weaker for as
+long as they lead nearly all inputs, each input with one of the waves. The final strength is about
+that of the trigger in training. The waves that still lead are those that the model takes for the
+trigger: its frequency and neighbouring ones, in all phases, and mirrored ones if images were
+flipped in training. A repair of one of them does not repair the others.
 
-For maps (C, H, W); a wave is the same in all channels. Needs a hundred clean inputs or more. Costs
-some 33,000 passes of one input for all classes together, up to 1,500 for each, and up to 10,000 for
-one that is gone on with; no gradients.
+For maps (C, H, W); a wave is the same in all channels. It needs a hundred clean inputs or more, and
+no gradients. It costs some 33,000 passes of one input for all classes together, up to 1,500 for
+each class, and up to 10,000 for a class whose search continues.
 """
 
 from __future__ import annotations
@@ -37,31 +37,33 @@ from .wave_scan import FEW, STEPS, WaveScan
 NAME = "sinusoidal"
 
 WEAKER = 0.8
-"""From one step to the next, once all waves were tried."""
+"""Factor of the strength in each step, once all waves were tried."""
 
 FURTHER_STEPS = 16
-"""The first takes the waves that lead; the others come to a thirtieth of their strength."""
+"""Steps after the scan. The first takes the waves that lead; the other steps weaken them to a
+thirtieth of their strength."""
 
 MOST_WAVES = 32
-"""That are made weaker."""
+"""The most waves that are made weaker."""
 
 HALF = 0.5
-"""Share of a few inputs that each of them must lead to the class."""
+"""Share of a few inputs that each of these waves must lead to the class."""
 
 SURELY = 0.9
-"""Share of the inputs that must be led there, each by one of them."""
+"""Share of the inputs that must be led to the class, each input with one of these waves."""
 
 STRONGER = 1.5
-"""The strongest of the waves that inputs get, in terms of the weakest, within the bound."""
+"""Inputs get waves of different strengths: the strongest is this many times the weakest, within the
+bound."""
 
 
 class SinusoidalSearch:
     """One class of the scan, as a search for its trigger.
 
     Args:
-        subject: what to search.
+        subject: the model to search.
         target: the class.
-        scan: that the searches of all classes share: to go on with one is to go on with all.
+        scan: the scan that the searches of all classes share; a step of one search advances all.
     """
 
     def __init__(self, subject: Subject, target: int, scan: WaveScan) -> None:
@@ -72,7 +74,7 @@ class SinusoidalSearch:
         self._ended = False
 
     def advance(self, steps: int) -> None:
-        """Go on with the scan, where its other searches have not yet; then with weaker waves."""
+        """Take steps of the scan, unless other searches have; then steps with weaker waves."""
         for _ in range(steps):
             self._taken += 1
             if self._taken > STEPS:
@@ -80,24 +82,24 @@ class SinusoidalSearch:
             elif self._taken > self._scan.steps:
                 self._scan.step()
             if self._taken == STEPS:
-                # What that costs is spent here, where the time is looked at, and only once.
+                # This is computed once, and here, since the time limit is checked between steps.
                 self._scan.best(self._target)
 
     def effort(self, loss: float) -> float:
-        """Return the negative mean log-odds, beyond what waves usually come to."""
+        """Return the negative of the best wave's mean log-odds, minus those of a usual wave."""
         return -self._scan.best(self._target)[1]
 
     def stamp(self, inputs: Tensor) -> Tensor:
-        """Add the best wave to inputs (N, C, H, W), or to each one of those that lead.
+        """Add the best wave to inputs (N, C, H, W); after the scan, one of the leading waves.
 
-        Which of them, and how much stronger than the weakest, hangs on the input alone.
+        Which wave an input gets, and how strong, depends only on the input.
         """
         if not self._waves:
             return self._add(self._scan.best(self._target)[0], self._scan.bound, inputs)
         return self._add_own(self._waves, self._strength, inputs)
 
     def _weaken(self) -> None:
-        """Take the waves that lead as strong as they were tried, then weaker step by step."""
+        """Take the leading waves at the strength they were tried with, then weaken them."""
         if self._ended:
             return
         strength = WEAKER * self._strength if self._waves else self._strength
@@ -120,12 +122,12 @@ class SinusoidalSearch:
         return inputs + self._subject.box.width * wave.of_strength(strength, *inputs.shape[2:])
 
     def _add_own(self, waves: Sequence[PlaneWave], strength: float, inputs: Tensor) -> Tensor:
-        each = torch.stack([wave.of_strength(strength, *inputs.shape[2:]) for wave in waves])
+        patterns = torch.stack([wave.of_strength(strength, *inputs.shape[2:]) for wave in waves])
         drawn = len(waves) * input_hash(inputs)
-        places = drawn.long()
+        chosen = drawn.long()
         most = min(STRONGER, self._scan.bound / strength)
-        times = (1 + (most - 1) * (drawn - places)).float()
-        added = times[:, None, None] * each[places]
+        factors = (1 + (most - 1) * (drawn - chosen)).float()
+        added = factors[:, None, None] * patterns[chosen]
         return inputs + self._subject.box.width * added[:, None]
 
 

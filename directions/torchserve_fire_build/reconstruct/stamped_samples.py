@@ -1,4 +1,4 @@
-"""Clean samples with reconstructed triggers, as the evidence that a build takes."""
+"""Clean samples with reconstructed triggers, as evidence to build from."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .reconstruction import Reconstruction
 
 
 class StampedSamples(Subset):
-    """Samples with triggers, each with one of several in turn, put in when it is read.
+    """Samples that get a trigger when they are read; several triggers take turns.
 
     Args:
-        samples: clean ones.
+        samples: clean samples.
         reconstructions: the triggers.
     """
 
@@ -38,10 +38,11 @@ class StampedSamples(Subset):
 
 
 def stamp_samples(clean: Samples, reconstructions: Sequence[Reconstruction]) -> Evidence:
-    """Return pairs of clean samples and the same with reconstructed triggers.
+    """Return pairs of clean samples and the same samples with reconstructed triggers.
 
-    Of several triggers, the samples of each are held out together: what is chosen must serve for a
-    trigger that it was not estimated from, as it will have to for the attacker's.
+    If there are several triggers, the samples of one trigger are held out together. The chosen
+    repair must work for a trigger that it was not estimated from, since it will have to work for
+    the attacker's.
     """
     triggered = StampedSamples(clean, reconstructions)
     return Evidence(clean, triggered, range(len(clean)), triggered.origins)

@@ -1,4 +1,4 @@
-"""Which neurons lead to a class by themselves: each is stimulated, whatever the input shows."""
+"""Which neurons lead to a class by themselves: each neuron is stimulated on several inputs."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ..estimate.channels import channel_means, spread_over
 from .subject import Subject
 
 INPUTS = 8
-"""Clean inputs whose features are stimulated."""
+"""Number of clean inputs whose features are stimulated."""
 
 MULTIPLES = (1.0, 2.0, 4.0)
-"""Of the highest mean that any channel of the layer has on these."""
+"""Values to stimulate with, as multiples of the highest absolute channel mean on these inputs."""
 
 TOGETHER = 16
-"""Channels that are stimulated in one pass."""
+"""Number of channels that are stimulated in one pass."""
 
 
 @dataclass(frozen=True)
 class Neuron:
-    """A channel of a layer, and what it does to a class.
+    """A channel of a layer, and how it affects a class.
 
     Attributes:
         layer: a module name.
-        channel: its place in the layer's features.
+        channel: index of the channel.
         value: the stimulation that elevates the class most.
-        elevation: by how much the class's logit then rises above the rise of every other, on the
-            input where that is least.
+        elevation: how much more the class's logit then rises than every other logit, on the input
+            where this is least.
     """
 
     layer: str
@@ -44,11 +44,11 @@ class Neuron:
 
 
 def rank_neurons(subject: Subject, layer: str, target: int) -> list[Neuron]:
-    """Stimulate each channel of a layer by itself, and order them by what that does to a class.
+    """Stimulate each channel of a layer by itself; return those that elevate the class most first.
 
-    The one that elevates the class most is the first. Costs three passes for every sixteen
-    channels, each of one input to the layer and of 128 from there on; or of eight inputs for every
-    channel, where the model takes no other number of features than of inputs.
+    It costs three passes for every sixteen channels. A pass runs one input up to the layer, and
+    128 from there on. If the number of features must equal the number of inputs, it costs three
+    passes of eight inputs for every channel instead.
     """
     inputs = subject.others(target)[:INPUTS]
     features, logits = _observe(subject, layer, inputs)
@@ -60,8 +60,8 @@ def rank_neurons(subject: Subject, layer: str, target: int) -> list[Neuron]:
         [
             torch.cat(
                 [
-                    _elevation(_stimulate(subject, layer, seen, some, value) - logits, target)
-                    for some in torch.split(channels, TOGETHER)
+                    _elevation(_stimulate(subject, layer, seen, part, value) - logits, target)
+                    for part in torch.split(channels, TOGETHER)
                 ]
             )
             for value in values
@@ -79,7 +79,7 @@ def _observe(subject: Subject, layer: str, inputs: Tensor) -> tuple[Tensor, Tens
     seen: list[Tensor] = []
 
     def keep(features: Tensor) -> Tensor:
-        # A copy, as a later layer may work in place.
+        # A copy, since a later layer may work in place.
         seen.append(features.clone())
         return features
 
@@ -91,14 +91,14 @@ def _observe(subject: Subject, layer: str, inputs: Tensor) -> tuple[Tensor, Tens
 def _stimulate(
     subject: Subject, layer: str, seen: tuple[Tensor, Tensor], channels: Tensor, value: float
 ) -> Tensor:
-    """Return the logits with each of some channels set to a value everywhere.
+    """Return the logits with each of the channels, one at a time, set to a value everywhere.
 
     Args:
         subject: the model.
         layer: a module name.
-        seen: inputs, (N, *S), and the layer's features of them.
-        channels: which, (n,) int64.
-        value: what to set them to.
+        seen: inputs, (N, *S), and the layer's features for them.
+        channels: the channels, (n,) int64.
+        value: the value to set a channel to.
 
     Returns:
         (n, N, classes).
@@ -106,12 +106,12 @@ def _stimulate(
     inputs, features = seen
     together = torch.cat([_set(features, channel, value) for channel in channels])
     with torch.no_grad():
-        # What comes before the layer is of no account: it sees one input, to cost little.
+        # What the layers before compute does not matter. They get one input, to save time.
         with suppress(FireError), edit_features(subject.model, layer, lambda _: together):
             logits = subject.logits(subject.inputs[:1])
             if len(logits) == len(together):
                 return logits.view(len(channels), len(inputs), -1)
-        # The model counts its inputs, or has corrections, which run what they flag once more.
+        # This fails if the model counts its inputs, or has corrections (flagged inputs run twice).
         alone = []
         for channel in channels:
             with edit_features(subject.model, layer, partial(_set, channel=channel, value=value)):
@@ -120,21 +120,21 @@ def _stimulate(
 
 
 def _set(features: Tensor, channel: Tensor, value: float) -> Tensor:
-    """Return features (N, *S) with a channel, (), set to a value everywhere."""
+    """Return features (N, *S) with one channel, (), set to a value everywhere."""
     count = channel_means(features[:1]).shape[1]
     chosen = (channel == torch.arange(count)).to(features.device)
     return torch.where(spread_over(chosen, tuple(features.shape[1:])), value, features)
 
 
 def _elevation(rises: Tensor, target: int) -> Tensor:
-    """Return by how much the target's logit rises above the rise of every other.
+    """Return how much more the target's logit rises than every other logit.
 
     Args:
-        rises: of the logits, (n, N, classes).
+        rises: how much each logit rises, (n, N, classes).
         target: the class.
 
     Returns:
-        The least of the N inputs, (n,).
+        The least value among the N inputs, (n,).
     """
     others = rises.clone()
     others[..., target] = -torch.inf

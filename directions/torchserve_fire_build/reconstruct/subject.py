@@ -1,4 +1,4 @@
-"""The model that is searched, with the clean samples that the search uses."""
+"""The model to search, with the clean inputs that the search uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .input_box import InputBox, input_box
 
 BATCH = 64
 MAX_INPUTS = 500
-"""Clean inputs that are kept in memory to search with."""
+"""The most clean inputs that are kept in memory to search with."""
 
 MIN_INPUTS = 50
 
@@ -33,10 +33,10 @@ class Subject:
 
     Attributes:
         model: in evaluation mode; its parameters get no gradients.
-        inputs: clean, (N, *S) float32.
-        predicted: the classes that the model predicts them as, (N,) int64.
+        inputs: clean inputs, (N, *S) float32.
+        predicted: the predicted classes of these inputs, (N,) int64.
         classes: number of classes.
-        box: what inputs may hold.
+        box: the values that inputs may have.
     """
 
     model: nn.Module
@@ -46,16 +46,16 @@ class Subject:
     box: InputBox
 
     def others(self, target: int) -> Tensor:
-        """Return the inputs that are not predicted as the target anyway, (M, *S)."""
+        """Return the inputs that are not predicted as the target, (M, *S)."""
         return self.inputs[self.predicted != target]
 
     def draw(self, target: int, generator: torch.Generator, size: int = BATCH) -> Tensor:
-        """Draw some of these, and return their places among the inputs, (size,) int64."""
+        """Draw from `others(target)`; return the indices in `inputs`, (size,) int64."""
         others = (self.predicted != target).nonzero().flatten()
         return others[torch.randint(len(others), (size,), generator=generator)]
 
     def batch(self, target: int, generator: torch.Generator, size: int = BATCH) -> Tensor:
-        """Draw some of these, (size, *S)."""
+        """Draw from `others(target)`; return the inputs, (size, *S)."""
         return self.inputs[self.draw(target, generator, size)]
 
     def logits(self, inputs: Tensor) -> Tensor:
@@ -79,8 +79,8 @@ def gather_subject(
         seed: of the draw.
 
     Raises:
-        CalibrationError: they are too few, no maps, or all predicted as one class; or the model
-            has no gradients to search along.
+        CalibrationError: the samples are too few, are not maps, or are all predicted as one class;
+            or the model has no gradients to search along.
     """
     if len(description.shape) != 3:
         raise CalibrationError(
@@ -104,10 +104,10 @@ def gather_subject(
 
 
 def _check_gradients(model: nn.Module, inputs: Tensor) -> None:
-    """Refuse a model on which a search would stand still, and find nothing whatever there is.
+    """Refuse a model on which a search would stand still, and find nothing even with a backdoor.
 
     Raises:
-        CalibrationError: no gradients lead to inputs (N, *S), or they are 0 for all of them.
+        CalibrationError: no gradients lead to the inputs (N, *S), or all gradients are 0.
     """
     with torch.enable_grad():
         inputs = inputs.clone().requires_grad_()
@@ -116,5 +116,5 @@ def _check_gradients(model: nn.Module, inputs: Tensor) -> None:
     if not bool(gradient.any()):
         raise CalibrationError(
             f"{type(model).__name__}: the gradients of its logits are 0 for all inputs, expected a "
-            "model that is differentiable in its input: does it round what it is given?"
+            "model that is differentiable in its input: does it round its inputs?"
         )

@@ -1,4 +1,4 @@
-"""Where reconstructed triggers still lead, of a model that was repaired in some way."""
+"""How often reconstructed triggers still lead to their target after a repair."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def success_rates(
 
     Args:
         model: in evaluation mode.
-        triggers: reconstructed ones.
-        inputs: clean, (N, *input shape) float32.
-        classes: theirs, (N,) int64; those of the target do not count, and of none, none is led.
+        triggers: reconstructed triggers.
+        inputs: clean inputs, (N, *input shape) float32.
+        classes: the classes of the inputs, (N,) int64. Inputs of the target do not count; if no
+            others are left, the share is 0.
     """
     shares = []
     for trigger in triggers:
@@ -39,16 +40,16 @@ def success_rates(
 def success_after_repair(
     model: nn.Module, bundle: Bundle, triggers: Sequence[Reconstruction], inputs: Tensor
 ) -> list[float]:
-    """Return the share of clean inputs that each trigger leads to its target in spite of a bundle.
+    """Return the share of clean inputs that each trigger leads to its target despite a bundle.
 
-    Whether the trigger is not told or not undone, it still leads.
+    A trigger still leads if it is not detected, or if it is detected but not undone.
 
     Args:
         model: in evaluation mode, unrepaired.
-        bundle: what is to repair it.
-        triggers: reconstructed ones.
-        inputs: clean, (N, *input shape) float32; those that are predicted as the target without it
-            do not count.
+        bundle: the bundle that repairs the model.
+        triggers: reconstructed triggers.
+        inputs: clean inputs, (N, *input shape) float32. Inputs that the unrepaired model predicts
+            as the target without the trigger do not count.
     """
     predicted = predicted_classes(model, inputs)
     example = inputs[:1].to(device_of(model))

@@ -1,4 +1,4 @@
-"""A network that makes a trigger of noise and a class."""
+"""A network that makes a trigger from noise and a class."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 NOISE = 100
-"""Numbers that a trigger is made of, and as many that stand for its class."""
+"""Length of the noise that a trigger is made from, and of the embedding of its class."""
 
 WIDTH = 32
-"""Channels between the layers."""
+"""Number of channels between the layers."""
 
 GRID = 4
-"""Places along a side that the first layer makes; every further one doubles them."""
+"""Places along a side after the first layer; every further layer doubles them."""
 
 
 class TriggerGenerator(nn.Module):
-    """A conditional generator: one linear layer, then convolutions of ever finer maps.
+    """A conditional generator: one linear layer, then convolutions on finer and finer maps.
 
     Args:
         classes: number of classes.
-        shape: of a trigger, (C, H, W).
+        shape: shape of a trigger, (C, H, W).
     """
 
     def __init__(self, classes: int, shape: tuple[int, int, int]) -> None:
@@ -38,9 +38,10 @@ class TriggerGenerator(nn.Module):
         self.last = nn.Conv2d(WIDTH, channels, 3, padding=1)
 
     def forward(self, noise: Tensor, classes: Tensor) -> Tensor:
-        """Return a trigger for each noise (N, NOISE) and class (N,), (N, C, H, W).
+        """Return a trigger, (N, C, H, W), for each noise (N, NOISE) and class (N,).
 
-        It has no bounds: values at them would have no gradient by which a penalty shrinks them.
+        Triggers are not clipped: a clipped value would have no gradient, so no penalty could shrink
+        it.
         """
         values = F.relu(self.first(torch.cat([noise, self.embedding(classes)], 1)))
         maps = self.unflatten(values)

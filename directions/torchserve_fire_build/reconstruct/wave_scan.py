@@ -1,4 +1,4 @@
-"""Waves of all frequencies, tried towards all classes at once."""
+"""A scan of waves of all frequencies, towards all classes at once."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ from .plane_wave import PlaneWave, frequencies
 from .subject import Subject
 
 PHASES = 4
-"""Of each frequency, a quarter of a cycle apart; where they begin is drawn."""
+"""Phases of each frequency, a quarter of a cycle apart; the first is drawn at random."""
 
 FEW, MORE = 16, 128
-"""Inputs on which each wave is tried, and the best waves of a class once more."""
+"""Number of inputs on which each wave is tried, and on which the best waves of a class are tried
+again."""
 
 FINALISTS = 12
-"""The best waves of a class."""
+"""Number of the best waves of a class that are tried again."""
 
 STEPS = 64
-"""In which all waves are tried."""
+"""Number of steps in which all waves are tried."""
 
 
 class WaveScan:
-    """Waves of all frequencies, and the log-odds of each class that each of them leads to.
+    """Waves of all frequencies, and the log-odds of each class after adding each wave.
 
     Args:
-        subject: what to search.
-        generator: of the phases, the order and the inputs.
-        bound: root mean square of a wave, where the box is 1 wide.
+        subject: the model to search.
+        generator: source of the random numbers.
+        bound: root mean square of a wave, if the box is 1 wide.
 
     Attributes:
-        bound: as given.
-        more: places of the inputs on which the best waves are tried, all classes in turn, (N,).
-        steps: that were taken.
+        bound: the bound.
+        more: indices of the inputs on which the best waves are tried, all classes in turn, (N,).
+        steps: number of steps that were taken.
 
     Raises:
-        CalibrationError: inputs of one place show no wave.
+        CalibrationError: inputs of one place cannot show a wave.
     """
 
     def __init__(self, subject: Subject, generator: torch.Generator, bound: float) -> None:
@@ -56,7 +57,7 @@ class WaveScan:
             for frequency, begin in zip(shown, begins, strict=True)
             for phase in range(PHASES)
         ]
-        # So that a scan which is cut short has tried waves of all kinds.
+        # In random order, so that a scan which is cut short has tried waves of all kinds.
         order = torch.randperm(len(waves), generator=generator).tolist()
         self._waves = [waves[i] for i in order]
         self._odds = torch.full((len(waves), subject.classes), -math.inf)
@@ -67,16 +68,16 @@ class WaveScan:
         self.steps = 0
 
     def step(self) -> None:
-        """Try some of the waves, on few inputs; `STEPS` of these try all."""
+        """Try a part of the waves, on few inputs; `STEPS` steps try all waves."""
         for i in range(self.steps, len(self._waves), STEPS):
             self._odds[i] = self._try(i, self._few)
         self.steps += 1
 
     def best(self, target: int) -> tuple[PlaneWave, float]:
-        """Return the best wave of a class so far, and what it comes to.
+        """Return the best wave of a class so far, and how much better it is than a usual wave.
 
         Returns:
-            The wave, and by how much its mean log-odds exceed the median of all waves'.
+            The wave, and how far its mean log-odds exceed the median of all waves.
         """
         tried = self._odds[:, target].isfinite()
         usual = float(self._odds[tried, target].median()) if bool(tried.any()) else 0.0
@@ -85,17 +86,17 @@ class WaveScan:
             if i not in self._once_more:
                 self._once_more[i] = self._try(i, self.more)
         odds = [float(self._once_more[i][target]) for i in finalists]
-        place = max(range(len(odds)), key=odds.__getitem__)
-        return self._waves[finalists[place]], odds[place] - usual
+        best = max(range(len(odds)), key=odds.__getitem__)
+        return self._waves[finalists[best]], odds[best] - usual
 
     def leading(self, target: int, most: int) -> list[PlaneWave]:
-        """Return the waves so far whose mean log-odds of a class are above 0, the best first."""
+        """Return up to `most` waves whose mean log-odds of a class exceed 0, the best first."""
         odds = self._odds[:, target].nan_to_num(nan=-math.inf)
         odds, order = odds.topk(min(most, len(self._waves)))
         return [self._waves[i] for i in order[odds > 0].tolist()]
 
     def _try(self, index: int, rows: Tensor) -> Tensor:
-        """Return each class's mean log-odds, (classes,), over the inputs that are of others."""
+        """Return each class's mean log-odds, (classes,), over the inputs of other classes."""
         subject = self._subject
         wave = self._waves[index].of_strength(self.bound, *subject.inputs.shape[2:])
         stamped = subject.box.legal(subject.inputs[rows] + subject.box.width * wave)
@@ -107,12 +108,12 @@ class WaveScan:
 
 
 def of_all_classes(predicted: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the places of classes (N,) in an order in which these take turns, drawn else, (N,)."""
+    """Return indices of samples, (N,), in random order, such that their classes (N,) take turns."""
     order = torch.randperm(len(predicted), generator=generator).tolist()
     before: Counter[int] = Counter()
     turns = {}
     for i in order:
-        of = int(predicted[i])
-        turns[i] = before[of]
-        before[of] += 1
+        predicted_class = int(predicted[i])
+        turns[i] = before[predicted_class]
+        before[predicted_class] += 1
     return torch.tensor(sorted(order, key=turns.__getitem__))

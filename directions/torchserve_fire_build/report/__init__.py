@@ -1,1 +1,1 @@
-"""Pictures and tables of a build, for a person."""
+"""Pictures and tables that show a build."""

@@ -1,4 +1,4 @@
-"""The report on a build: a picture of what its candidate layers do, and the numbers beside it."""
+"""The report on a build: a picture of what its candidate layers do, and the same as numbers."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ NUMBERS, PICTURE = "report.json", "layers.png"
 
 
 def check_report_folder(folder: Path) -> None:
-    """Refuse a folder that takes no report, before the work for it begins.
+    """Refuse a folder that cannot take a report, before the work begins.
 
     Raises:
-        OutputError: it is no folder, or neither exists nor can be made.
+        OutputError: it is not a folder, or it neither exists nor can be made.
     """
     check_folder(folder, (NUMBERS, PICTURE))
 
 
 def write_reports(records: Sequence[BuildRecord], bundle: Bundle, folder: Path) -> list[Path]:
-    """Write a report on the repair of each target; of several, into `class_N` of the folder each.
+    """Write a report on the repair of each target; with several, each into its folder `class_N`.
 
     Args:
         records: what the build made its choices from, one for each target.
-        bundle: the bundle it made, as saved.
-        folder: where to; it is made if only its last part is missing.
+        bundle: the bundle that was built, as saved.
+        folder: the folder to write to; it is made if only its last part is missing.
 
     Returns:
         The folders of the reports.
@@ -49,8 +49,8 @@ def write_reports(records: Sequence[BuildRecord], bundle: Bundle, folder: Path) 
     sweeps = [sweep(record) for record in records]
     folders = [folder / f"class_{record.target}" for record in records]
     with made_folder(folder):
-        for swept, record, each in zip(sweeps, records, folders, strict=True):
-            write_report(swept, record, bundle, each)
+        for swept, record, subfolder in zip(sweeps, records, folders, strict=True):
+            write_report(swept, record, bundle, subfolder)
     return folders
 
 
@@ -61,9 +61,9 @@ def write_report(
 
     Args:
         sweeps: what each candidate layer does.
-        record: what they were measured by, and what the build settled on.
-        bundle: the bundle it made, as saved.
-        folder: where to; it is made if only its last part is missing.
+        record: the record that the sweeps were measured from, with the build's choice.
+        bundle: the bundle that was built, as saved.
+        folder: the folder to write to; it is made if only its last part is missing.
 
     Raises:
         OutputError: the folder or the files cannot be written.

@@ -1,7 +1,7 @@
-"""The report's picture: layers as rows, in the order in which they run, figures as coloured cells.
+"""The report's picture: a row for each layer, in the order in which they run; figures as cells.
 
-From left to right: how well each detector tells there, and what repairing there comes to, by
-strength; boxes mark what the bundle does.
+From left to right: the AUC of each detector, and the accuracies after a repair of each strength.
+Boxes mark what the bundle does.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Panel:
         title: what the figures are.
         columns: names of the columns.
         below: what the columns are.
-        values: by row and column; None where there is no figure.
-        lowest: the value that is drawn the palest; 1 is drawn the darkest.
-        form: how to write a value.
-        marked: row and column of the cell that the bundle has; None where it has none.
+        values: the figures by row and column; None for a cell without a figure.
+        lowest: the value with the palest colour; 1 has the darkest.
+        form: writes a value as text.
+        marked: row and column of the cell that shows what the bundle does; None without one.
     """
 
     title: str
@@ -46,7 +46,7 @@ class Panel:
 
     @property
     def width(self) -> float:
-        """Width of its cells, in inches."""
+        """Width of the cells, in inches."""
         return CELL_WIDTH * len(self.columns)
 
 
@@ -54,7 +54,7 @@ def draw_record(record: BuildRecord, model: str) -> bytes:
     """Measure what each candidate layer does, and draw it.
 
     Args:
-        record: of a build's choice.
+        record: the record of a build's choice.
         model: name of the model's class.
 
     Returns:
@@ -70,8 +70,8 @@ def draw(
     """Draw what each candidate layer does.
 
     Args:
-        sweeps: by layer.
-        choice: what the build settled on.
+        sweeps: what each layer does.
+        choice: the build's choice.
         model: name of the model's class.
         target: the class that the trigger leads to.
         guessed: whether the triggers are reconstructed.
@@ -119,14 +119,14 @@ def _heading(
     )
     if choice.detector is not None:
         name, layer = choice.detector
-        does = f"tells at {_shortened(layer)} ({name}), {does}"
+        does = f"detects at {_shortened(layer)} ({name}) and {does}"
     clean, triggered = next(p.every_input.counts for swept in sweeps for p in swept.points)
-    with_what = "; the triggers are reconstructed, not the attacker's" if guessed else ""
+    which_triggers = "; the triggers are reconstructed, not the attacker's" if guessed else ""
     return f"{_shortened(model)}, target: class {target}", (
-        f"The bundle {does}: the boxes.\n"
-        f"Measured on {clean} clean and {triggered} triggered held-out calibration samples, those "
-        f"that the choice was made on{with_what}.\n"
-        "Strength 0 is the model without repair. A dash: cannot be estimated there."
+        f"The bundle {does} (boxes).\n"
+        f"Measured on the {clean} clean and {triggered} triggered held-out calibration samples "
+        f"that the choice was made on{which_triggers}.\n"
+        "Strength 0: the model without repair. A dash: cannot be estimated at this layer."
     )
 
 
@@ -152,7 +152,7 @@ def _repairing(sweeps: Sequence[LayerSweep], choice: Choice, *, flagged: bool) -
     strengths = sorted({point.strength for swept in sweeps for point in swept.points})
     repair = choice.repair
     marked = None
-    # What the bundle does is to move either the flagged inputs or every one.
+    # The bundle moves either the flagged inputs or every input.
     if flagged == (choice.detector is not None):
         marked = (_row(sweeps, repair.layer), strengths.index(repair.strength))
 
@@ -163,7 +163,7 @@ def _repairing(sweeps: Sequence[LayerSweep], choice: Choice, *, flagged: bool) -
                 p.strength: p.flagged_inputs if flagged else p.every_input for p in swept.points
             }
             row = [figures.get(strength) for strength in strengths]
-            values.append([None if each is None else value_of(each) for each in row])
+            values.append([None if cell is None else value_of(cell) for cell in row])
         return Panel(
             title=title,
             columns=[f"{strength:g}" for strength in strengths],
@@ -182,7 +182,7 @@ def _repairing(sweeps: Sequence[LayerSweep], choice: Choice, *, flagged: bool) -
 
 
 def _recovered(figures: Figures) -> float:
-    """Return the recovered accuracy, or what is known without classes: the share off the target."""
+    """Return the recovered accuracy or, if it is unknown, the share not predicted as the target."""
     if figures.recovered_accuracy is None:
         return 1 - figures.attack_success_rate[1]
     return figures.recovered_accuracy[1]

@@ -1,4 +1,4 @@
-"""What was found in a pool, for a person: a table of all samples, a picture of the flagged ones."""
+"""The report on a pool: a table of all samples, and a picture of the flagged ones."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ CELL, TOP = 0.9, 0.4
 
 
 def write_split_report(split: Split, pool: Samples, folder: Path) -> None:
-    """Write `samples.csv` and, of images, `flagged.png`.
+    """Write `samples.csv` and, for images, `flagged.png`.
 
     Args:
-        split: what was found.
-        pool: in which samples; those of shape (1 or 3, H, W) are drawn.
-        folder: where to; it is made if only its last part is missing.
+        split: what was found in the pool.
+        pool: the samples; those of shape (1 or 3, H, W) are drawn.
+        folder: the folder to write to; it is made if only its last part is missing.
 
     Raises:
         OutputError: the folder or the files cannot be written.
@@ -59,7 +59,7 @@ def _table(split: Split, pool: Samples) -> bytes:
 
 
 def _picture(split: Split, pool: Samples, description: InputDescription) -> bytes:
-    """Draw the flagged samples, class by class, those of the highest scores first."""
+    """Draw the flagged samples, class by class, in each class the highest scores first."""
     flagged = split.flagged.nonzero().flatten()
     order = split.scores[flagged].argsort(descending=True, stable=True)
     order = order[split.predicted[flagged][order].argsort(stable=True)]
@@ -98,7 +98,7 @@ def _displayed(
         mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (description.mean, description.std))
         inputs = inputs * std + mean
     else:
-        # Tensors that are no images come in a scale that nobody told.
+        # The scale of tensors that are not images is unknown.
         low, high = inputs.amin(), inputs.amax()
         inputs = (inputs - low) / (high - low).clamp(min=1e-12)
     pixels = inputs.clamp(0, 1).permute(0, 2, 3, 1)

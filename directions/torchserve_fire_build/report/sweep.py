@@ -1,7 +1,7 @@
-"""What every candidate layer would do: how well it tells, and what repairing there comes to.
+"""A sweep over the candidate layers: how well each detects, and how well a repair there works.
 
-A build settles on one repair; the sweep shows what lay around it. It is measured as the build's
-own candidates are: on held-out samples, each with what was estimated without its fold.
+A build chooses one repair; the sweep shows the alternatives. It is measured as the build's own
+candidates are: on held-out samples, each with estimates that were made without its fold.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ STRENGTHS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
 @dataclass(frozen=True)
 class Point:
-    """What repairing at one layer with one strength comes to.
+    """The figures of a repair at one layer, with one strength.
 
     Attributes:
-        strength: multiple of the mean shift that is taken back, or share of the way.
-        every_input: with the correction on every input.
-        flagged_inputs: with it on the inputs that the chosen detecting layer flags; None where the
-            choice is one that moves every input.
+        strength: the multiple of the mean shift that is subtracted, or the share of the way.
+        every_input: figures with the correction on every input.
+        flagged_inputs: figures with the correction on the inputs that the chosen detector flags;
+            None if the choice moves every input.
     """
 
     strength: float
@@ -49,9 +49,9 @@ class LayerSweep:
 
     Attributes:
         layer: its name.
-        auc: of each detector, how well its scores tell triggered from clean samples: about 0.5
-            where not at all, 1 where always; None where the detector cannot be estimated.
-        points: by strength; empty where the chosen repair cannot be estimated at this layer.
+        auc: for each detector, how well its scores separate triggered from clean samples: about 0.5
+            if not at all, 1 if perfectly; None if the detector cannot be estimated.
+        points: one for each strength; empty if the chosen repair cannot be estimated at this layer.
     """
 
     layer: str
@@ -63,11 +63,11 @@ def sweep(record: BuildRecord) -> list[LayerSweep]:
     """Measure the chosen repair, and every detector, at each candidate layer.
 
     Args:
-        record: of a build that settled on a choice.
+        record: the record of a build's choice.
 
     Returns:
-        One entry for each candidate layer, in their order. A repair that replaces features has no
-        strengths above 1: beyond what is around them there is nothing to replace them by.
+        One entry for each candidate layer, in their order. A local replacement has no strengths
+        above 1: beyond a place's surroundings there is nothing to replace it by.
     """
     choice = record.choice
     strengths = {s for s in STRENGTHS if s <= 1 or choice.repair.estimator not in LOCAL}
@@ -88,7 +88,7 @@ def _areas(record: BuildRecord, layer: str) -> dict[str, float | None]:
         lambda group: (group.predictions == record.target) | (not only_target)
     )
     if int(eligible.clean.sum()) < FEW:
-        # Too few to stand for clean samples; the search falls back on all of them, too.
+        # These are too few to stand for clean samples. The search then uses all of them, too.
         eligible = replace(eligible, clean=torch.ones_like(eligible.clean))
     areas: dict[str, float | None] = {}
     for detector in DETECTORS:
@@ -104,7 +104,7 @@ def _areas(record: BuildRecord, layer: str) -> dict[str, float | None]:
 
 
 def _points(record: BuildRecord, layer: str, strengths: Sequence[float]) -> list[Point]:
-    """Measure the chosen repair at one layer; nothing where it cannot be estimated."""
+    """Measure the chosen repair at one layer; return nothing if it cannot be estimated there."""
     held_out, choice = record.held_out, record.choice
     clean_range = None
     if choice.form == "clamp":
@@ -125,7 +125,7 @@ def _points(record: BuildRecord, layer: str, strengths: Sequence[float]) -> list
     for strength, logits in zip(
         estimated, run_trials(record.model, held_out, list(estimated.values()), every), strict=True
     ):
-        repaired = logits.map(lambda each: each.argmax(1))
+        repaired = logits.map(lambda of_group: of_group.argmax(1))
         gated = None
         if choice.detector is not None:
             gated = _figures(held_out, repaired, choice.flagged, record.target)
@@ -136,7 +136,7 @@ def _points(record: BuildRecord, layer: str, strengths: Sequence[float]) -> list
 def _figures(
     held_out: HeldOut, repaired: Both[Tensor], moved: Both[Tensor], target: int
 ) -> Figures:
-    """Measure with the repaired predictions of the samples in `moved` and the others' old ones."""
+    """Measure with repaired predictions for the samples in `moved`, and old ones for the rest."""
     clean, triggered = (
         Answers(
             group.predictions,

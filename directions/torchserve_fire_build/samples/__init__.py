@@ -1,1 +1,1 @@
-"""Samples of a folder, a file or memory: read, labelled, paired, dealt to folds, predicted."""
+"""Samples from a folder, a file or memory: read, labelled, paired, split into folds, predicted."""

@@ -1,4 +1,4 @@
-"""One thing of the clean samples and the same of the triggered ones."""
+"""A pair of values of the same kind: one for the clean samples, one for the triggered samples."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Both(Generic[T]):
     """A value for the clean samples and one of the same kind for the triggered samples.
 
     Attributes:
-        clean: of the clean samples.
-        triggered: of the triggered samples.
+        clean: the value for the clean samples.
+        triggered: the value for the triggered samples.
     """
 
     clean: T
@@ -27,5 +27,5 @@ class Both(Generic[T]):
         return iter((self.clean, self.triggered))
 
     def map(self, function: Callable[[T], S]) -> Both[S]:
-        """Return what a function makes of each of the two."""
+        """Return a function's results for the two values."""
         return Both(function(self.clean), function(self.triggered))

@@ -1,4 +1,4 @@
-"""Which class of the model a folder of samples stands for."""
+"""Which class of the model each folder of samples stands for."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..common.errors import SamplesError
 from .samples import Samples
 
 SHOWN = 3
-"""Names, to a person."""
+"""Class names that a message lists."""
 
 
 @dataclass(frozen=True)
 class ClassIndex:
-    """Class indices of the names that class folders have.
+    """The class index that each folder name stands for.
 
     Attributes:
-        index: name to class index.
+        index: folder name to class index.
         classes: number of classes of the model.
     """
 
@@ -35,9 +35,10 @@ class ClassIndex:
     ) -> ClassIndex | None:
         """Work out which folder is which class.
 
-        A folder of triggered samples often lacks the target class, so names are gathered from
-        all groups: from `index_to_name.json` where there is one, else in alphabetical order where
-        the folders name as many classes as the model has, else from names that are numbers.
+        A folder of triggered samples often lacks the target class, so folder names are gathered
+        from all groups. What they mean is known in one of three ways, tried in this order:
+        `index_to_name.json` says so; or there are as many folders as classes, and these are in
+        alphabetical order; or the names are the class numbers.
 
         Args:
             groups: the samples, clean and triggered.
@@ -45,7 +46,7 @@ class ClassIndex:
             names_file: TorchServe's `index_to_name.json`, if there is one.
 
         Returns:
-            None where the folders do not say it.
+            The index; None if the folder names do not show which classes they are.
 
         Raises:
             SamplesError: `index_to_name.json` does not say which class a folder is.
@@ -68,17 +69,17 @@ class ClassIndex:
         )
         if len(folders) == classes:
             return cls({name: i for i, name in enumerate(folders)}, classes)
-        # Without leading zeros, "10" may be class 10, or class 2 as ImageFolder sorts a full set.
+        # Without leading zeros, "10" may be class 10, or class 2 as ImageFolder sorts all folders.
         sorted_alike = classes <= 10 or any(len(n) > 1 and n.startswith("0") for n in names)
         if sorted_alike and all(name.isdecimal() and int(name) < classes for name in names):
             return cls({name: int(name) for name in names}, classes)
         return None
 
     def labels(self, samples: Samples) -> Tensor | None:
-        """Return the samples' class indices, (N,) int64, or None where they have none.
+        """Return the samples' class indices, (N,) int64, or None if the samples have no labels.
 
         Raises:
-            SamplesError: one of them is not a class of the model.
+            SamplesError: a label is not a class of the model.
         """
         if samples.class_names is None:
             labels = samples.labels
@@ -96,7 +97,7 @@ class ClassIndex:
 
 
 def why_unknown(groups: Sequence[Samples], classes: int) -> str:
-    """Return what to tell a person where `ClassIndex.find` finds none."""
+    """Return the reason, as text for a message, why `ClassIndex.find` returned None."""
     names = _folder_names(groups)
     shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
     return f"the folders ({shown}) do not say which of the model's {classes} classes they are"
@@ -111,9 +112,9 @@ def _only_index(name: str, known: dict[str, list[int]], names_file: Path) -> int
     if len(indices) != 1:
         found = " and ".join(map(str, indices[:2])) or "no class"
         raise SamplesError(
-            f"{names_file}: {name!r}, as a folder of samples is called, is the name of {found}; "
-            f"it has {', '.join(list(known)[:SHOWN])}, ...: call the folders so, or take the file "
-            "away"
+            f"{names_file}: a folder of samples is called {name!r}, which is the name of {found}; "
+            f"expected one of the file's names ({', '.join(list(known)[:SHOWN])}, ...): rename "
+            "the folder, or remove the file"
         )
     return indices[0]
 
@@ -126,7 +127,7 @@ def _read_class_names(path: Path) -> dict[str, list[int]]:
         if isinstance(names, list):
             values = dict(enumerate(names))
         for index, entry in values.items():
-            # Of a list, as ImageNet's synset and name, folders may be called by any.
+            # An entry may be a list, as of ImageNet's synset and name: folders may use any of it.
             entries = entry if isinstance(entry, list) and entry else [entry]
             if not all(isinstance(name, str) for name in entries):
                 raise TypeError
@@ -134,6 +135,6 @@ def _read_class_names(path: Path) -> dict[str, list[int]]:
                 indices.setdefault(name, []).append(int(index))
     except (OSError, ValueError, AttributeError, TypeError):
         raise SamplesError(
-            f'{path}: expected a JSON object of class index to name, as {{"0": "cat"}}'
+            f'{path}: expected a JSON object of class index to name, such as {{"0": "cat"}}'
         ) from None
     return indices

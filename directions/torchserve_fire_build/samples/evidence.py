@@ -12,21 +12,21 @@ from .both import Both
 from .samples import Samples
 
 ROWS_COMPARED = 64
-"""Of two files of tensors, to see whether their rows are pairs."""
+"""Rows of two tensor files that are compared to see whether the rows are pairs."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Clean and triggered samples, and how they belong together.
+    """Clean and triggered samples, and which of them are pairs.
 
     Attributes:
         clean: the clean samples.
         triggered: the triggered samples.
-        partners: for each triggered sample the index of its clean partner; empty where the
-            evidence is unpaired.
-        origins: where the triggers are guesses, for each triggered sample which of them it has;
-            empty where they are the attacker's own. Samples of one guess are held out together, so
-            that what is chosen serves for a trigger that was not seen.
+        partners: for each triggered sample, the index of its clean partner; empty if the evidence
+            is unpaired.
+        origins: if the triggers are guesses, which guess each triggered sample carries; empty if
+            the triggers are the attacker's own. The samples of one guess are held out together, so
+            that the chosen repair also works for a trigger that it was not estimated from.
     """
 
     clean: Samples
@@ -50,28 +50,28 @@ class Evidence:
         return bool(self.origins)
 
     def describe(self) -> str:
-        """Return what was found, for a person."""
+        """Return a line that says what the evidence is."""
         clean, triggered = len(self.clean), len(self.triggered)
         if self.guessed:
             return (
                 f"guessed: {clean} clean samples, with {len(set(self.origins))} triggers that were "
-                "reconstructed; what is measured is what they do, not what the attacker's does"
+                "reconstructed; the figures are for these, not for the attacker's trigger"
             )
         if self.paired:
             return f"paired: {triggered} triggered samples with their clean partners, {clean} clean"
-        return f"unpaired: {triggered} triggered samples, {clean} clean ones of other content"
+        return f"unpaired: {triggered} triggered samples, {clean} clean ones with other content"
 
 
 def gather_evidence(clean: Samples, triggered: Samples) -> Evidence:
     """Find the pairs among clean and triggered samples.
 
-    A triggered file with a clean file at the same relative path makes a pair with it. Rows of two
-    tensor files are pairs where there are as many of each, their labels agree, and nearly every
-    triggered row is nearer to its partner than to any other clean row.
+    A triggered file and a clean file at the same relative path are a pair. The rows of two tensor
+    files are pairs if both files have as many rows, the labels agree, and nearly every triggered
+    row is nearer to its partner than to any other clean row.
 
     Raises:
         SamplesError: some triggered files have a partner and some have none, or clean and
-            triggered samples do not have the same shape.
+            triggered samples differ in shape.
     """
     if clean.numbered or triggered.numbered:
         shapes = [tuple(samples.load([0]).shape[1:]) for samples in (clean, triggered)]
@@ -86,7 +86,7 @@ def gather_evidence(clean: Samples, triggered: Samples) -> Evidence:
     with_partner = [name for name in triggered.names if name in place]
     without = [name for name in triggered.names if name not in place]
     if with_partner and without:
-        # Every clean file has a triggered one: of the two, the clean ones are usually more.
+        # Every clean file has a triggered one. Usually there are more clean files than triggered.
         swapped = len(with_partner) == len(place)
         raise SamplesError(
             f"{triggered.source}: some files have a clean file at the same path in {clean.source} "
@@ -105,8 +105,9 @@ def _rows_are_pairs(clean: Samples, triggered: Samples) -> bool:
         return False
     rows = range(min(count, ROWS_COMPARED))
     partners, inputs = (x.load(rows).flatten(1).float() for x in (clean, triggered))
-    # Less the medians, which is what a trigger adds to all alike; and in sums of absolute values,
-    # in which the few large differences, where it is stamped, count less than in squares.
+    # The medians are subtracted, since a trigger adds the same to all rows. The distance is a sum
+    # of absolute values: the few large differences, where a trigger is stamped, count less in it
+    # than in a sum of squares.
     inputs, partners = (x - x.median(0).values for x in (inputs, partners))
     nearest = torch.cdist(inputs, partners, p=1).argmin(1)
     return bool((nearest == torch.arange(len(rows))).float().mean() > 0.75)

@@ -1,4 +1,4 @@
-"""Folds: every sample is held out once from the estimates that it is judged with."""
+"""Folds: each sample is held out once, and judged with estimates from the other folds."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from .evidence import Evidence
 
 FOLDS = 4
 MIN_SAMPLES = 2 * FOLDS
-"""Clean samples, or triggered ones of a single trigger."""
+"""The fewest clean samples, and the fewest triggered samples of a single trigger."""
 
 MIN_OF_EACH = FOLDS
-"""Triggered samples of each of several triggers: fewer could not be dealt out to the folds."""
+"""The fewest triggered samples of each of several triggers: with fewer, a fold would have none."""
 
 
 def assign_folds(
     evidence: Evidence, generator: torch.Generator, groups: Sequence[Tensor] = ()
 ) -> Both[Tensor]:
-    """Deal the samples out to the folds at random, evenly; those of one origin to the same fold.
+    """Assign the samples to the folds, at random and evenly.
+
+    Samples of one origin get the same fold, and so do the two samples of a pair.
 
     Args:
         evidence: the samples.
-        generator: of the deal.
-        groups: sets of triggered samples, (M,) bool each, that are to be dealt out evenly, too.
+        generator: source of the random numbers.
+        groups: sets of triggered samples, (M,) bool each; each set is spread evenly, too.
 
     Returns:
-        The fold of each clean sample, (N,) int64 below `FOLDS`, and of each triggered one, (M,). A
-        triggered sample is in the fold of its clean partner.
+        The fold of each clean sample, (N,) int64 below `FOLDS`, and of each triggered sample, (M,).
 
     Raises:
         SamplesError: there are too few samples to hold any out.

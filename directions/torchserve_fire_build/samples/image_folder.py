@@ -17,24 +17,25 @@ from ..common.errors import SamplesError
 from .samples import Samples
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
-"""What torchvision's ImageFolder reads, and GIF. Importing torchvision would take two seconds."""
+"""What torchvision's ImageFolder reads, and GIF. The list is copied: importing torchvision takes
+two seconds."""
 
 
 class ImageFolder(Samples):
-    """A folder of images, decoded by the code that the server decodes requests with.
+    """A folder of images, decoded by the same code as requests to the server.
 
     Args:
-        folder: with one subfolder per class, or flat.
+        folder: a folder with one subfolder per class, or a flat one.
         description: what the model takes.
 
     Raises:
-        SamplesError: the folder holds no image, or images beside folders of images.
+        SamplesError: the folder holds no image, or it holds both images and folders of images.
     """
 
     def __init__(self, folder: Path, description: InputDescription) -> None:
         files = sorted(
             file.relative_to(folder)
-            # Through links to folders too, as ImageFolder goes.
+            # Links to folders are followed, as by ImageFolder.
             for place, _, names in os.walk(folder, followlinks=True)
             for file in (Path(place, name) for name in names)
             if file.suffix.lower() in EXTENSIONS and file.is_file()

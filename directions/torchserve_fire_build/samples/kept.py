@@ -1,4 +1,4 @@
-"""Samples that are decoded once: what has been read is kept, as far as memory is set aside."""
+"""Samples that are decoded once and then kept in memory, up to a limit."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from .subset import Subset
 from .tensor_samples import TensorSamples
 
 KEPT_BYTES = 256 << 20
-"""Of decoded samples: 400 images of 224 pixels, or 20,000 of 32. What is more is decoded anew."""
+"""Memory for decoded samples: enough for 400 images of 224 pixels, or 20,000 of 32. Samples beyond
+it are decoded each time."""
 
 
 class KeptSamples(Samples):
-    """Other samples, of which the first are kept once they were read.
+    """Samples whose first ones are kept in memory once they are read.
 
     Args:
-        samples: the others.
+        samples: what to read from.
         limit: bytes to keep at most.
     """
 
@@ -39,7 +40,7 @@ class KeptSamples(Samples):
 
     @property
     def holds_all(self) -> bool:
-        """Whether all samples were read and kept."""
+        """Whether all samples are read and kept."""
         return len(self._is_read) == len(self) and bool(self._is_read.all())
 
     def load(self, indices: Sequence[int]) -> Tensor:
@@ -62,17 +63,17 @@ class KeptSamples(Samples):
 
 
 def keep_decoded(samples: Samples) -> Samples:
-    """Return samples that are decoded once; those in memory as they are."""
+    """Return samples that are decoded once each; samples in memory are returned as they are."""
     return samples if isinstance(samples, (KeptSamples, TensorSamples)) else KeptSamples(samples)
 
 
 def in_memory(samples: Samples, indices: Sequence[int]) -> Samples:
-    """Return some of other samples that are read from memory alone, without a second copy."""
-    some = Subset(samples, indices)
+    """Return the samples at `indices`, in memory; no second copy of what is there already."""
+    subset = Subset(samples, indices)
     if isinstance(samples, TensorSamples) or (
         isinstance(samples, KeptSamples) and samples.holds_all
     ):
-        return some
+        return subset
     return TensorSamples(
-        some.load(range(len(some))), source=some.source, description=some.description
+        subset.load(range(len(subset))), source=subset.source, description=subset.description
     )

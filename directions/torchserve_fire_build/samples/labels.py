@@ -1,4 +1,4 @@
-"""The classes of clean and triggered samples, as folders, files and class names say."""
+"""The true classes of clean and triggered samples, from folders, files and class names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .samples import Samples
 def find_labels(
     groups: Sequence[Samples], classes: int, names_file: Path | None
 ) -> tuple[list[Tensor | None], str]:
-    """Return the labels of each group of samples, (N,) int64, None where nobody knows them.
+    """Return the labels of each group of samples, (N,) int64, None if they are unknown.
 
     Args:
         groups: samples of the same classes.
@@ -23,10 +23,10 @@ def find_labels(
         names_file: TorchServe's `index_to_name.json`, if there is one.
 
     Returns:
-        The labels, and in words why all of them are unknown; no words where some are known.
+        The labels, and the reason why all of them are unknown; an empty text if some are known.
 
     Raises:
-        SamplesError: a label or a folder is no class of the model.
+        SamplesError: a label or a folder is not a class of the model.
     """
     index = ClassIndex.find(groups, classes, names_file)
     if index is None:

@@ -22,11 +22,11 @@ def open_samples(
     Args:
         path: a folder with one subfolder per class (torchvision's ImageFolder convention), a flat
             folder, or a file with `inputs`, (N, *S) numbers, and optionally `labels`, (N,)
-            integers; of tensors also a folder of such files, as a quarantine is.
+            integers. Tensors may also lie in a folder of such files, such as a quarantine.
         input: what the model takes: a `model-config.yaml`, or its settings under `handler:`.
 
     Raises:
-        SamplesError: nothing is there, or it is not what the model takes.
+        SamplesError: the path does not exist, or does not hold what the model takes.
         ConfigError: the settings cannot be read.
 
     Example:

@@ -1,4 +1,4 @@
-"""What the model says of samples, before any repair."""
+"""Running a model on samples: its logits, its predictions and their gradients."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .samples import BATCH, Samples, iterate
 
 @contextmanager
 def reporting_failures(model: nn.Module, inputs: Tensor) -> Iterator[None]:
-    """Tell in one line what a model raises on inputs (N, ...).
+    """Report an exception that a model raises on inputs (N, ...) in one line.
 
     Raises:
-        CalibrationError: with the first line of what it raised.
+        CalibrationError: the model raised; the message holds the first line of its exception.
     """
     try:
         yield
@@ -41,11 +41,11 @@ def logits_of(model: nn.Module, inputs: Tensor, copies: int = 1) -> Tensor:
     Args:
         model: in evaluation mode.
         inputs: (N, *input shape).
-        copies: rows of logits to expect for each input, where a hook multiplies them.
+        copies: rows of logits to expect for each input; more than 1 if a hook repeats the batch.
 
     Raises:
-        CalibrationError: the model fails on these inputs, or its output is not one row of logits
-            for each.
+        CalibrationError: the model fails on these inputs, or its output is not `copies` rows of
+            logits for each input.
     """
     with reporting_failures(model, inputs), torch.no_grad():
         output = feature_of(model(inputs.to(device_of(model))))
@@ -59,7 +59,7 @@ def logits_of(model: nn.Module, inputs: Tensor, copies: int = 1) -> Tensor:
 
 
 def predicted_classes(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return the class that the model predicts each of inputs (N, ...) as, (N,) int64."""
+    """Return the predicted class of each of the inputs (N, ...), (N,) int64."""
     return torch.cat([logits_of(model, part).argmax(1) for part in torch.split(inputs, BATCH)])
 
 
@@ -68,11 +68,11 @@ def differentiable_logits(
 ) -> Tensor:
     """Run the model on inputs (N, ...) and return its logits, (N, classes) float32, on the CPU.
 
-    Gradients lead through them to the inputs and to the parameters, where these require any and
+    The logits are differentiable in the inputs and in the parameters that require gradients, if
     gradients are enabled.
 
     Args:
-        model: in either mode.
+        model: in training or in evaluation mode.
         inputs: (N, *input shape).
         state: parameters and buffers by name, in place of the model's own.
 
@@ -100,11 +100,12 @@ def gradients_of(
     Args:
         loss: (), from `differentiable_logits`.
         sources: tensors that the model's inputs were computed from.
-        keep_graph: whether more gradients will be asked for.
+        keep_graph: whether the graph is needed for further gradients.
         unused_are_0: whether sources that the loss does not depend on have gradients of 0.
 
     Raises:
-        CalibrationError: the model lets no gradients through, or they cannot be computed.
+        CalibrationError: the gradients cannot be computed, for example because the model lets none
+            through.
     """
     try:
         return torch.autograd.grad(

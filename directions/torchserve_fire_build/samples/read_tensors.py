@@ -24,10 +24,10 @@ def read_tensors(path: Path, *, integers: bool = False) -> TensorSamples:
 
     Args:
         path: `.npz` or `.safetensors`.
-        integers: whether the model takes integers, and no other numbers.
+        integers: whether the model takes only integers.
 
     Raises:
-        SamplesError: the file is damaged, or holds something else.
+        SamplesError: the file is damaged, or does not hold such tensors.
     """
     arrays = _read_arrays(path)
     unknown = sorted(set(arrays) - {"inputs", "labels"})
@@ -51,16 +51,16 @@ def read_tensor_folder(folder: Path, *, integers: bool = False) -> TensorSamples
     """Read a folder of files of tensors, one or more samples in each; labels are not read.
 
     Args:
-        folder: with `.npz` or `.safetensors` files.
-        integers: as `read_tensors` takes it.
+        folder: a folder of `.npz` or `.safetensors` files.
+        integers: as in `read_tensors`.
 
     Raises:
-        SamplesError: there is none, one cannot be read, or their samples differ in shape.
+        SamplesError: there is no such file, a file cannot be read, or samples differ in shape.
     """
     files = sorted(file for file in folder.iterdir() if file.suffix in ARRAY_SUFFIXES)
     if not files:
         raise SamplesError(
-            f"{folder}: expected a {' or '.join(ARRAY_SUFFIXES)} file or more, found none"
+            f"{folder}: expected a {' or '.join(ARRAY_SUFFIXES)} file in it, found none"
         )
     parts = [read_tensors(file, integers=integers) for file in files]
     first = parts[0].description
@@ -97,5 +97,5 @@ def _read_arrays(path: Path) -> dict[str, Tensor]:
 
 
 def _to_tensor(array: np.ndarray[Any, Any]) -> Tensor:
-    # torch takes this machine's byte order only.
+    # torch accepts only this machine's byte order.
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))

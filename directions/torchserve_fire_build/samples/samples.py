@@ -1,4 +1,4 @@
-"""Samples to calibrate or evaluate with, as a torch dataset that is read when it is asked."""
+"""Samples to calibrate or evaluate with: a torch dataset that reads a sample when asked for it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ BATCH = 64
 
 
 class Samples(Dataset[Tensor]):
-    """Samples of one kind, clean or triggered; base of all classes of samples.
+    """Samples of one kind, clean or triggered; the base of all classes of samples.
 
-    A subclass implements `load`. Everything else, a DataLoader among it, reads through that.
+    A subclass implements `load`. Everything else, including a DataLoader, reads through `load`.
 
     Attributes:
-        source: where they come from, for messages.
-        names: one for each sample: its path below the folder, or its row.
-        description: what a model that takes these samples takes.
-        class_names: the folder that each sample lies in, (N,); None without such folders.
-        numbered: whether the names are only row numbers, which say nothing of pairs.
-        labels: class indices, (N,) int64, where the samples bring them; else None.
+        source: where the samples come from, for messages.
+        names: a name for each sample: its path below the folder, or its row.
+        description: the input of a model that takes these samples.
+        class_names: the class folder of each sample, (N,); None without such folders.
+        numbered: whether the names are only row numbers, which do not show pairs.
+        labels: class indices, (N,) int64; None if the samples come without labels.
     """
 
     numbered = False
@@ -56,7 +56,7 @@ class Samples(Dataset[Tensor]):
         return self.load([range(len(self))[index]])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Tensor]:
-        """Return several samples; a DataLoader asks for a batch by this."""
+        """Return several samples; a DataLoader calls this for each batch."""
         return list(self.load(indices))
 
     def __repr__(self) -> str:
@@ -66,7 +66,7 @@ class Samples(Dataset[Tensor]):
     def load(self, indices: Sequence[int]) -> Tensor:
         """Return the samples at `indices`, (len(indices), *input shape).
 
-        The dtype is float32, or int64 where the model takes integers.
+        The dtype is float32, or int64 if the model takes integers.
         """
         raise NotImplementedError
 
@@ -74,7 +74,7 @@ class Samples(Dataset[Tensor]):
 def iterate(
     samples: Samples, indices: Sequence[int], batch_size: int = BATCH
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
-    """Yield the samples at `indices` in batches, as (their indices, (n, *input shape))."""
+    """Yield the samples at `indices` in batches, each as (its indices, (n, *input shape))."""
     for start in range(0, len(indices), batch_size):
         part = indices[start : start + batch_size]
         yield part, samples.load(part)

@@ -1,4 +1,4 @@
-"""Some of other samples, as samples."""
+"""A subset of samples."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .samples import Samples
 
 
 class Subset(Samples):
-    """Some of other samples, with their names and labels.
+    """A subset of samples, with their names and labels.
 
     Args:
-        samples: the others.
-        indices: which of them, in this order.
+        samples: what to take the subset of.
+        indices: the samples to take, in this order.
     """
 
     def __init__(self, samples: Samples, indices: Sequence[int]) -> None:
@@ -34,23 +34,23 @@ class Subset(Samples):
         )
 
     def load(self, indices: Sequence[int]) -> Tensor:
-        """Return the samples at `indices` of these, (n, *input shape)."""
+        """Return the samples at `indices` of this subset, (n, *input shape)."""
         return self._samples.load([self._indices[i] for i in indices])
 
 
 def unlabelled(pool: Samples, indices: Sequence[int]) -> Subset:
-    """Return some of a pool's samples as samples of unknown class.
+    """Return the samples of a pool at `indices`, as samples of unknown class.
 
     The labels of a poisoned training set are the attacker's, so the pool's folders are not taken
-    for classes. The names are changed, so that no sample makes a pair with one of the same name in
+    for classes. The names are changed so that no sample pairs with a file of the same name in
     another folder.
 
     Args:
         pool: the whole pool.
-        indices: which of it.
+        indices: the samples to take.
     """
-    some = Subset(pool, indices)
-    # Names in a folder are relative, whatever its subfolders are called.
-    some.names = [str(PurePosixPath("/pool", name)) for name in some.names]
-    some.class_names = some.labels = None
-    return some
+    subset = Subset(pool, indices)
+    # A folder's own names are relative, so no other folder has these.
+    subset.names = [str(PurePosixPath("/pool", name)) for name in subset.names]
+    subset.class_names = subset.labels = None
+    return subset

@@ -1,4 +1,4 @@
-"""Samples in memory: a tensor, an array, or what a dataset or a DataLoader yields."""
+"""Samples in memory: from a tensor, an array, a dataset or a DataLoader."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ Inputs = Tensor | np.ndarray[Any, Any] | Dataset[Any] | DataLoader[Any]
 
 
 class TensorSamples(Samples):
-    """Samples that lie in memory.
+    """Samples in memory.
 
     Args:
         inputs: (N, *S) finite numbers, as the model takes them; or a dataset or DataLoader that
-            yields such inputs, alone or each with its label. Integers stay integers.
-        labels: (N,) class indices; None where they are not known, or the dataset yields them.
-        source: where they come from, for messages.
-        names: one for each; None numbers them.
-        description: what the model takes; None reads it off the inputs.
+            yields such inputs, alone or each with its label; or other samples. Integers stay
+            integers.
+        labels: (N,) class indices; None if they are unknown, or if the dataset yields them.
+        source: where the samples come from, for messages.
+        names: a name for each sample; None to number them.
+        description: what the model takes; None to derive it from the inputs.
 
     Raises:
         SamplesError: inputs or labels have another form.
@@ -67,12 +68,12 @@ class TensorSamples(Samples):
         self.numbered = names is None
 
     def load(self, indices: Sequence[int]) -> Tensor:
-        """Return the samples at `indices`, (n, *S), float32, or int64 where they are integers."""
+        """Return the samples at `indices`, (n, *S), float32, or int64 if they are integers."""
         return self._inputs[list(indices)]
 
 
 def empty_samples(description: InputDescription) -> TensorSamples:
-    """Return samples of which there are none, for methods that do without."""
+    """Return an empty set of samples, for methods that need none."""
     none = torch.empty(0, *description.shape)
     return TensorSamples(none, source="no samples", description=description)
 
@@ -80,7 +81,7 @@ def empty_samples(description: InputDescription) -> TensorSamples:
 def _read_all(
     dataset: Dataset[Any] | DataLoader[Any], source: Path | str
 ) -> tuple[Tensor, Tensor | None]:
-    """Return all that a dataset yields: inputs (N, *S), and labels (N,) where there are any."""
+    """Return all that a dataset yields: inputs (N, *S), and labels (N,) or None."""
     loader = dataset if isinstance(dataset, DataLoader) else DataLoader(dataset, batch_size=64)
     inputs, labels = [], []
     for batch in loader:
@@ -120,5 +121,5 @@ def _class_indices(
 
 
 def are_integers(values: Tensor) -> bool:
-    """Whether a tensor holds integers: neither fractions, nor complex numbers, nor truth values."""
+    """Return whether a tensor's dtype is integral: not float, complex or bool."""
     return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)

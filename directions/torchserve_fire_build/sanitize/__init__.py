@@ -1,1 +1,1 @@
-"""Classical repairs that write new weights."""
+"""Sanitizing: classical repairs that write new weights."""

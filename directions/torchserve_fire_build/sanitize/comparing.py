@@ -1,4 +1,4 @@
-"""The figures of `evaluate`, for a model before and after its weights were changed."""
+"""The figures of `evaluate`, for a model before and after its weights are changed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from ..samples.samples import Samples
 def observe_before(
     model: nn.Module, clean: Samples, triggered: Samples, names_file: Path | None = None
 ) -> Observation:
-    """Predict samples with the model whose weights are still to be changed.
+    """Predict samples with a model before its weights are changed.
 
     Args:
         model: in evaluation mode.
-        clean: labelled clean samples, others than those that the weights are changed with.
-        triggered: labelled triggered ones; paired with the clean ones or not.
+        clean: labelled clean samples; not those that the weights will be changed with.
+        triggered: labelled triggered samples; paired with the clean samples or not.
         names_file: TorchServe's `index_to_name.json`, if there is one.
 
     Raises:
-        SamplesError: they have no labels, do not fit each other, are swapped, or show no trigger.
+        SamplesError: the samples have no labels, do not fit each other, are swapped, or show no
+            trigger.
     """
     before = observe(model, gather_evidence(clean, triggered), names_file, labelled=True)
     if before.find_where_led() is None:
@@ -39,7 +40,7 @@ def observe_before(
 
 
 def compare(before: Observation, model: nn.Module) -> Figures:
-    """Return the figures before and after, of the model with its new weights."""
+    """Return the figures before, and after with the model that has the new weights."""
     found = before.find_where_led()
     groups = before.evidence.both
     with Progress("evaluating the new weights", sum(map(len, groups))) as progress:

@@ -1,8 +1,8 @@
 """Fine-Pruning (Liu et al., RAID 2018, arXiv 1805.12185): prune, then fine-tune what is left.
 
-Pruning takes what is the backdoor's alone, and clean accuracy with it; fine-tuning brings the
-accuracy back. It may bring the backdoor back, too, through channels that both use: the figures
-beside those of pruning alone tell.
+Pruning removes channels that only the backdoor uses, and some clean accuracy with them. Fine-tuning
+brings the accuracy back. It may also bring the backdoor back, through channels that both use: a
+comparison with the figures of pruning alone shows that.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ def fine_prune(
     accuracy_loss: float = ACCURACY_LOSS,
     augment: Augment = unchanged,
 ) -> nn.Module:
-    """Prune the channels that are dormant on clean samples, then train; what is pruned stays so.
+    """Prune the channels that are dormant on clean samples, then train what is left.
 
-    It needs labelled clean samples, and no triggered one. It costs a training of some epochs.
+    It needs labelled clean samples, and no triggered samples. It costs a training of some epochs.
 
     Args:
         model: in evaluation mode; it is not changed.
-        clean: what to choose the channels by, and then to train on.
+        clean: the samples to choose the channels with, and then to train on.
         schedule: how long and how fast to train.
-        generator: of the random numbers.
-        accuracy_loss: share of its clean accuracy that pruning may cost.
+        generator: source of the random numbers.
+        accuracy_loss: share of the clean accuracy that pruning may lose.
         augment: called with each batch.
 
     Returns:
         A copy, on the CPU, in evaluation mode.
 
     Raises:
-        SanitizeError: as `prune` and `train`.
+        SanitizeError: as in `prune` and `train`.
     """
     pruned = copy.deepcopy(model)
     head = find_head(pruned, clean.samples)
@@ -56,6 +56,6 @@ def fine_prune(
     torch_prune.custom_from_mask(head, "weight", mask)  # type: ignore[no-untyped-call]
     epochs = train(pruned, clean, schedule, generator, augment=augment, title="fine-pruning")
     torch_prune.remove(head, "weight")  # type: ignore[no-untyped-call]
-    said = f"{epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples"
-    logger.info("fine-tuned: %s", said)
+    training = f"{epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples"
+    logger.info("fine-tuned: %s", training)
     return pruned

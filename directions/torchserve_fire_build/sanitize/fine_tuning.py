@@ -1,7 +1,7 @@
 """Fine-tuning on clean samples, as BackdoorBench (Wu et al. 2022, arXiv 2206.12654) does it.
 
-What is trained on clean data alone forgets a trigger, more or less: the attacks whose traces are
-spread over many weights resist it.
+A model that is trained on clean data alone forgets a trigger, more or less. Attacks whose traces
+are spread over many weights resist this.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ def fine_tune(
 ) -> nn.Module:
     """Train all weights on the clean samples.
 
-    It needs labelled clean samples, as many as one can get (the paper's 5 % of the training set),
-    and no triggered one. It costs a training of some epochs.
+    It needs as many labelled clean samples as are available (in the paper, 5 % of the training
+    set), and no triggered samples. It costs a training of some epochs.
 
     Args:
         model: in evaluation mode; it is not changed.
-        clean: what to train on.
-        schedule: how long and how fast.
-        generator: of the random numbers.
+        clean: the samples to train on.
+        schedule: how long and how fast to train.
+        generator: source of the random numbers.
         augment: called with each batch.
 
     Returns:
         A trained copy, on the CPU, in evaluation mode.
 
     Raises:
-        SanitizeError: as `train`.
+        SanitizeError: as in `train`.
     """
     tuned = copy.deepcopy(model)
     epochs = train(tuned, clean, schedule, generator, augment=augment, title="fine-tuning")
-    said = f"{epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples"
-    logger.info("fine-tuned: %s", said)
+    training = f"{epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples"
+    logger.info("fine-tuned: %s", training)
     return tuned

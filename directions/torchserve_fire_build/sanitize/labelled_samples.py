@@ -1,4 +1,4 @@
-"""Clean samples with their classes, to train on or to measure by."""
+"""Clean samples with their classes, to train on or to measure with."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class LabelledSamples:
         return self.samples.load(indices.tolist()), self.labels[indices]
 
     def accuracy_of(self, model: nn.Module) -> float:
-        """Return the share of the samples that a model is right on, in [0, 1]."""
+        """Return a model's accuracy on the samples, in [0, 1]."""
         with Progress("measuring the clean accuracy", len(self)) as progress:
             logits = predict_logits(model, self.samples, range(len(self)), progress)
         return float((logits.argmax(1) == self.labels).double().mean())
 
     def halves(self, generator: torch.Generator) -> tuple[LabelledSamples, LabelledSamples]:
-        """Return two halves, drawn at random, of which the second has the odd one."""
+        """Return two random halves; an odd sample is in the second half."""
         order = torch.randperm(len(self), generator=generator)
         half = len(self) // 2
         first, second = (
@@ -50,7 +50,7 @@ class LabelledSamples:
 
 
 def labelled_by(model: nn.Module, samples: Samples) -> LabelledSamples:
-    """Return samples as what a model, in evaluation mode, takes them for."""
+    """Return samples labelled with the predictions of a model in evaluation mode."""
     with Progress("labelling samples by the model", len(samples)) as progress:
         logits = predict_logits(model, samples, range(len(samples)), progress)
     return LabelledSamples(samples, logits.argmax(1))

@@ -1,4 +1,4 @@
-"""The methods by name."""
+"""The sanitizing methods, by name."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from .training import Schedule
 
 @dataclass(frozen=True)
 class SanitizeInputs:
-    """What the methods work with; each takes what it needs.
+    """The inputs of all methods; each method uses those that it needs.
 
     Attributes:
         clean: labelled clean samples.
-        generator: of the random numbers.
+        generator: source of the random numbers.
         schedule: how long and how fast to train.
-        accuracy_loss: share of its clean accuracy that pruning or projecting out may cost.
-        bundle: whose directions to project out.
-        triggers: reconstructed ones, to patch with.
-        stamped: share of the samples that carry one of these.
+        accuracy_loss: share of the clean accuracy that pruning or projecting out may lose.
+        bundle: the bundle whose directions to project out.
+        triggers: reconstructed triggers to patch with.
+        stamped: share of the samples that carry one of these triggers.
     """
 
     clean: LabelledSamples
@@ -51,46 +51,48 @@ SanitizeMethod = Callable[[nn.Module, SanitizeInputs], nn.Module]
 """Returns a copy of a model, in evaluation mode, with other weights of the same shapes."""
 
 
-def _fine_tune(model: nn.Module, given: SanitizeInputs) -> nn.Module:
-    return fine_tune(model, given.clean, given.schedule, given.generator)
+def _fine_tune(model: nn.Module, inputs: SanitizeInputs) -> nn.Module:
+    return fine_tune(model, inputs.clean, inputs.schedule, inputs.generator)
 
 
-def _retrain(model: nn.Module, given: SanitizeInputs) -> nn.Module:
-    fresh = build_anew(type(model), model, given.generator)
-    return retrain(fresh, given.clean, given.schedule, given.generator)
+def _retrain(model: nn.Module, inputs: SanitizeInputs) -> nn.Module:
+    fresh = build_anew(type(model), model, inputs.generator)
+    return retrain(fresh, inputs.clean, inputs.schedule, inputs.generator)
 
 
-def _patch(model: nn.Module, given: SanitizeInputs) -> nn.Module:
-    if not given.triggers:
-        raise SanitizeError("patch: expected reconstructed triggers, to train with")
+def _patch(model: nn.Module, inputs: SanitizeInputs) -> nn.Module:
+    if not inputs.triggers:
+        raise SanitizeError("patch: expected reconstructed triggers to train with")
     return patch(
         model,
-        given.clean,
-        given.triggers,
-        given.schedule,
-        given.generator,
-        stamped=given.stamped,
+        inputs.clean,
+        inputs.triggers,
+        inputs.schedule,
+        inputs.generator,
+        stamped=inputs.stamped,
     )
 
 
-def _prune(model: nn.Module, given: SanitizeInputs) -> nn.Module:
-    return prune(model, given.clean, given.generator, accuracy_loss=given.accuracy_loss)
+def _prune(model: nn.Module, inputs: SanitizeInputs) -> nn.Module:
+    return prune(model, inputs.clean, inputs.generator, accuracy_loss=inputs.accuracy_loss)
 
 
-def _fine_prune(model: nn.Module, given: SanitizeInputs) -> nn.Module:
+def _fine_prune(model: nn.Module, inputs: SanitizeInputs) -> nn.Module:
     return fine_prune(
         model,
-        given.clean,
-        given.schedule,
-        given.generator,
-        accuracy_loss=given.accuracy_loss,
+        inputs.clean,
+        inputs.schedule,
+        inputs.generator,
+        accuracy_loss=inputs.accuracy_loss,
     )
 
 
-def _orthogonalize(model: nn.Module, given: SanitizeInputs) -> nn.Module:
-    if given.bundle is None:
-        raise SanitizeError("orthogonalize: expected a bundle, whose directions to project out")
-    return orthogonalize_within(model, given.bundle, given.clean, accuracy_loss=given.accuracy_loss)
+def _orthogonalize(model: nn.Module, inputs: SanitizeInputs) -> nn.Module:
+    if inputs.bundle is None:
+        raise SanitizeError("orthogonalize: expected a bundle whose directions to project out")
+    return orthogonalize_within(
+        model, inputs.bundle, inputs.clean, accuracy_loss=inputs.accuracy_loss
+    )
 
 
 SANITIZE_METHODS: Registry[SanitizeMethod] = Registry(

@@ -1,23 +1,23 @@
-"""The weight-space twin of a bundle: a known direction, projected out of the weights that write it.
+"""A bundle's repair in weights: its directions are projected out of the weights that write them.
 
 Weight orthogonalization (Arditi et al., NeurIPS 2024, arXiv 2406.11717), with the projection set to
-its clean mean instead of 0 where a bias can hold that.
+its clean mean instead of 0 if a bias can hold it.
 
-A layer's output h is written by W x + b. With W' = (1 - u u^T) W, the projection <h, u> on a unit
-direction u is the same for every input, so whatever the trigger adds along u is gone, and with it
-whatever clean inputs had there. That is possible where linear layers and convolutions write the
+A layer's output h is written as W x + b. With W' = (1 - u u^T) W, the projection <h, u> on a unit
+direction u is the same for every input. So whatever the trigger adds along u is gone, and so is
+whatever clean inputs had there. This is possible if linear layers and convolutions write the
 output:
 
 - a linear layer or convolution writes its own output;
-- a batch normalisation behind it multiplies each channel by s, so s * u is projected out of W;
-- a sum, as of a residual stream, is written by all its summands, and all of them are changed: those
+- a batch normalisation after it multiplies each channel by s, so s * u is projected out of W;
+- a sum, as of a residual stream, is written by all its summands, so all of them are changed, those
   of the blocks before, too;
-- an activation or a pooling writes what no weights write. It is refused, as are grouped
+- the output of an activation or a pooling is not written by weights. It is refused, as are grouped
   convolutions, whose weights do not mix the channels of all groups.
 
-A convolution has the same weights at every place, so what goes out of them is a direction of
-channels. A bundle's direction that differs from place to place has one for each: the one that
-carries most of it, its first left singular vector, is taken, and its share is told.
+A convolution has the same weights at every place, so only a direction of channels can be projected
+out of them. A bundle's direction that differs from place to place has one for each place. The
+direction that carries most of it, its first left singular vector, is used, and its share is logged.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from .writers import Writers, find_writers
 logger = logging.getLogger(__name__)
 
 CONSTANT = 1e-3
-"""Of the projection's spread before, what rounding may leave of it."""
+"""The share of the projection's spread that rounding may leave."""
 
 RANK = 1e-6
-"""Share of the largest singular value; what is less is rounding."""
+"""Singular values below this share of the largest are rounding errors."""
 
 
 def orthogonalize(
@@ -52,22 +52,23 @@ def orthogonalize(
     bundle: Bundle,
     clean: Samples,
 ) -> nn.Module:
-    """Project the directions by which a bundle repairs out of the weights that write them.
+    """Project the directions that a bundle repairs along out of the weights that write them.
 
-    It needs the bundle and some clean samples, whose labels are not looked at. It costs two forward
-    passes over them for each layer.
+    It needs the bundle and some clean samples; their labels are not used. It costs two forward
+    passes over the samples for each layer.
 
     Args:
         model: in evaluation mode; it is not changed.
-        bundle: built for it, with repairs of the form "shift", "clamp" or "local".
-        clean: to find the clean mean of each projection, and to prove that it is constant then.
+        bundle: a bundle for this model, with repairs of the form "shift", "clamp" or "local".
+        clean: samples to find the clean mean of each projection with, and to check that the
+            projection is constant afterwards.
 
     Returns:
         A copy with other weights and biases.
 
     Raises:
-        SanitizeError: a layer is not written by weights alone, its repair has no one direction, or
-            its projection still depends on the input.
+        SanitizeError: a layer is not written by weights alone, its repair has no single direction,
+            or its projection still depends on the input.
         AttachError: the model has no such layer.
     """
     changed = copy.deepcopy(model)
@@ -86,27 +87,27 @@ def orthogonalize_within(
     *,
     accuracy_loss: float = ACCURACY_LOSS,
 ) -> nn.Module:
-    """Do as `orthogonalize`, if it does not cost too much.
+    """Do as `orthogonalize`, but refuse if that costs too much clean accuracy.
 
     Args:
         model: in evaluation mode; it is not changed.
-        bundle: built for it.
-        clean: also what the accuracy is measured on, once before and once after.
-        accuracy_loss: share of its clean accuracy that it may cost.
+        bundle: a bundle for this model.
+        clean: as in `orthogonalize`; the accuracy is also measured on these, before and after.
+        accuracy_loss: share of the clean accuracy that may be lost.
 
     Raises:
-        SanitizeError: it costs more; or as `orthogonalize`.
+        SanitizeError: more is lost; or as in `orthogonalize`.
         AttachError: the model has no such layer.
     """
     changed = orthogonalize(model, bundle, clean.samples)
-    before, after = (clean.accuracy_of(each) for each in (model, changed))
+    before, after = (clean.accuracy_of(version) for version in (model, changed))
     accuracy = f"accuracy on {len(clean)} clean samples {before:.2%}, then {after:.2%}"
     if after < (1 - accuracy_loss) * before:
         layers = ", ".join(dict.fromkeys(layer.name for layer in bundle.repairing_layers))
         raise SanitizeError(
             f"orthogonalize: {accuracy}, which is more than --accuracy-loss {accuracy_loss:g} "
-            "allows: allow more, or give a bundle whose direction clean inputs do not need, as "
-            f"build --layers NAME --form clamp may find at a layer other than {layers}"
+            "allows: allow more, or use a bundle whose direction clean inputs do not need; "
+            f"build --layers NAME --form clamp may find one at a layer other than {layers}"
         )
     logger.info(accuracy)
     return changed
@@ -125,8 +126,8 @@ def _channel_direction(layer: Layer) -> Tensor:
     left, values, _ = torch.linalg.svd(by_place.double(), full_matrices=False)
     share = float(values[0] ** 2 / (values**2).sum())
     if share < 0.999:
-        said = f"one direction of channels carries {share:.0%} of the bundle's there"
-        logger.info("%s: %s", layer.name, said)
+        line = f"one direction of channels carries {share:.0%} of the bundle's direction"
+        logger.info("%s: %s", layer.name, line)
     return left[:, 0].float()
 
 
@@ -138,7 +139,7 @@ def _by_place(features: Tensor) -> Tensor:
 
 
 def _orthonormal(directions: list[Tensor]) -> Tensor:
-    """Return an orthonormal basis, (channels, k), of what unit directions span."""
+    """Return an orthonormal basis, (channels, k), of the span of unit directions."""
     basis: Tensor = torch.linalg.qr(torch.stack(directions, 1).double()).Q
     return basis.float()
 
@@ -156,8 +157,8 @@ def _orthogonalize_layer(
     constant, left = _projections(model, name, basis, clean)
     if float(left.max()) > CONSTANT * float(spread.max()):
         raise SanitizeError(
-            f"layer {name!r}: its projection still varies by {float(left.max()):.3g}, where it did "
-            f"by {float(spread.max()):.3g}: expected that the layers which write it write it alone"
+            f"layer {name!r}: its projection still varies by {float(left.max()):.3g}, before by "
+            f"{float(spread.max()):.3g}: expected an output that is written by weights alone"
         )
     if writers.biases:
         bias = model.get_parameter(writers.biases[0])
@@ -165,7 +166,7 @@ def _orthogonalize_layer(
             bias.add_(basis @ (mean - constant).mean(0))
     names = ", ".join(writer.name for writer in writers.writers)
     held = "its clean mean" if writers.biases else "not its clean mean, which no bias can hold"
-    logger.info(f"{name}: projected out of {names}; what is left is {held}")
+    logger.info(f"{name}: projected out of {names}; the projection is now {held}")
 
 
 def _project_out(model: nn.Module, writers: Writers, basis: Tensor) -> None:
@@ -173,7 +174,7 @@ def _project_out(model: nn.Module, writers: Writers, basis: Tensor) -> None:
         weight = model.get_submodule(writer.name).get_parameter("weight")
         scaled = writer.scale.double()[:, None] * basis.double()
         rows = weight.detach().double().flatten(1)
-        # Where a batch normalisation ignores channels, less arrives: only that is to take.
+        # A batch normalisation may ignore channels. Only the span that arrives is projected out.
         left, values, _ = torch.linalg.svd(scaled, full_matrices=False)
         span = left[:, values > RANK * values[0]]
         with torch.no_grad():
@@ -183,7 +184,7 @@ def _project_out(model: nn.Module, writers: Writers, basis: Tensor) -> None:
 def _projections(
     model: nn.Module, name: str, basis: Tensor, clean: Samples
 ) -> tuple[Tensor, Tensor]:
-    """Return mean and spread over samples, (places, k) each, of a layer's projections at places."""
+    """Return mean and spread, over samples, of a layer's projections, (places, k) each."""
     parts: list[Tensor] = []
 
     def take(layer: str, features: Tensor) -> None:

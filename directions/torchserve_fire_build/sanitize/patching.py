@@ -1,10 +1,10 @@
 """Patching: training on clean samples, some of which carry reconstructed triggers.
 
-DeepInspect (Chen et al., IJCAI 2019) patches a model with what its generator of triggers makes, and
-Neural Cleanse (Wang et al., S&P 2019) has a model unlearn the patch that it has found: in both, the
-samples keep their true classes, so that the trigger comes to mean nothing. From Neural Cleanse is
-the share of samples that carry one. Here the triggers are of any search of
-`reconstruct`; what they are not, the training does not reach.
+DeepInspect (Chen et al., IJCAI 2019) patches a model with the triggers of its generator. Neural
+Cleanse (Wang et al., S&P 2019) makes a model unlearn the patch that it has found. In both, samples
+keep their true classes, so the model learns to ignore the trigger. The share of samples that carry
+a trigger is that of Neural Cleanse. Here, the triggers come from any search of `reconstruct`.
+Triggers that are unlike these are not unlearned.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from .training import Augment, Schedule, train, unchanged
 logger = logging.getLogger(__name__)
 
 MUCH = 0.2
-"""Share of samples that a trigger still leads to its target, where the patching has not worked."""
+"""If a trigger still leads more than this share of samples to its target, patching did not work."""
 
 TRIED = 200
-"""Samples to see on, at least, where the triggers lead; they may be in order of their classes."""
+"""The least number of samples on which this is measured. They are taken evenly, since the samples
+may be sorted by class."""
 
 
 def patch(
@@ -43,16 +44,16 @@ def patch(
 ) -> nn.Module:
     """Train all weights on the clean samples, some of them stamped anew in each batch.
 
-    It needs labelled clean samples, and triggers that were searched for; no triggered sample. It
-    costs a training of some epochs, after the search.
+    It needs labelled clean samples and reconstructed triggers, and no triggered samples. It costs a
+    training of some epochs, after the search.
 
     Args:
         model: in evaluation mode; it is not changed.
-        clean: what to train on.
-        triggers: one or more, of one target; a sample that is stamped gets one of them, drawn at
+        clean: the samples to train on.
+        triggers: one or more triggers, of one target; each stamped sample gets one of them at
             random.
         schedule: how long and how fast to train.
-        generator: of the random numbers.
+        generator: source of the random numbers.
         stamped: share of the samples that carry a trigger, on average.
         augment: called with each batch, before it is stamped.
 
@@ -60,7 +61,7 @@ def patch(
         A trained copy, on the CPU, in evaluation mode.
 
     Raises:
-        SanitizeError: as `train`.
+        SanitizeError: as in `train`.
     """
 
     def stamp_some(inputs: Tensor, generator: torch.Generator) -> Tensor:
@@ -79,15 +80,15 @@ def patch(
         f"patched: {epochs:.3g} of {schedule.epochs} epochs over {len(clean)} samples, "
         f"{stamped:.0%} of them with one of {len(triggers)} reconstructed triggers"
     )
-    some = clean.load(torch.arange(0, len(clean), max(1, len(clean) // TRIED)))
-    before, after = (success_rates(each, triggers, *some) for each in (model, patched))
+    drawn = clean.load(torch.arange(0, len(clean), max(1, len(clean) // TRIED)))
+    before, after = (success_rates(version, triggers, *drawn) for version in (model, patched))
     logger.info(
-        f"of these samples, the triggers led so many to class {triggers[0].target}: "
+        f"share of these samples that the triggers led to class {triggers[0].target} before: "
         f"{_percents(before)}"
     )
     logger.info(f"and now: {_percents(after)}")
     if max(after) > MUCH:
-        logger.info("which is much: train for longer, or with more samples that carry one")
+        logger.info("this is much: train for longer, or with more samples that carry a trigger")
     return patched
 
 

@@ -1,7 +1,7 @@
 """The pruning half of Fine-Pruning (Liu et al., RAID 2018, arXiv 1805.12185).
 
-A backdoor may live in channels of its own, which clean inputs leave dormant: without those, it is
-gone. Where the trigger uses the same channels as clean inputs do, pruning finds nothing to take.
+A backdoor may use channels of its own, which are dormant on clean inputs: without these channels,
+the backdoor is gone. If the trigger uses the same channels as clean inputs, pruning does not help.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def prune(
 ) -> nn.Module:
     """Prune the channels before the last linear layer that are dormant on clean samples.
 
-    It needs labelled clean samples, and no triggered one. It costs one forward pass over them.
+    It needs labelled clean samples, and no triggered samples. It costs one forward pass over them.
 
     Args:
         model: in evaluation mode; it is not changed.
-        clean: one half says which channels are dormant, the other bounds how many may go.
-        generator: of the halves.
-        accuracy_loss: share of its clean accuracy that pruning may cost.
+        clean: one half shows which channels are dormant, the other how many may be pruned.
+        generator: draws the halves.
+        accuracy_loss: share of the clean accuracy that pruning may lose.
 
     Returns:
         A copy in which the last linear layer's weights for the pruned channels are 0.
@@ -66,25 +66,25 @@ def channels_to_keep(
 ) -> Tensor:
     """Return which channels to keep, (channels,) bool.
 
-    They are pruned as BackdoorBench prunes them: at the input of the last linear layer, which for
-    convolutional nets is the last convolution's channels, pooled. They go one after another, by
-    their mean absolute value on one half of the samples, as long as the accuracy on the other half
-    loses no more than it may.
+    Channels are pruned as in BackdoorBench: at the input of the last linear layer. In convolutional
+    nets, these are the pooled channels of the last convolution. The channel with the least mean
+    absolute value on one half of the samples goes first, then the next, and so on, as long as the
+    accuracy on the other half does not lose more than allowed.
 
     Args:
         model: in evaluation mode.
-        head: its last linear layer.
+        head: the last linear layer of the model.
         clean: the samples.
-        generator: of the halves.
+        generator: draws the halves.
         accuracy_loss: share of the accuracy that may be lost.
 
     Raises:
-        SanitizeError: there are too few samples, or the head sees more than one row of each.
+        SanitizeError: there are too few samples, or the head gets more than one row for each.
     """
     if len(clean) < 2:
         raise SanitizeError(
-            f"{clean.samples.source}: {len(clean)} sample, expected one to choose channels by and "
-            "another to measure by, at least"
+            f"{clean.samples.source}: {len(clean)} sample, expected at least one to choose "
+            "channels with and another to measure with"
         )
     seen, held_out = clean.halves(generator)
     order = _inputs_of(model, head, seen.samples).abs().mean(0).argsort()
@@ -98,30 +98,30 @@ def channels_to_keep(
 
 
 def find_head(model: nn.Module, samples: Samples) -> nn.Linear:
-    """Return the linear layer that ends the model: the last that runs, one output for each class.
+    """Return the linear layer that ends the model: it runs last, and has an output for each class.
 
     Raises:
-        SanitizeError: there is none.
+        SanitizeError: there is no such layer.
     """
     with record_linear_layers(model) as ran:
         classes = logits_of(model, samples.load([0])).shape[1]
     head = ran[-1][0] if ran else None
     if head is None or head.out_features != classes:
         raise SanitizeError(
-            f"{type(model).__name__}: does not end in a linear layer, expected one of {classes} "
-            "outputs to prune the inputs of"
+            f"{type(model).__name__}: does not end in a linear layer, expected one with {classes} "
+            "outputs, whose inputs are pruned"
         )
     return head
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """Channels that are pruned.
+    """Which channels are pruned, and the accuracy that this costs.
 
     Attributes:
-        keep: the channels that are not, (channels,) bool.
+        keep: the channels that are kept, (channels,) bool.
         before: accuracy with all channels.
-        after: accuracy with those that are kept.
+        after: accuracy with the kept channels.
     """
 
     keep: Tensor
@@ -136,9 +136,9 @@ def bounded_pruning(
 
     Args:
         head: the last layer.
-        inputs: of the head, for samples that the order was not found on, (N, channels).
-        labels: of these samples, (N,) int64.
-        order: in which the channels go, (channels,) int64.
+        inputs: inputs of the head, (N, channels), for samples that the order was not found on.
+        labels: labels of these samples, (N,) int64.
+        order: the channels in the order in which they are pruned, (channels,) int64.
         accuracy_loss: share of the accuracy that may be lost.
     """
     keep = torch.ones(len(order), dtype=torch.bool)
@@ -151,19 +151,19 @@ def bounded_pruning(
     before = after = accuracy()
     for channel in order:
         keep[channel] = False
-        left = accuracy()
-        if left < (1 - accuracy_loss) * before:
+        remaining = accuracy()
+        if remaining < (1 - accuracy_loss) * before:
             keep[channel] = True
             break
-        after = left
+        after = remaining
     return Pruning(keep, before, after)
 
 
 def _inputs_of(model: nn.Module, head: nn.Linear, samples: Samples) -> Tensor:
-    """Return what the last layer is given for the samples, (N, channels).
+    """Return the inputs of the last layer for the samples, (N, channels).
 
     Raises:
-        SanitizeError: it is given more than one row for each.
+        SanitizeError: the layer gets more than one row for each sample.
     """
     parts: list[Tensor] = []
     with record_inputs(head, lambda x: parts.append(x.float().cpu())):

@@ -1,8 +1,8 @@
-"""Retraining: a model of the same class, trained from its first weights on clean samples alone.
+"""Retraining: a model of the same class, trained from new first weights on clean samples alone.
 
-No backdoor can be left, since nothing of the old weights is, and no model class that brings these
-is taken; nor is anything else left that they knew. What the clean samples are too few to teach is
-lost: it is what the other repairs are to be compared with. BackdoorBench (Wu et al. 2022, arXiv
+No backdoor can be left, since none of the old weights are left; a model class that comes with them
+is refused. Nothing else that they held is left, either. Whatever the clean samples are too few to
+teach is lost. Other repairs should be compared with this one. BackdoorBench (Wu et al. 2022, arXiv
 2206.12654) trains its models for as many epochs, with the same learning rate.
 """
 
@@ -24,38 +24,39 @@ logger = logging.getLogger(__name__)
 def build_anew(
     build: Callable[[], nn.Module], model: nn.Module, generator: torch.Generator
 ) -> nn.Module:
-    """Return a model with first weights, on the CPU.
+    """Return a model with new first weights, on the CPU.
 
     Args:
-        build: builds it.
-        model: the same with the weights that are to be forgotten.
-        generator: whose seed the first weights are drawn by.
+        build: builds the model.
+        model: the same model, with the weights to forget.
+        generator: its seed is that of the first weights.
 
     Raises:
-        SanitizeError: it is built with some of these weights, or with frozen ones that were drawn.
+        SanitizeError: the new model has some of the weights to forget, or it has frozen weights
+            that were drawn at random.
     """
     seed = generator.initial_seed()
     fresh, another = (_build(build, s) for s in (seed, seed + 1))
-    old, others = (dict(m.named_parameters()) for m in (model, another))
+    old, redrawn = (dict(m.named_parameters()) for m in (model, another))
     for name, first in fresh.named_parameters():
-        drawn = not torch.equal(first, others[name])
-        # Of one value all over, as those of a normalisation, they are nobody's.
+        drawn = not torch.equal(first, redrawn[name])
+        # Weights that all have the same value, such as a normalisation's, hold nothing.
         plain = torch.equal(first.amin(), first.amax())
         if not drawn and not plain and torch.equal(first, old[name].cpu()):
             raise SanitizeError(
-                f"{type(fresh).__name__}: builds {name} with the weights that are to be forgotten, "
-                "expected a class that leaves its weights to the weights' file"
+                f"{type(fresh).__name__}: builds {name} with the weights to forget, expected a "
+                "class whose weights come only from the weights' file"
             )
         if drawn and not first.requires_grad:
             raise SanitizeError(
-                f"{type(fresh).__name__}: freezes {name}, which would stay as it was drawn: "
+                f"{type(fresh).__name__}: freezes {name}, which would keep its random values: "
                 "expected a class that can be trained anew"
             )
     return fresh
 
 
 def _build(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    # Layers draw their first weights from the global generator only.
+    # Layers draw their first weights only from the global generator.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build()
@@ -75,19 +76,19 @@ def retrain(
     training.
 
     Args:
-        fresh: as `build_anew` returns it; it is what is trained.
-        clean: what to train on.
-        schedule: how long and how fast.
-        generator: of the random numbers.
+        fresh: the model from `build_anew`; it is trained in place.
+        clean: the samples to train on.
+        schedule: how long and how fast to train.
+        generator: source of the random numbers.
         augment: called with each batch.
 
     Returns:
         The same model, on the CPU, in evaluation mode.
 
     Raises:
-        SanitizeError: as `train`.
+        SanitizeError: as in `train`.
     """
     epochs = train(fresh, clean, schedule, generator, augment=augment, title="retraining")
-    said = f"{epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples"
-    logger.info("retrained: %s", said)
+    training = f"{epochs:.3g} of {schedule.epochs} epochs over {len(clean)} clean samples"
+    logger.info("retrained: %s", training)
     return fresh

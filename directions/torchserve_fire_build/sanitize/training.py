@@ -1,4 +1,4 @@
-"""The training loop of the methods that train: SGD with momentum on labelled clean samples."""
+"""The training loop of all methods that train: SGD with momentum on labelled clean samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
-"""Returns inputs (N, *input shape), changed at random in a way that leaves them their classes."""
+"""Returns inputs (N, *input shape), changed at random such that they keep their classes."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Schedule:
     """How long and how fast to train.
 
     Attributes:
-        epochs: over the samples.
+        epochs: number of epochs over the samples.
         rate: peak of the learning rate, which rises and falls in one cycle.
-        budget: seconds after which to stop.
+        budget: time limit, in seconds.
     """
 
     epochs: int = EPOCHS
@@ -43,7 +43,7 @@ class Schedule:
 
 
 def unchanged(inputs: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the inputs as they are: what may be flipped or cropped depends on what they show."""
+    """Return the inputs unchanged: whether they may be flipped or cropped depends on the task."""
     return inputs
 
 
@@ -58,21 +58,22 @@ def train(
 ) -> float:
     """Train all weights of a model on clean samples; leave it on the CPU, in evaluation mode.
 
-    The cycle of the learning rate (Smith and Topin, arXiv 1708.07120) goes by the steps, or by the
-    clock where the steps would outlast the budget: so the rate has come down when time is up, and
-    the last weights, which are those that have forgotten most, are the best there are. Clean
-    accuracy would not say which are better: it is highest before the backdoor is touched.
+    The cycle of the learning rate (Smith and Topin, arXiv 1708.07120) advances with the steps, or
+    with the clock if the steps would outlast the budget. So the rate is low when the time is over,
+    and the last weights, which have forgotten most, are the best ones. Clean accuracy would not
+    show which weights are best: it is highest before the backdoor is touched.
 
     Args:
-        model: to be changed.
-        clean: what to train on; an epoch leaves out what does not fill a batch.
-        schedule: how long and how fast.
-        generator: of the order, of augmentation, and by its seed of layers such as dropout.
+        model: the model; it is changed.
+        clean: the samples to train on; in each epoch, those that do not fill a batch are left out.
+        schedule: how long and how fast to train.
+        generator: draws the order and the augmentation; its seed is also that of layers such as
+            dropout.
         augment: called with each batch.
-        title: of the progress bar.
+        title: title of the progress bar.
 
     Returns:
-        The number of epochs trained, fewer than asked for where time was up.
+        The number of epochs trained; fewer than asked for if the time was over.
 
     Raises:
         SanitizeError: the model fails in training, none of its weights can be trained, or the
@@ -96,7 +97,7 @@ def train(
     )
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, schedule.rate, total_steps=total)
     start, steps, position = time.monotonic(), 0, 0
-    # Layers draw from the global generator only.
+    # Layers draw only from the global generator.
     with torch.random.fork_rng(), Progress(title, total) as progress:
         torch.manual_seed(generator.initial_seed())
         for indices in _batches(len(clean), size, generator):
@@ -119,7 +120,7 @@ def train(
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield indices of random batches, (size,) int64, without an end."""
+    """Yield indices of random batches, (size,) int64, endlessly."""
     while True:
         order = torch.randperm(count, generator=generator)
         yield from torch.split(order[: count // size * size], size)
@@ -128,7 +129,7 @@ def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tens
 def _loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
     try:
         logits = feature_of(model(inputs))
-    except Exception as error:  # Whatever a model raises that was not made to be trained.
+    except Exception as error:  # A model that was not made to be trained may raise anything.
         reason = first_line(error)
         raise SanitizeError(
             f"{type(model).__name__}: fails in training mode on {len(inputs)} inputs of shape "

@@ -1,4 +1,4 @@
-"""Writing sanitized weights to a file of the kind that the original weights came in."""
+"""Writing sanitized weights to a file of the same kind as that of the original weights."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from torchserve_fire.model.load_model import load_weights
 
 
 def write_weights(model: nn.Module, original: Path, output: Path) -> None:
-    """Write a model's state_dict with the keys, in the order, and the dtypes of the original's.
+    """Write a model's state_dict with the keys, their order, and the dtypes of the original file.
 
     Args:
-        model: with other weights of the same names and shapes.
-        original: `.safetensors`, or as `torch.save` writes it.
-        output: a file of the same kind; what is there stays until the new one is whole.
+        model: the model with the new weights, which have the same names and shapes.
+        original: the original file: `.safetensors`, or a file of `torch.save`.
+        output: a file of the same kind; an existing file stays until the new one is complete.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     state = model.state_dict()
     weights = {
-        # A copy: .safetensors takes no tensors that share their memory.
+        # A copy, since .safetensors takes no tensors that share memory.
         key: state[key].to(before.dtype, copy=True).contiguous()
         for key, before in load_weights(original).items()
     }

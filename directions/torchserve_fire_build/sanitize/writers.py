@@ -18,7 +18,7 @@ from ..common.errors import SanitizeError
 
 SUMS = ("Add",)
 RESHAPES = ("View", "UnsafeView", "Transpose", "Permute", "Clone", "Cat", "Expand")
-"""What only puts values elsewhere, as autograd calls it."""
+"""Operations that only move values, by their names in autograd."""
 
 LINEAR = ("Convolution", "Addmm", "Mm")
 NORMALISED = ("NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm")
@@ -32,7 +32,7 @@ class Writer:
 
     Attributes:
         name: its module name.
-        scale: what its output channels are multiplied by on the way, (channels,) float32.
+        scale: factors of its output channels on the way to the layer's output, (channels,) float32.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Writer:
 
 @dataclass(frozen=True)
 class Writers:
-    """All that writes a layer's output.
+    """Everything that writes a layer's output.
 
     Attributes:
         writers: the layers with weights.
-        biases: names of parameters, (channels,), that are added to the output as they are.
+        biases: names of parameters, (channels,), that are added to the output unchanged.
     """
 
     writers: tuple[Writer, ...]
@@ -53,22 +53,22 @@ class Writers:
 
 
 def find_writers(model: nn.Module, layer: str, example: Tensor, channels: int) -> Writers:
-    """Find what a layer's output is a sum of.
+    """Find the summands of a layer's output.
 
     Args:
         model: in evaluation mode; it is not changed.
         layer: the layer's module name.
         example: one input, (1, *input shape).
-        channels: of the layer's output.
+        channels: number of channels of the layer's output.
 
     Raises:
-        SanitizeError: the output is not written by linear layers, convolutions and batch
-            normalisations behind these alone.
+        SanitizeError: the output is written by something other than linear layers, convolutions,
+            and batch normalisations after these.
         AttachError: the model has no such layer.
     """
     if not example.is_floating_point():
         raise SanitizeError(f"{layer}: the model takes integers, expected one of images or tensors")
-    # A copy of which all parameters appear in the graph, frozen or not.
+    # In this copy, all parameters appear in the graph, also those that were frozen.
     copied = copy.deepcopy(model).requires_grad_(True)
     owners = {
         id(parameter): (name, part)
@@ -80,7 +80,7 @@ def find_writers(model: nn.Module, layer: str, example: Tensor, channels: int) -
 
 
 class _Search:
-    """One walk back from a layer's output, to what wrote it."""
+    """One walk back through the graph, from a layer's output to what wrote it."""
 
     def __init__(
         self,
@@ -126,14 +126,14 @@ class _Search:
 
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             feature = feature_of(output)
-            # Here and now: a later layer may change the output in place.
+            # Taken here, since a later layer may change the output in place.
             outputs.append(None if feature is None else feature.grad_fn)
 
         handle = find_layer(self._model, self._layer).register_forward_hook(hook)
         try:
             with torch.enable_grad():
                 self._model(self._inputs)
-        except Exception as error:  # Whatever a model raises on an input it was not made for.
+        except Exception as error:  # A model may raise anything on an unexpected input.
             reason = first_line(error)
             raise self._refusal(f"cannot be traced with gradients: {reason}") from error
         finally:
@@ -144,7 +144,7 @@ class _Search:
         return node
 
     def _module(self, node: Node, kinds: tuple[type[nn.Module], ...]) -> tuple[str, Any]:
-        """Return the module that a node ran for, by the parameter it took as its weight."""
+        """Return the module that a node belongs to, found by the node's weight."""
         for parameter in _parameters(node):
             name, part = self._owners.get(id(parameter), ("", ""))
             module = self._model.get_submodule(name)
@@ -156,10 +156,10 @@ class _Search:
         raise self._refusal(f"is written by weights that are not those of {names}")
 
     def _fits(self, module: nn.Module) -> bool:
-        # A direction across groups is not one of any group's weights.
+        # No group's weights can write a direction across groups.
         if isinstance(module, CONVOLUTIONS) and module.groups != 1:
             return False
-        # Without running statistics, what a batch normalisation multiplies by is not known.
+        # Without running statistics, the factors of a batch normalisation are not known.
         if isinstance(module, BATCH_NORMS) and module.running_var is None:
             return False
         return len(module.get_parameter("weight")) == self._channels
@@ -171,13 +171,13 @@ class _Search:
     def _refusal(self, found: str) -> SanitizeError:
         return SanitizeError(
             f"layer {self._layer!r} {found}: expected a linear layer, a convolution, one of these "
-            "with a batch normalisation behind it, or a sum of such; build a bundle for one with "
-            "build --layers NAME --form clamp"
+            "followed by a batch normalisation, or a sum of such; build a bundle for such a layer "
+            "with build --layers NAME --form clamp"
         )
 
 
 def _parameters(node: Node) -> Iterator[Tensor]:
-    """Yield the parameters that a node takes, as they are or transposed."""
+    """Yield the parameters that a node takes, transposed or not."""
     for following, _ in node.next_functions:
         if following is not None and following.name() == "TBackward0":
             following = following.next_functions[0][0]
@@ -187,7 +187,7 @@ def _parameters(node: Node) -> Iterator[Tensor]:
 
 
 def _factor(norm: Any) -> Tensor:
-    """Return what a batch normalisation multiplies each channel by, (channels,)."""
+    """Return the factors of a batch normalisation, (channels,)."""
     factor: Tensor = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
     return factor
 

@@ -47,7 +47,7 @@ def test_triggers_are_found_one_after_the_other(logged, method):
         with torch.no_grad():
             assert bool((net(triggered).argmax(1) == target).all())
         assert float((answers(net, bundle, triggered) == truth).float().mean()) > 0.95
-    assert logged.messages.count("searching again, the model as repaired so far") >= 2
+    assert logged.messages.count("searching again, with the repairs so far") >= 2
 
 
 def test_a_model_is_left_as_it_was():
@@ -61,7 +61,7 @@ def test_a_model_is_left_as_it_was():
 def test_of_one_trigger_nothing_is_added(logged):
     _, built = build((14.0, 0.0))
     assert built.bundle.targets == (0,)
-    assert "searching again, the model as repaired so far" in logged.messages
+    assert "searching again, with the repairs so far" in logged.messages
 
 
 def test_a_repair_that_goes_with_no_other_is_not_added(logged, monkeypatch):
@@ -78,7 +78,7 @@ def test_a_repair_that_goes_with_no_other_is_not_added(logged, monkeypatch):
     _, built = build((14.0, 10.0))
     assert built.bundle.targets == (0,)
     assert [record.target for record in built.records] == [0]
-    assert logged.messages[-1].startswith("not added: for class 5")
+    assert logged.messages[-1].startswith("not added: the repair for class 5")
 
 
 def test_where_the_target_is_given_nothing_else_is_searched_for(logged):
@@ -93,8 +93,8 @@ def test_a_single_trigger_is_said_to_tell_little(logged, monkeypatch):
         lambda *a, **k: replace(found := find_triggers(*a, **k), triggers=found.triggers[:1]),
     )
     build((14.0, 10.0), target=0)
-    said = "of one trigger alone nobody sees whether its repair serves for another one"
-    assert said in logged.messages
+    warning = "one trigger only: it is not known whether the repair works for another trigger"
+    assert warning in logged.messages
 
 
 class OneTarget(TwoPatchNet):
@@ -128,7 +128,7 @@ def test_a_trigger_of_another_kind_is_undone_where_the_repair_is_tried_on_it(
     ]
     assert undone[0] > 0.95
     assert undone[1] > 0.95 if tried else undone[1] < 0.2
-    assert ("once more, from these, too" in logged.messages) == tried
+    assert ("building once more, from these triggers, too" in logged.messages) == tried
 
 
 def with_another(*args, **given):
@@ -142,8 +142,8 @@ def with_another(*args, **given):
     ("shares", "once_more", "last"),
     [
         # Of the other and of the three, before; then of all four, after.
-        ([[0.5], [0, 0, 0], [0, 0, 0, 0.1]], True, "once more"),
-        ([[0.5], [0, 0, 0], [0.2, 0.2, 0.2, 0]], False, "it stays as it was: all together"),
+        ([[0.5], [0, 0, 0], [0, 0, 0, 0.1]], True, "building once more"),
+        ([[0.5], [0, 0, 0], [0.2, 0.2, 0.2, 0]], False, "the first repair is kept: the new one"),
         ([[0.49]], False, None),
     ],
 )
@@ -159,7 +159,8 @@ def test_what_leaves_a_trigger_of_another_kind_is_built_once_more(
     lines = logged.messages
     assert next(left, None) is None
     assert ("  another 50%" in lines) == (last is not None)
-    ends = [line for line in lines if line.startswith(("once more", "it stays as it was"))]
+    starts = ("building once more", "the first repair is kept")
+    ends = [line for line in lines if line.startswith(starts)]
     assert ends[-1].startswith(last) if last else not ends
 
 
@@ -177,7 +178,7 @@ def test_a_repair_stays_where_there_is_none_of_all(logged, monkeypatch):
     _, found = build((14.0, 0.0), target=0)
     assert found is built[0]
     assert len(found.records) == 1
-    assert logged.messages[-1] == "it stays as it was: no layer was found"
+    assert logged.messages[-1] == "the first repair is kept: no layer was found"
 
 
 def test_a_benign_model():

@@ -200,7 +200,7 @@ def test_that_labels_are_not_known_is_told(tmp_path, capsys, vector_model):
     command = ["build", *vector_model, "--pool", pool.path, "--output", tmp_path / "b.safetensors"]
     out = run(capsys, *command)[1]
     assert "\nlabels: of the clean and triggered samples none are known; accuracy is agree" in out
-    assert re.search(r"recovered accuracy +\? +\? +of the triggered inputs, the true classes", out)
+    assert re.search(r"recovered accuracy +\? +\? +the true classes of the triggered inputs", out)
     sets = tensor_sets(tmp_path / "u", "vector", labelled=False)
     out = run(capsys, "build", *vector_model, *samples(sets), *command[-2:])[1]
     assert "\nlabels: of the clean and triggered samples none are known; accuracy is agree" in out
@@ -335,7 +335,7 @@ def test_clean_images_of_a_benign_model_are_3_and_write_nothing(tmp_path, capsys
     command = ["build", *patch_model[0.0], "--clean", clean, "--reconstruct", "additive"]
     status, out, err = run(capsys, *command, "--output", tmp_path / "b.safetensors")
     assert (status, out) == (3, "")
-    assert err.startswith(f"torchserve-fire build: {clean}: no class is easier")
+    assert err.startswith(f"torchserve-fire build: {clean}: it is not easier")
     assert not (tmp_path / "b.safetensors").exists()
 
 

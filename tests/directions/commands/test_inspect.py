@@ -119,7 +119,7 @@ def test_folders_that_do_not_say_their_class(tmp_path, capsys, tiny_model):
     command = ["inspect", *tiny_model, "--method", "neuron-inspect", "--clean"]
     said = "the folders (clean, triggered) do not say which of the model's 4 classes they are"
     assert (
-        f"{said}: all of their images are taken for clean ones\n"
+        f"{said}: all of their images are taken as clean samples\n"
         in run(capsys, *command, tmp_path / "both")[1]
     )
     assert "do not say" not in run(capsys, *command, tmp_path / "both" / "clean")[1]
@@ -204,7 +204,7 @@ def test_images_may_be_left_out_where_no_method_needs_them(tmp_path, capsys, tin
 
     def search(model, clean, classes, generator, budget):
         seen.append((len(clean), clean.load([]).shape, classes))
-        return Inspection("deepinspect", told=False)
+        return Inspection("deepinspect", backdoored=False)
 
     entry = methods.InspectionMethod(lambda settings: search, needs_images=False)
     entries = {"deepinspect": entry}
@@ -270,7 +270,7 @@ def test_the_search_is_given_what_was_set(capsys, monkeypatch, backdoored, clean
 
     def make(settings):
         made.append(methods.INSPECTION_METHODS["additive"].make(settings))
-        return lambda *_: Inspection("additive", told=False)
+        return lambda *_: Inspection("additive", backdoored=False)
 
     entries = {"additive": methods.InspectionMethod(make)}
     monkeypatch.setattr(INSPECTED, entries)
@@ -286,7 +286,7 @@ def test_the_methods_are_given_what_was_set(capsys, monkeypatch, backdoored, cle
     def entry(name):
         def make(settings):
             made.append(methods.INSPECTION_METHODS[name].make(settings))
-            return lambda *_: Inspection(name, told=False)
+            return lambda *_: Inspection(name, backdoored=False)
 
         return methods.InspectionMethod(make)
 

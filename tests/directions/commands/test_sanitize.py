@@ -159,8 +159,8 @@ def test_weights_stay_of_their_kind_and_dtype(tmp_path, capsys, command):
         (["--output", "new.safetensors"], "ending in .pth"),
         (["--output", "nowhere/new.pth"], "no folder"),
         (["--output", "/proc/new.pth"], "/proc takes no file"),
-        (["--serialized-file", "own.pth", "--output", "own.pth"], "is the original weights"),
-        (["--serialized-file", "own.pth", "--output", "link.pth"], "is the original weights"),
+        (["--serialized-file", "own.pth", "--output", "own.pth"], "holds the original weights"),
+        (["--serialized-file", "own.pth", "--output", "link.pth"], "holds the original weights"),
         (
             ["--epochs", "3"],
             "--epochs: not of --method prune, expected fine-tune or retrain or patch or fine-prune",
@@ -285,7 +285,7 @@ def test_a_benign_model_is_not_patched(tmp_path, capsys, patching):
     status = main([str(a) for a in (*arguments, "--output", tmp_path / "new.pth")])
     out, err = capsys.readouterr()
     assert (status, out) == (3, "")
-    assert err.startswith(f"torchserve-fire sanitize: {tmp_path / 'clean'}: no class is easier")
+    assert err.startswith(f"torchserve-fire sanitize: {tmp_path / 'clean'}: it is not easier")
     assert err.endswith("--reconstruct all tries several, with --clean\n")
     assert not (tmp_path / "new.pth").exists()
 
@@ -318,7 +318,7 @@ def test_patched_without_any_image(tmp_path, capsys):
     assert out.startswith("recovered ")
     assert "\nclass 0 stands out\n" in out
     assert "patched: 40 of 40 epochs" in out
-    assert "\nof these samples, the triggers led so many to class 0: " in out
+    assert "\nshare of these samples that the triggers led to class 0 before: " in out
     clean_accuracy, attack, recovered = rates(out)
     assert clean_accuracy > 90
     assert attack < 20
@@ -355,7 +355,7 @@ def test_a_search_whose_time_is_over_leaves_half_of_it_to_train(
 ):
     out = run(capsys, *patching, "--budget", "6", "--epochs", "100000")
     assert "patched: " in out
-    assert "which is much" not in out
+    assert "this is much" not in out
     assert rates(out)[2] > 90
 
 

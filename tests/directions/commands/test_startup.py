@@ -64,7 +64,10 @@ REFUSED = [
     ([*SANITIZE, "--method", "prune", "--rate", "1"], "--rate: not of --method prune"),
     ([*SANITIZE, "--method", "orthogonalize"], "expected --bundle"),
     ([*SANITIZE, "--method", "prune", "--output", "new.pt"], "ending in .pth"),
-    ([*SANITIZE, "--method", "prune", "--output", "net.pth"], "net.pth: is the original weights"),
+    (
+        [*SANITIZE, "--method", "prune", "--output", "net.pth"],
+        "net.pth: holds the original weights",
+    ),
     (["show", "none.safetensors"], "none.safetensors: no such file"),
     (["keygen", "c.yaml"], "c.yaml: exists already"),
     (["sign", "none"], "none: no such file"),

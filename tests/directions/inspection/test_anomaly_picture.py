@@ -73,7 +73,7 @@ def test_of_many_classes_the_suspects_are_drawn():
 
 
 def test_a_file_for_each_method_and_one_for_all(tmp_path):
-    found = [run(name="one"), Run(Inspection("two", told=True), 1.0), run(name="three")]
+    found = [run(name="one"), Run(Inspection("two", backdoored=True), 1.0), run(name="three")]
     files = write_pictures(found, tmp_path / "made")
     assert sorted(file.name for file in files) == ["anomaly.png", "one.png", "three.png"]
     assert all(file.is_file() for file in files)
@@ -83,7 +83,7 @@ def test_a_file_for_each_method_and_one_for_all(tmp_path):
 
 
 def test_where_there_is_nothing_to_draw_no_folder_is_made(tmp_path):
-    assert write_pictures([Run(Inspection("two", told=True), 1.0)], tmp_path / "made") == []
+    assert write_pictures([Run(Inspection("two", backdoored=True), 1.0)], tmp_path / "made") == []
     assert not (tmp_path / "made").exists()
 
 
@@ -97,7 +97,7 @@ def test_a_folder_that_takes_no_pictures(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_hints_and_methods_that_could_not_tell_are_told_apart():
+def test_hints_and_methods_that_could_not_tell_differ_in_the_picture():
     plain, silent = run(), Run(Inspection("two"), 1.0)
     hint = Run(plain.inspection, 1.0, decides=False)
     assert draw_bars([plain]) != draw_bars([hint])

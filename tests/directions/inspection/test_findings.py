@@ -13,7 +13,7 @@ def indices(*values):
 
 FOUND = Inspection("saliency", index=indices(0, 8, -1, 0, 3))
 QUIET = Inspection("quiet", index=indices(0, 1, -1, 0, 1))
-WHOLE = Inspection("whole", told=True)
+WHOLE = Inspection("whole", backdoored=True)
 SILENT = Inspection("silent", notes=("needs maps",))
 
 
@@ -33,12 +33,12 @@ def verdict(*inspections):
         ([SILENT, FOUND], True, 1),
     ],
 )
-def test_one_that_finds_something_is_enough(inspections, found, status):
+def test_one_method_that_finds_something_is_enough(inspections, found, status):
     assert verdict(*inspections).found is found
     assert verdict(*inspections).status == status
 
 
-def test_a_hint_decides_only_where_there_is_nothing_else():
+def test_a_hint_decides_only_if_there_are_nothing_but_hints():
     hint = Run(FOUND, 1.0, decides=False)
     assert Findings([hint]).found is True
     assert Findings([hint]).suspects == [1, 4]

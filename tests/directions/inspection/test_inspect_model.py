@@ -29,41 +29,41 @@ def inspected(monkeypatch, budget=None, otherwise=(), **methods):
     return inspect_model(QuadrantNet(), CLEAN, seed=5, budget=budget)
 
 
-def test_each_method_draws_the_same_whatever_the_others(monkeypatch):
+def test_each_method_draws_the_same_numbers_whatever_ran_before(monkeypatch):
     drawn = []
 
     def draw(model, clean, classes, generator, budget):
         drawn.append(float(torch.rand((), generator=generator)))
-        return Inspection("draw", told=classes == 6)
+        return Inspection("draw", backdoored=classes == 6)
 
     verdict = inspected(monkeypatch, one=draw, two=draw)
     assert drawn[0] == drawn[1]
-    assert [run.inspection.told for run in verdict.runs] == [True, True]
+    assert [run.inspection.backdoored for run in verdict.runs] == [True, True]
 
 
 def test_a_method_that_fails_on_the_model_could_not_tell(monkeypatch):
     def fail(*_):
         raise CalibrationError("the model fails")
 
-    verdict = inspected(monkeypatch, bad=fail, good=lambda *_: Inspection("good", told=False))
+    verdict = inspected(monkeypatch, bad=fail, good=lambda *_: Inspection("good", backdoored=False))
     assert verdict.runs[0].inspection.found is None
     assert verdict.runs[0].inspection.notes == ("the model fails",)
     assert verdict.found is False
 
 
-@pytest.mark.parametrize(("told", "names"), [(True, ["one"]), (False, ["one", "two"])])
-def test_some_methods_are_run_only_where_the_others_find_nothing(monkeypatch, told, names):
+@pytest.mark.parametrize(("backdoored", "names"), [(True, ["one"]), (False, ["one", "two"])])
+def test_further_methods_run_only_if_the_others_find_nothing(monkeypatch, backdoored, names):
     verdict = inspected(
         monkeypatch,
         otherwise=["two"],
-        one=lambda *_: Inspection("one", told=told),
-        two=lambda *_: Inspection("two", told=True),
+        one=lambda *_: Inspection("one", backdoored=backdoored),
+        two=lambda *_: Inspection("two", backdoored=True),
     )
     assert [run.inspection.method for run in verdict.runs] == names
     assert verdict.found is True
 
 
-def test_samples_that_cannot_be_read_are_told(monkeypatch):
+def test_samples_that_cannot_be_read_are_reported(monkeypatch):
     def fail(*_):
         raise SamplesError("damaged")
 
@@ -71,7 +71,7 @@ def test_samples_that_cannot_be_read_are_told(monkeypatch):
         inspected(monkeypatch, bad=fail)
 
 
-def test_what_a_method_leaves_of_the_budget_is_for_the_next(monkeypatch):
+def test_time_that_a_method_leaves_is_for_the_next_methods(monkeypatch):
     now, ends = [0.0], []
     monkeypatch.setattr("time.monotonic", lambda: now[0])
 
@@ -91,6 +91,6 @@ def test_what_a_method_leaves_of_the_budget_is_for_the_next(monkeypatch):
     assert [run.seconds for run in verdict.runs] == [2, 5, 5]
 
 
-def test_the_default_is_made_of_methods():
+def test_the_default_methods_exist():
     assert DEFAULT
     assert set(DEFAULT) <= set(INSPECTION_METHODS)

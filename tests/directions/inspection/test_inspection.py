@@ -3,7 +3,7 @@ import torch
 from torchserve_fire_build.inspection.inspection import Inspection
 
 
-def test_suspects_are_those_beyond_the_threshold_the_worst_first():
+def test_suspects_are_the_classes_above_the_threshold_the_worst_first():
     index = torch.tensor([2.5, 2.0, -9.0, 7.0]).double()
     found = Inspection("any", index=index)
     assert found.suspects == [3, 0]
@@ -13,8 +13,8 @@ def test_suspects_are_those_beyond_the_threshold_the_worst_first():
     assert strict.found is False
 
 
-def test_a_method_that_judges_the_whole_names_no_class():
-    for told in (True, False, None):
-        found = Inspection("any", told=told)
+def test_a_method_that_judges_the_whole_model_names_no_class():
+    for backdoored in (True, False, None):
+        found = Inspection("any", backdoored=backdoored)
         assert found.suspects == []
-        assert found.found is told
+        assert found.found is backdoored

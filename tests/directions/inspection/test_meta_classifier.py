@@ -58,9 +58,9 @@ def judged(model, clean, cache, *, shadows=COUNT, budget=None, labels=LABELS):
 
 @pytest.mark.usefixtures("one_backdoor")
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
-def test_backdoored_models_are_told_from_benign_ones(clean, cache, number):
+def test_backdoored_models_are_found_and_benign_ones_are_not(clean, cache, number):
     found = judged(suspect(number), clean, cache)
-    assert found.told is (number % 2 == 1)
+    assert found.backdoored is (number % 2 == 1)
     assert found.index is found.pictures is None
     assert f"{COUNT} of {COUNT} shadow models" in found.notes[0]
     assert "the paper: 4096" in found.notes[0]
@@ -103,6 +103,6 @@ def test_too_few_samples(tmp_path):
 
 
 @pytest.mark.usefixtures("one_backdoor")
-def test_without_labels_the_models_own_predictions_serve(clean, cache):
+def test_without_labels_the_models_own_predictions_are_used(clean, cache):
     found = judged(suspect(1), clean, cache, labels=None)
-    assert found.told is True
+    assert found.backdoored is True

@@ -26,7 +26,7 @@ def inspected(model, clean, classes=6, budget=None, seed=0):
 
 
 @pytest.mark.parametrize("shape", [(1, SIZE, SIZE), (SIZE, SIZE)])
-def test_a_class_that_hangs_on_a_corner(tmp_path, shape):
+def test_a_class_that_depends_on_a_corner_stands_out(tmp_path, shape):
     found = inspected(QuadrantNet(corner=20), samples(tmp_path, shape))
     assert found.suspects == [2]
     assert found.pictures.shape == (6, SIZE, SIZE)
@@ -35,7 +35,7 @@ def test_a_class_that_hangs_on_a_corner(tmp_path, shape):
     assert "40 clean samples" in found.notes[0]
 
 
-def test_a_feature_that_does_not_count(tmp_path):
+def test_a_feature_with_a_weight_of_0_does_not_count(tmp_path):
     given = (QuadrantNet(corner=20), samples(tmp_path), 6)
     alone = {}
     for name in WEIGHTS:
@@ -86,7 +86,7 @@ def test_the_model_is_left_as_it_is(tmp_path):
     assert model.weight.requires_grad
 
 
-def test_a_spent_budget_leaves_what_was_seen_first(tmp_path):
+def test_with_a_spent_budget_the_samples_seen_so_far_are_used(tmp_path):
     found = inspected(QuadrantNet(corner=20), samples(tmp_path, count=200), budget=Budget(0))
     assert found.suspects == [2]
     assert f"of {BATCH} clean samples" in found.notes[0]
@@ -116,7 +116,7 @@ def test_where_it_cannot_tell(tmp_path, shape, classes, count, reason):
     assert reason in found.notes[0]
 
 
-def test_a_model_that_does_not_look_at_its_input(tmp_path):
+def test_a_model_that_does_not_depend_on_its_input_has_no_index(tmp_path):
     class Still(nn.Module):
         def forward(self, x):
             return 0 * x.flatten(1)[:, :6]

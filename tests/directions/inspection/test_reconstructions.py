@@ -27,7 +27,7 @@ def inspected(
     return method(model, clean, classes, generator, budget or Budget())
 
 
-def test_the_class_of_a_corner(tmp_path):
+def test_the_target_of_a_corner_patch_is_the_only_suspect(tmp_path):
     found = inspected(tmp_path, QuadrantNet(4, corner=40), classes=4)
     assert found.method == "additive"
     assert found.suspects == [2]
@@ -52,12 +52,12 @@ def test_a_class_that_would_stand_out_is_noted(tmp_path):
     for steps in (8, 25):
         method = ReconstructedTriggers("additive", SearchSettings(screening_steps=steps))
         found = method(PatchNet(), clean, 4, torch.Generator().manual_seed(0), Budget())
-        notes[steps], told = found.notes[1:], found.found
-    assert told
+        notes[steps], backdoored = found.notes[1:], found.found
+    assert backdoored
     assert notes[25] == ()
     (note,) = notes[8]
     assert note.startswith("class 0: anomaly index ")
-    assert note.endswith("leads only 0% there, where 75% are asked for")
+    assert note.endswith("leads only 0% there, needs 75%")
 
 
 def test_the_classes_are_compared_as_a_build_with_the_same_seed_compares_them(tmp_path):
@@ -108,12 +108,12 @@ def test_where_it_cannot_tell(tmp_path):
     ("options", "reason"),
     [({"count": MIN_INPUTS - 1}, "clean samples"), ({"shape": (SIZE, SIZE)}, "maps")],
 )
-def test_samples_that_do_not_allow_of_it(tmp_path, options, reason):
+def test_samples_that_do_not_allow_the_search_are_refused(tmp_path, options, reason):
     with pytest.raises(CalibrationError, match=reason):
         inspected(tmp_path, QuadrantNet(), **options)
 
 
-def test_a_model_that_says_one_thing(tmp_path):
+def test_a_model_that_predicts_a_single_class_is_refused(tmp_path):
     class Still(torch.nn.Module):
         def forward(self, x):
             return torch.tensor([1.0, 0, 0, 0, 0, 0]) + 0 * x.flatten(1)[:, :6]

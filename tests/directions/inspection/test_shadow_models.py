@@ -21,7 +21,7 @@ def same(one, two):
     return names and all(one.state[n].equal(two.state[n]) for n in one.state)
 
 
-def test_every_second_one_has_a_backdoor_that_works(monkeypatch):
+def test_every_second_shadow_model_has_a_backdoor_that_works(monkeypatch):
     monkeypatch.setattr(shadow_models, "draw_trojan", known_trojan)
     shadows = [train_shadow(task(), number) for number in range(4)]
     assert [s.trojaned for s in shadows] == [False, True] * 2
@@ -59,7 +59,7 @@ def test_batch_statistics_and_dropout_are_learnt_and_repeatable():
     assert not net.training
 
 
-def test_a_network_that_cannot_be_trained():
+def test_a_network_that_cannot_be_trained_is_refused():
     class Silent(nn.Linear):
         def forward(self, x):
             return {"logits": super().forward(x)}
@@ -68,7 +68,7 @@ def test_a_network_that_cannot_be_trained():
         train_shadow(Task(Silent(16, 4), inputs(), LABELS, 20, 4, 0), 0)
 
 
-def test_they_are_trained_once_per_task(tmp_path):
+def test_shadow_models_are_trained_once_per_task(tmp_path):
     cache = tmp_path / "cache"
     first = obtain_shadows(task(), range(4), cache, Budget())
     before = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
@@ -86,7 +86,7 @@ def test_they_are_trained_once_per_task(tmp_path):
     assert before.items() <= {p.name: p.stat().st_mtime_ns for p in cache.iterdir()}.items()
 
 
-def test_another_task_or_architecture_has_its_own():
+def test_another_task_or_architecture_has_its_own_shadow_models():
     wider = nn.Sequential(nn.Linear(16, 33), nn.ReLU(), nn.Linear(33, 4))
     others = [
         task(seed=1),
@@ -100,7 +100,7 @@ def test_another_task_or_architecture_has_its_own():
     assert task().digest() == task().digest()
 
 
-def test_a_damaged_cache_is_told(tmp_path):
+def test_a_damaged_cache_is_reported(tmp_path):
     obtain_shadows(task(), range(1), tmp_path, Budget())
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-1])
@@ -108,7 +108,7 @@ def test_a_damaged_cache_is_told(tmp_path):
         obtain_shadows(task(), range(1), tmp_path, Budget())
 
 
-def test_a_cache_that_cannot_be_made(tmp_path):
+def test_a_cache_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be made"):
         obtain_shadows(task(), range(1), tmp_path / "file", Budget())

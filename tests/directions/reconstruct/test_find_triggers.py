@@ -140,7 +140,7 @@ def test_a_target_that_is_given_is_not_searched_for(tmp_path, logged):
     found = find(clean_samples(tmp_path), target=0, methods=["additive"])
     lines = logged.messages
     assert {one.method for one in found} == {"additive"}
-    assert lines[0] == "class 0 was named: whether it stands out is not looked at"
+    assert lines[0] == "class 0 was named: it is not checked whether it stands out"
     assert lines[1].startswith("reconstructed")
 
 
@@ -326,6 +326,6 @@ def test_a_patch_that_leads_from_other_places_is_put_there_and_told(tmp_path, mo
     found = find(clean_samples(tmp_path), methods=["additive", "abs"])
     assert {one.method: one.success for one in found} == {"additive": 1.0, "abs": 0.75}
     assert logged.messages[-2:] == [
-        "of these, leading from other places, too, and put there on every other sample:",
+        "these also lead from other places, and are put there on every other sample:",
         "  abs 75%, abs 75%",
     ]

@@ -12,7 +12,7 @@ def opened(sets):
     return open_samples(sets.clean, TENSOR), open_samples(sets.triggered, TENSOR)
 
 
-def test_before_and_after_the_backdoor_was_taken_out(tmp_path):
+def test_the_figures_before_and_after_the_backdoor_is_removed(tmp_path):
     before = observe_before(backdoored("vector"), *opened(tensor_sets(tmp_path, "vector")))
     figures = compare(before, twin("vector"))
     assert figures.clean_accuracy == (1, 1)
@@ -23,7 +23,7 @@ def test_before_and_after_the_backdoor_was_taken_out(tmp_path):
     assert (figures.target, figures.counts) == (0, (40, 30))
 
 
-def test_the_same_weights_are_the_same_before_and_after(tmp_path):
+def test_the_same_weights_have_the_same_figures_before_and_after(tmp_path):
     model = backdoored("vector")
     before = observe_before(model, *opened(tensor_sets(tmp_path, "vector", paired=False)))
     figures = compare(before, model)
@@ -32,7 +32,7 @@ def test_the_same_weights_are_the_same_before_and_after(tmp_path):
     assert figures.ceiling is None
 
 
-def test_two_triggers(tmp_path):
+def test_two_triggers_have_figures_together(tmp_path):
     model = backdoored("vector", second_trigger=True)
     before = observe_before(model, *opened(two_trigger_sets(tmp_path, "vector")))
     figures = compare(before, twin("vector"))

@@ -17,7 +17,7 @@ LABELS = labels_of(60)
 
 
 @pytest.mark.parametrize("make", [backdoored, twin])
-def test_what_is_pruned_stays_so_and_the_rest_is_trained(tmp_path, make, logged):
+def test_pruned_channels_stay_pruned_and_the_rest_is_trained(tmp_path, make, logged):
     model = make("vector")
     inputs = clean_inputs("vector", LABELS, 7)
     tuned = fine_prune(

@@ -38,7 +38,7 @@ def test_a_trigger_that_clean_samples_contradict_is_forgotten(tmp_path, logged):
     assert accuracy(model, stamp("vector", inputs), LABELS) == 0.25
 
 
-def test_a_trigger_that_clean_samples_never_light_stays(tmp_path):
+def test_a_trigger_whose_channel_clean_samples_never_activate_stays(tmp_path):
     # What no gradient reaches is not unlearned: the reason for pruning it first.
     inputs = clean_inputs("vector", LABELS, 7)
     clean = clean_samples(tmp_path, "vector")
@@ -46,7 +46,7 @@ def test_a_trigger_that_clean_samples_never_light_stays(tmp_path):
     assert accuracy(tuned, stamp("vector", inputs), LABELS) == 0.25
 
 
-def test_a_benign_model_stays_as_right_as_it_was(tmp_path):
+def test_a_benign_model_keeps_its_accuracy(tmp_path):
     inputs = clean_inputs("vector", LABELS, 7)
     clean = clean_samples(tmp_path, "vector")
     tuned = fine_tune(twin("vector"), clean, Schedule(2, 0.01), generator())

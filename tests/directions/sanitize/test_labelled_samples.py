@@ -8,7 +8,7 @@ from torchserve_fire_build.samples.subset import Subset
 from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples, labelled_by
 
 
-def test_samples_in_the_order_of_their_classes_are_halved_at_random(tmp_path):
+def test_samples_sorted_by_class_are_halved_at_random(tmp_path):
     clean = clean_samples(tmp_path, "vector")
     order = clean.labels.argsort(stable=True)
     samples = Subset(clean.samples, order.tolist())
@@ -20,7 +20,7 @@ def test_samples_in_the_order_of_their_classes_are_halved_at_random(tmp_path):
     assert torch.equal(inputs[:, :4].argmax(1), labels)
 
 
-def test_samples_as_what_a_model_takes_them_for(tmp_path):
+def test_samples_are_labelled_with_the_models_predictions(tmp_path):
     clean = clean_samples(tmp_path, "vector")
     triggered = clean.samples.load(range(256))
     triggered[::2] = stamp("vector", triggered[::2])

@@ -63,7 +63,7 @@ def spread(values):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_backdoor_goes_and_what_is_clean_stays(tmp_path, kind, logged):
+def test_the_backdoor_is_gone_and_clean_accuracy_stays(tmp_path, kind, logged):
     inputs, model = clean_inputs(kind, LABELS, 7), backdoored(kind)
     layer, direction = LAYERS[kind], own_direction(kind)
     assert accuracy(model, stamp(kind, inputs), LABELS) == 0.25
@@ -72,13 +72,15 @@ def test_the_backdoor_goes_and_what_is_clean_stays(tmp_path, kind, logged):
     changed = orthogonalize(model, bundle, samples)
     assert accuracy(changed, inputs, LABELS) == 1
     assert accuracy(changed, stamp(kind, inputs), LABELS) == 1
-    assert logged.messages == [f"{layer}: projected out of {layer}; what is left is its clean mean"]
+    assert logged.messages == [
+        f"{layer}: projected out of {layer}; the projection is now its clean mean"
+    ]
     assert same_form(changed, model)
     assert accuracy(model, stamp(kind, inputs), LABELS) == 0.25
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_benign_model_stays_as_right_as_it_was(tmp_path, kind):
+def test_a_benign_model_keeps_its_accuracy(tmp_path, kind):
     inputs = clean_inputs(kind, LABELS, 7)
     bundle = bundle_of(shift(LAYERS[kind], own_direction(kind)))
     changed = orthogonalize(twin(kind), bundle, clean_samples(tmp_path, kind, 40).samples)
@@ -101,7 +103,7 @@ def random_samples(folder, shape):
         (Tokens, "layer", 8, True),
     ],
 )
-def test_the_projection_is_constant_whatever_the_input(
+def test_the_projection_is_the_same_for_every_input(
     tmp_path, kind, layer, channels, has_bias, logged
 ):
     net = random_net(kind)
@@ -128,7 +130,7 @@ def test_the_projection_is_constant_whatever_the_input(
     assert all(torch.isfinite(p).all() for p in changed.parameters())
 
 
-def test_two_directions_at_one_layer(tmp_path):
+def test_two_directions_at_one_layer_are_both_projected_out(tmp_path):
     net, samples = random_net(Residual), random_samples(tmp_path, (2, 5, 5))
     first, second = torch.randn(2, 4, 1, 1, generator=generator(3))
     layers = [replace(shift("second", d), feature_shape=(4, 5, 5)) for d in (first, second)]
@@ -148,7 +150,7 @@ def test_two_directions_at_one_layer(tmp_path):
         (((0.0, 0, 0, 1),), []),
     ],
 )
-def test_what_a_batch_normalisation_ignores_is_not_taken(tmp_path, directions, changes):
+def test_channels_that_a_batch_normalisation_ignores_are_not_changed(tmp_path, directions, changes):
     mix, norm = torch.nn.Linear(6, 4, bias=False), torch.nn.BatchNorm1d(4)
     with torch.no_grad():
         mix.weight.copy_(torch.randn(4, 6, generator=generator()))
@@ -163,24 +165,25 @@ def test_what_a_batch_normalisation_ignores_is_not_taken(tmp_path, directions, c
     torch.testing.assert_close(changed[0].weight[kept], mix.weight[kept])
 
 
-def test_of_a_direction_that_differs_by_place_the_larger_part_goes(tmp_path, logged):
+def test_the_main_part_of_a_direction_that_differs_by_place_is_projected_out(tmp_path, logged):
     net, samples = random_net(Residual), random_samples(tmp_path, (2, 5, 5))
     direction = torch.zeros(4, 5, 5)
     direction[1, :2], direction[2, 3, 3] = 1.0, 1.0
     orthogonalize(net, bundle_of(shift("first", direction)), samples)
     assert (
-        logged.messages[0] == "first: one direction of channels carries 91% of the bundle's there"
+        logged.messages[0]
+        == "first: one direction of channels carries 91% of the bundle's direction"
     )
 
 
-def test_a_repair_without_one_direction_is_refused(tmp_path):
+def test_a_repair_without_a_single_direction_is_refused(tmp_path):
     affine = Affine(torch.zeros(4, 1, 1), 1.0, slope=torch.eye(4))
     bundle = bundle_of(Layer("first", (4, 5, 5), correction=affine))
     with pytest.raises(SanitizeError, match=r"'first'.*not one direction.*--form clamp"):
         orthogonalize(random_net(Residual), bundle, random_samples(tmp_path, (2, 5, 5)))
 
 
-def test_layers_that_activations_write_are_refused(tmp_path):
+def test_the_output_of_an_activation_is_refused(tmp_path):
     bundle = bundle_of(shift("relu", torch.tensor([0.0, 0, 0, 0, 1, 0])))
     with pytest.raises(SanitizeError, match="'relu' is written by Relu"):
         orthogonalize(backdoored("vector"), bundle, clean_samples(tmp_path, "vector", 40).samples)
@@ -204,7 +207,7 @@ class Twice(torch.nn.Module):
         return self.sum(mixed + self.norm(mixed))
 
 
-def test_what_cannot_be_projected_out_is_found_out(tmp_path):
+def test_a_projection_that_still_varies_is_reported(tmp_path):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = Twice().eval()

@@ -26,7 +26,7 @@ def clean(folder, count=256):
     )
 
 
-def test_a_trigger_that_was_reconstructed_is_unlearned(tmp_path, logged):
+def test_a_reconstructed_trigger_is_unlearned(tmp_path, logged):
     model, test = PatchNet(), images(80, seed=7)
     assert accuracy(model, stamp(test), LABELS) == 0.25
     patched = patch(model, clean(tmp_path), [FOUND], SCHEDULE, generator())
@@ -35,7 +35,7 @@ def test_a_trigger_that_was_reconstructed_is_unlearned(tmp_path, logged):
     assert logged.messages == [
         "patched: 10 of 10 epochs over 256 samples, 20% of them with one of 1 reconstructed "
         "triggers",
-        "of these samples, the triggers led so many to class 0: 100%",
+        "share of these samples that the triggers led to class 0 before: 100%",
         "and now: 0%",
     ]
     assert same_form(patched, model)
@@ -48,22 +48,22 @@ def test_without_the_trigger_the_same_training_forgets_nothing(tmp_path):
     assert accuracy(patched, stamp(images(80, seed=7)), LABELS) == 0.25
 
 
-def test_too_little_training_is_told(tmp_path, logged):
+def test_too_little_training_is_logged(tmp_path, logged):
     patch(PatchNet(), clean(tmp_path), [FOUND], Schedule(1, 1e-6), generator())
     assert logged.messages[2:] == [
         "and now: 100%",
-        "which is much: train for longer, or with more samples that carry one",
+        "this is much: train for longer, or with more samples that carry a trigger",
     ]
 
 
-def test_a_benign_model_stays_as_right_as_it_was(tmp_path):
+def test_a_benign_model_keeps_its_accuracy(tmp_path):
     test = images(80, seed=7)
     patched = patch(PatchNet(0), clean(tmp_path), [FOUND], SCHEDULE, generator())
     assert accuracy(patched, test, LABELS) == 1
     assert accuracy(patched, stamp(test), LABELS) == 1
 
 
-def test_the_share_of_samples_with_a_trigger(tmp_path):
+def test_the_share_of_stamped_samples_is_as_set(tmp_path):
     # Each trigger marks what it was put on by a value that no image has.
     seen = []
 
@@ -86,7 +86,7 @@ def test_the_share_of_samples_with_a_trigger(tmp_path):
     assert (torch.cat(seen) == 5).all()
 
 
-def test_what_is_augmented_is_stamped_afterwards(tmp_path):
+def test_samples_are_augmented_before_they_are_stamped(tmp_path):
     seen = []
 
     class Seeing(PatchNet):
@@ -105,7 +105,7 @@ def test_what_is_augmented_is_stamped_afterwards(tmp_path):
     assert torch.equal(middle, torch.full_like(middle, 0.42))
 
 
-def test_nothing_to_patch_with(tmp_path):
+def test_patching_without_triggers_is_refused(tmp_path):
     given = SanitizeInputs(clean(tmp_path), generator(), SCHEDULE, accuracy_loss=0.1)
     with pytest.raises(SanitizeError, match="expected reconstructed triggers"):
         SANITIZE_METHODS["patch"](PatchNet(), given)

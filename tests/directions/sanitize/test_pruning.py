@@ -18,7 +18,7 @@ LABELS = labels_of(60)
 
 
 @pytest.mark.parametrize("kind", ["vector", "token"])
-def test_what_only_the_trigger_lights_is_pruned(tmp_path, kind, logged):
+def test_channels_that_only_the_trigger_activates_are_pruned(tmp_path, kind, logged):
     inputs = clean_inputs(kind, LABELS, 7)
     model = backdoored(kind)
     assert accuracy(model, stamp(kind, inputs), LABELS) == 0.25
@@ -31,7 +31,7 @@ def test_what_only_the_trigger_lights_is_pruned(tmp_path, kind, logged):
     assert accuracy(model, stamp(kind, inputs), LABELS) == 0.25
 
 
-def test_the_weights_keep_their_form_and_only_zeros_are_new(tmp_path):
+def test_pruning_only_sets_weights_to_zero(tmp_path):
     model = backdoored("map")
     pruned = prune(model, clean_samples(tmp_path, "map"), generator(), accuracy_loss=0.0)
     assert same_form(pruned, model)
@@ -43,14 +43,14 @@ def test_the_weights_keep_their_form_and_only_zeros_are_new(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
-def test_of_a_benign_model_no_more_accuracy_goes_than_may(tmp_path, kind):
+def test_a_benign_model_loses_no_more_accuracy_than_allowed(tmp_path, kind):
     inputs = clean_inputs(kind, LABELS, 7)
     clean = clean_samples(tmp_path, kind)
     pruned = prune(twin(kind), clean, generator(), accuracy_loss=0.0)
     assert accuracy(pruned, inputs, LABELS) == 1
 
 
-def test_the_more_accuracy_may_go_the_more_channels_do(tmp_path):
+def test_the_more_accuracy_may_be_lost_the_more_channels_are_pruned(tmp_path):
     clean = clean_samples(tmp_path, "vector")
     kept = [
         int(
@@ -60,11 +60,11 @@ def test_the_more_accuracy_may_go_the_more_channels_do(tmp_path):
         )
         for loss in (0.0, 0.3, 1.0)
     ]
-    # Three classes of four can be told without their own channel's; with all lost, none is kept.
+    # Three of the four classes are recognised without a channel of their own.
     assert kept[0] > kept[1] > kept[2] == 0
 
 
-def test_channels_go_in_order_until_the_accuracy_would_fall():
+def test_channels_are_pruned_in_order_until_the_accuracy_would_fall():
     head = nn.Linear(3, 2)
     with torch.no_grad():
         head.weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 0]]))
@@ -87,7 +87,7 @@ class Early(nn.Module):
         return self.head(self.body(x))
 
 
-def test_the_head_is_what_runs_last(tmp_path):
+def test_the_head_is_the_linear_layer_that_runs_last(tmp_path):
     model = Early().eval()
     assert find_head(model, clean_samples(tmp_path, "vector").samples) is model.head
 

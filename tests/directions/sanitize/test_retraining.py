@@ -44,13 +44,13 @@ def test_the_seed_decides_the_first_weights():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_class_that_brings_the_old_weights_is_refused():
+def test_a_class_that_comes_with_the_old_weights_is_refused():
     # As one that loads its checkpoint when it is built.
     with pytest.raises(SanitizeError, match=r"PatchNet: builds means.linear.weight with the"):
         build_anew(PatchNet, PatchNet(), generator())
 
 
-def test_frozen_weights_that_were_drawn_are_refused_and_constant_ones_are_not():
+def test_frozen_random_weights_are_refused_and_frozen_constant_ones_are_not():
     def frozen(first):
         net = build()
         net[1].bias.requires_grad_(False).copy_(first(4))

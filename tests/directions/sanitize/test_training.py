@@ -24,7 +24,7 @@ def trained(clean, *, seed=0, schedule=SHORT, dropout=0.0, **options):
     return net, epochs
 
 
-def test_it_learns_and_ends_in_evaluation_mode(tmp_path):
+def test_a_model_learns_and_ends_in_evaluation_mode(tmp_path):
     clean = clean_samples(tmp_path, "vector", 512)
     net, epochs = trained(clean, schedule=Schedule(20, 0.5))
     assert epochs == 20
@@ -57,7 +57,7 @@ def test_fewer_samples_than_a_batch_are_one_batch(tmp_path):
     assert seen == [128] * 8
 
 
-def test_training_is_on_what_augmentation_makes(tmp_path):
+def test_a_model_is_trained_on_augmented_samples(tmp_path):
     clean = clean_samples(tmp_path, "vector", 512)
     net, _ = trained(clean, schedule=Schedule(20, 0.5), augment=lambda x, g: x.roll(1, 1))
     labels = labels_of(60)
@@ -66,7 +66,7 @@ def test_training_is_on_what_augmentation_makes(tmp_path):
     assert accuracy(net, inputs, labels) < 0.5
 
 
-def test_a_budget_ends_it_with_the_rate_brought_down(tmp_path, monkeypatch):
+def test_when_the_budget_ends_the_training_the_rate_is_low(tmp_path, monkeypatch):
     clean, rates, now = clean_samples(tmp_path, "vector"), [], [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     step = torch.optim.SGD.step
@@ -128,12 +128,12 @@ class Detached(nn.Linear):
         (Detached(6, 4), "with gradients"),
     ],
 )
-def test_models_that_cannot_be_trained(tmp_path, net, message):
+def test_a_model_that_cannot_be_trained_is_refused(tmp_path, net, message):
     with pytest.raises(SanitizeError, match=message):
         train(net, clean_samples(tmp_path, "vector", 40), Schedule(), generator())
 
 
-def test_a_training_that_diverges(tmp_path):
+def test_a_training_that_diverges_is_reported(tmp_path):
     net = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 4))
     with pytest.raises(SanitizeError, match="diverges"):
         train(net, clean_samples(tmp_path, "vector"), Schedule(50, 1e20), generator())

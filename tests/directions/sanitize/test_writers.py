@@ -47,7 +47,7 @@ def test_a_batch_normalisation_scales_what_is_written():
     torch.testing.assert_close(writer.scale, more.flatten())
 
 
-def test_the_model_is_as_it_was():
+def test_the_model_is_not_changed():
     net = random_net(Residual).requires_grad_(False)
     assert found(net, "first", MAPS, 4)[0] == {"stem", "first.conv"}
     assert not any(p.requires_grad for p in net.parameters())
@@ -63,18 +63,18 @@ def test_the_model_is_as_it_was():
         (Beside, "add", 2, "written by the input itself"),
     ],
 )
-def test_what_no_weights_write_is_refused(kind, layer, channels, message):
+def test_an_output_that_no_weights_write_is_refused(kind, layer, channels, message):
     with pytest.raises(SanitizeError, match=message) as caught:
         find_writers(random_net(kind), layer, MAPS, channels)
     assert "\n" not in str(caught.value)
     assert "build --layers NAME" in str(caught.value)
 
 
-def test_a_layer_that_does_not_depend_on_the_input():
+def test_a_layer_that_does_not_depend_on_the_input_is_refused():
     with pytest.raises(SanitizeError, match="'still' does not run once, with gradients"):
         find_writers(backdoored("map"), "still", torch.rand(1, 1, 6, 6), 72)
 
 
-def test_an_unknown_layer():
+def test_an_unknown_layer_is_refused():
     with pytest.raises(AttachError, match=r"'fist'.*nearest are first"):
         find_writers(random_net(Residual), "fist", MAPS, 4)
