@@ -6,7 +6,6 @@ import logging
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 
 from torchserve_fire.errors import ModelError
 from torchserve_fire.format.bundle import Bundle
@@ -15,6 +14,7 @@ from torchserve_fire.model.state_digest import state_digest
 
 from ..choose.build_record import BuildRecord
 from ..choose.choice import Choice
+from ..common.installed import installed_version
 from ..measure.by_target import by_target
 from ..measure.figures import Answers, Figures, measure
 from ..measure.observation import Observation
@@ -127,4 +127,5 @@ def _state_digest(loaded: LoadedModel) -> str | None:
 
 def _versions() -> dict[str, str]:
     names = ("torchserve-fire", "torch", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
+    installed = {name: installed_version(name) for name in names}
+    return {"python": platform.python_version()} | installed
