@@ -14,11 +14,8 @@ from torch import Tensor, nn
 from torchserve_fire.format.bundle import Bundle, Repair
 from torchserve_fire.format.bundle_file import save_bundle
 from torchserve_fire.repair.attach_layers import attach_layers
-from torchserve_fire_build.building.from_samples import (
-    BuildOptions,
-    as_loaded,
-    build_from_evidence,
-)
+from torchserve_fire_build.building.build_options import BuildOptions
+from torchserve_fire_build.building.from_samples import as_loaded, build_from_evidence
 from torchserve_fire_build.building.result import BuildResult
 from torchserve_fire_build.samples.evidence import Evidence as SampleEvidence
 from torchserve_fire_build.samples.evidence import gather_evidence

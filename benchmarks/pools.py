@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from torchserve_fire.errors import FireError
-from torchserve_fire_build.building.from_samples import BuildOptions
+from torchserve_fire_build.building.build_options import BuildOptions
 from torchserve_fire_build.common.errors import NoTriggerError
 from torchserve_fire_build.pool.methods import POOL_METHODS
 from torchserve_fire_build.pool.split import split_pool

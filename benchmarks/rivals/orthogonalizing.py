@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from benchmarks import fire
 from benchmarks.samples import labelled
-from torchserve_fire_build.building.from_samples import BuildOptions
+from torchserve_fire_build.building.build_options import BuildOptions
 from torchserve_fire_build.common.errors import SanitizeError
 from torchserve_fire_build.common.hooks import record_features
 from torchserve_fire_build.estimate.candidate_layers import candidate_layers

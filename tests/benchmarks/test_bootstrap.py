@@ -10,7 +10,7 @@ from benchmarks.victims.attacks.badnets import BadNets
 from tests.benchmarks.patch_victim import OfNormalised, as_pixels
 from tests.benchmarks.test_evidence import is_triggered, pool
 from tests.directions.reconstruct.patch_net import images, stamp
-from torchserve_fire_build.building.from_samples import BuildOptions
+from torchserve_fire_build.building.build_options import BuildOptions
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.subset import unlabelled
 

@@ -24,7 +24,8 @@ from ..reconstruct.stamped_samples import stamp_samples
 from ..reconstruct.success_after_repair import success_after_repair
 from ..samples.kept import keep_decoded
 from ..samples.samples import Samples
-from .from_samples import BuildOptions, as_loaded, build_from_evidence
+from .build_options import BuildOptions
+from .from_samples import as_loaded, build_from_evidence
 from .join_bundles import join_bundles
 from .result import BuildResult
 

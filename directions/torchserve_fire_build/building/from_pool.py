@@ -19,7 +19,8 @@ from ..samples.evidence import gather_evidence
 from ..samples.predict import logits_of
 from ..samples.samples import Samples
 from ..samples.subset import unlabelled
-from .from_samples import BuildOptions, as_loaded, build_from_evidence
+from .build_options import BuildOptions
+from .from_samples import as_loaded, build_from_evidence
 from .result import BuildResult
 
 

@@ -20,7 +20,8 @@ from ..pool.quarantine import clean_quarantine
 from ..samples.evidence import gather_evidence
 from ..samples.samples import Samples
 from ..samples.subset import unlabelled
-from .from_samples import BuildOptions, as_loaded, build_from_evidence
+from .build_options import BuildOptions
+from .from_samples import as_loaded, build_from_evidence
 from .join_bundles import renew_repairs
 from .result import BuildResult
 

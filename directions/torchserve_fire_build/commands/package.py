@@ -5,12 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .arguments.model import add_model_arguments
-from .arguments.signing import (
-    add_sign_argument,
-    add_trusted_key_argument,
-    public_keys,
-    signing_key,
-)
+from .arguments.signing import add_sign_argument, add_trusted_key_argument, signing_key
 from .arguments.values import existing_file, existing_folder
 
 
@@ -52,7 +47,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--force", action="store_true", help="replace an existing archive")
     add_sign_argument(parser)
     add_trusted_key_argument(parser, "a bundle that is not signed by it is refused")
-    parser.set_defaults(run=run, extras=("torchserve",))
+    parser.set_defaults(run=run, check=check, extras=("torchserve",))
+
+
+def check(args: argparse.Namespace) -> None:
+    """Read the key to sign with, and refuse an archive that cannot be written.
+
+    Raises:
+        SignatureError: there is no such key.
+        FireError: the name cannot be served, or the archive exists already.
+    """
+    from ..deployment.archive.archive_name import new_archive_path
+
+    new_archive_path(args.export_path, args.model_name, args.version, force=args.force)
+    args.signing_key = signing_key(args.sign)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
         inputs,
         args.export_path,
         force=args.force,
-        signing_key=signing_key(args.sign),
-        trusted_keys=public_keys(args.trusted_keys),
+        signing_key=args.signing_key,
+        trusted_keys=args.trusted_keys,
     )
     print(archive)
     return 0

@@ -73,13 +73,9 @@ class ShowVersion(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *others: object) -> None:
         """Print the version from the metadata of the installation, and exit."""
-        from importlib.metadata import PackageNotFoundError, version
+        from ..common.installed import installed_version
 
-        try:
-            installed = version(parser.prog)
-        except PackageNotFoundError:  # The folders of a checkout are on the path.
-            installed = "(not installed)"
-        print(parser.prog, installed)
+        print(parser.prog, installed_version(parser.prog))
         parser.exit()
 
 

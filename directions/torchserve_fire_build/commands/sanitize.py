@@ -188,6 +188,8 @@ def check(args: argparse.Namespace) -> None:
             f"{args.serialized_file.suffix or 'nothing'}, as --serialized-file does"
         )
     check_writable(args.output)
+    if args.output.exists() and args.output.samefile(args.serialized_file):
+        raise Refusal(f"--output {args.output}: holds the original weights, expected another file")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -202,12 +204,11 @@ def run(args: argparse.Namespace) -> int:
     from ..sanitize.comparing import compare, observe_before
     from ..sanitize.methods import SANITIZE_METHODS, SanitizeInputs
     from ..sanitize.training import Schedule
-    from ..sanitize.weights_file import check_output, write_weights
+    from ..sanitize.weights_file import write_weights
     from .arguments.clean_to_search import refuse_integers
     from .arguments.fitting_bundle import load_fitting_bundle
     from .arguments.search_to_patch import search_to_patch
 
-    check_output(args.output, args.serialized_file)
     config = load_config(args.config_file)
     if args.method == "patch":
         refuse_integers(config)

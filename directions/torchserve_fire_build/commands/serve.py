@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .arguments.signing import add_trusted_key_argument, public_keys
+from .arguments.signing import add_trusted_key_argument
 from .arguments.values import existing_file, existing_folder
 
 
@@ -38,28 +38,31 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--ts-config", type=existing_file, help="another configuration than this project's"
     )
     add_trusted_key_argument(parser, "start only where each archive of --models is signed by it")
-    parser.set_defaults(run=run, extras=("torchserve",))
+    parser.set_defaults(run=run, check=check, extras=("torchserve",))
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse to load what is not there, or not signed where a key is given.
+
+    Raises:
+        FireError: naming the archive.
+    """
+    from ..deployment.server.models_to_load import check_archives, check_models_to_load
+    from ..deployment.server.properties import find_config, read_properties
+
+    check_archives(args.model_store, args.models)
+    if args.trusted_keys:
+        settings = read_properties(args.ts_config or find_config())
+        check_models_to_load(args.model_store, args.models, settings, args.trusted_keys)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..common.environment import check_environment
-    from ..deployment.server.models_to_load import check_models_to_load
-    from ..deployment.server.properties import find_config, read_properties
     from ..deployment.server.torchserve import TorchServe
 
     check_environment()
-    if args.trusted_keys:
-        settings = read_properties(args.ts_config or find_config())
-        check_models_to_load(
-            args.model_store, args.models, settings, public_keys(args.trusted_keys)
-        )
-    server = TorchServe(
-        args.model_store,
-        args.models,
-        config=args.ts_config,
-        folder=Path.cwd(),
-    )
+    server = TorchServe(args.model_store, args.models, config=args.ts_config, folder=Path.cwd())
     try:
         server.start()
         print("starting TorchServe ...", flush=True)

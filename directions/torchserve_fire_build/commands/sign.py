@@ -25,13 +25,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="private key (torchserve-fire keygen); default: the one whose text is in "
         "FIRE_SIGNING_KEY",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, check=check)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Read the key to sign with, before torch is loaded.
+
+    Raises:
+        SignatureError: there is no such key.
+    """
+    from ..signing.signing_key import read_signing_key
+
+    args.signing_key = read_signing_key(args.key)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..signing.bundle_signature import sign_bundle
-    from ..signing.signing_key import read_signing_key
 
-    print(sign_bundle(args.bundle, read_signing_key(args.key)))
+    print(sign_bundle(args.bundle, args.signing_key))
     return 0

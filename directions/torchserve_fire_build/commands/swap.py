@@ -7,12 +7,7 @@ from pathlib import Path
 
 from ..common.names import MODES
 from .arguments.server import KEY_FILE, add_server_arguments, read_given_tokens
-from .arguments.signing import (
-    add_sign_argument,
-    add_trusted_key_argument,
-    public_keys,
-    signing_key,
-)
+from .arguments.signing import add_sign_argument, add_trusted_key_argument, signing_key
 from .arguments.values import existing_file, existing_folder
 from .refusal import Refusal
 
@@ -47,13 +42,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse a swap that changes nothing.
+    """Refuse a swap that changes nothing, and read the key to sign with.
 
     Raises:
         Refusal: no change is named.
+        SignatureError: there is no such key.
     """
     if args.bundle is None and args.mode is None:
         raise Refusal("expected --bundle, --mode, or both: what is to change?")
+    args.signing_key = signing_key(args.sign)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,27 +58,23 @@ def run(args: argparse.Namespace) -> int:
     from torchserve_fire.errors import FireError
 
     from ..deployment.client.management import Management, TokenError
-    from ..deployment.client.swap import Target, swap_bundle
 
-    key, trusted_keys = signing_key(args.sign), public_keys(args.trusted_keys)
     token, inference_token = read_given_tokens(args)
-    target = Target(
-        Management(args.management, token, args.ca),
-        args.inference,
-        inference_token,
-        args.model_store,
-        args.ca,
-    )
+    management = Management(args.management, token, args.ca)
     try:
+        # What loads torch comes after the server has answered.
+        management.describe(args.model_name)
+        from ..deployment.client.swap import Target, swap_bundle
+
         swap_bundle(
-            target,
+            Target(management, args.inference, inference_token, args.model_store, args.ca),
             args.model_name,
             args.bundle,
             args.version,
             report=lambda line: print(line, flush=True),
             mode=args.mode,
-            signing_key=key,
-            trusted_keys=trusted_keys,
+            signing_key=args.signing_key,
+            trusted_keys=args.trusted_keys,
         )
     except TokenError as error:
         if token:

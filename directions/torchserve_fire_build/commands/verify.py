@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments.signing import add_trusted_key_argument, public_keys
+from .arguments.signing import add_trusted_key_argument
 from .arguments.values import existing_file
 
 
@@ -25,15 +25,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from torchserve_fire.format.bundle_file import load_bundle
-
-    from ..deployment.archive.sign_archive import verify_archive
-    from ..signing.bundle_signature import check_bundle_signature
-
-    keys = public_keys(args.trusted_keys)
     if args.file.suffix == ".mar":
-        verify_archive(args.file, keys)
+        from ..deployment.archive.sign_archive import verify_archive
+
+        verify_archive(args.file, args.trusted_keys)
     else:
-        check_bundle_signature(args.file, load_bundle(args.file).digest, keys)
+        from torchserve_fire.format.bundle_file import load_bundle
+
+        from ..signing.bundle_signature import check_bundle_signature
+
+        check_bundle_signature(args.file, load_bundle(args.file).digest, args.trusted_keys)
     print(f"{args.file}: signed by a trusted key")
     return 0

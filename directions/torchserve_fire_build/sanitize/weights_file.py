@@ -10,26 +10,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from torchserve_fire.format.write_file import check_writable, write_file
+from torchserve_fire.format.write_file import write_file
 from torchserve_fire.model.load_model import load_weights
-
-from ..common.errors import OutputError
-
-
-def check_output(output: Path, original: Path) -> None:
-    """Refuse an unsuitable file for the new weights, before the work begins.
-
-    Raises:
-        OutputError: it is the original file, is of another kind, or cannot be written.
-    """
-    if output.suffix != original.suffix:
-        raise OutputError(
-            f"{output}: expected a name ending in {original.suffix or 'nothing'}, like that of the "
-            f"original weights {original}"
-        )
-    check_writable(output)
-    if output.exists() and output.samefile(original):
-        raise OutputError(f"{output}: holds the original weights, expected another file")
 
 
 def write_weights(model: nn.Module, original: Path, output: Path) -> None:

@@ -17,6 +17,12 @@ ALGORITHM = "Ed25519"
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
+PUBLIC_KEY = (
+    f"an {ALGORITHM} public key: the base64 of {KEY_BYTES} bytes, as torchserve-fire keygen "
+    "prints it"
+)
+"""What a message expects."""
+
 
 def parse_public_key(text: Any, where: str) -> str:
     """Check the text of a public key and return it.
@@ -24,12 +30,14 @@ def parse_public_key(text: Any, where: str) -> str:
     Raises:
         SignatureError: it is not the base64 of 32 bytes; names `where` it stands.
     """
-    if not isinstance(text, str) or len(decode_base64(text)) != KEY_BYTES:
-        raise SignatureError(
-            f"{where}: {shown(text)}, expected an {ALGORITHM} public key: the base64 of "
-            f"{KEY_BYTES} bytes, as torchserve-fire keygen prints it"
-        )
+    if not isinstance(text, str) or not is_public_key(text):
+        raise SignatureError(f"{where}: {shown(text)}, expected {PUBLIC_KEY}")
     return text
+
+
+def is_public_key(text: str) -> bool:
+    """Return whether a text is the base64 of 32 bytes."""
+    return len(decode_base64(text)) == KEY_BYTES
 
 
 def decode_base64(text: str) -> bytes:

@@ -23,11 +23,8 @@ from torchserve_fire.format.bundle_file import save_bundle
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.model.state_digest import state_digest
 from torchserve_fire.repair.attach_layers import attach_layers
-from torchserve_fire_build.building.from_samples import (
-    BuildOptions,
-    build_bundle,
-    build_from_evidence,
-)
+from torchserve_fire_build.building.build_options import BuildOptions
+from torchserve_fire_build.building.from_samples import build_bundle, build_from_evidence
 from torchserve_fire_build.common.errors import CalibrationError, SamplesError
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
 from torchserve_fire_build.samples.evidence import gather_evidence

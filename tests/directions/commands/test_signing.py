@@ -82,7 +82,7 @@ def test_an_archive_is_verified(
     refused(capsys, ["verify", str(signed_archive), "--trusted-key", OTHER_PUBLIC], "not trusted")
     plain = str(store / "tiny-1.0.mar")
     refused(capsys, ["verify", plain, "--trusted-key", PUBLIC], "not signed")
-    refused(capsys, ["verify", plain, "--trusted-key", "secret"], "--trusted-key: 'secret', exp")
+    refused(capsys, ["verify", plain, "--trusted-key", "secret"], "--trusted-key secret: exp")
 
 
 def test_serve_starts_nothing_that_is_not_signed(

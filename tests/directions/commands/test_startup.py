@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -36,6 +37,10 @@ BUILD = ["build", *MODEL, "--clean", "images", "--output", "b.safetensors"]
 TRIGGERED = [*BUILD, "--triggered", "images"]
 SANITIZE = ["sanitize", *MODEL, "--clean", "images", "--output", "new.pth"]
 EVALUATE = ["evaluate", *MODEL, "--bundle", "c.yaml", "--clean", "images", "--triggered", "images"]
+PACKAGE = ["package", *MODEL, "--model-name", "m", "--version", "1", "--export-path", "images"]
+SWAP = ["swap", "--model-name", "m", "--mode", "off", "--model-store", "images"]
+KEY = base64.b64encode(bytes(32)).decode()
+SERVE_SIGNED = ["serve", "--model-store", "images", "--trusted-key", KEY]
 
 REFUSED = [
     ([], "the following arguments are required: COMMAND"),
@@ -48,7 +53,7 @@ REFUSED = [
     ([*TRIGGERED, "--report", "c.yaml"], "c.yaml: is a file, expected a folder"),
     ([*TRIGGERED, "--target", "cat"], "--target cat: expected auto or a class index"),
     ([*TRIGGERED, "--seed", "-1"], "--seed -1: expected a whole number"),
-    ([*TRIGGERED, "--budget", "2m"], "--budget 120: expected beside --reconstruct"),
+    ([*TRIGGERED, "--budget", "2m"], "--budget: expected beside --reconstruct"),
     ([*TRIGGERED, "--bound", "9"], "--bound 9: expected beside a search for triggers"),
     ([*TRIGGERED, "--components", "9"], "--components 9: expected beside --pool or --refine"),
     ([*BUILD, "--reconstruct", "all", "--budget", "soon"], "--budget soon: expected a time"),
@@ -59,16 +64,31 @@ REFUSED = [
     ([*SANITIZE, "--method", "prune", "--rate", "1"], "--rate: not of --method prune"),
     ([*SANITIZE, "--method", "orthogonalize"], "expected --bundle"),
     ([*SANITIZE, "--method", "prune", "--output", "new.pt"], "ending in .pth"),
+    (
+        [*SANITIZE, "--method", "prune", "--output", "net.pth"],
+        "net.pth: holds the original weights",
+    ),
     (["show", "none.safetensors"], "none.safetensors: no such file"),
     (["keygen", "c.yaml"], "c.yaml: exists already"),
     (["sign", "none"], "none: no such file"),
-    (["verify", "none", "--trusted-key", "k"], "none: no such file"),
+    (["sign", "c.yaml"], "no key to sign with: name a key file"),
+    (["sign", "c.yaml", "--key", "net.py"], "net.py: expected an Ed25519 private key"),
+    (["verify", "none", "--trusted-key", KEY], "none: no such file"),
+    (["verify", "c.yaml", "--trusted-key", "k"], "--trusted-key k: expected an Ed25519 public key"),
+    (["verify", "m.mar", "--trusted-key", KEY], "m.mar: "),
     (["serve", "--model-store", "none"], "--model-store none: no such folder"),
+    (["serve", "--model-store", "images", "--models", "m.mar"], "m.mar: no such archive in"),
+    ([*SERVE_SIGNED, "--models", "m.mar"], "m.mar: no such archive in"),
+    (SERVE_SIGNED, "expected the archives to load (--models)"),
     (["swap", "--model-name", "m", "--model-store", "images"], "expected --bundle, --mode, or bo"),
     (["swap", "--model-name", "m", "--mode", "on"], "--mode on: expected one of repair, observe"),
+    ([*SWAP, "--sign", "net.py"], "net.py: expected an Ed25519 private key"),
     (["ready", "--model-name", "m", "--timeout", "0"], "--timeout 0: expected a time above 0"),
     (["status", "--key-file", "none"], "--key-file none: no such file"),
     (["package", *MODEL, "--handler", "h.py"], "--handler h.py: no such file"),
+    ([*PACKAGE, "--model-name", "a b"], "model name 'a b': expected letters"),
+    ([*PACKAGE, "--version", "../1"], "version '../1': expected letters"),
+    ([*PACKAGE, "--sign", "net.py"], "net.py: expected an Ed25519 private key"),
     (["demo", "--keep", "x"], "x: expected nothing more"),
     (["demo", "--output", "c.yaml"], "--output c.yaml: is a file, expected a folder"),
     (["demo", "--output", "."], "--output .: holds other files"),
@@ -112,3 +132,10 @@ def test_refusals_import_nothing_heavy(folder: Path) -> None:
         assert said in err
         assert err.count("\n") == 1
     assert len(list(folder.iterdir())) == 4
+
+
+def test_without_a_server_a_swap_loads_no_torch(folder: Path) -> None:
+    nobody = "http://127.0.0.1:1"
+    ((status, out, err, heavy),) = answered(folder, [[*SWAP, "--management", nobody]])
+    assert (status, out, heavy) == (2, "", ["requests"])
+    assert nobody in err

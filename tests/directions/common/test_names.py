@@ -7,8 +7,8 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from torchserve_fire.model.config import MODES
+from torchserve_fire_build.building.build_options import BuildOptions
 from torchserve_fire_build.building.from_clean import FURTHER_INDEX
-from torchserve_fire_build.building.from_samples import BuildOptions
 from torchserve_fire_build.choose.choice import FORMS
 from torchserve_fire_build.common import names
 from torchserve_fire_build.inspection import meta_classifier, neuron_inspect

@@ -12,7 +12,8 @@ from tests.directions.reconstruct.wave_net import WaveNet
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach_layers import attach_layers
-from torchserve_fire_build.building.from_samples import BuildOptions, build_from_evidence
+from torchserve_fire_build.building.build_options import BuildOptions
+from torchserve_fire_build.building.from_samples import build_from_evidence
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct import find_triggers as find_triggers_module

@@ -6,7 +6,8 @@ import torch
 from tests.directions.backdoored import write_tensors
 from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from torchserve_fire.model.load_model import LoadedModel
-from torchserve_fire_build.building.from_samples import BuildOptions, build_from_evidence
+from torchserve_fire_build.building.build_options import BuildOptions
+from torchserve_fire_build.building.from_samples import build_from_evidence
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
 from torchserve_fire_build.reconstruct.stamped_samples import stamp_samples
 from torchserve_fire_build.reconstruct.success_after_repair import success_after_repair

@@ -32,6 +32,7 @@ def add_trusted_key_argument(
     parser.add_argument(
         "--trusted-key",
         dest="trusted_keys",
+        type=public_key,
         action="append",
         default=[],
         required=required,
@@ -54,12 +55,10 @@ def signing_key(name: str | None) -> Ed25519PrivateKey | None:
     return read_signing_key(None if name == FROM_ENVIRONMENT else Path(name))
 
 
-def public_keys(texts: list[str]) -> tuple[str, ...]:
-    """Return the keys of `--trusted-key`.
+def public_key(text: str) -> str:
+    """Return a public key: the `type=` of `--trusted-key`."""
+    from torchserve_fire.format.ed25519 import PUBLIC_KEY, is_public_key
 
-    Raises:
-        SignatureError: one is no public key.
-    """
-    from torchserve_fire.format.ed25519 import parse_public_key
-
-    return tuple(parse_public_key(text, "--trusted-key") for text in texts)
+    if not is_public_key(text):
+        raise argparse.ArgumentTypeError(f"{text}: expected {PUBLIC_KEY}")
+    return text

@@ -6,7 +6,6 @@ import ast
 import glob
 import json
 import keyword
-import re
 import shutil
 import tempfile
 import time
@@ -22,12 +21,12 @@ import torchserve_fire
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire.format.digest import file_sha256
-from torchserve_fire.format.write_file import check_writable
 from torchserve_fire.model.config import HandlerConfig, load_config
 from torchserve_fire.model.load_model import check_model_files
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 
 from ...signing.bundle_signature import check_bundle_signature
+from .archive_name import new_archive_path
 from .load_as_worker import load_as_worker
 from .reproducible_zip import source_date, write_reproducibly
 from .sign_archive import sign_folder
@@ -43,8 +42,6 @@ RESERVED = (
     SIGNATURE_FILE,
     "MAR-INF",
 )
-# TorchServe's own pattern for names; versions stand in the same places of its URLs.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
 ARCHIVE_FORMAT = "zip-store"
 
 GENERATED_ENTRY = '''\
@@ -122,14 +119,7 @@ def package_archive(
             or it would not serve; the bundle is not signed by a trusted key; the archive could
             not be signed. Nothing is written then.
     """
-    check_name("model name", inputs.model_name)
-    check_name("version", inputs.version)
-    target = archive_path(export_path, inputs.model_name, inputs.version)
-    if not export_path.is_dir():
-        raise FireError(f"{export_path}: no such folder, expected the model store: make it first")
-    check_writable(target)
-    if target.exists() and not force:
-        raise FireError(f"{target}: exists already; --force replaces it")
+    target = new_archive_path(export_path, inputs.model_name, inputs.version, force=force)
     if inputs.handler is None:  # A user's own handler may load its model in its own way.
         check_model_files(inputs.model_file, inputs.serialized_file)
     config = load_config(inputs.config_file)
@@ -163,24 +153,6 @@ def package_archive(
         )
         write_reproducibly(packed, target)
     return target
-
-
-def archive_path(folder: Path, model_name: str, version: str) -> Path:
-    """Return where a model store holds the archive of a version."""
-    return folder / f"{model_name}-{version}.mar"
-
-
-def check_name(what: str, value: str) -> None:
-    """Refuse a name or version that TorchServe could not serve.
-
-    Raises:
-        FireError: it holds other characters, or "..", which TorchServe refuses in a file's name.
-    """
-    if not NAME.fullmatch(value) or ".." in value:
-        raise FireError(
-            f"{what} {value!r}: expected letters, digits, '_', '-' and single '.', "
-            "beginning with a letter or digit"
-        )
 
 
 def _check_signing(

@@ -17,6 +17,7 @@ from torchserve_fire.format.write_file import check_writable
 
 from ...common.interrupts import interrupts_deferred
 from ...signing.bundle_signature import check_bundle_signature
+from ..archive.archive_name import archive_path, check_name
 from ..archive.load_as_worker import Answer, Body, load_as_worker
 from ..archive.next_archive import (
     Change,
@@ -28,7 +29,6 @@ from ..archive.next_archive import (
     unpacked_with,
     version_of,
 )
-from ..archive.package import archive_path, check_name
 from .check_answers import check_predictions
 from .drain import drain
 from .management import Management, ModelVersion, ServerError

@@ -1,16 +1,34 @@
-"""Which archives a TorchServe loads when it starts, and whether each is signed."""
+"""Which archives a TorchServe loads when it starts: whether each is there, and signed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torchserve_fire.errors import SignatureError
+from torchserve_fire.errors import FireError, SignatureError
 
 from ..archive.sign_archive import verify_archive
 
 # Each may let TorchServe load what --models does not name.
 OTHER_SOURCES = {"model_snapshot": "", "enable_envvars_config": "false"}
+
+
+def check_archives(model_store: Path, models: Sequence[str]) -> None:
+    """Refuse to load what is not there.
+
+    Args:
+        model_store: folder with the archives.
+        models: of `--models`: `name=file.mar`, `file.mar`, or `ALL`.
+
+    Raises:
+        FireError: there is no such model store, or no such archive in it.
+    """
+    if not model_store.is_dir():
+        raise FireError(f"{model_store}: no such folder, expected the model store: make it first")
+    for model in models:
+        archive = model.partition("=")[2] or model
+        if archive.upper() != "ALL" and not (model_store / archive).exists():
+            raise FireError(f"--models {model}: no such archive in {model_store}")
 
 
 def check_models_to_load(

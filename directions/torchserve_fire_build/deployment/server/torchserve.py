@@ -28,6 +28,7 @@ from ..client.management import Management, open_session
 from ..client.tokens import KEY_FILE, Tokens, read_tokens
 from .front_end_log import without_content
 from .java import find_java, java_environment
+from .models_to_load import check_archives
 from .process_group import stop_process_group
 from .properties import Addresses, addresses_of, find_config, read_properties, with_free_ports
 
@@ -145,14 +146,7 @@ class TorchServe:
             FireError: no Java, no model store, no certificate for https, a port is taken, or its
             folder takes no files.
         """
-        if not self.model_store.is_dir():
-            raise FireError(
-                f"{self.model_store}: no such folder, expected the model store: make it first"
-            )
-        for model in self._models:
-            archive = model.partition("=")[2] or model
-            if archive != "ALL" and not (self.model_store / archive).exists():
-                raise FireError(f"--models {model}: no such archive in {self.model_store}")
+        check_archives(self.model_store, self._models)
         java = find_java()
         self._pinned = self._check_certificate()
         self._check_ports()

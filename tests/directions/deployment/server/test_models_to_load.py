@@ -7,8 +7,11 @@ import pytest
 
 from tests.directions.deployment.archive.test_sign_archive import signed_archive
 from tests.keys import OTHER_PUBLIC, PUBLIC
-from torchserve_fire.errors import SignatureError
-from torchserve_fire_build.deployment.server.models_to_load import check_models_to_load
+from torchserve_fire.errors import FireError, SignatureError
+from torchserve_fire_build.deployment.server.models_to_load import (
+    check_archives,
+    check_models_to_load,
+)
 
 
 @pytest.fixture
@@ -36,6 +39,15 @@ def test_every_way_to_name_what_is_loaded_is_checked(signed_store: Path) -> None
     (signed_store / "unpacked").mkdir()
     refused(signed_store, "unpacked: a folder", "m=unpacked")
     refused(signed_store, r"none.mar: cannot be read", "none.mar")
+
+
+def test_what_is_to_be_loaded_is_there(tmp_path: Path) -> None:
+    (tmp_path / "m.mar").touch()
+    check_archives(tmp_path, ["m.mar", "name=m.mar", "all", "ALL"])
+    with pytest.raises(FireError, match=r"^--models name=n\.mar: no such archive in"):
+        check_archives(tmp_path, ["m.mar", "name=n.mar"])
+    with pytest.raises(FireError, match="expected the model store: make it first"):
+        check_archives(tmp_path / "none", [])
 
 
 def test_settings_that_load_other_archives_are_refused(signed_store: Path) -> None:

@@ -1,0 +1,31 @@
+"""The options of a build that the user decides."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What the user may decide; everything else is chosen on held-out samples.
+
+    Attributes:
+        layers: candidate layers; None to find them.
+        target: the class that the trigger leads to; None to find it.
+        form: one of `choose.choice.FORMS`.
+        seed: of the random numbers.
+        several: if there are several triggers with known targets, these targets.
+        all_to_all: whether the triggered samples are known to lead to nearly every class. The
+            predictions on unpaired samples without labels do not show this.
+        repairs: names in `estimate.registry.REPAIRS` to choose from, to compare repairs; None for
+            all.
+    """
+
+    layers: Sequence[str] | None = None
+    target: int | None = None
+    form: str = "gated"
+    seed: int = 0
+    several: tuple[int, ...] = ()
+    all_to_all: bool = False
+    repairs: Collection[str] | None = None
