@@ -129,21 +129,25 @@ def _points(record: BuildRecord, layer: str, strengths: Sequence[float]) -> list
         gated = None
         if choice.detector is not None:
             gated = _figures(held_out, repaired, choice.flagged, record.target)
-        points.append(Point(strength, _figures(held_out, repaired, every, record.target), gated))
+        moved = _figures(held_out, repaired, (None, None), record.target)
+        points.append(Point(strength, moved, gated))
     return points
 
 
 def _figures(
-    held_out: HeldOut, repaired: Both[Tensor], moved: Both[Tensor], target: int
+    held_out: HeldOut,
+    repaired: Both[Tensor],
+    flagged: Both[Tensor] | tuple[None, None],
+    target: int,
 ) -> Figures:
-    """Measure with repaired predictions for the samples in `moved`, and old ones for the rest."""
+    """Measure with repaired predictions for the flagged samples; None: for all, unjudged."""
     clean, triggered = (
         Answers(
             group.predictions,
-            torch.where(which, after, group.predictions),
+            after if which is None else torch.where(which, after, group.predictions),
             which,
             group.reference,
         )
-        for group, after, which in zip(held_out, repaired, moved, strict=True)
+        for group, after, which in zip(held_out, repaired, flagged, strict=True)
     )
     return measure(clean, triggered, target, held_out.triggered.partners_right)
