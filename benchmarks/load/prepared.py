@@ -21,11 +21,8 @@ from torchserve_fire.model.load_model import load_model
 from torchserve_fire.model.preprocess import image_to_tensor
 from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.building.from_samples import build_bundle
-from torchserve_fire_build.deployment.archive.package import (
-    ArchiveInputs,
-    archive_path,
-    package_archive,
-)
+from torchserve_fire_build.deployment.archive.archive_name import archive_path
+from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
 from torchserve_fire_build.samples.open_samples import open_samples
 
 from .photographs import cut_photographs, stamp, to_jpeg

@@ -53,6 +53,8 @@ class InputError(FireError):
         self.reason = reason
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an exception's message, or its name where it has no message."""
+    if isinstance(error, SystemExit):
+        return "it ends the process (SystemExit)"
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from ..common.errors import OptionError
+from ..common.names import FORMS, MAX_SEED
+
 
 @dataclass(frozen=True)
 class BuildOptions:
@@ -20,6 +23,9 @@ class BuildOptions:
             predictions on unpaired samples without labels do not show this.
         repairs: names in `estimate.registry.REPAIRS` to choose from, to compare repairs; None for
             all.
+
+    Raises:
+        OptionError: `form`, `seed` or `layers` is none of these.
     """
 
     layers: Sequence[str] | None = None
@@ -29,3 +35,11 @@ class BuildOptions:
     several: tuple[int, ...] = ()
     all_to_all: bool = False
     repairs: Collection[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise OptionError(f"form {self.form!r}, expected one of {', '.join(FORMS)}")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise OptionError(f"seed {self.seed!r}, expected a whole number, 0 to 2**63 - 1")
+        if isinstance(self.layers, str):
+            raise OptionError(f"layers {self.layers!r}, expected a list of names")

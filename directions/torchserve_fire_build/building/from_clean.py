@@ -93,6 +93,8 @@ def build_from_clean(
         CalibrationError: the samples do not allow the search, or the model cannot be repaired with
             the triggers that were found.
         SamplesError: the samples cannot be used.
+        OptionError: an argument is not one of its values.
+        AttachError: the model is in training mode, or a named layer does not exist.
     """
     plan = SearchPlan() if plan is None else plan
     options = BuildOptions(layers, target, form, seed)

@@ -17,7 +17,7 @@ from ..pool.methods import DEFAULT_METHOD
 from ..pool.split import split_pool
 from ..samples.evidence import gather_evidence
 from ..samples.predict import logits_of
-from ..samples.samples import Samples
+from ..samples.samples import Samples, require_samples
 from ..samples.subset import unlabelled
 from .build_options import BuildOptions
 from .from_samples import as_loaded, build_from_evidence
@@ -58,8 +58,13 @@ def build_from_pool(
         NoTriggerError: no sample looks triggered.
         CalibrationError: there are too few samples, or no layer repairs the samples found.
         SamplesError: the samples cannot be used.
+        OptionError: an argument is not one of its values.
+        AttachError: the model is in training mode, or a named layer does not exist.
     """
+    # A wrong option is refused before the work begins.
+    BuildOptions(layers, target, form, seed)
     loaded = as_loaded(model)
+    require_samples(pool)
     example = pool.description.example()
     if target is not None:
         check_target(target, logits_of(loaded.model, example).shape[1])

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from torchserve_fire.model.load_model import LoadedModel
+from torchserve_fire.repair.attach_layers import check_model
 from torchserve_fire.repair.layers import eager_model
 
 from ..choose.held_out import hold_out
@@ -60,19 +61,30 @@ def build_bundle(
     Raises:
         SamplesError: the samples cannot be used.
         CalibrationError: the samples do not show a trigger, or no layer repairs it.
-        AttachError: a named layer does not exist.
+        OptionError: an argument is not one of its values.
+        AttachError: the model is in training mode, or a named layer does not exist.
     """
     options = BuildOptions(layers, target, form, seed)
+    loaded = as_loaded(model)
     evidence = gather_evidence(clean, triggered)
-    return build_from_evidence(as_loaded(model), evidence, options, names_file)
+    return build_from_evidence(loaded, evidence, options, names_file)
 
 
 def as_loaded(model: nn.Module | LoadedModel) -> LoadedModel:
-    """Return a model as a `LoadedModel`; the file of its weights may be unknown."""
+    """Return a model as a `LoadedModel`; the file of its weights may be unknown.
+
+    Of a compiled model, the one that was compiled is taken: it has the layers.
+
+    Raises:
+        AttachError: no corrections could be attached, as to a model in training mode, whose
+            weights a forward pass would change.
+    """
     if isinstance(model, LoadedModel):
+        check_model(model.model)
         return model
     eager = eager_model(model)
-    return LoadedModel(model, type(eager).__name__, None)
+    check_model(eager)
+    return LoadedModel(eager, type(eager).__name__, None)
 
 
 def build_from_evidence(

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 
 from .choice import Choice
 
+DIGITS = 6
+"""Decimals in which worths are compared."""
+
 
 class Ranking:
     """Choices in the order of their worth; among equals, the one that was added first comes first.
@@ -27,7 +30,8 @@ class Ranking:
         """Add choices, one by one as they arrive."""
         for choice in choices:
             self.choices.append(choice)
-            self.choices.sort(key=lambda added: -added.worth)
+            # Rounding in the forward pass does not decide between equals.
+            self.choices.sort(key=lambda added: -round(added.worth, DIGITS))
 
     def worth_of(self, place: int) -> float:
         """Return the worth of the choice at a place (the best is 1); -inf if there is none."""

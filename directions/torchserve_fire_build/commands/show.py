@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(values, indent=2, sort_keys=True))
     else:
-        print("\n".join(_lines(values)))
+        print("\n".join(map(_printable, _lines(values))))
     return 0
 
 
@@ -62,6 +62,11 @@ def _lines(values: dict[str, Any]) -> list[str]:
     lines += _measured(values["held_out"], " " * 10)
     lines.append("built by  " + _listed(values["versions"]) + f", seed {values['seed']}")
     return lines
+
+
+def _printable(line: str) -> str:
+    # A bundle may come from anywhere: what it holds is not to steer the terminal, or forge lines.
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def _weights(values: dict[str, Any]) -> str:

@@ -42,14 +42,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse a swap that changes nothing, and read the key to sign with.
+    """Refuse a swap that changes nothing or checks nothing, and read the key to sign with.
 
     Raises:
-        Refusal: no change is named.
+        Refusal: no change is named, or keys and nothing that they could have signed.
         SignatureError: there is no such key.
     """
     if args.bundle is None and args.mode is None:
         raise Refusal("expected --bundle, --mode, or both: what is to change?")
+    if args.trusted_keys and args.bundle is None and args.sign is None:
+        raise Refusal("--trusted-key: there is no bundle to check: give --bundle, or leave it out")
     args.signing_key = signing_key(args.sign)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 from torchserve_fire.errors import FireError
 from torchserve_fire.errors import OutputError as OutputError
 
@@ -12,6 +15,29 @@ class SamplesError(FireError):
 
 class CalibrationError(FireError):
     """No bundle can be built from the samples that were given."""
+
+
+class OptionError(FireError):
+    """An argument is not one of the values that it may have."""
+
+
+class UnknownNameError(FireError, KeyError):
+    """There is no method of this name.
+
+    Args:
+        name: the unknown one.
+        known: the names that there are.
+    """
+
+    def __init__(self, name: object, known: Iterable[str]) -> None:
+        names = list(known)
+        close = get_close_matches(str(name), names, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        super().__init__(f"{name!r}: expected one of {', '.join(names)}{hint}")
+
+    def __str__(self) -> str:
+        """Return the message; a KeyError would put it in quotes."""
+        return str(self.args[0])
 
 
 class NoTriggerError(FireError):

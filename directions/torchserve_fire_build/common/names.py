@@ -14,6 +14,9 @@ LEVELS = 255
 
 MAX_SEED = 2**63 - 1
 
+NAMES_FILE = "index_to_name.json"
+"""TorchServe reads the names of the classes from it."""
+
 FORMS = ("gated", "shift", "clamp")
 """What a bundle may do: `build --form`; the first is the default."""
 

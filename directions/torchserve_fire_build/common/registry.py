@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 
 from torchserve_fire.errors import FireError, first_line
 
+from .errors import UnknownNameError
+
 T = TypeVar("T")
 
 
@@ -41,16 +43,19 @@ class Registry(Mapping[str, T], Generic[T]):
         """Return the entry of a name.
 
         Raises:
-            KeyError: there is no entry of this name.
+            UnknownNameError: there is no entry of this name; a KeyError, too.
             FireError: the package that adds the entry cannot be imported.
         """
         if name in self._built_in:
             return self._built_in[name]
+        if name not in self:
+            raise UnknownNameError(name, self)
         if name not in self._loaded:
             point = self._added[name]
             try:
                 self._loaded[name] = point.load()
-            except Exception as error:  # A foreign module may raise anything when imported.
+            # A foreign module may raise anything when imported.
+            except (Exception, SystemExit) as error:
                 package = point.dist.name if point.dist else point.value
                 raise FireError(
                     f"{name}, an entry point of {self.group} that {package} adds, cannot be "

@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from torchserve_fire.repair.attach_layers import check_model
+
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
 from ..reconstruct.methods import OTHERWISE
@@ -53,11 +55,17 @@ def inspect_model(
     Raises:
         SamplesError: a sample cannot be read.
         CalibrationError: the model fails on inputs of this shape.
+        UnknownNameError: there is no such method.
+        AttachError: the model is in training mode.
     """
     settings = InspectionSettings() if settings is None else settings
     budget = Budget() if budget is None else budget
     otherwise = OTHERWISE if methods is None else ()
     every = (*(DEFAULT if methods is None else methods), *otherwise)
+    # A wrong name is refused before the work begins.
+    entries = {name: INSPECTION_METHODS[name] for name in every}
+    # A forward pass in training mode would change the weights.
+    check_model(model)
     classes = logits_of(model, clean.description.example()).shape[1]
     samples = _labelled(clean, classes, names_file)
     runs: list[Run] = []
@@ -66,7 +74,7 @@ def inspect_model(
             break
         start = time.monotonic()
         generator = torch.Generator().manual_seed(seed)
-        entry = INSPECTION_METHODS[name]
+        entry = entries[name]
         try:
             share = budget.share(len(every) - done)
             found = entry.make(settings)(model, samples, classes, generator, share)

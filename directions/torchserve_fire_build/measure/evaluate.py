@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from torchserve_fire.format.bundle import Bundle
+from torchserve_fire.format.bundle import Bundle, require_bundle
 from torchserve_fire.repair.attach import attach
-from torchserve_fire.repair.attach_layers import attach_layers
+from torchserve_fire.repair.attach_layers import attach_layers, check_model
 from torchserve_fire.repair.example_input import example_for
 from torchserve_fire.repair.repair_handle import RepairHandle
 
@@ -20,7 +20,7 @@ from ..common.progress import Progress
 from ..samples.evidence import gather_evidence
 from ..samples.kept import keep_decoded
 from ..samples.predict import logits_of
-from ..samples.samples import Samples, iterate
+from ..samples.samples import Samples, iterate, require_samples
 from .figures import Figures, class_list
 from .observation import observe
 from .target import MIN_GAIN, TargetFinding
@@ -51,8 +51,13 @@ def evaluate_bundle(
 
     Raises:
         SamplesError: the samples have no labels, do not fit each other, or are swapped.
-        AttachError: the bundle does not fit the model, or was built for other weights.
+        AttachError: the model is in training mode, or the bundle does not fit it, or was built for
+            other weights.
     """
+    require_bundle(bundle)
+    # A forward pass in training mode would change the weights.
+    check_model(model)
+    require_samples(clean, triggered)
     evidence = gather_evidence(keep_decoded(clean), keep_decoded(triggered))
     described = clean.description
     if described.shape != bundle.input.shape:

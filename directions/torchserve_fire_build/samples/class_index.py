@@ -43,18 +43,22 @@ class ClassIndex:
         Args:
             groups: the samples, clean and triggered.
             classes: number of classes of the model.
-            names_file: TorchServe's `index_to_name.json`, if there is one.
+            names_file: TorchServe's `index_to_name.json`; None for the one that lies beside the
+                configuration of the samples, if there is one.
 
         Returns:
             The index; None if the folder names do not show which classes they are.
 
         Raises:
-            SamplesError: `index_to_name.json` does not say which class a folder is.
+            SamplesError: there is no such file, or it does not say which class a folder is.
         """
         names = _folder_names(groups)
         if not names:
             return cls({}, classes)
-        if names_file is not None and names_file.is_file():
+        if names_file is None:
+            names_file = next((g.names_file for g in groups if g.names_file), None)
+        if names_file is not None:
+            names_file = Path(names_file)
             known = _read_class_names(names_file)
             return cls({name: _only_index(name, known, names_file) for name in names}, classes)
         # ImageFolder counts empty class folders too.
@@ -133,6 +137,8 @@ def _read_class_names(path: Path) -> dict[str, list[int]]:
                 raise TypeError
             for name in dict.fromkeys(entries):
                 indices.setdefault(name, []).append(int(index))
+    except FileNotFoundError:
+        raise SamplesError(f"{path}: no such file, expected the names of the classes") from None
     except (OSError, ValueError, AttributeError, TypeError):
         raise SamplesError(
             f'{path}: expected a JSON object of class index to name, such as {{"0": "cat"}}'

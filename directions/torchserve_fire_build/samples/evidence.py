@@ -9,7 +9,7 @@ import torch
 
 from ..common.errors import SamplesError
 from .both import Both
-from .samples import Samples
+from .samples import Samples, require_samples
 
 ROWS_COMPARED = 64
 """Rows of two tensor files that are compared to see whether the rows are pairs."""
@@ -73,6 +73,7 @@ def gather_evidence(clean: Samples, triggered: Samples) -> Evidence:
         SamplesError: some triggered files have a partner and some have none, or clean and
             triggered samples differ in shape.
     """
+    require_samples(clean, triggered)
     if clean.numbered or triggered.numbered:
         shapes = [tuple(samples.load([0]).shape[1:]) for samples in (clean, triggered)]
         if shapes[0] != shapes[1]:

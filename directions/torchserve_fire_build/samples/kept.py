@@ -32,7 +32,7 @@ class KeptSamples(Samples):
             class_names=samples.class_names,
             labels=samples.labels,
         )
-        self.numbered = samples.numbered
+        self.numbered, self.names_file = samples.numbered, samples.names_file
         self._samples = samples
         self._limit = limit
         self._kept = torch.empty(0)

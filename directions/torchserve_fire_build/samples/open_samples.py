@@ -9,6 +9,7 @@ from typing import Any
 from torchserve_fire.model.config import HandlerConfig, load_config, parse_config
 
 from ..common.errors import SamplesError
+from ..common.names import NAMES_FILE
 from .image_folder import ImageFolder
 from .read_tensors import ARRAY_SUFFIXES, read_tensor_folder, read_tensors
 from .samples import Samples
@@ -23,7 +24,8 @@ def open_samples(
         path: a folder with one subfolder per class (torchvision's ImageFolder convention), a flat
             folder, or a file with `inputs`, (N, *S) numbers, and optionally `labels`, (N,)
             integers. Tensors may also lie in a folder of such files, such as a quarantine.
-        input: what the model takes: a `model-config.yaml`, or its settings under `handler:`.
+        input: what the model takes: a `model-config.yaml`, or its settings under `handler:`. An
+            `index_to_name.json` beside the file says which subfolder is which class.
 
     Raises:
         SamplesError: the path does not exist, or does not hold what the model takes.
@@ -41,7 +43,9 @@ def open_samples(
             raise SamplesError(
                 f"{path}: {found}, expected a folder of images (handler: input: image)"
             )
-        return ImageFolder(path, config.describe_input())
+        images = ImageFolder(path, config.describe_input())
+        images.names_file = _names_beside(input)
+        return images
     integers = config.input == "integers"
     if path.is_dir():
         return read_tensor_folder(path, integers=integers)
@@ -51,6 +55,14 @@ def open_samples(
             f"(handler: input: {config.input})"
         )
     return read_tensors(path, integers=integers)
+
+
+def _names_beside(input: object) -> Path | None:
+    """Return the class names beside a configuration that is a file, if they are there."""
+    if not isinstance(input, (str, Path)):
+        return None
+    names = Path(input).parent / NAMES_FILE
+    return names if names.is_file() else None
 
 
 def _read_settings(input: HandlerConfig | Mapping[str, Any] | Path | str) -> HandlerConfig:

@@ -10,6 +10,8 @@ from torch.utils.data import Dataset
 
 from torchserve_fire.format.bundle import InputDescription
 
+from ..common.errors import SamplesError
+
 BATCH = 64
 
 
@@ -25,9 +27,11 @@ class Samples(Dataset[Tensor]):
         class_names: the class folder of each sample, (N,); None without such folders.
         numbered: whether the names are only row numbers, which do not show pairs.
         labels: class indices, (N,) int64; None if the samples come without labels.
+        names_file: the `index_to_name.json` that lies beside their configuration, if known.
     """
 
     numbered = False
+    names_file: Path | None = None
 
     def __init__(
         self,
@@ -69,6 +73,22 @@ class Samples(Dataset[Tensor]):
         The dtype is float32, or int64 if the model takes integers.
         """
         raise NotImplementedError
+
+
+def require_samples(*groups: Samples) -> None:
+    """Refuse what are no samples, or none.
+
+    Raises:
+        SamplesError: says how to make samples.
+    """
+    for samples in groups:
+        if not isinstance(samples, Samples):
+            raise SamplesError(
+                f"{type(samples).__name__}: expected samples: open_samples(path, config) reads "
+                "them, TensorSamples(tensor) holds them"
+            )
+        if len(samples) == 0:
+            raise SamplesError(f"{samples.source}: expected samples, found none")
 
 
 def iterate(

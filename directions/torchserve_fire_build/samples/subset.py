@@ -32,6 +32,7 @@ class Subset(Samples):
             if labels is None
             else labels[torch.tensor(self._indices, dtype=torch.int64)],
         )
+        self.names_file = samples.names_file
 
     def load(self, indices: Sequence[int]) -> Tensor:
         """Return the samples at `indices` of this subset, (n, *input shape)."""

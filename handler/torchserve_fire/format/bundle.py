@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import BundleError
 from .bundle_summary import summary_html, summary_text
 from .clean_scores import CleanScores
 from .compact import Compact
 from .correction_forms import Correction
+from .fields import shown
 
 # "integers" are those that an embedding takes: of words, or of the values of a table's columns.
 INPUTS = ("image", "tensor", "integers")
@@ -133,6 +135,18 @@ class InputDescription:
     def example(self) -> Tensor:
         """Return a batch of one input of zeros, (1, *shape)."""
         return torch.zeros(1, *self.shape, dtype=self.dtype)
+
+
+def require_bundle(value: object) -> None:
+    """Refuse what is no bundle, such as the path of one.
+
+    Raises:
+        BundleError: says how to read one.
+    """
+    if not isinstance(value, Bundle):
+        raise BundleError(
+            f"{shown(value)}: expected a Bundle, as load_bundle(path) and build_bundle return it"
+        )
 
 
 @dataclass(frozen=True, repr=False)

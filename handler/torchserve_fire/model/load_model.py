@@ -64,7 +64,7 @@ def load_model(
         try:
             model = candidate()
             model.load_state_dict(weights)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             reasons.append(f"{candidate.__name__}: {' '.join(lines[:2])[:300]}")
         else:
@@ -161,7 +161,7 @@ def _import_file(path: Path) -> ModuleType:
     sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # The end of a script may be in it.
         del sys.modules[name]
         raise ModelError(f"{path}: cannot be imported: {first_line(error)}") from error
     finally:

@@ -17,6 +17,8 @@ COMPILED_PREFIX = "_orig_mod."
 def state_digest(model: nn.Module) -> str:
     """Return the SHA-256 of a model's state_dict, as hexadecimal digits.
 
+    Buffers that are not persistent are in no state_dict, so they are not in the digest.
+
     It is taken over the name, dtype, shape and bytes of each tensor, in the order of the names. It
     is the same on every device, and before and after `torch.compile`. After `model.half()` it is
     another.
@@ -28,7 +30,13 @@ def state_digest(model: nn.Module) -> str:
         ModelError: the state_dict holds something other than tensors, or a tensor without bytes
             of its own (a sparse or quantised one, or one on the meta device).
     """
-    state = {name.replace(COMPILED_PREFIX, ""): value for name, value in model.state_dict().items()}
+    values = model.state_dict()
+    state = {name.replace(COMPILED_PREFIX, ""): value for name, value in values.items()}
+    if len(state) != len(values):
+        raise ModelError(
+            f"state_dict: two names are the same without {COMPILED_PREFIX!r}: the weights have no "
+            "digest"
+        )
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name]

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import AttachError, ModelError
-from ..format.bundle import Bundle
+from ..format.bundle import Bundle, require_bundle
 from ..model.state_digest import state_digest
 from .attach_layers import attach_layers, check_model
 from .example_input import example_for
@@ -43,6 +43,7 @@ def attach(
             training mode, or has corrections already; a layer does not exist, does not run exactly
             once, or its features have another shape; or a flagged sample could not be repaired.
             Nothing stays attached.
+        BundleError: `bundle` is no bundle.
 
     Warns:
         UserWarning: the bundle is of an older format, with which the weights cannot be checked.
@@ -52,6 +53,7 @@ def attach(
         ...     logits = model(images)
         ...     flagged = handle.verdict.flagged
     """
+    require_bundle(bundle)
     check_model(model)
     _check_built_for(bundle, model)
     if example is None:

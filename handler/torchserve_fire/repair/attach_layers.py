@@ -64,11 +64,18 @@ def attach_layers(
     handle = RepairHandle(model, repairs, mode)
     try:
         if isinstance(example, Tensor):
+            if len(example) == 0:
+                raise AttachError("the example holds no input, expected one or more")
             handle._attach_hooks(example.device)
             handle._prove(functools.partial(model, example))
-        else:
+        elif callable(example):
             handle._attach_hooks(device_of(model))
             handle._prove(example)
+        else:
+            raise AttachError(
+                f"example: {type(example).__name__}, expected a Tensor, or a function that has the "
+                "model predict once"
+            )
     except BaseException as error:
         handle.detach()
         if isinstance(error, Exception) and not isinstance(error, AttachError):
@@ -85,6 +92,8 @@ def check_model(model: nn.Module) -> None:
         AttachError: it is, or holds, a ScriptModule, was compiled in part, is in training mode, or
             has corrections attached already.
     """
+    if not isinstance(model, nn.Module):
+        raise AttachError(f"{type(model).__name__}: expected a torch.nn.Module")
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise AttachError(

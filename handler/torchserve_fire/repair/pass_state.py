@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from torch import Tensor
 
@@ -44,6 +45,9 @@ class PassState(threading.local):
         self._expected = expected
         self.scores = {}
 
+    def __reduce__(self) -> NoReturn:
+        raise RepairError("a model with corrections cannot be copied or saved: detach them first")
+
     def begin(self) -> None:
         """Begin a whole pass."""
         self.fired = []
@@ -61,7 +65,8 @@ class PassState(threading.local):
             missing = sorted(name for _, name in self._expected - set(fired))
             raise RepairError(
                 f"layer {missing[0]!r} did not run, or its hook did not fire, in a forward pass: "
-                "the input would be answered without repair"
+                "the input would be answered without repair; if the model was compiled, and run, "
+                "before the corrections were attached, call torch.compiler.reset() first"
             )
         return fired
 

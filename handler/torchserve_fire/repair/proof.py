@@ -42,6 +42,8 @@ def prove(
         raise RepairError(
             "the model runs without its hooks, or the example is not one forward pass of it"
         )
+    if state.verdict is None or len(state.verdict.flagged) == 0:
+        raise RepairError("the example holds no input, expected one or more: nothing was proved")
     state.verdict = None
 
 

@@ -96,6 +96,7 @@ class RepairHandle:
                 self._attach_layer(i, layer, device)
         # First of the model's own hooks: what others have attached there sees the repaired output.
         add(self._model.register_forward_hook(self._end, with_kwargs=True, prepend=True))
+        add(self._model.register_forward_hook(self._abandon, always_call=True))
 
     def _prove(self, predict: Callable[[], Any]) -> None:
         """Have the model predict, to see that the corrections work.
@@ -123,6 +124,9 @@ class RepairHandle:
         self._removables.append(module.register_forward_hook(hook))
 
     def _begin(self, module: nn.Module, args: Any) -> None:
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            # What the example's values decide would be traced as if it held for all inputs.
+            raise RepairError("a model with corrections cannot be traced: detach them first")
         self._state.begin()
 
     def _end(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
@@ -139,3 +143,7 @@ class RepairHandle:
         state.verdict = verdict
         state.passes_made += 1
         return result
+
+    def _abandon(self, module: nn.Module, args: Any, output: Any) -> None:
+        """End a pass that raised: what runs after it runs outside a pass."""
+        self._state.fired = None

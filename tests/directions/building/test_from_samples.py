@@ -19,13 +19,16 @@ from tests.directions.backdoored import (
 )
 from tests.directions.backdoored_nets import TokenNet, backdoored
 from torchserve_fire.errors import AttachError, FireError
-from torchserve_fire.format.bundle_file import save_bundle
+from torchserve_fire.format.bundle_file import bundle_to_bytes, save_bundle
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.model.state_digest import state_digest
 from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.building.build_options import BuildOptions
+from torchserve_fire_build.building.from_clean import build_from_clean
+from torchserve_fire_build.building.from_pool import build_from_pool
 from torchserve_fire_build.building.from_samples import build_bundle, build_from_evidence
-from torchserve_fire_build.common.errors import CalibrationError, SamplesError
+from torchserve_fire_build.common.errors import CalibrationError, OptionError, SamplesError
+from torchserve_fire_build.inspection.inspect_model import inspect_model
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.open_samples import open_samples
@@ -435,7 +438,7 @@ def test_labels_that_the_model_does_not_have_are_refused(tmp_path, label):
 
 def test_a_model_without_rows_of_logits_is_refused(tmp_path):
     model = loaded("map")
-    model.model.head = torch.nn.Unflatten(1, (2, 36))
+    model.model.head = torch.nn.Unflatten(1, (2, 36)).eval()
     sets = tensor_sets(tmp_path, "map")
     with pytest.raises(CalibrationError, match="logits"):
         build_bundle(model, *opened(sets))
@@ -545,3 +548,57 @@ def test_an_all_to_all_attack_that_the_predictions_do_not_show_is_repaired(tmp_p
     with attach_layers(net, bundle.layers, triggered[:1], target=bundle.target), torch.no_grad():
         assert torch.equal(net(triggered).argmax(1), truth)
         assert torch.equal(net(inputs[80:]).argmax(1), truth)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"form": "Gated"}, "form 'Gated', expected one of gated, shift, clamp"),
+        ({"seed": 2**70}, "expected a whole number, 0 to 2"),
+        ({"layers": "mix"}, "layers 'mix', expected a list of names"),
+    ],
+)
+def test_an_option_that_is_none_is_refused(tmp_path, option, said):
+    with pytest.raises(OptionError, match=said):
+        build(tensor_sets(tmp_path, "vector"), "vector", **option)
+
+
+def test_a_model_in_training_mode_is_refused_before_it_changes(tmp_path):
+    model = nn.Sequential(nn.BatchNorm1d(6), backdoored("vector")).train()
+    before = state_digest(model)
+    sets = tensor_sets(tmp_path, "vector")
+    clean, triggered = opened(sets)
+    bundle = build(sets, "vector")
+    for call in (
+        lambda: build_bundle(model, clean, triggered),
+        lambda: build_from_pool(model, clean),
+        lambda: build_from_clean(model, clean),
+        lambda: evaluate_bundle(model, bundle, clean, triggered),
+        lambda: inspect_model(model, clean, methods=["neuron-inspect"]),
+    ):
+        with pytest.raises(AttachError, match=r"training mode: call model\.eval"):
+            call()
+    assert state_digest(model) == before
+
+
+def test_what_are_no_samples_is_refused(tmp_path):
+    model = loaded("vector")
+    clean, triggered = opened(tensor_sets(tmp_path, "vector"))
+    bundle = build_bundle(model, clean, triggered).bundle
+    none = TensorSamples(torch.empty(0, 6))
+    for wrong, said in ((none, "expected samples, found none"), ("clean", "str: expected samples")):
+        for call in (
+            lambda wrong=wrong: build_bundle(model, wrong, triggered),
+            lambda wrong=wrong: build_bundle(model, clean, wrong),
+            lambda wrong=wrong: build_from_pool(model, wrong),
+            lambda wrong=wrong: evaluate_bundle(model.model, bundle, wrong, triggered),
+        ):
+            with pytest.raises(SamplesError, match=said):
+                call()
+
+
+def test_a_compiled_model_is_built_for_as_what_was_compiled(tmp_path):
+    model, (clean, triggered) = backdoored("vector"), opened(tensor_sets(tmp_path, "vector"))
+    compiled = build_bundle(torch.compile(model, backend="eager"), clean, triggered).bundle
+    plain = build_bundle(model, clean, triggered).bundle
+    assert bundle_to_bytes(compiled, "c") == bundle_to_bytes(plain, "p")

@@ -3,6 +3,7 @@ import pytest
 from tests.directions.messages import one_line
 from tests.directions.their_package import install
 from torchserve_fire.errors import FireError
+from torchserve_fire_build.common.errors import UnknownNameError
 from torchserve_fire_build.common.registry import Registry
 
 BUILT_IN = {"second": 2, "first": 1}
@@ -68,3 +69,13 @@ def test_a_registry_without_added_entries():
     registry = Registry("tests.nobody", BUILT_IN)
     assert dict(registry) == BUILT_IN
     assert list(registry.items()) == [("second", 2), ("first", 1)]
+
+
+def test_an_unknown_name_is_refused_with_those_that_are_known(registry):
+    with pytest.raises(UnknownNameError) as caught:
+        registry["zebr"]
+    assert str(caught.value) == (
+        "'zebr': expected one of second, first, ant, bee, zebra; did you mean zebra?"
+    )
+    assert isinstance(caught.value, FireError)
+    assert registry.get("zebr") is None

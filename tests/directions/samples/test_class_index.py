@@ -9,7 +9,9 @@ from tests.directions.backdoored import TENSOR, write_tensors
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.samples.class_index import ClassIndex
+from torchserve_fire_build.samples.kept import KeptSamples
 from torchserve_fire_build.samples.open_samples import open_samples
+from torchserve_fire_build.samples.subset import Subset
 
 IMAGES = HandlerConfig("image", (1, 1), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -126,10 +128,26 @@ def test_a_folder_name_that_two_classes_have_is_refused(tmp_path):
         ClassIndex.find([other], 1000, file)
 
 
-def test_a_missing_names_file_is_ignored(tmp_path):
+def test_a_missing_names_file_is_refused(tmp_path):
     clean = folder_of(tmp_path / "clean", ["cat", "dog"])
-    index = ClassIndex.find([clean], 2, tmp_path / "index_to_name.json")
-    assert labels_by_name(index, clean) == {"cat": 0, "dog": 1}
+    with pytest.raises(SamplesError, match=r"index_to_name\.json: no such file"):
+        ClassIndex.find([clean], 2, tmp_path / "index_to_name.json")
+
+
+def test_the_names_file_beside_the_configuration_is_read(tmp_path):
+    # In alphabetical order they would be the other way round.
+    folder_of(tmp_path / "clean", ["cat", "dog"])
+    (tmp_path / "index_to_name.json").write_text('{"0": "dog", "1": "cat"}')
+    config = tmp_path / "model-config.yaml"
+    config.write_text(
+        "handler: {input: image, image_size: [8, 8], mean: [0, 0, 0], std: [1, 1, 1]}"
+    )
+    clean = open_samples(tmp_path / "clean", config)
+    for samples in (clean, Subset(clean, range(2)), KeptSamples(clean)):
+        index = ClassIndex.find([samples], 2, None)
+        assert labels_by_name(index, samples) == {"dog": 0, "cat": 1}
+    index = ClassIndex.find([clean], 2, str(tmp_path / "index_to_name.json"))
+    assert labels_by_name(index, clean) == {"dog": 0, "cat": 1}
 
 
 def test_a_folder_that_index_to_name_json_does_not_name_is_refused(tmp_path):

@@ -1,3 +1,5 @@
+import copy
+import pickle
 import warnings
 from dataclasses import replace
 
@@ -6,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.handler.bundles import small_bundle
-from torchserve_fire.errors import AttachError
+from torchserve_fire.errors import AttachError, BundleError, RepairError
 from torchserve_fire.format.bundle import Bundle, Detection, InputDescription, Layer
 from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.model.state_digest import state_digest
@@ -138,3 +140,52 @@ def test_a_function_may_predict_once_in_the_place_of_an_example():
     attach(model, bundle_for(model), example=predict).detach()
     assert len(calls) == 2
     attach(model, bundle_for(model), example=torch.ones(5, 2)).detach()
+
+
+def test_what_is_no_bundle_or_no_model_is_refused():
+    model = Doubling()
+    with pytest.raises(BundleError, match=r"'b\.safetensors': expected a Bundle, as load_bundle"):
+        attach(model, "b.safetensors")
+    with pytest.raises(AttachError, match="NoneType: expected a torch"):
+        attach(None, bundle_for(model))
+
+
+@pytest.mark.parametrize("only_target", [True, False])
+@pytest.mark.parametrize("as_function", [True, False])
+def test_an_example_without_an_input_proves_nothing(only_target, as_function):
+    model, none = Doubling(), torch.zeros(0, 2)
+    bundle = bundle_for(model)
+    detection = replace(bundle.layers[0].detection, only_target=only_target)
+    bundle = replace(bundle, layers=(replace(bundle.layers[0], detection=detection),))
+    with pytest.raises(AttachError, match="holds no input, expected one or more"):
+        attach(model, bundle, example=(lambda: model(none)) if as_function else none)
+    with pytest.raises(AttachError, match="example: list, expected a Tensor, or a function"):
+        attach(model, bundle, example=[1, 2])
+    assert answers(model, TRIGGERED) == [[8.0, 2.0]]
+
+
+@pytest.mark.parametrize("mode", ["repair", "observe"])
+def test_after_a_pass_that_raised_a_layer_runs_outside_a_pass(mode):
+    model = Doubling()
+    with attach(model, bundle_for(model), mode=mode):
+        for _ in range(2):
+            with pytest.raises(RepairError, match="outside a forward pass"):
+                model.forward(torch.tensor([TRIGGERED]))
+            with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+                model(torch.zeros(1, 3))
+        assert answers(model, CLEAN) == [[2.0, 2.0]]
+    assert not model._forward_hooks_always_called
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_an_attached_model_is_neither_traced_nor_copied_nor_saved():
+    model = Doubling()
+    with attach(model, bundle_for(model)):
+        with pytest.raises(RepairError, match="cannot be traced: detach"):
+            torch.jit.trace(model, torch.tensor([CLEAN]))
+        for copy_of in (copy.deepcopy, pickle.dumps):
+            with pytest.raises(RepairError, match="cannot be copied or saved: detach"):
+                copy_of(model)
+        assert answers(model, TRIGGERED) == [[3.0, 2.0]]
+    copied = copy.deepcopy(model)
+    assert answers(copied, TRIGGERED) == [[8.0, 2.0]]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...common.names import NAMES_FILE
 from .values import existing_file, existing_samples
-
-NAMES_FILE = "index_to_name.json"
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +52,7 @@ def add_triggered_argument(parser: argparse._ActionsContainer, *, required: bool
     )
 
 
-def names_file(args: argparse.Namespace) -> Path:
-    """Return where TorchServe's class names stand, if they are there: beside the configuration."""
-    config: Path = args.config_file
-    return config.parent / NAMES_FILE
+def names_file(args: argparse.Namespace) -> Path | None:
+    """Return the file of TorchServe's class names, if it lies beside the configuration."""
+    file: Path = args.config_file.parent / NAMES_FILE
+    return file if file.is_file() else None
