@@ -5,6 +5,7 @@ from pathlib import Path
 
 MODULE = """\
 print("imported")
+NUMBER = 7
 
 def add(*given):
     return given

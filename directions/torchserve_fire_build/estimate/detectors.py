@@ -118,6 +118,7 @@ DETECTORS: Registry[Estimator] = Registry(
         "whitened_from_target": whitened_from_target,
         "channel_discriminant": channel_discriminant,
     },
+    returns=Detector | None,
 )
 
 

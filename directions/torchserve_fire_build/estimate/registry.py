@@ -38,4 +38,6 @@ TRANSPORTS: Mapping[str, Repair] = {
     "transport_loose": partial(affine_transport, ridge=0.01, by_place=True),
     "transport_channel": partial(affine_transport, ridge=0.01, by_place=False),
 }
-REPAIRS: Registry[Repair] = Registry("torchserve_fire.repairs", {**SHIFTS, **LOCAL, **TRANSPORTS})
+REPAIRS: Registry[Repair] = Registry(
+    "torchserve_fire.repairs", {**SHIFTS, **LOCAL, **TRANSPORTS}, returns=Correction | None
+)

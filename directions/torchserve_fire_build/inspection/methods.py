@@ -71,7 +71,9 @@ _BUILT_IN: Mapping[str, InspectionMethod] = {
     ),
 }
 
-INSPECTION_METHODS: Registry[InspectionMethod] = Registry("torchserve_fire.inspections", _BUILT_IN)
+INSPECTION_METHODS: Registry[InspectionMethod] = Registry(
+    "torchserve_fire.inspections", _BUILT_IN, kind=InspectionMethod
+)
 
 DEFAULT = (*AFFORDABLE, neuron_inspect.NAME)
 """The affordable methods: the searches of `build --reconstruct all`, so that both commands find the

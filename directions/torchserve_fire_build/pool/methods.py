@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
+
 from ..common.registry import Registry
 from .activation_clustering import COMPONENTS, activation_clustering
 from .arrays import Matrix, Vector
@@ -25,6 +27,7 @@ POOL_METHODS: Registry[PoolMethod] = Registry(
         "spectral-signatures": spectral_signatures,
         "mahalanobis": mahalanobis,
     },
+    returns=np.ndarray,
 )
 
 DEFAULT_METHOD = REDUCING

@@ -116,7 +116,9 @@ _BUILT_IN: Mapping[str, SearchMethod] = {
     ),
 }
 
-SEARCH_METHODS: Registry[SearchMethod] = Registry("torchserve_fire.searches", _BUILT_IN)
+SEARCH_METHODS: Registry[SearchMethod] = Registry(
+    "torchserve_fire.searches", _BUILT_IN, kind=SearchMethod
+)
 
 AFFORDABLE = ("generated", "additive", "smooth", "neural-cleanse")
 """The methods that "all" means. The other methods are left out for one of these reasons. They look

@@ -105,4 +105,5 @@ SANITIZE_METHODS: Registry[SanitizeMethod] = Registry(
         "fine-prune": _fine_prune,
         "orthogonalize": _orthogonalize,
     },
+    returns=nn.Module,
 )

@@ -42,6 +42,17 @@ def test_for_a_person(path, capsys):
         assert part in out
 
 
+def test_a_bundle_from_anywhere_forges_no_line_and_steers_no_terminal(tmp_path, capsys):
+    forged = {"kind": "x\x1b[2J\nsha256: 0", "a\nb": {"c\td": "\x07"}}
+    bundle = replace(small_bundle(), evidence=forged, held_out=forged)
+    save_bundle(bundle, tmp_path / "b.safetensors")
+    assert main(["show", str(tmp_path / "b.safetensors")]) == 0
+    out, _ = capsys.readouterr()
+    assert all(line.isprintable() for line in out.split("\n"))
+    assert r"x\x1b[2J\nsha256: 0" in out
+    assert not any(line.startswith("sha256") for line in out.split("\n"))
+
+
 def test_for_a_program(path, capsys):
     assert main(["show", str(path), "--json"]) == 0
     values = json.loads(capsys.readouterr().out)

@@ -82,6 +82,7 @@ REFUSED = [
     (SERVE_SIGNED, "expected the archives to load (--models)"),
     (["swap", "--model-name", "m", "--model-store", "images"], "expected --bundle, --mode, or bo"),
     (["swap", "--model-name", "m", "--mode", "on"], "--mode on: expected one of repair, observe"),
+    ([*SWAP, "--trusted-key", KEY], "--trusted-key: there is no bundle to check: give --bundle"),
     ([*SWAP, "--sign", "net.py"], "net.py: expected an Ed25519 private key"),
     (["ready", "--model-name", "m", "--timeout", "0"], "--timeout 0: expected a time above 0"),
     (["status", "--key-file", "none"], "--key-file none: no such file"),

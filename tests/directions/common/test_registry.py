@@ -16,6 +16,7 @@ def registry(tmp_path, monkeypatch):
         "zebra": "their_methods:add",
         "ant": "their_broken:add",
         "bee": "their_methods:nothing",
+        "cow": "their_methods:NUMBER",
         "first": "their_methods:add",
     }
     install(tmp_path, {"tests.numbers": points, "tests.others": {"cat": "their_methods:add"}})
@@ -24,13 +25,13 @@ def registry(tmp_path, monkeypatch):
 
 
 def test_built_in_entries_come_first_then_added_ones(registry):
-    expected = ["second", "first", "ant", "bee", "zebra"]
+    expected = ["second", "first", "ant", "bee", "cow", "zebra"]
     assert list(registry) == expected
-    assert len(registry) == 5
+    assert len(registry) == 6
     registry["zebra"]
     # What was asked for already changes nothing.
     assert list(registry) == expected
-    assert len(registry) == 5
+    assert len(registry) == 6
 
 
 def test_names_are_known_without_importing_anything(registry, capsys):
@@ -75,7 +76,22 @@ def test_an_unknown_name_is_refused_with_those_that_are_known(registry):
     with pytest.raises(UnknownNameError) as caught:
         registry["zebr"]
     assert str(caught.value) == (
-        "'zebr': expected one of second, first, ant, bee, zebra; did you mean zebra?"
+        "'zebr': expected one of second, first, ant, bee, cow, zebra; did you mean zebra?"
     )
     assert isinstance(caught.value, FireError)
     assert registry.get("zebr") is None
+
+
+def test_an_added_entry_of_another_kind_is_named_in_one_line(registry):
+    their = "an entry point of tests.numbers that their-package adds,"
+    with pytest.raises(FireError, match=f"^cow, {their} is a int, expected a function$"):
+        registry["cow"]
+    of_kind = Registry("tests.numbers", BUILT_IN, kind=int)
+    assert of_kind["cow"] == 7
+    with pytest.raises(FireError, match=f"^zebra, {their} is a function, expected a int$"):
+        of_kind["zebra"]
+    returning = Registry("tests.numbers", BUILT_IN, returns=list | None)
+    with pytest.raises(FireError, match=f"^zebra, {their} returned a tuple, expected list or None"):
+        returning["zebra"](1)
+    with pytest.raises(FireError, match=f"^zebra, {their} failed: TypeError: .*unexpected"):
+        returning["zebra"](more=1)

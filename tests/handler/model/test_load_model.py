@@ -115,6 +115,7 @@ def test_no_class_fits(files):
         ("class Net: pass", "found none"),
         ("from torch.nn import Linear", "found none"),
         ("def f(:", "cannot be imported"),
+        ("import sys; sys.exit(0)", "cannot be imported: it ends the process"),
         ("import no_such_module_here", "no_such_module_here"),
         ("raise RuntimeError('no\\nway')", "cannot be imported: no"),
     ],
