@@ -31,8 +31,9 @@ def attach(
             bundle was built for. They are not touched. Convert it, as with `model.half()`, later.
         bundle: as `load_bundle` returns it.
         example: one or more inputs, (N, *input shape), for the proof; their values do not matter.
-            For a model that takes anything else, a function that has it predict once. None: zeros
-            of the shape that the bundle names.
+            For a model that takes anything else, a function that has it predict once, on several
+            inputs if an argument is for the whole batch: the proof shows which are. None: zeros of
+            the shape that the bundle names.
         mode: "repair", or "observe" to detect and change nothing.
 
     Returns:

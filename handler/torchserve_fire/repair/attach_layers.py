@@ -40,7 +40,8 @@ def attach_layers(
         layers: where to judge and move what; those that name different targets make one repair
             each.
         example: one or more inputs, (N, *input shape), for the proof; their values do not matter.
-            Or, for a model that takes anything else, a function that has it predict once.
+            Or, for a model that takes anything else, a function that has it predict once, on
+            several inputs if an argument is for the whole batch: the proof shows which are.
         target: the class that flagged samples must be predicted as, where a layer asks for it and
             names none itself.
         mode: "repair", or "observe" to judge and change nothing.

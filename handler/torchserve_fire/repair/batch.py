@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
@@ -52,6 +52,28 @@ def holds_samples(value: Any, size: int) -> bool:
     if isinstance(value, dict):
         return any(holds_samples(v, size) for v in value.values())
     return isinstance(value, (tuple, list)) and any(holds_samples(v, size) for v in value)
+
+
+def shared_arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any], size: int
+) -> frozenset[int | str]:
+    """Return the arguments, by position or name, that hold tensors, none of `size` rows."""
+    named: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+    return frozenset(
+        key
+        for key, value in named
+        if not holds_samples(value, size) and any(tensor.dim() > 0 for tensor in _tensors(value))
+    )
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from _tensors(part)
 
 
 def select_samples(value: Any, index: Tensor, size: int) -> Any:

@@ -79,8 +79,11 @@ class Attached:
         state: of each thread.
         judges: one for each repair; none where every input is corrected.
         passes: forward passes that a flagged sample costs, 1 or 2; 0 until that is known.
+        shared: arguments of the model, by position or name, that had no row for each sample in the
+            proof: they are for the whole batch, even if they happen to be as long.
     """
 
     state: PassState
     judges: list[Judge] = field(default_factory=list)
     passes: int = 0
+    shared: frozenset[int | str] = frozenset()

@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..errors import RepairError
 from ..format.bundle import Layer, Repair
-from .batch import count_samples
+from .batch import count_samples, shared_arguments
 from .corrections import Projection, build_correction
 from .layer_hook import LayerHook
 from .layers import find_layer, is_compiled
@@ -136,10 +136,14 @@ class RepairHandle:
         # Of samples to be picked out of the inputs, nothing but the inputs says how many they are.
         scored = next(iter(state.scores.values()), None) if passes != 2 else None
         size = count_samples((*args, *kwargs.values()), output, scored)
+        if passes == 0:
+            self._attached.shared = shared_arguments(args, kwargs, size)
         verdict, flagged = judge_pass(judges, state.scores, output, size, forced=state.forced)
         result = None
         if passes == 2:
-            result = repeat_flagged(self._model, state, args, kwargs, output, flagged, size)
+            result = repeat_flagged(
+                self._model, self._attached, args, kwargs, output, flagged, size
+            )
         state.verdict = verdict
         state.passes_made += 1
         return result

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from ..errors import RepairError
 from .batch import holds_samples, replace_samples, select_samples
-from .pass_state import PassState
+from .pass_state import Attached
 
 
 def repeat_flagged(
     model: nn.Module,
-    state: PassState,
+    attached: Attached,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     output: Any,
@@ -25,7 +25,7 @@ def repeat_flagged(
 
     Args:
         model: the model that was called.
-        state: of this thread.
+        attached: what all hooks share.
         args: what the model was called with.
         kwargs: what the model was called with, by name.
         output: what it returned for the whole batch.
@@ -43,13 +43,13 @@ def repeat_flagged(
         if bool(mask.any()):
             whole = output if result is None else result
             index = mask.nonzero().flatten()
-            result = _repeat(model, state, repair, args, kwargs, whole, index, size)
+            result = _repeat(model, attached, repair, args, kwargs, whole, index, size)
     return result
 
 
 def _repeat(
     model: nn.Module,
-    state: PassState,
+    attached: Attached,
     repair: int,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -59,11 +59,17 @@ def _repeat(
 ) -> Any:
     if not holds_samples(output, size):
         raise RepairError("the model's output holds no tensor with one row per input sample")
+    state, shared = attached.state, attached.shared
+
+    def select(key: int | str, value: Any) -> Any:
+        return value if key in shared else select_samples(value, index, size)
+
     state.repeating, state.fired = repair, []
     try:
         # Not the model's call: the hooks of others on it ran, or will run, on the whole batch.
         repaired = model.forward(
-            *select_samples(args, index, size), **select_samples(kwargs, index, size)
+            *(select(i, value) for i, value in enumerate(args)),
+            **{name: select(name, value) for name, value in kwargs.items()},
         )
         state.close()
     finally:

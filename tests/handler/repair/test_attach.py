@@ -189,3 +189,25 @@ def test_an_attached_model_is_neither_traced_nor_copied_nor_saved():
         assert answers(model, TRIGGERED) == [[3.0, 2.0]]
     copied = copy.deepcopy(model)
     assert answers(copied, TRIGGERED) == [[8.0, 2.0]]
+
+
+class Scaled(Doubling):
+    def forward(self, x, scale):
+        return super().forward(x) * scale
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_an_argument_for_the_whole_batch_stays_whole_even_if_it_is_as_long(by_name):
+    model, scale = Scaled(), torch.tensor([10.0, 1.0])
+    bundle = bundle_for(model)
+    detection = replace(bundle.layers[0].detection, only_target=True)
+    bundle = replace(bundle, layers=(replace(bundle.layers[0], detection=detection),))
+
+    def call(*rows):
+        rows = torch.tensor(rows)
+        return (model(rows, scale=scale) if by_name else model(rows, scale)).tolist()
+
+    with attach(model, bundle, example=lambda: call(CLEAN, CLEAN, CLEAN)) as handle:
+        assert handle.passes == 2
+        for rows in ([CLEAN, TRIGGERED], [CLEAN, TRIGGERED, CLEAN]):
+            assert call(*rows)[:2] == [[20.0, 2.0], [30.0, 2.0]]

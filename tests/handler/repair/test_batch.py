@@ -12,6 +12,7 @@ from torchserve_fire.repair.batch import (
     holds_samples,
     replace_samples,
     select_samples,
+    shared_arguments,
 )
 
 Pair = namedtuple("Pair", "logits extra")
@@ -143,3 +144,14 @@ def test_how_many_samples_a_model_was_given(inputs, output, scores, size):
 def test_what_does_not_show_its_samples_is_an_error():
     with pytest.raises(RepairError, match="the model's input holds no tensor"):
         count_samples(("text",), torch.zeros(2), None)
+
+
+def test_arguments_for_the_whole_batch():
+    rows, other = torch.zeros(3, 2), torch.zeros(2)
+    kwargs = {
+        "mask": None,
+        "pair": [other, rows],
+        "scale": {"by": (other,)},
+        "t": torch.tensor(1.0),
+    }
+    assert shared_arguments((rows, other, 5), kwargs, 3) == {1, "scale"}
