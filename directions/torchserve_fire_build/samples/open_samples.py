@@ -25,6 +25,9 @@ def open_samples(
             integers. Tensors may also lie in a folder of such files, such as a quarantine.
         input: what the model takes: a `model-config.yaml`, or its settings under `handler:`.
 
+    Returns:
+        The samples. Images are decoded when they are asked for.
+
     Raises:
         SamplesError: the path does not exist, or does not hold what the model takes.
         ConfigError: the settings cannot be read.
