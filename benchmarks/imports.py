@@ -1,12 +1,12 @@
-"""Draw the project's imports: rooms on floors, and an arrow from each room to those it imports.
+"""Draw the project's imports: packages in layers, and an arrow from each to those it imports.
 
     python -m benchmarks.imports --root DIR --output docs/imports-after.png
 
-A room is a package or a module right below one of the two packages of a checkout. It stands on the
-lowest floor that is above all rooms that it imports. Where rooms import each other in a circle, one
+A box is a package or a module right below one of the two packages of a checkout. It stands in the
+lowest layer that is above all that it imports. Where some import each other in a circle, one
 arrow of the circle goes upwards: the one that stands for the fewest imports. Imports inside
 functions, and those for type checkers, count like all others. The `__init__.py` of the two packages
-themselves, by which users import, is no room.
+themselves, by which users import, is left out.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def main() -> None:
     parser.add_argument(
         "--flat",
         choices=("each", "one"),
-        help="the modules lie in handler/ and directions/ themselves; each module of handler/ is a "
-        "room, or all of it is one",
+        help="the modules lie in handler/ and directions/ themselves; each module of handler/ has "
+        "a box of its own, or all of it has one",
     )
     args = parser.parse_args()
     try:

@@ -1,4 +1,4 @@
-"""The picture of rooms on floors, with an arrow from each room to those that it imports."""
+"""The picture of parts in layers, with an arrow from each part to those that it imports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PALE = "#f3f4f6"
 ARROW = "#94a3b8"
 DPI = 110
 LEFT, TOP = 0.5, 1.2
-BOX_HEIGHT, LINE_GAP, FLOOR_GAP = 0.36, 0.26, 0.52
+BOX_HEIGHT, LINE_GAP, LAYER_GAP = 0.36, 0.26, 0.52
 LETTER, PADDING, LEAST_GAP, USUAL_GAP = 0.088, 0.24, 0.22, 1.0
 LEAST_WIDTH, MOST_WIDTH = 8.6, 12.6
 """The heading needs so much, and a page holds so much."""
@@ -35,27 +35,27 @@ SWEEPS, TRIES = 12, 12
 """Rounds of exchanges at most, in each try."""
 
 Neighbours = Mapping[str, Sequence[str]]
-"""Each room's other ends of its arrows."""
+"""Each part's other ends of its arrows."""
 
 
 @dataclass
 class Box:
-    """A room's box; all measures are in inches.
+    """A part's box; all measures are in inches.
 
     Attributes:
-        room: its name.
+        part: its name.
         x: of its middle.
-        line: its line; several make a floor where one is too short.
+        line: its line; several make a layer where one is too short.
     """
 
-    room: str
+    part: str
     x: float = 0.0
     line: int = 0
 
     @property
     def label(self) -> str:
         """What is written in it."""
-        return self.room.split(".")[-1]
+        return self.part.split(".")[-1]
 
     @property
     def width(self) -> float:
@@ -79,39 +79,39 @@ class Layout:
 
     Attributes:
         width: of the picture.
-        lines: the boxes of each line, from left to right; the highest floor's lines come first.
-        floors: the floor of each line.
+        lines: the boxes of each line, from left to right; the highest layer's lines come first.
+        layers: the layer of each line.
     """
 
     width: float
     lines: list[list[Box]] = field(default_factory=list)
-    floors: list[int] = field(default_factory=list)
+    layers: list[int] = field(default_factory=list)
 
     @property
     def boxes(self) -> dict[str, Box]:
-        """All boxes, by room."""
-        return {box.room: box for line in self.lines for box in line}
+        """All boxes, by part."""
+        return {box.part: box for line in self.lines for box in line}
 
     def length(self, neighbours: Neighbours, lines: Sequence[Sequence[Box]]) -> float:
         """Return how far to the side the arrows of some lines go, all together."""
-        x = {box.room: box.x for line in self.lines for box in line}
+        x = {box.part: box.x for line in self.lines for box in line}
         boxes = [box for line in lines for box in line]
-        return sum(abs(box.x - x[other]) for box in boxes for other in neighbours[box.room])
+        return sum(abs(box.x - x[other]) for box in boxes for other in neighbours[box.part])
 
     def down(self, line: int) -> float:
         """Return how far the upper edge of a line lies below the picture's."""
-        above = itertools.pairwise(self.floors[: line + 1])
-        gaps = sum(LINE_GAP if a == b else FLOOR_GAP for a, b in above)
-        return TOP + FLOOR_GAP / 2 + line * BOX_HEIGHT + gaps
+        above = itertools.pairwise(self.layers[: line + 1])
+        gaps = sum(LINE_GAP if a == b else LAYER_GAP for a, b in above)
+        return TOP + LAYER_GAP / 2 + line * BOX_HEIGHT + gaps
 
     @property
     def height(self) -> float:
         """The picture's height."""
-        return self.down(len(self.lines) - 1) + BOX_HEIGHT + FLOOR_GAP / 2
+        return self.down(len(self.lines) - 1) + BOX_HEIGHT + LAYER_GAP / 2
 
 
 def draw(imports: Imports) -> bytes:
-    """Return the picture, a PNG; the rooms of a package have one colour, upward arrows another."""
+    """Return the picture, a PNG; the parts of a package have one colour, upward arrows another."""
     layout = _arrange(imports)
     height = layout.height
     figure = new_figure(layout.width, height)
@@ -119,19 +119,19 @@ def draw(imports: Imports) -> bytes:
     axes.set_xlim(0, layout.width)
     axes.set_ylim(height, 0)
     axes.axis("off")
-    packages = list(dict.fromkeys(room.split(".")[0] for room in imports.rooms))
+    packages = list(dict.fromkeys(part.split(".")[0] for part in imports.parts))
     _write_heading(axes, imports, packages)
-    _draw_floors(axes, layout)
+    _draw_layers(axes, layout)
     for arrow, curve in _curves(imports, layout).items():
         _draw_arrow(axes, curve, upward=arrow in imports.upward)
     for box in layout.boxes.values():
-        _draw_box(axes, box, layout.down(box.line), packages.index(box.room.split(".")[0]))
+        _draw_box(axes, box, layout.down(box.line), packages.index(box.part.split(".")[0]))
     return with_palette(to_png(figure, dpi=DPI))
 
 
 def _arrange(imports: Imports) -> Layout:
-    """Put the rooms of each floor in lines, such that arrows are short: the best of some tries."""
-    neighbours: dict[str, list[str]] = {room: [] for room in imports.rooms}
+    """Put the parts of each layer in lines, such that arrows are short: the best of some tries."""
+    neighbours: dict[str, list[str]] = {part: [] for part in imports.parts}
     for a, b in imports.arrows:
         neighbours[a].append(b)
         neighbours[b].append(a)
@@ -141,53 +141,53 @@ def _arrange(imports: Imports) -> Layout:
 
 
 def _try(imports: Imports, neighbours: Neighbours, generator: random.Random) -> Layout:
-    """Put the rooms in lines at random, and exchange them until that makes no arrows shorter."""
-    by_floor = [
-        [room for room, its in imports.floors.items() if its == floor]
-        for floor in range(imports.height)
+    """Put the parts in lines at random, and exchange them until that makes no arrows shorter."""
+    by_layer = [
+        [part for part, its in imports.layers.items() if its == layer]
+        for layer in range(imports.height)
     ]
-    widest = LEFT + max(sum(Box(room).width + USUAL_GAP for room in rooms) for rooms in by_floor)
+    widest = LEFT + max(sum(Box(part).width + USUAL_GAP for part in parts) for parts in by_layer)
     layout = Layout(min(max(LEAST_WIDTH, widest), MOST_WIDTH))
-    for floor, rooms in reversed(list(enumerate(by_floor))):
-        for line in _broken(rooms, layout.width):
+    for layer, parts in reversed(list(enumerate(by_layer))):
+        for line in _broken(parts, layout.width):
             generator.shuffle(line)
-            layout.lines.append([Box(room, line=len(layout.lines)) for room in line])
-            layout.floors.append(floor)
+            layout.lines.append([Box(part, line=len(layout.lines)) for part in line])
+            layout.layers.append(layer)
     for line in layout.lines:
         _spread(line, layout.width)
     for _ in range(SWEEPS):
-        exchanged = [_exchange(layout, floor, neighbours) for floor in range(imports.height)]
+        exchanged = [_exchange(layout, layer, neighbours) for layer in range(imports.height)]
         if not any(exchanged):
             break
     return layout
 
 
-def _broken(rooms: Sequence[str], width: float) -> list[list[str]]:
-    """Return a floor's rooms in as few lines as hold them, with about as many in each."""
+def _broken(parts: Sequence[str], width: float) -> list[list[str]]:
+    """Return a layer's parts in as few lines as hold them, with about as many in each."""
 
     def needs(line: Sequence[str]) -> float:
-        return sum(Box(room).width + LEAST_GAP for room in line)
+        return sum(Box(part).width + LEAST_GAP for part in line)
 
-    lines: list[list[str]] = [[] for _ in range(math.ceil(needs(rooms) / (width - LEFT)))]
-    for room in sorted(rooms, key=lambda room: -Box(room).width):
-        min(lines, key=needs).append(room)
+    lines: list[list[str]] = [[] for _ in range(math.ceil(needs(parts) / (width - LEFT)))]
+    for part in sorted(parts, key=lambda part: -Box(part).width):
+        min(lines, key=needs).append(part)
     return lines
 
 
 def _spread(line: Sequence[Box], width: float) -> None:
     """Give the boxes of a line their places: in the middle, with equal gaps."""
-    room = width - LEFT
+    space = width - LEFT
     boxes = sum(box.width for box in line)
-    gap = min(1.2 * USUAL_GAP, (room - boxes) / (len(line) + 1))
-    x = LEFT + (room - boxes - gap * (len(line) - 1)) / 2
+    gap = min(1.2 * USUAL_GAP, (space - boxes) / (len(line) + 1))
+    x = LEFT + (space - boxes - gap * (len(line) - 1)) / 2
     for box in line:
         box.x = x + box.width / 2
         x += box.width + gap
 
 
-def _exchange(layout: Layout, floor: int, neighbours: Neighbours) -> bool:
-    """Exchange boxes of a floor where that makes its arrows shorter; return whether it did."""
-    lines = [line for line, its in zip(layout.lines, layout.floors, strict=True) if its == floor]
+def _exchange(layout: Layout, layer: int, neighbours: Neighbours) -> bool:
+    """Exchange boxes of a layer where that makes its arrows shorter; return whether it did."""
+    lines = [line for line, its in zip(layout.lines, layout.layers, strict=True) if its == layer]
     places = [(line, i) for line in lines for i in range(len(line))]
 
     def swap(one: tuple[list[Box], int], other: tuple[list[Box], int]) -> None:
@@ -215,13 +215,13 @@ def _curves(imports: Imports, layout: Layout) -> dict[Arrow, Curve]:
     The arrows of a box leave and reach it side by side, in the order of where they come from.
     """
     boxes = layout.boxes
-    outward: dict[str, list[str]] = {room: [] for room in boxes}
-    inward: dict[str, list[str]] = {room: [] for room in boxes}
+    outward: dict[str, list[str]] = {part: [] for part in boxes}
+    inward: dict[str, list[str]] = {part: [] for part in boxes}
     for a, b in imports.arrows:
         outward[a].append(b)
         inward[b].append(a)
     for others in (*outward.values(), *inward.values()):
-        others.sort(key=lambda room: boxes[room].x)
+        others.sort(key=lambda part: boxes[part].x)
     taken: Counter[tuple[int, float]] = Counter()
     curves = {}
     for a, b in sorted(imports.arrows, key=lambda arrow: boxes[arrow[1]].line):
@@ -290,7 +290,7 @@ def _free_place(layout: Layout, line: int, x: float, taken: Counter[tuple[int, f
 
 def _write_heading(axes: Any, imports: Imports, packages: Sequence[str]) -> None:
     axes.text(0.2, 0.2, imports.describe(), fontsize=14, color=INK, weight="bold", va="top")
-    what = "A room is a package or a module. It stands above all that it imports; arrows show what."
+    what = "A box is a package or a module. It stands above all that it imports; arrows show what."
     axes.text(0.2, 0.52, what, fontsize=9.5, color=FAINT, va="top")
     x, middle = 0.2, 0.88
     for index, package in enumerate(packages):
@@ -302,17 +302,17 @@ def _write_heading(axes: Any, imports: Imports, packages: Sequence[str]) -> None
         axes.text(x + 0.3, middle, "upwards", fontsize=9.5, color=MARK, va="center")
 
 
-def _draw_floors(axes: Any, layout: Layout) -> None:
-    """Draw a band for each floor, every other one grey, with its number."""
-    for floor in sorted(set(layout.floors)):
-        lines = [line for line, its in enumerate(layout.floors) if its == floor]
-        upper = layout.down(lines[0]) - FLOOR_GAP / 2
-        lower = layout.down(lines[-1]) + BOX_HEIGHT + FLOOR_GAP / 2
-        colour = PALE if floor % 2 == 0 else "white"
+def _draw_layers(axes: Any, layout: Layout) -> None:
+    """Draw a band for each layer, every other one grey, with its number."""
+    for layer in sorted(set(layout.layers)):
+        lines = [line for line, its in enumerate(layout.layers) if its == layer]
+        upper = layout.down(lines[0]) - LAYER_GAP / 2
+        lower = layout.down(lines[-1]) + BOX_HEIGHT + LAYER_GAP / 2
+        colour = PALE if layer % 2 == 0 else "white"
         band = Rectangle((0, upper), layout.width, lower - upper, facecolor=colour, zorder=0)
         axes.add_patch(band)
         middle = (upper + lower) / 2
-        axes.text(0.28, middle, str(floor), fontsize=10, color=FAINT, ha="center", va="center")
+        axes.text(0.28, middle, str(layer), fontsize=10, color=FAINT, ha="center", va="center")
 
 
 def _draw_arrow(axes: Any, curve: Curve, *, upward: bool) -> None:

@@ -1,4 +1,7 @@
-"""Read what the rooms of packages import from each other, and which floors they stand on."""
+"""Read what the parts of two packages import from each other, and which layers they stand in.
+
+A part is a package or a module right below one of the two.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 Arrow = tuple[str, str]
-"""The room that imports, and the one that it imports."""
+"""The part that imports, and the one that it imports."""
 
 
 @dataclass(frozen=True)
@@ -19,39 +22,39 @@ class Imports:
     """What imports what.
 
     Attributes:
-        rooms: each room, as `package.room`, with the number of its modules.
+        parts: each part, as `package.part`, with the number of its modules.
         arrows: each arrow, with the number of imports that it stands for.
-        floors: the floor of each room; the lowest is 0.
+        layers: the layer of each part; the lowest is 0.
     """
 
-    rooms: Mapping[str, int]
+    parts: Mapping[str, int]
     arrows: Mapping[Arrow, int]
-    floors: Mapping[str, int]
+    layers: Mapping[str, int]
 
     @property
     def height(self) -> int:
-        """How many floors there are."""
-        return 1 + max(self.floors.values())
+        """How many layers there are."""
+        return 1 + max(self.layers.values())
 
     @property
     def upward(self) -> list[Arrow]:
-        """The arrows that do not go to a lower floor."""
-        return [(a, b) for a, b in self.arrows if self.floors[a] <= self.floors[b]]
+        """The arrows that do not go to a lower layer."""
+        return [(a, b) for a, b in self.arrows if self.layers[a] <= self.layers[b]]
 
     def describe(self) -> str:
         """Return the counts, for a person."""
         return (
-            f"{len(self.rooms)} rooms on {self.height} floors, {len(self.arrows)} arrows, "
-            f"{len(self.upward) or 'none'} of them upwards"
+            f"{len(self.parts)} packages and modules in {self.height} layers, "
+            f"{len(self.arrows)} arrows, {len(self.upward) or 'none'} of them upwards"
         )
 
 
 def read_imports(packages: Mapping[str, Path], whole: Sequence[str] = ()) -> Imports:
-    """Read what the rooms of some packages import from each other.
+    """Read what the parts of some packages import from each other.
 
     Args:
         packages: the folder of each package.
-        whole: packages that are one room each.
+        whole: packages that are one part each.
 
     Raises:
         SystemExit: there is no such folder, or no module in any.
@@ -61,32 +64,32 @@ def read_imports(packages: Mapping[str, Path], whole: Sequence[str] = ()) -> Imp
         if not folder.is_dir():
             raise SystemExit(f"{folder}: no such folder, expected the package {package}")
         modules |= _modules_of(package, folder)
-    rooms = Counter(_room_of(module, whole) for module in modules)
+    parts = Counter(_part_of(module, whole) for module in modules)
     # Where users import; what it offers is not what it needs.
     for package in set(packages) - set(whole):
-        del rooms[package]
-    if not rooms:
+        del parts[package]
+    if not parts:
         raise SystemExit(f"{', '.join(map(str, packages.values()))}: no module")
     arrows: Counter[Arrow] = Counter()
     for module, file in modules.items():
         for imported in _imported_by(module, file, modules):
-            arrow = _room_of(module, whole), _room_of(imported, whole)
-            if arrow[0] != arrow[1] and set(arrow) <= set(rooms):
+            arrow = _part_of(module, whole), _part_of(imported, whole)
+            if arrow[0] != arrow[1] and set(arrow) <= set(parts):
                 arrows[arrow] += 1
-    return Imports(dict(rooms), dict(sorted(arrows.items())), find_floors(list(rooms), arrows))
+    return Imports(dict(parts), dict(sorted(arrows.items())), find_layers(list(parts), arrows))
 
 
-def find_floors(rooms: Sequence[str], arrows: Mapping[Arrow, int]) -> dict[str, int]:
-    """Return the lowest floor of each room on which it stands above what it imports.
+def find_layers(parts: Sequence[str], arrows: Mapping[Arrow, int]) -> dict[str, int]:
+    """Return the lowest layer of each part on which it stands above what it imports.
 
     Args:
-        rooms: their names.
+        parts: their names.
         arrows: what imports what, with the number of imports; in each circle the one with the
             fewest is left out.
     """
     kept = dict(sorted(arrows.items()))
     while True:
-        below = {room: [b for a, b in kept if a == room] for room in sorted(rooms)}
+        below = {part: [b for a, b in kept if a == part] for part in sorted(parts)}
         try:
             order = list(TopologicalSorter(below).static_order())
             break
@@ -94,10 +97,10 @@ def find_floors(rooms: Sequence[str], arrows: Mapping[Arrow, int]) -> dict[str, 
             # It lists a circle in the order in which it is imported.
             circle = [(a, b) for b, a in itertools.pairwise(error.args[1])]
             del kept[min(circle, key=lambda arrow: (kept[arrow], arrow))]
-    floors: dict[str, int] = {}
-    for room in order:
-        floors[room] = 1 + max((floors[each] for each in below[room]), default=-1)
-    return floors
+    layers: dict[str, int] = {}
+    for part in order:
+        layers[part] = 1 + max((layers[each] for each in below[part]), default=-1)
+    return layers
 
 
 def _modules_of(package: str, folder: Path) -> dict[str, Path]:
@@ -109,7 +112,7 @@ def _modules_of(package: str, folder: Path) -> dict[str, Path]:
     return found
 
 
-def _room_of(module: str, whole: Sequence[str]) -> str:
+def _part_of(module: str, whole: Sequence[str]) -> str:
     package, *inner = module.split(".")
     return package if package in whole else ".".join([package, *inner[:1]])
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import re
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -58,19 +60,34 @@ ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 NAMES = {"badnets": "BadNets", "blended": "Blended", "wanet": "WaNet"}
 
 
+@dataclass(frozen=True)
+class Cost:
+    """A column of the table of costs.
+
+    Attributes:
+        digits: behind the point.
+        names: of its figures; the parts of a name lead to the figure in a result.
+        bar: the most that a figure may be; None where there is no bar.
+    """
+
+    digits: int
+    names: Sequence[Sequence[str]]
+    bar: float | None = None
+
+
 COSTS = {
-    "statistics / forward": "{statistics_to_forward:.2f}",
-    "memory, 10,000 / 500 images": "{memory_many_to_few:.2f}",
-    "build, in passes over its images": "{build_passes:.1f}",
-    "in time": "{build_to_forward:.0f}",
-    "its memory, MB": "{build_megabytes:.0f}",
-    "clean input, batch 1 / 32": (
-        "{repaired_to_plain[clean 1]:.2f} / {repaired_to_plain[clean 32]:.2f}"
+    "statistics / forward": Cost(2, [["statistics_to_forward"]], 1.5),
+    "memory, 10,000 / 500 images": Cost(2, [["memory_many_to_few"]], 1.1),
+    "build, in passes over its images": Cost(1, [["build_passes"]], 30),
+    "in time": Cost(0, [["build_to_forward"]]),
+    "its memory, MB": Cost(0, [["build_megabytes"]]),
+    "clean input, batch 1 / 32": Cost(
+        2, [["repaired_to_plain", "clean 1"], ["repaired_to_plain", "clean 32"]], 1.02
     ),
-    "flagged input, batch 1 / 32": (
-        "{repaired_to_plain[flagged 1]:.2f} / {repaired_to_plain[flagged 32]:.2f}"
+    "flagged input, batch 1 / 32": Cost(
+        2, [["repaired_to_plain", "flagged 1"], ["repaired_to_plain", "flagged 32"]], 2.1
     ),
-    "bundle / weights": "{bundle_to_weights:.3f}",
+    "bundle / weights": Cost(3, [["bundle_to_weights"]], 0.05),
 }
 
 
@@ -125,17 +142,24 @@ def replace_section(text: str, name: str, contents: str) -> str:
 
 
 def cost_table(results: list[dict[str, Any]]) -> str:
-    """Return what calibration and repair cost, as ratios within one run."""
-    lines = [[r["victim"], *(_filled(form, r) for form in COSTS.values())] for r in results]
+    """Return what calibration and repair cost, as ratios within one run; bold above its bar."""
+    lines = [[r["victim"], *(_cost_cell(cost, r) for cost in COSTS.values())] for r in results]
     return markdown_table(["victim", *COSTS], lines)
 
 
-def _filled(form: str, result: dict[str, Any]) -> str:
-    """Return a cell; an empty one where its figure was not measured."""
-    try:
-        return form.format_map(result)
-    except KeyError:
-        return ""
+def _cost_cell(cost: Cost, result: dict[str, Any]) -> str:
+    """Return a cell; an empty one where its figures were not measured."""
+    shown = []
+    for path in cost.names:
+        value: Any = result
+        for name in path:
+            value = value.get(name, {})
+        if value == {}:
+            return ""
+        text = f"{value:.{cost.digits}f}"
+        missed = cost.bar is not None and value > cost.bar
+        shown.append(f"**{text}**" if missed else text)
+    return " / ".join(shown)
 
 
 def zoo_table(results: list[dict[str, Any]]) -> str:

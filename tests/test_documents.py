@@ -52,3 +52,10 @@ def test_every_cost_that_the_table_names_was_measured():
     _, _, *rows = write_tables.cost_table(costs).splitlines()
     columns = zip(*(row.strip("|").split("|") for row in rows), strict=True)
     assert all(any(cell.strip() for cell in column) for column in columns)
+
+
+def test_a_cost_above_its_bar_is_bold():
+    measured = {"statistics_to_forward": 1.501, "memory_many_to_few": 1.1, "build_to_forward": 50}
+    measured["repaired_to_plain"] = {"clean 1": 1.03, "clean 32": 1.01}
+    *_, row = write_tables.cost_table([{"victim": "v", **measured}]).splitlines()
+    assert row == "| v | **1.50** | 1.10 |  | 50 |  | **1.03** / 1.01 |  |  |"

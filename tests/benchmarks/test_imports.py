@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.imports_picture import _arrange, draw
-from benchmarks.read_imports import Imports, find_floors, read_imports
+from benchmarks.read_imports import Imports, find_layers, read_imports
 
 
 def tree(folder, **files):
@@ -12,7 +12,7 @@ def tree(folder, **files):
     return {"house": folder}
 
 
-def test_a_room_stands_above_all_that_it_imports(tmp_path):
+def test_a_part_stands_above_all_that_it_imports(tmp_path):
     packages = tree(
         tmp_path,
         cellar="import os\n",
@@ -23,16 +23,16 @@ def test_a_room_stands_above_all_that_it_imports(tmp_path):
     (tmp_path / "__init__.py").write_text("from .attic.roof import tiles\n")
     (tmp_path / "attic" / "__init__.py").write_text("")
     found = read_imports(packages)
-    assert found.floors == {"house.cellar": 0, "house.kitchen": 1, "house.attic": 2}
-    assert found.rooms == {"house.cellar": 1, "house.kitchen": 1, "house.attic": 3}
+    assert found.layers == {"house.cellar": 0, "house.kitchen": 1, "house.attic": 2}
+    assert found.parts == {"house.cellar": 1, "house.kitchen": 1, "house.attic": 3}
     assert found.arrows == {
         ("house.attic", "house.cellar"): 2,
         ("house.attic", "house.kitchen"): 1,
         ("house.kitchen", "house.cellar"): 2,
     }
-    assert found.describe() == "3 rooms on 3 floors, 3 arrows, none of them upwards"
+    assert found.describe() == "3 packages and modules in 3 layers, 3 arrows, none of them upwards"
     assert draw(found).startswith(b"\x89PNG")
-    assert read_imports(packages, whole=["house"]).rooms == {"house": 6}
+    assert read_imports(packages, whole=["house"]).parts == {"house": 6}
 
 
 def test_of_a_circle_the_arrow_of_the_fewest_imports_goes_upwards(tmp_path):
@@ -43,13 +43,13 @@ def test_of_a_circle_the_arrow_of_the_fewest_imports_goes_upwards(tmp_path):
         attic="from .kitchen import stove\nfrom .kitchen import pipe\n",
     )
     found = read_imports(packages)
-    assert found.floors == {"house.cellar": 0, "house.kitchen": 1, "house.attic": 2}
+    assert found.layers == {"house.cellar": 0, "house.kitchen": 1, "house.attic": 2}
     assert found.upward == [("house.cellar", "house.attic")]
-    assert found.describe() == "3 rooms on 3 floors, 3 arrows, 1 of them upwards"
+    assert found.describe() == "3 packages and modules in 3 layers, 3 arrows, 1 of them upwards"
 
 
-def test_rooms_that_import_nothing_stand_on_the_ground():
-    assert find_floors(["a", "b"], {}) == {"a": 0, "b": 0}
+def test_parts_that_import_nothing_stand_in_the_lowest_layer():
+    assert find_layers(["a", "b"], {}) == {"a": 0, "b": 0}
 
 
 def test_a_folder_that_is_not_there(tmp_path):
@@ -61,11 +61,11 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 def test_boxes_lie_side_by_side_within_the_picture():
     ground = [f"house.{'x' * (5 + i % 9)}{i}" for i in range(40)]
-    floors = {"house.roof": 1, **dict.fromkeys(ground, 0)}
-    rooms, arrows = dict.fromkeys(floors, 1), {("house.roof", room): 1 for room in ground}
-    layout = _arrange(Imports(rooms, arrows, floors))
-    assert set(layout.boxes) == set(rooms)
-    assert layout.floors[:2] == [1, 0]
+    layers = {"house.roof": 1, **dict.fromkeys(ground, 0)}
+    parts, arrows = dict.fromkeys(layers, 1), {("house.roof", part): 1 for part in ground}
+    layout = _arrange(Imports(parts, arrows, layers))
+    assert set(layout.boxes) == set(parts)
+    assert layout.layers[:2] == [1, 0]
     for i, line in enumerate(layout.lines):
         edges = [edge for box in line for edge in (box.left, box.right)]
         assert edges == sorted(edges)

@@ -88,6 +88,9 @@ def build_from_clean(
         seed: of the random numbers.
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
 
+    Returns:
+        The bundle, with what it was chosen from. It is not saved yet.
+
     Raises:
         NoTriggerError: no class stands out.
         CalibrationError: the samples do not allow the search, or the model cannot be repaired with

@@ -54,6 +54,9 @@ def build_from_pool(
         seed: of the random numbers.
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
 
+    Returns:
+        The bundle, with what it was chosen from, and the split of the pool. It is not saved yet.
+
     Raises:
         NoTriggerError: no sample looks triggered.
         CalibrationError: there are too few samples, or no layer repairs the samples found.

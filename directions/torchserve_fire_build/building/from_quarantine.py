@@ -61,6 +61,9 @@ def refine_bundle(
         seed: of the random numbers.
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
 
+    Returns:
+        The better bundle, with what it was chosen from. It is not saved yet.
+
     Raises:
         NoTriggerError: no sample shows the trigger, or too few do.
         CalibrationError: the bundle does not repair single targets, or not this target; or no layer

@@ -103,6 +103,9 @@ def build_from_evidence(
         options: what the user decided.
         names_file: TorchServe's `index_to_name.json`, if there is one.
 
+    Returns:
+        The bundle, with what it was chosen from. It is not saved yet.
+
     Raises:
         FireError: as `build_bundle`.
     """

@@ -1,1 +1,1 @@
-"""What every room needs: errors, budgets, progress, and hooks on a model's layers."""
+"""What every package needs: errors, budgets, progress, and hooks on a model's layers."""

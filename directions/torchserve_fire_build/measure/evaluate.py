@@ -49,6 +49,9 @@ def evaluate_bundle(
         names_file: TorchServe's `index_to_name.json`, if there is one.
         allow_other_weights: whether to measure a bundle that was built for other weights.
 
+    Returns:
+        The figures before and after repair.
+
     Raises:
         SamplesError: the samples have no labels, do not fit each other, or are swapped.
         AttachError: the model is in training mode, or the bundle does not fit it, or was built for

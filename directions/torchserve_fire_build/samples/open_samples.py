@@ -27,6 +27,9 @@ def open_samples(
         input: what the model takes: a `model-config.yaml`, or its settings under `handler:`. An
             `index_to_name.json` beside the file says which subfolder is which class.
 
+    Returns:
+        The samples. Images are decoded when they are asked for.
+
     Raises:
         SamplesError: the path does not exist, or does not hold what the model takes.
         ConfigError: the settings cannot be read.
