@@ -145,7 +145,7 @@ def test_the_version_is_that_of_the_installation(capsys, monkeypatch):
     def missing(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("importlib.metadata.version", missing)
+    monkeypatch.setattr("torchserve_fire_build.common.installed.version", missing)
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out == "torchserve-fire (not installed)\n"

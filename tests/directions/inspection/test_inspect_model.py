@@ -26,7 +26,7 @@ def inspected(monkeypatch, budget=None, otherwise=(), **methods):
     monkeypatch.setattr(module, "INSPECTION_METHODS", entries)
     monkeypatch.setattr(module, "DEFAULT", [name for name in methods if name not in otherwise])
     monkeypatch.setattr(module, "OTHERWISE", otherwise)
-    return inspect_model(QuadrantNet(), CLEAN, seed=5, budget=budget)
+    return inspect_model(QuadrantNet().eval(), CLEAN, seed=5, budget=budget)
 
 
 def test_each_method_draws_the_same_numbers_whatever_ran_before(monkeypatch):
