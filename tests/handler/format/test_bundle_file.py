@@ -140,7 +140,7 @@ def test_a_pickle_is_not_unpickled(tmp_path):
 
     path = tmp_path / "b.safetensors"
     torch.save({"a": Bomb()}, path)
-    with pytest.raises(BundleError, match="not a safetensors file"):
+    with pytest.raises(BundleError, match="not a direction bundle"):
         load_bundle(path)
 
 
