@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules are PromQL, and ask for metrics and labels that are told."""
+"""The dashboard and the alert rules are PromQL. They ask for metrics and labels that there are."""
 
 import json
 from pathlib import Path

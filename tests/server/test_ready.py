@@ -53,7 +53,7 @@ def test_a_repaired_model_is_ready(
     ("model", "more", "reason"),
     [
         ("plain", (), "answered without repair: no header x-fire-bundle"),
-        ("nobody", (), "status 404"),
+        ("nobody", (), "torchserve-fire status shows what is served"),
         ("tiny", ("--version", "9"), "status 404"),
         ("tiny", ("--bundle", "0" * 64), f"expected {'0' * 64}"),
         ("tiny", ("--inference", "http://127.0.0.1:9"), "no answer (ConnectionError"),

@@ -148,7 +148,7 @@ def check(args: argparse.Namespace) -> None:
     """
     from torchserve_fire.format.write_file import check_folder, check_writable
 
-    from ..common.environment import require_extra
+    from ..common.environment import require_extras
 
     if args.budget is not None and args.reconstruct is None:
         raise Refusal("--budget: expected beside --reconstruct, which it bounds")
@@ -159,7 +159,7 @@ def check(args: argparse.Namespace) -> None:
         check_clean_to_search(args.clean, args.reconstruct)
     check_writable(args.output)
     if args.report is not None:
-        require_extra("report")
+        require_extras("report")
         check_folder(args.report, ())
 
 

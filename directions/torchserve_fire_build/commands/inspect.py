@@ -121,7 +121,7 @@ def check(args: argparse.Namespace) -> None:
     """
     from torchserve_fire.format.write_file import check_folder, check_writable
 
-    from ..common.environment import require_extra
+    from ..common.environment import require_extras
 
     names, otherwise = _methods(args)
     needy = [name for name in names if name != DEEP_INSPECT]
@@ -142,7 +142,7 @@ def check(args: argparse.Namespace) -> None:
     if args.json is not None:
         check_writable(args.json)
     if args.pictures is not None:
-        require_extra("report")
+        require_extras("report")
         check_folder(args.pictures, ())
     if args.cache is not None and not args.cache.is_dir():
         check_writable(args.cache)

@@ -75,10 +75,9 @@ def run_command(words: Sequence[str]) -> int:
 def _carry_out(args: argparse.Namespace) -> int:
     from torchserve_fire.errors import ModelError
 
-    from ..common.environment import check_environment, require_extra
+    from ..common.environment import check_environment, require_extras
 
-    for extra in args.extras:
-        require_extra(extra)
+    require_extras(*args.extras)
     args.check(args)
     with show_messages(f"{PROGRAM} {args.command}"):
         try:

@@ -28,13 +28,13 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
 """Likewise what each extra of this project brings."""
 
 
-def require_extra(extra: str) -> None:
+def require_extras(*extras: str) -> None:
     """Refuse to go on where a package of an extra is not installed; nothing is imported.
 
     Raises:
-        FireError: naming the package and the extra.
+        FireError: naming a package of each extra that lacks one, and these extras.
     """
-    problem = _missing(extra)
+    problem = _missing(extras)
     if problem is not None:
         from torchserve_fire.errors import FireError
 
@@ -62,17 +62,26 @@ def find_problem(extras: Iterable[str] = EXTRAS) -> str | None:
     Args:
         extras: to look for, too.
     """
-    problems = (_does_not_fit(), *map(_missing, extras))
-    return next((problem for problem in problems if problem is not None), None)
+    return _does_not_fit() or _missing(extras)
 
 
-def _missing(extra: str) -> str | None:
+def _missing(extras: Iterable[str]) -> str | None:
+    lacking = {extra: package for extra in extras if (package := _lacks(extra)) is not None}
+    if not lacking:
+        return None
+    many = len(lacking) > 1
+    return (
+        f"{' and '.join(lacking.values())} {'are' if many else 'is'} not installed: install "
+        f"torchserve-fire with its extra{'s' if many else ''} {' and '.join(map(repr, lacking))}, "
+        f"in its checkout by pip install '.[{','.join(lacking)}]'"
+    )
+
+
+def _lacks(extra: str) -> str | None:
+    """Return the first package of an extra that is not installed."""
     for module, package in EXTRAS[extra].items():
         if importlib.util.find_spec(module) is None:
-            return (
-                f"{package} is not installed: install torchserve-fire with its extra {extra!r}, in "
-                f"its checkout by pip install '.[{extra}]'"
-            )
+            return package
     return None
 
 

@@ -134,7 +134,8 @@ def split_pool(
         )
     if not targets:
         raise NoTriggerError(
-            f"{pool.source}: among {len(pool)} samples, {method} finds none that are triggered"
+            f"{pool.source}: among {len(pool)} samples, {method} finds none that are triggered; "
+            "give more samples of each class, another --split-by, or --reconstruct"
         )
     if small := [c for c in targets if int(flagged[read.predicted == c].sum()) < FEW]:
         logger.info(

@@ -23,7 +23,7 @@ from .fields import Fields, shown
 from .json_object import parse_json_object
 from .layer_tensors import LayerTensors
 from .metadata import METADATA_KEY, metadata_sha256, metadata_text
-from .safetensors_file import parse_safetensors
+from .safetensors_file import holds_header, parse_safetensors
 from .tensor_digest import tensor_sha256
 from .version_1 import read_version_1
 from .version_2 import read_version_2
@@ -46,6 +46,8 @@ def load_bundle(path: Path | str) -> Bundle:
     path = Path(path)
     try:
         data = path.read_bytes()
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such file, expected a direction bundle") from None
     except OSError as error:
         raise BundleError(f"{path}: cannot read the bundle: {error.strerror}") from None
     return parse_bundle(data, path.name)
@@ -57,12 +59,17 @@ def parse_bundle(data: bytes, source: str) -> Bundle:
     Raises:
         BundleError: as `load_bundle`.
     """
+    if not holds_header(data):
+        raise BundleError(
+            f"{source}: not a direction bundle (a .safetensors file that torchserve-fire build "
+            "writes), or cut short"
+        )
     file = parse_safetensors(data, source)
     if set(file.metadata) != {METADATA_KEY}:
         found = shown(sorted(file.metadata))
         raise BundleError(
-            f"{source}: metadata: expected the one key {METADATA_KEY!r} of a direction bundle, "
-            f"found {found}"
+            f"{source}: not a direction bundle (a .safetensors file that torchserve-fire build "
+            f"writes): metadata: expected the one key {METADATA_KEY!r}, found {found}"
         )
     text = file.metadata[METADATA_KEY].encode("utf-8", "surrogatepass")
     values = parse_json_object(text, f"{source}: metadata")

@@ -69,7 +69,8 @@ def check_signed(
     if public_key not in trusted_keys:
         raise SignatureError(
             f"{source}: signed by {public_key}, which is not trusted; trusted: "
-            f"{', '.join(trusted_keys)}"
+            f"{', '.join(trusted_keys)}; sign it with a trusted key, or, if you trust this one, "
+            "give it with --trusted-key (a worker: handler: trusted_keys)"
         )
     raw = decode_base64(signature)
     if len(raw) != SIGNATURE_BYTES or not _is_signed(data, raw, decode_base64(public_key)):

@@ -63,12 +63,12 @@ def parse_safetensors(data: bytes, source: str) -> SafetensorsFile:
     """
     if len(data) < 8:
         raise BundleError(f"{source}: {len(data)} bytes, expected a safetensors file")
-    header_bytes = int.from_bytes(data[:8], "little")
-    if header_bytes > min(MAX_HEADER_BYTES, len(data) - 8):
+    if not holds_header(data):
         raise BundleError(
             f"{source}: truncated, or not a safetensors file: it has {len(data)} bytes, and does "
             "not hold the header whose length it begins with"
         )
+    header_bytes = _header_bytes(data)
     header = parse_json_object(data[8 : 8 + header_bytes], f"{source}: header")
     body = memoryview(data)[8 + header_bytes :]
 
@@ -94,6 +94,15 @@ def parse_safetensors(data: bytes, source: str) -> SafetensorsFile:
             "truncated, or something was appended"
         )
     return SafetensorsFile({entry.name: entry.read(body, source) for entry in entries}, metadata)
+
+
+def holds_header(data: bytes) -> bool:
+    """Return whether a file holds the header whose length it begins with."""
+    return len(data) >= 8 and _header_bytes(data) <= min(MAX_HEADER_BYTES, len(data) - 8)
+
+
+def _header_bytes(data: bytes) -> int:
+    return int.from_bytes(data[:8], "little")
 
 
 @dataclass(frozen=True)

@@ -12,32 +12,45 @@ from .state_digest import state_digest
 
 logger = logging.getLogger(__name__)
 
+REMEDY = "set the same in model-config.yaml, or build again"
 
-def check_model_fits(
-    bundle: Bundle,
-    source: str,
-    loaded: LoadedModel,
-    *,
-    allow_other_weights: bool,
-) -> None:
-    """Refuse a bundle that was built for another model.
+
+def check_fits(
+    bundle: Bundle, source: str, loaded: LoadedModel, config: HandlerConfig
+) -> InputDescription:
+    """Refuse a bundle that was built for another model, or for another input.
+
+    Of another model the input may differ, too, so the class is looked at first.
 
     Args:
         bundle: the bundle.
         source: its file's name, for messages.
         loaded: the model. Its weights are known by their file's SHA-256 where the bundle and the
             model both have one, else by their state_dict's digest.
-        allow_other_weights: accept other weights, with a warning in the log.
+        config: the settings. With `allow_other_weights`, other weights are accepted, with a warning
+            in the log.
+
+    Returns:
+        What the model takes.
 
     Raises:
         BundleError: the class is another, or the weights are and that is not allowed.
+        ConfigError: the bundle was built for another input.
         ModelError: the weights must be known by their state_dict, which holds more than tensors.
     """
     if loaded.class_name != bundle.model_class:
         raise BundleError(
-            f"{source}: model_class: built for {bundle.model_class}, the model is "
-            f"{loaded.class_name}"
+            f"{source}: built for a {bundle.model_class}, the model is a {loaded.class_name}: "
+            "build a bundle for this model"
         )
+    described = matching_input(config, bundle, source)
+    _check_weights(bundle, source, loaded, allow_other_weights=config.allow_other_weights)
+    return described
+
+
+def _check_weights(
+    bundle: Bundle, source: str, loaded: LoadedModel, *, allow_other_weights: bool
+) -> None:
     by_file = None not in (bundle.weights_sha256, loaded.weights_sha256)
     if by_file or bundle.state_sha256 is None:
         name, expected, found = "weights_sha256", bundle.weights_sha256, loaded.weights_sha256
@@ -54,8 +67,13 @@ def check_model_fits(
     logger.warning("torchserve-fire: %s; ALLOWED by handler: allow_other_weights", message)
 
 
-def matching_input(config: HandlerConfig, bundle: Bundle) -> InputDescription:
+def matching_input(config: HandlerConfig, bundle: Bundle, source: str) -> InputDescription:
     """Return what the model takes, on which configuration and bundle must agree.
+
+    Args:
+        config: the settings.
+        bundle: the bundle.
+        source: its file's name, for messages.
 
     Raises:
         ConfigError: they do not agree, so that the server would see other inputs than calibration.
@@ -63,7 +81,7 @@ def matching_input(config: HandlerConfig, bundle: Bundle) -> InputDescription:
     built = bundle.input
     if config.input != built.kind:
         raise ConfigError(
-            f"handler: input: {config.input}, the bundle was built for {built.kind} input"
+            f"handler: input: {config.input}, {source} was built for {built.kind} input: {REMEDY}"
         )
     described = config.describe_input(built.shape if built.kind != "image" else None)
     for name, found, expected in (
@@ -73,6 +91,6 @@ def matching_input(config: HandlerConfig, bundle: Bundle) -> InputDescription:
     ):
         if found != expected:
             raise ConfigError(
-                f"handler: {name}: {list(found)}, the bundle was built for {list(expected)}"
+                f"handler: {name}: {list(found)}, {source} was built for {list(expected)}: {REMEDY}"
             )
     return described

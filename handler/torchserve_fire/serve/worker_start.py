@@ -19,7 +19,7 @@ from ..format.bundle import Bundle, InputDescription
 from ..format.bundle_file import BUNDLE_FILE, load_bundle
 from ..format.digest import file_sha256
 from ..model.config import HandlerConfig, parse_config
-from ..model.fit import check_model_fits, matching_input
+from ..model.fit import check_fits, matching_input
 from ..model.load_model import LoadedModel
 from ..repair.attach_layers import attach_layers
 from ..repair.example_input import example_for
@@ -70,7 +70,7 @@ def describe_unrepaired(config: HandlerConfig, folder: Path) -> InputDescription
             f"handler: mode: off with input: {config.input}: the shape of a sample is read from "
             f"{BUNDLE_FILE}, which the archive lacks"
         )
-    return matching_input(config, load_bundle(path))
+    return matching_input(config, load_bundle(path), BUNDLE_FILE)
 
 
 def load_fitting_bundle(
@@ -95,14 +95,9 @@ def load_fitting_bundle(
     """
     checked = _checked_model(model)
     bundle = load_bundle(folder / BUNDLE_FILE)
-    described = matching_input(config, bundle)
     digest = file_sha256(folder / weights) if weights else None
-    check_model_fits(
-        bundle,
-        BUNDLE_FILE,
-        LoadedModel(checked, type(checked).__name__, digest),
-        allow_other_weights=config.allow_other_weights,
-    )
+    loaded = LoadedModel(checked, type(checked).__name__, digest)
+    described = check_fits(bundle, BUNDLE_FILE, loaded, config)
     if config.mode != "repair" and not bundle.detecting_layers:
         raise ConfigError(
             f"{source}: handler: mode: {config.mode!r} needs a bundle with a layer that "

@@ -26,7 +26,6 @@ def lacking(monkeypatch: pytest.MonkeyPatch) -> None:
         ["status"],
         ["ready", "--model-name", "m"],
         ["swap", "--model-name", "m", "--mode", "off"],
-        ["demo"],
     ],
     ids=lambda command: command[0],
 )
@@ -60,6 +59,16 @@ def test_pictures_need_the_report(
         "checkout by pip install '.[report]'"
     )
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("lacking")
+def test_all_extras_are_named_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo"]) == 2
+    said = (
+        "torchserve and matplotlib are not installed: install torchserve-fire with its extras "
+        "'torchserve' and 'report', in its checkout by pip install '.[torchserve,report]'"
+    )
+    assert capsys.readouterr().err == f"torchserve-fire demo: {said}\n"
 
 
 @pytest.mark.usefixtures("lacking")

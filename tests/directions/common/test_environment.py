@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from torchserve_fire.errors import FireError
-from torchserve_fire_build.common.environment import EXTRAS, find_problem, require_extra
+from torchserve_fire_build.common.environment import EXTRAS, find_problem, require_extras
 
 ROOT = Path(__file__).resolve().parents[3]
 RUN = [sys.executable, "-m", "torchserve_fire_build.common.environment"]
@@ -67,10 +67,10 @@ def test_what_is_wrong_is_said_in_one_line(
 def test_an_extra_that_lacks(
     monkeypatch: pytest.MonkeyPatch, module: str, extra: str, said: str
 ) -> None:
-    require_extra(extra)
+    require_extras(extra)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(FireError) as caught:
-        require_extra(extra)
+        require_extras(extra)
     assert str(caught.value).startswith(said)
     assert find_problem() == str(caught.value)
     assert find_problem(set(EXTRAS) - {extra}) is None

@@ -120,7 +120,9 @@ def test_any_bundle_comes_back_equal(bundle):
 
 def test_load_bundle_names_the_file(tmp_path):
     path = tmp_path / "b.safetensors"
-    with pytest.raises(BundleError, match=r"b\.safetensors: cannot read the bundle: No such file"):
+    with pytest.raises(
+        BundleError, match=r"b\.safetensors: no such file, expected a direction bundle$"
+    ):
         load_bundle(path)
     with pytest.raises(BundleError, match="cannot read the bundle: Is a directory"):
         load_bundle(tmp_path)
@@ -138,7 +140,7 @@ def test_a_pickle_is_not_unpickled(tmp_path):
 
     path = tmp_path / "b.safetensors"
     torch.save({"a": Bomb()}, path)
-    with pytest.raises(BundleError, match="not a safetensors file"):
+    with pytest.raises(BundleError, match="not a direction bundle"):
         load_bundle(path)
 
 
@@ -444,7 +446,7 @@ def set_root(**values):
         ),
         (set_root(tensors={}), "tensors: layers.0.detection: missing"),
         (set_root(tensors={"layers.0.detection": "0" * 64}), ""),
-        (raw_file({}), "metadata: expected the one key 'fire' of a direction bundle, found []"),
+        (raw_file({}), "writes): metadata: expected the one key 'fire', found []"),
         (save({}, {"format": "pt"}), "found ['format']"),
         # safetensors writes several keys in any order, and each run must know the test by one name.
         pytest.param(save({}, {"fire": "{}", "more": ""}), "found ['fire', 'more']", id="more"),

@@ -191,7 +191,7 @@ def test_files_that_are_no_configuration(tmp_path, text, reason):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(ConfigError, match="cannot read"):
+    with pytest.raises(ConfigError, match="no such file, expected a model-config"):
         load_config(tmp_path / "gone.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\xd8")
     with pytest.raises(ConfigError, match="not a YAML file"):

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from tests.handler.bundles import small_bundle
-from torchserve_fire.errors import BundleError
-from torchserve_fire.model.fit import check_model_fits
+from torchserve_fire.errors import BundleError, ConfigError
+from torchserve_fire.model.config import HandlerConfig
+from torchserve_fire.model.fit import check_fits
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.model.state_digest import state_digest
 
@@ -19,10 +20,14 @@ def model(seed=0):
     return nn.Linear(2, 2)
 
 
-def check(file_sha256, *, seed=0, allow=False, class_name="Net", **bundle_fields):
+def check(file_sha256, *, seed=0, allow=False, class_name="Net", settings=None, **bundle_fields):
     bundle = replace(small_bundle(), **{"weights_sha256": FILE, **bundle_fields})
     loaded = LoadedModel(model(seed), class_name, file_sha256)
-    check_model_fits(bundle, "b", loaded, allow_other_weights=allow)
+    built = bundle.input
+    config = HandlerConfig(
+        built.kind, built.shape[1:], built.mean, built.std, allow_other_weights=allow
+    )
+    assert check_fits(bundle, "b", loaded, replace(config, **(settings or {}))) == built
 
 
 def test_weights_are_known_by_their_file_where_both_have_one():
@@ -53,5 +58,16 @@ def test_other_weights_may_be_allowed_but_no_other_class(caplog):
     with caplog.at_level(logging.WARNING):
         check("b" * 64, allow=True)
     assert "ALLOWED by handler: allow_other_weights" in caplog.text
-    with pytest.raises(BundleError, match="model_class: built for Net, the model is Other"):
+    with pytest.raises(BundleError, match=r"^b: built for a Net, the model is a Other: build a b"):
         check(FILE, allow=True, class_name="Other")
+
+
+def test_the_class_is_looked_at_before_the_input():
+    other = {"mean": (0.25, 0.25, 0.25)}
+    with pytest.raises(BundleError, match="the model is a Other"):
+        check(FILE, class_name="Other", settings=other)
+    expected = (
+        r"^handler: mean: \[0.25, 0.25, 0.25\], b was built for .*: set the same in model-con"
+    )
+    with pytest.raises(ConfigError, match=expected):
+        check(FILE, settings=other)

@@ -366,7 +366,7 @@ def test_other_weights(tmp_path, caplog):
 
 def test_a_bundle_for_another_class(tmp_path, caplog):
     context = make_archive(tmp_path, model_class="Other")
-    assert "built for Other, the model is Net" in refused(context, caplog)
+    assert "built for a Other, the model is a Net" in refused(context, caplog)
 
 
 def test_a_layer_that_the_model_does_not_have(tmp_path, caplog):

@@ -275,7 +275,7 @@ def test_weights_that_the_manifest_does_not_name(tmp_path, caplog):
 
 def test_the_class_is_checked_whatever_the_handler_loaded(tmp_path):
     context = make_archive(tmp_path, TENSOR, model_class="Another")
-    with pytest.raises(BundleError, match="built for Another, the model is Net"):
+    with pytest.raises(BundleError, match="built for a Another, the model is a Net"):
         start(Theirs, context)
 
 

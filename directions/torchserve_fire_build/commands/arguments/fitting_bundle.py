@@ -19,9 +19,8 @@ def load_fitting_bundle(file: Path, config: HandlerConfig, loaded: LoadedModel) 
         ConfigError: it was built for another input.
     """
     from torchserve_fire.format.bundle_file import load_bundle
-    from torchserve_fire.model.fit import check_model_fits, matching_input
+    from torchserve_fire.model.fit import check_fits
 
     bundle = load_bundle(file)
-    matching_input(config, bundle)
-    check_model_fits(bundle, str(file), loaded, allow_other_weights=config.allow_other_weights)
+    check_fits(bundle, str(file), loaded, config)
     return bundle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +26,8 @@ TOKEN_REFUSED = (
     "TorchServe refused the token: none was given, or it is wrong or expired; give --key-file, or "  # noqa: S105
     "renew the tokens there (README: Swap)"
 )
+
+NOT_SERVED = "; torchserve-fire status shows what is served"
 
 
 class ServerError(FireError):
@@ -193,9 +196,11 @@ class Management:
             said = body if isinstance(body, dict) else {}
             if said.get("type") == INVALID_KEY:
                 raise TokenError(f"{where}: {TOKEN_REFUSED}", answer.status_code)
+            message = said.get("message") or " ".join(answer.text[:200].split()) or answer.reason
+            unknown = answer.status_code == HTTPStatus.NOT_FOUND and path.startswith("/models/")
             raise ServerError(
-                f"{where}: TorchServe refused with status {answer.status_code}: "
-                f"{said.get('message') or ' '.join(answer.text[:200].split()) or answer.reason}",
+                f"{where}: TorchServe refused with status {answer.status_code}: {message}"
+                + (NOT_SERVED if unknown else ""),
                 answer.status_code,
             )
         return body

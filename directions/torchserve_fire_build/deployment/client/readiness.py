@@ -16,7 +16,14 @@ from torchserve_fire.format.bundle import InputDescription
 
 from ..archive.load_as_worker import Body
 from ..archive.random_bodies import random_bodies
-from .management import INVALID_KEY, TOKEN_REFUSED, Management, TokenError, open_session
+from .management import (
+    INVALID_KEY,
+    NOT_SERVED,
+    TOKEN_REFUSED,
+    Management,
+    TokenError,
+    open_session,
+)
 
 BUNDLE_HEADER = "x-fire-bundle"
 FLAGGED_HEADER = "x-fire-flagged"
@@ -123,7 +130,8 @@ def check_ready(probe: Probe, body: Body) -> str:
         raise TokenError(f"POST {url}: {TOKEN_REFUSED}", answer.status_code)
     if answer.status_code != HTTPStatus.OK and not refused:
         said = " ".join(answer.text.split())[:200]
-        raise NotReadyError(f"POST {url}: status {answer.status_code}, expected 200: {said}")
+        hint = NOT_SERVED if answer.status_code == HTTPStatus.NOT_FOUND else ""
+        raise NotReadyError(f"POST {url}: status {answer.status_code}, expected 200: {said}{hint}")
     found = answer.headers.get(BUNDLE_HEADER)
     if found is None:
         raise NotReadyError(f"POST {url}: answered without repair: no header {BUNDLE_HEADER}")

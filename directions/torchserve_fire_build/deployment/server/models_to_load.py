@@ -9,6 +9,9 @@ from torchserve_fire.errors import FireError, SignatureError
 
 from ..archive.sign_archive import verify_archive
 
+MOST_NAMED = 10
+"""Archives that a message names at most."""
+
 # Each may let TorchServe load what --models does not name.
 OTHER_SOURCES = {"model_snapshot": "", "enable_envvars_config": "false"}
 
@@ -28,7 +31,18 @@ def check_archives(model_store: Path, models: Sequence[str]) -> None:
     for model in models:
         archive = model.partition("=")[2] or model
         if archive.upper() != "ALL" and not (model_store / archive).exists():
-            raise FireError(f"--models {model}: no such archive in {model_store}")
+            raise FireError(
+                f"--models {model}: no such archive in {model_store}; {_there(model_store)}"
+            )
+
+
+def _there(model_store: Path) -> str:
+    archives = sorted(path.name for path in model_store.glob("*.mar"))
+    if not archives:
+        return "there is none: make one with torchserve-fire package"
+    more = len(archives) - MOST_NAMED
+    listed = ", ".join(archives[:MOST_NAMED])
+    return f"there are: {listed}" + (f" and {more} more" if more > 0 else "")
 
 
 def check_models_to_load(

@@ -44,8 +44,12 @@ def test_every_way_to_name_what_is_loaded_is_checked(signed_store: Path) -> None
 def test_what_is_to_be_loaded_is_there(tmp_path: Path) -> None:
     (tmp_path / "m.mar").touch()
     check_archives(tmp_path, ["m.mar", "name=m.mar", "all", "ALL"])
-    with pytest.raises(FireError, match=r"^--models name=n\.mar: no such archive in"):
+    with pytest.raises(FireError, match=r"^--models name=n\.mar: .* there are: m\.mar$"):
         check_archives(tmp_path, ["m.mar", "name=n.mar"])
+    for i in range(11):
+        (tmp_path / f"a{i:02}.mar").touch()
+    with pytest.raises(FireError, match=r"there are: a00\.mar, .*, a09\.mar and 2 more$"):
+        check_archives(tmp_path, ["n.mar"])
     with pytest.raises(FireError, match="expected the model store: make it first"):
         check_archives(tmp_path / "none", [])
 
