@@ -18,7 +18,9 @@ FOUND: tuple[str, ...] = ()
 """Files that it has found, as it prints them: whoever mends one adds its line."""
 
 
-@pytest.mark.skipif(not find_spec("atheris"), reason="atheris has wheels for Linux x86_64, Python 3.11 on")
+@pytest.mark.skipif(
+    not find_spec("atheris"), reason="atheris has wheels for Linux x86_64, Python 3.11 on"
+)
 def test_the_fuzzer_finds_nothing(tmp_path: Path):
     # In a process of its own: libFuzzer ends it.
     command = [sys.executable, "-m", "tests.handler.fuzz_bundle"]
