@@ -65,7 +65,7 @@ def build_from_pool(
         AttachError: the model is in training mode, or a named layer does not exist.
     """
     # A wrong option is refused before the work begins.
-    BuildOptions(layers, target, form, seed)
+    options = BuildOptions(layers, target, form, seed)
     loaded = as_loaded(model)
     require_samples(pool)
     example = pool.description.example()
@@ -85,6 +85,6 @@ def build_from_pool(
     evidence = gather_evidence(
         unlabelled(pool, rest) if clean is None else clean, unlabelled(pool, flagged)
     )
-    options = BuildOptions(layers, target, form, seed, all_to_all=split.all_to_all)
+    options = replace(options, all_to_all=split.all_to_all)
     built = build_from_evidence(loaded, evidence, options, names_file)
     return replace(built, split=split, split_samples=pool)

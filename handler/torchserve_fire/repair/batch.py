@@ -47,11 +47,7 @@ def is_per_sample(output: Any, size: int) -> bool:
 
 def holds_samples(value: Any, size: int) -> bool:
     """Whether some tensor in `value` is (size, ...): has one row per sample."""
-    if isinstance(value, Tensor):
-        return value.dim() > 0 and len(value) == size
-    if isinstance(value, dict):
-        return any(holds_samples(v, size) for v in value.values())
-    return isinstance(value, (tuple, list)) and any(holds_samples(v, size) for v in value)
+    return any(tensor.dim() > 0 and len(tensor) == size for tensor in _tensors(value))
 
 
 def shared_arguments(
