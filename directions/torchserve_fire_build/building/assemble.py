@@ -6,21 +6,19 @@ import logging
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from torchserve_fire.errors import ModelError
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.model.state_digest import state_digest
 
-from ..choose.build_record import BuildRecord
-from ..choose.choice import Choice
 from ..common.installed import installed_version
 from ..measure.by_target import by_target
-from ..measure.figures import Answers, Figures, measure
 from ..measure.observation import Observation
-from ..samples.both import Both
 from ..samples.folds import FOLDS
 from .result import BuildResult
+from .trigger_repairs import TriggerRepairs
 from .triggers import Trigger
 
 logger = logging.getLogger(__name__)
@@ -30,7 +28,7 @@ def assemble(
     loaded: LoadedModel,
     observation: Observation,
     triggers: Sequence[Trigger],
-    records: Sequence[BuildRecord],
+    repairs: Sequence[TriggerRepairs],
     seed: int,
 ) -> BuildResult:
     """Put the chosen layers, estimated from all samples, into a bundle.
@@ -39,21 +37,22 @@ def assemble(
         loaded: the model.
         observation: the samples.
         triggers: the triggers that the samples show.
-        records: the records of the choices, one for each trigger.
+        repairs: of each trigger.
         seed: the seed of the build.
     """
     evidence, several = observation.evidence, len(triggers) > 1
     layers, details, measured = [], {}, {}
-    for trigger, record in zip(triggers, records, strict=True):
-        choice, target = record.choice, record.target
+    for trigger, of_trigger in zip(triggers, repairs, strict=True):
+        choice, target = of_trigger.record.choice, of_trigger.record.target
         layers += [
-            replace(layer, target=target if several else None)
-            for layer in choice.layers(record.statistics)
+            replace(layer, target=target if several else None, repair=place)
+            for place, option in enumerate(of_trigger.options)
+            for layer in option.layers
         ]
-        measured[target] = figures = _figures(record)
+        measured[target] = of_trigger
         if several:
             logger.info("trigger of class %s:", target)
-        for line in [*_describe(choice), "on held-out calibration samples:", *figures.table()]:
+        for line in _lines(of_trigger):
             logger.info(line)
         details[target] = {
             "triggered_as_target": int(trigger.use.sum()) if trigger.finding.single else None,
@@ -77,38 +76,31 @@ def assemble(
         },
         held_out={
             "folds": FOLDS,
-            **by_target({target: each.to_json() for target, each in measured.items()}),
+            **by_target({target: _to_json(each) for target, each in measured.items()}),
         },
         seed=seed,
         versions=_versions(),
     )
-    return BuildResult(bundle, records, list(measured.values()))
-
-
-def _figures(record: BuildRecord) -> Figures:
-    choice, after = record.choice, record.choice.result.predictions
-    answers = Both(
-        *(
-            Answers(group.predictions, predicted, flagged, group.reference)
-            for group, predicted, flagged in zip(
-                record.held_out,
-                after,
-                # Without a detector, every sample is moved and none is flagged.
-                choice.flagged if choice.detector is not None else (None, None),
-                strict=True,
-            )
-        )
+    return BuildResult(
+        bundle, [each.record for each in repairs], [each.figures for each in repairs]
     )
-    partners_right = record.held_out.triggered.partners_right
-    return measure(answers.clean, answers.triggered, record.target, partners_right)
 
 
-def _describe(choice: Choice) -> list[str]:
-    repair = choice.repair
-    lines = []
-    if choice.detector is not None:
-        lines.append(f"detects: {choice.detector[1]} ({choice.detector[0]})")
-    return [*lines, f"repairs: {repair.layer} ({repair.estimator}, strength {repair.strength:g})"]
+def _lines(repairs: TriggerRepairs) -> list[str]:
+    """Return what is repaired how, and what was measured."""
+    first, *others = repairs.options
+    lines = [*first.description]
+    for option in others:
+        lines += [f"else {line}" for line in option.description]
+    lines += ["on held-out calibration samples:", *repairs.figures.table()]
+    if repairs.altered is not None:
+        lines += ["with altered triggers that the model obeys:", *repairs.altered.table()]
+    return lines
+
+
+def _to_json(repairs: TriggerRepairs) -> dict[str, Any]:
+    altered = {} if repairs.altered is None else {"altered": repairs.altered.to_json()}
+    return repairs.figures.to_json() | altered
 
 
 def _state_digest(loaded: LoadedModel) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..common.errors import OptionError
-from ..common.names import FORMS, MAX_SEED
+from ..common.names import AUGMENT, FORMS, MAX_SEED
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class BuildOptions:
         several: if there are several triggers with known targets, these targets.
         all_to_all: whether the triggered samples are known to lead to nearly every class. The
             predictions on unpaired samples without labels do not show this.
+        augment: one of `common.names.AUGMENT`: how far triggers are altered besides.
         repairs: names in `estimate.registry.REPAIRS` to choose from, to compare repairs; None for
             all.
 
@@ -35,10 +36,13 @@ class BuildOptions:
     several: tuple[int, ...] = ()
     all_to_all: bool = False
     repairs: Collection[str] | None = None
+    augment: str = AUGMENT[0]
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise OptionError(f"form {self.form!r}, expected one of {', '.join(FORMS)}")
+        if self.augment not in AUGMENT:
+            raise OptionError(f"augment {self.augment!r}, expected one of {', '.join(AUGMENT)}")
         if not 0 <= self.seed <= MAX_SEED:
             raise OptionError(f"seed {self.seed!r}, expected a whole number, 0 to 2**63 - 1")
         if isinstance(self.layers, str):

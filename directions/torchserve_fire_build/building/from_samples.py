@@ -20,13 +20,15 @@ from ..estimate.candidate_layers import find_layers
 from ..estimate.layer_statistics import collect_statistics
 from ..measure.observation import Observation, observe
 from ..samples.evidence import Evidence, gather_evidence
-from ..samples.folds import assign_folds
+from ..samples.folds import MIN_OF_EACH, assign_folds
 from ..samples.kept import keep_decoded
 from ..samples.samples import Samples
+from .alter_evidence import Altered, alter_triggered, is_alterable
 from .assemble import assemble
 from .build_options import BuildOptions
 from .result import BuildResult
-from .triggers import find_triggers_in
+from .trigger_repairs import repair_altered_too, repair_as_it_is
+from .triggers import Trigger, find_triggers_in
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +132,8 @@ def build_from_evidence(
         clean_targets=[predicted == trigger.finding.target for trigger in triggers],
         uses=[trigger.use for trigger in triggers],
     )
-    records = []
+    altered = _alter(model, observation, triggers, options)
+    repairs = []
     for trigger, statistics in zip(triggers, collected, strict=True):
         held_out = hold_out(
             observation,
@@ -139,18 +142,41 @@ def build_from_evidence(
             # The repair of one trigger need not undo the other triggers.
             use=trigger.use if len(triggers) > 1 else None,
         )
-        records.append(
-            choose(
-                model,
-                statistics,
-                layers,
-                held_out,
-                trigger.finding,
-                form=options.form,
-                repairs=options.repairs,
-            )
+        record = choose(
+            model,
+            statistics,
+            layers,
+            held_out,
+            trigger.finding,
+            form=options.form,
+            repairs=options.repairs,
         )
-    return assemble(loaded, observation, triggers, records, options.seed)
+        use = None if altered is None else trigger.use[altered.originals]
+        if altered is None or use is None or int(use.sum()) < MIN_OF_EACH:
+            repairs.append(repair_as_it_is(record))
+            continue
+        repairs.append(
+            repair_altered_too(model, observation, trigger, use, record, folds, altered, generator)
+        )
+    return assemble(loaded, observation, triggers, repairs, options.seed)
+
+
+def _alter(
+    model: nn.Module, observation: Observation, triggers: Sequence[Trigger], options: BuildOptions
+) -> Altered | None:
+    """Return altered copies of the triggered samples; None if there is nothing to alter."""
+    if options.augment == "none" or options.form != "gated":
+        return None
+    if not is_alterable(observation.evidence):
+        return None
+    return alter_triggered(
+        model,
+        observation,
+        torch.stack([trigger.use for trigger in triggers]).any(0),
+        strong=options.augment == "strong",
+        # A generator of its own, so that nothing else of a build depends on alterations.
+        generator=torch.Generator().manual_seed(options.seed),
+    )
 
 
 def _log_labels(observation: Observation) -> None:

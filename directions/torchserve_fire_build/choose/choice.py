@@ -61,9 +61,31 @@ class Choice:
     clean_scores: Tensor
     worth: float
 
-    def layers(self, statistics: Statistics) -> tuple[Layer, ...]:
-        """Return the bundle's layers, estimated from all samples."""
-        of_repair = statistics.whole(self.repair.layer)
+    def describe(self) -> list[str]:
+        """Return where it detects and where it repairs, in a line each."""
+        lines = []
+        if self.detector is not None:
+            lines.append(f"detects: {self.detector[1]} ({self.detector[0]})")
+        repair = self.repair
+        return [
+            *lines,
+            f"repairs: {repair.layer} ({repair.estimator}, strength {repair.strength:g})",
+        ]
+
+    def layers(self, statistics: Statistics, without: int | None = None) -> tuple[Layer, ...]:
+        """Return the bundle's layers.
+
+        Args:
+            statistics: of the candidate layers, fold by fold.
+            without: the fold whose samples they are not estimated from; None for all samples.
+        """
+
+        def statistics_of(layer: str) -> LayerStatistics:
+            if without is None:
+                return statistics.whole(layer)
+            return statistics.without(without, layer)
+
+        of_repair = statistics_of(self.repair.layer)
         repairing = build_repairing_layer(self.repair, of_repair, self.clean_range)
         if repairing is None:
             raise CalibrationError(
@@ -73,7 +95,7 @@ class Choice:
         if self.detector is None:
             return (repairing,)
         name, layer = self.detector
-        of_detector = statistics.whole(layer)
+        of_detector = statistics_of(layer)
         estimated = DETECTORS[name](of_detector)
         if estimated is None:
             raise CalibrationError(f"layer {layer!r}: {name} cannot be estimated from all samples")

@@ -20,6 +20,9 @@ NAMES_FILE = "index_to_name.json"
 FORMS = ("gated", "shift", "clamp")
 """What a bundle may do: `build --form`; the first is the default."""
 
+AUGMENT = ("standard", "none", "strong")
+"""How far a build alters the trigger: `build --augment`; the first is the default."""
+
 MODES = ("repair", "observe", "reject", "off")
 """What a handler may do with flagged inputs: `swap --mode`."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -15,7 +15,7 @@ from ..common.progress import Progress
 from ..samples.both import Both
 from ..samples.evidence import Evidence
 from ..samples.folds import FOLDS
-from ..samples.samples import iterate
+from ..samples.samples import BATCH, iterate
 from .channels import channel_means, channels_of_places
 from .covariance import Covariance
 from .moments import Moments
@@ -58,15 +58,17 @@ class LayerStatistics:
     triggered_places: Covariance = field(default_factory=Covariance)
     pair_places: Covariance = field(default_factory=Covariance)
 
-    def add(self, features: Tensor, triggered: int, target: Tensor, *, paired: bool) -> None:
+    def add(
+        self, features: Tensor, triggered: int, target: Tensor, *, partners: Tensor | None
+    ) -> None:
         """Add the features of a batch.
 
         Args:
             features: (n, *S) float32: first those of triggered samples, then those of clean ones.
             triggered: number of triggered samples.
             target: which clean samples are predicted as the target, (n - triggered,) bool.
-            paired: whether the clean samples are the partners of the triggered ones, in the same
-                order.
+            partners: for each triggered sample, which of the clean ones is its partner,
+                (triggered,) int64; several may have the same one. None without pairs.
         """
         if len(features) == 0:
             return
@@ -84,10 +86,11 @@ class LayerStatistics:
                 first = len(places) * triggered // len(features)
                 self.clean_places.add(places[first:])
                 self.triggered_places.add(places[:first])
-                if paired:
-                    self.pair_places.add(places[:first], places[first:])
-        if paired:
-            self.difference.add(features[:triggered] - clean)
+                if partners is not None:
+                    beside = places[first:].view(len(clean), -1, places.shape[1])[partners]
+                    self.pair_places.add(places[:first], beside.flatten(0, 1))
+        if partners is not None:
+            self.difference.add(features[:triggered] - clean[partners])
 
     @classmethod
     def merged(cls, parts: Iterable[LayerStatistics]) -> LayerStatistics:
@@ -195,8 +198,17 @@ def collect_statistics(
     used = torch.stack(list(uses)).any(0)
     in_pairs[[partner[i] for i in used.nonzero().flatten().tolist() if partner]] = True
 
-    def run(batch: Tensor, clean_rows: Sequence[int], fold: int, own: int | None) -> None:
-        """Run triggered samples of the trigger `own`, if any, followed by clean samples."""
+    def run(
+        batch: Tensor,
+        clean_rows: Sequence[int],
+        fold: int,
+        own: int | None,
+        beside: Tensor | None = None,
+    ) -> None:
+        """Run triggered samples of the trigger `own`, if any, followed by clean samples.
+
+        `beside` says which of these are their partners, as `LayerStatistics.add` takes it.
+        """
         triggered = len(batch) - len(clean_rows)
 
         def take(name: str, feature: Tensor) -> None:
@@ -205,9 +217,9 @@ def collect_statistics(
                 target = clean_targets[i][list(clean_rows)]
                 part = statistics.folds[fold][name]
                 if i == own:
-                    part.add(feature, triggered, target, paired=bool(partner))
+                    part.add(feature, triggered, target, partners=beside)
                 else:
-                    part.add(feature[triggered:], 0, target, paired=False)
+                    part.add(feature[triggered:], 0, target, partners=None)
 
         with torch.no_grad(), record_features(model, layers, take):
             model(batch.to(device_of(model)))
@@ -217,15 +229,35 @@ def collect_statistics(
         for fold in range(FOLDS):
             for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
                 rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
-                if partner:
-                    rows.sort(key=lambda i: bool(target[partner[i]]))
-                for part, batch in iterate(evidence.triggered, rows):
-                    beside = [partner[i] for i in part] if partner else []
-                    if beside:
-                        batch = torch.cat([batch, evidence.clean.load(beside)])
-                    run(batch, beside, fold, own)
+                if not partner:
+                    for _, batch in iterate(evidence.triggered, rows):
+                        run(batch, [], fold, own)
+                    continue
+                rows.sort(key=lambda i: bool(target[partner[i]]))
+                for part in _with_all_of_a_partner(rows, partner):
+                    partners = list(dict.fromkeys(partner[i] for i in part))
+                    beside = torch.tensor([partners.index(partner[i]) for i in part])
+                    both = [evidence.triggered.load(part), evidence.clean.load(partners)]
+                    run(torch.cat(both), partners, fold, own, beside)
             rows = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
             rows.sort(key=lambda i: bool(clean_targets[0][i]))
             for part, batch in iterate(evidence.clean, rows):
                 run(batch, part, fold, None)
     return collected
+
+
+def _with_all_of_a_partner(
+    rows: Sequence[int], partner: Mapping[int, int]
+) -> Iterator[Sequence[int]]:
+    """Yield triggered samples in batches; those of one partner together, so that it runs once."""
+    of_partner: dict[int, list[int]] = {}
+    for row in rows:
+        of_partner.setdefault(partner[row], []).append(row)
+    batch: list[int] = []
+    for together in of_partner.values():
+        if batch and len(batch) + len(together) > BATCH:
+            yield batch
+            batch = []
+        batch += together
+    if batch:
+        yield batch

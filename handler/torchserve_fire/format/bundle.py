@@ -22,6 +22,9 @@ from .fields import shown
 # "integers" are those that an embedding takes: of words, or of the values of a table's columns.
 INPUTS = ("image", "tensor", "integers")
 
+INPUT_LAYER = "(input)"
+"""What stands in the place of a layer's name where a repair acts on what the first layer gets."""
+
 
 @dataclass(frozen=True, repr=False)
 class Detection(Compact):
@@ -32,12 +35,15 @@ class Detection(Compact):
         threshold: a projection above it is flagged.
         only_target: whether a sample must also be predicted as the target to be flagged.
         clean_scores: how the projections of clean samples are spread, where this is known.
+        anywhere: whether the score is the largest projection over all places to which the direction
+            can be moved in the map, instead of the projection where it is.
     """
 
     weight: Tensor
     threshold: float
     only_target: bool = False
     clean_scores: CleanScores | None = None
+    anywhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,13 @@ class Layer:
     """One layer that the bundle acts on.
 
     Attributes:
-        name: the module's name in the model.
+        name: the module's name in the model, or `INPUT_LAYER`.
         feature_shape: shape of one sample's features there, without the batch dimension.
         detection: how it detects, where it does.
         correction: how it repairs, where it does.
         target: the class to which the trigger that this is for leads; None: the bundle's target.
+        repair: which of the repairs for that target it is of. A sample goes through the first one
+            that flags it.
     """
 
     name: str
@@ -57,6 +65,7 @@ class Layer:
     detection: Detection | None = None
     correction: Correction | None = None
     target: int | None = None
+    repair: int = 0
 
     @property
     def role(self) -> str:
@@ -68,7 +77,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Repair:
-    """The layers that undo one trigger.
+    """The layers that undo one trigger, in one way of several.
 
     Attributes:
         target: the class that the trigger leads to; None where nothing asks for it.
@@ -90,25 +99,23 @@ class Repair:
 
     @property
     def only_target(self) -> bool:
-        """Whether it flags nothing but what is predicted as its target.
-
-        Where all repairs of a bundle do, no sample is flagged for two of them.
-        """
+        """Whether it flags nothing but what is predicted as its target."""
         layer = self.detecting_layer
         return layer is not None and layer.detection is not None and layer.detection.only_target
 
 
 def repairs_of(layers: Sequence[Layer], target: int | None) -> tuple[Repair, ...]:
-    """Group layers by the trigger that they are for, in the order of each one's first layer.
+    """Group layers by the repair that they are of, in the order of each one's first layer.
 
     Args:
         layers: of one bundle.
         target: the class to which the trigger of layers that name none leads.
     """
-    grouped: dict[int | None, list[Layer]] = {}
+    grouped: dict[tuple[int | None, int], list[Layer]] = {}
     for layer in layers:
-        grouped.setdefault(target if layer.target is None else layer.target, []).append(layer)
-    return tuple(Repair(key, tuple(group)) for key, group in grouped.items())
+        key = (target if layer.target is None else layer.target, layer.repair)
+        grouped.setdefault(key, []).append(layer)
+    return tuple(Repair(of, tuple(group)) for (of, _), group in grouped.items())
 
 
 @dataclass(frozen=True)
@@ -154,7 +161,7 @@ class Bundle:
     """A direction bundle.
 
     Attributes:
-        layers: what to do where; of those for one trigger, at most one detects, and at least one
+        layers: what to do where; of those of one repair, at most one detects, and at least one
             repairs.
         model_class: name of the class it was built for.
         weights_sha256: SHA-256 of the weights' file it was built for; None where there was no file.
@@ -183,13 +190,17 @@ class Bundle:
 
     @property
     def repairs(self) -> tuple[Repair, ...]:
-        """The layers by the trigger that they are for; in most bundles there is one."""
+        """The layers by the repair that they are of.
+
+        Of the repairs for one target, the first that flags a sample repairs it.
+        """
         return repairs_of(self.layers, self.target)
 
     @property
     def targets(self) -> tuple[int, ...]:
-        """The class that each repair's trigger leads to."""
-        return tuple(self.target if r.target is None else r.target for r in self.repairs)
+        """The classes that the triggers lead to, each once, in the order of their repairs."""
+        named = (self.target if r.target is None else r.target for r in self.repairs)
+        return tuple(dict.fromkeys(named))
 
     @property
     def detecting_layers(self) -> tuple[Layer, ...]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import BundleError
 from .bundle import INPUTS, Bundle, Detection, Layer
-from .bundle_parts import read_bundle, read_clean_scores, read_correction, read_layers
+from .bundle_parts import ROLES, read_bundle, read_clean_scores, read_layers
 from .clean_scores import CleanScores
 from .correction_forms import FORMS, Correction
 from .fields import Fields, shown
@@ -27,13 +27,12 @@ from .safetensors_file import holds_header, parse_safetensors
 from .tensor_digest import tensor_sha256
 from .version_1 import read_version_1
 from .version_2 import read_version_2
+from .version_3 import read_correction_part, read_version_3, read_weights
 from .write_file import write_file
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 BUNDLE_FILE = "direction_bundle.safetensors"
 """The name under which an archive holds its bundle."""
-
-ROLES = {role: role for role in ("detects", "repairs", "both")}
 
 
 def load_bundle(path: Path | str) -> Bundle:
@@ -169,6 +168,7 @@ def _layer_to_json(layer: Layer, index: int, tensors: dict[str, Tensor]) -> dict
         "feature_shape": list(layer.feature_shape),
         "role": layer.role,
         "target": layer.target,
+        "repair": layer.repair,
         "detection": None,
         "correction": None,
     }
@@ -178,6 +178,7 @@ def _layer_to_json(layer: Layer, index: int, tensors: dict[str, Tensor]) -> dict
             "threshold": float(layer.detection.threshold),
             "only_target": layer.detection.only_target,
             "clean_scores": _clean_scores_to_json(layer.detection.clean_scores),
+            "anywhere": layer.detection.anywhere,
         }
     if layer.correction is not None:
         fields, parts = layer.correction.stored()
@@ -190,17 +191,9 @@ def _clean_scores_to_json(scores: CleanScores | None) -> dict[str, Any] | None:
     return None if scores is None else {"count": scores.count, "deciles": list(scores.deciles)}
 
 
-def _read_version_3(root: Fields, tensors: Mapping[str, Tensor], source: str) -> Bundle:
-    layers = read_layers(root, tensors, source, ROLES, _read_parts)
-    weights = root.fields("weights")
-    weights_sha256 = weights.optional_sha256("file_sha256")
-    state_sha256 = weights.optional_sha256("state_sha256")
-    weights.finish()
-    if weights_sha256 is None and state_sha256 is None:
-        raise BundleError(
-            f"{source}: weights: neither file_sha256 nor state_sha256 is given, expected at least "
-            "one: a bundle is for the weights that it was built for"
-        )
+def _read_version_4(root: Fields, tensors: Mapping[str, Tensor], source: str) -> Bundle:
+    layers = read_layers(root, tensors, source, ROLES, _read_parts, several_repairs=True)
+    weights_sha256, state_sha256 = read_weights(root, source)
     return read_bundle(
         root,
         layers,
@@ -215,23 +208,22 @@ def _read_version_3(root: Fields, tensors: Mapping[str, Tensor], source: str) ->
 def _read_parts(
     fields: Fields, tensors: LayerTensors
 ) -> tuple[Detection | None, Correction | None]:
-    detection = correction = None
+    detection = None
     if (part := fields.optional_fields("detection")) is not None:
         detection = Detection(
             tensors.direction("detection"),
             part.number("threshold"),
             part.boolean("only_target"),
             read_clean_scores(part.optional_fields("clean_scores")),
+            part.boolean("anywhere"),
         )
         part.finish()
-    if (part := fields.optional_fields("correction")) is not None:
-        form = part.choice("form", list(FORMS))
-        correction = read_correction(part, tensors, "correction", form)
-    return detection, correction
+    return detection, read_correction_part(fields, tensors, list(FORMS))
 
 
 READERS: Mapping[int, Callable[[Fields, Mapping[str, Tensor], str], Bundle]] = {
     1: read_version_1,
     2: read_version_2,
-    FORMAT_VERSION: _read_version_3,
+    3: read_version_3,
+    FORMAT_VERSION: _read_version_4,
 }

@@ -10,14 +10,17 @@ import torch
 from torch import Tensor
 
 from ..errors import BundleError
-from .bundle import Bundle, Detection, InputDescription, Layer, repairs_of
+from .bundle import INPUT_LAYER, Bundle, Detection, InputDescription, Layer, repairs_of
 from .clean_scores import BINS, CleanScores
-from .correction_forms import FORMS, Correction
+from .correction_forms import FORMS, Correction, Overlay
 from .fields import Fields, shown
 from .layer_tensors import LayerTensors
 from .tensor_digest import tensor_sha256
 
 STORED_DTYPES = (torch.float32, torch.float16)
+
+ROLES = {role: role for role in ("detects", "repairs", "both")}
+"""The roles of a layer, by what versions from 3 on call them."""
 
 LayerReader = Callable[[Fields, LayerTensors], tuple[Detection | None, Correction | None]]
 """Reads what a layer does from its fields and its tensors."""
@@ -63,6 +66,12 @@ def read_bundle(
         versions=root.texts("versions"),
     )
     root.finish()
+    for layer in layers:
+        if layer.name == INPUT_LAYER and layer.feature_shape != bundle.input.shape:
+            raise BundleError(
+                f"{source}: layers: {INPUT_LAYER!r} has the shape {shown(layer.feature_shape)}, "
+                f"expected that of the input, {shown(bundle.input.shape)}"
+            )
     return bundle
 
 
@@ -72,6 +81,8 @@ def read_layers(
     source: str,
     roles: Mapping[str, str],
     read_parts: LayerReader,
+    *,
+    several_repairs: bool = False,
 ) -> tuple[Layer, ...]:
     """Read the layers, and refuse tensors that are damaged or that no layer uses.
 
@@ -81,6 +92,7 @@ def read_layers(
         source: the file's name, for messages.
         roles: what the version calls each role that a `Layer` has.
         read_parts: how the version says what a layer does.
+        several_repairs: whether the version says which of the repairs for its target a layer is of.
 
     Raises:
         BundleError: a field or tensor is missing, unknown, or not as it should be.
@@ -88,7 +100,7 @@ def read_layers(
     _check_tensors(root.fields("tensors"), tensors, source)
     rest = dict(tensors)
     layers = tuple(
-        _read_layer(fields, i, rest, roles, read_parts)
+        _read_layer(fields, i, rest, roles, read_parts, several_repairs=several_repairs)
         for i, fields in enumerate(root.list_of_fields("layers"))
     )
     if rest:
@@ -137,19 +149,43 @@ def _read_layer(
     tensors: dict[str, Tensor],
     roles: Mapping[str, str],
     read_parts: LayerReader,
+    *,
+    several_repairs: bool,
 ) -> Layer:
     shape = fields.sizes("feature_shape")
     detection, correction = read_parts(fields, LayerTensors(fields, index, shape, tensors))
     target = fields.optional_integer("target", minimum=0)
-    layer = Layer(fields.text("name"), shape, detection, correction, target)
+    repair = fields.integer("repair", minimum=0) if several_repairs else 0
+    layer = Layer(fields.text("name"), shape, detection, correction, target, repair)
     role = fields.choice("role", list(roles.values()))
     if (detection is None and correction is None) or role != roles[layer.role]:
         raise BundleError(
             f"{fields.where('role')}: {role!r}, expected it to say which of detecting and repairing"
             " the layer has"
         )
+    _check_place(layer, fields)
     fields.finish()
     return layer
+
+
+def _check_place(layer: Layer, fields: Fields) -> None:
+    """Refuse what can only be done to the model's input elsewhere, and all else there."""
+    detection, correction = layer.detection, layer.correction
+    if detection is not None and detection.anywhere and detection.weight.dim() != 3:
+        raise BundleError(
+            f"{fields.where('detection')}: anywhere: expected a map (C, H, W), found features of "
+            f"shape {shown(layer.feature_shape)}"
+        )
+    acts_on_input = detection is not None and detection.anywhere and isinstance(correction, Overlay)
+    if layer.name == INPUT_LAYER and not acts_on_input:
+        raise BundleError(
+            f"{fields.where('name')}: {INPUT_LAYER!r}, expected it to detect anywhere and to "
+            f"repair by form {Overlay.form!r}"
+        )
+    if layer.name != INPUT_LAYER and isinstance(correction, Overlay):
+        raise BundleError(
+            f"{fields.where('correction')}: form {Overlay.form!r}, expected it at {INPUT_LAYER!r}"
+        )
 
 
 def _check_tensors(digests: Fields, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -173,7 +209,7 @@ def _check_tensors(digests: Fields, tensors: Mapping[str, Tensor], source: str) 
 
 
 def _check_layers(layers: tuple[Layer, ...], target: int, source: str) -> None:
-    """Refuse layers that do not make one repair for each target."""
+    """Refuse layers that do not make repairs of which each flags samples of its own."""
     where = f"{source}: layers"
     if not any(layer.correction for layer in layers):
         raise BundleError(f"{where}: none repairs, expected at least one")
@@ -183,8 +219,9 @@ def _check_layers(layers: tuple[Layer, ...], target: int, source: str) -> None:
     if named and target != named[0]:
         raise BundleError(f"{source}: target: {target}, expected {named[0]}, the first layer's")
     repairs = repairs_of(layers, target)
+    several_targets = len({repair.target for repair in repairs}) > 1
     for repair in repairs:
-        of = f" for target {repair.target}" if len(repairs) > 1 else ""
+        of = f" for target {repair.target}" if several_targets else ""
         names = [layer.name for layer in repair.layers]
         if len(set(names)) != len(names):
             raise BundleError(f"{where}: a layer stands there twice{of}")
@@ -192,6 +229,8 @@ def _check_layers(layers: tuple[Layer, ...], target: int, source: str) -> None:
             raise BundleError(f"{where}: several detect{of}, expected at most one")
         if not repair.repairing_layers:
             raise BundleError(f"{where}: none repairs{of}, expected at least one")
+        if len(repairs) > 1 and repair.detecting_layer is None:
+            raise BundleError(f"{where}: a repair{of} does not detect, expected each of several to")
         if of and not repair.only_target:
             raise BundleError(
                 f"{where}: none{of} detects with only_target, expected one beside other targets"

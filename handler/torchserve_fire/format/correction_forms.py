@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from .compact import Compact
 from .fields import Fields
 from .layer_tensors import LayerTensors
 
-Stored = tuple[dict[str, float], dict[str, Tensor]]
+Stored = tuple[Mapping[str, Any], dict[str, Tensor]]
 """The fields of a correction beside its form, and its tensors by part of the layer."""
 
 
@@ -145,14 +145,76 @@ class Local(Compact):
         return fields, {"correction": self.direction, "replacement": self.replacement}
 
 
-Correction = Shift | Affine | Clamp | Local
+@dataclass(frozen=True, repr=False)
+class Overlay(Compact):
+    """What a trigger does to the model's input, undone wherever and as strongly as it is found.
 
-FORMS: Mapping[str, type[Shift] | type[Affine] | type[Clamp] | type[Local]] = {
-    Shift.form: Shift,
-    Affine.form: Affine,
-    Clamp.form: Clamp,
-    Local.form: Local,
+    At each place and channel of a map (C, H, W): triggered = clean + slope * clean + direction, cut
+    off at the ends of the range. A patch has a slope of -1 where it covers the clean input, an
+    image that is blended in has less, and a pattern that is added has 0.
+
+    Attributes:
+        direction: what is added whatever the clean input is, (C, H, W).
+        strength: share of the change that is taken back; 1 is all of it.
+        slope: (C, H, W).
+        gauges: for each channel, what an input is projected on to measure how strong the trigger is
+            in that channel, (C, C, H, W); 1 is as strong as in the calibration samples.
+        bases: the projections of clean inputs on the gauges.
+        base: the score of clean inputs, by which the layer detects.
+        lower: the least value of inputs, (C, 1, 1).
+        upper: the greatest value of inputs, (C, 1, 1).
+    """
+
+    form: ClassVar[str] = "overlay"
+    direction: Tensor
+    strength: float
+    slope: Tensor
+    gauges: Tensor
+    bases: tuple[float, ...]
+    base: float
+    lower: Tensor
+    upper: Tensor
+
+    @classmethod
+    def read(cls, fields: Fields, tensors: LayerTensors, part: str) -> Overlay:
+        """Read it, as `Shift.read` does."""
+        direction, strength = tensors.map(part, cls.form), _read_strength(fields)
+        slope, gauges = tensors.map("slope", cls.form), tensors.maps("gauges", cls.form)
+        bases = tuple(fields.numbers("bases"))
+        if len(bases) != len(gauges):
+            raise BundleError(f"{fields.where('bases')}: {len(bases)}, expected {len(gauges)}")
+        lower, upper = (
+            tensors.check_per_channel(name, tensors.like_features(name), cls.form)
+            for name in ("lower", "upper")
+        )
+        base = fields.number("base")
+        return cls(direction, strength, slope, gauges, bases, base, lower, upper)
+
+    def stored(self) -> Stored:
+        """Return the fields and tensors that `read` takes."""
+        fields = {
+            "strength": float(self.strength),
+            "bases": [float(value) for value in self.bases],
+            "base": float(self.base),
+        }
+        tensors = {
+            "correction": self.direction,
+            "slope": self.slope,
+            "gauges": self.gauges,
+            "lower": self.lower,
+            "upper": self.upper,
+        }
+        return fields, tensors
+
+
+Correction = Shift | Affine | Clamp | Local | Overlay
+
+FORMS: Mapping[str, type[Shift] | type[Affine] | type[Clamp] | type[Local] | type[Overlay]] = {
+    form.form: form for form in (Shift, Affine, Clamp, Local, Overlay)
 }
+
+FIRST_FORMS = (Shift.form, Affine.form, Clamp.form, Local.form)
+"""Those that the versions 1 to 3 of a bundle's file know."""
 
 
 def _read_strength(fields: Fields) -> float:

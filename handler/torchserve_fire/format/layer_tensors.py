@@ -57,6 +57,48 @@ class LayerTensors:
             )
         return tensor
 
+    def map(self, part: str, form: str) -> Tensor:
+        """Take a whole map of the layer's features.
+
+        Args:
+            part: whose tensor it is.
+            form: of the correction, for messages.
+
+        Returns:
+            (C, H, W).
+
+        Raises:
+            BundleError: it is missing, has another shape, or the features are no map.
+        """
+        tensor, shape = self._take(part), self._shape
+        if len(shape) != 3 or tuple(tensor.shape) != shape:
+            raise BundleError(
+                f"{self._fields.where(part)}: form {form!r} takes a map (C, H, W) of the features' "
+                f"shape, found shape {tuple(tensor.shape)} for features of shape {shown(shape)}"
+            )
+        return tensor
+
+    def maps(self, part: str, form: str) -> Tensor:
+        """Take a map of the features for each of their channels.
+
+        Args:
+            part: whose tensor it is.
+            form: of the correction, for messages.
+
+        Returns:
+            (C, C, H, W).
+
+        Raises:
+            BundleError: it is missing, or has another shape.
+        """
+        tensor, shape = self._take(part), self._shape
+        if tuple(tensor.shape) != (shape[0], *shape):
+            raise BundleError(
+                f"{self._fields.where(part)}: form {form!r} takes a map for each channel, found "
+                f"shape {tuple(tensor.shape)} for features of shape {shown(shape)}"
+            )
+        return tensor
+
     def check_per_channel(self, part: str, tensor: Tensor, form: str) -> Tensor:
         """Return a tensor that was taken, once it has one value per channel.
 

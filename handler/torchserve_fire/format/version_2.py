@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .bundle import INPUTS, Bundle, Detection
 from .bundle_parts import read_bundle, read_clean_scores, read_correction, read_layers
-from .correction_forms import FORMS, Correction
+from .correction_forms import FIRST_FORMS, Correction
 from .fields import Fields
 from .layer_tensors import LayerTensors
 
@@ -59,7 +59,7 @@ def read_repairing(fields: Fields, tensors: LayerTensors) -> Correction | None:
     part = fields.optional_fields("repairing")
     if part is None:
         return None
-    form = part.choice("form", list(FORMS))
+    form = part.choice("form", FIRST_FORMS)
     for name, forms in FORM_FIELDS.items():
         if form not in forms:
             part.null(name)

@@ -124,6 +124,7 @@ def check_model(model: nn.Module) -> None:
 def _check_repairs(repairs: Sequence[Repair], mode: str) -> None:
     if mode not in MODES:
         raise AttachError(f"mode {mode!r}, expected one of {', '.join(MODES)}")
+    several_targets = len({repair.target for repair in repairs}) > 1
     for repair in repairs:
         names = [layer.name for layer in repair.layers]
         if len(set(names)) != len(names):
@@ -133,7 +134,9 @@ def _check_repairs(repairs: Sequence[Repair], mode: str) -> None:
             raise AttachError("several layers detect, expected at most one")
         if repair.target is None and repair.only_target:
             raise AttachError("a layer flags only what is predicted as the target: give the target")
-        if len(repairs) > 1 and not (repair.only_target and repair.target is not None):
+        if len(repairs) > 1 and repair.detecting_layer is None:
+            raise AttachError("a repair does not detect, expected each of several to")
+        if several_targets and not (repair.only_target and repair.target is not None):
             raise AttachError(
                 f"target {repair.target}: beside other targets, expected a layer for it that "
                 "detects with only_target"

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..format.correction_forms import Affine, Clamp, Correction, Shift
+from ..format.correction_forms import Affine, Clamp, Correction, Local, Shift
 
 WINDOW = 5
 """Side of the square around a place from which a local replacement takes its value, in places."""
@@ -224,7 +224,10 @@ class LocalReplacement(nn.Module):
 
 
 def build_correction(correction: Correction) -> nn.Module:
-    """Return the module that a correction's form becomes, on the device of its tensors."""
+    """Return the module that a correction's form becomes, on the device of its tensors.
+
+    An overlay, which is undone in the model's input, becomes an `overlay.OverlayRemoval`.
+    """
     direction, strength = correction.direction, correction.strength
     if isinstance(correction, Shift):
         return MeanShift(direction, strength)
@@ -232,4 +235,6 @@ def build_correction(correction: Correction) -> nn.Module:
         return AffineTransport(direction, strength, correction.slope)
     if isinstance(correction, Clamp):
         return OneSidedClamp(direction, strength, correction.threshold, correction.anchor)
-    return LocalReplacement(direction, strength, correction.threshold, correction.replacement)
+    if isinstance(correction, Local):
+        return LocalReplacement(direction, strength, correction.threshold, correction.replacement)
+    raise TypeError(f"form {correction.form!r} needs its detection, too")

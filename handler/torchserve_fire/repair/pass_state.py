@@ -10,6 +10,7 @@ from typing import NoReturn
 from torch import Tensor
 
 from ..errors import RepairError
+from .input_hook import InputHook
 from .verdict import Judge, Verdict
 
 Place = tuple[int, str]
@@ -81,9 +82,11 @@ class Attached:
         passes: forward passes that a flagged sample costs, 1 or 2; 0 until that is known.
         shared: arguments of the model, by position or name, that had no row for each sample in the
             proof: they are for the whole batch, even if they happen to be as long.
+        inputs: what acts on the model's input, by the index of its repair.
     """
 
     state: PassState
     judges: list[Judge] = field(default_factory=list)
     passes: int = 0
     shared: frozenset[int | str] = frozenset()
+    inputs: dict[int, InputHook] = field(default_factory=dict)

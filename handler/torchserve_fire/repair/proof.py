@@ -63,8 +63,9 @@ def count_passes(
     """
     if not attached.judges or mode == "observe":
         return 1
-    # The prediction that `only_target` asks for is known at the end of a pass only.
-    if any(judge.only_target for judge in attached.judges):
+    # The prediction that `only_target` asks for is known at the end of a pass only, and so is
+    # which of several repairs is the first that flags a sample.
+    if len(repairs) > 1 or attached.inputs or attached.judges[0].only_target:
         return 2
     (repair,) = repairs
     names = [name for _, name in order]

@@ -10,16 +10,19 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from ..errors import RepairError
-from ..format.bundle import Layer, Repair
+from ..errors import AttachError, RepairError
+from ..format.bundle import INPUT_LAYER, Detection, Layer, Repair
+from ..format.correction_forms import Overlay
 from .batch import count_samples, shared_arguments
 from .corrections import Projection, build_correction
+from .input_hook import InputHook
 from .layer_hook import LayerHook
 from .layers import find_layer, is_compiled
+from .overlay import MovingProjection
 from .pass_state import Attached, PassState
 from .proof import prove
 from .repetition import repeat_flagged
-from .verdict import Judge, Verdict, judge_pass
+from .verdict import Judge, Verdict, judge_pass, may_be_flagged
 
 
 class RepairHandle:
@@ -38,7 +41,12 @@ class RepairHandle:
         self._repairs = repairs
         self._mode = mode
         self._removables: list[RemovableHandle] = []
-        expected = ((i, x.name) for i, repair in enumerate(repairs) for x in repair.layers)
+        expected = (
+            (i, layer.name)
+            for i, repair in enumerate(repairs)
+            for layer in repair.layers
+            if layer.name != INPUT_LAYER
+        )
         self._state = PassState(frozenset(expected))
         self._attached = Attached(self._state)
 
@@ -93,7 +101,10 @@ class RepairHandle:
         add(self._model.register_forward_pre_hook(self._begin, prepend=True))
         for i, repair in enumerate(self._repairs):
             for layer in repair.layers:
-                self._attach_layer(i, layer, device)
+                if layer.name == INPUT_LAYER:
+                    self._attach_input(i, layer, device)
+                else:
+                    self._attach_layer(i, layer, device)
         # First of the model's own hooks: what others have attached there sees the repaired output.
         add(self._model.register_forward_hook(self._end, with_kwargs=True, prepend=True))
         add(self._model.register_forward_hook(self._abandon, always_call=True))
@@ -112,9 +123,9 @@ class RepairHandle:
         if layer.detection is not None:
             # Spread over the whole feature, it takes one product to project on.
             weight = layer.detection.weight.expand(layer.feature_shape).contiguous()
-            detection = Projection(weight, layer.detection.threshold).to(device)
-            target = self._repairs[repair].target
-            self._attached.judges.append(Judge(detection, layer.detection.only_target, target))
+            kind = MovingProjection if layer.detection.anywhere else Projection
+            detection = kind(weight, layer.detection.threshold).to(device)
+            self._add_judge(repair, detection, layer.detection)
         if layer.correction is not None and self._mode == "repair":
             correction = build_correction(layer.correction).to(device)
         hook = LayerHook(self._attached, repair, layer, detection, correction).run
@@ -122,6 +133,20 @@ class RepairHandle:
             # Traced into the graph, a hook would not write down what it found.
             hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
         self._removables.append(module.register_forward_hook(hook))
+
+    def _attach_input(self, repair: int, layer: Layer, device: torch.device) -> None:
+        detection, correction = layer.detection, layer.correction
+        if detection is None or not isinstance(correction, Overlay):
+            raise AttachError(f"{layer.name}: expected it to detect, and to repair by an overlay")
+        hook = InputHook(layer.feature_shape, detection, correction).to(device)
+        self._attached.inputs[repair] = hook
+        self._add_judge(repair, hook.projection, detection, of_input=True)
+
+    def _add_judge(
+        self, repair: int, projection: Projection, detection: Detection, *, of_input: bool = False
+    ) -> None:
+        target, only_target = self._repairs[repair].target, detection.only_target
+        self._attached.judges.append(Judge(projection, only_target, target, of_input))
 
     def _begin(self, module: nn.Module, args: Any) -> None:
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
@@ -138,6 +163,9 @@ class RepairHandle:
         size = count_samples((*args, *kwargs.values()), output, scored)
         if passes == 0:
             self._attached.shared = shared_arguments(args, kwargs, size)
+        for i, hook in self._attached.inputs.items():
+            among = may_be_flagged(judges[i], output, size)
+            state.scores[i] = hook.score(args, kwargs, among)
         verdict, flagged = judge_pass(judges, state.scores, output, size, forced=state.forced)
         result = None
         if passes == 2:

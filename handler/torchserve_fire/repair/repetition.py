@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import RepairError
 from .batch import holds_samples, replace_samples, select_samples
 from .pass_state import Attached
+from .verdict import predicted_target
 
 
 def repeat_flagged(
@@ -21,7 +22,10 @@ def repeat_flagged(
     flagged: Sequence[Tensor],
     size: int,
 ) -> Any:
-    """Run the samples that each repair flagged once more, and put their outputs in their places.
+    """Run flagged samples once more, corrected, and put their outputs in their places.
+
+    Of several repairs, a sample goes through the first that flags it. If the sample is still
+    predicted as the target of the trigger, it goes through the next one that flags it, too.
 
     Args:
         model: the model that was called.
@@ -29,7 +33,7 @@ def repeat_flagged(
         args: what the model was called with.
         kwargs: what the model was called with, by name.
         output: what it returned for the whole batch.
-        flagged: what each repair flagged, (N,) bool.
+        flagged: what each repair flags, (N,) bool.
         size: N.
 
     Returns:
@@ -39,11 +43,21 @@ def repeat_flagged(
         RepairError: the samples cannot be picked out of the batch, or not put back into it.
     """
     result = None
+    repaired = None
     for repair, mask in enumerate(flagged):
-        if bool(mask.any()):
-            whole = output if result is None else result
-            index = mask.nonzero().flatten()
-            result = _repeat(model, attached, repair, args, kwargs, whole, index, size)
+        if repaired is not None and not attached.state.forced:
+            mask = mask & ~repaired
+        if not bool(mask.any()):
+            continue
+        whole = output if result is None else result
+        index = mask.nonzero().flatten()
+        result = _repeat(model, attached, repair, args, kwargs, whole, index, size)
+        if repair + 1 < len(flagged):
+            judge = attached.judges[repair]
+            done = mask
+            if judge.only_target:
+                done = mask & ~predicted_target(judge, result, size)
+            repaired = done if repaired is None else repaired | done
     return result
 
 
@@ -64,13 +78,14 @@ def _repeat(
     def select(key: int | str, value: Any) -> Any:
         return value if key in shared else select_samples(value, index, size)
 
+    args = tuple(select(i, value) for i, value in enumerate(args))
+    kwargs = {name: select(name, value) for name, value in kwargs.items()}
+    if (hook := attached.inputs.get(repair)) is not None:
+        args, kwargs = hook.move(args, kwargs)
     state.repeating, state.fired = repair, []
     try:
         # Not the model's call: the hooks of others on it ran, or will run, on the whole batch.
-        repaired = model.forward(
-            *(select(i, value) for i, value in enumerate(args)),
-            **{name: select(name, value) for name, value in kwargs.items()},
-        )
+        repaired = model.forward(*args, **kwargs)
         state.close()
     finally:
         state.repeating, state.fired = None, None

@@ -26,6 +26,7 @@ class Verdict:
         flagged: which samples are flagged as triggered, (N,) bool; all of them where no layer
             detects.
         detector_scores: projections at each detecting layer, (N,) float32, in the bundle's order.
+            Without those of the model's input, where not all samples are scored.
     """
 
     scores: Tensor | None
@@ -41,11 +42,13 @@ class Judge:
         projection: gives a sample's score, and knows the threshold.
         only_target: whether a sample must also be predicted as the target.
         target: the class that the trigger leads to; None only where nothing asks for it.
+        of_input: whether it judges by the model's input, in the place of a layer.
     """
 
     projection: Projection
     only_target: bool
     target: int | None
+    of_input: bool = False
 
 
 def judge_pass(
@@ -80,22 +83,24 @@ def judge_pass(
     judged, flagged = judge(judges, every, output, prove=forced)
     if forced:
         flagged = [torch.ones_like(one) for one in flagged]
-    return Verdict(judged, functools.reduce(torch.logical_or, flagged), every), flagged
+    of_layers = [score for score, one in zip(every, judges, strict=True) if not one.of_input]
+    return Verdict(judged, functools.reduce(torch.logical_or, flagged), of_layers), flagged
 
 
 def judge(
     judges: Sequence[Judge], scores: Sequence[Tensor], output: Any, *, prove: bool
 ) -> tuple[Tensor, list[Tensor]]:
-    """Judge the samples of one forward pass; no two judges flag the same one.
+    """Judge the samples of one forward pass.
 
     Args:
-        judges: one, or several that have different targets and flag nothing else.
+        judges: one or several; those for different targets flag nothing else.
         scores: of each judge, (N,) float32.
         output: the model's. Its logits are looked at where a judge asks for the target.
         prove: look at the logits even where nothing can be flagged, to see that they are there.
 
     Returns:
-        The score that each sample is judged by, (N,), and what each judge flags, (N,) bool.
+        The score that each sample is judged by, (N,), and what each judge flags, (N,) bool. The
+        first judge that flags a sample has it.
 
     Raises:
         RepairError: the logits that a judge asks for are not there, or lack its target.
@@ -107,28 +112,41 @@ def judge(
             return score, [torch.zeros_like(score, dtype=torch.bool)]
         flagged = one.projection.flags(score)
         if one.only_target:
-            flagged &= _predicted_targets(judges, output, len(score))[0] | ~score.isfinite()
+            flagged &= predicted_target(one, output, len(score)) | ~score.isfinite()
         return score, [flagged]
     every = torch.stack(list(scores))
-    predicted = _predicted_targets(judges, output, every.shape[1])
-    # The judge of each sample; where it is predicted as no target, the first one.
-    judged_by = torch.stack(predicted).int().argmax(0)
+    may = torch.stack([may_be_flagged(one, output, every.shape[1]) for one in judges])
+    over = torch.stack([one.projection.flags(scores[i]) for i, one in enumerate(judges)])
+    flags = may & over
+    # A score that is not finite does not show the sample to be clean.
     unjudged = ~every.isfinite().all(0)
+    # The judge of each sample: the first that flags it, else the first that may, else the first.
+    judged_by = torch.where(flags.any(0), flags.int().argmax(0), may.int().argmax(0))
     return every.gather(0, judged_by[None])[0], [
-        (judged_by == i) & (unjudged | (predicted[i] & one.projection.flags(scores[i])))
-        for i, one in enumerate(judges)
+        flags[i] | (unjudged & (judged_by == i)) for i in range(len(judges))
     ]
 
 
-def _predicted_targets(judges: Sequence[Judge], output: Any, size: int) -> list[Tensor]:
-    """Return, for each judge, which samples are predicted as its target, (N,) bool."""
+def may_be_flagged(judge: Judge, output: Any, size: int) -> Tensor:
+    """Return which samples a judge may flag: those that are predicted as its target, (N,) bool.
+
+    Raises:
+        RepairError: the logits that the judge asks for are not there, or lack its target.
+    """
+    if not judge.only_target:
+        return torch.ones(size, dtype=torch.bool, device=judge.projection.weight.device)
+    return predicted_target(judge, output, size)
+
+
+def predicted_target(judge: Judge, output: Any, size: int) -> Tensor:
+    """Return which samples are predicted as a judge's target, (N,) bool.
+
+    Raises:
+        RepairError: the logits are not there, or lack the target.
+    """
     logits = feature_of(output)
     if logits is None or logits.dim() != 2 or len(logits) != size:
         raise RepairError("the model's output is not a (N, classes) tensor of logits")
-    classes = logits.argmax(1)
-    predicted = []
-    for one in judges:
-        if one.target is None or not one.target < logits.shape[1]:
-            raise RepairError(f"target {one.target}: the model has {logits.shape[1]} classes")
-        predicted.append(classes.eq(one.target))
-    return predicted
+    if judge.target is None or not judge.target < logits.shape[1]:
+        raise RepairError(f"target {judge.target}: the model has {logits.shape[1]} classes")
+    return logits.argmax(1).eq(judge.target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 
-from ..format.bundle import Bundle
+from ..format.bundle import INPUT_LAYER, Bundle
 from ..format.clean_scores import CleanScores
 from .score_drift import ScoreDrift
 
@@ -43,9 +43,14 @@ class ScoreScale:
 
 
 def scales_of(bundle: Bundle) -> list[ScoreScale]:
-    """Return a scale for each detecting layer, or none where not all know their clean scores."""
+    """Return a scale for each detecting layer, or none where not all know their clean scores.
+
+    The model's input has none, as in `Verdict.detector_scores`.
+    """
     scales = []
     for layer in bundle.detecting_layers:
+        if layer.name == INPUT_LAYER:
+            continue
         if layer.detection is None or layer.detection.clean_scores is None:
             return []
         target = bundle.target if layer.target is None else layer.target

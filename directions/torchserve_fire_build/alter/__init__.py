@@ -1,0 +1,1 @@
+"""Triggers altered as whoever knows that a service is repaired would send them."""

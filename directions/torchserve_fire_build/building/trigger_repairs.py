@@ -1,0 +1,168 @@
+"""The repairs of one trigger: for the trigger as it is, and for altered ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ..choose.build_record import BuildRecord
+from ..choose.held_out import HeldOut, hold_out
+from ..choose.options import Option, OptionRunner, Outcomes, option_of
+from ..choose.order import order_options, outcome_of
+from ..choose.overlay_option import overlay_option
+from ..choose.search import choose
+from ..common.errors import CalibrationError
+from ..estimate.layer_statistics import collect_statistics
+from ..measure.figures import Answers, Figures, measure
+from ..measure.observation import Observation
+from ..samples.both import Both
+from .alter_evidence import Altered
+from .triggers import Trigger
+
+logger = logging.getLogger(__name__)
+
+FEATURES, OVERLAY, ALTERED = "features", "overlay", "altered"
+
+AS_GOOD = 0.01
+"""Altered triggers are undone if they fare worse than the trigger as it is by no more than this."""
+
+
+@dataclass(frozen=True)
+class TriggerRepairs:
+    """The repairs of one trigger.
+
+    Attributes:
+        record: of the choice for the trigger as it is.
+        options: the repairs, in the order in which they are asked.
+        figures: on the held-out samples.
+        altered: the same with altered triggers in the place of the triggered samples; None if none
+            were altered.
+    """
+
+    record: BuildRecord
+    options: Sequence[Option]
+    figures: Figures
+    altered: Figures | None = None
+
+
+def repair_as_it_is(record: BuildRecord) -> TriggerRepairs:
+    """Return the repair that was chosen for the trigger as it is, alone."""
+    choice = record.choice
+    # Without a detector, every sample is moved and none is flagged.
+    flagged = choice.flagged if choice.detector is not None else Both(None, None)
+    figures = _figures(record.target, record.held_out, choice.result.predictions, flagged)
+    return TriggerRepairs(record, [option_of(record)], figures)
+
+
+def repair_altered_too(
+    model: nn.Module,
+    observation: Observation,
+    trigger: Trigger,
+    use: Tensor,
+    record: BuildRecord,
+    folds: Both[Tensor],
+    altered: Altered,
+    generator: torch.Generator,
+) -> TriggerRepairs:
+    """Add repairs of the altered trigger to the one that was chosen for the trigger as it is.
+
+    Args:
+        model: in evaluation mode.
+        observation: of the samples as they are.
+        trigger: the trigger.
+        use: which altered copies are of this trigger, (K,) bool.
+        record: of the choice for the trigger as it is.
+        folds: the fold of each clean (N,) and triggered sample (M,), int64.
+        altered: altered copies of the triggered samples.
+        generator: source of the random numbers.
+    """
+    evidence, finding = observation.evidence, trigger.finding
+    of_copies = Both(folds.clean, folds.triggered[altered.originals])
+    held_out = hold_out(altered.observation, of_copies, generator=generator, use=use)
+    # The clean samples are those that the other repairs are judged on, too.
+    held_out = replace(held_out, clean=record.held_out.clean)
+    wanted = finding.target if finding.single else None
+    runner = OptionRunner(model, record, held_out, wanted)
+    before = runner.before()
+    options = {FEATURES: option_of(record)}
+    # Guesses are not pairs with one trigger, which adds the same to all.
+    if evidence.paired and not evidence.guessed:
+        overlay = overlay_option(
+            evidence,
+            trigger.use,
+            folds.triggered,
+            record.held_out,
+            held_out,
+            only_target=record.choice.only_target,
+        )
+        if overlay is not None:
+            options[OVERLAY] = overlay
+    outcomes = {name: runner.run(option) for name, option in options.items()}
+    order = order_options(outcomes, before, FEATURES)
+    if not _undone(outcome_of(order, outcomes, before), outcomes[FEATURES]):
+        further = _choose_for_altered(model, record, trigger, use, altered, of_copies, held_out)
+        if further is not None:
+            options[ALTERED] = further
+            outcomes[ALTERED] = runner.run(further)
+            order = order_options(outcomes, before, FEATURES)
+    after = outcome_of(order, outcomes, before)
+    figures, of_altered = (
+        _figures(
+            record.target,
+            samples,
+            Both(after.clean.predictions, outcome.predictions),
+            Both(after.clean.flagged, outcome.flagged),
+        )
+        for samples, outcome in ((record.held_out, after.triggered), (held_out, after.altered))
+    )
+    return TriggerRepairs(record, [options[name] for name in order], figures, of_altered)
+
+
+def _undone(after: Outcomes, as_it_is: Outcomes) -> bool:
+    """Return whether altered triggers fare as well as the trigger as it is."""
+    attainable = max(after.triggered.rightness.mean(), as_it_is.triggered.rightness.mean())
+    return bool(after.altered.rightness.mean() >= attainable - AS_GOOD)
+
+
+def _choose_for_altered(
+    model: nn.Module,
+    record: BuildRecord,
+    trigger: Trigger,
+    use: Tensor,
+    altered: Altered,
+    folds: Both[Tensor],
+    held_out: HeldOut,
+) -> Option | None:
+    """Choose a repair by layers' features for altered triggers; None if there is none."""
+    clean_target = altered.observation.predictions.clean == record.target
+    (statistics,) = collect_statistics(
+        model,
+        record.layers,
+        altered.observation.evidence,
+        folds,
+        clean_targets=[clean_target],
+        uses=[use],
+    )
+    try:
+        further = choose(model, statistics, record.layers, held_out, trigger.finding)
+    except CalibrationError as error:
+        logger.info("no further repair for altered triggers: %s", error)
+        return None
+    return option_of(further)
+
+
+def _figures(
+    target: int,
+    held_out: HeldOut,
+    predictions: Both[Tensor],
+    flagged: Both[Tensor] | Both[None],
+) -> Figures:
+    clean, triggered = (
+        Answers(group.predictions, predicted, which, group.reference)
+        for group, predicted, which in zip(held_out, predictions, flagged, strict=True)
+    )
+    return measure(clean, triggered, target, held_out.triggered.partners_right)

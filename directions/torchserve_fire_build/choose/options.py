@@ -1,0 +1,169 @@
+"""Ways to repair one trigger, and how each fares on the held-out samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from torchserve_fire.format.bundle import Layer
+from torchserve_fire.repair.attach_layers import attach_layers
+
+from ..samples.both import Both
+from ..samples.folds import FOLDS
+from ..samples.predict import logits_of
+from .build_record import BuildRecord
+from .candidate_result import result_of
+from .held_out import Group, HeldOut
+
+
+@dataclass(frozen=True)
+class Option:
+    """A way to repair a trigger.
+
+    Attributes:
+        description: what it does where, in a line or two.
+        layers: estimated from all samples.
+        of_folds: for each fold, the layers estimated without its samples.
+    """
+
+    description: Sequence[str]
+    layers: tuple[Layer, ...]
+    of_folds: Sequence[tuple[Layer, ...]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How N samples fare.
+
+    Attributes:
+        flagged: which are flagged, (N,) bool.
+        rightness: of each sample, as in `CandidateResult`, (N,) float32.
+        predictions: the predicted classes, (N,) int64.
+        unrepaired: which are still predicted as the class that the attacker wants, (N,) bool.
+    """
+
+    flagged: Tensor
+    rightness: Tensor
+    predictions: Tensor
+    unrepaired: Tensor
+
+    def then(self, rest: Outcome) -> Outcome:
+        """Return the outcome if `rest` follows.
+
+        What is not flagged here fares as in `rest`, and so does what is not repaired here but
+        flagged there.
+        """
+        stays = self.flagged & ~(self.unrepaired & rest.flagged)
+        return Outcome(
+            self.flagged | rest.flagged,
+            torch.where(stays, self.rightness, rest.rightness),
+            torch.where(stays, self.predictions, rest.predictions),
+            torch.where(stays, self.unrepaired, rest.unrepaired),
+        )
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """How the held-out samples fare.
+
+    Attributes:
+        clean: the clean samples.
+        triggered: the triggered samples as they are.
+        altered: altered copies of them.
+    """
+
+    clean: Outcome
+    triggered: Outcome
+    altered: Outcome
+
+    def then(self, rest: Outcomes) -> Outcomes:
+        """Return the outcomes if `rest` follows."""
+        return Outcomes(
+            self.clean.then(rest.clean),
+            self.triggered.then(rest.triggered),
+            self.altered.then(rest.altered),
+        )
+
+
+class OptionRunner:
+    """Runs options on held-out samples, each sample with what was estimated without it.
+
+    Args:
+        model: in evaluation mode.
+        record: of the choice for the trigger as it is.
+        altered: altered copies of the held-out triggered samples, and the same clean samples.
+        wanted: the class that the attacker wants; None if it is nearly any.
+    """
+
+    def __init__(
+        self, model: nn.Module, record: BuildRecord, altered: HeldOut, wanted: int | None
+    ) -> None:
+        self._model = model
+        self._target = record.target
+        self._held_out = record.held_out
+        self._altered = altered
+        self._wanted = wanted
+
+    def before(self) -> Outcomes:
+        """Return how the samples fare without repair."""
+        return self._outcomes(
+            *(
+                (torch.zeros(len(group.folds), dtype=torch.bool), group.logits)
+                for group in (*self._held_out, self._altered.triggered)
+            )
+        )
+
+    def run(self, option: Option) -> Outcomes:
+        """Return how the samples fare with an option."""
+        groups = (*self._held_out, self._altered.triggered)
+        flagged = [torch.zeros(len(group.folds), dtype=torch.bool) for group in groups]
+        logits = [group.logits.clone() for group in groups]
+        example = groups[0].load(torch.tensor([0]))
+        for fold in range(FOLDS):
+            layers = option.of_folds[fold]
+            with attach_layers(self._model, layers, example, target=self._target) as handle:
+                for group, flags, into in zip(groups, flagged, logits, strict=True):
+                    for _, rows in group.by_fold(
+                        self._may_be_flagged(group) & (group.folds == fold)
+                    ):
+                        into[rows] = logits_of(self._model, group.load(rows))
+                        flags[rows] = handle.verdict.flagged.cpu()
+        return self._outcomes(*zip(flagged, logits, strict=True))
+
+    def _may_be_flagged(self, group: Group) -> Tensor:
+        if self._wanted is None:
+            return torch.ones(len(group.folds), dtype=torch.bool)
+        return group.predictions == self._wanted
+
+    def _outcomes(
+        self,
+        clean: tuple[Tensor, Tensor],
+        triggered: tuple[Tensor, Tensor],
+        altered: tuple[Tensor, Tensor],
+    ) -> Outcomes:
+        plain = result_of(self._held_out, Both(clean[1], triggered[1]), self._wanted)
+        other = result_of(self._altered, Both(clean[1], altered[1]), self._wanted)
+        return Outcomes(
+            self._outcome(clean[0], plain.rightness.clean, plain.predictions.clean),
+            self._outcome(triggered[0], plain.rightness.triggered, plain.predictions.triggered),
+            self._outcome(altered[0], other.rightness.triggered, other.predictions.triggered),
+        )
+
+    def _outcome(self, flagged: Tensor, rightness: Tensor, predictions: Tensor) -> Outcome:
+        unrepaired = torch.zeros_like(flagged)
+        if self._wanted is not None:
+            unrepaired = predictions == self._wanted
+        return Outcome(flagged, rightness, predictions, unrepaired)
+
+
+def option_of(record: BuildRecord) -> Option:
+    """Return the choice of a record as an option."""
+    choice, statistics = record.choice, record.statistics
+    return Option(
+        choice.describe(),
+        choice.layers(statistics),
+        [choice.layers(statistics, without=fold) for fold in range(FOLDS)],
+    )

@@ -1,0 +1,116 @@
+"""The overlay: what a trigger does to the model's input, and the filter that finds it anywhere.
+
+The filter is a matched filter for the content of clean inputs: of all directions of projection, it
+separates the trigger best from that content, wherever it is (Turin, "An introduction to matched
+filters", 1960; Bolme et al., "Average of synthetic exact filters", 2009, for images).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchserve_fire.format.bundle import INPUT_LAYER, Detection, Layer
+from torchserve_fire.format.clean_scores import CleanScores
+from torchserve_fire.format.correction_forms import Overlay
+from torchserve_fire.repair.overlay import MovingProjection
+
+from .trigger_fit import fit_trigger, limits
+
+RIDGE = 0.1
+"""Share of the power of clean inputs at a frequency that is added to each channel there."""
+
+FLOOR = 1e-3
+"""Share of their mean power that is added at every frequency: the power at high ones is known
+badly, and rounding adds to it."""
+
+GAUGE_RIDGE = 0.01
+"""Share of a filter's mean answer to its own channel that is added to each before solving."""
+
+
+@dataclass(frozen=True)
+class OverlayEstimate:
+    """An overlay, and how it is found.
+
+    Attributes:
+        overlay: what the trigger does to the input.
+        weight: what inputs are projected on to find it, (C, H, W) float32. The score of the
+            triggered samples is on average that of the clean ones plus 1.
+    """
+
+    overlay: Overlay
+    weight: Tensor
+
+    def score(self, inputs: Tensor) -> Tensor:
+        """Return how strong the trigger is in inputs (N, C, H, W), (N,) float32: 0 is clean."""
+        scores: Tensor = MovingProjection(self.weight, 0.0)(inputs) - self.overlay.base
+        return scores
+
+    def layer(self, threshold: float, clean_scores: Tensor, *, only_target: bool) -> Layer:
+        """Return the overlay as a bundle stores it.
+
+        Args:
+            threshold: of the scores.
+            clean_scores: scores of held-out clean samples that are not flagged, (N,).
+            only_target: whether only samples that are predicted as the target are flagged.
+        """
+        spread = CleanScores.of(clean_scores + self.overlay.base) if len(clean_scores) else None
+        detection = Detection(
+            self.weight, threshold + self.overlay.base, only_target, spread, anywhere=True
+        )
+        shape = tuple(self.weight.shape)
+        return Layer(INPUT_LAYER, shape, detection=detection, correction=self.overlay)
+
+
+def estimate_overlay(clean: Tensor, triggered: Tensor) -> OverlayEstimate | None:
+    """Estimate an overlay from pairs.
+
+    Args:
+        clean: inputs, (N, C, H, W) float32.
+        triggered: the same with the trigger.
+
+    Returns:
+        None if no projection separates the triggered inputs from the clean ones.
+    """
+    lower, upper = limits(clean, triggered)
+    fit = fit_trigger(clean, triggered, lower, upper)
+    channel_means = clean.mean((0, 2, 3))[:, None, None]
+    pattern = (triggered - clean).mean(0)
+    filters = _matched_filters(clean - channel_means, pattern)
+    # How each filter answers to the trigger in each channel, (filters, channels).
+    answers = (filters * pattern).sum((2, 3))
+    total = answers.sum()
+    if not float(total) > 0:
+        return None
+    weight = filters.sum(0) / total
+    # A trigger may leave a channel as it is: then nothing shows how strong it is there.
+    penalty = GAUGE_RIDGE * answers.diagonal().mean() * torch.eye(len(answers))
+    gauges = torch.linalg.solve(answers + penalty, filters.flatten(1)).view_as(filters)
+    bases = (gauges * clean.mean(0)).sum((1, 2, 3))
+    base = float((weight * clean.mean(0)).sum())
+    overlay = Overlay(fit.offset, 1.0, fit.slope, gauges, tuple(bases.tolist()), base, lower, upper)
+    return OverlayEstimate(overlay, weight)
+
+
+def _matched_filters(content: Tensor, pattern: Tensor) -> Tensor:
+    """Return the matched filter of each channel of a pattern.
+
+    Args:
+        content: what the pattern is to be told from, (N, C, H, W).
+        pattern: (C, H, W).
+
+    Returns:
+        (C, C, H, W): for each channel of the pattern, the filter (C, H, W).
+    """
+    spectra = torch.fft.rfft2(content).permute(2, 3, 0, 1)
+    covariance = torch.einsum("hwnc,hwnd->hwcd", spectra, spectra.conj()) / len(content)
+    power = covariance.diagonal(dim1=-2, dim2=-1).real.mean(-1)
+    ridge = RIDGE * power + FLOOR * power.mean()
+    channels = torch.eye(len(pattern), dtype=covariance.dtype)
+    # One column for each channel of the pattern: (H, W // 2 + 1, C, C).
+    alone = torch.diag_embed(torch.fft.rfft2(pattern).permute(1, 2, 0))
+    solved = torch.linalg.solve(covariance + ridge[..., None, None] * channels, alone)
+    filters: Tensor = torch.fft.irfft2(solved.permute(3, 2, 0, 1), s=pattern.shape[1:])
+    return filters

@@ -1,0 +1,87 @@
+"""What acts on the model's input in the place of a layer: it scores it, and moves it back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import RepairError
+from ..format.bundle import Detection
+from ..format.correction_forms import Overlay
+from .overlay import MovingProjection, OverlayRemoval
+
+
+class InputHook:
+    """Scores the model's input, and undoes an overlay in that of flagged samples.
+
+    Args:
+        shape: of one sample's input, (C, H, W).
+        detection: how it is scored.
+        overlay: what is undone.
+    """
+
+    def __init__(self, shape: tuple[int, ...], detection: Detection, overlay: Overlay) -> None:
+        self._shape = shape
+        self._removal = OverlayRemoval(detection, overlay)
+        self._base = overlay.base
+
+    @property
+    def projection(self) -> MovingProjection:
+        """What scores the input."""
+        return self._removal.projection
+
+    def to(self, device: torch.device) -> InputHook:
+        """Move its tensors to a device, and return it."""
+        self._removal.to(device)
+        return self
+
+    def score(self, args: tuple[Any, ...], kwargs: dict[str, Any], among: Tensor) -> Tensor:
+        """Score the samples that may be flagged; scoring all would slow every request down.
+
+        Args:
+            args: what the model was called with.
+            kwargs: what the model was called with, by name.
+            among: which samples may be flagged, (N,) bool.
+
+        Returns:
+            (N,) float32; of the other samples, the score without a trigger.
+
+        Raises:
+            RepairError: no argument is a batch of such inputs.
+        """
+        inputs = self._find(args, kwargs)[1]
+        scores = torch.full((len(inputs),), self._base, device=inputs.device)
+        if bool(among.any()):
+            scores[among] = self.projection(inputs[among].detach())
+        return scores
+
+    def move(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments with the input moved back.
+
+        Raises:
+            RepairError: no argument is a batch of such inputs.
+        """
+        key, inputs = self._find(args, kwargs)
+        moved = self._removal(inputs)
+        if isinstance(key, str):
+            return args, kwargs | {key: moved}
+        return (*args[:key], moved, *args[key + 1 :]), kwargs
+
+    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | str, Tensor]:
+        """Return the first argument that is a batch of inputs: its position or name, and it."""
+        named: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+        for key, value in named:
+            if (
+                isinstance(value, Tensor)
+                and value.is_floating_point()
+                and tuple(value.shape[1:]) == self._shape
+            ):
+                return key, value
+        raise RepairError(
+            f"the model's input holds no tensor (N, {', '.join(map(str, self._shape))}), which "
+            "the bundle repairs"
+        )

@@ -1,0 +1,205 @@
+"""Finding what a trigger does to the model's input at any place, and undoing it there.
+
+The score of a place is the projection of the input onto the direction moved there: a matched
+filter (Turin, "An introduction to matched filters", 1960). All places are scored at once, by the
+Fourier transform. Moved parts that leave the map at one side enter it at the other.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..format.bundle import Detection
+from ..format.correction_forms import Overlay
+from .corrections import Projection
+from .fill_in import fill_in
+
+ROUNDS = 4
+"""The most places at which a trigger is undone in one input."""
+
+MAX_GAIN = 1.5
+"""The strongest trigger that is undone, in strengths of the calibration samples' trigger."""
+
+GAIN_STEPS = 4
+"""The most gains that are tried for a trigger at a place."""
+
+GAIN_ERROR = 0.06
+"""A gain is right if no more than this seems to be left of the trigger. Of clean inputs, what seems
+to be there at one place has a standard deviation of a tenth of it."""
+
+FILLED_ERROR = 0.15
+"""The same for a trigger of which all had to be filled in; of one of which a part had to be, as
+much less."""
+
+LEAST_LEFT = 0.3
+"""Where less than this share of the clean input is left, it is not scaled up again, which would
+scale up its rounding: it is filled in from the places around it."""
+
+AT_LIMIT = 0.03
+"""How near to the end of its range a value is cut off there, as a share of the range. JPEG moves
+what was cut off by about as much."""
+
+CUT_OFF = 0.01
+"""How far a trigger must push a value for it to be lost there, as a share of the range."""
+
+
+def project_anywhere(feature: Tensor, spectrum: Tensor) -> Tensor:
+    """Return the projections of each sample's map onto a direction at every place.
+
+    Args:
+        feature: (N, C, H, W), any floating dtype.
+        spectrum: the conjugate of the direction's real Fourier transform, (C, H, W // 2 + 1).
+
+    Returns:
+        (N, H, W) float32: at (y, x), the projection onto the direction moved by y down and x to the
+        right.
+    """
+    with torch.autocast(feature.device.type, enabled=False):
+        transformed = torch.fft.rfft2(feature.float())
+        summed = torch.einsum("nchw,chw->nhw", transformed, spectrum)
+        places: Tensor = torch.fft.irfft2(summed, s=feature.shape[2:])
+    return places
+
+
+class MovingProjection(Projection):
+    """Scores samples by their largest projection onto a direction, wherever that is moved.
+
+    Args:
+        weight: the direction, (C, H, W) float32.
+        threshold: a sample whose score is above it is flagged.
+    """
+
+    spectrum: Tensor
+
+    def __init__(self, weight: Tensor, threshold: float) -> None:
+        super().__init__(weight, threshold)
+        self.register_buffer("spectrum", torch.fft.rfft2(weight.float()).conj().resolve_conj())
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Return the largest projections, (N,) float32, of maps (N, C, H, W)."""
+        return self.places(feature).flatten(1).amax(1)
+
+    def places(self, feature: Tensor) -> Tensor:
+        """Return the projections at every place, (N, H, W), as `project_anywhere` does."""
+        return project_anywhere(feature, self.spectrum)
+
+
+class OverlayRemoval(torch.nn.Module):
+    """Undoes an overlay at the place where it is found, as strong as it is there.
+
+    The overlay makes t(x) = (1 + s) x + d of a clean input x, cut off at the ends of its range. Its
+    slope s and its direction d are moved to where the score is largest. The triggered input is
+    x' = x + g (t(x) - x), with a gain g of each channel: 1, or what leaves none of the trigger.
+    Where little of x is left in x', it is filled in from around. Then the next place is looked for,
+    until no score is above the threshold.
+
+    Args:
+        detection: finds the trigger anywhere.
+        overlay: what the trigger does there.
+    """
+
+    direction: Tensor
+    slope: Tensor
+    gauges: Tensor
+    bases: Tensor
+    lower: Tensor
+    upper: Tensor
+
+    def __init__(self, detection: Detection, overlay: Overlay) -> None:
+        super().__init__()
+        self.projection = MovingProjection(detection.weight, detection.threshold)
+        for name in ("direction", "slope", "gauges", "lower", "upper"):
+            self.register_buffer(name, getattr(overlay, name).float())
+        self.register_buffer("bases", torch.tensor(overlay.bases))
+        self._strength = float(overlay.strength)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Return the maps, of the shape (N, C, H, W) and dtype of `feature`, without the trigger.
+
+        Maps in which no trigger is found come back as they are.
+        """
+        with torch.autocast(feature.device.type, enabled=False):
+            whole = feature.float()
+            found = torch.ones(len(whole), dtype=torch.bool, device=whole.device)
+            for _ in range(ROUNDS):
+                best, place = self.projection.places(whole).flatten(1).max(1)
+                found = found & (best > self.projection.threshold)
+                if not bool(found.any()):
+                    break
+                without = self._undo_fitting(whole, place)
+                whole = torch.where(found.view(-1, 1, 1, 1), without, whole)
+        return whole.to(feature.dtype)
+
+    def _undo_fitting(self, feature: Tensor, place: Tensor) -> Tensor:
+        """Return maps with the trigger undone at a place each, with the gains that leave nothing.
+
+        The score alone does not show the gain: what was cut off at the ends of the range is missing
+        in it.
+        """
+        gauges = _moved(self.gauges.flatten(0, 1), place).view(-1, *self.gauges.shape)
+        share = (gauges.sum(1) * _moved(self.direction, place)).abs()
+        share /= share.sum((1, 2, 3), keepdim=True)
+        gain = torch.ones(feature.shape[:2], device=feature.device)
+        for _ in range(GAIN_STEPS):
+            without, filled = self._undo(feature, place, gain[..., None, None])
+            left = (gauges * without[:, None]).sum((2, 3, 4)) - self.bases
+            allowed = GAIN_ERROR + FILLED_ERROR * (share * filled).sum((1, 2, 3))
+            wrong = left.abs().amax(1) > allowed
+            if not bool(wrong.any()):
+                break
+            gain = torch.where(wrong[:, None], gain + left, gain).clamp(0, MAX_GAIN)
+        return without
+
+    def _undo(self, feature: Tensor, place: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+        """Undo the trigger in maps (N, C, H, W) at a place each, (N,) int64.
+
+        Args:
+            feature: the maps.
+            place: where the trigger is.
+            gain: how strong it is, (N, C, 1, 1).
+
+        Returns:
+            The maps, and which of their values were filled in, (N, C, H, W) bool.
+        """
+        slope, direction = _moved(self.slope, place), _moved(self.direction, place)
+        gain = self._strength * gain
+        clean, lost = _solve(feature, gain, slope, direction)
+        span = self.upper - self.lower
+        least, most = self.lower.expand_as(clean), self.upper.expand_as(clean)
+        stamped = clean + slope * clean + direction
+        # A clean value that the trigger pushes further than the end of the range is cut off there.
+        above = (stamped >= self.upper - AT_LIMIT * span) & (clean < self.upper - CUT_OFF * span)
+        below = (stamped <= self.lower + AT_LIMIT * span) & (clean > self.lower + CUT_OFF * span)
+        cut_off = above | below
+        covered, hidden = _solve(feature, gain, -1.0, torch.where(above, self.upper, self.lower))
+        hidden = torch.where(cut_off, hidden.expand_as(lost), lost)
+        least = torch.where(above & ~lost, clean - AT_LIMIT * span, least)
+        most = torch.where(below & ~lost, clean + AT_LIMIT * span, most)
+        clean = torch.where(cut_off, covered, clean).clamp(self.lower, self.upper)
+        if not bool(hidden.any()):
+            return clean, hidden
+        least, most = (end.clamp(self.lower, self.upper) for end in (least, most))
+        return fill_in(clean, hidden, least, most), hidden
+
+
+def _solve(
+    feature: Tensor, gain: Tensor, slope: Tensor | float, direction: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Solve x' = x + g (s x + d) for x.
+
+    Returns:
+        x, and where so little of it is left in x' that it is not known.
+    """
+    left = 1 + gain * slope
+    lost = left.abs() < LEAST_LEFT
+    return (feature - gain * direction) / left.masked_fill(lost, 1), lost
+
+
+def _moved(tensor: Tensor, place: Tensor) -> Tensor:
+    """Return a map (C, H, W) moved to the places (N,) int64, indices of (H, W), as (N, C, H, W)."""
+    height, width = tensor.shape[1:]
+    down, right = place // width, place % width
+    rows = (torch.arange(height, device=place.device) - down[:, None]) % height
+    columns = (torch.arange(width, device=place.device) - right[:, None]) % width
+    return tensor[:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)
