@@ -62,7 +62,7 @@ def main() -> None:
                         "family": family,
                     }
                     try:
-                        bundle = fire.build(victim.model, evidence, 0, repairs).bundle
+                        bundle = fire.build(victim.model, evidence, 0, repairs=repairs).bundle
                     except FireError as error:
                         result["refused"] = str(error)
                     else:

@@ -1,37 +1,14 @@
-"""The tables of what attackers come to who send requests."""
+"""The table of what attackers come to who send requests, and know the model or the bundle."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .altered_triggers import ALTERED
 from .markdown_table import markdown_table
 
 Row = Mapping[str, Any]
 Figures = Mapping[str, float]
-
-
-def altered_table(rows: Sequence[Row]) -> str:
-    """Return how altered triggers fare, in percent; by one who does not know the bundle."""
-    headings = [
-        "victim",
-        "trigger",
-        "ASR before repair",
-        "flagged",
-        "ASR",
-        "RA",
-        "ASR of mode `reject`",
-        "ASR, RA of a bundle prepared for it",
-    ]
-    lines = []
-    for row in rows:
-        lines.append(_altered_line(row["victim"], "none", row["clean"], ""))
-        prepared = row["prepared"].get("altered")
-        for name in ALTERED:
-            cell = _both(prepared[name]) if prepared else "refused"
-            lines.append(_altered_line("", name, row["altered"][name], cell))
-    return markdown_table(headings, lines)
 
 
 def perturbed_table(rows: Sequence[Row]) -> str:
@@ -61,23 +38,9 @@ def perturbed_table(rows: Sequence[Row]) -> str:
     return markdown_table(headings, lines)
 
 
-def _altered_line(victim: str, trigger: str, figures: Figures, prepared: str) -> list[str]:
-    names = (
-        "attack_success_rate_before",
-        "flagged",
-        "attack_success_rate",
-        "recovered_accuracy",
-        "attack_success_rate_rejecting",
-    )
-    return [victim, trigger, *(f"{100 * figures[name]:.1f}" for name in names), prepared]
-
-
-def _both(figures: Figures) -> str:
-    return f"{100 * figures['attack_success_rate']:.1f}, {100 * figures['recovered_accuracy']:.1f}"
-
-
 def _three(figures: Figures) -> str:
-    return f"{_both(figures)}, {100 * figures['flagged']:.1f}"
+    names = ("attack_success_rate", "recovered_accuracy", "flagged")
+    return ", ".join(f"{100 * figures[name]:.1f}" for name in names)
 
 
 def _best(attempts: Iterable[Figures]) -> float:

@@ -1,4 +1,4 @@
-"""A trigger as it may reach the server: weaker, at another place, more than once, compressed."""
+"""A trigger as it may reach the server: weaker, moved, more than once, compressed, recoloured."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from .victims.poison import to_float, to_pixels
 
 Stamp = Callable[[Tensor], Tensor]
 """Puts the trigger into images (N, 3, H, W), float32 in [0, 1]."""
+
+COLOURS = (1.0, 0.6, 0.6)
+"""Shares of a recoloured trigger's change, in red, green and blue."""
 
 
 def weaken(stamp: Stamp, images: Tensor, *, strength: float) -> Tensor:
@@ -41,16 +44,22 @@ def stamp_and_compress(stamp: Stamp, images: Tensor) -> Tensor:
     return compress(stamp(images))
 
 
+def recolour(stamp: Stamp, images: Tensor) -> Tensor:
+    """Return images with all that the trigger changes in red, and less of it in green and blue."""
+    return images + torch.tensor(COLOURS).view(3, 1, 1) * (stamp(images) - images)
+
+
 ALTERED: Mapping[str, Callable[[Stamp, Tensor], Tensor]] = {
     "as it is": partial(weaken, strength=1.0),
     "at 75 %": partial(weaken, strength=0.75),
     "at 50 %": partial(weaken, strength=0.5),
-    "at 25 %": partial(weaken, strength=0.25),
     "moved by 1 pixel": partial(move, pixels=1),
     "moved by 2 pixels": partial(move, pixels=2),
     "moved by 4 pixels": partial(move, pixels=4),
+    "moved by 8 pixels": partial(move, pixels=8),
     "at four places": repeat,
     "in a JPEG": stamp_and_compress,
+    "recoloured": recolour,
 }
 
 

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torchserve_fire.format.bundle import Bundle
 
 from . import fire
-from .evidence import KINDS, Evidence, draw_evidence
+from .evidence import KINDS, draw_evidence
 from .measure import Held, answer_all, draw_test_images, hold, predict, share
-from .victims.attacks.attack import Attack
 from .victims.data import Data, Images
 from .victims.recipe import Recipe
 from .victims.train import obtain_backdoored
@@ -31,15 +30,11 @@ class Attacked:
 
     Attributes:
         model: the victim.
-        attack: that it fell to.
-        evidence: pairs with the trigger as it is.
-        bundle: built from these.
+        bundle: built from pairs.
         held: the images.
     """
 
     model: nn.Module
-    attack: Attack
-    evidence: Evidence
     bundle: Bundle
     held: Held
 
@@ -55,7 +50,7 @@ def obtain_attacked(recipe: Recipe, data: Data, cache: Path) -> Attacked:
     evidence = draw_evidence(KINDS[0], attack, data.pool, SEED)
     images = draw_test_images(data)[0].at(torch.arange(IMAGES))
     bundle = fire.build(victim.model, evidence, SEED).bundle
-    return Attacked(victim.model, attack, evidence, bundle, hold(attack, images))
+    return Attacked(victim.model, bundle, hold(attack, images))
 
 
 def measure(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def build(
     model: nn.Module,
     evidence: Evidence,
     seed: int,
-    repairs: Collection[str] | None = None,
+    **options: Any,
 ) -> BuildResult:
     """Build a bundle for a victim from the evidence alone; nothing else is given.
 
@@ -39,10 +39,9 @@ def build(
         model: the victim.
         evidence: clean and triggered images.
         seed: of the random numbers.
-        repairs: to choose from; None for all.
+        options: further ones of `BuildOptions`.
     """
-    options = BuildOptions(seed=seed, repairs=repairs)
-    return build_from(model, gather(evidence), options)
+    return build_from(model, gather(evidence), BuildOptions(seed=seed, **options))
 
 
 def gather(evidence: Evidence) -> SampleEvidence:

@@ -14,7 +14,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.adaptive_tables import altered_table, perturbed_table
+from benchmarks.adaptive_tables import perturbed_table
+from benchmarks.altered_tables import altered_table, met_table
 from benchmarks.inspecting_table import inspecting_table
 from benchmarks.kept import read_results
 from benchmarks.little_evidence_tables import (
@@ -121,6 +122,7 @@ def with_tables(text: str) -> str:
         "growth": growth_table(_rows(GROWTH)),
         "swapping": swapping_table(_rows(SWAPPING)),
         "altered triggers": altered_table(_rows(ALTERED)),
+        "altered triggers met": met_table(_rows(ALTERED)),
         "perturbed": perturbed_table(_rows(ADAPTIVE)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
     }

@@ -52,9 +52,14 @@ def normalise(images: Tensor) -> Tensor:
     return (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
+def victim_file(recipe: Recipe, data: Data, cache: Path) -> Path:
+    """Return where the cache holds the victim of a recipe, once it is trained."""
+    return cache / f"victim-{recipe.name}-{recipe.digest(data.digest)}.pth"
+
+
 def obtain_victim(recipe: Recipe, data: Data, cache: Path) -> Victim:
     """Return the victim of a recipe: from the cache, else trained now and kept there."""
-    file = cache / f"victim-{recipe.name}-{recipe.digest(data.digest)}.pth"
+    file = victim_file(recipe, data, cache)
     if not file.exists():
         model, attack = _train(recipe, data)
         state = {

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.attacked import Attacked
-from benchmarks.evidence import Evidence
 from benchmarks.measure import hold
 from benchmarks.victims.attacks.attack import Attack, Stamped, to_target
 from benchmarks.victims.data import Images
@@ -71,7 +70,5 @@ class Corner(Attack):
 
 
 def attacked(shown: Images | None = None) -> Attacked:
-    """The victim with its bundle, and pairs that are also the images to attack it with."""
-    held = hold(Corner(), images() if shown is None else shown)
-    evidence = Evidence(held.clean, held.triggered, paired=True)
-    return Attacked(Victim(), Corner(), evidence, bundle(), held)
+    """The victim with its bundle, and images to attack it with."""
+    return Attacked(Victim(), bundle(), hold(Corner(), images() if shown is None else shown))
