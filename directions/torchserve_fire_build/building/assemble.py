@@ -7,6 +7,8 @@ import platform
 from collections.abc import Sequence
 from dataclasses import replace
 
+from torch import Tensor
+
 from torchserve_fire.errors import ModelError
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.model.load_model import LoadedModel
@@ -18,7 +20,6 @@ from ..common.installed import installed_version
 from ..measure.by_target import by_target
 from ..measure.figures import Answers, Figures, measure
 from ..measure.observation import Observation
-from ..samples.both import Both
 from ..samples.folds import FOLDS
 from .result import BuildResult
 from .triggers import Trigger
@@ -86,21 +87,29 @@ def assemble(
 
 
 def _figures(record: BuildRecord) -> Figures:
-    choice, after = record.choice, record.choice.result.predictions
-    answers = Both(
-        *(
-            Answers(group.predictions, predicted, flagged, group.reference)
-            for group, predicted, flagged in zip(
-                record.held_out,
-                after,
-                # Without a detector, every sample is moved and none is flagged.
-                choice.flagged if choice.detector is not None else (None, None),
-                strict=True,
-            )
+    """Return the figures of choices that were made without the samples they are measured on."""
+    left_out, detector = record.left_out, record.choice.detector
+    times = len(left_out.predictions.clean)
+
+    def repeated(values: Tensor | None) -> Tensor | None:
+        return None if values is None else values.repeat(times)
+
+    clean, triggered = (
+        Answers(
+            group.predictions.repeat(times),
+            predicted.flatten(),
+            # Without a detector, every sample is moved and none is flagged.
+            None if detector is None else flagged.flatten(),
+            repeated(group.reference),
+        )
+        for group, predicted, flagged in zip(
+            record.held_out, left_out.predictions, left_out.flagged, strict=True
         )
     )
-    partners_right = record.held_out.triggered.partners_right
-    return measure(answers.clean, answers.triggered, record.target, partners_right)
+    partners_right = repeated(record.held_out.triggered.partners_right)
+    figures = measure(clean, triggered, record.target, partners_right)
+    answered, attacked = figures.counts
+    return replace(figures, counts=(answered // times, attacked // times))
 
 
 def _describe(choice: Choice) -> list[str]:

@@ -71,7 +71,7 @@ def test_a_backdoor_is_repaired(tmp_path, kind, paired, form):
     assert held_out["attack_success_rate"]["before"] == 1
     assert held_out["attack_success_rate"]["after"] <= 0.05
     assert held_out["recovered_accuracy"]["after"] >= 0.95
-    assert held_out["clean_accuracy"]["after"] == 1
+    assert held_out["clean_accuracy"]["after"] >= 0.99
     assert held_out["recovered_accuracy"]["ceiling"] == (1 if paired else None)
     assert bool(bundle.detecting_layers) == (form == "gated")
     expected = {"gated": {"shift", "affine", "local"}, "shift": {"shift"}, "clamp": {"clamp"}}[form]
@@ -94,7 +94,7 @@ def test_without_labels(tmp_path, kind, paired):
     if paired:
         assert recovered["after"] >= 0.95  # By what the model says of the partners.
     else:
-        assert recovered == {"before": None, "after": None, "ceiling": None}
+        assert set(recovered.values()) == {None}
     # A quarter is of class 0 by nature; without labels and without pairs nobody knows which.
     by_nature = 0 if paired else 0.25
     assert bundle.held_out["attack_success_rate"]["after"] <= by_nature + 0.05
@@ -157,6 +157,11 @@ def test_a_build_returns_what_the_bundle_was_chosen_from(tmp_path):
     assert record.target == built.bundle.target == figures.target == 0
     assert set(record.layers) >= {layer.name for layer in built.bundle.layers}
     assert {"folds": 4, **figures.to_json()} == built.bundle.held_out
+    # They are of choices that were made without the sample.
+    right = record.left_out.predictions.triggered == record.held_out.triggered.reference
+    others = record.held_out.triggered.reference != 0
+    assert figures.recovered_accuracy[1] == pytest.approx(float(right[:, others].double().mean()))
+    assert figures.counts == (40, int(others.sum()))
     assert (built.split, built.split_samples) == (None, None)
     assert built.bundle.digest == ""
 
