@@ -19,6 +19,7 @@ from ..choose.choice import Choice
 from ..common.installed import installed_version
 from ..measure.by_target import by_target
 from ..measure.figures import Answers, Figures, measure
+from ..measure.memorised import find_memorised
 from ..measure.observation import Observation
 from ..samples.folds import FOLDS
 from .result import BuildResult
@@ -61,6 +62,9 @@ def assemble(
             "estimator": choice.repair.estimator,
             "detector": None if choice.detector is None else choice.detector[0],
         }
+    memorised = find_memorised(loaded.model, observation)
+    if memorised is not None:
+        logger.info(memorised.describe())
     bundle = Bundle(
         layers=tuple(layers),
         model_class=loaded.class_name,
@@ -78,6 +82,7 @@ def assemble(
         },
         held_out={
             "folds": FOLDS,
+            **({} if memorised is None else {"memorised": memorised.to_json()}),
             **by_target({target: each.to_json() for target, each in measured.items()}),
         },
         seed=seed,

@@ -23,6 +23,7 @@ from torchserve_fire.format.bundle_file import bundle_to_bytes, save_bundle
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.model.state_digest import state_digest
 from torchserve_fire.repair.attach_layers import attach_layers
+from torchserve_fire_build.building import assemble
 from torchserve_fire_build.building.build_options import BuildOptions
 from torchserve_fire_build.building.from_clean import build_from_clean
 from torchserve_fire_build.building.from_pool import build_from_pool
@@ -30,6 +31,7 @@ from torchserve_fire_build.building.from_samples import build_bundle, build_from
 from torchserve_fire_build.common.errors import CalibrationError, OptionError, SamplesError
 from torchserve_fire_build.inspection.inspect_model import inspect_model
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
+from torchserve_fire_build.measure.memorised import Memorised
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.open_samples import open_samples
 from torchserve_fire_build.samples.samples import Samples
@@ -139,6 +141,15 @@ def test_a_few_samples_of_other_classes_are_enough(tmp_path):
     assert bundle.evidence["triggered"] == 12
     assert not bundle.evidence["paired"]
     assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "token", seed=5), "token"))
+
+
+def test_images_that_the_model_knows_by_heart_are_said_and_kept(tmp_path, logged, monkeypatch):
+    found = Memorised(0.995, 0.95, 2)
+    monkeypatch.setattr(assemble, "find_memorised", lambda model, observation: found)
+    bundle = build(tensor_sets(tmp_path, "vector"), "vector")
+    assert found.describe() in logged.messages
+    expected = {"accuracy": 0.995, "accuracy_moved": 0.95, "pixels": 2}
+    assert bundle.held_out["memorised"] == expected
 
 
 def test_what_is_found_is_logged(tmp_path, logged):
