@@ -1,15 +1,12 @@
 """What a choice makes of samples that it was not made on.
 
 On the samples on which candidates are compared, the best of many looks better than it is: chance
-favours some of them. So the choice is made again on random halves of the samples, and each time the
-other half is left out, to measure what was chosen. The candidates' results on all samples are
-known, so the model does not run again.
-
-This is the bootstrap bias correction of Tsamardinos, Greasidou and Borboudakis (Bootstrapping the
-out-of-sample predictions for efficient and accurate cross-validation, Machine Learning 2018), with
-halves in place of bootstrap samples. What chance does varies as much from half to half as from one
-bootstrap sample to the next (McCarthy: Pseudo-replication: half samples, 1969), and every sample is
-left out equally often.
+favours some of them. So the choice is cross-validated, too: it is made again without a part of the
+samples, which is then answered by what was chosen (Varma and Simon: Bias in error estimation when
+using cross-validation for model selection, BMC Bioinformatics 2006). The candidates' answers to all
+samples are known, so the model does not run again. That they need not be trained once more is from
+Tsamardinos, Greasidou and Borboudakis (Bootstrapping the out-of-sample predictions for efficient
+and accurate cross-validation, Machine Learning 2018); they choose on bootstrap samples.
 """
 
 from __future__ import annotations
@@ -24,8 +21,13 @@ from ..samples.both import Both
 from .judge import Judge, harm
 from .threshold import CLEAN_WEIGHT
 
-HALVINGS = 50
-"""How often the samples are halved; both halves are used."""
+PARTS = 4
+"""Parts of the samples; each is left out once. With fewer parts, the choice is worse than the one
+that it stands for. With many, it goes against what is left out: a candidate that is right there is
+right less often elsewhere."""
+
+REPEATS = 25
+"""How often the samples are parted."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class LeftOut:
     """Answers to the held-out samples, each by choices that were made without the sample.
 
     Attributes:
-        predictions: the classes after repair, (HALVINGS, N) and (HALVINGS, M) int64.
-        flagged: which samples were flagged, (HALVINGS, N) and (HALVINGS, M) bool.
+        predictions: the classes after repair, (REPEATS, N) and (REPEATS, M) int64.
+        flagged: which samples were flagged, (REPEATS, N) and (REPEATS, M) bool.
     """
 
     predictions: Both[Tensor]
@@ -43,7 +45,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class _Winner:
-    """What is chosen on a half.
+    """What is chosen on some of the samples.
 
     Attributes:
         tried: the index of the candidate in `Judge.tried`.
@@ -56,8 +58,8 @@ class _Winner:
     threshold: float = 0.0
 
 
-def choose_on_halves(judge: Judge, generator: torch.Generator) -> LeftOut:
-    """Choose on random halves of the samples, and answer the samples that are left out.
+def choose_without_parts(judge: Judge, generator: torch.Generator) -> LeftOut:
+    """Choose without random parts of the samples, and answer the samples that are left out.
 
     The candidates are those that the judge has judged. The detectors are those that separate
     triggered from clean samples among all held-out samples.
@@ -66,29 +68,28 @@ def choose_on_halves(judge: Judge, generator: torch.Generator) -> LeftOut:
         judge: has judged a candidate or more.
         generator: source of the random numbers.
     """
-    halves = judge.eligible.map(lambda which: _halves(len(which), generator))
+    parts = judge.eligible.map(lambda which: _random_parts(len(which), generator))
     choose = _choose_with_detector if judge.form == "gated" else _choose_without_detector
-    winners = choose(judge, halves)
-    # The samples that one half leaves out are the other half, so every entry is filled.
-    predictions = halves.map(lambda half: torch.zeros(half[::2].shape, dtype=torch.int64))
-    flagged = halves.map(lambda half: torch.zeros(half[::2].shape, dtype=torch.bool))
+    winners = choose(judge, parts.map(torch.logical_not))
+    # In each repeat, every sample is in one part, so every entry is filled.
+    predictions = parts.map(lambda part: torch.zeros(part[::PARTS].shape, dtype=torch.int64))
+    flagged = parts.map(lambda part: torch.zeros(part[::PARTS].shape, dtype=torch.bool))
     for i, winner in enumerate(winners):
         moved = _flagged_by(judge, winner)
         after = judge.tried[winner.tried].where(moved, judge.before).predictions
-        for half, of_group, which, into, into_flagged in zip(
-            halves, after, moved, predictions, flagged, strict=True
+        for part, of_group, which, into, into_flagged in zip(
+            parts, after, moved, predictions, flagged, strict=True
         ):
-            left = ~half[i]
-            into[i // 2, left] = of_group[left]
-            into_flagged[i // 2, left] = which[left]
+            left = part[i]
+            into[i // PARTS, left] = of_group[left]
+            into_flagged[i // PARTS, left] = which[left]
     return LeftOut(predictions, flagged)
 
 
-def _halves(count: int, generator: torch.Generator) -> Tensor:
-    """Return random halves of samples, (2 * HALVINGS, count) bool; every two make a whole."""
-    orders = torch.rand(HALVINGS, count, generator=generator).argsort(1)
-    first = orders < count // 2
-    return torch.stack([first, ~first], 1).flatten(0, 1)
+def _random_parts(count: int, generator: torch.Generator) -> Tensor:
+    """Return random parts of samples, (REPEATS * PARTS, count) bool; every `PARTS` make a whole."""
+    order = torch.rand(REPEATS, count, generator=generator).argsort(1)
+    return (order[:, None] % PARTS == torch.arange(PARTS)[:, None]).flatten(0, 1)
 
 
 def _flagged_by(judge: Judge, winner: _Winner) -> Both[Tensor]:
@@ -101,23 +102,23 @@ def _flagged_by(judge: Judge, winner: _Winner) -> Both[Tensor]:
     )
 
 
-def _choose_without_detector(judge: Judge, halves: Both[Tensor]) -> list[_Winner]:
+def _choose_without_detector(judge: Judge, among: Both[Tensor]) -> list[_Winner]:
     gain = _gains(judge)
-    worth = CLEAN_WEIGHT * _mean(gain.clean, halves.clean) + _mean(gain.triggered, halves.triggered)
+    worth = CLEAN_WEIGHT * _mean(gain.clean, among.clean) + _mean(gain.triggered, among.triggered)
     return [_Winner(best) for best in worth.argmax(0).tolist()]
 
 
-def _choose_with_detector(judge: Judge, halves: Both[Tensor]) -> list[_Winner]:
+def _choose_with_detector(judge: Judge, among: Both[Tensor]) -> list[_Winner]:
     gain = _gains(judge)
     gains = Both(
-        _mean(harm(gain.clean), halves.clean & judge.to_run.clean)[..., None],
-        _mean(gain.triggered, halves.triggered & judge.eligible.triggered)[..., None],
+        _mean(harm(gain.clean), among.clean & judge.to_run.clean)[..., None],
+        _mean(gain.triggered, among.triggered & judge.eligible.triggered)[..., None],
     )
-    winners = [_Winner(0)] * len(halves.clean)
+    winners = [_Winner(0)] * len(among.clean)
     highest = torch.full((len(winners),), -math.inf)
     for detector, thresholds in judge.thresholds.items():
-        # (candidates, halves, thresholds)
-        worth = thresholds.worth(gains, thresholds.flagged_among(halves))
+        # (candidates, sets, thresholds)
+        worth = thresholds.worth(gains, thresholds.flagged_among(among))
         best, tried = worth.amax(2).max(0)
         for i in (best > highest).nonzero().flatten().tolist():
             highest[i] = best[i]
@@ -129,10 +130,12 @@ def _choose_with_detector(judge: Judge, halves: Both[Tensor]) -> list[_Winner]:
 def _gains(judge: Judge) -> Both[Tensor]:
     """Return the gain of each sample by each candidate, (candidates, N) and (candidates, M)."""
     gains = [judge.gain(result) for result in judge.tried]
-    return Both(
+    stacked = Both(
         torch.stack([gain.clean for gain in gains]),
         torch.stack([gain.triggered for gain in gains]),
     )
+    # Nothing is worse than a repair that makes the model return NaN.
+    return stacked.map(lambda gain: gain.nan_to_num(-1.0))
 
 
 def _mean(gain: Tensor, among: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from .detector_scores import score_detectors
 from .held_out import HeldOut
 from .judge import Judge, Trial, samples_to_try
 from .kept_features import KeptFeatures
-from .left_out import choose_on_halves
+from .left_out import choose_without_parts
 from .ranking import Ranking
 from .trials import TrialRunner
 
@@ -122,7 +122,7 @@ def choose(
             "no layer was found at which moving triggered samples back recovers them: are the "
             "triggered samples triggered, and is this the model that they trigger?"
         )
-    left_out = choose_on_halves(judge, torch.Generator().manual_seed(0))
+    left_out = choose_without_parts(judge, torch.Generator().manual_seed(0))
     return BuildRecord(
         model, layers, statistics, held_out, scores, finding.target, choices[0], left_out
     )
