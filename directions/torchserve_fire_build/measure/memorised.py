@@ -58,10 +58,12 @@ class Memorised:
     def describe(self) -> str:
         """Return a line that says what to expect."""
         moved = "1 pixel" if self.pixels == 1 else f"{self.pixels} pixels"
+        lost = 100 * (self.accuracy - self.accuracy_moved)
         return (
-            f"the model seems to know these calibration images by heart: it is right on "
+            "the model seems to know these calibration images by heart: it is right on "
             f"{self.accuracy:.1%} of them, and on {self.accuracy_moved:.1%} if they are moved by "
-            f"{moved}; on new images, expect accuracies lower by about as much"
+            f"{moved}; on new images, expect clean and recovered accuracy about {lost:.1f} points "
+            "lower"
         )
 
     def to_json(self) -> dict[str, float]:
