@@ -15,6 +15,7 @@ from torchserve_fire.model.state_digest import state_digest
 
 from ..common.installed import installed_version
 from ..measure.by_target import by_target
+from ..measure.memorised import find_memorised
 from ..measure.observation import Observation
 from ..samples.folds import FOLDS
 from .result import BuildResult
@@ -59,6 +60,9 @@ def assemble(
             "estimator": choice.repair.estimator,
             "detector": None if choice.detector is None else choice.detector[0],
         }
+    memorised = find_memorised(loaded.model, observation)
+    if memorised is not None:
+        logger.info(memorised.describe())
     bundle = Bundle(
         layers=tuple(layers),
         model_class=loaded.class_name,
@@ -76,6 +80,7 @@ def assemble(
         },
         held_out={
             "folds": FOLDS,
+            **({} if memorised is None else {"memorised": memorised.to_json()}),
             **by_target({target: _to_json(each) for target, each in measured.items()}),
         },
         seed=seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..choose.build_record import BuildRecord
 from ..choose.held_out import HeldOut, hold_out
+from ..choose.left_out import REPEATS
 from ..choose.options import Option, OptionRunner, Outcomes, option_of
 from ..choose.order import order_options, outcome_of
 from ..choose.overlay_option import overlay_option
@@ -51,10 +52,10 @@ class TriggerRepairs:
 
 def repair_as_it_is(record: BuildRecord) -> TriggerRepairs:
     """Return the repair that was chosen for the trigger as it is, alone."""
-    choice = record.choice
+    left_out = record.left_out
     # Without a detector, every sample is moved and none is flagged.
-    flagged = choice.flagged if choice.detector is not None else Both(None, None)
-    figures = _figures(record.target, record.held_out, choice.result.predictions, flagged)
+    flagged = left_out.flagged if record.choice.detector is not None else Both(None, None)
+    figures = _figures(record.target, record.held_out, left_out.predictions, flagged)
     return TriggerRepairs(record, [option_of(record)], figures)
 
 
@@ -101,21 +102,24 @@ def repair_altered_too(
         )
         if overlay is not None:
             options[OVERLAY] = overlay
+    further = None
     outcomes = {name: runner.run(option) for name, option in options.items()}
     order = order_options(outcomes, before, FEATURES)
     if not _undone(outcome_of(order, outcomes, before), outcomes[FEATURES]):
         further = _choose_for_altered(model, record, trigger, use, altered, of_copies, held_out)
         if further is not None:
-            options[ALTERED] = further
-            outcomes[ALTERED] = runner.run(further)
+            options[ALTERED] = option_of(further)
+            outcomes[ALTERED] = runner.run(options[ALTERED])
             order = order_options(outcomes, before, FEATURES)
-    after = outcome_of(order, outcomes, before)
+    after = outcome_of(
+        order, _left_out(outcomes, record, further, wanted), before.repeated(REPEATS)
+    )
     figures, of_altered = (
         _figures(
             record.target,
             samples,
-            Both(after.clean.predictions, outcome.predictions),
-            Both(after.clean.flagged, outcome.flagged),
+            Both(after.clean.predictions, outcome.predictions).map(_by_repeat),
+            Both(after.clean.flagged, outcome.flagged).map(_by_repeat),
         )
         for samples, outcome in ((record.held_out, after.triggered), (held_out, after.altered))
     )
@@ -136,7 +140,7 @@ def _choose_for_altered(
     altered: Altered,
     folds: Both[Tensor],
     held_out: HeldOut,
-) -> Option | None:
+) -> BuildRecord | None:
     """Choose a repair by layers' features for altered triggers; None if there is none."""
     clean_target = altered.observation.predictions.clean == record.target
     (statistics,) = collect_statistics(
@@ -148,11 +152,49 @@ def _choose_for_altered(
         uses=[use],
     )
     try:
-        further = choose(model, statistics, record.layers, held_out, trigger.finding)
+        return choose(model, statistics, record.layers, held_out, trigger.finding)
     except CalibrationError as error:
         logger.info("no further repair for altered triggers: %s", error)
         return None
-    return option_of(further)
+
+
+def _left_out(
+    outcomes: Mapping[str, Outcomes],
+    record: BuildRecord,
+    further: BuildRecord | None,
+    wanted: int | None,
+) -> dict[str, Outcomes]:
+    """Return the outcomes of choices that were made without the samples they are measured on.
+
+    Each sample stands in them `REPEATS` times, once for each choice.
+    """
+    honest = {name: outcome.repeated(REPEATS) for name, outcome in outcomes.items()}
+    left_out = record.left_out
+    honest[FEATURES] = replace(
+        honest[FEATURES],
+        clean=honest[FEATURES].clean.answering(
+            left_out.predictions.clean, left_out.flagged.clean, wanted
+        ),
+        triggered=honest[FEATURES].triggered.answering(
+            left_out.predictions.triggered, left_out.flagged.triggered, wanted
+        ),
+    )
+    if further is not None:
+        left_out = further.left_out
+        honest[ALTERED] = replace(
+            honest[ALTERED],
+            clean=honest[ALTERED].clean.answering(
+                left_out.predictions.clean, left_out.flagged.clean, wanted
+            ),
+            altered=honest[ALTERED].altered.answering(
+                left_out.predictions.triggered, left_out.flagged.triggered, wanted
+            ),
+        )
+    return honest
+
+
+def _by_repeat(values: Tensor) -> Tensor:
+    return values.view(REPEATS, -1)
 
 
 def _figures(
@@ -161,8 +203,29 @@ def _figures(
     predictions: Both[Tensor],
     flagged: Both[Tensor] | Both[None],
 ) -> Figures:
+    """Return the figures of answers that were given several times.
+
+    Args:
+        target: the class that the trigger leads to.
+        held_out: N clean samples and M triggered ones.
+        predictions: (times, N) and (times, M) int64.
+        flagged: (times, N) and (times, M) bool; None without a detector.
+    """
+    times = len(predictions.clean)
+
+    def repeated(values: Tensor | None) -> Tensor | None:
+        return None if values is None else values.repeat(times)
+
     clean, triggered = (
-        Answers(group.predictions, predicted, which, group.reference)
+        Answers(
+            group.predictions.repeat(times),
+            predicted.flatten(),
+            None if which is None else which.flatten(),
+            repeated(group.reference),
+        )
         for group, predicted, which in zip(held_out, predictions, flagged, strict=True)
     )
-    return measure(clean, triggered, target, held_out.triggered.partners_right)
+    partners_right = repeated(held_out.triggered.partners_right)
+    figures = measure(clean, triggered, target, partners_right)
+    answered, attacked = figures.counts
+    return replace(figures, counts=(answered // times, attacked // times))

@@ -11,6 +11,7 @@ from ..estimate.layer_statistics import Statistics
 from .choice import Choice
 from .detector_scores import Scores
 from .held_out import HeldOut
+from .left_out import LeftOut
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class BuildRecord:
         scores: the scores of these samples, by every detector at every layer.
         target: the class that the trigger leads to.
         choice: the choice.
+        left_out: what such a choice makes of samples that it was not made on.
     """
 
     model: nn.Module
@@ -34,6 +36,7 @@ class BuildRecord:
     scores: Scores
     target: int
     choice: Choice
+    left_out: LeftOut
 
     def __repr__(self) -> str:
         choice = self.choice

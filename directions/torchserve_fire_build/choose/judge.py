@@ -41,35 +41,40 @@ class Judge:
         scores: of the samples, by every detector at every layer.
 
     Attributes:
+        form: how a repair is used.
+        scores: of the samples, by every detector at every layer.
         eligible: which samples may be flagged at all, (N,) and (M,) bool.
         to_run: the samples on which a candidate is tried, (N,) and (M,) bool.
         detects: whether any detector separates triggered from clean samples.
         clamps: whether the form clips every sample to the clean range of a layer's scores.
         wanted: the class that the attacker wants; None if it is nearly any.
         before: the result on the held-out samples without repair.
+        thresholds: those of the detectors that separate triggered from clean samples.
+        tried: the results of the candidates that were judged, with the repair on every sample.
     """
 
     def __init__(
         self, held_out: HeldOut, finding: TargetFinding, form: str, scores: Scores
     ) -> None:
         self._held_out = held_out
-        self._form = form
+        self.form = form
         self.clamps = form == "clamp"
-        self._scores = scores
+        self.scores = scores
+        self.tried: list[CandidateResult] = []
         self.wanted = finding.target if finding.single else None
         self._only_target = form == "gated" and finding.single
         self.eligible = _eligible(held_out, finding, form)
         self.to_run = samples_to_try(held_out, finding, form)
         self.before = result_of(held_out, held_out.map(lambda g: g.logits), self.wanted)
         self._few_clean = int(self.eligible.clean.sum()) < FEW
-        self._thresholds = {
+        self.thresholds = {
             key: Thresholds(score, self.eligible, guessed=held_out.guessed)
             for key, score in scores.items()
             if self._separates(score)
         }
-        self.detects = bool(self._thresholds)
+        self.detects = bool(self.thresholds)
         if self.detects:
-            self._bound = WorthBound(list(self._thresholds.values()))
+            self._bound = WorthBound(list(self.thresholds.values()))
 
     def expect(self, expected: Tensor) -> None:
         """From now on, expect these probabilities of triggered samples, (M, classes) float32."""
@@ -81,7 +86,8 @@ class Judge:
     def use(self, trial: Trial) -> Choice:
         """Return how a candidate is best used, and what it is then worth."""
         repaired = result_of(self._held_out, trial.logits, self.wanted)
-        if self._form != "gated":
+        self.tried.append(repaired)
+        if self.form != "gated":
             return self._ungated(trial.candidate, repaired)
         return self._gated(trial.candidate, repaired)
 
@@ -93,18 +99,18 @@ class Judge:
             done: the samples that the candidate was tried on, (N,) and (M,) bool.
         """
         before = self.before.rightness
-        gain = self._gain(result_of(self._held_out, logits, self.wanted))
+        gain = self.gain(result_of(self._held_out, logits, self.wanted))
         gain = Both(
             torch.where(done.clean, gain.clean, 1 - before.clean),
             torch.where(done.triggered, gain.triggered, 1 - before.triggered),
         )
-        if self._form != "gated":
+        if self.form != "gated":
             return _ungated_worth(gain)
         return self._bound.of(*self._mean_gains(gain))
 
     def clean_range(self, layer: str) -> tuple[float, float] | None:
         """Return the upper end and the median of a layer's clean scores if the form clamps."""
-        scores = self._scores.get(("mean_projection", layer))
+        scores = self.scores.get(("mean_projection", layer))
         return None if not self.clamps or scores is None else clamp_range(scores.clean)
 
     def _separates(self, scores: Both[Tensor]) -> bool:
@@ -113,9 +119,9 @@ class Judge:
         return separates(clean, scores.triggered[self.eligible.triggered])
 
     def _ungated(self, repair: Candidate, repaired: CandidateResult) -> Choice:
-        gain = self._gain(repaired)
+        gain = self.gain(repaired)
         return Choice(
-            form=self._form,
+            form=self.form,
             repair=repair,
             clean_range=self.clean_range(repair.layer),
             detector=None,
@@ -129,10 +135,10 @@ class Judge:
 
     def _gated(self, repair: Candidate, repaired: CandidateResult) -> Choice:
         """Return the choice with the detector by which the repair is worth most."""
-        gains = self._mean_gains(self._gain(repaired))
-        chosen = {key: options.choose(*gains) for key, options in self._thresholds.items()}
+        gains = self._mean_gains(self.gain(repaired))
+        chosen = {key: options.choose(*gains) for key, options in self.thresholds.items()}
         detector, threshold = max(chosen.items(), key=lambda item: item[1].worth)
-        scores = self._scores[detector]
+        scores = self.scores[detector]
         flagged = Both(
             self.eligible.clean & (scores.clean > threshold.value),
             self.eligible.triggered & (scores.triggered > threshold.value),
@@ -152,15 +158,22 @@ class Judge:
 
     def _mean_gains(self, gain: Both[Tensor]) -> tuple[float, float]:
         """Return the mean gain of a flagged clean sample and of a flagged triggered sample."""
-        # Clean samples should be left alone. If a repair happens to correct one, that is no reason
-        # to flag such samples.
-        clean = gain.clean[self.to_run.clean].clamp(max=0)
+        clean = harm(gain.clean[self.to_run.clean])
         return float(clean.mean()), float(gain.triggered[self.eligible.triggered].mean())
 
-    def _gain(self, repaired: CandidateResult) -> Both[Tensor]:
+    def gain(self, repaired: CandidateResult) -> Both[Tensor]:
         """Return by how much more right each sample is after a repair, (N,) and (M,)."""
         after, before = repaired.rightness, self.before.rightness
         return Both(after.clean - before.clean, after.triggered - before.triggered)
+
+
+def harm(clean_gain: Tensor) -> Tensor:
+    """Return the gain of flagged clean samples as it counts, of the same shape.
+
+    Clean samples should be left alone. If a repair happens to correct one, that is no reason to
+    flag such samples.
+    """
+    return clean_gain.clamp(max=0)
 
 
 def _ungated_worth(gain: Both[Tensor]) -> float:

@@ -50,6 +50,19 @@ class Outcome:
     predictions: Tensor
     unrepaired: Tensor
 
+    def repeated(self, times: int) -> Outcome:
+        """Return the outcome of each sample so many times, one round after the other."""
+        values = (self.flagged, self.rightness, self.predictions, self.unrepaired)
+        return Outcome(*(value.repeat(times) for value in values))
+
+    def answering(self, predictions: Tensor, flagged: Tensor, wanted: int | None) -> Outcome:
+        """Return the outcome with other predictions and flags, (times, N) each.
+
+        The rightness stays, which figures do not need.
+        """
+        predictions, flagged = predictions.flatten(), flagged.flatten()
+        return Outcome(flagged, self.rightness, predictions, _unrepaired(predictions, wanted))
+
     def then(self, rest: Outcome) -> Outcome:
         """Return the outcome if `rest` follows.
 
@@ -78,6 +91,12 @@ class Outcomes:
     clean: Outcome
     triggered: Outcome
     altered: Outcome
+
+    def repeated(self, times: int) -> Outcomes:
+        """Return the outcome of each sample so many times, one round after the other."""
+        return Outcomes(
+            self.clean.repeated(times), self.triggered.repeated(times), self.altered.repeated(times)
+        )
 
     def then(self, rest: Outcomes) -> Outcomes:
         """Return the outcomes if `rest` follows."""
@@ -153,10 +172,14 @@ class OptionRunner:
         )
 
     def _outcome(self, flagged: Tensor, rightness: Tensor, predictions: Tensor) -> Outcome:
-        unrepaired = torch.zeros_like(flagged)
-        if self._wanted is not None:
-            unrepaired = predictions == self._wanted
-        return Outcome(flagged, rightness, predictions, unrepaired)
+        return Outcome(flagged, rightness, predictions, _unrepaired(predictions, self._wanted))
+
+
+def _unrepaired(predictions: Tensor, wanted: int | None) -> Tensor:
+    """Return which predictions are the class that the attacker wants, (N,) bool; none if None."""
+    if wanted is None:
+        return torch.zeros_like(predictions, dtype=torch.bool)
+    return predictions == wanted
 
 
 def option_of(record: BuildRecord) -> Option:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Layer
@@ -29,6 +30,7 @@ from .detector_scores import score_detectors
 from .held_out import HeldOut
 from .judge import Judge, Trial, samples_to_try
 from .kept_features import KeptFeatures
+from .left_out import choose_without_parts
 from .ranking import Ranking
 from .trials import TrialRunner
 
@@ -120,7 +122,10 @@ def choose(
             "no layer was found at which moving triggered samples back recovers them: are the "
             "triggered samples triggered, and is this the model that they trigger?"
         )
-    return BuildRecord(model, layers, statistics, held_out, scores, finding.target, choices[0])
+    left_out = choose_without_parts(judge, torch.Generator().manual_seed(0))
+    return BuildRecord(
+        model, layers, statistics, held_out, scores, finding.target, choices[0], left_out
+    )
 
 
 def _stages(form: str, repairs: Collection[str]) -> tuple[Sequence[str], Sequence[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,40 +75,60 @@ class Thresholds:
         self, scores: Both[Tensor], eligible: Both[Tensor], *, guessed: bool = False
     ) -> None:
         self._guessed = guessed
+        self._eligible = eligible
         clean, triggered = scores.clean[eligible.clean], scores.triggered[eligible.triggered]
+        self._scores = Both(clean, triggered)
         seen = torch.cat([clean if len(clean) else scores.clean, triggered])
         self._grid = torch.linspace(float(seen.min()), float(seen.max()), GRID)
         # If few clean samples may be flagged, all clean samples show how far scores spread.
-        like = scores.clean if len(clean) < FEW else clean
-        # Share of all clean, and of all triggered, samples that is expected to be flagged: (GRID,).
-        self._flagged = Both(
-            self._share_flagged(clean, like) / len(scores.clean),
-            self._share_flagged(triggered, triggered) / len(scores.triggered),
-        )
+        self._like = Both(scores.clean if len(clean) < FEW else clean, triggered)
+        every = eligible.map(lambda which: torch.ones(1, len(which), dtype=torch.bool))
+        self._flagged = self.flagged_among(every).map(lambda shares: shares[0])
 
     @property
     def flagged(self) -> Both[Tensor]:
         """Shares of all clean and of all triggered samples that each threshold flags, (GRID,)."""
         return self._flagged
 
-    def _share_flagged(self, scores: Tensor, like: Tensor) -> Tensor:
-        """Return how many of the samples each threshold is expected to flag, (GRID,).
+    def flagged_among(self, among: Both[Tensor]) -> Both[Tensor]:
+        """Return the shares that each threshold flags, as sets of the samples show them.
+
+        Args:
+            among: the samples of each set, (S, N) and (S, M) bool.
+
+        Returns:
+            Shares of all clean and of all triggered samples, (S, GRID).
+        """
+        return Both(
+            *(
+                self._count_flagged(scores, like, which[:, eligible]) / which.sum(1, keepdim=True)
+                for scores, like, which, eligible in zip(
+                    self._scores, self._like, among, self._eligible, strict=True
+                )
+            )
+        )
+
+    def _count_flagged(self, scores: Tensor, like: Tensor, among: Tensor) -> Tensor:
+        """Return how many samples of each set each threshold is expected to flag, (S, GRID).
 
         Args:
             scores: of the samples, (n,).
             like: scores with the same spread.
+            among: the samples of each set, (S, n) bool.
         """
+        # One unseen sample: its score is at the low end in half of the cases, else anywhere.
+        unseen = torch.linspace(0.5, 0, GRID).expand(len(among), GRID)
         if len(scores) == 0:
-            # One unseen sample: its score is at the low end in half of the cases, else anywhere.
-            return torch.linspace(0.5, 0, GRID)
+            return unseen
         # A width of 0 (all scores equal) would divide by it.
         deviation = max(float(like.std(correction=0)), 1e-6)
         width = 1.06 * deviation * len(scores) ** -0.2
-        flagged: Tensor = torch.special.ndtr((scores[None] - self._grid[:, None]) / width).mean(1)
-        outlier = torch.special.ndtr((scores.mean() - self._grid) / (OUTLIER * deviation))
-        n = len(scores)
-        together: Tensor = n * (n * flagged + outlier) / (n + 1)
-        return together
+        taken = among.float()
+        n = taken.sum(1, keepdim=True)
+        flagged = taken @ torch.special.ndtr((scores[:, None] - self._grid) / width)
+        mean = (taken @ scores)[:, None] / n.clamp(min=1)
+        outlier = torch.special.ndtr((mean - self._grid) / (OUTLIER * deviation))
+        return torch.where(n > 0, n * (flagged + outlier) / (n + 1), unseen)
 
     def choose(self, clean_gain: float, triggered_gain: float) -> Threshold:
         """Choose the threshold that is worth most with a repair.
@@ -117,12 +138,29 @@ class Thresholds:
                 the repair, in [-1, 1].
             triggered_gain: the same of flagged triggered samples.
         """
-        worth = CLEAN_WEIGHT * (clean_gain - FLAG_COST) * self._flagged.clean
-        worth += triggered_gain * self._flagged.triggered
-        if self._guessed:
-            allowed = (self._flagged.clean <= MAX_FLAGGED).nonzero().flatten()
-            nearest = int(allowed[0]) if len(allowed) else GRID - 1
-            return Threshold(float(self._grid[nearest]), float(worth[nearest]))
+        return self.best(self.worth(Both(clean_gain, triggered_gain), self._flagged))
+
+    def worth(self, gains: Both[float] | Both[Tensor], flagged: Both[Tensor]) -> Tensor:
+        """Return what each threshold is worth; -inf if it may not be chosen.
+
+        Args:
+            gains: as in `choose`; tensors (..., 1).
+            flagged: the shares of all clean and of all triggered samples that each threshold flags,
+                (..., GRID).
+
+        Returns:
+            (..., GRID) float32.
+        """
+        worth: Tensor = CLEAN_WEIGHT * (gains.clean - FLAG_COST) * flagged.clean
+        worth = worth + gains.triggered * flagged.triggered
+        if not self._guessed:
+            return worth
+        allowed = flagged.clean <= MAX_FLAGGED
+        nearest = torch.where(allowed.any(-1), allowed.int().argmax(-1), GRID - 1)
+        return worth.masked_fill(torch.arange(GRID) != nearest[..., None], -math.inf)
+
+    def best(self, worth: Tensor) -> Threshold:
+        """Return the best of the thresholds, given what each is worth, (GRID,)."""
         # Thresholds of equal worth lie in a gap; the middle of the gap is the safest place.
         equal = (worth >= worth.max() - TOLERANCE).tolist()
         first = last = int(worth.argmax())

@@ -105,4 +105,6 @@ def _short(value: Any) -> str:
         return {True: "yes", False: "no", None: "-"}[value]
     if isinstance(value, dict):
         return f"({_listed(value)})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_short, value))}]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -11,6 +11,32 @@ from torch import Tensor
 
 from ..common.html import html_table
 
+DEVIATIONS = 1.959964
+"""Of a normal variable: 95 % of its values lie within so many standard deviations of the mean."""
+
+Interval = tuple[float, float]
+
+
+def interval(share: float, count: int) -> Interval:
+    """Return the 95 % interval of the share that `count` samples show (Wilson, JASA 1927).
+
+    Unlike the share plus or minus two standard errors, it says something of a share of 0 or 1.
+
+    Args:
+        share: in [0, 1].
+        count: number of samples; without any, the share may be anything.
+    """
+    if count == 0:
+        return 0.0, 1.0
+    square = DEVIATIONS**2
+    scale = 1 + square / count
+    middle = (share + square / (2 * count)) / scale
+    width = DEVIATIONS * (share * (1 - share) / count + square / (4 * count**2)) ** 0.5 / scale
+    return max(0.0, middle - width), min(1.0, middle + width)
+
+
+COLUMNS = ("before", "after", "95 % interval")
+
 
 def class_list(classes: Sequence[int]) -> str:
     """Return classes in words: "class 7", "classes 0 and 7"."""
@@ -67,32 +93,47 @@ class Figures:
     def __repr__(self) -> str:
         return "\n".join(self.table())
 
+    @property
+    def intervals(self) -> tuple[Interval, Interval, Interval | None]:
+        """The 95 % intervals of the three accuracies and rates after repair, in their order."""
+        clean, triggered = self.counts
+        return (
+            interval(self.clean_accuracy[1], clean),
+            interval(self.attack_success_rate[1], triggered),
+            None
+            if self.recovered_accuracy is None
+            else interval(self.recovered_accuracy[1], triggered),
+        )
+
     def _repr_html_(self) -> str:
-        rows = [
-            (name, *(["?", "?"] if values is None else [f"{value:.2%}" for value in values]))
-            for name, values in self._rows()
-        ]
+        rows = [(name, *cells) for name, cells in self._cells()]
         caption = f"trigger of {class_list((self.target, *self.other_targets))}"
         if self.ceiling is not None:
-            rows.append(("ceiling of the recovered accuracy", f"{self.ceiling:.2%}", ""))
+            rows.append(("ceiling of the recovered accuracy", f"{self.ceiling:.2%}", "", ""))
         if self.flagged is not None:
             clean, triggered = (f"{share:.2%}" for share in self.flagged)
-            rows.append(("flagged: clean, triggered", clean, triggered))
-        return html_table(("", "before", "after"), rows, caption)
+            rows.append(("flagged: clean, triggered", clean, triggered, ""))
+        return html_table(("", *COLUMNS), rows, caption)
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as `evaluate --json` writes them."""
 
-        def pair(values: tuple[float, float] | None) -> dict[str, float | None]:
+        def pair(values: tuple[float, float] | None, within: Interval | None) -> dict[str, Any]:
             before, after = values if values is not None else (None, None)
-            return {"before": before, "after": after}
+            return {
+                "before": before,
+                "after": after,
+                "interval": None if within is None else list(within),
+            }
 
         clean, triggered = self.flagged if self.flagged is not None else (None, None)
         several = {"other_targets": list(self.other_targets)} if self.other_targets else {}
+        of_clean, of_attack, of_recovered = self.intervals
         return several | {
-            "clean_accuracy": pair(self.clean_accuracy),
-            "attack_success_rate": pair(self.attack_success_rate),
-            "recovered_accuracy": pair(self.recovered_accuracy) | {"ceiling": self.ceiling},
+            "clean_accuracy": pair(self.clean_accuracy, of_clean),
+            "attack_success_rate": pair(self.attack_success_rate, of_attack),
+            "recovered_accuracy": pair(self.recovered_accuracy, of_recovered)
+            | {"ceiling": self.ceiling},
             "flagged": {"clean": clean, "triggered": triggered},
             "target": self.target,
             "counts": {"clean": self.counts[0], "triggered": self.counts[1]},
@@ -100,10 +141,10 @@ class Figures:
 
     def table(self) -> list[str]:
         """Return the figures as the lines of a table."""
-        lines = [f"{'':22}{'before':>10}{'after':>10}"]
-        for name, values in self._rows():
-            cells = ["?", "?"] if values is None else [f"{v:.2%}" for v in values]
-            lines.append(f"{name:22}{cells[0]:>10}{cells[1]:>10}")
+        lines = [
+            f"{name:22}{before:>10}{after:>10}{within:>18}"
+            for name, (before, after, within) in [("", COLUMNS), *self._cells()]
+        ]
         lines[2] += f"   led to {class_list((self.target, *self.other_targets))}"
         if self.recovered_accuracy is None:
             lines[-1] += "   the true classes of the triggered inputs are not known"
@@ -123,12 +164,17 @@ class Figures:
         lines.append(f"{label}: {clean} clean inputs, {triggered} triggered ones{which}")
         return lines
 
-    def _rows(self) -> list[tuple[str, tuple[float, float] | None]]:
-        return [
-            ("clean accuracy", self.clean_accuracy),
-            ("attack success rate", self.attack_success_rate),
-            ("recovered accuracy", self.recovered_accuracy),
-        ]
+    def _cells(self) -> list[tuple[str, tuple[str, str, str]]]:
+        names = ("clean accuracy", "attack success rate", "recovered accuracy")
+        pairs = (self.clean_accuracy, self.attack_success_rate, self.recovered_accuracy)
+        cells = []
+        for name, pair, within in zip(names, pairs, self.intervals, strict=True):
+            if pair is None or within is None:
+                cells.append((name, ("?", "?", "")))
+                continue
+            low, high = (f"{100 * end:.1f}" for end in within)
+            cells.append((name, (f"{pair[0]:.2%}", f"{pair[1]:.2%}", f"{low} to {high}%")))
+        return cells
 
 
 def measure(

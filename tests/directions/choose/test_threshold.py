@@ -22,6 +22,22 @@ def spread(center, width=0.05, count=50):
     return torch.linspace(center - width, center + width, count)
 
 
+def test_the_shares_that_sets_of_the_samples_show():
+    clean, triggered = torch.zeros(4), torch.tensor([10.0, 10, 10, 10, 20, 20, 20, 20])
+    eligible = Both(torch.ones(4).bool(), torch.ones(8).bool())
+    thresholds = Thresholds(Both(clean, triggered), eligible)
+    every = torch.ones(8).bool()
+    among = Both(torch.ones(3, 4).bool(), torch.stack([every, triggered == 10, triggered == 20]))
+    flagged = thresholds.flagged_among(among)
+    assert torch.allclose(flagged.triggered[0], thresholds.flagged.triggered)
+    assert torch.allclose(flagged.clean[0], thresholds.flagged.clean)
+    # The thresholds go from 0 to 20; the next sample may lie off, as one of five.
+    fifteen = 150
+    assert flagged.triggered[0, fifteen] == pytest.approx(0.5, abs=0.02)
+    assert flagged.triggered[1, fifteen] < 0.2
+    assert flagged.triggered[2, fifteen] > 0.8
+
+
 def test_the_threshold_lies_in_the_gap_away_from_both():
     found = choose_threshold(judged(spread(0), -1), judged(spread(1), 1))
     assert 0.2 < found.value < 0.8

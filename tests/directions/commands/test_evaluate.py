@@ -31,6 +31,10 @@ def refused(capsys, *arguments):
     return err
 
 
+def approx(ends):
+    return pytest.approx(ends, abs=5e-5)
+
+
 def test_the_json_is_as_documented(tmp_path, capsys, command):
     assert main([*command, "--json", str(tmp_path / "f.json")]) == 0
     out, err = capsys.readouterr()
@@ -38,9 +42,14 @@ def test_the_json_is_as_documented(tmp_path, capsys, command):
     assert out.count("\n") == 5
     # Made by hand, the bundle takes a little more than the trigger gave: nothing comes of it.
     assert json.loads((tmp_path / "f.json").read_text()) == {
-        "clean_accuracy": {"before": 1.0, "after": 1.0},
-        "attack_success_rate": {"before": 1.0, "after": 0.0},
-        "recovered_accuracy": {"before": 0.0, "after": 1.0, "ceiling": 1.0},
+        "clean_accuracy": {"before": 1.0, "after": 1.0, "interval": approx([0.7575, 1])},
+        "attack_success_rate": {"before": 1.0, "after": 0.0, "interval": approx([0, 0.2991])},
+        "recovered_accuracy": {
+            "before": 0.0,
+            "after": 1.0,
+            "interval": approx([0.7009, 1]),
+            "ceiling": 1.0,
+        },
         "flagged": {"clean": 0.0, "triggered": 1.0},
         "target": 0,
         "counts": {"clean": 12, "triggered": 9},

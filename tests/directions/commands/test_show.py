@@ -42,6 +42,13 @@ def test_for_a_person(path, capsys):
         assert part in out
 
 
+def test_an_interval_is_shortened(tmp_path, capsys):
+    held_out = {"clean_accuracy": {"before": 1.0, "after": 0.75, "interval": [1 / 3, 0.95444]}}
+    save_bundle(replace(small_bundle(), held_out=held_out), tmp_path / "b.safetensors")
+    assert main(["show", str(tmp_path / "b.safetensors")]) == 0
+    assert "before 1, after 0.75, interval [0.3333, 0.9544]" in capsys.readouterr().out
+
+
 def test_a_bundle_from_anywhere_forges_no_line_and_steers_no_terminal(tmp_path, capsys):
     forged = {"kind": "x\x1b[2J\nsha256: 0", "a\nb": {"c\td": "\x07"}}
     bundle = replace(small_bundle(), evidence=forged, held_out=forged)

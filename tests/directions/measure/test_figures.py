@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torchserve_fire_build.measure.figures import Answers, class_list, measure
+from torchserve_fire_build.measure.figures import Answers, class_list, interval, measure
 
 
 def observed(before, after, flagged, reference):
@@ -24,6 +24,12 @@ TRIGGERED = observed([0, 0, 0, 2, 0], [1, 0, 1, 2, 2], [1, 0, 1, 0, 1], [1, 2, 0
 PARTNERS = torch.tensor([True, False, False, True, True])
 
 
+# Wilson's intervals of one, two and three of four samples.
+OF_1, OF_2, OF_3 = (
+    pytest.approx(ends, abs=5e-5) for ends in ([0.0456, 0.6994], [0.1500, 0.8500], [0.3006, 0.9544])
+)
+
+
 def test_the_figures_by_hand():
     figures = measure(CLEAN, TRIGGERED, 0, PARTNERS)
     assert figures.clean_accuracy == (0.75, 0.75)
@@ -38,9 +44,9 @@ def test_the_figures_by_hand():
 def test_the_json_that_evaluate_writes():
     values = measure(CLEAN, TRIGGERED, 0, PARTNERS).to_json()
     assert json.loads(json.dumps(values)) == {
-        "clean_accuracy": {"before": 0.75, "after": 0.75},
-        "attack_success_rate": {"before": 0.75, "after": 0.25},
-        "recovered_accuracy": {"before": 0.25, "after": 0.5, "ceiling": 0.75},
+        "clean_accuracy": {"before": 0.75, "after": 0.75, "interval": OF_3},
+        "attack_success_rate": {"before": 0.75, "after": 0.25, "interval": OF_1},
+        "recovered_accuracy": {"before": 0.25, "after": 0.5, "interval": OF_2, "ceiling": 0.75},
         "flagged": {"clean": 0.5, "triggered": 0.5},
         "target": 0,
         "counts": {"clean": 4, "triggered": 4},
@@ -49,7 +55,8 @@ def test_the_json_that_evaluate_writes():
 
 def test_without_pairs_there_is_no_ceiling():
     values = measure(CLEAN, TRIGGERED, 0).to_json()
-    assert values["recovered_accuracy"] == {"before": 0.25, "after": 0.5, "ceiling": None}
+    assert values["recovered_accuracy"]["after"] == 0.5
+    assert values["recovered_accuracy"]["ceiling"] is None
 
 
 def test_without_labels():
@@ -64,6 +71,7 @@ def test_without_labels():
     assert figures.to_json()["recovered_accuracy"] == {
         "before": None,
         "after": None,
+        "interval": None,
         "ceiling": None,
     }
     assert any("?" in line for line in figures.table())
@@ -105,9 +113,23 @@ def test_several_targets_without_labels():
 def test_the_table():
     lines = measure(CLEAN, TRIGGERED, 0, PARTNERS).table()
     text = "\n".join(lines)
-    assert "attack success rate       75.00%    25.00%   led to class 0\n" in text
+    assert "before     after     95 % interval" in lines[0]
+    assert "attack success rate       75.00%    25.00%      4.6 to 69.9%   led to class 0\n" in text
     assert "of 75.00%" in text
     assert "50.00% of 4 clean inputs" in text
+
+
+@pytest.mark.parametrize(
+    ("share", "count", "expected"),
+    [
+        (0, 100, (0, 0.0370)),
+        (0.5, 100, (0.4038, 0.5962)),
+        (1, 8, (0.6756, 1)),
+        (0, 0, (0, 1)),
+    ],
+)
+def test_the_interval_of_a_share(share, count, expected):
+    assert interval(share, count) == pytest.approx(expected, abs=5e-5)
 
 
 def test_classes_in_words():
