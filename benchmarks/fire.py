@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.building.build_options import BuildOptions
 from torchserve_fire_build.building.from_samples import as_loaded, build_from_evidence
 from torchserve_fire_build.building.result import BuildResult
+from torchserve_fire_build.building.trigger_repairs import FEATURES
 from torchserve_fire_build.samples.evidence import Evidence as SampleEvidence
 from torchserve_fire_build.samples.evidence import gather_evidence
 
@@ -89,17 +90,27 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         file = Path(folder) / "bundle.safetensors"
         save_bundle(bundle, file)
         size = file.stat().st_size
-    if len(bundle.repairs) > 1:
+    of_targets: dict[int | None, list[Repair]] = {}
+    for repair in bundle.repairs:
+        of_targets.setdefault(repair.target, []).append(repair)
+    if len(of_targets) > 1:
         built = bundle.evidence["targets"]
-        parts = {str(r.target): _describe_repair(r, built[str(r.target)]) for r in bundle.repairs}
+        parts = {
+            str(target): _describe_repairs(repairs, built[str(target)])
+            for target, repairs in of_targets.items()
+        }
         return {"bytes": size, "targets": parts}
-    (repair,) = bundle.repairs
-    return {"bytes": size, "target": bundle.target, **_describe_repair(repair, bundle.evidence)}
+    (repairs,) = of_targets.values()
+    return {"bytes": size, "target": bundle.target, **_describe_repairs(repairs, bundle.evidence)}
 
 
-def _describe_repair(repair: Repair, evidence: Mapping[str, Any]) -> dict[str, Any]:
+def _describe_repairs(repairs: Sequence[Repair], evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe the repair that was chosen for the trigger as it is, and name all of them."""
+    names = list(evidence["kinds"])
+    repair = repairs[names.index(FEATURES)]
     detection = repair.detecting_layer
     return {
+        "kinds": names,
         "detects": None if detection is None else detection.name,
         "detector": evidence["detector"],
         "repairs": [layer.name for layer in repair.repairing_layers],

@@ -68,6 +68,7 @@ def build_from_clean(
     target: int | None = None,
     layers: Sequence[str] | None = None,
     form: str = "gated",
+    augment: str = "standard",
     seed: int = 0,
     names_file: Path | None = None,
 ) -> BuildResult:
@@ -85,6 +86,7 @@ def build_from_clean(
         target: the class that the trigger leads to; None to find it.
         layers: names of candidate layers; None to find them.
         form: as in `build_bundle`.
+        augment: as in `build_bundle`.
         seed: of the random numbers.
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
 
@@ -100,7 +102,7 @@ def build_from_clean(
         AttachError: the model is in training mode, or a named layer does not exist.
     """
     plan = SearchPlan() if plan is None else plan
-    options = BuildOptions(layers, target, form, seed)
+    options = BuildOptions(layers, target, form, seed, augment=augment)
     search = _CleanBuild(as_loaded(model), keep_decoded(clean), plan, options, names_file)
     built = search.build(search.find(plan.settings))
     later = plan.settings

@@ -34,6 +34,7 @@ def build_from_pool(
     target: int | None = None,
     layers: Sequence[str] | None = None,
     form: str = "gated",
+    augment: str = "standard",
     seed: int = 0,
     names_file: Path | None = None,
 ) -> BuildResult:
@@ -51,6 +52,7 @@ def build_from_pool(
         target: the class that the trigger leads to; None to find it.
         layers: names of candidate layers; None to find them.
         form: as in `build_bundle`.
+        augment: as in `build_bundle`.
         seed: of the random numbers.
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
 
@@ -65,7 +67,7 @@ def build_from_pool(
         AttachError: the model is in training mode, or a named layer does not exist.
     """
     # A wrong option is refused before the work begins.
-    options = BuildOptions(layers, target, form, seed)
+    options = BuildOptions(layers, target, form, seed, augment=augment)
     loaded = as_loaded(model)
     require_samples(pool)
     example = pool.description.example()

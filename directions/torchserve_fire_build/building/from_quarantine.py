@@ -39,6 +39,7 @@ def refine_bundle(
     target: int | None = None,
     layers: Sequence[str] | None = None,
     form: str = "gated",
+    augment: str = "standard",
     seed: int = 0,
     names_file: Path | None = None,
 ) -> BuildResult:
@@ -58,6 +59,7 @@ def refine_bundle(
         target: which of the bundle's targets to refine; None for all.
         layers: names of candidate layers; None to find them.
         form: as in `build_bundle`.
+        augment: as in `build_bundle`.
         seed: of the random numbers.
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
 
@@ -94,7 +96,7 @@ def refine_bundle(
     for line in cleaned.describe():
         logger.info(line)
     targets = cleaned.split.targets
-    options = BuildOptions(layers, targets[0], form, seed)
+    options = BuildOptions(layers, targets[0], form, seed, augment=augment)
     if len(targets) > 1:
         options = replace(options, target=target, several=targets)
     evidence = gather_evidence(clean, unlabelled(cleaned.samples, cleaned.kept))

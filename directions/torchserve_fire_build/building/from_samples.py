@@ -41,6 +41,7 @@ def build_bundle(
     target: int | None = None,
     layers: Sequence[str] | None = None,
     form: str = "gated",
+    augment: str = "standard",
     seed: int = 0,
     names_file: Path | None = None,
 ) -> BuildResult:
@@ -54,6 +55,9 @@ def build_bundle(
         layers: names of candidate layers; None to find them.
         form: "gated" repairs what it detects; "shift" moves every input, as plain FIRE does;
             "clamp" clips every input to the clean range of a projection.
+        augment: "standard" also repairs altered triggers of images: moved, weaker, repeated,
+            recoloured or compressed, as far as the model obeys them; "strong" also stronger,
+            flipped, scaled and blurred ones; "none" the trigger as it is. For the form "gated".
         seed: of the random numbers.
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
 
@@ -66,7 +70,7 @@ def build_bundle(
         OptionError: an argument is not one of its values.
         AttachError: the model is in training mode, or a named layer does not exist.
     """
-    options = BuildOptions(layers, target, form, seed)
+    options = BuildOptions(layers, target, form, seed, augment=augment)
     loaded = as_loaded(model)
     evidence = gather_evidence(clean, triggered)
     return build_from_evidence(loaded, evidence, options, names_file)

@@ -71,9 +71,9 @@ def _keep_targets(bundle: Bundle, targets: Collection[int]) -> Bundle:
         bundle,
         layers=tuple(
             replace(layer, target=None if len(kept) == 1 else target)
-            for target, repair in zip(bundle.targets, bundle.repairs, strict=True)
-            if target in kept
+            for repair in bundle.repairs
             for layer in repair.layers
+            if (target := bundle.target if repair.target is None else repair.target) in kept
         ),
         target=kept[0],
         evidence=by_target({target: of_target(bundle.evidence, target) for target in kept}),

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 FEATURES, OVERLAY, ALTERED = "features", "overlay", "altered"
 
-AS_GOOD = 0.01
+AS_GOOD = 0.03
 """Altered triggers are undone if they fare worse than the trigger as it is by no more than this."""
 
 
@@ -38,13 +38,17 @@ class TriggerRepairs:
 
     Attributes:
         record: of the choice for the trigger as it is.
-        options: the repairs, in the order in which they are asked.
+        kinds: of the repairs, in the order in which they are asked: `FEATURES` for the one that was
+            chosen for the trigger as it is, `OVERLAY` for the one in the model's input, `ALTERED`
+            for the one that was chosen for altered triggers.
+        options: the repairs, in the same order.
         figures: on the held-out samples.
         altered: the same with altered triggers in the place of the triggered samples; None if none
             were altered.
     """
 
     record: BuildRecord
+    kinds: Sequence[str]
     options: Sequence[Option]
     figures: Figures
     altered: Figures | None = None
@@ -56,7 +60,7 @@ def repair_as_it_is(record: BuildRecord) -> TriggerRepairs:
     # Without a detector, every sample is moved and none is flagged.
     flagged = left_out.flagged if record.choice.detector is not None else Both(None, None)
     figures = _figures(record.target, record.held_out, left_out.predictions, flagged)
-    return TriggerRepairs(record, [option_of(record)], figures)
+    return TriggerRepairs(record, [FEATURES], [option_of(record)], figures)
 
 
 def repair_altered_too(
@@ -123,7 +127,7 @@ def repair_altered_too(
         )
         for samples, outcome in ((record.held_out, after.triggered), (held_out, after.altered))
     )
-    return TriggerRepairs(record, [options[name] for name in order], figures, of_altered)
+    return TriggerRepairs(record, order, [options[name] for name in order], figures, of_altered)
 
 
 def _undone(after: Outcomes, as_it_is: Outcomes) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..common.names import (
     ALL_SEARCHES,
+    AUGMENT,
     COMPONENTS,
     DEEP_INSPECT,
     FORMS,
@@ -120,6 +121,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=FORMS[0],
         help="gated: judge each input and move the flagged ones (default); shift: move every "
         "input; clamp: move every input whose projection exceeds its clean range",
+    )
+    parser.add_argument(
+        "--augment",
+        choices=AUGMENT,
+        default=AUGMENT[0],
+        help="which altered triggers of images to repair, too, as far as the model obeys them: "
+        "standard: moved, weaker, repeated, recoloured, compressed; strong: also stronger, "
+        "flipped, scaled, blurred; none: the trigger as it is alone, in less time "
+        f"(default: {AUGMENT[0]})",
     )
     parser.add_argument("--seed", type=seed, default=0, help="of the random numbers (default: 0)")
     parser.add_argument(

@@ -28,7 +28,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from torchserve_fire.format.bundle import Bundle, Layer
+from torchserve_fire.format.bundle import INPUT_LAYER, Bundle, Layer
 
 from ..common.errors import SanitizeError
 from ..common.hooks import record_features
@@ -74,6 +74,8 @@ def orthogonalize(
     changed = copy.deepcopy(model)
     layers: dict[str, list[Tensor]] = {}
     for layer in bundle.repairing_layers:
+        if layer.name == INPUT_LAYER:
+            continue  # No weights write the model's input.
         layers.setdefault(layer.name, []).append(_channel_direction(layer))
     for name, directions in layers.items():
         _orthogonalize_layer(changed, name, _orthonormal(directions), clean)

@@ -65,6 +65,7 @@ def build_from_sources(
         "target": args.target,
         "layers": None if args.layers == "auto" else args.layers.split(","),
         "form": args.form,
+        "augment": args.augment,
         "seed": args.seed,
         "names_file": names_file(args),
     }
