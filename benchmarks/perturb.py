@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from torchserve_fire.format.bundle import Bundle, Detection, Layer
+from torchserve_fire.format.bundle import INPUT_LAYER, Bundle, Detection, Layer
 from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.repair.corrections import Projection
 from torchserve_fire.repair.layers import feature_of, find_layer
+from torchserve_fire.repair.overlay import MovingProjection
 
 from .victims.data import Images
 from .victims.poison import to_float
@@ -109,26 +111,39 @@ def be_called(model: nn.Module) -> Aims:
 
 
 def pass_unflagged(model: nn.Module, bundle: Bundle) -> Aims:
-    """Return the aims to be called the wanted class and to stay below the detection threshold."""
-    layer, detection = detection_of(bundle)
-    module = find_layer(model, layer.name)
-    projection = Projection(detection.weight.expand(layer.feature_shape), detection.threshold)
+    """Return the aims to be called the wanted class and to stay below every threshold."""
+    layers = detections_of(bundle)
+    projections = {
+        i: (MovingProjection if detection.anywhere else Projection)(
+            detection.weight.expand(layer.feature_shape), detection.threshold
+        )
+        for i, (layer, detection) in enumerate(layers)
+    }
 
     def aims(images: Tensor, wanted: Tensor) -> Sequence[Tensor]:
-        scores: list[Tensor] = []
+        scores: dict[int, Tensor] = {}
+        inputs = normalise(images)
 
         # Inside the pass, before a later layer overwrites the features in place.
-        def hook(module: nn.Module, args: object, output: object) -> None:
+        def hook(i: int, module: nn.Module, args: object, output: object) -> None:
             feature = feature_of(output)
             if feature is not None:
-                scores.append(projection(feature))
+                scores[i] = projections[i](feature)
 
-        handle = module.register_forward_hook(hook)
+        handles = []
+        for i, (layer, _) in enumerate(layers):
+            if layer.name == INPUT_LAYER:
+                scores[i] = projections[i](inputs)
+            else:
+                module = find_layer(model, layer.name)
+                handles.append(module.register_forward_hook(partial(hook, i)))
         try:
-            logits = model(normalise(images))
+            logits = model(inputs)
         finally:
-            handle.remove()
-        return [scores[0] - detection.threshold, _short_of(logits, wanted)]
+            for handle in handles:
+                handle.remove()
+        above = [scores[i] - detection.threshold for i, (_, detection) in enumerate(layers)]
+        return [*above, _short_of(logits, wanted)]
 
     return aims
 
@@ -138,9 +153,12 @@ def survive_repair(model: nn.Module, bundle: Bundle) -> Aims:
 
     Where only what is predicted as the target is flagged, other predictions stay unrepaired.
     """
-    layer, detection = detection_of(bundle)
-    shut = replace(layer, detection=replace(detection, threshold=-math.inf))
-    layers = [shut if each is layer else each for each in bundle.layers]
+    layers = [
+        layer
+        if layer.detection is None
+        else replace(layer, detection=replace(layer.detection, threshold=-math.inf))
+        for layer in bundle.layers
+    ]
 
     def aims(images: Tensor, wanted: Tensor) -> Sequence[Tensor]:
         inputs = normalise(images)
@@ -150,16 +168,16 @@ def survive_repair(model: nn.Module, bundle: Bundle) -> Aims:
     return aims
 
 
-def detection_of(bundle: Bundle) -> tuple[Layer, Detection]:
-    """Return the layer of a bundle that detects.
+def detections_of(bundle: Bundle) -> list[tuple[Layer, Detection]]:
+    """Return the layers of a bundle that detect, one for each repair.
 
     Raises:
-        ValueError: none does, or several do, for triggers of different targets.
+        ValueError: none does.
     """
     found = [(layer, layer.detection) for layer in bundle.layers if layer.detection is not None]
-    if len(found) != 1:
-        raise ValueError(f"{len(found)} layers of the bundle detect, expected one")
-    return found[0]
+    if not found:
+        raise ValueError("no layer of the bundle detects, expected one or more")
+    return found
 
 
 def _short_of(logits: Tensor, wanted: Tensor) -> Tensor:

@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from itertools import permutations
 
 from .options import Outcomes
-from .threshold import CLEAN_WEIGHT, FLAG_COST, TOLERANCE
+from .threshold import CLEAN_WEIGHT, FLAG_COST
+
+WORTH_A_REPAIR = 0.005
+"""What a further repair must be worth: each may flag clean samples that these do not show."""
 
 
 def order_options(
@@ -24,7 +27,7 @@ def order_options(
         first: the option that is always taken.
 
     Returns:
-        The order that is worth most; of those that are worth as much, the shortest.
+        The order that is worth most, with `WORTH_A_REPAIR` taken off for each repair.
     """
     orders = [
         order
@@ -32,9 +35,12 @@ def order_options(
         for order in permutations(outcomes, count)
         if first in order
     ]
-    worths = [worth(outcome_of(order, outcomes, before), before) for order in orders]
-    best = max(worths)
-    return next(o for o, w in zip(orders, worths, strict=True) if w >= best - TOLERANCE)
+
+    def net_worth(order: tuple[str, ...]) -> float:
+        after = outcome_of(order, outcomes, before)
+        return worth(after, before) - WORTH_A_REPAIR * len(order)
+
+    return max(orders, key=net_worth)
 
 
 def outcome_of(
