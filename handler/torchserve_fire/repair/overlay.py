@@ -21,12 +21,12 @@ ROUNDS = 4
 MAX_GAIN = 1.5
 """The strongest trigger that is undone, in strengths of the calibration samples' trigger."""
 
-GAIN_STEPS = 4
-"""The most gains that are tried for a trigger at a place."""
+GAIN_STEPS = 3
+"""How often a wrong gain is corrected by what it leaves."""
 
-GAIN_ERROR = 0.06
-"""A gain is right if no more than this seems to be left of the trigger. Of clean inputs, what seems
-to be there at one place has a standard deviation of a tenth of it."""
+GAIN_ERROR = 0.1
+"""A gain of 1 is right if no more than this seems to be left of the trigger. Other places at which
+the trigger is too seem to leave something here."""
 
 FILLED_ERROR = 0.15
 """The same for a trigger of which all had to be filled in; of one of which a part had to be, as
@@ -141,15 +141,20 @@ class OverlayRemoval(torch.nn.Module):
         share = (gauges.sum(1) * _moved(self.direction, place)).abs()
         share /= share.sum((1, 2, 3), keepdim=True)
         gain = torch.ones(feature.shape[:2], device=feature.device)
-        for _ in range(GAIN_STEPS):
-            without, filled = self._undo(feature, place, gain[..., None, None])
-            left = (gauges * without[:, None]).sum((2, 3, 4)) - self.bases
-            allowed = GAIN_ERROR + FILLED_ERROR * (share * filled).sum((1, 2, 3))
-            wrong = left.abs().amax(1) > allowed
-            if not bool(wrong.any()):
-                break
+        without, filled = self._undo(feature, place, gain[..., None, None])
+        left = self._left(without, gauges)
+        allowed = GAIN_ERROR + FILLED_ERROR * (share * filled).sum((1, 2, 3))
+        wrong = left.abs().amax(1) > allowed
+        for _ in range(GAIN_STEPS if bool(wrong.any()) else 0):
             gain = torch.where(wrong[:, None], gain + left, gain).clamp(0, MAX_GAIN)
+            without, _ = self._undo(feature, place, gain[..., None, None])
+            left = self._left(without, gauges)
         return without
+
+    def _left(self, feature: Tensor, gauges: Tensor) -> Tensor:
+        """Return how strong the trigger is in each channel, (N, C), by gauges (N, C, C, H, W)."""
+        left: Tensor = (gauges * feature[:, None]).sum((2, 3, 4)) - self.bases
+        return left
 
     def _undo(self, feature: Tensor, place: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the trigger in maps (N, C, H, W) at a place each, (N,) int64.
