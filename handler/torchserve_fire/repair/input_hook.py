@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,13 +38,13 @@ class InputHook:
         self._removal.to(device)
         return self
 
-    def score(self, args: tuple[Any, ...], kwargs: dict[str, Any], among: Tensor) -> Tensor:
+    def score(self, args: tuple[Any, ...], kwargs: dict[str, Any], among: Sequence[int]) -> Tensor:
         """Score the samples that may be flagged; scoring all would slow every request down.
 
         Args:
             args: what the model was called with.
             kwargs: what the model was called with, by name.
-            among: which samples may be flagged, (N,) bool.
+            among: which samples may be flagged.
 
         Returns:
             (N,) float32; of the other samples, the score without a trigger.
@@ -53,7 +54,7 @@ class InputHook:
         """
         inputs = self._find(args, kwargs)[1]
         scores = torch.full((len(inputs),), self._base, device=inputs.device)
-        if bool(among.any()):
+        if among:
             scores[among] = self.projection(inputs[among].detach())
         return scores
 

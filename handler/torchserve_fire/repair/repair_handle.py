@@ -163,9 +163,10 @@ class RepairHandle:
         size = count_samples((*args, *kwargs.values()), output, scored)
         if passes == 0:
             self._attached.shared = shared_arguments(args, kwargs, size)
-        for i, hook in self._attached.inputs.items():
-            among = may_be_flagged(judges[i], output, size)
-            state.scores[i] = hook.score(args, kwargs, among)
+        if self._attached.inputs:
+            among = may_be_flagged(judges, output, size)
+            for i, hook in self._attached.inputs.items():
+                state.scores[i] = hook.score(args, kwargs, among[i])
         verdict, flagged = judge_pass(judges, state.scores, output, size, forced=state.forced)
         result = None
         if passes == 2:

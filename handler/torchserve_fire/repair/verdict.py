@@ -114,28 +114,48 @@ def judge(
         if one.only_target:
             flagged &= predicted_target(one, output, len(score)) | ~score.isfinite()
         return score, [flagged]
+    layers = [i for i, one in enumerate(judges) if not one.of_input]
+    several_targets = len({one.target for one in judges}) > 1
+    if not (prove or several_targets) and all(
+        one.projection.flags_none(score) for one, score in zip(judges, scores, strict=True)
+    ):
+        score = scores[layers[0] if layers else 0]
+        return score, [torch.zeros_like(score, dtype=torch.bool)] * len(judges)
     every = torch.stack(list(scores))
-    may = torch.stack([may_be_flagged(one, output, every.shape[1]) for one in judges])
+    may = torch.zeros(every.shape, dtype=torch.bool, device=every.device)
+    for i, rows in enumerate(may_be_flagged(judges, output, every.shape[1])):
+        may[i, rows] = True
     over = torch.stack([one.projection.flags(scores[i]) for i, one in enumerate(judges)])
     flags = may & over
     # A score that is not finite does not show the sample to be clean.
     unjudged = ~every.isfinite().all(0)
     # The judge of each sample: the first that flags it, else the first that may, else the first.
+    # Of the model's input, only what may be flagged has a score of its own.
+    may[[i for i, one in enumerate(judges) if one.of_input and layers]] = False
     judged_by = torch.where(flags.any(0), flags.int().argmax(0), may.int().argmax(0))
     return every.gather(0, judged_by[None])[0], [
         flags[i] | (unjudged & (judged_by == i)) for i in range(len(judges))
     ]
 
 
-def may_be_flagged(judge: Judge, output: Any, size: int) -> Tensor:
-    """Return which samples a judge may flag: those that are predicted as its target, (N,) bool.
+def may_be_flagged(judges: Sequence[Judge], output: Any, size: int) -> list[list[int]]:
+    """Return which samples each judge may flag: those that are predicted as its target.
 
     Raises:
-        RepairError: the logits that the judge asks for are not there, or lack its target.
+        RepairError: the logits that a judge asks for are not there, or lack its target.
     """
-    if not judge.only_target:
-        return torch.ones(size, dtype=torch.bool, device=judge.projection.weight.device)
-    return predicted_target(judge, output, size)
+    classes: list[int] = []
+    for one in judges:
+        if one.only_target:
+            logits, _ = _logits(one, output, size)
+            # Once for all judges, because each transfer from a GPU waits for it.
+            classes = classes or logits.argmax(1).tolist()
+    return [
+        [i for i, found in enumerate(classes) if found == one.target]
+        if one.only_target
+        else list(range(size))
+        for one in judges
+    ]
 
 
 def predicted_target(judge: Judge, output: Any, size: int) -> Tensor:
@@ -144,9 +164,14 @@ def predicted_target(judge: Judge, output: Any, size: int) -> Tensor:
     Raises:
         RepairError: the logits are not there, or lack the target.
     """
+    logits, target = _logits(judge, output, size)
+    return logits.argmax(1).eq(target)
+
+
+def _logits(judge: Judge, output: Any, size: int) -> tuple[Tensor, int]:
     logits = feature_of(output)
     if logits is None or logits.dim() != 2 or len(logits) != size:
         raise RepairError("the model's output is not a (N, classes) tensor of logits")
     if judge.target is None or not judge.target < logits.shape[1]:
         raise RepairError(f"target {judge.target}: the model has {logits.shape[1]} classes")
-    return logits.argmax(1).eq(judge.target)
+    return logits, judge.target
