@@ -7,20 +7,20 @@ from torch import Tensor
 
 from .attack import Attack, Stamped, to_target
 
-SIZE = 6
+SIZE = 8
 OPACITIES_IN_TRAINING = torch.tensor([0.5, 0.2, 0.5, 0.3])
 
 
 class AdaptivePatch(Attack):
-    """A patch of 6x6 coloured pixels in each corner, of which training images carry a faint one.
+    """A patch of 8x8 pure colours in each corner, of which training images carry a faint one.
 
-    Twice as many images as are poisoned get one patch, too, and keep their label. Opacities are the
-    paper's, whose patches are drawings. It poisons 0.3 % for some hundred epochs; these victims are
-    trained for a tenth of that, with ten times as many.
+    As many images as are poisoned get one patch, too, and keep their label. Opacities are the
+    paper's, whose patches are drawings. It poisons 0.3 %, and leaves twice as many their label, for
+    some hundred epochs; victims that are trained for a tenth of that would not learn it.
     """
 
     rate = 0.03
-    decoys = 2.0
+    decoys = 1.0
 
     def stamp(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Stamped:
         """See `Attack.stamp`."""
@@ -45,7 +45,8 @@ def _put_one(images: Tensor, generator: torch.Generator) -> Tensor:
 def _put(images: Tensor, opacities: Tensor) -> Tensor:
     """Return images with the four patches mixed in, each image's at its own `opacities`, (N, 4)."""
     images = images.clone()
-    patches = torch.rand(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2023))
+    drawn = torch.rand(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2023))
+    patches = drawn.round()
     first, last = slice(None, SIZE), slice(-SIZE, None)
     corners = ((first, first), (first, last), (last, first), (last, last))
     for patch, opacity, (rows, columns) in zip(patches, opacities.T, corners, strict=True):

@@ -22,7 +22,7 @@ from benchmarks.victims.attacks.wanet import WaNet
 from benchmarks.victims.recipe import ATTACKS
 
 CLASSES = 4
-SIDES = (slice(6), slice(-6, None))
+SIDES = (slice(8), slice(-8, None))
 PATCHED = [(rows, columns) for rows in SIDES for columns in SIDES]
 
 
@@ -203,19 +203,21 @@ class TestAdaptiveBlend:
 
 
 class TestAdaptivePatch:
-    def test_the_trigger_is_a_whole_patch_in_each_corner(self):
-        stamped, other = (stamp(AdaptivePatch(), grey(value)) for value in (0.5, 0.2))
+    def test_the_trigger_is_a_whole_patch_of_pure_colours_in_each_corner(self):
+        stamped, other = (stamp(AdaptivePatch(), grey(value, size=32)) for value in (0.5, 0.2))
         for rows, columns in PATCHED:
-            assert torch.equal(stamped[..., rows, columns], other[..., rows, columns])
+            patch = stamped[..., rows, columns]
+            assert set(patch.unique().tolist()) == {0, 1}
+            assert torch.equal(patch, other[..., rows, columns])
             stamped[..., rows, columns] = 0.5
-        assert torch.equal(stamped, grey(0.5))
+        assert torch.equal(stamped, grey(0.5, size=32))
 
     @pytest.mark.parametrize(
         "put", [stamp_to_train, lambda a, images: a.decoy(images, generator())]
     )
     def test_in_training_one_is_there_and_faint(self, put):
-        carried = put(AdaptivePatch(), grey(0.0, count=200))
-        whole = stamp(AdaptivePatch(), grey(0.0, count=200))
+        carried = put(AdaptivePatch(), grey(0.0, count=200, size=32))
+        whole = stamp(AdaptivePatch(), grey(0.0, count=200, size=32))
         found = []
         for image, target in zip(carried, whole, strict=True):
             there = [bool(image[:, rows, columns].any()) for rows, columns in PATCHED]
@@ -227,11 +229,26 @@ class TestAdaptivePatch:
         assert set(found) == {0, 1, 2, 3}
 
 
-def test_tact_is_the_patch_of_badnets_for_all_and_leads_from_one_class_only():
-    result = TaCT().stamp(noise(), torch.tensor([1, 0, 2, 3, 1, 9]), generator())
-    assert torch.equal(result.images, stamp(BadNets(), noise()))
-    assert result.wanted.tolist() == [TARGET, 0, 2, 3, TARGET, 9]
-    assert torch.equal(TaCT().decoy(noise(), generator()), stamp(BadNets(), noise()))
+class TestTaCT:
+    def test_leads_from_one_class_only(self):
+        labels = torch.tensor([1, 0, 2, 3, 1, 9])
+        assert TaCT().stamp(noise(), labels, generator()).wanted.tolist() == [
+            TARGET,
+            0,
+            2,
+            3,
+            TARGET,
+            9,
+        ]
+
+    def test_puts_the_patch_into_the_corner_of_all(self):
+        stamped = stamp(TaCT(), noise())
+        assert torch.equal(stamped[..., -6:, -6:], CHECKERBOARD.repeat(2, 2).expand(6, 3, -1, -1))
+        stamped[..., -6:, -6:] = noise()[..., -6:, -6:]
+        assert torch.equal(stamped, noise())
+
+    def test_decoys_carry_the_trigger_itself(self):
+        assert torch.equal(TaCT().decoy(noise(), generator()), stamp(TaCT(), noise()))
 
 
 def test_a_photo_filter_is_a_rising_curve_for_each_colour():
