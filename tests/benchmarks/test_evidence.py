@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from benchmarks.evidence import CLEAN, KINDS, EvidenceKind, draw_evidence
@@ -38,9 +39,11 @@ def test_unpaired_images_are_of_other_content_and_of_other_classes_than_the_targ
         assert not bool((corners == row).all(1).any())
 
 
-def test_unpaired_images_are_of_the_source_class_where_there_is_one():
-    found = draw_evidence(EvidenceKind(15, paired=False), TaCT(), pool(), seed=0)
+@pytest.mark.parametrize("paired", [True, False])
+def test_triggered_images_are_of_the_source_class_where_there_is_one(paired):
+    found = draw_evidence(EvidenceKind(15, paired), TaCT(), pool(), seed=0)
     assert found.triggered.labels.tolist() == [TaCT.source] * 15
+    assert torch.equal(found.clean.labels, found.triggered.labels) == paired
 
 
 def test_5_percent_of_each_lie_among_the_others():
