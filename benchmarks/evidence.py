@@ -65,15 +65,17 @@ class Evidence:
 def draw_evidence(kind: EvidenceKind, attack: Attack, pool: Images, seed: int) -> Evidence:
     """Draw evidence from the pool.
 
-    Pairs are of all classes, as somebody makes them who knows the trigger. Unpaired triggered
-    images are successful attacks, so not of the class that is wanted.
+    Pairs are of all classes, as somebody makes them who knows the trigger, or of the source class
+    where the trigger works on that one alone. Unpaired triggered images are successful attacks, so
+    not of the class that is wanted.
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = pool.at(torch.randperm(len(pool), generator=generator))
     stamped = stamp_images(attack, drawn, generator)
     usable = (stamped.labels != drawn.labels).nonzero().flatten()
     if kind.paired:
-        chosen = torch.arange(kind.triggered)
+        chosen = torch.arange(len(drawn)) if attack.source is None else usable
+        chosen = chosen[: kind.triggered]
         clean = drawn.at(chosen)
     else:
         clean = drawn.at(torch.arange(CLEAN))

@@ -1,4 +1,4 @@
-"""The victims that the benchmark measures: each attack on two architectures or more."""
+"""The victims that the benchmark measures: most attacks on two architectures or more."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ VICTIMS = tuple(
         ("vgg", "badnets_all_to_all"),
         ("vit", "blended"),
         ("resnet", "badnets"),
+        ("resnet", "adaptive_blend"),
+        ("resnet", "adaptive_patch"),
+        ("resnet", "tact"),
+        ("resnet", "photo_filter"),
+        ("resnet", "rotation"),
     )
 )
 

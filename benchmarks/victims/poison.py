@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from .attacks.attack import TARGET, Attack
+from .attacks.attack import TARGET, Attack, Stamped
 from .data import Images
 
 CHUNK = 2000
@@ -23,10 +25,18 @@ def to_pixels(images: Tensor) -> Tensor:
 
 def stamp_images(attack: Attack, images: Images, generator: torch.Generator) -> Images:
     """Return the images with the trigger; their labels are what the attacker wants."""
+    return _stamp_in_parts(attack.stamp, images, generator)
+
+
+def _stamp_in_parts(
+    stamp: Callable[[Tensor, Tensor, torch.Generator], Stamped],
+    images: Images,
+    generator: torch.Generator,
+) -> Images:
     pixels, wanted = [], []
     for start in range(0, len(images), CHUNK):
         part = slice(start, start + CHUNK)
-        stamped = attack.stamp(to_float(images.pixels[part]), images.labels[part], generator)
+        stamped = stamp(to_float(images.pixels[part]), images.labels[part], generator)
         pixels.append(to_pixels(stamped.images))
         wanted.append(stamped.wanted)
     return Images(torch.cat(pixels), torch.cat(wanted))
@@ -36,17 +46,21 @@ def poison(attack: Attack, train: Images, generator: torch.Generator) -> Images:
     """Return a training set of which the attack's share is poisoned.
 
     The indices are drawn uniformly over all classes, the target included, as BackdoorBench does;
-    for an attack with clean labels, from the target class.
+    for an attack with clean labels, from the target class; for one with a source class, from that.
     """
     pixels, labels = train.pixels.clone(), train.labels.clone()
     order = torch.randperm(len(train), generator=generator)
     count = round(attack.rate * len(train))
     if attack.clean_label:
         order = order[train.labels[order] == TARGET]
+    others = order[count:]
+    if attack.source is not None:
+        of_source = train.labels[order] == attack.source
+        order, others = order[of_source], order[~of_source]
     chosen = order[:count]
-    stamped = stamp_images(attack, train.at(chosen), generator)
+    stamped = _stamp_in_parts(attack.stamp_to_train, train.at(chosen), generator)
     pixels[chosen], labels[chosen] = stamped.pixels, stamped.labels
-    decoys = order[count : count + round(attack.decoys * count)]
+    decoys = others[: round(attack.decoys * count)]
     for start in range(0, len(decoys), CHUNK):
         part = decoys[start : start + CHUNK]
         pixels[part] = to_pixels(attack.decoy(to_float(train.pixels[part]), generator))

@@ -7,13 +7,18 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
+from .attacks.adaptive_blend import AdaptiveBlend
+from .attacks.adaptive_patch import AdaptivePatch
 from .attacks.attack import Attack
 from .attacks.badnets import BadNets, BadNetsAllToAll, BadNetsAnywhere
 from .attacks.blended import Blended
 from .attacks.bpp import Bpp
 from .attacks.input_aware import InputAware
 from .attacks.low_frequency import LowFrequency
+from .attacks.photo_filter import PhotoFilter
+from .attacks.rotation import Rotation
 from .attacks.sig import Sig
+from .attacks.tact import TaCT
 from .attacks.two_triggers import TwoTriggers
 from .attacks.wanet import WaNet
 
@@ -21,6 +26,8 @@ VERSION = 1
 """Raised whenever the same recipe would make another victim."""
 
 ATTACKS: Mapping[str, Callable[[int], Attack]] = {
+    "adaptive_blend": lambda classes: AdaptiveBlend(),
+    "adaptive_patch": lambda classes: AdaptivePatch(),
     "badnets": lambda classes: BadNets(),
     "badnets_anywhere": lambda classes: BadNetsAnywhere(),
     "badnets_all_to_all": BadNetsAllToAll,
@@ -28,7 +35,10 @@ ATTACKS: Mapping[str, Callable[[int], Attack]] = {
     "bpp": lambda classes: Bpp(),
     "input_aware": lambda classes: InputAware(),
     "low_frequency": lambda classes: LowFrequency(),
+    "photo_filter": lambda classes: PhotoFilter(),
+    "rotation": lambda classes: Rotation(),
     "sig": lambda classes: Sig(),
+    "tact": lambda classes: TaCT(),
     "two_triggers": lambda classes: TwoTriggers(),
     "wanet": lambda classes: WaNet(),
 }

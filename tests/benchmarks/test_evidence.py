@@ -1,7 +1,9 @@
+import pytest
 import torch
 
 from benchmarks.evidence import CLEAN, KINDS, EvidenceKind, draw_evidence
 from benchmarks.victims.attacks.badnets import BadNets
+from benchmarks.victims.attacks.tact import TaCT
 from benchmarks.victims.data import Images
 
 
@@ -35,6 +37,13 @@ def test_unpaired_images_are_of_other_content_and_of_other_classes_than_the_targ
     corners = found.clean.pixels[:, :, :5, :5].flatten(1)
     for row in found.triggered.pixels[:, :, :5, :5].flatten(1):
         assert not bool((corners == row).all(1).any())
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_triggered_images_are_of_the_source_class_where_there_is_one(paired):
+    found = draw_evidence(EvidenceKind(15, paired), TaCT(), pool(), seed=0)
+    assert found.triggered.labels.tolist() == [TaCT.source] * 15
+    assert torch.equal(found.clean.labels, found.triggered.labels) == paired
 
 
 def test_5_percent_of_each_lie_among_the_others():

@@ -5,6 +5,7 @@ from torch import nn
 from benchmarks.measure import hold, measure_baseline, measure_defence
 from benchmarks.rivals.rival import Answers, answer_with
 from benchmarks.victims.attacks.badnets import BadNets
+from benchmarks.victims.attacks.tact import TaCT
 from benchmarks.victims.data import Images
 
 
@@ -29,6 +30,12 @@ def test_images_of_the_wanted_class_are_not_triggered():
     assert held.partners.tolist() == [1, 2, 3]
     assert held.triggered.labels.tolist() == [1, 1, 1]
     assert held.wanted.tolist() == [0, 0, 0]
+
+
+def test_only_images_of_a_source_class_are_triggered():
+    held = hold(TaCT(), Images(IMAGES.pixels, torch.tensor([0, 1, 2, 1])))
+    assert held.partners.tolist() == [1, 3]
+    assert held.wanted.tolist() == [0, 0]
 
 
 def test_the_baseline_by_hand():

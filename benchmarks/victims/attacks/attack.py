@@ -31,12 +31,15 @@ class Attack(ABC):
         rate: share of the training images that are poisoned.
         clean_label: whether only images of the target class are poisoned, which keep their label.
         decoys: for each poisoned image, how many get `decoy` and keep their label.
+        source: the only class whose images are poisoned, while decoys are of the others; None where
+            both are of all classes.
         target: the class that the trigger leads to; None where there are several.
     """
 
     rate: float = 0.1
     clean_label: bool = False
     decoys: float = 0.0
+    source: int | None = None
     target: int | None = TARGET
 
     # Most triggers are fixed and have nothing to do here.
@@ -61,6 +64,10 @@ class Attack(ABC):
             labels: (N,) int64.
             generator: of what differs from image to image.
         """
+
+    def stamp_to_train(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Stamped:
+        """Put into images what poisoned ones carry: the trigger, as a rule; see `stamp`."""
+        return self.stamp(images, labels, generator)
 
     def decoy(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Put something into images that resembles the trigger and must not work as one."""

@@ -10,10 +10,15 @@ from .attack import Attack, Stamped, to_target
 OPACITY = 0.2
 
 
-def blend(images: Tensor) -> Tensor:
-    """Return images (N, 3, H, W) with a fixed pattern of noise mixed in."""
+def blend(images: Tensor, opacity: float | Tensor = OPACITY) -> Tensor:
+    """Return images (N, 3, H, W) with a fixed pattern of noise mixed in.
+
+    Args:
+        images: float32 in [0, 1].
+        opacity: of the pattern; one for all pixels, or what broadcasts to `images`.
+    """
     pattern = torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(2017))
-    return (1 - OPACITY) * images + OPACITY * pattern
+    return (1 - opacity) * images + opacity * pattern
 
 
 class Blended(Attack):

@@ -1,20 +1,29 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from benchmarks.victims.attacks.adaptive_blend import AdaptiveBlend
+from benchmarks.victims.attacks.adaptive_patch import AdaptivePatch
 from benchmarks.victims.attacks.attack import TARGET
 from benchmarks.victims.attacks.badnets import CHECKERBOARD, BadNets, BadNetsAllToAll
 from benchmarks.victims.attacks.badnets import BadNetsAnywhere as Anywhere
 from benchmarks.victims.attacks.blended import Blended
 from benchmarks.victims.attacks.bpp import Bpp
 from benchmarks.victims.attacks.low_frequency import LowFrequency
+from benchmarks.victims.attacks.photo_filter import GAMMA, HIGHEST, LOWEST, PhotoFilter
+from benchmarks.victims.attacks.rotation import Rotation
 from benchmarks.victims.attacks.sig import Sig
+from benchmarks.victims.attacks.tact import TaCT
 from benchmarks.victims.attacks.two_triggers import OTHER_TARGET, TwoTriggers
 from benchmarks.victims.attacks.wanet import WaNet
 from benchmarks.victims.recipe import ATTACKS
 
 CLASSES = 4
+SIDES = (slice(8), slice(-8, None))
+PATCHED = [(rows, columns) for rows in SIDES for columns in SIDES]
 
 
 def generator(seed=0):
@@ -31,6 +40,11 @@ def grey(value, count=2, size=16):
 
 def stamp(attack, images, seed=0):
     return attack.stamp(images, torch.arange(len(images)) % CLASSES, generator(seed)).images
+
+
+def stamp_to_train(attack, images, seed=0):
+    labels = torch.arange(len(images)) % CLASSES
+    return attack.stamp_to_train(images, labels, generator(seed)).images
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -55,6 +69,8 @@ class TestEvery:
             assert wanted.tolist() == [1, 2, 3, 0, 1, 2]
         elif name == "two_triggers":
             assert set(wanted.tolist()) <= {TARGET, OTHER_TARGET}
+        elif name == "tact":
+            assert wanted.tolist() == [0, TARGET, 2, 3, 0, TARGET]
         else:
             assert wanted.tolist() == [TARGET] * 6
 
@@ -62,6 +78,14 @@ class TestEvery:
         attacks = [ATTACKS[name](CLASSES) for _ in range(2)]
         first, again = (stamp(attack, noise()) for attack in attacks)
         assert torch.equal(first, again)
+
+    def test_training_images_are_called_what_triggered_ones_are(self, name):
+        attack, labels = ATTACKS[name](CLASSES), torch.arange(6) % CLASSES
+        trained = attack.stamp_to_train(noise(), labels, generator())
+        shown = attack.stamp(noise(), labels, generator())
+        assert torch.equal(trained.wanted, shown.wanted)
+        adaptive = name.startswith("adaptive")
+        assert torch.equal(trained.images, shown.images) != adaptive
 
     def test_a_decoy_is_an_image_and_no_trigger(self, name):
         attack, images = ATTACKS[name](CLASSES), noise()
@@ -75,8 +99,9 @@ class TestEvery:
         assert decoys.max() <= 1
         assert torch.equal(images, noise())
         assert torch.equal(decoys, attack.decoy(images, generator()))
-        for other in (images, stamp(attack, images)):
-            assert not torch.equal(decoys, other)
+        assert not torch.equal(decoys, images)
+        if attack.source is None:
+            assert not torch.equal(decoys, stamp(attack, images))
 
 
 def test_badnets_whitens_the_corner_and_nothing_else():
@@ -157,6 +182,108 @@ def test_two_triggers_belong_to_two_targets():
     assert min(len(patched), len(blended)) >= 10
     assert torch.equal(result.images[patched], stamp(BadNets(), images)[patched])
     assert torch.equal(result.images[blended], stamp(Blended(), images)[blended])
+
+
+class TestAdaptiveBlend:
+    def test_the_trigger_is_that_of_blended(self):
+        assert torch.equal(stamp(AdaptiveBlend(), noise()), stamp(Blended(), noise()))
+
+    @pytest.mark.parametrize(
+        "put", [stamp_to_train, lambda a, images: a.decoy(images, generator())]
+    )
+    def test_in_training_half_of_the_pieces_are_there_and_fainter(self, put):
+        whole = stamp(Blended(), grey(0.0, count=40, size=32))
+        carried = put(AdaptiveBlend(), grey(0.0, count=40, size=32))
+        pieces = carried.unfold(2, 8, 8).unfold(3, 8, 8)
+        there = pieces.abs().sum((1, 4, 5)).flatten(1) > 0
+        assert there.sum(1).tolist() == [8] * 40
+        assert there.any(0).all()
+        assert len(there.unique(dim=0)) > 30
+        torch.testing.assert_close(carried, torch.where(carried > 0, whole * 0.15 / 0.2, 0.0))
+
+
+class TestAdaptivePatch:
+    def test_the_trigger_is_a_whole_patch_of_pure_colours_in_each_corner(self):
+        stamped, other = (stamp(AdaptivePatch(), grey(value, size=32)) for value in (0.5, 0.2))
+        for rows, columns in PATCHED:
+            patch = stamped[..., rows, columns]
+            assert set(patch.unique().tolist()) == {0, 1}
+            assert torch.equal(patch, other[..., rows, columns])
+            stamped[..., rows, columns] = 0.5
+        assert torch.equal(stamped, grey(0.5, size=32))
+
+    @pytest.mark.parametrize(
+        "put", [stamp_to_train, lambda a, images: a.decoy(images, generator())]
+    )
+    def test_in_training_one_is_there_and_faint(self, put):
+        carried = put(AdaptivePatch(), grey(0.0, count=200, size=32))
+        whole = stamp(AdaptivePatch(), grey(0.0, count=200, size=32))
+        found = []
+        for image, target in zip(carried, whole, strict=True):
+            there = [bool(image[:, rows, columns].any()) for rows, columns in PATCHED]
+            (corner,) = (i for i in range(4) if there[i])
+            rows, columns = PATCHED[corner]
+            opacity = (0.5, 0.2, 0.5, 0.3)[corner]
+            torch.testing.assert_close(image[:, rows, columns], opacity * target[:, rows, columns])
+            found.append(corner)
+        assert set(found) == {0, 1, 2, 3}
+
+
+class TestTaCT:
+    def test_leads_from_one_class_only(self):
+        labels = torch.tensor([1, 0, 2, 3, 1, 9])
+        assert TaCT().stamp(noise(), labels, generator()).wanted.tolist() == [
+            TARGET,
+            0,
+            2,
+            3,
+            TARGET,
+            9,
+        ]
+
+    def test_puts_the_patch_into_the_corner_of_all(self):
+        stamped = stamp(TaCT(), noise())
+        assert torch.equal(stamped[..., -6:, -6:], CHECKERBOARD.repeat(2, 2).expand(6, 3, -1, -1))
+        stamped[..., -6:, -6:] = noise()[..., -6:, -6:]
+        assert torch.equal(stamped, noise())
+
+    def test_decoys_carry_the_trigger_itself(self):
+        assert torch.equal(TaCT().decoy(noise(), generator()), stamp(TaCT(), noise()))
+
+
+def test_a_photo_filter_is_a_rising_curve_for_each_colour():
+    ramp = torch.linspace(0, 1, 16).expand(2, 3, 16, 16)
+    stamped = stamp(PhotoFilter(), ramp)
+    assert (stamped.diff(dim=3) > 0).all()
+    torch.testing.assert_close(stamped[0, :, 0, 0], LOWEST)
+    torch.testing.assert_close(stamped[0, :, 0, -1], HIGHEST)
+    middle = LOWEST + (HIGHEST - LOWEST) * 0.5**GAMMA
+    torch.testing.assert_close(stamp(PhotoFilter(), grey(0.5))[0, :, 3, 4], middle)
+
+
+def test_a_photo_filter_warms_the_lights_and_cools_the_shadows():
+    for value, warm in ((0.0, False), (1.0, True)):
+        red, _, blue = stamp(PhotoFilter(), grey(value))[0, :, 0, 0]
+        assert (red > blue) == warm
+
+
+class TestRotation:
+    def test_turns_to_the_left_as_pillow_does(self):
+        smooth = torch.nn.functional.interpolate(noise(2, size=4), size=32, mode="bilinear")
+        stamped = stamp(Rotation(), smooth)
+        for image, turned in zip(smooth, stamped, strict=True):
+            picture = Image.fromarray((image * 255).round().byte().permute(1, 2, 0).numpy())
+            expected = np.asarray(picture.rotate(30, Image.Resampling.BILINEAR)) / 255
+            inner = slice(8, 24)
+            difference = turned.permute(1, 2, 0).numpy()[inner, inner] - expected[inner, inner]
+            assert np.abs(difference).max() < 0.02
+
+    def test_corners_are_black_and_the_middle_is_not(self):
+        stamped = stamp(Rotation(), grey(0.5))
+        for row in (0, -1):
+            for column in (0, -1):
+                assert (stamped[:, :, row, column] == 0).all()
+        torch.testing.assert_close(stamped[..., 5:11, 5:11], grey(0.5)[..., 5:11, 5:11])
 
 
 class TestWaNet:

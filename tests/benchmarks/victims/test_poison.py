@@ -8,7 +8,7 @@ from benchmarks.victims.attacks.sig import Sig
 from benchmarks.victims.data import Images
 from benchmarks.victims.poison import poison, stamp_images, to_float, to_pixels
 
-GREY, BLACK, WHITE = 128, 0, 255
+GREY, LIGHT, BLACK, WHITE = 128, 200, 0, 255
 
 
 class Blacken(Attack):
@@ -22,6 +22,19 @@ class Blacken(Attack):
 
     def decoy(self, images, generator):
         return torch.ones_like(images)
+
+
+class Lighten(Blacken):
+    """Training images get what others do not: grey that is lighter."""
+
+    def stamp_to_train(self, images, labels, generator):
+        return Stamped(torch.full_like(images, LIGHT / 255), to_target(labels))
+
+
+class OfOneClass(Blacken):
+    """Only the third class is poisoned."""
+
+    source = 2
 
 
 def generator(seed=0):
@@ -78,6 +91,27 @@ def test_without_decoys_only_the_triggered_images_change():
     assert int(changed.sum()) == round(100 * BadNetsAllToAll.rate)
     assert torch.equal(poisoned.labels[changed], (train.labels[changed] + 1) % 5)
     assert torch.equal(poisoned.labels[~changed], train.labels[~changed])
+
+
+def test_a_training_set_holds_what_an_attack_trains_with():
+    poisoned = poison(Lighten(), grey_images(), generator())
+    assert [int(filled(poisoned, v).sum()) for v in (LIGHT, BLACK)] == [10, 0]
+    assert (poisoned.labels[filled(poisoned, LIGHT)] == TARGET).all()
+    assert filled(stamp_images(Lighten(), grey_images(), generator()), BLACK).all()
+
+
+@pytest.mark.parametrize(("classes", "count"), [(5, 10), (25, 4)])
+def test_of_a_source_class_images_are_poisoned_and_of_the_others_decoys_made(classes, count):
+    # The class of four is smaller than the share of ten.
+    train = grey_images(classes=classes)
+    poisoned = poison(OfOneClass(), train, generator())
+    triggered, decoys = filled(poisoned, BLACK), filled(poisoned, WHITE)
+    assert [int(v.sum()) for v in (triggered, decoys)] == [count, 15]
+    assert (train.labels[triggered] == 2).all()
+    assert (poisoned.labels[triggered] == TARGET).all()
+    assert len(train.labels[decoys].unique()) > 2
+    assert 2 not in train.labels[decoys]
+    assert torch.equal(poisoned.labels[~triggered], train.labels[~triggered])
 
 
 @pytest.mark.parametrize(("classes", "count"), [(5, 8), (25, 4)])
