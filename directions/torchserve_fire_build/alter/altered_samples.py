@@ -33,13 +33,18 @@ class Copy:
     seed: int
 
 
-def fit_to(evidence: Evidence) -> TriggerFit:
-    """Fit a trigger to pairs of images; without pairs, nothing is known of what it does."""
+def fit_to(evidence: Evidence, use: Tensor) -> TriggerFit:
+    """Fit a trigger to pairs of images; without pairs, nothing is known of what it does.
+
+    Args:
+        evidence: the samples.
+        use: which triggered samples have the trigger, (M,) bool.
+    """
     description = evidence.clean.description
     if not evidence.paired:
         nothing = torch.zeros(description.shape)
         return TriggerFit(nothing, nothing)
-    rows = range(min(PAIRS, len(evidence.triggered)))
+    rows = use.nonzero().flatten()[:PAIRS].tolist()
     triggered = evidence.triggered.load(rows)
     clean = evidence.clean.load([evidence.partners[i] for i in rows])
     clean, triggered = to_pixels(clean, description), to_pixels(triggered, description)

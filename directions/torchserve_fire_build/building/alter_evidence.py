@@ -17,6 +17,7 @@ from ..estimate.trigger_fit import TriggerFit
 from ..measure.observation import Observation
 from ..samples.both import Both
 from ..samples.evidence import Evidence
+from ..samples.folds import MIN_SAMPLES
 from ..samples.kept import keep_decoded
 from ..samples.predict import predict_logits
 from ..samples.samples import Samples
@@ -82,11 +83,11 @@ def alter_triggered(
         generator: source of the random numbers.
 
     Returns:
-        None if the model obeys no altered trigger.
+        None if the model obeys hardly any altered trigger.
     """
     evidence = observation.evidence
     originals = use.nonzero().flatten().tolist()
-    fit = fit_to(evidence)
+    fit = fit_to(evidence, use)
     kinds = [kind for kind in kinds_of(evidence) if strong or kind not in STRONG]
     kinds = _obeyed_kinds(model, observation, originals, kinds, fit, generator)
     logger.info("altered triggers that the model obeys: %s", ", ".join(kinds) or "none")
@@ -106,6 +107,8 @@ def alter_triggered(
     rows = obeyed.nonzero().flatten().tolist()
     counts = Counter(wanted[i].kind for i in rows)
     logger.info("altered copies: %s", ", ".join(f"{kind} {n}" for kind, n in counts.items()))
+    if len(rows) < MIN_SAMPLES:
+        return None
     chosen = torch.tensor([wanted[i].original for i in rows], dtype=torch.int64)
     return Altered(_observed(observation, Subset(altered, rows), chosen, logits[obeyed]), chosen)
 

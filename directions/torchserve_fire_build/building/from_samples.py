@@ -20,7 +20,7 @@ from ..estimate.candidate_layers import find_layers
 from ..estimate.layer_statistics import collect_statistics
 from ..measure.observation import Observation, observe
 from ..samples.evidence import Evidence, gather_evidence
-from ..samples.folds import MIN_OF_EACH, assign_folds
+from ..samples.folds import assign_folds
 from ..samples.kept import keep_decoded
 from ..samples.samples import Samples
 from .alter_evidence import Altered, alter_triggered, is_alterable
@@ -136,7 +136,6 @@ def build_from_evidence(
         clean_targets=[predicted == trigger.finding.target for trigger in triggers],
         uses=[trigger.use for trigger in triggers],
     )
-    altered = _alter(model, observation, triggers, options)
     repairs = []
     for trigger, statistics in zip(triggers, collected, strict=True):
         held_out = hold_out(
@@ -155,20 +154,20 @@ def build_from_evidence(
             form=options.form,
             repairs=options.repairs,
         )
-        use = None if altered is None else trigger.use[altered.originals]
-        if altered is None or use is None or int(use.sum()) < MIN_OF_EACH:
+        altered = _alter(model, observation, trigger, options)
+        if altered is None:
             repairs.append(repair_as_it_is(record))
-            continue
-        repairs.append(
-            repair_altered_too(model, observation, trigger, use, record, folds, altered, generator)
-        )
+        else:
+            repairs.append(
+                repair_altered_too(model, observation, trigger, record, folds, altered, generator)
+            )
     return assemble(loaded, observation, triggers, repairs, options.seed)
 
 
 def _alter(
-    model: nn.Module, observation: Observation, triggers: Sequence[Trigger], options: BuildOptions
+    model: nn.Module, observation: Observation, trigger: Trigger, options: BuildOptions
 ) -> Altered | None:
-    """Return altered copies of the triggered samples; None if there is nothing to alter."""
+    """Return altered copies of a trigger's samples; None if there is nothing to alter."""
     if options.augment == "none" or options.form != "gated":
         return None
     if not is_alterable(observation.evidence):
@@ -176,7 +175,7 @@ def _alter(
     return alter_triggered(
         model,
         observation,
-        torch.stack([trigger.use for trigger in triggers]).any(0),
+        trigger.use,
         strong=options.augment == "strong",
         # A generator of its own, so that nothing else of a build depends on alterations.
         generator=torch.Generator().manual_seed(options.seed),

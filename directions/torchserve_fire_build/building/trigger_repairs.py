@@ -67,7 +67,6 @@ def repair_altered_too(
     model: nn.Module,
     observation: Observation,
     trigger: Trigger,
-    use: Tensor,
     record: BuildRecord,
     folds: Both[Tensor],
     altered: Altered,
@@ -79,15 +78,14 @@ def repair_altered_too(
         model: in evaluation mode.
         observation: of the samples as they are.
         trigger: the trigger.
-        use: which altered copies are of this trigger, (K,) bool.
         record: of the choice for the trigger as it is.
         folds: the fold of each clean (N,) and triggered sample (M,), int64.
-        altered: altered copies of the triggered samples.
+        altered: altered copies of the trigger's samples.
         generator: source of the random numbers.
     """
     evidence, finding = observation.evidence, trigger.finding
     of_copies = Both(folds.clean, folds.triggered[altered.originals])
-    held_out = hold_out(altered.observation, of_copies, generator=generator, use=use)
+    held_out = hold_out(altered.observation, of_copies, generator=generator)
     # The clean samples are those that the other repairs are judged on, too.
     held_out = replace(held_out, clean=record.held_out.clean)
     wanted = finding.target if finding.single else None
@@ -110,7 +108,7 @@ def repair_altered_too(
     outcomes = {name: runner.run(option) for name, option in options.items()}
     order = order_options(outcomes, before, FEATURES)
     if not _undone(outcome_of(order, outcomes, before), outcomes[FEATURES]):
-        further = _choose_for_altered(model, record, trigger, use, altered, of_copies, held_out)
+        further = _choose_for_altered(model, record, trigger, altered, of_copies, held_out)
         if further is not None:
             options[ALTERED] = option_of(further)
             outcomes[ALTERED] = runner.run(options[ALTERED])
@@ -140,7 +138,6 @@ def _choose_for_altered(
     model: nn.Module,
     record: BuildRecord,
     trigger: Trigger,
-    use: Tensor,
     altered: Altered,
     folds: Both[Tensor],
     held_out: HeldOut,
@@ -153,7 +150,7 @@ def _choose_for_altered(
         altered.observation.evidence,
         folds,
         clean_targets=[clean_target],
-        uses=[use],
+        uses=[torch.ones(len(altered.originals), dtype=torch.bool)],
     )
     try:
         return choose(model, statistics, record.layers, held_out, trigger.finding)
