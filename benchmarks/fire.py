@@ -106,7 +106,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 def _describe_repairs(repairs: Sequence[Repair], evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Describe the repair that was chosen for the trigger as it is, and name all of them."""
-    names = list(evidence["kinds"])
+    names = list(evidence["repairs"])
     repair = repairs[names.index(FEATURES)]
     detection = repair.detecting_layer
     return {

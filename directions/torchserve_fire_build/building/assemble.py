@@ -59,7 +59,7 @@ def assemble(
             "triggered_as_target": int(trigger.use.sum()) if trigger.finding.single else None,
             "estimator": choice.repair.estimator,
             "detector": None if choice.detector is None else choice.detector[0],
-            "kinds": list(of_trigger.kinds),
+            "repairs": list(of_trigger.kinds),
         }
     memorised = find_memorised(loaded.model, observation)
     if memorised is not None:

@@ -47,14 +47,18 @@ def _lines(values: dict[str, Any]) -> list[str]:
         f"target    {_targets(values)}",
         "evidence  " + _listed(evidence),
     ]
+    several = any(layer["repair"] for layer in values["layers"])
     for layer in values["layers"]:
         shape = " x ".join(map(str, layer["feature_shape"]))
         detection, correction = layer["detection"], layer["correction"]
         of = "" if layer["target"] is None else f", for class {layer['target']}"
+        of += f", repair {layer['repair'] + 1}" if several else ""
         lines.append(f"layer     {layer['name']} ({shape}): {layer['role']}{of}")
         if detection is not None:
             among = " among those predicted as the target" if detection["only_target"] else ""
-            lines.append(f"          detects: projection above {detection['threshold']:g}{among}")
+            where = " at any place" if detection["anywhere"] else ""
+            threshold = f"{detection['threshold']:g}"
+            lines.append(f"          detects: projection{where} above {threshold}{among}")
         if correction is not None:
             form, strength = correction["form"], correction["strength"]
             lines.append(f"          repairs: {form}, strength {strength:g}")
