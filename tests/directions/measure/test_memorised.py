@@ -91,8 +91,8 @@ def test_no_more_images_are_looked_at_than_needed():
 
 def test_what_is_said():
     assert Memorised(0.995, 0.951, 2).describe() == (
-        "the model seems to know these calibration images by heart: it is right on 99.5% of them, "
-        "and on 95.1% if they are moved by 2 pixels; on new images, expect clean and recovered "
-        "accuracy about 4.4 points lower"
+        "was the model trained on these calibration images? It is right on 99.5% of them, and on "
+        "95.1% if they are moved by 2 pixels: if it was, expect accuracies about 4.4 points lower "
+        "on new images"
     )
-    assert "moved by 1 pixel;" in Memorised(1.0, 0.9, 1).describe()
+    assert "moved by 1 pixel:" in Memorised(1.0, 0.9, 1).describe()
