@@ -60,9 +60,9 @@ class Memorised:
         moved = "1 pixel" if self.pixels == 1 else f"{self.pixels} pixels"
         lost = 100 * (self.accuracy - self.accuracy_moved)
         return (
-            f"was the model trained on these calibration images? It is right on {self.accuracy:.1%} "
-            f"of them, and on {self.accuracy_moved:.1%} if they are moved by {moved}: if it was, "
-            f"expect accuracies about {lost:.1f} points lower on new images"
+            "was the model trained on these calibration images? It is right on "
+            f"{self.accuracy:.1%} of them, and on {self.accuracy_moved:.1%} if they are moved by "
+            f"{moved}: if it was, expect accuracies about {lost:.1f} points lower on new images"
         )
 
     def to_json(self) -> dict[str, float]:
