@@ -412,7 +412,7 @@ def test_the_corrections_of_every_repair_are_proved(broken):
 
 def test_several_repairs_that_do_not_fit_each_other():
     first, second = TWO_REPAIRS[:2], TWO_REPAIRS[2:]
-    refused(Line(), [*first, second[1]], "target 1: beside other targets, expected a layer for it")
+    refused(Line(), [*first, second[1]], "a repair does not detect, expected each of several to")
     anyone = replace(second[0], detection=Detection(Y, 5.0))
     refused(Line(), [*first, anyone, second[1]], "target 1: beside other targets, expected a layer")
     refused(Line(), [*first, second[0]], "needs a layer that repairs")
