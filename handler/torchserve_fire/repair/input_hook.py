@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,7 +25,8 @@ class InputHook:
 
     def __init__(self, shape: tuple[int, ...], detection: Detection, overlay: Overlay) -> None:
         self._shape = shape
-        self._removal = OverlayRemoval(detection, overlay)
+        weight = detection.weight.expand(shape).contiguous()
+        self._removal = OverlayRemoval(replace(detection, weight=weight), overlay)
         self._base = overlay.base
 
     @property
@@ -49,9 +51,13 @@ class InputHook:
             (N,) float32; of the other samples, the score without a trigger.
 
         Raises:
-            RepairError: no argument is a batch of such inputs.
+            RepairError: no argument is a batch of such inputs, or not of as many.
         """
         inputs = self._find(args, kwargs)[1]
+        if len(inputs) != len(among):
+            raise RepairError(
+                f"the model's input holds {len(inputs)} samples to score, expected {len(among)}"
+            )
         scores = torch.full((len(inputs),), self._base, device=inputs.device)
         if bool(among.any()):
             scores[among] = self.projection(inputs[among].detach())
