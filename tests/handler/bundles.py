@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from torchserve_fire.format.bundle import Bundle, Detection, InputDescription, Layer
+from torchserve_fire.format.bundle import INPUT_LAYER, Bundle, Detection, InputDescription, Layer
 from torchserve_fire.format.bundle_file import bundle_to_parts
 from torchserve_fire.format.clean_scores import CleanScores
-from torchserve_fire.format.correction_forms import Affine, Clamp, Local, Shift
+from torchserve_fire.format.correction_forms import Affine, Clamp, Local, Overlay, Shift
 from torchserve_fire.format.metadata import METADATA_KEY, metadata_sha256
 from torchserve_fire.format.tensor_digest import tensor_sha256
 
@@ -60,6 +60,43 @@ def small_bundle() -> Bundle:
     )
 
 
+def overlay_bundle() -> Bundle:
+    """A bundle of two repairs for one target: of the model's input, and of a layer."""
+    generator = torch.Generator().manual_seed(0)
+
+    def values(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    shape = (2, 4, 4)
+    overlay = Overlay(
+        values(*shape),
+        1.0,
+        slope=-torch.rand(shape, generator=generator),
+        gauges=values(2, *shape),
+        bases=(0.5, -0.25),
+        base=0.125,
+        lower=torch.full((2, 1, 1), -2.0),
+        upper=torch.full((2, 1, 1), 2.5),
+    )
+    detection = Detection(values(*shape), 1.5, True, CLEAN_SCORES, anywhere=True)
+    second = Detection(values(*shape), 0.5, True)
+    return Bundle(
+        layers=(
+            Layer(INPUT_LAYER, shape, detection, overlay),
+            Layer("first", shape, second, Shift(values(2, 1, 1), 1.0), repair=1),
+        ),
+        model_class="Net",
+        weights_sha256=None,
+        state_sha256="1" * 64,
+        input=InputDescription("tensor", shape),
+        target=1,
+        evidence={"kind": "paired"},
+        held_out={},
+        seed=7,
+        versions={"torch": "2"},
+    )
+
+
 def raw_file(header: bytes | dict[str, Any], body: bytes = b"") -> bytes:
     """The bytes of a safetensors file with any header."""
     data = header if isinstance(header, bytes) else json.dumps(header).encode()
@@ -75,7 +112,9 @@ def body_of(data: bytes) -> bytes:
 
 
 def bundle_file(bundle: Bundle | None = None) -> bytes:
-    return save(*bundle_to_parts(bundle or small_bundle()))
+    tensors, metadata = bundle_to_parts(bundle or small_bundle())
+    # Copies, because two layers may share a tensor.
+    return save({key: tensor.clone() for key, tensor in tensors.items()}, metadata)
 
 
 def forged(root: Any, tensors: dict[str, Tensor] | None = None) -> bytes:

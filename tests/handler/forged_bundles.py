@@ -52,6 +52,18 @@ def vector_bundle() -> Bundle:
     return Bundle(layers, "Net", "0" * 64, described, 1, {"clean": 1}, {}, 0, {"torch": "2"})
 
 
+def cascade_bundle() -> Bundle:
+    """A bundle of two repairs for one target, for the same model."""
+    a, b, c, d = torch.eye(4) + 0.5
+    layers = (
+        Layer("first", (4,), Detection(a, 0.0, True), Shift(b, 2.0)),
+        Layer("second", (4,), Detection(c, -1.0, True), repair=1),
+        Layer("first", (4,), None, Shift(d, 1.0), repair=1),
+    )
+    described = InputDescription("tensor", (4,))
+    return Bundle(layers, "Net", "0" * 64, described, 1, {"clean": 1}, {}, 0, {"torch": "2"})
+
+
 def file_of(tensors: dict[str, Tensor], root: dict[str, Any]) -> bytes:
     """A file with these tensors and this metadata, and the digests that belong to them."""
     root = {**root, "tensors": {key: tensor_sha256(tensor) for key, tensor in tensors.items()}}
@@ -107,16 +119,20 @@ def forged_tensors(bundle: Bundle) -> Iterator[bytes]:
 
 
 def forged_layers(bundle: Bundle) -> Iterator[bytes]:
-    """Layers repeated, exchanged, renamed, and given each other's targets."""
+    """Layers repeated, exchanged, renamed, and given each other's targets and repairs."""
     layers = bundle.layers
     for i, layer in enumerate(layers):
         yield _bundle_of(bundle, (*layers, layer))
         yield _bundle_of(bundle, layers[:i] + layers[i + 1 :])
+        for number in (0, 1, 2):
+            yield _bundle_of(bundle, (*layers, replace(layer, repair=number)))
+            yield _bundle_of(bundle, (*layers[:i], replace(layer, repair=number), *layers[i + 1 :]))
         for other in layers:
             yield _bundle_of(bundle, (*layers, replace(layer, name=other.name + "2")))
             changed = [replace(layer, name=other.name), replace(layer, target=1)]
             changed.append(replace(layer, feature_shape=(*other.feature_shape, 1)))
             changed.append(replace(layer, detection=other.detection))
+            changed.append(replace(layer, correction=other.correction))
             for one in changed:
                 yield _bundle_of(bundle, (*layers[:i], one, *layers[i + 1 :]))
         for target in (0, 1, 2, 999):
@@ -125,6 +141,7 @@ def forged_layers(bundle: Bundle) -> Iterator[bytes]:
                 bundle,
                 tuple(replace(each, target=target if each is layer else 5) for each in layers),
             )
+    yield _bundle_of(bundle, tuple(replace(x, repair=i) for i, x in enumerate(layers)))
     yield _bundle_of(bundle, tuple(reversed(layers)))
     yield _bundle_of(bundle, layers * 50)
     yield _bundle_of(bundle, ())

@@ -29,7 +29,13 @@ with atheris.instrument_imports(include=["torchserve_fire"]):
     from torchserve_fire.format.bundle_file import bundle_to_parts, parse_bundle
     from torchserve_fire.format.metadata import METADATA_KEY, metadata_sha256
 
-from tests.handler.bundles import body_of, bundle_file, header_of, raw_file, small_bundle
+from tests.handler.bundles import (
+    body_of,
+    header_of,
+    overlay_bundle,
+    raw_file,
+    small_bundle,
+)
 from tests.handler.forged_bundles import VALUES, file_with, vector_bundle
 
 OLDER = Path(__file__).parent / "format" / "data"
@@ -162,7 +168,8 @@ def rebuilt(header: dict, body: bytes, root: dict) -> bytes:
 def seeds() -> list[bytes]:
     """Return the files to begin with."""
     older = [path.read_bytes() for path in sorted(OLDER.glob("*.safetensors"))]
-    return [bundle_file(small_bundle()), file_with(vector_bundle()), *older, raw_file({}), b""]
+    today = [small_bundle(), overlay_bundle(), vector_bundle()]
+    return [*(file_with(bundle) for bundle in today), *older, raw_file({}), b""]
 
 
 def main() -> None:

@@ -38,11 +38,15 @@ def _means_of_windows(values: Tensor, hidden: Tensor, otherwise: Tensor) -> Tens
     """Return the mean of the seen values around each place, in the smallest window with any."""
     means = otherwise.expand_as(values)
     missing = hidden
-    window, largest = 3, 2 * max(values.shape[2:]) + 1
-    while bool(missing.any()) and window <= largest:
+    # The last window reaches from one corner to the other.
+    window, too_large = 3, 4 * max(values.shape[2:])
+    while bool(missing.any()) and window < too_large:
 
         def mean(of: Tensor, window: int = window) -> Tensor:
-            return functional.avg_pool2d(of, window, stride=1, padding=window // 2)
+            # A large window at once would take as many additions for each place as it has places.
+            half = window // 2
+            rows = functional.avg_pool2d(of, (window, 1), stride=1, padding=(half, 0))
+            return functional.avg_pool2d(rows, (1, window), stride=1, padding=(0, half))
 
         total, share = mean(values.masked_fill(hidden, 0)), mean((~hidden).to(values.dtype))
         # The least share that is not 0 is one place of the window.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ class InputHook:
 
     def __init__(self, shape: tuple[int, ...], detection: Detection, overlay: Overlay) -> None:
         self._shape = shape
-        self._removal = OverlayRemoval(detection, overlay)
+        weight = detection.weight.expand(shape).contiguous()
+        self._removal = OverlayRemoval(replace(detection, weight=weight), overlay)
         self._base = overlay.base
 
     @property
@@ -38,21 +40,28 @@ class InputHook:
         self._removal.to(device)
         return self
 
-    def score(self, args: tuple[Any, ...], kwargs: dict[str, Any], among: Sequence[int]) -> Tensor:
+    def score(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], among: Sequence[int], size: int
+    ) -> Tensor:
         """Score the samples that may be flagged; scoring all would slow every request down.
 
         Args:
             args: what the model was called with.
             kwargs: what the model was called with, by name.
             among: which samples may be flagged.
+            size: N.
 
         Returns:
             (N,) float32; of the other samples, the score without a trigger.
 
         Raises:
-            RepairError: no argument is a batch of such inputs.
+            RepairError: no argument is a batch of such inputs, or not of as many.
         """
         inputs = self._find(args, kwargs)[1]
+        if len(inputs) != size:
+            raise RepairError(
+                f"the model's input holds {len(inputs)} samples to score, expected {size}"
+            )
         scores = torch.full((len(inputs),), self._base, device=inputs.device)
         if among:
             scores[among] = self.projection(inputs[among].detach())

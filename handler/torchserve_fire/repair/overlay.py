@@ -55,6 +55,9 @@ def project_anywhere(feature: Tensor, spectrum: Tensor) -> Tensor:
         (N, H, W) float32: at (y, x), the projection onto the direction moved by y down and x to the
         right.
     """
+    if len(feature) == 0:
+        # Not every library for Fourier transforms takes no map.
+        return torch.zeros(0, *feature.shape[2:], device=feature.device)
     with torch.autocast(feature.device.type, enabled=False):
         transformed = torch.fft.rfft2(feature.float())
         summed = torch.einsum("nchw,chw->nhw", transformed, spectrum)

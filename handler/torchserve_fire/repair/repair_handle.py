@@ -136,8 +136,10 @@ class RepairHandle:
 
     def _attach_input(self, repair: int, layer: Layer, device: torch.device) -> None:
         detection, correction = layer.detection, layer.correction
-        if detection is None or not isinstance(correction, Overlay):
-            raise AttachError(f"{layer.name}: expected it to detect, and to repair by an overlay")
+        if detection is None or not detection.anywhere or not isinstance(correction, Overlay):
+            raise AttachError(
+                f"{layer.name}: expected it to detect anywhere, and to repair by an overlay"
+            )
         hook = InputHook(layer.feature_shape, detection, correction).to(device)
         self._attached.inputs[repair] = hook
         self._add_judge(repair, hook.projection, detection, of_input=True)
@@ -166,7 +168,7 @@ class RepairHandle:
         if self._attached.inputs:
             among = may_be_flagged(judges, output, size)
             for i, hook in self._attached.inputs.items():
-                state.scores[i] = hook.score(args, kwargs, among[i])
+                state.scores[i] = hook.score(args, kwargs, among[i], size)
         verdict, flagged = judge_pass(judges, state.scores, output, size, forced=state.forced)
         result = None
         if passes == 2:

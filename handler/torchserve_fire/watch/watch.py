@@ -105,7 +105,7 @@ class Watch:
             "rejected": total(metric.REJECTED),
             "unrepaired": total(metric.UNREPAIRED),
             "bad_inputs": self._tally.by_label(metric.BAD_INPUTS),
-            "drift": {scale.target: scale.drift.surprise for scale in self._scales},
+            "drift": {scale.target: self._drift_of(scale.target) for scale in self._scales},
         }
 
     def _count_places(self, scale: ScoreScale, places: Sequence[float]) -> None:
@@ -119,8 +119,13 @@ class Watch:
         self, scale: ScoreScale, values: Sequence[float], flags: Sequence[bool]
     ) -> None:
         clean = [value for value, flag in zip(values, flags, strict=True) if not flag]
-        if scale.drift.add(clean) and scale.drift.surprise is not None:
-            self._metrics.set(metric.DRIFT, round(scale.drift.surprise, 2), scale.target)
+        if scale.drift.add(clean) and (drift := self._drift_of(scale.target)) is not None:
+            self._metrics.set(metric.DRIFT, round(drift, 2), scale.target)
+
+    def _drift_of(self, target: str) -> float | None:
+        """Return the largest drift of the detectors for a target; None before the first."""
+        drifts = [scale.drift.surprise for scale in self._scales if scale.target == target]
+        return max((drift for drift in drifts if drift is not None), default=None)
 
     def _give(self, counts: Mapping[Key, int]) -> None:
         self._metrics.add(counts)

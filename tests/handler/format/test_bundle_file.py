@@ -15,16 +15,17 @@ from tests.handler.bundles import (
     content_of,
     forged,
     header_of,
+    overlay_bundle,
     raw_file,
     small_bundle,
     with_metadata,
     with_tensors,
 )
 from torchserve_fire.errors import BundleError
-from torchserve_fire.format.bundle import Bundle, Detection, InputDescription, Layer
+from torchserve_fire.format.bundle import INPUT_LAYER, Bundle, Detection, InputDescription, Layer
 from torchserve_fire.format.bundle_file import bundle_to_parts, load_bundle, parse_bundle
 from torchserve_fire.format.clean_scores import CleanScores
-from torchserve_fire.format.correction_forms import Clamp, Shift
+from torchserve_fire.format.correction_forms import Clamp, Overlay, Shift
 from torchserve_fire.format.tensor_digest import tensor_sha256
 
 
@@ -96,9 +97,10 @@ def bundles(draw):
         scores = draw(st.none() | st.lists(number, min_size=1, max_size=20))
         clean = None if scores is None else CleanScores.of(torch.tensor(scores))
         only_target = draw(st.booleans())
-        detection = (
-            Detection(direction(shape), draw(number), only_target, clean) if detects else None
-        )
+        anywhere = len(shape) == 3 and draw(st.booleans())
+        detection = None
+        if detects:
+            detection = Detection(direction(shape), draw(number), only_target, clean, anywhere)
         strength = draw(st.floats(0.1, 3))
         correction = Shift(direction(shape), strength) if repairs else None
         if repairs and draw(st.booleans()):
@@ -312,11 +314,11 @@ def set_root(**values):
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        (set_root(format_version=4), "format_version: 4, expected 1 to 3; build the bundle again"),
-        (set_root(format_version=0), "format_version: 0, expected 1 to 3"),
+        (set_root(format_version=5), "format_version: 5, expected 1 to 4; build the bundle again"),
+        (set_root(format_version=0), "format_version: 0, expected 1 to 4"),
         (set_root(format_version=True), "format_version: True, expected an integer"),
-        (set_root(format_version=3.0), "format_version: 3.0, expected an integer"),
-        (set_root(format_version="3"), "format_version: '3', expected an integer"),
+        (set_root(format_version=4.0), "format_version: 4.0, expected an integer"),
+        (set_root(format_version="4"), "format_version: '4', expected an integer"),
         (set_root(target=-1), "target: -1, expected an integer of at least 0"),
         (set_root(target=2.0), "target: 2.0, expected an integer of at least 0"),
         (set_root(target=False), "target: False, expected an integer of at least 0"),
@@ -521,11 +523,162 @@ def test_a_bundle_of_two_repairs_comes_back_equal():
         (({}, {}, {"target": 2}), "a layer stands there twice for target 2"),
         (({}, {}, {"name": "late"}), "a layer stands there twice for target 4"),
         (({}, {}, {"target": 2, "name": "other"}), "none repairs for target 4, expected at least"),
-        (({"detection": None}, {}, {}), "none for target 2 detects with only_target, expected one"),
+        (({"detection": None}, {}, {}), "a repair for target 2 does not detect, expected each of"),
     ],
 )
 def test_two_repairs_that_do_not_fit_each_other(changes, message):
     assert message in refusal(bundle_file(two_repairs(*changes)))
+
+
+def of_one_target(*changes):
+    """A bundle of two repairs for one target, with fields of its three layers changed."""
+    layers = (
+        replace(layer, **{"target": None, "repair": min(i, 1), **values})
+        for i, (layer, values) in enumerate(
+            zip(two_repairs().layers, changes or ({}, {}, {}), strict=True)
+        )
+    )
+    return replace(small_bundle(), layers=tuple(layers))
+
+
+def test_two_repairs_for_one_target_come_back_equal():
+    read = parse_bundle(bundle_file(of_one_target()), "f")
+    assert content_of(read) == content_of(of_one_target())
+    assert [layer.repair for layer in read.layers] == [0, 1, 1]
+    first, second = read.repairs
+    assert (first.layers, second.layers) == (read.layers[:1], read.layers[1:])
+    assert (first.target, second.target) == (2, 2)
+    # The target is the same: it is named once.
+    assert read.targets == (2,)
+    assert read.detecting_layers == read.layers[:2]
+
+
+def test_repairs_for_one_target_need_not_ask_for_it():
+    anyone = {"detection": Detection(torch.ones(4), 1.0)}
+    for changes in ((anyone, anyone, {}), (anyone, {}, {}), ({}, anyone, {})):
+        assert len(parse_bundle(bundle_file(of_one_target(*changes)), "f").repairs) == 2
+
+
+def test_the_numbers_of_repairs_say_nothing_of_their_order():
+    read = parse_bundle(bundle_file(of_one_target({"repair": 7}, {}, {})), "f")
+    assert [repair.layers for repair in read.repairs] == [read.layers[:1], read.layers[1:]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (({"repair": 1}, {}, {}), "a layer stands there twice"),
+        (({"repair": 1}, {}, {"name": "other"}), "several detect, expected at most one"),
+        (({"detection": None}, {}, {}), "a repair does not detect, expected each of several to"),
+        (({}, {}, {"repair": 2}), "none repairs, expected at least one"),
+        (({}, {"repair": 0, "name": "late", "detection": None}, {}), "expected it to say which"),
+        (({"repair": -1}, {}, {}), "layers[0]: repair: -1, expected an integer of at least 0"),
+        (({"repair": None}, {}, {}), "layers[0]: repair: None, expected an integer"),
+        (({"repair": True}, {}, {}), "layers[0]: repair: True, expected an integer"),
+        (({"repair": 1.0}, {}, {}), "layers[0]: repair: 1.0, expected an integer"),
+        (({"repair": "0"}, {}, {}), "layers[0]: repair: '0', expected an integer"),
+    ],
+)
+def test_two_repairs_for_one_target_that_do_not_fit_each_other(changes, message):
+    assert message in refusal(bundle_file(of_one_target(*changes)))
+
+
+def test_beside_another_target_every_repair_asks_for_its_own():
+    one, two, three = two_repairs().layers
+    second = replace(one, repair=1, detection=Detection(torch.ones(4), 1.0))
+    bundle = replace(two_repairs(), layers=(one, second, two, three))
+    assert "none for target 2 detects with only_target" in refusal(bundle_file(bundle))
+    bundle = replace(bundle, layers=(one, replace(second, detection=one.detection), two, three))
+    read = parse_bundle(bundle_file(bundle), "f")
+    assert [repair.target for repair in read.repairs] == [2, 2, 4]
+    assert read.targets == (2, 4)
+
+
+# An overlay of the model's input -------------------------------------------------------------
+
+
+def test_an_overlay_comes_back_equal():
+    data = bundle_file(overlay_bundle())
+    read = parse_bundle(data, "f")
+    assert content_of(read) == content_of(overlay_bundle())
+    assert bundle_file(read) == data
+    layer, other = read.layers
+    assert (layer.name, layer.role, layer.feature_shape) == (INPUT_LAYER, "both", (2, 4, 4))
+    assert isinstance(layer.correction, Overlay)
+    assert layer.correction.bases == (0.5, -0.25)
+    assert (layer.detection.anywhere, other.detection.anywhere) == (True, False)
+    assert [repair.target for repair in read.repairs] == [1, 1]
+
+
+def test_a_layer_may_detect_anywhere():
+    first, second = overlay_bundle().layers
+    second = replace(second, detection=replace(second.detection, anywhere=True))
+    bundle = replace(overlay_bundle(), layers=(first, second))
+    assert parse_bundle(bundle_file(bundle), "f").layers[1].detection.anywhere
+
+
+def overlay_with(i=0, part=None, **values):
+    """A bundle with an overlay, with fields of one of its layers, or of a part of it, changed."""
+    layers = list(overlay_bundle().layers)
+    if part is not None:
+        values = {part: replace(getattr(layers[i], part), **values)}
+    layers[i] = replace(layers[i], **values)
+    return replace(overlay_bundle(), layers=tuple(layers))
+
+
+PLAIN = Shift(torch.ones(2, 1, 1), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "message"),
+    [
+        (overlay_with(name="early"), "correction: form 'overlay', expected it at '(input)'"),
+        (overlay_with(detection=None), "'(input)', expected it to detect anywhere and to repair"),
+        (overlay_with(correction=None), "'(input)', expected it to detect anywhere and to repair"),
+        (overlay_with(correction=PLAIN), "'(input)', expected it to detect anywhere and to repair"),
+        (overlay_with(part="detection", anywhere=False), "'(input)', expected it to detect anywh"),
+        (overlay_with(1, name=INPUT_LAYER), "layers[1]: name: '(input)', expected it to detect"),
+        (overlay_with(part="detection", anywhere=1), "anywhere: 1, expected true or false"),
+        (overlay_with(part="detection", anywhere=None), "anywhere: None, expected true or false"),
+        (overlay_with(1, detection=None), "a repair does not detect, expected each of several"),
+        (overlay_with(part="correction", bases=(0.5,)), "correction: bases: 1, expected 2"),
+        (overlay_with(part="correction", bases=(0.5,) * 3), "correction: bases: 3, expected 2"),
+        (overlay_with(part="correction", strength=0.0), "strength: 0.0, expected above 0"),
+        *(
+            (
+                overlay_with(part="correction", **{name: torch.ones(2, 1, 1)}),
+                "form 'overlay' takes a map",
+            )
+            for name in ("direction", "slope", "gauges")
+        ),
+        *(
+            (
+                overlay_with(part="correction", **{name: torch.ones(2, 4, 4)}),
+                f"{name}: form 'overlay' takes one value per channel",
+            )
+            for name in ("lower", "upper")
+        ),
+        (
+            overlay_with(part="correction", gauges=torch.full((2, 2, 4, 4), torch.nan)),
+            "'layers.0.gauges': holds values that are not finite",
+        ),
+        (
+            replace(overlay_bundle(), input=InputDescription("tensor", (2, 4, 5))),
+            "'(input)' has the shape (2, 4, 4), expected that of the input, (2, 4, 5)",
+        ),
+    ],
+)
+def test_an_overlay_that_does_not_fit(bundle, message):
+    assert message in refusal(bundle_file(bundle))
+
+
+@pytest.mark.parametrize("shape", [(4,), (5, 2)])
+def test_only_on_a_map_can_be_detected_anywhere(shape):
+    layer = Layer(
+        "a", shape, Detection(torch.ones(shape), 1.0, anywhere=True), Shift(torch.ones(shape), 1.0)
+    )
+    bundle = replace(small_bundle(), layers=(layer,))
+    assert "detection: anywhere: expected a map (C, H, W)" in refusal(bundle_file(bundle))
 
 
 def test_swapped_tensors_are_refused():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.handler.archive import make_archive
-from tests.handler.bundles import content_of, small_bundle
+from tests.handler.bundles import content_of, overlay_bundle, small_bundle
 from tests.handler.forged_bundles import (
+    cascade_bundle,
     damaged,
     file_with,
     forged_fields,
@@ -29,24 +30,47 @@ from torchserve_fire.format.bundle_file import BUNDLE_FILE, parse_bundle
 from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.serve.fire_handler import FireHandler
 
-BUNDLES = {"vectors": vector_bundle, "five forms": small_bundle}
+BUNDLES = {
+    "vectors": vector_bundle,
+    "two repairs": cascade_bundle,
+    "five forms": small_bundle,
+    "overlay": overlay_bundle,
+}
 FORGERIES = {"fields": forged_fields, "tensors": forged_tensors, "layers": forged_layers}
 DAMAGES = {"headers": forged_headers, "bytes": partial(damaged, count=1000)}
 COUNTS = {
-    ("vectors", "fields"): 1584,
+    ("vectors", "fields"): 1692,
     ("vectors", "tensors"): 78,
-    ("vectors", "layers"): 43,
+    ("vectors", "layers"): 60,
     ("vectors", "headers"): 142,
     ("vectors", "bytes"): 1000,
+    ("two repairs", "fields"): 2088,
+    ("two repairs", "tensors"): 106,
+    ("two repairs", "layers"): 106,
     # Each of its fields is forged in test_bundle_file.py.
     ("five forms", "tensors"): 196,
-    ("five forms", "layers"): 178,
+    ("five forms", "layers"): 234,
     ("five forms", "headers"): 358,
     ("five forms", "bytes"): 1000,
+    ("overlay", "fields"): 2520,
+    ("overlay", "tensors"): 228,
+    ("overlay", "layers"): 60,
+    ("overlay", "headers"): 422,
+    ("overlay", "bytes"): 1000,
 }
 """How many there are of each; the tests count them."""
 
-ATTACHED = {"fields": (134, 18), "tensors": (30, 0), "layers": (10, 2)}
+ATTACHED = {
+    ("vectors", "fields"): (136, 18),
+    ("vectors", "tensors"): (30, 0),
+    ("vectors", "layers"): (18, 2),
+    ("two repairs", "fields"): (129, 27),
+    ("two repairs", "tensors"): (41, 1),
+    ("two repairs", "layers"): (28, 4),
+    ("overlay", "fields"): (190, 9),
+    ("overlay", "tensors"): (77, 0),
+    ("overlay", "layers"): (19, 1),
+}
 """Of those that are read: how many are attached, and how many the model refuses."""
 
 
@@ -103,15 +127,23 @@ def forward(model: Net, repair: Repair | None) -> tuple[Tensor, dict[str, Tensor
     return value, features
 
 
-def flagged_by(repair: Repair, plain: Tensor, features: dict[str, Tensor]) -> Tensor:
-    layer = repair.detecting_layer
-    if layer is None or layer.detection is None:
-        return torch.ones(len(INPUTS), dtype=torch.bool)
-    scores = (features[layer.name] * layer.detection.weight).sum(1)
-    flagged = scores > layer.detection.threshold
-    if layer.detection.only_target:
-        flagged &= plain.argmax(1) == repair.target
-    return flagged | ~scores.isfinite()
+def flagged_by_each(
+    repairs: Sequence[Repair], plain: Tensor, features: dict[str, Tensor]
+) -> list[Tensor]:
+    """What each repair flags; what one of them cannot judge is flagged by one at least."""
+    every = torch.ones(len(INPUTS), dtype=torch.bool)
+    flags, may, finite = [], [], every
+    for repair in repairs:
+        layer = repair.detecting_layer
+        if layer is None or layer.detection is None:
+            return [every]
+        scores = (features[layer.name] * layer.detection.weight).sum(1)
+        may.append(plain.argmax(1) == repair.target if repair.only_target else every)
+        flags.append(may[-1] & ((scores > layer.detection.threshold) | ~scores.isfinite()))
+        finite = finite & scores.isfinite()
+    for i in (~finite & ~torch.stack(flags).any(0)).nonzero().flatten().tolist():
+        flags[next((j for j, one in enumerate(may) if one[i]), 0)][i] = True
+    return flags
 
 
 def check_attached(bundle: Bundle) -> bool:
@@ -128,16 +160,61 @@ def check_attached(bundle: Bundle) -> bool:
         with handle:
             answers, verdict = model(INPUTS), handle.verdict.flagged
         moved = torch.zeros(len(INPUTS), dtype=torch.bool)
-        for repair in bundle.repairs:
-            mine = flagged_by(repair, plain, features)
-            expected = forward(model, repair)[0][mine]
-            assert torch.allclose(answers[mine], expected, rtol=1e-3, atol=1e-4, equal_nan=True)
-            moved |= mine
+        expected, done = plain.clone(), moved.clone()
+        each = flagged_by_each(bundle.repairs, plain, features)
+        for repair, flagged in zip(bundle.repairs, each, strict=True):
+            mine = flagged & ~done
+            expected[mine] = forward(model, repair)[0][mine]
+            # What is still predicted as the target goes through the next repair that flags it.
+            still = repair.only_target & (expected.argmax(1) == repair.target)
+            moved, done = moved | flagged, done | (mine & ~still)
+        assert torch.allclose(answers, expected, rtol=1e-3, atol=1e-4, equal_nan=True)
         assert torch.equal(verdict, moved)
         assert torch.equal(answers[~moved], plain[~moved])
         assert torch.equal(model(INPUTS), plain)
     assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
     return True
+
+
+class MapNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(2, 2, 1)
+        self.head = nn.Linear(32, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.first(x).flatten(1))
+
+
+MAPS = 2 * torch.randn(16, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+
+
+def check_attached_to_maps(bundle: Bundle) -> bool:
+    """Attach a bundle to a model of maps, where it can be; see that it changes what it flags."""
+    model = MapNet().eval()
+    with torch.no_grad():
+        plain = model(MAPS)
+        try:
+            handle = attach_layers(model, bundle.layers, MAPS[:1], target=bundle.target)
+        except AttachError:
+            assert torch.equal(model(MAPS), plain)
+            return False
+        with handle:
+            answers, flagged = model(MAPS), handle.verdict.flagged
+        assert torch.equal(answers[~flagged], plain[~flagged])
+        # So large a strength leaves the range of float32.
+        far = any(layer.correction.strength > 1e38 for layer in bundle.repairing_layers)
+        assert far or answers.isfinite().all()
+        assert torch.equal(model(MAPS), plain)
+    return True
+
+
+CHECKS = {
+    "vectors": check_attached,
+    "two repairs": check_attached,
+    "overlay": check_attached_to_maps,
+}
 
 
 @pytest.mark.parametrize(("of", "kind"), [key for key in COUNTS if key[1] in DAMAGES])
@@ -160,15 +237,15 @@ def test_a_forged_file_is_refused_or_taken_at_its_word(of: str, kind: str):
         found = read(data)
         if found is not None:
             assert read(file_with(found)) is not None
-            if of == "vectors":
-                attached.append(check_attached(found))
+            if of in CHECKS:
+                attached.append(CHECKS[of](found))
     assert count == COUNTS[of, kind]
-    if of == "vectors":
-        assert (attached.count(True), attached.count(False)) == ATTACHED[kind]
+    if of in CHECKS:
+        assert (attached.count(True), attached.count(False)) == ATTACHED[of, kind]
 
 
 def test_there_are_thousands():
-    assert sum(COUNTS.values()) == 4579
+    assert sum(COUNTS.values()) == 11290
 
 
 def every_hundredth_refused() -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """Bundles that were written by the code of their time: every version stays readable.
 
-The files of versions 1 and 2 were written by the last commits of these versions, with the values
-below. Each holds every form of a correction, or several targets.
+The files of each version were written by the last commit of that version, with the values below.
+Each holds every form of a correction, or several targets.
 """
 
 import json
@@ -24,7 +24,10 @@ from torchserve_fire.format.tensor_digest import tensor_sha256
 
 DATA = Path(__file__).with_name("data")
 DECILES = (-2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.25)
-VERSIONS = (1, 2)
+VERSIONS = (1, 2, 3)
+FIRST_VERSIONS = (1, 2)
+"""Those with other words than today's."""
+STATES = {1: None, 2: None, 3: "5" * 64}
 FILES = [f"version_{version}{kind}" for version in VERSIONS for kind in ("", "_several")]
 
 
@@ -60,7 +63,9 @@ def test_a_bundle_with_every_form(version):
     assert isinstance(affine, Affine)
     assert affine.direction.tolist() == [[1.0, 3.0]]
     assert (affine.strength, affine.slope.tolist()) == (2.0, [[1.0, 0.5], [0.0, -1.0]])
-    assert (bundle.weights_sha256, bundle.state_sha256) == ("ab" * 32, None)
+    assert (bundle.weights_sha256, bundle.state_sha256) == ("ab" * 32, STATES[version])
+    assert {layer.repair for layer in bundle.layers} == {0}
+    assert not detection.anywhere
     assert bundle.input == InputDescription("image", (3, 8, 8), (0.5,) * 3, (0.25,) * 3)
     assert (bundle.model_class, bundle.target, bundle.targets) == ("Net", 2, (2,))
     assert bundle.evidence == {
@@ -86,7 +91,7 @@ def test_a_bundle_with_several_targets(version):
     ]
     assert [repair.only_target for repair in bundle.repairs] == [True, True]
     assert bundle.layers[2].correction.direction.tolist() == [1.0, 1.0, 1.0, 2.0]
-    assert bundle.input.kind == {1: "tensor", 2: "integers"}[version]
+    assert bundle.input.kind == ("tensor" if version == 1 else "integers")
     assert bundle.evidence["targets"] == {
         "2": {"estimator": "mean", "detector": "mean_projection"},
         "4": {"estimator": "mean", "detector": None},
@@ -98,7 +103,7 @@ def test_it_is_saved_as_the_newest_version_with_equal_content(name, tmp_path):
     read = load_bundle(file_of(name))
     saved = save_bundle(read, tmp_path / "b.safetensors")
     assert content_of(saved) == content_of(read)
-    assert content_of(saved)[0]["format_version"] == 3
+    assert content_of(saved)[0]["format_version"] == 4
     assert replace(saved, layers=(), digest="") == replace(read, layers=(), digest="")
 
 
@@ -172,7 +177,7 @@ def without_tensor(name):
         ),
     ],
 )
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", FIRST_VERSIONS)
 def test_a_fault_is_named_as_the_file_has_it(version, change, message):
     root, tensors = parts_of(f"version_{version}")
     change(root, tensors)
@@ -192,6 +197,54 @@ def test_version_2_must_speak_of_clean_scores():
     root, tensors = parts_of("version_2")
     del root["layers"][0]["telling"]["clean_scores"]
     assert "telling: clean_scores: missing" in refusal(root, tensors)
+
+
+def without_weights(root, tensors):
+    root["weights"] = {"file_sha256": None, "state_sha256": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (layer_with(1, "correction", form="overlay"), "'overlay', expected one of shift, affine"),
+        (lambda root, _: root["layers"][0].update(repair=0), "layers[0]: repair: unknown field"),
+        (lambda root, _: root["layers"][1].update(repair=1), "layers[1]: repair: unknown field"),
+        (layer_with(0, "detection", anywhere=False), "detection: anywhere: unknown field"),
+        (layer_with(0, "detection", anywhere=True), "detection: anywhere: unknown field"),
+        (layer_with(0, "detection", clean_scores=0), "clean_scores: 0, expected a map"),
+        (lambda root, _: root["layers"][0].update(name="(input)"), "'(input)', expected it to det"),
+        (lambda root, _: root["layers"][0]["detection"].pop("clean_scores"), "clean_scores: missi"),
+        (layer_with(2, "correction", anchor=None), "anchor: None, expected a finite number"),
+        (layer_with(1, "correction", threshold=1), "correction: threshold: unknown field"),
+        (renamed(0, "detection", "telling"), "layers[0]: detection: missing"),
+        (renamed(1, "correction", "repairing"), "layers[1]: correction: missing"),
+        (lambda root, _: root["layers"][0].update(role="tells"), "expected one of detects, repai"),
+        (lambda root, _: root.update(weights_sha256="a" * 64), "weights_sha256: unknown field"),
+        (without_weights, "weights: neither file_sha256 nor state_sha256 is given"),
+        (lambda root, _: root.update(format_version=4), "layers[0]: detection: anywhere: missing"),
+        (lambda root, _: root.update(format_version=2), "layers[0]: telling: missing"),
+        (without_tensor("layers.0.detection"), "the tensor 'layers.0.detection' is missing"),
+        (without_tensor("layers.4.slope"), "the tensor 'layers.4.slope' is missing"),
+        (
+            lambda _, tensors: tensors.update({"layers.1.gauges": torch.ones(1)}),
+            "tensor 'layers.1.gauges': no layer uses it",
+        ),
+    ],
+)
+def test_a_fault_in_version_3_is_named(change, message):
+    root, tensors = parts_of("version_3")
+    change(root, tensors)
+    assert message in refusal(root, tensors)
+
+
+def test_version_3_knows_one_repair_for_each_target():
+    root, tensors = parts_of("version_3_several")
+    for layer in root["layers"]:
+        layer["target"] = 2
+    assert "layers: a layer stands there twice" in refusal(root, tensors)
+    for i, layer in enumerate(root["layers"]):
+        layer["repair"] = i
+    assert "layers[0]: repair: unknown field" in refusal(root, tensors)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -412,7 +412,7 @@ def test_the_corrections_of_every_repair_are_proved(broken):
 
 def test_several_repairs_that_do_not_fit_each_other():
     first, second = TWO_REPAIRS[:2], TWO_REPAIRS[2:]
-    refused(Line(), [*first, second[1]], "target 1: beside other targets, expected a layer for it")
+    refused(Line(), [*first, second[1]], "a repair does not detect, expected each of several to")
     anyone = replace(second[0], detection=Detection(Y, 5.0))
     refused(Line(), [*first, anyone, second[1]], "target 1: beside other targets, expected a layer")
     refused(Line(), [*first, second[0]], "needs a layer that repairs")
@@ -420,6 +420,94 @@ def test_several_repairs_that_do_not_fit_each_other():
     refused(Line(), [*first, *unnamed], "give the target")
     refused(Line(), [*first, *unnamed], "one of them stands there twice", target=0)
     attach_layers(Line(), [*first, *unnamed], ONE, target=1).detach()
+
+
+# Several repairs for one target ----------------------------------------------------------------
+
+
+def cascade(first, second, *, first_at=5.0, second_at=3.0):
+    """Two repairs of `Line` for class 0, by x, that move by what is given."""
+    layers = repair_for(0, X, first_at, first)
+    return [*layers, *(replace(x, repair=1) for x in repair_for(0, X, second_at, second))]
+
+
+ROWS = torch.tensor([[6.0, 2.0], [4.0, 1.0], [2.0, 1.0], [6.0, 8.0]])
+"""Classes 0, 0, 0, 1. Both repairs flag the first, the second one alone the next, none the rest."""
+
+
+@pytest.mark.parametrize(
+    ("first", "seen", "moved"),
+    [
+        # To (3, 5): the first repair leads away from the target, and the second is not asked.
+        ([10.0, 0.0], [4, 1, 1], [10.0, 0.0]),
+        # To (11, 5): the first one leaves it there, so the second one is asked for it, too.
+        ([2.0, 0.0], [4, 1, 2], [0.0, -20.0]),
+    ],
+)
+def test_the_second_repair_is_asked_for_what_the_first_leaves_at_the_target(first, seen, moved):
+    model, sizes = Line(), []
+    model.early.register_forward_hook(lambda module, args, output: sizes.append(len(output)))
+    with attach_layers(model, cascade(first, [0.0, -20.0]), ONE) as handle:
+        assert handle.passes == 2
+        sizes.clear()
+        answers = model(ROWS)
+        assert sizes == seen
+        assert handle.verdict.flagged.tolist() == [True, True, False, False]
+        assert handle.verdict.scores.tolist() == [6, 4, 2, 6]
+        assert [one.tolist() for one in handle.verdict.detector_scores] == [[6, 4, 2, 6]] * 2
+    expected = ROWS * 2 + 1
+    expected[0] -= torch.tensor(moved)
+    expected[1] -= torch.tensor([0.0, -20.0])
+    assert torch.equal(answers, expected)
+    assert torch.equal(answers[2:], (ROWS * 2 + 1)[2:])
+    assert torch.equal(model(ROWS), ROWS * 2 + 1)
+
+
+def test_the_order_of_the_layers_says_which_repair_is_the_first():
+    first, second = cascade([10.0, 0.0], [0.0, -20.0])[:2], cascade([], [0.0, -20.0])[2:]
+    for layers, moved in (([*first, *second], [10.0, 0.0]), ([*second, *first], [0.0, -20.0])):
+        with attach_layers(model := Line(), layers, ONE):
+            assert torch.equal(model(ROWS[:1]), ROWS[:1] * 2 + 1 - torch.tensor(moved))
+
+
+def test_repairs_for_one_target_beside_one_for_another():
+    # The first of the two leaves class 0 where it is, and what is led to class 1 ends there.
+    layers = [*cascade([2.0, 0.0], [0.0, -20.0]), *repair_for(1, Y, 5.0, [0.0, 30.0])]
+    with attach_layers(model := Line(), layers, ONE) as handle:
+        answers = model(ROWS)
+        assert handle.verdict.flagged.tolist() == [True, True, False, True]
+    moves = torch.tensor([[0.0, -20.0], [0.0, -20.0], [0.0, 0.0], [0.0, 30.0]])
+    assert torch.equal(answers, ROWS * 2 + 1 - moves)
+
+
+def test_observing_several_repairs_for_one_target():
+    layers = cascade([2.0, 0.0], [0.0, -20.0])
+    with attach_layers(model := Line(), layers, ONE, mode="observe") as handle:
+        assert torch.equal(model(ROWS), ROWS * 2 + 1)
+        assert (handle.passes, handle.verdict.flagged.tolist()) == (1, [True, True, False, False])
+
+
+@pytest.mark.parametrize("only_target", [True, False])
+def test_of_repairs_for_one_target_each_detects(only_target):
+    layers = cascade([2.0, 0.0], [0.0, -20.0])
+    anyone = [replace(x, detection=x.detection and Detection(X, 5.0, only_target)) for x in layers]
+    attach_layers(Line(), anyone, ONE).detach()
+    refused(Line(), [*layers[:2], layers[3]], "a repair does not detect, expected each of several")
+    refused(Line(), [layers[1], *layers[2:]], "a repair does not detect, expected each of several")
+    refused(Line(), layers[:3], "needs a layer that repairs")
+    same = [replace(layer, repair=0) for layer in layers]
+    refused(Line(), same, "one of them stands there twice")
+
+
+def test_without_asking_for_a_target_the_first_repair_that_flags_is_the_only_one():
+    layers = [replace(x, target=None) for x in cascade([2.0, 0.0], [0.0, -20.0])]
+    for i in (0, 2):
+        layers[i] = replace(layers[i], detection=replace(layers[i].detection, only_target=False))
+    with attach_layers(model := Line(), layers, ONE) as handle:
+        answers = model(ROWS)
+        assert handle.verdict.flagged.tolist() == [True, True, False, True]
+    moves = torch.tensor([[2.0, 0.0], [0.0, -20.0], [0.0, 0.0], [2.0, 0.0]])
+    assert torch.equal(answers, ROWS * 2 + 1 - moves)
 
 
 # Clean samples stay bit for bit ----------------------------------------------------------------

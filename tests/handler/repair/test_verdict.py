@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from torchserve_fire.errors import RepairError
 from torchserve_fire.repair.corrections import Projection
-from torchserve_fire.repair.verdict import Judge, judge_pass
+from torchserve_fire.repair.verdict import Judge, judge_pass, may_be_flagged
 
 NAN = float("nan")
 
@@ -53,6 +55,93 @@ def test_of_two_judges_the_one_of_the_predicted_target_decides():
     # The third is predicted as no target, and has the score of the first judge.
     assert verdict.scores.tolist() == [5.0, 9.0, 5.0, 20.0]
     assert verdict.flagged.tolist() == [True, False, False, True]
+
+
+def test_of_two_judges_for_one_target_both_flag_and_the_first_gives_the_score():
+    judges = [judge_of(1.0, target=0), judge_of(10.0, target=0)]
+    scores = [[5.0, 5.0, 0.0, 0.0, 5.0], [20.0, 9.0, 20.0, 9.0, 20.0]]
+    verdict, (first, second) = judged(judges, scores, logits_of(0, 0, 0, 0, 1))
+    assert first.tolist() == [True, True, False, False, False]
+    assert second.tolist() == [True, False, True, False, False]
+    assert verdict.flagged.tolist() == [True, True, True, False, False]
+    # Of the judge that flags; else of the first, whether it may flag or not.
+    assert verdict.scores.tolist() == [5.0, 5.0, 20.0, 0.0, 5.0]
+
+
+def test_judges_that_do_not_ask_for_a_target_overlap_too():
+    judges = [judge_of(1.0), judge_of(10.0), judge_of(0.0, target=1)]
+    scores = [[5.0, 0.0, 0.0], [20.0, 20.0, 0.0], [1.0, 1.0, 1.0]]
+    verdict, flagged = judged(judges, scores, logits_of(0, 1, 1))
+    assert [one.tolist() for one in flagged] == [
+        [True, False, False],
+        [True, True, False],
+        [False, True, True],
+    ]
+    assert verdict.scores.tolist() == [5.0, 20.0, 1.0]
+
+
+def test_each_judge_flags_what_it_flags_alone():
+    generator = torch.Generator().manual_seed(0)
+    judges = [judge_of(0.0, target=0), judge_of(0.5, 0), judge_of(0.0, 2), judge_of(1.0, 2)]
+    scores = torch.randn(4, 50, generator=generator).tolist()
+    logits = torch.randn(50, 3, generator=generator)
+    verdict, flagged = judged(judges, scores, logits)
+    for judge, one, mask in zip(judges, scores, flagged, strict=True):
+        alone, (expected,) = judged([judge], [one], logits)
+        assert torch.equal(mask, expected)
+        assert torch.equal(alone.flagged, expected)
+    assert torch.equal(verdict.flagged, torch.stack(flagged).any(0))
+    # Different targets never mix.
+    assert not ((flagged[0] | flagged[1]) & (flagged[2] | flagged[3])).any()
+    assert not verdict.flagged[logits.argmax(1) == 1].any()
+
+
+@pytest.mark.parametrize("targets", [(0, 0), (0, 1), (None, None), (None, 0)])
+@pytest.mark.parametrize("predicted", [0, 1, 2])
+@pytest.mark.parametrize("value", [NAN, float("inf"), -float("inf")])
+def test_what_no_judge_can_score_is_flagged_whatever_it_is_predicted_as(targets, predicted, value):
+    judges = [judge_of(1.0, target) for target in targets]
+    verdict, flagged = judged(judges, [[value, 0.0]] * 2, logits_of(predicted, predicted))
+    assert verdict.flagged.tolist() == [True, False]
+    assert any(bool(one[0]) for one in flagged)
+    assert not any(bool(one[1]) for one in flagged)
+
+
+@pytest.mark.parametrize("unscored", [0, 1])
+def test_what_one_judge_cannot_score_is_flagged_and_its_other_score_does_not_help(unscored):
+    scores = [[0.0], [0.0]]
+    scores[unscored] = [NAN]
+    for targets in ((0, 0), (0, 1), (1, 0), (1, 2)):
+        judges = [judge_of(1.0, target) for target in targets]
+        assert judged(judges, scores, logits_of(0))[0].flagged.tolist() == [True]
+
+
+def test_the_scores_of_the_models_input_are_left_out_of_those_of_the_detectors():
+    of_input = replace(judge_of(1.0, target=0), of_input=True)
+    scores = [[5.0, 0.0], [2.0, 3.0]]
+    verdict, _ = judged([of_input, judge_of(4.0, target=0)], scores, logits_of(0, 0))
+    assert [one.tolist() for one in verdict.detector_scores] == [[2.0, 3.0]]
+    assert verdict.flagged.tolist() == [True, False]
+    assert verdict.scores.tolist() == [5.0, 0.0]
+    verdict, _ = judged([of_input], scores[:1], logits_of(0, 0))
+    assert list(verdict.detector_scores) == []
+    assert verdict.scores.tolist() == [5.0, 0.0]
+    both, _ = judged([judge_of(1.0, 0), judge_of(4.0, 0)], scores, logits_of(0, 0))
+    assert [one.tolist() for one in both.detector_scores] == scores
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_every_judge_must_have_its_scores(missing):
+    scores = {1 - missing: torch.zeros(2)}
+    with pytest.raises(RepairError, match="does not have one feature per input sample"):
+        judge_pass([judge_of(1.0, 0)] * 2, scores, logits_of(0, 0), 2, forced=False)
+
+
+def test_who_may_be_flagged_is_what_is_predicted_as_the_target():
+    logits = logits_of(0, 1, 2)
+    assert may_be_flagged(judge_of(1.0, 1), logits, 3).tolist() == [False, True, False]
+    # Nothing asks for logits that may not be there.
+    assert may_be_flagged(judge_of(1.0), None, 3).tolist() == [True] * 3
 
 
 def test_to_prove_the_corrections_every_sample_is_flagged_by_every_judge():

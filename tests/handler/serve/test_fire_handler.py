@@ -27,8 +27,10 @@ from tests.handler.archive import (
     softmax,
     state_dict,
 )
-from torchserve_fire.errors import ConfigError, FireError
+from torchserve_fire.errors import BundleError, ConfigError, FireError
+from torchserve_fire.format.bundle import INPUT_LAYER, Detection, Layer
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
+from torchserve_fire.format.correction_forms import Overlay
 from torchserve_fire.model.preprocess import read_body
 from torchserve_fire.serve import fire_handler, repair_mixin
 from torchserve_fire.serve.fire_handler import FireHandler
@@ -187,6 +189,47 @@ def test_modes(tmp_path, mode, level, status, likeliest, headers):
         assert (body["code"], body["type"]) == (422, "FlaggedInput")
     else:
         assert next(iter(body)) == likeliest
+
+
+def overlay_layer() -> Layer:
+    """Undoes brightness in the input itself: .75 is what the trigger adds everywhere."""
+    shape, gauges = (3, 2, 2), torch.zeros(3, 3, 2, 2)
+    for channel in range(3):
+        gauges[channel, channel] = 1 / (4 * 0.75)
+    end = torch.full((3, 1, 1), 3.0)
+    overlay = Overlay(
+        torch.full(shape, 0.75), 1.0, torch.zeros(shape), gauges, (0.0,) * 3, 0.0, -end, end
+    )
+    detection = Detection(torch.ones(shape), 6.0, True, anywhere=True)
+    return Layer(INPUT_LAYER, shape, detection, overlay)
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "likeliest", "repaired"),
+    [("repair", 200, "1", "true"), ("observe", 200, "0", "false"), ("reject", 422, None, "false")],
+)
+def test_modes_where_the_input_itself_is_repaired(tmp_path, mode, status, likeliest, repaired):
+    context = make_archive(tmp_path, IMAGE | {"mode": mode}, layers=(overlay_layer(),))
+    service = start(context)
+    rows = [{"body": grey(level)} for level in (0, 255, 0)]
+    answers = ask(service, context, rows)
+    assert [found for found, _ in answers] == [200, status, 200]
+    assert [fire_headers(context, i)["flagged"] for i in range(3)] == ["false", "true", "false"]
+    assert fire_headers(context, 1)["repaired"] == repaired
+    first, second, third = softmax(0, 6, 0)
+    for i in (0, 2):
+        assert answers[i][1] == pytest.approx({"1": second, "0": first, "2": third})
+    if likeliest is not None:
+        assert next(iter(answers[1][1])) == likeliest
+    (described,) = service.describe_handle()["layers"]
+    assert (described["name"], described["form"]) == (INPUT_LAYER, "overlay")
+
+
+def test_an_overlay_at_a_layer_does_not_start(tmp_path):
+    layer = replace(overlay_layer(), name="features")
+    context = make_archive(tmp_path, layers=(layer,))
+    with pytest.raises(BundleError, match="form 'overlay', expected it at"):
+        start(context)
 
 
 def test_clean_answers_are_those_of_the_unrepaired_model_to_the_bit(tmp_path):

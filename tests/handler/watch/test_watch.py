@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.handler.archive import CLEAN_SCORES, make_archive, make_bundle
-from torchserve_fire.format.bundle import Detection, Layer
+from torchserve_fire.format.bundle import INPUT_LAYER, Detection, Layer
 from torchserve_fire.format.clean_scores import CleanScores
 from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.repair.verdict import Verdict
@@ -133,6 +133,47 @@ def test_each_of_several_repairs_has_scores_of_its_own(context):
         if key[0] == "FireDetectorScore" and key[1][1] == "0.25"
     }
     assert by_target == {("0", "0.25"): 2, ("2", "0.25"): 2}
+
+
+def of_one_target():
+    """Two repairs for target 0, and one of the model's input."""
+    detection = Detection(torch.ones(12), 6.0, True, CLEAN_SCORES)
+    layer = Layer("features", (12,), detection, Shift(torch.ones(12), 1.0))
+    of_input = Detection(torch.ones(3, 2, 2), 1.0, True, CLEAN_SCORES, anywhere=True)
+    return (
+        Layer(INPUT_LAYER, (3, 2, 2), of_input),
+        replace(layer, repair=1),
+        replace(layer, repair=2),
+    )
+
+
+def test_the_scores_of_the_models_input_are_not_watched(context):
+    watch = watch_of(context, layers=of_one_target()[:1])
+    watch.judged(Verdict(torch.tensor([2.0]), torch.tensor([True]), ()), [True], {})
+    described = watch.describe()
+    assert (described["flagged"], described["drift"]) == (1, {})
+    assert watch._tally.by_label("FireDetectorScore") == {}
+    # Those of the layer beside it are.
+    watch = watch_of(context, layers=of_one_target()[:2])
+    scores = (torch.tensor([2.0, 7.0]),)
+    watch.judged(Verdict(scores[0], torch.tensor([False, True]), scores), [False, True], {})
+    assert watch.describe()["drift"] == {"0": None}
+    assert watch._tally._all["FireDetectorScore", ("0", "0")] == 1
+
+
+@pytest.mark.parametrize("drifting", [0, 1])
+def test_of_two_detectors_for_one_target_the_larger_drift_is_told(context, caplog, drifting):
+    watch = watch_of(context, layers=of_one_target()[1:])
+    # As calibrated, a tenth in each bin; and all in one bin.
+    usual = torch.tensor([0.25 + 0.5 * (i % 10) for i in range(500)])
+    scores = [usual, usual]
+    scores[drifting] = torch.full((500,), 2.9)
+    with caplog.at_level("INFO"):
+        flagged = torch.zeros(500, dtype=torch.bool)
+        watch.judged(Verdict(usual, flagged, scores), flagged.tolist(), {})
+    assert watch.describe()["drift"] == {"0": pytest.approx(66.5, abs=1)}
+    (told,) = reported(caplog)["FireScoreDrift"].values()
+    assert told == pytest.approx(66.5, abs=1)
 
 
 def test_equal_clean_scores_do_not_divide_by_zero(context):
