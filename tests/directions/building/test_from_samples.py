@@ -66,7 +66,8 @@ def assert_repaired(figures):
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
 def test_a_backdoor_is_repaired(tmp_path, kind, paired, form):
-    bundle = build(tensor_sets(tmp_path / "c", kind, paired=paired), kind, form=form)
+    sets = tensor_sets(tmp_path / "c", kind, paired=paired)
+    bundle = build(sets, kind, form=form, augment="none")
     assert bundle.evidence["paired"] == paired
     assert bundle.evidence["labels"]
     held_out = bundle.held_out
@@ -109,7 +110,8 @@ def test_without_labels(tmp_path, kind, paired):
 )
 def test_the_choice_is_among_the_named_repairs(tmp_path, repairs, form):
     evidence = gather_evidence(*opened(tensor_sets(tmp_path, "map")))
-    bundle = build_from_evidence(loaded("map"), evidence, BuildOptions(repairs=repairs)).bundle
+    options = BuildOptions(repairs=repairs, augment="none")
+    bundle = build_from_evidence(loaded("map"), evidence, options).bundle
     assert [layer.correction.form for layer in bundle.repairing_layers] == [form]
     assert bundle.evidence["estimator"] in repairs
 
@@ -570,6 +572,7 @@ def test_an_all_to_all_attack_that_the_predictions_do_not_show_is_repaired(tmp_p
     ("option", "said"),
     [
         ({"form": "Gated"}, "form 'Gated', expected one of gated, shift, clamp"),
+        ({"augment": "weak"}, "augment 'weak', expected one of standard, none, strong"),
         ({"seed": 2**70}, "expected a whole number, 0 to 2"),
         ({"layers": "mix"}, "layers 'mix', expected a list of names"),
     ],
