@@ -144,5 +144,5 @@ def test_what_survives_one_repair_is_asked_to_survive_the_next():
 
 def test_a_bundle_in_which_nothing_detects_is_refused():
     none = Bundle(**{**vars(bundle()), "layers": ()})
-    with pytest.raises(ValueError, match="^no layer of the bundle detects"):
+    with pytest.raises(ValueError, match=r"^no layer of the bundle detects"):
         detections_of(none)
