@@ -212,6 +212,14 @@ def test_forms_that_move_every_input_have_the_one_repair(form):
     assert bundle.detecting_layers == ()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_model_on_a_gpu_gets_the_same_kinds_of_repairs():
+    given = LoadedModel(backdoored("map").cuda(), "MapNet", "0" * 64)
+    bundle = build_from_evidence(given, image_evidence(), BuildOptions()).bundle
+    assert bundle.evidence["kinds"] == [OVERLAY, FEATURES]
+    assert share_right(bundle, moved(20)) > 0.95
+
+
 def test_the_seed_decides_all_bytes():
     first, second = (bundle_to_bytes(build(seed=3).bundle, "b") for _ in range(2))
     assert first == second

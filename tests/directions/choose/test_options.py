@@ -6,6 +6,8 @@ from tests.directions.calibrated import calibrated
 from tests.directions.choose.prepared import group_of
 from torchserve_fire.format.bundle import Detection, Layer
 from torchserve_fire.format.correction_forms import Shift
+from torchserve_fire.repair.attach_layers import attach_layers
+from torchserve_fire_build.choose import options
 from torchserve_fire_build.choose.held_out import HeldOut
 from torchserve_fire_build.choose.options import (
     Option,
@@ -160,6 +162,19 @@ def test_each_sample_is_run_with_what_was_estimated_without_it():
     assert found.triggered.flagged.tolist() == [YES, YES, NO, YES]
     assert found.altered.flagged.tolist() == [YES, YES, NO, YES, YES]
     assert found.altered.predictions.tolist() == [1, 2, 0, 3, 2]
+
+
+def test_repairs_are_attached_on_the_models_device(monkeypatch):
+    given = []
+
+    def noted(model, layers, example, **options):
+        given.append(example.device.type)
+        return attach_layers(model, layers, torch.zeros(1, 6), **options)
+
+    monkeypatch.setattr(options, "device_of", lambda model: torch.device("meta"))
+    monkeypatch.setattr(options, "attach_layers", noted)
+    runner().run(option())
+    assert given == ["meta"] * FOLDS
 
 
 def test_the_model_is_left_as_it_was():
