@@ -67,6 +67,9 @@ NAMES = {
 WORDS = {"role": {"tells": "detects"}}
 """What stands in a field now, by the old word; the fields are called as they are now."""
 
+LACKED = {"anywhere": False, "repair": 0}
+"""Fields that older files lack, and what is meant where they do."""
+
 CHOSEN = ("strength",)
 """Fields with a number that is chosen among a few, where others are measured."""
 
@@ -424,6 +427,8 @@ def read_bundle(file: Path) -> tuple[dict[str, Any], dict[str, Numbers]]:
     for name, value in metadata.items():
         for path, leaf in flatten(name, value):
             if name in IGNORED or path in IGNORED:
+                continue
+            if leaf == LACKED.get(path.rpartition(".")[2], ...):
                 continue
             if is_measured(path, leaf):
                 numbers[path] = np.asarray(leaf, dtype=np.float64)

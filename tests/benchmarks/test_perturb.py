@@ -1,12 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from benchmarks import fire
 from benchmarks.measure import answer_all
-from benchmarks.perturb import be_called, detection_of, pass_unflagged, perturb, survive_repair
+from benchmarks.perturb import be_called, detections_of, pass_unflagged, perturb, survive_repair
 from benchmarks.victims.poison import to_float
+from benchmarks.victims.train import normalise
 from tests.benchmarks.hand_made import Victim, bundle, images
-from torchserve_fire.format.bundle import Bundle
+from torchserve_fire.format.bundle import INPUT_LAYER, Bundle, Detection, Layer
+from torchserve_fire.format.correction_forms import Overlay
 
 MODEL = Victim()
 CLEAN, TRIGGERED = images(), images(corner=255)
@@ -88,9 +92,57 @@ def test_the_model_is_left_as_it_was():
     assert all(parameter.grad is None for parameter in MODEL.parameters())
 
 
-@pytest.mark.parametrize("times", [0, 2])
-def test_a_bundle_of_other_than_one_detecting_layer_is_refused(times):
-    one = bundle()
-    several = Bundle(**{**vars(one), "layers": one.layers * times})
-    with pytest.raises(ValueError, match=f"^{times} layers"):
-        detection_of(several)
+def overlay_of_the_corner(threshold: float) -> Layer:
+    """Flags a pixel of more than `threshold` above the others, wherever; it is undone there."""
+    shape = (3, 8, 8)
+    white, black = normalise(torch.ones(1, *shape))[0], normalise(torch.zeros(1, *shape))[0]
+    corner = torch.zeros(shape)
+    corner[:, 0, 0] = 1
+    weight = (corner - corner.mean((1, 2), keepdim=True)) / (3 * (white - black))
+    gauges = torch.zeros(3, *shape)
+    for channel in range(3):
+        gauges[channel, channel] = 3 * weight[channel]
+    overlay = Overlay(
+        corner * white, 1.0, -corner, gauges, (0.0,) * 3, 0.0, black[:, :1, :1], white[:, :1, :1]
+    )
+    detection = Detection(weight, threshold, True, anywhere=True)
+    return Layer(INPUT_LAYER, shape, detection, overlay, repair=1)
+
+
+def two_repairs() -> Bundle:
+    """The bundle, with an overlay that asks for more of a corner than its layer does."""
+    one = bundle(only_target=True)
+    return replace(one, layers=(*one.layers, overlay_of_the_corner(0.2)))
+
+
+def test_every_repair_must_be_passed_unflagged():
+    both = two_repairs()
+    assert [layer.name for layer, _ in detections_of(both)] == ["net.features", INPUT_LAYER]
+    aims = pass_unflagged(MODEL, both)
+    scores = aims(to_float(TRIGGERED.pixels), WANTED)
+    assert [tuple(score.shape) for score in scores] == [(8,)] * 3
+    # By the layer, by the input, and of the class: it is called the wanted one already.
+    assert [bool((score > 0).all()) for score in scores] == [True, True, False]
+    # A corner of 185 passes the layer, and is 65 or more above all the others.
+    below = to_float(images(corner=185).pixels)
+    assert [bool((score > 0).all()) for score in aims(below, WANTED)[:2]] == [False, True]
+
+
+def test_a_trigger_is_made_to_pass_every_repair_or_is_caught():
+    both = two_repairs()
+    defended = fire.defend(MODEL, both)
+    assert bool(answer_all(defended, TRIGGERED).flagged.all())
+    perturbed = found(pass_unflagged(MODEL, both), TRIGGERED, 20)
+    assert bool(answer_all(defended, perturbed).flagged.all())
+
+
+def test_what_survives_one_repair_is_asked_to_survive_the_next():
+    aims = survive_repair(MODEL, two_repairs())
+    (short,) = aims(to_float(TRIGGERED.pixels), WANTED)
+    assert float(short.min()) > 0
+
+
+def test_a_bundle_in_which_nothing_detects_is_refused():
+    none = Bundle(**{**vars(bundle()), "layers": ()})
+    with pytest.raises(ValueError, match=r"^no layer of the bundle detects"):
+        detections_of(none)

@@ -57,7 +57,8 @@ def statistics(*, paired: bool = True) -> LayerStatistics:
     """Statistics of these maps, all of whose clean ones are predicted as the target."""
     found = LayerStatistics()
     every = torch.ones(50, dtype=torch.bool)
-    found.add(torch.cat([TRIGGERED, CLEAN]), 50, every, paired=paired)
+    partners = torch.arange(50) if paired else None
+    found.add(torch.cat([TRIGGERED, CLEAN]), 50, every, partners=partners)
     return found
 
 
@@ -107,7 +108,7 @@ def test_a_repair_moves_the_triggered_mean_to_the_clean_one_from_a_bundle_too(
 @pytest.mark.parametrize("name", list(REPAIRS))
 def test_a_repair_is_none_where_there_is_nothing_to_move(name):
     found = LayerStatistics()
-    found.add(torch.cat([CLEAN, CLEAN]), 50, torch.ones(50, dtype=torch.bool), paired=False)
+    found.add(torch.cat([CLEAN, CLEAN]), 50, torch.ones(50, dtype=torch.bool), partners=None)
     assert REPAIRS[name](found) is None
 
 
@@ -247,7 +248,7 @@ def test_an_installed_package_adds_to_each_registry_without_a_fork(tmp_path):
     assert lines[len(groups) : -1] == [
         "imported",
         "theirs, an entry point of torchserve_fire.repairs that their-package adds, returned a "
-        "tuple, expected Shift or Affine or Clamp or Local or NoneType",
+        "tuple, expected Shift or Affine or Clamp or Local or Overlay or NoneType",
     ]
     assert lines[-1] == (
         "broken, an entry point of torchserve_fire.repairs that their-package adds, cannot be "

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchserve_fire.errors import FireError
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach_layers import attach_layers
+from torchserve_fire.repair.layers import device_of
 
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
@@ -162,7 +163,7 @@ class _CleanBuild:
     def further(self, built: BuildResult, settings: SearchSettings) -> BuildResult | None:
         """Search the model with its repairs so far; return None if there is nothing to add."""
         bundle, model = built.bundle, self.loaded.model
-        example = self.clean.description.example()
+        example = self.clean.description.example().to(device_of(model))
         with attach_layers(model, bundle.layers, example, target=bundle.target):
             found = self.find(settings)
         if found.target in bundle.targets:

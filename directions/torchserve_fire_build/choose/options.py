@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import Layer
 from torchserve_fire.repair.attach_layers import attach_layers
+from torchserve_fire.repair.layers import device_of
 
 from ..samples.both import Both
 from ..samples.folds import FOLDS
@@ -140,7 +141,7 @@ class OptionRunner:
         groups = (*self._held_out, self._altered.triggered)
         flagged = [torch.zeros(len(group.folds), dtype=torch.bool) for group in groups]
         logits = [group.logits.clone() for group in groups]
-        example = groups[0].load(torch.tensor([0]))
+        example = groups[0].load(torch.tensor([0])).to(device_of(self._model))
         for fold in range(FOLDS):
             layers = option.of_folds[fold]
             with attach_layers(self._model, layers, example, target=self._target) as handle:

@@ -15,14 +15,14 @@ def in_8_bits(inputs):
     return (inputs * 0.2 * 255).round() / 255 / 0.2
 
 
-def image_evidence(count=40, *, paired=True, trigger=None):
+def image_evidence(count=40, *, paired=True, trigger=None, description=DESCRIPTION):
     """Clean and triggered images; a `trigger` is put in in place of the net's own."""
     labels = labels_of(count)
     clean = clean_inputs("map", labels, 0).clamp(0, 1)
     others = clean if paired else clean_inputs("map", labels, 1).clamp(0, 1)
     triggered = stamp("map", others) if trigger is None else trigger(others)
     clean, triggered = (
-        TensorSamples(in_8_bits(x), labels, description=DESCRIPTION, source=source)
+        TensorSamples(in_8_bits(x), labels, description=description, source=source)
         for x, source in ((clean, "clean"), (triggered, "triggered"))
     )
     return Evidence(clean, triggered, range(count) if paired else [])

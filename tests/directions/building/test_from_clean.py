@@ -69,9 +69,12 @@ def test_a_repair_that_cannot_be_combined_is_not_added(logged, monkeypatch):
         built = build_from_evidence(loaded, evidence, options, names_file)
         if options.target == 0:
             return built
-        (layer,) = built.bundle.layers
-        detection = replace(layer.detection, only_target=False)
-        layers = (replace(layer, detection=detection),)
+        layers = tuple(
+            replace(layer, detection=replace(layer.detection, only_target=False))
+            if layer.detection is not None
+            else layer
+            for layer in built.bundle.layers
+        )
         return replace(built, bundle=replace(built.bundle, layers=layers))
 
     monkeypatch.setattr(f"{FROM_CLEAN}.build_from_evidence", flag_whatever_is_predicted)
@@ -118,7 +121,7 @@ def test_a_trigger_of_another_kind_is_undone_only_if_the_repair_is_tried_on_it(
     right = Reconstruction("right", 0, partial(stamp, target=5), 1.0)
     found = FoundTriggers(0, left, [right] if tried else [])
     monkeypatch.setattr(f"{FROM_CLEAN}.find_triggers", lambda *a, **k: found)
-    net, built = build((14.0, 14.0), net=OneTarget, target=0)
+    net, built = build((14.0, 14.0), net=OneTarget, target=0, augment="none")
     bundle = built.bundle
     clean, truth = images(80, seed=7), torch.arange(80) % 8
     assert torch.equal(answers(net, bundle, clean), truth)

@@ -27,6 +27,7 @@ from torchserve_fire_build.building import assemble
 from torchserve_fire_build.building.build_options import BuildOptions
 from torchserve_fire_build.building.from_clean import build_from_clean
 from torchserve_fire_build.building.from_pool import build_from_pool
+from torchserve_fire_build.building.from_quarantine import refine_bundle
 from torchserve_fire_build.building.from_samples import build_bundle, build_from_evidence
 from torchserve_fire_build.common.errors import CalibrationError, OptionError, SamplesError
 from torchserve_fire_build.inspection.inspect_model import inspect_model
@@ -66,7 +67,8 @@ def assert_repaired(figures):
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
 def test_a_backdoor_is_repaired(tmp_path, kind, paired, form):
-    bundle = build(tensor_sets(tmp_path / "c", kind, paired=paired), kind, form=form)
+    sets = tensor_sets(tmp_path / "c", kind, paired=paired)
+    bundle = build(sets, kind, form=form, augment="none")
     assert bundle.evidence["paired"] == paired
     assert bundle.evidence["labels"]
     held_out = bundle.held_out
@@ -109,7 +111,8 @@ def test_without_labels(tmp_path, kind, paired):
 )
 def test_the_choice_is_among_the_named_repairs(tmp_path, repairs, form):
     evidence = gather_evidence(*opened(tensor_sets(tmp_path, "map")))
-    bundle = build_from_evidence(loaded("map"), evidence, BuildOptions(repairs=repairs)).bundle
+    options = BuildOptions(repairs=repairs, augment="none")
+    bundle = build_from_evidence(loaded("map"), evidence, options).bundle
     assert [layer.correction.form for layer in bundle.repairing_layers] == [form]
     assert bundle.evidence["estimator"] in repairs
 
@@ -570,6 +573,7 @@ def test_an_all_to_all_attack_that_the_predictions_do_not_show_is_repaired(tmp_p
     ("option", "said"),
     [
         ({"form": "Gated"}, "form 'Gated', expected one of gated, shift, clamp"),
+        ({"augment": "weak"}, "augment 'weak', expected one of standard, none, strong"),
         ({"seed": 2**70}, "expected a whole number, 0 to 2"),
         ({"layers": "mix"}, "layers 'mix', expected a list of names"),
     ],
@@ -577,6 +581,19 @@ def test_an_all_to_all_attack_that_the_predictions_do_not_show_is_repaired(tmp_p
 def test_an_option_that_is_none_is_refused(tmp_path, option, said):
     with pytest.raises(OptionError, match=said):
         build(tensor_sets(tmp_path, "vector"), "vector", **option)
+
+
+def test_every_way_to_build_is_told_how_far_to_alter_triggers(tmp_path):
+    model, (clean, triggered) = loaded("vector"), opened(tensor_sets(tmp_path, "vector"))
+    bundle = build_bundle(model, clean, triggered).bundle
+    for call in (
+        lambda **options: build_bundle(model, clean, triggered, **options),
+        lambda **options: build_from_pool(model, clean, **options),
+        lambda **options: build_from_clean(model, clean, **options),
+        lambda **options: refine_bundle(model, bundle, clean, triggered, **options),
+    ):
+        with pytest.raises(OptionError, match="augment 'weak', expected one of standard, none"):
+            call(augment="weak")
 
 
 def test_a_model_in_training_mode_is_refused_before_it_changes(tmp_path):

@@ -47,6 +47,43 @@ def test_a_newer_repair_replaces_the_older_one_of_its_target():
     assert renew_repairs(bundle_for(1, (late, early)), newer) is newer
 
 
+def several_for(target, *names):
+    """A bundle with a repair for each of these names, in this order, all for one target."""
+    detecting, repairing, *_ = small_bundle().layers
+    layers = [
+        replace(layer, name=f"{name} {layer.role}", repair=place)
+        for place, name in enumerate(names)
+        for layer in (detecting, repairing)
+    ]
+    return bundle_for(target, tuple(layers))
+
+
+def repairs_named(bundle):
+    """The target of each repair, and the name of its layers."""
+    return [
+        (repair.target, *{layer.name.split()[0] for layer in repair.layers})
+        for repair in bundle.repairs
+    ]
+
+
+def test_several_repairs_for_one_target_stay_together_and_in_order():
+    joined = join_bundles(several_for(2, "first", "next"), several_for(1, "last"))
+    assert repairs_named(joined) == [(2, "first"), (2, "next"), (1, "last")]
+    assert joined.targets == (2, 1)
+    assert all(len(repair.layers) == 2 for repair in joined.repairs)
+    assert of_target(joined.evidence, 2) == {"clean": 20}
+    more = join_bundles(several_for(3, "one", "other"), joined)
+    assert repairs_named(more) == [(3, "one"), (3, "other"), *repairs_named(joined)]
+
+
+def test_newer_repairs_replace_all_older_ones_of_their_target():
+    older = join_bundles(several_for(2, "first", "next"), several_for(1, "old", "older"))
+    renewed = renew_repairs(older, several_for(1, "new"))
+    assert repairs_named(renewed) == [(1, "new"), (2, "first"), (2, "next")]
+    renewed = renew_repairs(older, several_for(2, "new", "newer"))
+    assert repairs_named(renewed) == [(2, "new"), (2, "newer"), (1, "old"), (1, "older")]
+
+
 def test_a_bundle_that_flags_any_prediction_cannot_be_joined():
     late, early, *_ = small_bundle().layers
     older = join_bundles(bundle_for(2, (late, early)), bundle_for(1, (late, early)))

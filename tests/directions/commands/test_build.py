@@ -123,6 +123,49 @@ def test_tensors_and_forms(tmp_path, capsys, vector_model, suffix, form):
     assert load_bundle(output).model_class == "VectorNet"
 
 
+OBEYED = "altered triggers that the model obeys: "
+
+
+def test_how_far_a_trigger_of_images_is_altered(tmp_path, capsys, tiny_model):
+    clean = write_images(tmp_path / "clean", LABELS)
+    triggered = write_images(tmp_path / "triggered", LABELS, triggered=True)
+    output = tmp_path / "b.safetensors"
+    command = ["build", *tiny_model, "--clean", clean, "--triggered", triggered]
+    obeyed, bundles = {}, {}
+    for given in ([], ["--augment", "standard"], ["--augment", "none"], ["--augment", "strong"]):
+        status, out, err = run(capsys, *command, *given, "--output", output)
+        assert (status, err) == (0, "")
+        name = given[-1] if given else "default"
+        lines = [line for line in out.splitlines() if line.startswith(OBEYED)]
+        obeyed[name] = {kind for line in lines for kind in line[len(OBEYED) :].split(", ")}
+        bundles[name] = output.read_bytes()
+        held_out = load_bundle(output).held_out
+        assert ("altered" in held_out) == (name != "none")
+        assert ("with altered triggers that the model obeys:" in out) == (name != "none")
+    assert bundles["default"] == bundles["standard"]
+    assert "as it is" in obeyed["default"]
+    assert "stronger" not in obeyed["default"]
+    assert obeyed["none"] == set()
+    assert "stronger" in obeyed["strong"]
+
+
+@pytest.mark.parametrize("augment", ["standard", "none", "strong"])
+def test_vectors_are_not_altered(tmp_path, capsys, vector_model, augment):
+    sets, output = tensor_sets(tmp_path / "s", "vector"), tmp_path / "b.safetensors"
+    command = ["build", *vector_model, *samples(sets), "--augment", augment]
+    status, out, err = run(capsys, *command, "--output", output)
+    assert (status, err) == (0, "")
+    assert OBEYED not in out
+    assert load_bundle(output).evidence["kinds"] == ["features"]
+
+
+def test_an_unknown_way_to_alter_triggers(capsys, vector_model):
+    command = ["build", *vector_model, "--clean", ".", "--triggered", ".", "--augment", "x"]
+    assert "--augment x: expected one of standard, none, strong" in refused(
+        capsys, *command, "--output", "b.safetensors"
+    )
+
+
 @pytest.mark.parametrize("method", POOL_METHODS)
 def test_a_pool_of_tensors(tmp_path, capsys, vector_model, method):
     pool = pool_of(tmp_path / "s", "vector")

@@ -64,7 +64,7 @@ def test_for_a_program(path, capsys):
     assert main(["show", str(path), "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
     assert values["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert values["format_version"] == 3
+    assert values["format_version"] == 4
     assert values["target"] == 2
     assert [layer["role"] for layer in values["layers"]] == ["detects", *["repairs"] * 4]
     assert values["input"]["shape"] == [3, 8, 8]

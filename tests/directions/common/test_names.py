@@ -59,6 +59,9 @@ def test_inspections_without_images() -> None:
 
 def test_defaults() -> None:
     assert BuildOptions().form == names.FORMS[0]
+    assert BuildOptions().augment == names.AUGMENT[0] == "standard"
+    for augment in names.AUGMENT:
+        assert BuildOptions(augment=augment).augment == augment
     assert names.LEVELS == input_box.LEVELS
     assert names.ANOMALY_INDEX == screening.THRESHOLD
     assert names.FURTHER_ANOMALY_INDEX == FURTHER_INDEX

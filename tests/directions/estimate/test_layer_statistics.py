@@ -6,9 +6,11 @@ from tests.directions.backdoored_nets import backdoored
 from torchserve_fire_build.estimate.layer_statistics import LayerStatistics, collect_statistics
 from torchserve_fire_build.estimate.moments import Moments
 from torchserve_fire_build.samples.both import Both
-from torchserve_fire_build.samples.evidence import gather_evidence
+from torchserve_fire_build.samples.evidence import Evidence, gather_evidence
 from torchserve_fire_build.samples.folds import FOLDS, assign_folds
 from torchserve_fire_build.samples.open_samples import open_samples
+from torchserve_fire_build.samples.samples import BATCH
+from torchserve_fire_build.samples.tensor_samples import TensorSamples
 
 
 def moments_of(values):
@@ -134,6 +136,43 @@ def test_clean_files_without_a_partner_count_as_clean(tmp_path):
     whole = collected(evidence, folds, torch.zeros(20, dtype=torch.bool), use).whole("relu")
     assert whole.clean.count == 20
     assert whole.triggered.count == whole.difference.count == 11
+
+
+@pytest.mark.parametrize("kind", ["vector", "token"])
+def test_of_several_copies_of_a_sample_the_clean_partner_counts_once(tmp_path, kind):
+    evidence, _ = gathered(tmp_path, kind, count=20)
+    # Sample 0 stands there five times, 1 once, 2 twice; each copy is brighter than the one before.
+    partners = [0, 0, 1, 0, 2, 0, 2, 0]
+    triggered = evidence.triggered.load(partners)
+    triggered = triggered + torch.arange(8.0).view(8, *[1] * (triggered.dim() - 1))
+    copies = Evidence(evidence.clean, TensorSamples(triggered), partners)
+    folds = Both(torch.arange(20) % FOLDS, (torch.arange(20) % FOLDS)[partners])
+    use = torch.arange(8) != 3
+    statistics = collected(copies, folds, torch.arange(20) % 3 == 0, use, kind)
+    whole = statistics.whole("relu")
+    clean, altered = through(everything(evidence.clean))["relu"], through(triggered)["relu"]
+    assert_moments(whole.clean, clean)
+    assert_moments(whole.clean_target, clean[torch.arange(20) % 3 == 0])
+    assert_moments(whole.triggered, altered[use])
+    assert_moments(whole.difference, (altered - clean[partners])[use])
+    # The copies of a sample are held out with it.
+    assert statistics.folds[0]["relu"].triggered.count == 4
+    assert statistics.folds[0]["relu"].clean.count == 5
+    if kind == "token":
+        both = torch.cat([altered, clean[partners]], 2)[use].flatten(0, 1)
+        shared = torch.cov(both.T, correction=0)[:6, 6:] * len(both)
+        torch.testing.assert_close(whole.pair_places.scatter, shared, rtol=1e-3, atol=1e-3)
+
+
+def test_more_copies_of_a_sample_than_a_batch_takes(tmp_path):
+    evidence, _ = gathered(tmp_path, count=8)
+    partners = [5] * (BATCH + 3) + [1]
+    copies = Evidence(evidence.clean, TensorSamples(evidence.triggered.load(partners)), partners)
+    folds = Both(torch.arange(8) % FOLDS, (torch.arange(8) % FOLDS)[partners])
+    use = torch.ones(len(partners), dtype=torch.bool)
+    whole = collected(copies, folds, torch.zeros(8, dtype=torch.bool), use).whole("relu")
+    assert whole.clean.count == 8
+    assert whole.triggered.count == whole.difference.count == BATCH + 4
 
 
 def test_the_model_is_not_changed(tmp_path):

@@ -81,7 +81,7 @@ def test_a_correction_of_strength_0_changes_no_logit(tmp_path, kind, estimator):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMS)
 def test_the_chosen_point_has_the_bundles_figures(tmp_path, kind, form):
-    record, bundle = calibrated(tmp_path, kind, form=form)
+    record, bundle = calibrated(tmp_path, kind, form=form, augment="none")
     repair = record.choice.repair
     points = of_layer(sweep(record), repair.layer).points
     (point,) = [point for point in points if point.strength == repair.strength]

@@ -14,8 +14,8 @@ from tests.directions.sanitize.nets import (
 )
 from tests.directions.sanitize.sum_nets import Residual, Tokens, random_net
 from tests.handler.bundles import small_bundle
-from torchserve_fire.format.bundle import Layer
-from torchserve_fire.format.correction_forms import Affine, Shift
+from torchserve_fire.format.bundle import INPUT_LAYER, Layer
+from torchserve_fire.format.correction_forms import Affine, Overlay, Shift
 from torchserve_fire_build.common.errors import SanitizeError
 from torchserve_fire_build.common.hooks import record_features
 from torchserve_fire_build.samples.read_tensors import read_tensors
@@ -181,6 +181,22 @@ def test_a_repair_without_a_single_direction_is_refused(tmp_path):
     bundle = bundle_of(Layer("first", (4, 5, 5), correction=affine))
     with pytest.raises(SanitizeError, match=r"'first'.*not one direction.*--form clamp"):
         orthogonalize(random_net(Residual), bundle, random_samples(tmp_path, (2, 5, 5)))
+
+
+def test_what_is_undone_in_the_input_is_left_to_the_layers(tmp_path):
+    net, samples = random_net(Residual), random_samples(tmp_path, (2, 5, 5))
+    direction = torch.randn(4, 1, 1, generator=generator(3))
+    at_layer = replace(shift("second", direction), feature_shape=(4, 5, 5))
+    maps, channels = torch.ones(2, 5, 5), torch.ones(2, 1, 1)
+    gauges = torch.ones(2, 2, 5, 5)
+    overlay = Overlay(maps, 1.0, -maps, gauges, (0.0, 0.0), 0.0, -channels, channels)
+    in_input = Layer(INPUT_LAYER, (2, 5, 5), correction=overlay, repair=1)
+    alone, both = (
+        orthogonalize(net, bundle_of(*layers), samples)
+        for layers in ([at_layer], [in_input, at_layer])
+    )
+    for one, other in zip(alone.parameters(), both.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_the_output_of_an_activation_is_refused(tmp_path):
