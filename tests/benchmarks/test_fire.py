@@ -24,7 +24,7 @@ def evidence():
 def test_a_bundle_with_several_repairs_is_described_by_the_one_for_the_trigger_as_it_is():
     features = bundle(only_target=True).layers[0]
     other = replace(features, name="net.other", repair=1)
-    built = {"kinds": ["altered", "features"], "detector": "whitened", "estimator": "shrunken"}
+    built = {"repairs": ["altered", "features"], "detector": "whitened", "estimator": "shrunken"}
     both = replace(bundle(), layers=(replace(other, repair=0), replace(features, repair=1)))
     found = fire.describe(replace(both, evidence=built))
     assert found["kinds"] == ["altered", "features"]
@@ -39,8 +39,8 @@ def test_a_bundle_for_several_targets_is_described_target_by_target():
     of_each = {"detector": "whitened", "estimator": "shrunken"}
     evidence = {
         "targets": {
-            "2": {**of_each, "kinds": ["features"]},
-            "1": {**of_each, "kinds": ["features", "altered"]},
+            "2": {**of_each, "repairs": ["features"]},
+            "1": {**of_each, "repairs": ["features", "altered"]},
         }
     }
     both = replace(bundle(), target=2, layers=tuple(layers), evidence=evidence)

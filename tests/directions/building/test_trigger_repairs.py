@@ -53,7 +53,7 @@ def share_right(bundle, inputs):
 
 def test_a_bundle_holds_several_repairs_and_says_which():
     bundle = build().bundle
-    kinds = bundle.evidence["kinds"]
+    kinds = bundle.evidence["repairs"]
     assert kinds == [OVERLAY, FEATURES]
     assert len(bundle.repairs) == len(kinds)
     assert bundle.targets == (0,)
@@ -86,7 +86,7 @@ def test_several_places_of_one_input_are_undone():
 
 def test_without_altered_triggers_there_is_the_one_repair():
     built = build(augment="none")
-    assert built.bundle.evidence["kinds"] == [FEATURES]
+    assert built.bundle.evidence["repairs"] == [FEATURES]
     assert len(built.bundle.repairs) == 1
     assert "altered" not in built.bundle.held_out
     assert share_right(built.bundle, stamp("map", TEST)) > 0.95
@@ -95,7 +95,7 @@ def test_without_altered_triggers_there_is_the_one_repair():
 @pytest.mark.parametrize("augment", ["standard", "strong"])
 def test_the_repair_of_the_trigger_as_it_is_does_not_depend_on_altered_ones(augment):
     alone, more = build(augment="none"), build(augment=augment)
-    kinds = more.bundle.evidence["kinds"]
+    kinds = more.bundle.evidence["repairs"]
     assert kinds.count(FEATURES) == 1
     (first,) = alone.bundle.repairs
     same = more.bundle.repairs[kinds.index(FEATURES)]
@@ -143,7 +143,7 @@ def test_without_pairs_a_further_repair_is_chosen_for_altered_triggers(labelled)
         )
         evidence = Evidence(*samples, [])
     bundle = build(evidence).bundle
-    kinds = bundle.evidence["kinds"]
+    kinds = bundle.evidence["repairs"]
     assert OVERLAY not in kinds
     assert FEATURES in kinds
     assert "altered" in bundle.held_out
@@ -157,8 +157,8 @@ def test_without_pairs_a_further_repair_is_chosen_for_altered_triggers(labelled)
 def test_guesses_are_no_pairs_of_one_trigger():
     evidence = image_evidence()
     guessed = replace(evidence, origins=[i % 4 for i in range(40)])
-    assert OVERLAY not in build(guessed).bundle.evidence["kinds"]
-    assert OVERLAY in build(evidence).bundle.evidence["kinds"]
+    assert OVERLAY not in build(guessed).bundle.evidence["repairs"]
+    assert OVERLAY in build(evidence).bundle.evidence["repairs"]
 
 
 def never(*args, **options):
@@ -182,7 +182,7 @@ def test_where_the_others_do_not_undo_altered_triggers_one_more_repair_is_chosen
     build()
     assert chosen == []
     without_overlay(monkeypatch)
-    kinds = build().bundle.evidence["kinds"]
+    kinds = build().bundle.evidence["repairs"]
     assert len(chosen) == 1
     assert chosen[0] > 100  # Altered copies, of 40 samples.
     assert set(kinds) <= {FEATURES, ALTERED}
@@ -191,7 +191,7 @@ def test_where_the_others_do_not_undo_altered_triggers_one_more_repair_is_chosen
 def test_where_no_repair_of_altered_triggers_is_found_there_is_none_more(monkeypatch, logged):
     without_overlay(monkeypatch)
     monkeypatch.setattr(trigger_repairs, "choose", never)
-    assert build().bundle.evidence["kinds"] == [FEATURES]
+    assert build().bundle.evidence["repairs"] == [FEATURES]
     line = "no further repair for altered triggers: no layer separates them"
     assert line in logged.messages
 
@@ -201,14 +201,14 @@ def test_what_is_no_map_has_the_one_repair(kind):
     clean = clean_inputs(kind, labels_of(40), 0)
     samples = [TensorSamples(x, labels_of(40)) for x in (clean, stamp(kind, clean))]
     built = build_from_evidence(loaded(kind), gather_evidence(*samples), BuildOptions())
-    assert built.bundle.evidence["kinds"] == [FEATURES]
+    assert built.bundle.evidence["repairs"] == [FEATURES]
     assert "altered" not in built.bundle.held_out
 
 
 @pytest.mark.parametrize("form", ["shift", "clamp"])
 def test_forms_that_move_every_input_have_the_one_repair(form):
     bundle = build(form=form).bundle
-    assert bundle.evidence["kinds"] == [FEATURES]
+    assert bundle.evidence["repairs"] == [FEATURES]
     assert bundle.detecting_layers == ()
 
 
@@ -216,7 +216,7 @@ def test_forms_that_move_every_input_have_the_one_repair(form):
 def test_a_model_on_a_gpu_gets_the_same_kinds_of_repairs():
     given = LoadedModel(backdoored("map").cuda(), "MapNet", "0" * 64)
     bundle = build_from_evidence(given, image_evidence(), BuildOptions()).bundle
-    assert bundle.evidence["kinds"] == [OVERLAY, FEATURES]
+    assert bundle.evidence["repairs"] == [OVERLAY, FEATURES]
     assert share_right(bundle, moved(20)) > 0.95
 
 
