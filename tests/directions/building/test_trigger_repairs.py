@@ -240,7 +240,7 @@ def test_each_of_several_triggers_has_repairs_of_its_own():
     bundle = build_from_evidence(given, Evidence(*samples, range(160)), BuildOptions()).bundle
     assert set(bundle.targets) == {0, 5}
     for target in (0, 5):
-        kinds = of_target(bundle.evidence, target)["kinds"]
+        kinds = of_target(bundle.evidence, target)["repairs"]
         repairs = [repair for repair in bundle.repairs if repair.target == target]
         assert len(repairs) == len(kinds)
         assert FEATURES in kinds
