@@ -241,9 +241,13 @@ def test_what_was_cut_off_is_no_nearer_to_the_middle_than_the_trigger_pushed_it(
     stamped = triggered(clean, of, [(0, 0)])
     cut_off = stamped == sign
     assert int(cut_off.sum()) == 4
-    size = sign * removal_of(of)(stamped)[cut_off]
+    place, gain = torch.tensor([0]), torch.ones(1, 2, 1, 1)
+    cleaned, filled = removal_of(of)._undo(stamped, place, gain)
+    assert torch.equal(filled, cut_off)
+    size = sign * cleaned[cut_off]
     assert size.min() >= 1 - 0.2 - 0.03 * 2 - 1e-5
     assert size.max() <= 1.0
+    assert torch.allclose(cleaned[~cut_off], clean[~cut_off], atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(4))
