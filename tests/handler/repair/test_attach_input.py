@@ -163,6 +163,16 @@ def test_a_compiled_model_is_not_compiled_anew():
     assert seen[0] == seen[1] > 0
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_it_is_done_on_the_device_of_the_input(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    with attached(model := Net(), [LAYER, SHIFTED], ONE.to(device)) as handle:
+        answers = model(BATCH.to(device))
+        assert answers.device.type == handle.verdict.scores.device.type == device
+        check(answers.cpu(), handle.verdict.flagged.cpu(), Net()(BATCH))
+
+
 # Arguments ---------------------------------------------------------------------------------------
 
 

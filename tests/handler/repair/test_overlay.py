@@ -232,6 +232,24 @@ def test_what_was_cut_off_is_filled_in_within_what_it_can_have_been(sign):
     assert torch.allclose(cleaned, clean, atol=0.2)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_what_was_cut_off_is_no_nearer_to_the_middle_than_the_trigger_pushed_it(sign):
+    of = overlay(size=0.2, limit=1.0)
+    clean = torch.full((1, *SHAPE), 0.2 * sign)
+    # One row at which the trigger leaves the range, between rows that would be filled in there.
+    clean[:, :, 3] = 0.9 * sign
+    stamped = triggered(clean, of, [(0, 0)])
+    cut_off = stamped == sign
+    assert int(cut_off.sum()) == 4
+    place, gain = torch.tensor([0]), torch.ones(1, 2, 1, 1)
+    cleaned, filled = removal_of(of)._undo(stamped, place, gain)
+    assert torch.equal(filled, cut_off)
+    size = sign * cleaned[cut_off]
+    assert size.min() >= 1 - 0.2 - 0.03 * 2 - 1e-5
+    assert size.max() <= 1.0
+    assert torch.allclose(cleaned[~cut_off], clean[~cut_off], atol=1e-5)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_leaves_the_range(seed):
     of, clean = overlay(-0.6, limit=1.0), clean_maps(64, seed)
