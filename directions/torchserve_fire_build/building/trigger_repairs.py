@@ -106,13 +106,17 @@ def repair_altered_too(
             options[OVERLAY] = overlay
     further = None
     outcomes = {name: runner.run(option) for name, option in options.items()}
-    order = order_options(outcomes, before, FEATURES)
+    always = {FEATURES}
+    if OVERLAY in outcomes and _is_reliable(outcomes[OVERLAY], outcomes[FEATURES]):
+        # It finds the trigger at places, too, that no copy shows.
+        always.add(OVERLAY)
+    order = order_options(outcomes, before, always)
     if not _undone(outcome_of(order, outcomes, before), outcomes[FEATURES]):
         further = _choose_for_altered(model, record, trigger, altered, of_copies, held_out)
         if further is not None:
             options[ALTERED] = option_of(further)
             outcomes[ALTERED] = runner.run(options[ALTERED])
-            order = order_options(outcomes, before, FEATURES)
+            order = order_options(outcomes, before, always)
     after = outcome_of(
         order, _left_out(outcomes, record, further, wanted), before.repeated(REPEATS)
     )
@@ -126,6 +130,12 @@ def repair_altered_too(
         for samples, outcome in ((record.held_out, after.triggered), (held_out, after.altered))
     )
     return TriggerRepairs(record, order, [options[name] for name in order], figures, of_altered)
+
+
+def _is_reliable(overlay: Outcomes, features: Outcomes) -> bool:
+    """Return whether an overlay flags no clean sample, and is about as good where both serve."""
+    as_good = overlay.triggered.rightness.mean() >= features.triggered.rightness.mean() - AS_GOOD
+    return bool(as_good) and not bool(overlay.clean.flagged.any())
 
 
 def _undone(after: Outcomes, as_it_is: Outcomes) -> bool:

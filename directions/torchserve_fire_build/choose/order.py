@@ -6,7 +6,7 @@ predicted as the target.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import permutations
 
 from .options import Outcomes
@@ -17,14 +17,14 @@ WORTH_A_REPAIR = 0.005
 
 
 def order_options(
-    outcomes: Mapping[str, Outcomes], before: Outcomes, first: str
+    outcomes: Mapping[str, Outcomes], before: Outcomes, always: Collection[str]
 ) -> tuple[str, ...]:
     """Return the options to take, in the order in which they are asked.
 
     Args:
         outcomes: how the held-out samples fare with each option.
         before: how they fare without repair.
-        first: the option that is always taken.
+        always: options that are taken in any case.
 
     Returns:
         The order that is worth most, with `WORTH_A_REPAIR` taken off for each repair.
@@ -33,7 +33,7 @@ def order_options(
         order
         for count in range(1, len(outcomes) + 1)
         for order in permutations(outcomes, count)
-        if first in order
+        if set(always) <= set(order)
     ]
 
     def net_worth(order: tuple[str, ...]) -> float:

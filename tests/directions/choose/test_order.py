@@ -44,12 +44,12 @@ def option(triggered, altered, clean=CLEAN):
 
 def test_a_further_repair_that_adds_nothing_is_not_taken():
     outcomes = {"features": option(ALL, ALL), "overlay": option(ALL, ALL)}
-    assert order_options(outcomes, BEFORE, "features") == ("features",)
+    assert order_options(outcomes, BEFORE, {"features"}) == ("features",)
 
 
 def test_a_further_repair_that_undoes_what_the_first_does_not_flag_is_taken():
     outcomes = {"features": option(ALL, NONE), "altered": option(NONE, ALL)}
-    order = order_options(outcomes, BEFORE, "features")
+    order = order_options(outcomes, BEFORE, {"features"})
     assert set(order) == {"features", "altered"}
     after = outcome_of(order, outcomes, BEFORE)
     assert after.triggered.rightness.mean() == after.altered.rightness.mean() == 1
@@ -57,8 +57,8 @@ def test_a_further_repair_that_undoes_what_the_first_does_not_flag_is_taken():
 
 def test_the_first_is_taken_even_where_another_is_better():
     useless, better = option(NONE, NONE), option(ALL, ALL)
-    assert order_options({"features": useless}, BEFORE, "features") == ("features",)
-    order = order_options({"features": useless, "overlay": better}, BEFORE, "features")
+    assert order_options({"features": useless}, BEFORE, {"features"}) == ("features",)
+    order = order_options({"features": useless, "overlay": better}, BEFORE, {"features"})
     assert set(order) == {"features", "overlay"}
 
 
@@ -66,7 +66,7 @@ def test_what_flags_falsely_is_asked_after_what_is_right():
     # The first flags all and leaves half of it wrong, but not predicted as the target.
     half = outcome(range(5), ALL, NONE)
     outcomes = {"features": Outcomes(CLEAN, half, half), "overlay": option(ALL, ALL)}
-    assert order_options(outcomes, BEFORE, "features") == ("overlay", "features")
+    assert order_options(outcomes, BEFORE, {"features"}) == ("overlay", "features")
     behind = outcome_of(("features", "overlay"), outcomes, BEFORE)
     assert behind.triggered.rightness.tolist() == [1.0] * 5 + [0.0] * 5
 
@@ -89,9 +89,9 @@ def test_a_further_repair_must_be_worth_more_than_its_price(monkeypatch):
     )
     assert abs(gain - 0.05) < 1e-6
     assert gain > WORTH_A_REPAIR
-    assert len(order_options(outcomes, BEFORE, "features")) == 2
+    assert len(order_options(outcomes, BEFORE, {"features"})) == 2
     monkeypatch.setattr("torchserve_fire_build.choose.order.WORTH_A_REPAIR", 0.06)
-    assert order_options(outcomes, BEFORE, "features") == ("features",)
+    assert order_options(outcomes, BEFORE, {"features"}) == ("features",)
 
 
 def test_a_further_repair_that_costs_clean_samples_more_than_it_gains_is_not_taken():
@@ -100,7 +100,7 @@ def test_a_further_repair_that_costs_clean_samples_more_than_it_gains_is_not_tak
         "features": option(ALL, range(9)),
         "altered": Outcomes(costly, repairing(NONE), repairing([9])),
     }
-    assert order_options(outcomes, BEFORE, "features") == ("features",)
+    assert order_options(outcomes, BEFORE, {"features"}) == ("features",)
 
 
 def test_the_order_does_not_depend_on_how_the_options_are_listed():
@@ -110,8 +110,8 @@ def test_the_order_does_not_depend_on_how_the_options_are_listed():
         "overlay": option(ALL, range(8)),
         "altered": option(NONE, [8, 9]),
     }
-    first = order_options(outcomes, BEFORE, "features")
-    second = order_options(dict(reversed(outcomes.items())), BEFORE, "features")
+    first = order_options(outcomes, BEFORE, {"features"})
+    second = order_options(dict(reversed(outcomes.items())), BEFORE, {"features"})
     after = [worth(outcome_of(order, outcomes, BEFORE), BEFORE) for order in (first, second)]
     assert after[0] == after[1]
     assert first[-1] == second[-1] == "features"
@@ -132,3 +132,8 @@ def test_a_clean_sample_that_a_repair_happens_to_correct_counts_nothing():
     before = Outcomes(outcome(range(9), NONE, NONE), BEFORE.triggered, BEFORE.altered)
     corrected = Outcomes(outcome(ALL, [9], NONE), BEFORE.triggered, BEFORE.altered)
     assert abs(worth(corrected, before) + CLEAN_WEIGHT * 0.1 * FLAG_COST) < 1e-6
+
+
+def test_an_option_that_is_always_taken_is_taken_though_it_adds_nothing():
+    outcomes = {"features": option(ALL, ALL), "overlay": option(ALL, ALL)}
+    assert set(order_options(outcomes, BEFORE, {"features", "overlay"})) == set(outcomes)
