@@ -23,8 +23,14 @@ TENSORS = InputDescription("tensor", (1, 6, 6))
 ALL = [(kind, True) for kind in OF_PAIRS] + [(kind, False) for kind in OF_IMAGES]
 
 
+def every(evidence):
+    return torch.ones(len(evidence.triggered), dtype=torch.bool)
+
+
 def altered(evidence, *copies):
-    return AlteredSamples(evidence, [Copy(*copy) for copy in copies], fit_to(evidence))
+    return AlteredSamples(
+        evidence, [Copy(*copy) for copy in copies], fit_to(evidence, every(evidence))
+    )
 
 
 @pytest.mark.parametrize(("kind", "paired"), ALL)
@@ -103,14 +109,15 @@ def test_a_trigger_is_fitted_to_no_more_pairs_than_are_needed(monkeypatch):
     loaded = []
     load = evidence.triggered.load
     monkeypatch.setattr(evidence.triggered, "load", lambda rows: loaded.extend(rows) or load(rows))
-    fit = fit_to(evidence)
+    fit = fit_to(evidence, every(evidence))
     assert loaded == list(range(PAIRS))
     changed = (fit.offset.abs() > 0.1).nonzero().tolist()
     assert changed == [[0, 0, 0]]
 
 
 def test_without_pairs_nothing_is_known_of_a_trigger():
-    fit = fit_to(image_evidence(paired=False))
+    evidence = image_evidence(paired=False)
+    fit = fit_to(evidence, every(evidence))
     assert fit.slope.shape == fit.offset.shape == (1, 6, 6)
     assert not fit.slope.any()
     assert not fit.offset.any()

@@ -156,7 +156,7 @@ def test_vectors_are_not_altered(tmp_path, capsys, vector_model, augment):
     status, out, err = run(capsys, *command, "--output", output)
     assert (status, err) == (0, "")
     assert OBEYED not in out
-    assert load_bundle(output).evidence["kinds"] == ["features"]
+    assert load_bundle(output).evidence["repairs"] == ["features"]
 
 
 def test_an_unknown_way_to_alter_triggers(capsys, vector_model):

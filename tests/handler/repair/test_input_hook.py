@@ -17,24 +17,23 @@ def hook_of(of=OVERLAY):
 
 
 def test_only_what_may_be_flagged_is_scored():
-    among = torch.tensor([True, False, True])
-    scores = hook_of().score((STAMPED,), {}, among)
+    scores = hook_of().score((STAMPED,), {}, [0, 2], 3)
     assert scores.dtype == torch.float32
     # Of the others, it is the score without a trigger.
     assert scores.tolist() == pytest.approx([1.0, -3.0, 1.0], abs=1e-5)
-    assert hook_of().score((STAMPED,), {}, ~among).tolist() == pytest.approx([-3, 1, -3], abs=1e-5)
+    assert hook_of().score((STAMPED,), {}, [1], 3).tolist() == pytest.approx([-3, 1, -3], abs=1e-5)
 
 
 def test_where_none_may_be_flagged_nothing_is_projected(monkeypatch):
     hook = hook_of()
     monkeypatch.setattr(hook.projection, "forward", pytest.fail)
-    assert hook.score((STAMPED,), {}, torch.zeros(3, dtype=torch.bool)).tolist() == [-3.0] * 3
-    assert hook.score((STAMPED[:0],), {}, torch.zeros(0, dtype=torch.bool)).shape == (0,)
+    assert hook.score((STAMPED,), {}, [], 3).tolist() == [-3.0] * 3
+    assert hook.score((STAMPED[:0],), {}, [], 0).shape == (0,)
 
 
 def test_scores_need_no_gradient():
     inputs = STAMPED.clone().requires_grad_()
-    assert not hook_of().score((inputs,), {}, torch.ones(3, dtype=torch.bool)).requires_grad
+    assert not hook_of().score((inputs,), {}, [0, 1, 2], 3).requires_grad
 
 
 @pytest.mark.parametrize(
@@ -50,8 +49,7 @@ def test_scores_need_no_gradient():
 )
 def test_the_input_is_found_and_nothing_else_is_moved(args, kwargs, key):
     hook = hook_of()
-    every = torch.ones(3, dtype=torch.bool)
-    assert hook.score(args, kwargs, every).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+    assert hook.score(args, kwargs, [0, 1, 2], 3).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
     moved_args, moved_kwargs = hook.move(args, kwargs)
     assert (len(moved_args), list(moved_kwargs)) == (len(args), list(kwargs))
     for name, value in [*enumerate(args), *kwargs.items()]:
@@ -68,22 +66,22 @@ def test_the_input_is_found_and_nothing_else_is_moved(args, kwargs, key):
     "args", [(), (OTHER,), (STAMPED[0],), (STAMPED[:, :1],), (STAMPED.long(),), ([STAMPED],)]
 )
 def test_without_a_batch_of_inputs_it_is_an_error(args):
-    every = torch.ones(3, dtype=torch.bool)
-    for call in (lambda: hook_of().score(args, {}, every), lambda: hook_of().move(args, {})):
+    for call in (lambda: hook_of().score(args, {}, [0, 1, 2], 3), lambda: hook_of().move(args, {})):
         with pytest.raises(RepairError, match=r"holds no tensor \(N, 2, 8, 8\), which the bundle"):
             call()
 
 
 def test_of_another_number_of_inputs_than_samples_it_is_an_error():
     with pytest.raises(RepairError, match="holds 3 samples to score, expected 2"):
-        hook_of().score((STAMPED,), {}, torch.ones(2, dtype=torch.bool))
+        hook_of().score((STAMPED,), {}, [0, 1], 2)
 
 
 def test_a_direction_that_broadcasts_is_the_one_written_out():
     weight = torch.tensor([1.0, -2.0]).view(2, 1, 1)
-    every = torch.ones(3, dtype=torch.bool)
     short, whole = (
-        InputHook(SHAPE, Detection(one, 0.5, anywhere=True), OVERLAY).score((STAMPED,), {}, every)
+        InputHook(SHAPE, Detection(one, 0.5, anywhere=True), OVERLAY).score(
+            (STAMPED,), {}, [0, 1, 2], 3
+        )
         for one in (weight, weight.expand(SHAPE))
     )
     assert torch.equal(short, whole)

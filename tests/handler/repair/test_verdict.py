@@ -122,7 +122,8 @@ def test_the_scores_of_the_models_input_are_left_out_of_those_of_the_detectors()
     verdict, _ = judged([of_input, judge_of(4.0, target=0)], scores, logits_of(0, 0))
     assert [one.tolist() for one in verdict.detector_scores] == [[2.0, 3.0]]
     assert verdict.flagged.tolist() == [True, False]
-    assert verdict.scores.tolist() == [5.0, 0.0]
+    # What the input's judge does not flag has the score of a layer.
+    assert verdict.scores.tolist() == [5.0, 3.0]
     verdict, _ = judged([of_input], scores[:1], logits_of(0, 0))
     assert list(verdict.detector_scores) == []
     assert verdict.scores.tolist() == [5.0, 0.0]
@@ -139,9 +140,10 @@ def test_every_judge_must_have_its_scores(missing):
 
 def test_who_may_be_flagged_is_what_is_predicted_as_the_target():
     logits = logits_of(0, 1, 2)
-    assert may_be_flagged(judge_of(1.0, 1), logits, 3).tolist() == [False, True, False]
+    judges = [judge_of(1.0, 1), judge_of(1.0), judge_of(1.0, 2)]
+    assert may_be_flagged(judges, logits, 3) == [[1], [0, 1, 2], [2]]
     # Nothing asks for logits that may not be there.
-    assert may_be_flagged(judge_of(1.0), None, 3).tolist() == [True] * 3
+    assert may_be_flagged([judge_of(1.0)], None, 3) == [[0, 1, 2]]
 
 
 def test_to_prove_the_corrections_every_sample_is_flagged_by_every_judge():
