@@ -31,6 +31,9 @@ FEATURES, OVERLAY, ALTERED = "features", "overlay", "altered"
 AS_GOOD = 0.03
 """Altered triggers are undone if they fare worse than the trigger as it is by no more than this."""
 
+FOUND = 0.5
+"""Share of the triggered samples in which an overlay must be found to be taken in any case."""
+
 
 @dataclass(frozen=True)
 class TriggerRepairs:
@@ -133,9 +136,12 @@ def repair_altered_too(
 
 
 def _is_reliable(overlay: Outcomes, features: Outcomes) -> bool:
-    """Return whether an overlay flags no clean sample, and is about as good where both serve."""
-    as_good = overlay.triggered.rightness.mean() >= features.triggered.rightness.mean() - AS_GOOD
-    return bool(as_good) and not bool(overlay.clean.flagged.any())
+    """Return whether an overlay flags no clean sample, and is about as good where it is found."""
+    found = overlay.triggered.flagged
+    if bool(overlay.clean.flagged.any()) or float(found.float().mean()) < FOUND:
+        return False
+    ours, theirs = (each.triggered.rightness[found].mean() for each in (overlay, features))
+    return bool(ours >= theirs - AS_GOOD)
 
 
 def _undone(after: Outcomes, as_it_is: Outcomes) -> bool:
