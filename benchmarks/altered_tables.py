@@ -15,7 +15,7 @@ NOT_MEASURED = "Not measured yet.\n"
 BUILDS = {"standard": "default build", "none": "build without alteration"}
 SHOWN_EVIDENCE = "paired 200"
 RATIO = 0.97
-"""Of recovered accuracy to its ceiling, at least."""
+"""Of recovered accuracy to its ceiling, at least, from the evidence that is shown one by one."""
 EXCESS = {"paired 200": 3.0, "paired 20": 6.0, "unpaired 100": 6.0}
 """Of the attack success rate above the natural rate, in points, at most."""
 EXCESS_VIT = 5.0
@@ -88,7 +88,9 @@ def met_table(rows: Sequence[Row]) -> str:
         if excess < EXCESS_VIT:
             granted += f" (ViT: {EXCESS_VIT:g})"
         counts = [_count([r for r in rows if r["evidence"] == evidence], b) for b in BUILDS]
-        lines.append([evidence, granted, f"{RATIO:g}", *counts])
+        lines.append(
+            [evidence, granted, f"{RATIO:g}" if evidence == SHOWN_EVIDENCE else "any", *counts]
+        )
     return markdown_table([*headings, *BUILDS.values()], lines)
 
 
@@ -147,8 +149,14 @@ def _count(rows: Sequence[Row], build: str) -> str:
             found = outcome(own, name, build)
             if found is not None:
                 measured += 1
-                met += found.excess <= _excess(victim, own[0]["evidence"]) and found.ratio >= RATIO
+                met += _meets(found, victim, own[0]["evidence"])
     return f"{met} of {measured}" if measured else "not measured"
+
+
+def _meets(found: Outcome, victim: str, evidence: str) -> bool:
+    """Return whether an outcome is within the bars; with less evidence, the ratio has none."""
+    enough = found.ratio >= RATIO or evidence != SHOWN_EVIDENCE
+    return enough and found.excess <= _excess(victim, evidence)
 
 
 def _excess(victim: str, evidence: str) -> float:

@@ -71,8 +71,8 @@ def test_what_is_within_the_limits_is_counted():
     _, _, *lines = cells(met_table(rows))
     assert lines == [
         ["paired 200", "3 (ViT: 5)", "0.97", "2 of 4", "not measured"],
-        ["paired 20", "6", "0.97", "not measured", "not measured"],
-        ["unpaired 100", "6", "0.97", "not measured", "1 of 2"],
+        ["paired 20", "6", "any", "not measured", "not measured"],
+        ["unpaired 100", "6", "any", "not measured", "1 of 2"],
     ]
 
 
