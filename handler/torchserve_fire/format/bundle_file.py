@@ -16,7 +16,14 @@ from torch import Tensor
 
 from ..errors import BundleError
 from .bundle import INPUTS, Bundle, Detection, Layer
-from .bundle_parts import ROLES, read_bundle, read_clean_scores, read_layers
+from .bundle_parts import (
+    ROLES,
+    read_bundle,
+    read_correction_part,
+    read_detection_part,
+    read_layers,
+    read_weights,
+)
 from .clean_scores import CleanScores
 from .correction_forms import FORMS, Correction
 from .fields import Fields, shown
@@ -27,7 +34,7 @@ from .safetensors_file import holds_header, parse_safetensors
 from .tensor_digest import tensor_sha256
 from .version_1 import read_version_1
 from .version_2 import read_version_2
-from .version_3 import read_correction_part, read_version_3, read_weights
+from .version_3 import read_version_3
 from .write_file import write_file
 
 FORMAT_VERSION = 4
@@ -208,16 +215,7 @@ def _read_version_4(root: Fields, tensors: Mapping[str, Tensor], source: str) ->
 def _read_parts(
     fields: Fields, tensors: LayerTensors
 ) -> tuple[Detection | None, Correction | None]:
-    detection = None
-    if (part := fields.optional_fields("detection")) is not None:
-        detection = Detection(
-            tensors.direction("detection"),
-            part.number("threshold"),
-            part.boolean("only_target"),
-            read_clean_scores(part.optional_fields("clean_scores")),
-            part.boolean("anywhere"),
-        )
-        part.finish()
+    detection = read_detection_part(fields, tensors, lambda part: part.boolean("anywhere"))
     return detection, read_correction_part(fields, tensors, list(FORMS))
 
 

@@ -125,6 +125,68 @@ def read_correction(fields: Fields, tensors: LayerTensors, part: str, form: str)
     return correction
 
 
+def read_weights(root: Fields, source: str) -> tuple[str | None, str | None]:
+    """Read the digests of the weights: of their file, and of the tensors themselves.
+
+    Raises:
+        BundleError: a field is missing, unknown, or has a wrong value, or both digests are null.
+    """
+    weights = root.fields("weights")
+    weights_sha256 = weights.optional_sha256("file_sha256")
+    state_sha256 = weights.optional_sha256("state_sha256")
+    weights.finish()
+    if weights_sha256 is None and state_sha256 is None:
+        raise BundleError(
+            f"{source}: weights: neither file_sha256 nor state_sha256 is given, expected at least "
+            "one: a bundle is for the weights that it was built for"
+        )
+    return weights_sha256, state_sha256
+
+
+def read_correction_part(
+    fields: Fields, tensors: LayerTensors, forms: Sequence[str]
+) -> Correction | None:
+    """Read a layer's correction; None where it is null.
+
+    Args:
+        fields: the layer's.
+        tensors: the layer's.
+        forms: that the version knows.
+
+    Raises:
+        BundleError: a field or tensor is missing, unknown, or not as it should be.
+    """
+    if (part := fields.optional_fields("correction")) is None:
+        return None
+    return read_correction(part, tensors, "correction", part.choice("form", forms))
+
+
+def read_detection_part(
+    fields: Fields, tensors: LayerTensors, read_anywhere: Callable[[Fields], bool]
+) -> Detection | None:
+    """Read how a layer detects; None where it is null.
+
+    Args:
+        fields: the layer's.
+        tensors: the layer's.
+        read_anywhere: reads from the part whether it detects anywhere, as far as the version says.
+
+    Raises:
+        BundleError: a field or tensor is missing, unknown, or not as it should be.
+    """
+    if (part := fields.optional_fields("detection")) is None:
+        return None
+    detection = Detection(
+        tensors.direction("detection"),
+        part.number("threshold"),
+        part.boolean("only_target"),
+        read_clean_scores(part.optional_fields("clean_scores")),
+        read_anywhere(part),
+    )
+    part.finish()
+    return detection
+
+
 def read_clean_scores(fields: Fields | None) -> CleanScores | None:
     """Read the spread of the clean samples' scores; None where nothing is said of it.
 

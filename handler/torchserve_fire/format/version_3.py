@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
-from ..errors import BundleError
 from .bundle import INPUTS, Bundle, Detection
-from .bundle_parts import ROLES, read_bundle, read_clean_scores, read_correction, read_layers
+from .bundle_parts import (
+    ROLES,
+    read_bundle,
+    read_correction_part,
+    read_detection_part,
+    read_layers,
+    read_weights,
+)
 from .correction_forms import FIRST_FORMS, Correction
 from .fields import Fields
 from .layer_tensors import LayerTensors
@@ -41,52 +47,8 @@ def read_version_3(root: Fields, tensors: Mapping[str, Tensor], source: str) -> 
     )
 
 
-def read_weights(root: Fields, source: str) -> tuple[str | None, str | None]:
-    """Read the digests of the weights: of their file, and of the tensors themselves.
-
-    Raises:
-        BundleError: a field is missing, unknown, or has a wrong value, or both digests are null.
-    """
-    weights = root.fields("weights")
-    weights_sha256 = weights.optional_sha256("file_sha256")
-    state_sha256 = weights.optional_sha256("state_sha256")
-    weights.finish()
-    if weights_sha256 is None and state_sha256 is None:
-        raise BundleError(
-            f"{source}: weights: neither file_sha256 nor state_sha256 is given, expected at least "
-            "one: a bundle is for the weights that it was built for"
-        )
-    return weights_sha256, state_sha256
-
-
-def read_correction_part(
-    fields: Fields, tensors: LayerTensors, forms: Sequence[str]
-) -> Correction | None:
-    """Read a layer's correction; None where it is null.
-
-    Args:
-        fields: the layer's.
-        tensors: the layer's.
-        forms: that the version knows.
-
-    Raises:
-        BundleError: a field or tensor is missing, unknown, or not as it should be.
-    """
-    if (part := fields.optional_fields("correction")) is None:
-        return None
-    return read_correction(part, tensors, "correction", part.choice("form", forms))
-
-
 def _read_parts(
     fields: Fields, tensors: LayerTensors
 ) -> tuple[Detection | None, Correction | None]:
-    detection = None
-    if (part := fields.optional_fields("detection")) is not None:
-        detection = Detection(
-            tensors.direction("detection"),
-            part.number("threshold"),
-            part.boolean("only_target"),
-            read_clean_scores(part.optional_fields("clean_scores")),
-        )
-        part.finish()
+    detection = read_detection_part(fields, tensors, lambda part: False)
     return detection, read_correction_part(fields, tensors, FIRST_FORMS)
