@@ -186,26 +186,20 @@ def _left_out(
     Each sample stands in them `REPEATS` times, once for each choice.
     """
     honest = {name: outcome.repeated(REPEATS) for name, outcome in outcomes.items()}
-    left_out = record.left_out
+    features = honest[FEATURES]
+    clean, triggered = zip(record.left_out.predictions, record.left_out.flagged, strict=True)
     honest[FEATURES] = replace(
-        honest[FEATURES],
-        clean=honest[FEATURES].clean.answering(
-            left_out.predictions.clean, left_out.flagged.clean, wanted
-        ),
-        triggered=honest[FEATURES].triggered.answering(
-            left_out.predictions.triggered, left_out.flagged.triggered, wanted
-        ),
+        features,
+        clean=features.clean.answering(*clean, wanted),
+        triggered=features.triggered.answering(*triggered, wanted),
     )
     if further is not None:
-        left_out = further.left_out
+        of_further = honest[ALTERED]
+        clean, triggered = zip(further.left_out.predictions, further.left_out.flagged, strict=True)
         honest[ALTERED] = replace(
-            honest[ALTERED],
-            clean=honest[ALTERED].clean.answering(
-                left_out.predictions.clean, left_out.flagged.clean, wanted
-            ),
-            altered=honest[ALTERED].altered.answering(
-                left_out.predictions.triggered, left_out.flagged.triggered, wanted
-            ),
+            of_further,
+            clean=of_further.clean.answering(*clean, wanted),
+            altered=of_further.altered.answering(*triggered, wanted),
         )
     return honest
 
