@@ -23,6 +23,8 @@ from .arguments.model import (
     add_clean_argument,
     add_model_arguments,
     add_triggered_argument,
+    check_model_arguments,
+    open_source,
 )
 from .arguments.reconstruct import add_reconstruct_argument, searches
 from .arguments.search import (
@@ -160,6 +162,7 @@ def check(args: argparse.Namespace) -> None:
 
     from ..common.environment import require_extras
 
+    check_model_arguments(args)
     if args.budget is not None and args.reconstruct is None:
         raise Refusal("--budget: expected beside --reconstruct, which it bounds")
     sought = searches(args.reconstruct)
@@ -177,8 +180,6 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from torchserve_fire.format.bundle_file import save_bundle
     from torchserve_fire.format.digest import file_sha256
-    from torchserve_fire.model.config import load_config
-    from torchserve_fire.model.load_model import load_model
 
     from ..report.build_report import check_report_folder, write_reports
     from ..signing.bundle_signature import signature_path
@@ -187,11 +188,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.report is not None:
         check_report_folder(args.report)
-    config = load_config(args.config_file)
+    source = open_source(args)
     if args.reconstruct is not None:
-        refuse_integers(config)
-    loaded = load_model(args.model_file, args.serialized_file, config.model_class)
-    built = build_from_sources(args, loaded, config)
+        refuse_integers(source.input_kind)
+    built = build_from_sources(args, source)
     before = file_sha256(args.output) if args.output.exists() else None
     saved = save_bundle(built.bundle, args.output)
     print(f"{args.output}: sha256 {saved.digest}")

@@ -17,6 +17,12 @@ from ..format.bundle import INPUTS, InputDescription
 from ..format.ed25519 import parse_public_key
 from ..format.fields import Fields, shown
 
+OWN_HANDLER = "handler"
+"""The kind of input where a handler of the user's own prepares it, in a way of its own."""
+
+SETTINGS_FILE = "repair-config.yaml"
+"""The settings in an archive whose own configuration stays as it is; their form is the same."""
+
 MODES = ("repair", "observe", "reject", "off")
 MAX_IMAGE_SIDE = 16384
 
@@ -42,7 +48,8 @@ class HandlerConfig:
     """The settings under `handler:`.
 
     Attributes:
-        input: "image", "tensor" or "integers".
+        input: "image", "tensor" or "integers"; or "handler", where the archive's own handler
+            prepares inputs, and the bundle alone says what the model takes.
         image_size: (height, width) that images are resized to; (0, 0) for tensors.
         mean: subtracted per channel from images in [0, 1]; one value for a greyscale model.
         std: divided by per channel, after the mean was subtracted.
@@ -83,8 +90,13 @@ class HandlerConfig:
                 reads it from the samples, the server from the bundle.
 
         Raises:
-            ConfigError: the input is no image and no shape is given.
+            ConfigError: the input is no image and no shape is given, or the handler alone knows.
         """
+        if self.input == OWN_HANDLER:
+            raise ConfigError(
+                f"handler: input: {OWN_HANDLER}: what the model takes is known to the archive's "
+                "handler alone, expected --archive in place of the model's files"
+            )
         if self.input == "image":
             shape = (len(self.mean), *self.image_size)
             return InputDescription("image", shape, self.mean, self.std)
@@ -133,7 +145,7 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
         ConfigError: a setting is unknown, missing, or has a wrong value.
     """
     fields = Fields(values, source, ConfigError).fields("handler")
-    kind = fields.choice("input", INPUTS)
+    kind = fields.choice("input", (*INPUTS, OWN_HANDLER))
     settings: dict[str, Any] = {"input": kind}
     if kind == "image":
         size = fields.sizes("image_size")

@@ -18,6 +18,7 @@ from ..errors import InputError, ModelError
 from ..model.exported_program import SUFFIX
 from ..model.load_model import load_model
 from ..model.preprocess import read_body
+from ..model.request_body import RequestBody
 from ..repair.layers import feature_of
 from .open_inference import infer_answer, infer_error, infer_input, infer_request
 from .repair_mixin import RepairMixin
@@ -132,7 +133,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             )
         return row[name]
 
-    def sample_reader(self, index: int, row: dict[str, Any]) -> Callable[[], Tensor]:
+    def sample_reader(self, index: int, row: dict[str, Any]) -> Callable[[], Tensor | RequestBody]:
         """Return what gives a request's sample, which `preprocess` has read already.
 
         Args:

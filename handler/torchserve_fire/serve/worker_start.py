@@ -18,7 +18,7 @@ from ..errors import ConfigError, ModelError
 from ..format.bundle import Bundle, InputDescription
 from ..format.bundle_file import BUNDLE_FILE, load_bundle
 from ..format.digest import file_sha256
-from ..model.config import HandlerConfig, parse_config
+from ..model.config import SETTINGS_FILE, HandlerConfig, load_config, parse_config
 from ..model.fit import check_fits, matching_input
 from ..model.load_model import LoadedModel
 from ..repair.attach_layers import attach_layers
@@ -38,7 +38,8 @@ TRIAL_VARIABLE = "FIRE_TRIAL"
 def read_config(values: Any, source: str, folder: Path) -> HandlerConfig:
     """Read the settings of a worker, and check the archive's signature where they ask for one.
 
-    To be called before anything of the archive is imported or loaded.
+    To be called before anything of the archive is imported or loaded. Where the archive has a
+    `repair-config.yaml`, the settings stand there, and `model-config.yaml` is the handler's own.
 
     Args:
         values: the contents of `model-config.yaml`.
@@ -49,7 +50,11 @@ def read_config(values: Any, source: str, folder: Path) -> HandlerConfig:
         ConfigError: a setting is unknown, missing, or has a wrong value.
         SignatureError: the archive is not what one of the trusted keys has signed.
     """
-    config = parse_config(values if isinstance(values, dict) else {}, source)
+    settings = folder / SETTINGS_FILE
+    if settings.is_file():
+        config = load_config(settings)
+    else:
+        config = parse_config(values if isinstance(values, dict) else {}, source)
     if config.trusted_keys:
         check_archive_folder(folder, config.trusted_keys)
     return config

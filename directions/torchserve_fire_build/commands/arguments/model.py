@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...common.names import NAMES_FILE
+from ..refusal import Refusal
 from .values import existing_file, existing_samples
+
+if TYPE_CHECKING:
+    from ...source.model_source import ModelSource
+
+FILES = ("model_file", "serialized_file", "config_file")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that describe a model, called as torch-model-archiver calls them."""
+    """Add the flags that name a model: its archive, or its files as for torch-model-archiver."""
+    parser.add_argument(
+        "--archive",
+        type=existing_samples,
+        metavar="FILE.mar",
+        help="the model's archive, or the folder of an unpacked one: its own handler loads the "
+        "model and prepares the samples, as in the server; in place of the next three flags",
+    )
     parser.add_argument(
         "--model-file",
         type=existing_file,
@@ -18,13 +30,51 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--serialized-file",
-        required=True,
         type=existing_file,
         help="its state_dict, .pth or .safetensors; or a torch.export program, .pt2",
     )
-    parser.add_argument(
-        "--config-file", required=True, type=existing_file, help="its model-config.yaml"
-    )
+    parser.add_argument("--config-file", type=existing_file, help="its model-config.yaml")
+
+
+def check_model_arguments(args: argparse.Namespace) -> None:
+    """Refuse a model of which a file is missing, or that is named twice; load nothing.
+
+    Raises:
+        Refusal: naming the flag.
+        FireError: the extra that reads archives is not installed.
+    """
+    from ...common.environment import require_extras
+
+    given = [name for name in FILES if getattr(args, name) is not None]
+    if args.archive is not None:
+        if given:
+            raise Refusal(
+                f"--{given[0].replace('_', '-')}: expected no such flag beside --archive, which "
+                "holds the model"
+            )
+        require_extras("torchserve")
+        return
+    for name in FILES[1:]:
+        if name not in given:
+            raise Refusal(
+                f"--{name.replace('_', '-')}: expected, as --model-file and the other files of the "
+                "model; or --archive with all of them"
+            )
+
+
+def open_source(args: argparse.Namespace) -> ModelSource:
+    """Load the model that the flags name.
+
+    Raises:
+        FireError: it cannot be loaded.
+    """
+    if args.archive is not None:
+        from ...source.archive import open_archive
+
+        return open_archive(args.archive)
+    from ...source.files import FileSource
+
+    return FileSource(args.model_file, args.serialized_file, args.config_file)
 
 
 def add_clean_argument(
@@ -50,9 +100,3 @@ def add_triggered_argument(parser: argparse._ActionsContainer, *, required: bool
         help="triggered samples, likewise; a file with a clean file at the same relative path "
         "makes a pair with it",
     )
-
-
-def names_file(args: argparse.Namespace) -> Path | None:
-    """Return the file of TorchServe's class names, if it lies beside the configuration."""
-    file: Path = args.config_file.parent / NAMES_FILE
-    return file if file.is_file() else None
