@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from ..errors import ConfigError, ModelError
 from ..format.bundle import Bundle, InputDescription
 from ..format.bundle_file import BUNDLE_FILE, load_bundle
-from ..format.digest import file_sha256
 from ..model.config import HandlerConfig, parse_config
 from ..model.fit import check_fits, matching_input
-from ..model.load_model import LoadedModel
+from ..model.load_model import LoadedModel, weights_digest
 from ..repair.attach_layers import attach_layers
 from ..repair.example_input import example_for
 from ..repair.layers import eager_model
@@ -95,7 +94,7 @@ def load_fitting_bundle(
     """
     checked = _checked_model(model)
     bundle = load_bundle(folder / BUNDLE_FILE)
-    digest = file_sha256(folder / weights) if weights else None
+    digest = weights_digest(folder / weights) if weights else None
     loaded = LoadedModel(checked, type(checked).__name__, digest)
     described = check_fits(bundle, BUNDLE_FILE, loaded, config)
     if config.mode != "repair" and not bundle.detecting_layers:
