@@ -5,6 +5,7 @@ It derives from TorchServe's BaseHandler; VisionHandler would ask for captum.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -18,9 +19,12 @@ from ..errors import InputError, ModelError
 from ..model.exported_program import SUFFIX
 from ..model.load_model import load_model
 from ..model.preprocess import read_body
-from ..repair.layers import feature_of
+from ..repair.logits import find_logits
+from ..repair.output_kind import gives_probabilities
 from .open_inference import infer_answer, infer_error, infer_input, infer_request
 from .repair_mixin import RepairMixin
+
+logger = logging.getLogger(__name__)
 
 Item = Tensor | InputError
 """One request on its way: its sample, then its logits; or why it gets no answer."""
@@ -31,6 +35,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
 
     _predicted: Sequence[int] = ()
     _samples: Sequence[Item] = ()
+    _probabilities = False
 
     def initialize(self, context: Any) -> None:
         """Load the model, of a model file or a `torch.export` program, and attach the bundle.
@@ -46,6 +51,12 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             # BaseHandler asks us only for models that have a model file.
             names.setdefault("modelFile", names["serializedFile"])
         super().initialize(context)
+        limit = self.fire_config.integers_below
+        self._probabilities = gives_probabilities(self.model, self.fire_input, limit)
+        if self._probabilities:
+            logger.info(
+                "torchserve-fire: the model's outputs are probabilities, served as they are"
+            )
 
     def handle(self, data: list[Any], context: Any) -> list[Any]:
         """Answer a batch. Requests of the Open Inference Protocol get answers of that protocol.
@@ -83,10 +94,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             return items
         batch = torch.stack([item for item in data if isinstance(item, Tensor)])
         with torch.inference_mode():
-            logits = feature_of(self.model(batch.to(self.device)))
-            if logits is None or logits.dim() != 2 or len(logits) != len(batch):
-                raise ModelError("the model's output is not a (N, classes) tensor of logits")
-            logits = logits.float().cpu()
+            logits = find_logits(self.model(batch.to(self.device)), len(batch)).float().cpu()
             finite = torch.isfinite(logits).all(1).tolist()
         for position, row, usable in zip(self._predicted, logits, finite, strict=True):
             items[position] = (
@@ -170,9 +178,10 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         )
 
     def _answers(self, logits: Tensor) -> list[dict[str, float]]:
-        """Return the likeliest classes of each row of logits, (N, classes)."""
+        """Return the likeliest classes of each row of the model's output, (N, classes)."""
         topk = min(self.fire_config.topk, logits.shape[1])
-        probabilities, classes = logits.softmax(1).topk(topk)
+        every = logits if self._probabilities else logits.softmax(1)
+        probabilities, classes = every.topk(topk)
         names = self.mapping or {}
         answers = []
         for indices, values in zip(classes.tolist(), probabilities.tolist(), strict=True):

@@ -16,6 +16,7 @@ from PIL import Image
 import torchserve_fire
 from tests.handler.archive import (
     IMAGE,
+    MODEL_FILE,
     TENSOR,
     ask,
     encode,
@@ -27,7 +28,7 @@ from tests.handler.archive import (
     softmax,
     state_dict,
 )
-from torchserve_fire.errors import BundleError, ConfigError, FireError
+from torchserve_fire.errors import BundleError, ConfigError, FireError, ModelError
 from torchserve_fire.format.bundle import INPUT_LAYER, Detection, Layer
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.format.correction_forms import Overlay
@@ -626,3 +627,46 @@ def test_an_image_is_read_in_any_mode(context):
     answers = ask(service, context, rows)
     assert all(status == 200 for status, _ in answers)
     assert all(body == answers[-1][1] for _, body in answers)
+
+
+SOFTMAX_FILE = MODEL_FILE.replace(
+    "return self.head(self.features(x))", "return self.head(self.features(x)).softmax(1)"
+)
+
+
+def test_probabilities_are_served_as_they_are(context, tmp_path, caplog):
+    (tmp_path / "net.py").write_text(SOFTMAX_FILE)
+    with caplog.at_level(logging.INFO):
+        service = start(context)
+    assert any("outputs are probabilities" in message for message in caplog.messages)
+    (_, black), (_, white) = ask(service, context, [{"body": grey(0)}, {"data": grey(255)}])
+    first, second, third = softmax(0, 6, 0)
+    assert black == pytest.approx({"1": second, "0": first, "2": third})
+    first, second, third = softmax(12 - 9, 6, 0)
+    assert white == pytest.approx({"1": second, "0": first, "2": third})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["{'logits': y, 'features': x.flatten(1)}", "(x, y)", "SimpleNamespace(logits=y)"],
+)
+def test_logits_are_found_in_what_a_model_returns(context, tmp_path, answer):
+    text = MODEL_FILE.replace(
+        "return self.head(self.features(x))",
+        f"y = self.head(self.features(x))\n        return {answer}",
+    )
+    (tmp_path / "net.py").write_text(f"from types import SimpleNamespace\n{text}")
+    service = start(context)
+    ((status, answered),) = ask(service, context, [{"body": grey(0)}])
+    assert status == 200
+    assert list(answered) == ["1", "0", "2"]
+
+
+def test_several_tensors_that_may_be_logits_are_refused(context, tmp_path):
+    text = MODEL_FILE.replace(
+        "return self.head(self.features(x))", "return x.flatten(1), self.head(self.features(x))"
+    )
+    (tmp_path / "net.py").write_text(text)
+    service = start(context)
+    with pytest.raises(ModelError, match=r"output is a tuple of \(1, 12\), \(1, 3\), expected"):
+        ask(service, context, [{"body": grey(0)}])
