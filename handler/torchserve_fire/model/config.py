@@ -101,7 +101,7 @@ def load_config(path: Path | str) -> HandlerConfig:
     """
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file, expected a model-config.yaml") from None
     except OSError as error:

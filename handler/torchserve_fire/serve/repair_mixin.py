@@ -24,6 +24,7 @@ from ..repair.verdict import Verdict
 from ..watch.watch import Watch
 from .answering import Answering, Flags, Outcome, flags_of
 from .description import describe_worker
+from .service_envelope import refuse_envelope
 from .worker_start import (
     attach_bundle,
     describe_unrepaired,
@@ -209,6 +210,7 @@ class RepairMixin:
     def _start(self, context: Any, manifest: dict[str, Any]) -> None:
         source = manifest.get("configFile", "model-config.yaml")
         folder = Path(context.system_properties["model_dir"])
+        refuse_envelope()
         # Before the handler's own `initialize`, which reads the model file and the weights.
         self.fire_config = read_config(context.model_yaml_config, source, folder)
         # While it starts, a handler may refuse inputs of its own.

@@ -20,6 +20,7 @@ from ..format.bundle_file import BUNDLE_FILE, load_bundle
 from ..model.config import HandlerConfig, parse_config
 from ..model.fit import check_fits, matching_input
 from ..model.load_model import LoadedModel, weights_digest
+from ..model.missing_package import missing_package
 from ..repair.attach_layers import attach_layers
 from ..repair.example_input import example_for
 from ..repair.layers import eager_model
@@ -199,6 +200,8 @@ def make_watch(
 
 def one_line(error: Exception) -> str:
     """Return what an exception says, on one line, or its name where it says nothing."""
+    if isinstance(error, ModuleNotFoundError):
+        return missing_package(error)
     return " ".join(str(error).split())[:500] or type(error).__name__
 
 

@@ -48,10 +48,14 @@ GENERATED_ENTRY = '''\
 """The entry of this archive: the repair around {name} of {file}."""
 
 from torchserve_fire.errors import ModelError
+from torchserve_fire.model.missing_package import missing_package
 from torchserve_fire.serve.repair_mixin import RepairMixin
 
 try:
     from {module} import {name}
+except ModuleNotFoundError as error:
+    # TorchServe would look for a handler of its own by this name instead.
+    raise ModelError(f"{file} cannot be imported: {{missing_package(error)}}") from error
 except RuntimeError as error:
     # On a RuntimeError TorchServe would keep a version without workers.
     raise ModelError(f"{file} cannot be imported: {{error}}") from error

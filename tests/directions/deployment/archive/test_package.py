@@ -16,7 +16,7 @@ import pytest
 import torchserve_fire
 from tests.keys import KEY, OTHER_KEY, PUBLIC
 from tests.tiny import TinyFiles
-from torchserve_fire.errors import FireError
+from torchserve_fire.errors import FireError, ModelError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 from torchserve_fire_build.commands.main import main
@@ -247,6 +247,18 @@ def test_the_entry_around_a_users_handler(user_handler: Path, tmp_path: Path) ->
         entry_for(two)
     with pytest.raises(FireError, match="can be imported"):
         entry_for(tmp_path / "my-handler.py")
+
+
+def test_a_library_that_a_handler_lacks_is_named_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "needs_cv2_and_more.py"
+    file.write_text("import skimage.not_there\n\n\nclass Mine:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ModelError, match=r"needs_cv2_and_more\.py cannot be .*pip install scikit-im"
+    ):
+        exec(entry_for(file), {"__name__": "entry"})  # noqa: S102 - what an archive would run.
 
 
 def test_a_signed_archive_names_each_of_its_files(signed_archive: Path) -> None:
