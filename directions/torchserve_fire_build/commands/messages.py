@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LIBRARY = "torchserve_fire_build"
+PROGRESS = f"{LIBRARY}.common.progress"
 
 
 class _Messages(logging.Handler):
-    """Prints what was found to standard output, and warnings to standard error."""
+    """Prints what was found to standard output, warnings and progress to standard error."""
 
     def __init__(self, command: str) -> None:
         super().__init__(logging.INFO)
@@ -21,6 +22,8 @@ class _Messages(logging.Handler):
         message = record.getMessage()
         if record.levelno >= logging.WARNING:
             print(f"{self._command}: warning: {message}", file=sys.stderr)
+        elif record.name == PROGRESS:
+            print(message, file=sys.stderr, flush=True)
         else:
             print(message)
 
