@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 LOGGERS = ("torchserve_fire_build", "torchserve_fire.model")
 """What of the library is shown; a server's worker logs the rest."""
+PROGRESS = "torchserve_fire_build.common.progress"
 
 
 class _Messages(logging.Handler):
-    """Prints what was found to standard output, and warnings to standard error."""
+    """Prints what was found to standard output, warnings and progress to standard error."""
 
     def __init__(self, command: str) -> None:
         super().__init__(logging.INFO)
@@ -22,6 +23,8 @@ class _Messages(logging.Handler):
         message = record.getMessage()
         if record.levelno >= logging.WARNING:
             print(f"{self._command}: warning: {message}", file=sys.stderr)
+        elif record.name == PROGRESS:
+            print(message, file=sys.stderr, flush=True)
         else:
             print(message)
 

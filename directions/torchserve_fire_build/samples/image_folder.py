@@ -67,6 +67,6 @@ class ImageFolder(Samples):
 
     def _load_one(self, file: Path) -> Tensor:
         try:
-            return image_to_tensor(file.read_bytes(), self.description)
+            return image_to_tensor(file.read_bytes(), self.description, kept=True)
         except (InputError, OSError) as error:
             raise SamplesError(f"{file}: {error}") from None
