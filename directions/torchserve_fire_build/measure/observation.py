@@ -113,9 +113,9 @@ def observe(
     classes = logits_of(model, evidence.clean.description.example()).shape[1]
     labels: list[Tensor | None]
     if labelled:
-        labels, unknown = [*require_labels(groups, classes, names_file)], ""
+        labels, unknown = [*require_labels(groups, classes, names_file, model)], ""
     else:
-        labels, unknown = find_labels(groups, classes, names_file)
+        labels, unknown = find_labels(groups, classes, names_file, model)
     with Progress("predicting", sum(map(len, groups))) as progress:
         logits = evidence.both.map(lambda s: predict_logits(model, s, range(len(s)), progress))
     observation = Observation(evidence, classes, Both(*labels), logits, unknown)
