@@ -10,6 +10,7 @@ from .arguments.model import (
     add_clean_argument,
     add_model_arguments,
     add_triggered_argument,
+    add_unpaired_argument,
     names_file,
 )
 from .arguments.values import existing_file
@@ -28,6 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--bundle", required=True, type=existing_file, help="the direction bundle")
     add_clean_argument(parser, labelled=True)
     add_triggered_argument(parser)
+    add_unpaired_argument(parser)
     parser.add_argument("--json", type=Path, help="file to write the figures to, as JSON")
     parser.set_defaults(run=run, check=check)
 
@@ -63,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         open_samples(args.clean, config),
         open_samples(args.triggered, config),
         names_file=names_file(args),
+        unpaired=args.unpaired,
         # Of an older bundle the digest of the weights' file was compared above.
         allow_other_weights=config.allow_other_weights or bundle.state_sha256 is None,
     )

@@ -271,7 +271,7 @@ def _open_labelled(
 
     samples = open_samples(args.clean, config)
     classes = logits_of(loaded.model, samples.load([0])).shape[1]
-    (labels,) = require_labels([samples], classes, names_file(args))
+    (labels,) = require_labels([samples], classes, names_file(args), loaded.model)
     clean = LabelledSamples(samples, labels)
     # What trains on wrong classes ruins the model, and without triggered samples nobody sees it.
     if (accuracy := clean.accuracy_of(loaded.model)) <= 1 / classes:

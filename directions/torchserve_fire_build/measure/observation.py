@@ -118,13 +118,13 @@ def observe(
     classes = logits_of(model, evidence.clean.description.example()).shape[1]
     labels: list[Tensor | None]
     if labelled:
-        labels, unknown = [*require_labels(groups, classes, names_file)], ""
+        labels, unknown = [*require_labels(groups, classes, names_file, model)], ""
     else:
-        labels, unknown = find_labels(groups, classes, names_file)
+        labels, unknown = find_labels(groups, classes, names_file, model)
     with Progress("predicting", sum(map(len, groups))) as progress:
         logits = evidence.both.map(lambda s: predict_logits(model, s, range(len(s)), progress))
     if all(map(are_probabilities, logits)):
-        logger.info("the model's outputs are probabilities, and are served as they are")
+        logger.info("the model's outputs are probabilities, and are served as such")
     observation = Observation(evidence, classes, Both(*labels), logits, unknown)
     _refuse_swapped(observation)
     return observation

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..format.bundle import InputDescription
 from .example_input import example_for
@@ -29,6 +28,9 @@ def gives_probabilities(
 
     Returns:
         False also where the model gives nothing for such inputs, as one that takes several.
+
+    Raises:
+        ModelError: the model gives something in which no logits are found.
     """
     example = example_for(model, description)
     shape = (TRIED, *example.shape[1:])
@@ -39,7 +41,7 @@ def gives_probabilities(
         inputs = torch.randint(0, integers_below or 1, shape, generator=generator)
     try:
         with torch.inference_mode():
-            logits: Tensor = find_logits(model(inputs.to(example)), TRIED)
+            output = model(inputs.to(example))
     except Exception:  # What it raises for its own inputs, a request will tell.
         return False
-    return are_probabilities(logits)
+    return are_probabilities(find_logits(output, TRIED))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ts.torch_handler.base_handler import BaseHandler
 
 from ..errors import InputError, ModelError
+from ..model.class_names import NAMES_FILE, read_class_names
 from ..model.exported_program import SUFFIX
 from ..model.load_model import load_model
 from ..model.preprocess import read_body
@@ -51,12 +52,15 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             # BaseHandler asks us only for models that have a model file.
             names.setdefault("modelFile", names["serializedFile"])
         super().initialize(context)
-        limit = self.fire_config.integers_below
-        self._probabilities = gives_probabilities(self.model, self.fire_input, limit)
+        self._check_class_names(
+            Path(context.system_properties["model_dir"]),
+            context.manifest["model"].get("configFile", "model-config.yaml"),
+        )
+        if type(self).inference is FireHandler.inference:
+            limit = self.fire_config.integers_below
+            self._probabilities = gives_probabilities(self.model, self.fire_input, limit)
         if self._probabilities:
-            logger.info(
-                "torchserve-fire: the model's outputs are probabilities, served as they are"
-            )
+            logger.info("torchserve-fire: the model's outputs are probabilities, served as such")
 
     def handle(self, data: list[Any], context: Any) -> list[Any]:
         """Answer a batch. Requests of the Open Inference Protocol get answers of that protocol.
@@ -150,6 +154,23 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         if index < len(self._samples) and isinstance(sample := self._samples[index], Tensor):
             return lambda: sample
         return super().sample_reader(index, row)
+
+    def _check_class_names(self, folder: Path, source: str) -> None:
+        """Refuse names of classes that are not those of this model.
+
+        Raises:
+            ConfigError: they do not name every class once.
+        """
+        path = folder / NAMES_FILE
+        if not path.is_file():
+            return
+        example = self._example(folder, source)
+        try:
+            answered = self.inference(list(example)) if isinstance(example, Tensor) else example()
+        except Exception:  # In mode `off` nothing was predicted yet; zeros need not suit a model.
+            answered = ()
+        logits = [row for row in answered if isinstance(row, Tensor) and row.dim() == 1]
+        read_class_names(path, len(logits[0]) if logits else None)
 
     def _read(self, row: dict[str, Any]) -> Item:
         try:

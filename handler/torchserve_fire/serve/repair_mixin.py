@@ -223,7 +223,19 @@ class RepairMixin:
         bundle, self.fire_input = load_fitting_bundle(
             self.fire_config, folder, source, self.model, manifest.get("serializedFile")
         )
-        example = example_of(
+        example = self._example(folder, source)
+        self._corrections = attach_bundle(self.fire_config, bundle, self.model, example)
+        self.fire_bundle = bundle
+        self._answering = Answering(self.fire_config, bundle)
+        self._watch = self._watch_by(bundle, context)
+
+    def _example(self, folder: Path, source: str) -> Tensor | Callable[[], Any]:
+        """Return what the model is tried on when a worker starts.
+
+        Raises:
+            ConfigError: the example that the settings name cannot be read.
+        """
+        return example_of(
             self.fire_config,
             folder,
             source,
@@ -231,10 +243,6 @@ class RepairMixin:
             self.fire_input,
             lambda body: self.inference(self.preprocess([{"body": body}])),  # type: ignore[attr-defined]
         )
-        self._corrections = attach_bundle(self.fire_config, bundle, self.model, example)
-        self.fire_bundle = bundle
-        self._answering = Answering(self.fire_config, bundle)
-        self._watch = self._watch_by(bundle, context)
 
     def _watch_by(self, bundle: Bundle | None, context: Any) -> Watch:
         """Return what follows this worker's judgements; without a bundle there are none."""

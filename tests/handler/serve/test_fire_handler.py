@@ -286,19 +286,37 @@ def test_flags_in_the_body(tmp_path):
     assert body["fire"] == {"flagged": None, "repaired": None, "bundle": None}
 
 
-def test_topk_and_class_names(tmp_path):
-    context = make_archive(tmp_path, IMAGE | {"topk": 2})
-    (tmp_path / "index_to_name.json").write_text('{"0": "plane", "1": ["n01", "bird"]}')
-    ((_, body),) = ask(start(context), context, [{"body": grey(255)}])
+@pytest.mark.parametrize("mode", ["repair", "off"])
+def test_topk_and_class_names(tmp_path, mode):
+    context = make_archive(tmp_path, IMAGE | {"topk": 2, "mode": mode})
+    names = '{"0": "plane", "1": ["n01", "bird"], "2": "cat"}'
+    (tmp_path / "index_to_name.json").write_text(names)
+    ((_, body),) = ask(start(context), context, [{"body": grey(0)}])
     assert list(body) == ["bird", "plane"]
 
 
-def test_classes_without_a_name_or_of_the_same_name(tmp_path):
+def test_classes_of_the_same_name(tmp_path):
     context = make_archive(tmp_path)
-    (tmp_path / "index_to_name.json").write_text('{"0": "crane", "1": "crane"}')
+    names = '{"0": "crane", "1": "crane", "2": "cat"}'
+    (tmp_path / "index_to_name.json").write_text(names)
     ((_, body),) = ask(start(context), context, [{"body": grey(0)}])
     probabilities = softmax(0, 6, 0)
-    assert body == pytest.approx({"crane": probabilities[1], "2": probabilities[2]})
+    assert body == pytest.approx({"crane": probabilities[1], "cat": probabilities[2]})
+
+
+@pytest.mark.parametrize("mode", ["repair", "off"])
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ('{"1": "plane", "2": "bird", "3": "cat"}', "is numbered from 1"),
+        ('{"0": "plane", "1": "bird"}', "has no name of class 2"),
+    ],
+)
+def test_names_that_are_not_those_of_the_model_do_not_start(tmp_path, mode, names, said):
+    context = make_archive(tmp_path, IMAGE | {"mode": mode})
+    (tmp_path / "index_to_name.json").write_text(names)
+    with pytest.raises(ConfigError, match=said):
+        start(context)
 
 
 def test_every_form_of_a_tensor_body(tmp_path):
@@ -662,11 +680,10 @@ def test_logits_are_found_in_what_a_model_returns(context, tmp_path, answer):
     assert list(answered) == ["1", "0", "2"]
 
 
-def test_several_tensors_that_may_be_logits_are_refused(context, tmp_path):
+def test_several_tensors_that_may_be_logits_are_refused_at_the_start(context, tmp_path):
     text = MODEL_FILE.replace(
         "return self.head(self.features(x))", "return x.flatten(1), self.head(self.features(x))"
     )
     (tmp_path / "net.py").write_text(text)
-    service = start(context)
-    with pytest.raises(ModelError, match=r"output is a tuple of \(1, 12\), \(1, 3\), expected"):
-        ask(service, context, [{"body": grey(0)}])
+    with pytest.raises(ModelError, match=r"output is a tuple of \(8, 12\), \(8, 3\), expected"):
+        start(context)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import shutil
@@ -96,6 +97,26 @@ def test_what_is_in_an_archive(store: Path, tiny: TinyFiles) -> None:
     }
     model = json.loads(packed[MANIFEST])["model"]
     assert (model["modelName"], model["modelVersion"]) == ("tiny", "1.0")
+
+
+def test_names_of_classes_lose_a_byte_order_mark_which_torchserve_does_not_read(
+    inputs: ArchiveInputs, tiny: TinyFiles, out: Path, tmp_path: Path
+) -> None:
+    names = tmp_path / "index_to_name.json"
+    names.write_bytes(codecs.BOM_UTF8 + tiny.names.read_bytes())
+    archive = package_archive(replace(inputs, extra_files=str(names)), out)
+    assert contents(archive)[names.name] == tiny.names.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("indices", "match"), [(range(1, 5), "is numbered from 1"), (range(3), "no name of class 3")]
+)
+def test_names_that_are_not_those_of_the_model_are_refused(
+    inputs: ArchiveInputs, out: Path, tmp_path: Path, indices: range, match: str
+) -> None:
+    names = tmp_path / "index_to_name.json"
+    names.write_text(json.dumps({str(i): f"n{i}" for i in indices}))
+    refused(inputs, out, rf"index_to_name\.json: .*{match}", extra_files=str(names))
 
 
 def test_the_stock_archiver_makes_the_same_archive(
