@@ -44,6 +44,7 @@ def build_bundle(
     augment: str = "standard",
     seed: int = 0,
     names_file: Path | None = None,
+    unpaired: bool = False,
 ) -> BuildResult:
     """Build a direction bundle from clean and triggered samples (FIRE, arXiv 2602.10780).
 
@@ -60,6 +61,7 @@ def build_bundle(
             flipped, scaled and blurred ones; "none" the trigger as it is. For the form "gated".
         seed: of the random numbers.
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
+        unpaired: whether to take triggered samples as unpaired, whatever they are called.
 
     Returns:
         The bundle, with what it was chosen from. It is not saved yet.
@@ -72,7 +74,7 @@ def build_bundle(
     """
     options = BuildOptions(layers, target, form, seed, augment=augment)
     loaded = as_loaded(model)
-    evidence = gather_evidence(clean, triggered)
+    evidence = gather_evidence(clean, triggered, unpaired=unpaired)
     return build_from_evidence(loaded, evidence, options, names_file)
 
 

@@ -23,6 +23,7 @@ from .arguments.model import (
     add_clean_argument,
     add_model_arguments,
     add_triggered_argument,
+    add_unpaired_argument,
     check_model_arguments,
     open_source,
 )
@@ -65,6 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "set, likewise; labels are not used. The triggered ones are found first; without --clean, "
         "the others are the clean ones",
     )
+    add_unpaired_argument(parser)
     parser.add_argument(
         "--refine",
         type=existing_file,

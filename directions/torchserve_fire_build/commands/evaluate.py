@@ -11,6 +11,7 @@ from .arguments.model import (
     add_clean_argument,
     add_model_arguments,
     add_triggered_argument,
+    add_unpaired_argument,
     check_model_arguments,
     open_source,
 )
@@ -38,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_clean_argument(parser, labelled=True)
     add_triggered_argument(parser)
+    add_unpaired_argument(parser)
     parser.add_argument("--json", type=Path, help="file to write the figures to, as JSON")
     parser.set_defaults(run=run, check=check)
 
@@ -73,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         source.open_samples(args.clean),
         source.open_samples(args.triggered),
         names_file=source.names_file,
+        unpaired=args.unpaired,
         # Of an older bundle the digest of the weights' file was compared above.
         allow_other_weights=source.allow_other_weights or bundle.state_sha256 is None,
     )

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LIBRARY = "torchserve_fire_build"
+LOGGERS = ("torchserve_fire_build", "torchserve_fire.model")
+"""What of the library is shown; a server's worker logs the rest."""
+PROGRESS = "torchserve_fire_build.common.progress"
 
 
 class _Messages(logging.Handler):
-    """Prints what was found to standard output, and warnings to standard error."""
+    """Prints what was found to standard output, warnings and progress to standard error."""
 
     def __init__(self, command: str) -> None:
         super().__init__(logging.INFO)
@@ -21,6 +23,8 @@ class _Messages(logging.Handler):
         message = record.getMessage()
         if record.levelno >= logging.WARNING:
             print(f"{self._command}: warning: {message}", file=sys.stderr)
+        elif record.name == PROGRESS:
+            print(message, file=sys.stderr, flush=True)
         else:
             print(message)
 
@@ -32,15 +36,17 @@ def show_messages(command: str) -> Iterator[None]:
     Args:
         command: its name, which warnings begin with.
     """
-    logger = logging.getLogger(LIBRARY)
-    if any(isinstance(handler, _Messages) for handler in logger.handlers):
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    if any(isinstance(handler, _Messages) for handler in loggers[0].handlers):
         yield
         return
-    handler, level = _Messages(command), logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    handler, levels = _Messages(command), [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)

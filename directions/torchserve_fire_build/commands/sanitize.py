@@ -272,7 +272,7 @@ def _open_labelled(args: argparse.Namespace, source: ModelSource) -> LabelledSam
     model = source.loaded.model
     samples = source.open_samples(args.clean)
     classes = logits_of(model, samples.load([0])).shape[1]
-    (labels,) = require_labels([samples], classes, source.names_file)
+    (labels,) = require_labels([samples], classes, source.names_file, model)
     clean = LabelledSamples(samples, labels)
     # What trains on wrong classes ruins the model, and without triggered samples nobody sees it.
     if (accuracy := clean.accuracy_of(model)) <= 1 / classes:

@@ -9,6 +9,12 @@ from torchserve_fire.errors import FireError
 from torchserve_fire.errors import OutputError as OutputError
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question that names the nearest of the known names; empty if none is near."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
 class SamplesError(FireError):
     """A folder or file of calibration or evaluation samples cannot be used."""
 
@@ -31,8 +37,7 @@ class UnknownNameError(FireError, KeyError):
 
     def __init__(self, name: object, known: Iterable[str]) -> None:
         names = list(known)
-        close = get_close_matches(str(name), names, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(str(name), names)
         super().__init__(f"{name!r}: expected one of {', '.join(names)}{hint}")
 
     def __str__(self) -> str:

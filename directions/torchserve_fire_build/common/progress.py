@@ -1,27 +1,54 @@
-"""A progress bar for long steps."""
+"""How far long steps are: a bar on a terminal, else a line now and then."""
 
 from __future__ import annotations
 
+import logging
+import sys
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
 
+logger = logging.getLogger(__name__)
+
+LINE_SECONDS = 30.0
+"""How often there is a line where standard error is no terminal. Shorter steps have none."""
+
 
 class Progress:
-    """A progress bar on standard error; it appears only on a terminal, and after a second.
+    """A progress bar on standard error, after a second; lines in the log if that is no terminal.
 
     Args:
         title: what is being done.
         total: number of samples or steps.
+        clock: gives the seconds that have passed.
     """
 
-    def __init__(self, title: str, total: int) -> None:
-        self._bar: tqdm[Any] = tqdm(desc=title, total=total, delay=1, leave=False, disable=None)
+    def __init__(
+        self, title: str, total: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._title, self._total, self._done = title, total, 0
+        self._clock = clock
+        self._started = self._last_line = clock()
+        self._bar: tqdm[Any] | None = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(desc=title, total=total, delay=1, leave=False)
 
     def advance(self, steps: int = 1) -> None:
         """Count `steps` more steps as done."""
-        self._bar.update(steps)
+        self._done += steps
+        if self._bar is not None:
+            self._bar.update(steps)
+            return
+        now = self._clock()
+        if self._done and now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            left = (now - self._started) / self._done * max(0, self._total - self._done)
+            logger.info(
+                "%s: %s of %s, about %s left", self._title, self._done, self._total, _shown(left)
+            )
 
     def __enter__(self) -> Progress:
         return self
@@ -32,4 +59,13 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _shown(seconds: float) -> str:
+    """Return a duration as people say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

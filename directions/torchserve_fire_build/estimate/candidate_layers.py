@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from torchserve_fire.repair.layers import feature_of
+from torchserve_fire.repair.logits import find_logits
 
 from ..common.errors import CalibrationError
 from ..common.hooks import record_features
@@ -134,10 +135,10 @@ def _cut_points(model: nn.Module, example: Tensor, names: set[str]) -> dict[str,
         with torch.enable_grad():
             for source in sources:
                 source.requires_grad_()
-            result = feature_of(torch.func.functional_call(model, frozen, (inputs,)))
+            result = find_logits(torch.func.functional_call(model, frozen, (inputs,)))
     finally:
         _remove(handles)
-    root = None if result is None else result.grad_fn
+    root = result.grad_fn
     if root is None:
         return {}
     # A repair of the logits themselves would repair nothing.

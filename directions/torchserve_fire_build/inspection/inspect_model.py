@@ -67,7 +67,7 @@ def inspect_model(
     # A forward pass in training mode would change the weights.
     check_model(model)
     classes = logits_of(model, clean.description.example()).shape[1]
-    samples = _labelled(clean, classes, names_file)
+    samples = _labelled(model, clean, classes, names_file)
     runs: list[Run] = []
     for done, name in enumerate(every):
         if name in otherwise and Findings(runs).found:
@@ -84,9 +84,9 @@ def inspect_model(
     return Findings(runs)
 
 
-def _labelled(clean: Samples, classes: int, names_file: Path | None) -> Samples:
+def _labelled(model: nn.Module, clean: Samples, classes: int, names_file: Path | None) -> Samples:
     """Return the samples with labels from their folders."""
-    (labels,), unknown = find_labels([clean], classes, names_file)
+    (labels,), unknown = find_labels([clean], classes, names_file, model)
     if unknown:
         logger.info("%s: all of their images are taken as clean samples", unknown)
     labelled = Subset(clean, range(len(clean)))

@@ -35,6 +35,7 @@ def evaluate_bundle(
     triggered: Samples,
     *,
     names_file: Path | None = None,
+    unpaired: bool = False,
     allow_other_weights: bool = False,
 ) -> Figures:
     """Predict clean and triggered samples with and without the bundle's corrections.
@@ -47,6 +48,7 @@ def evaluate_bundle(
         clean: clean samples with labels.
         triggered: triggered samples with labels; paired with the clean samples or not.
         names_file: TorchServe's `index_to_name.json`, if there is one.
+        unpaired: whether to take the samples as unpaired, whatever they are called.
         allow_other_weights: whether to measure a bundle that was built for other weights.
 
     Returns:
@@ -61,7 +63,7 @@ def evaluate_bundle(
     # A forward pass in training mode would change the weights.
     check_model(model)
     require_samples(clean, triggered)
-    evidence = gather_evidence(keep_decoded(clean), keep_decoded(triggered))
+    evidence = gather_evidence(keep_decoded(clean), keep_decoded(triggered), unpaired=unpaired)
     described = clean.description
     if described.shape != bundle.input.shape:
         raise SamplesError(

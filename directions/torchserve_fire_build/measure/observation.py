@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from torchserve_fire.repair.logits import are_probabilities
 
 from ..common.errors import SamplesError
 from ..common.progress import Progress
@@ -16,6 +19,8 @@ from ..samples.labels import find_labels, require_labels
 from ..samples.predict import logits_of, predict_logits
 from .figures import Answers, Figures, measure
 from .target import Predictions, TargetFinding, find_target
+
+logger = logging.getLogger(__name__)
 
 SWAPPED = 0.1
 """How much higher the accuracy on triggered samples may be than that on clean samples."""
@@ -113,11 +118,13 @@ def observe(
     classes = logits_of(model, evidence.clean.description.example()).shape[1]
     labels: list[Tensor | None]
     if labelled:
-        labels, unknown = [*require_labels(groups, classes, names_file)], ""
+        labels, unknown = [*require_labels(groups, classes, names_file, model)], ""
     else:
-        labels, unknown = find_labels(groups, classes, names_file)
+        labels, unknown = find_labels(groups, classes, names_file, model)
     with Progress("predicting", sum(map(len, groups))) as progress:
         logits = evidence.both.map(lambda s: predict_logits(model, s, range(len(s)), progress))
+    if all(map(are_probabilities, logits)):
+        logger.info("the model's outputs are probabilities, and are served as such")
     observation = Observation(evidence, classes, Both(*labels), logits, unknown)
     _refuse_swapped(observation)
     return observation

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..common.errors import SamplesError
-from .samples import Samples
+from torchserve_fire.errors import ConfigError
+from torchserve_fire.model.class_names import read_class_names
+
+from ..common.errors import SamplesError, did_you_mean
+from .predict import logits_of
+from .sample_files import class_folders
+from .samples import Samples, iterate
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 3
 """Class names that a message lists."""
+
+TRIED = 200
+"""Samples on which the model says in which order it counts folders that are numbers."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +34,13 @@ class ClassIndex:
     Attributes:
         index: folder name to class index.
         classes: number of classes of the model.
+        as_text: the same for folders that are numbers, if they are sorted as texts, as
+            torchvision's ImageFolder does: 0, 1, 10, 2. Empty if that makes no difference.
     """
 
     index: dict[str, int]
     classes: int
+    as_text: dict[str, int]
 
     @classmethod
     def find(
@@ -38,7 +51,7 @@ class ClassIndex:
         A folder of triggered samples often lacks the target class, so folder names are gathered
         from all groups. What they mean is known in one of three ways, tried in this order:
         `index_to_name.json` says so; or there are as many folders as classes, and these are in
-        alphabetical order; or the names are the class numbers.
+        alphabetical order, numbers in numeric order; or the names are the class numbers.
 
         Args:
             groups: the samples, clean and triggered.
@@ -50,34 +63,79 @@ class ClassIndex:
             The index; None if the folder names do not show which classes they are.
 
         Raises:
-            SamplesError: there is no such file, or it does not say which class a folder is.
+            SamplesError: there is no such file, it does not name every class of the model once, or
+                it does not say which class a folder is.
         """
-        names = _folder_names(groups)
-        if not names:
-            return cls({}, classes)
         if names_file is None:
             names_file = next((g.names_file for g in groups if g.names_file), None)
-        if names_file is not None:
-            names_file = Path(names_file)
-            known = _read_class_names(names_file)
-            return cls({name: _only_index(name, known, names_file) for name in names}, classes)
+        known = None if names_file is None else _read_names(Path(names_file), classes)
+        names = _folder_names(groups)
+        if not names:
+            return cls({}, classes, {})
+        if known is not None:
+            return cls(
+                {x: _only_index(x, known, Path(str(names_file))) for x in names}, classes, {}
+            )
         # ImageFolder counts empty class folders too.
         folders = sorted(
-            {
-                f.name
-                for g in groups
-                if g.class_names
-                for f in Path(g.source).iterdir()
-                if f.is_dir()
-            }
+            {*names}.union(*(class_folders(Path(g.source)) for g in groups if _has_folders(g)))
         )
+        numbers = all(name.isascii() and name.isdecimal() for name in folders)
         if len(folders) == classes:
-            return cls({name: i for i, name in enumerate(folders)}, classes)
-        # Without leading zeros, "10" may be class 10, or class 2 as ImageFolder sorts all folders.
-        sorted_alike = classes <= 10 or any(len(n) > 1 and n.startswith("0") for n in names)
-        if sorted_alike and all(name.isdecimal() and int(name) < classes for name in names):
-            return cls({name: int(name) for name in names}, classes)
+            alphabetical = {name: i for i, name in enumerate(folders)}
+            if not numbers:
+                return cls(alphabetical, classes, {})
+            numeric = {name: i for i, name in enumerate(sorted(folders, key=int))}
+            return cls(numeric, classes, {} if alphabetical == numeric else alphabetical)
+        if numbers and all(int(name) < classes for name in names):
+            own = {name: int(name) for name in names}
+            # With leading zeros, both orders are the same.
+            if any(len(name) > 1 and name.startswith("0") for name in names):
+                return cls(own, classes, {})
+            sorted_as_text = {x: i for i, x in enumerate(sorted(map(str, range(classes))))}
+            alphabetical = {name: sorted_as_text[name] for name in names}
+            return cls(own, classes, {} if alphabetical == own else alphabetical)
         return None
+
+    def as_model_counts(self, model: nn.Module, groups: Sequence[Samples]) -> ClassIndex:
+        """Return the order of folders that are numbers with which the model agrees more often.
+
+        What was found is logged in a line. Without samples in such folders, nothing is done.
+
+        Args:
+            model: in evaluation mode.
+            groups: the samples; the model predicts some of the first group that has such folders.
+
+        Raises:
+            CalibrationError: the model fails.
+        """
+        group = next((g for g in groups if g.class_names is not None), None)
+        if not self.as_text or group is None:
+            return self
+        count = min(TRIED, len(group))
+        rows = [i * len(group) // count for i in range(count)]
+        batches = [logits_of(model, batch).argmax(1) for _, batch in iterate(group, rows)]
+        names = [(group.class_names or ())[i] for i in rows]
+        other = replace(self, index=self.as_text)
+        numeric, text = (
+            float(
+                (torch.cat(batches) == torch.tensor([x.index[name] for name in names]))
+                .double()
+                .mean()
+            )
+            for x in (self, other)
+        )
+        logger.info(
+            "%s: the folders are numbers, taken %s: the model is right on %.0f%%, and on %.0f%% if "
+            "they are taken %s",
+            group.source,
+            *(
+                ("in numeric order", 100 * numeric, 100 * text, "sorted as text (0, 1, 10, 2)")
+                if numeric >= text
+                else ("sorted as text (0, 1, 10, 2)", 100 * text, 100 * numeric, "in numeric order")
+            ),
+        )
+        return self if numeric >= text else other
 
     def labels(self, samples: Samples) -> Tensor | None:
         """Return the samples' class indices, (N,) int64, or None if the samples have no labels.
@@ -111,36 +169,30 @@ def _folder_names(groups: Sequence[Samples]) -> list[str]:
     return sorted({name for group in groups for name in group.class_names or ()})
 
 
+def _has_folders(group: Samples) -> bool:
+    return group.class_names is not None and Path(group.source).is_dir()
+
+
 def _only_index(name: str, known: dict[str, list[int]], names_file: Path) -> int:
     indices = known.get(name, [])
     if len(indices) != 1:
         found = " and ".join(map(str, indices[:2])) or "no class"
         raise SamplesError(
             f"{names_file}: a folder of samples is called {name!r}, which is the name of {found}; "
-            f"expected one of the file's names ({', '.join(list(known)[:SHOWN])}, ...): rename "
-            "the folder, or remove the file"
+            f"expected one of the file's names ({', '.join(list(known)[:SHOWN])}, ...)"
+            f"{did_you_mean(name, known)}: rename the folder, or remove the file"
         )
     return indices[0]
 
 
-def _read_class_names(path: Path) -> dict[str, list[int]]:
+def _read_names(names_file: Path, classes: int) -> dict[str, list[int]]:
+    """Return the classes that each name of the file is a name of."""
     indices: dict[str, list[int]] = {}
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        names = values.get("object_type_names")
-        if isinstance(names, list):
-            values = dict(enumerate(names))
-        for index, entry in values.items():
-            # An entry may be a list, as of ImageNet's synset and name: folders may use any of it.
-            entries = entry if isinstance(entry, list) and entry else [entry]
-            if not all(isinstance(name, str) for name in entries):
-                raise TypeError
-            for name in dict.fromkeys(entries):
-                indices.setdefault(name, []).append(int(index))
-    except FileNotFoundError:
-        raise SamplesError(f"{path}: no such file, expected the names of the classes") from None
-    except (OSError, ValueError, AttributeError, TypeError):
-        raise SamplesError(
-            f'{path}: expected a JSON object of class index to name, such as {{"0": "cat"}}'
-        ) from None
+        # A class may have several names, as ImageNet's synset and name: folders may use any of it.
+        for i, names in enumerate(read_class_names(names_file, classes)):
+            for name in dict.fromkeys(names):
+                indices.setdefault(name, []).append(i)
+    except ConfigError as error:
+        raise SamplesError(str(error)) from None
     return indices

@@ -62,25 +62,35 @@ class Evidence:
         return f"unpaired: {triggered} triggered samples, {clean} clean ones with other content"
 
 
-def gather_evidence(clean: Samples, triggered: Samples) -> Evidence:
+def gather_evidence(clean: Samples, triggered: Samples, *, unpaired: bool = False) -> Evidence:
     """Find the pairs among clean and triggered samples.
 
     A triggered file and a clean file at the same relative path are a pair. The rows of two tensor
-    files are pairs if both files have as many rows, the labels agree, and nearly every triggered
-    row is nearer to its partner than to any other clean row.
+    files are pairs if they have the same names; without names, if both files have as many rows, the
+    labels agree, and nearly every triggered row is nearer to its partner than to any other clean
+    row.
+
+    Args:
+        clean: the clean samples.
+        triggered: the triggered samples.
+        unpaired: whether to take the samples as unpaired, whatever they are called.
 
     Raises:
         SamplesError: some triggered files have a partner and some have none, or clean and
             triggered samples differ in shape.
     """
     require_samples(clean, triggered)
-    if clean.numbered or triggered.numbered:
+    by_rows = clean.numbered or triggered.numbered
+    if by_rows or clean.description.shape != triggered.description.shape:
         shapes = [tuple(samples.load([0]).shape[1:]) for samples in (clean, triggered)]
         if shapes[0] != shapes[1]:
             raise SamplesError(
                 f"{triggered.source}: inputs of shape {shapes[1]}, expected {shapes[0]} as in "
                 f"{clean.source}"
             )
+    if unpaired:
+        return Evidence(clean, triggered, [])
+    if by_rows:
         paired = _rows_are_pairs(clean, triggered)
         return Evidence(clean, triggered, range(len(triggered)) if paired else [])
     place = {name: i for i, name in enumerate(clean.names)}
@@ -92,7 +102,8 @@ def gather_evidence(clean: Samples, triggered: Samples) -> Evidence:
         raise SamplesError(
             f"{triggered.source}: some files have a clean file at the same path in {clean.source} "
             f"({with_partner[0]}) and some have none ({without[0]}): expected pairs for all "
-            f"or for none{'; are --clean and --triggered swapped?' if swapped else ''}"
+            f"or for none{'; are --clean and --triggered swapped?' if swapped else ''}; if the "
+            "names meet by chance, give --unpaired"
         )
     return Evidence(clean, triggered, [place[name] for name in with_partner])
 

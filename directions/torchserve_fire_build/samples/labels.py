@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..common.errors import SamplesError
 from .class_index import ClassIndex, why_unknown
@@ -13,7 +13,10 @@ from .samples import Samples
 
 
 def find_labels(
-    groups: Sequence[Samples], classes: int, names_file: Path | None
+    groups: Sequence[Samples],
+    classes: int,
+    names_file: Path | None,
+    model: nn.Module | None = None,
 ) -> tuple[list[Tensor | None], str]:
     """Return the labels of each group of samples, (N,) int64, None if they are unknown.
 
@@ -21,6 +24,8 @@ def find_labels(
         groups: samples of the same classes.
         classes: number of classes of the model.
         names_file: TorchServe's `index_to_name.json`, if there is one.
+        model: says whether folders that are numbers count in numeric order, or sorted as text; None
+            to take them in numeric order.
 
     Returns:
         The labels, and the reason why all of them are unknown; an empty text if some are known.
@@ -31,11 +36,16 @@ def find_labels(
     index = ClassIndex.find(groups, classes, names_file)
     if index is None:
         return [None for _ in groups], why_unknown(groups, classes)
+    if model is not None:
+        index = index.as_model_counts(model, groups)
     return [index.labels(samples) for samples in groups], ""
 
 
 def require_labels(
-    groups: Sequence[Samples], classes: int, names_file: Path | None
+    groups: Sequence[Samples],
+    classes: int,
+    names_file: Path | None,
+    model: nn.Module | None = None,
 ) -> list[Tensor]:
     """Return the labels of each group of samples, (N,) int64.
 
@@ -43,11 +53,13 @@ def require_labels(
         groups: samples of the same classes.
         classes: number of classes of the model.
         names_file: TorchServe's `index_to_name.json`, if there is one.
+        model: says whether folders that are numbers count in numeric order, or sorted as text; None
+            to take them in numeric order.
 
     Raises:
         SamplesError: the samples do not say which of the model's classes they are.
     """
-    found, unknown = find_labels(groups, classes, names_file)
+    found, unknown = find_labels(groups, classes, names_file, model)
     if unknown:
         raise SamplesError(
             f"{groups[0].source}: {unknown}: expected one folder per class (an empty one will do), "

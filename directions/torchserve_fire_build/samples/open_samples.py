@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,24 @@ from torchserve_fire.model.config import HandlerConfig, load_config, parse_confi
 from ..common.errors import SamplesError
 from ..common.names import NAMES_FILE
 from .image_folder import ImageFolder
+from .listed_files import LIST_SUFFIXES, files_in_list
 from .read_tensors import ARRAY_SUFFIXES, read_tensor_folder, read_tensors
+from .sample_files import SampleFiles, images_in
 from .samples import Samples
+
+logger = logging.getLogger(__name__)
 
 
 def open_samples(
     path: Path | str, input: HandlerConfig | Mapping[str, Any] | Path | str
 ) -> Samples:
-    """Open a folder of images, or a `.npz` or `.safetensors` file of tensors.
+    """Open a folder or a list of images, or a `.npz` or `.safetensors` file of tensors.
 
     Args:
         path: a folder with one subfolder per class (torchvision's ImageFolder convention), a flat
-            folder, or a file with `inputs`, (N, *S) numbers, and optionally `labels`, (N,)
-            integers. Tensors may also lie in a folder of such files, such as a quarantine.
+            folder, or a list of paths and labels, `.csv` or `.jsonl`; or a file with `inputs`,
+            (N, *S) numbers, and optionally `labels`, (N,) integers, and `names`, (N,) texts.
+            Tensors may also lie in a folder of such files, such as a quarantine.
         input: what the model takes: a `model-config.yaml`, or its settings under `handler:`. An
             `index_to_name.json` beside the file says which subfolder is which class.
 
@@ -41,12 +47,7 @@ def open_samples(
     """
     path, config = Path(path), _read_settings(input)
     if config.input == "image":
-        if not path.is_dir():
-            found = "a file" if path.exists() else "no such folder"
-            raise SamplesError(
-                f"{path}: {found}, expected a folder of images (handler: input: image)"
-            )
-        images = ImageFolder(path, config.describe_input())
+        images = ImageFolder(_image_files(path), config.describe_input())
         images.names_file = _names_beside(input)
         return images
     integers = config.input == "integers"
@@ -58,6 +59,22 @@ def open_samples(
             f"(handler: input: {config.input})"
         )
     return read_tensors(path, integers=integers)
+
+
+def _image_files(path: Path) -> SampleFiles:
+    """Return the images of a folder or a list; log which files of a folder are none."""
+    if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
+        return files_in_list(path)
+    if not path.is_dir():
+        found = "a file" if path.exists() else "no such folder"
+        raise SamplesError(
+            f"{path}: {found}, expected a folder of images (handler: input: image), or a list of "
+            f"them ({', '.join(LIST_SUFFIXES)})"
+        )
+    files = images_in(path)
+    if files.others:
+        logger.warning("%s: passed over %s", path, files.passed_over())
+    return files
 
 
 def _names_beside(input: object) -> Path | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from torchserve_fire.errors import FireError, first_line
-from torchserve_fire.repair.layers import device_of, feature_of
+from torchserve_fire.errors import FireError, ModelError, first_line
+from torchserve_fire.repair.layers import device_of
+from torchserve_fire.repair.logits import find_logits
 
 from ..common.errors import CalibrationError
 from ..common.progress import Progress
@@ -48,14 +50,22 @@ def logits_of(model: nn.Module, inputs: Tensor, copies: int = 1) -> Tensor:
             logits for each input.
     """
     with reporting_failures(model, inputs), torch.no_grad():
-        output = feature_of(model(inputs.to(device_of(model))))
-    rows = copies * len(inputs)
-    if output is None or output.dim() != 2 or len(output) != rows or output.shape[1] < 2:
+        output = model(inputs.to(device_of(model)))
+    logits = _find_logits(model, output, copies * len(inputs))
+    if logits.shape[1] < 2:
         raise CalibrationError(
-            f"{type(model).__name__}: expected an output of (N, classes) logits with at least two "
-            "classes"
+            f"{type(model).__name__}: its logits are {tuple(logits.shape)}, expected two classes "
+            "or more"
         )
-    return output.float().cpu()
+    return logits.float().cpu()
+
+
+def _find_logits(model: nn.Module, output: Any, rows: int | None) -> Tensor:
+    try:
+        return find_logits(output, rows)
+    except ModelError as error:
+        mode = " in training mode" if model.training else ""
+        raise CalibrationError(f"{type(model).__name__}{mode}: {error}") from None
 
 
 def predicted_classes(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -77,19 +87,12 @@ def differentiable_logits(
         state: parameters and buffers by name, in place of the model's own.
 
     Raises:
-        CalibrationError: the model fails on these inputs, or returns no tensor.
+        CalibrationError: the model fails on these inputs, or returns no logits.
     """
     with reporting_failures(model, inputs):
         moved = inputs.to(device_of(model))
         output = model(moved) if state is None else functional_call(model, dict(state), (moved,))
-    logits = feature_of(output)
-    if logits is None:
-        mode = "training" if model.training else "evaluation"
-        raise CalibrationError(
-            f"{type(model).__name__}: returns no tensor in {mode} mode, expected (N, classes) "
-            "logits"
-        )
-    return logits.float().cpu()
+    return _find_logits(model, output, None).float().cpu()
 
 
 def gradients_of(

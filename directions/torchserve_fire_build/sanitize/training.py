@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from torchserve_fire.errors import first_line
-from torchserve_fire.repair.layers import feature_of
+from torchserve_fire.errors import ModelError, first_line
+from torchserve_fire.repair.logits import find_logits
 
 from ..common.errors import SanitizeError
 from ..common.progress import Progress
@@ -128,17 +128,20 @@ def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tens
 
 def _loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
     try:
-        logits = feature_of(model(inputs))
+        output = model(inputs)
     except Exception as error:  # A model that was not made to be trained may raise anything.
         reason = first_line(error)
         raise SanitizeError(
             f"{type(model).__name__}: fails in training mode on {len(inputs)} inputs of shape "
             f"{tuple(inputs.shape[1:])}: {reason}"
         ) from error
-    if logits is None or logits.dim() != 2 or logits.grad_fn is None:
+    try:
+        logits = find_logits(output, len(inputs))
+    except ModelError as error:
+        raise SanitizeError(f"{type(model).__name__}: in training mode {error}") from None
+    if logits.grad_fn is None:
         raise SanitizeError(
-            f"{type(model).__name__}: expected in training mode an output of (N, classes) logits "
-            "with gradients"
+            f"{type(model).__name__}: expected in training mode logits with gradients"
         )
     loss = functional.cross_entropy(logits.float(), labels)
     if not bool(loss.isfinite()):

@@ -22,8 +22,10 @@ from torchserve_fire.repair.layers import eager_model
 from ..common.errors import SamplesError
 from ..common.names import NAMES_FILE
 from ..deployment.archive.unpack import Unpacked, unpack
+from ..samples.listed_files import LIST_SUFFIXES, files_in_list
+from ..samples.sample_files import bodies_in
 from .files import FileSource
-from .handler_samples import HandlerSamples, files_in
+from .handler_samples import HandlerSamples, prepare_file
 from .model_source import ModelSource
 from .pixel_range import describe_images
 from .prepare_body import BodyPreparer
@@ -150,23 +152,26 @@ class ArchiveSource(ModelSource):
             return ArchiveSource(changed, handler_class(changed)).loaded
 
     def open_samples(self, path: Path) -> HandlerSamples:
-        """Open a folder with bodies of requests.
+        """Open a folder, or a list, of files with bodies of requests.
 
         Raises:
             SamplesError: there are none, or the handler fails on the first one.
         """
-        if not path.is_dir():
+        if path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
+            files = files_in_list(path)
+        elif path.is_dir():
+            files = bodies_in(path)
+        else:
             raise SamplesError(
                 f"{path}: expected a folder with bodies of requests, which the archive's handler "
-                "prepares"
+                f"prepares, or a list of such files ({', '.join(LIST_SUFFIXES)})"
             )
-        first = files_in(path)[0]
-        body = (path / first).read_bytes()
+        first = files.paths[0]
+        sample = prepare_file(first, self.prepare)
         try:
-            sample = self.prepare(body, first.name)
-            self.prepare.check_positional(sample, body, first.name)
+            self.prepare.check_positional(sample, first.read_bytes(), first.name)
         except FireError as error:
-            raise SamplesError(f"{path / first}: {error}") from None
+            raise SamplesError(f"{first}: {error}") from None
         description = self._described
         if description is None or description.shape != tuple(sample.shape):
             # A handler that keeps an image's size makes samples of the images' own.
@@ -182,7 +187,7 @@ class ArchiveSource(ModelSource):
                 "numbers" if kind == "tensor" else "integers",
                 " x ".join(map(str, description.shape)),
             )
-        samples = HandlerSamples(path, self.prepare, description)
+        samples = HandlerSamples(files, self.prepare, description)
         samples.names_file = self.names_file
         return samples
 

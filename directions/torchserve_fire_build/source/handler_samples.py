@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import InputDescription
 
 from ..common.errors import SamplesError
+from ..samples.sample_files import SampleFiles
 from ..samples.samples import Samples
 
 Prepare = Callable[[bytes, str], Tensor]
@@ -20,40 +20,24 @@ Prepare = Callable[[bytes, str], Tensor]
 
 
 class HandlerSamples(Samples):
-    """Bodies of requests in a folder, prepared by a handler.
+    """Bodies of requests in files, prepared by a handler.
 
     Args:
-        folder: a folder with one subfolder per class, or a flat one.
+        files: where they lie.
         prepare: by the handler.
         description: what the model takes.
-
-    Raises:
-        SamplesError: the folder holds no file, or both files and folders of files.
     """
 
-    def __init__(self, folder: Path, prepare: Prepare, description: InputDescription) -> None:
-        files = files_in(folder)
-        flat = len(files[0].parts) == 1
+    def __init__(self, files: SampleFiles, prepare: Prepare, description: InputDescription) -> None:
         super().__init__(
-            folder,
-            [file.as_posix() for file in files],
+            files.source,
+            files.names,
             description,
-            class_names=None if flat else [file.parts[0] for file in files],
+            class_names=files.class_names,
+            labels=files.labels,
         )
-        self._folder = folder
+        self._paths = files.paths
         self._prepare = prepare
-
-    def body(self, index: int) -> bytes:
-        """Return the body of a request with a sample.
-
-        Raises:
-            SamplesError: the file cannot be read.
-        """
-        file = self._folder / self.names[index]
-        try:
-            return file.read_bytes()
-        except OSError as error:
-            raise SamplesError(f"{file}: {error.strerror}") from None
 
     def load(self, indices: Sequence[int]) -> Tensor:
         """Return the samples at `indices`, (n, *input shape), as the handler prepares them.
@@ -61,16 +45,10 @@ class HandlerSamples(Samples):
         Raises:
             SamplesError: the handler fails on a file, or makes something else of it.
         """
-        return torch.stack([self._load_one(i) for i in indices])
+        return torch.stack([self._load_one(self._paths[i]) for i in indices])
 
-    def _load_one(self, index: int) -> Tensor:
-        file = self._folder / self.names[index]
-        try:
-            sample = self._prepare(self.body(index), self.names[index])
-        except SamplesError:
-            raise
-        except FireError as error:
-            raise SamplesError(f"{file}: {error}") from None
+    def _load_one(self, file: Path) -> Tensor:
+        sample = prepare_file(file, self._prepare)
         expected = self.description.shape
         if tuple(sample.shape) != expected:
             raise SamplesError(
@@ -80,26 +58,15 @@ class HandlerSamples(Samples):
         return sample.to(self.description.dtype)
 
 
-def files_in(folder: Path) -> list[Path]:
-    """Return the files in a folder and its subfolders but for hidden ones, relative to it, sorted.
+def prepare_file(file: Path, prepare: Prepare) -> Tensor:
+    """Return the sample that a handler makes of a file, (*input shape).
 
     Raises:
-        SamplesError: there is none, or files lie beside folders of files.
+        SamplesError: it cannot be read, or the handler fails on it.
     """
-    found = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            (Path(place) / name).relative_to(folder) for name in names if not name.startswith(".")
-        ]
-    if not found:
-        raise SamplesError(f"{folder}: expected files with the bodies of requests, found none")
-    files = sorted(found)
-    flat = [file for file in files if len(file.parts) == 1]
-    if flat and len(flat) < len(files):
-        deep = next(file for file in files if len(file.parts) > 1)
-        raise SamplesError(
-            f"{folder}: expected files in one subfolder per class, or all in the folder itself; "
-            f"found both, {flat[0]} and {deep}"
-        )
-    return files
+    try:
+        return prepare(file.read_bytes(), file.name)
+    except OSError as error:
+        raise SamplesError(f"{file}: {error.strerror}") from None
+    except FireError as error:
+        raise SamplesError(f"{file}: {error}") from None

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import PurePath
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torchserve_fire.errors import FireError, ModelError, first_line
+from torchserve_fire.model.request_body import as_handed_over
 from torchserve_fire.repair.layers import device_of
 
 from .recorded_call import record_calls
 from .worker_handler import WorkerHandler
-
-TEXTS = (".txt", ".csv", ".tsv")
-"""Suffixes of bodies that TorchServe hands over as text."""
 
 
 class BodyPreparer:
@@ -48,7 +44,7 @@ class BodyPreparer:
         Raises:
             ModelError: the handler fails on it, or does something that cannot be followed.
         """
-        value = _as_handed_over(body, name)
+        value = self._handed_over(body, name)
         if self._by_preprocess is None:
             return self._first(value)
         if self._by_preprocess:
@@ -56,6 +52,12 @@ class BodyPreparer:
             if prepared is not None and prepared.dim() > 1 and len(prepared) == 1:
                 return prepared[0]
         return self._by_whole_pass(value, self.parameter)
+
+    def _handed_over(self, body: bytes, name: str) -> Any:
+        try:
+            return as_handed_over(body, name)
+        except ValueError as error:
+            raise ModelError(f"is not what its name says: {first_line(error)}") from None
 
     def _first(self, value: Any) -> Tensor:
         """Find out which parameter the handler reads, and whether `preprocess` is all it does."""
@@ -107,7 +109,7 @@ class BodyPreparer:
             ModelError: the handler's other arguments, such as a mask, change the prediction.
         """
         with record_calls(self._model) as calls:
-            self._handler.answer({self.parameter: _as_handed_over(body, name)})
+            self._handler.answer({self.parameter: self._handed_over(body, name)})
         try:
             with torch.no_grad():
                 alone = self._model(sample[None].to(device_of(self._model)))
@@ -127,19 +129,6 @@ class BodyPreparer:
                 "arguments that the handler gives it: wrap it in a torch.nn.Module whose forward "
                 "takes one tensor"
             )
-
-
-def _as_handed_over(body: bytes, name: str) -> Any:
-    """Return a body as TorchServe hands it over: JSON decoded, text as text, else bytes."""
-    suffix = PurePath(name).suffix.lower()
-    if suffix == ".json":
-        try:
-            return json.loads(body)
-        except ValueError:
-            return bytearray(body)
-    if suffix in TEXTS:
-        return body.decode("utf-8", errors="replace")
-    return bytearray(body)
 
 
 def _tensors(output: Any) -> list[Tensor]:

@@ -18,6 +18,7 @@ from .clean_scores import CleanScores
 from .compact import Compact
 from .correction_forms import Correction
 from .fields import shown
+from .resizing import SQUASHED, Resizing
 
 # "integers" are those that an embedding takes: of words, or of the values of a table's columns.
 INPUTS = ("image", "tensor", "integers")
@@ -127,12 +128,14 @@ class InputDescription:
         shape: of one sample, without the batch dimension; (C, H, W) for images.
         mean: per channel, for images.
         std: per channel, for images.
+        resizing: how images of other sizes are brought to (H, W).
     """
 
     kind: str
     shape: tuple[int, ...]
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    resizing: Resizing = SQUASHED
 
     @property
     def dtype(self) -> torch.dtype:

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import BundleError
-from .bundle import INPUTS, Bundle, Detection, Layer
+from .bundle import INPUTS, Bundle, Detection, InputDescription, Layer
 from .bundle_parts import (
     ROLES,
     read_bundle,
@@ -30,6 +30,7 @@ from .fields import Fields, shown
 from .json_object import parse_json_object
 from .layer_tensors import LayerTensors
 from .metadata import METADATA_KEY, metadata_sha256, metadata_text
+from .resizing import SQUASHED
 from .safetensors_file import holds_header, parse_safetensors
 from .tensor_digest import tensor_sha256
 from .version_1 import read_version_1
@@ -149,12 +150,7 @@ def bundle_to_parts(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, str]]:
         "format_version": FORMAT_VERSION,
         "model_class": bundle.model_class,
         "weights": {"file_sha256": bundle.weights_sha256, "state_sha256": bundle.state_sha256},
-        "input": {
-            "kind": bundle.input.kind,
-            "shape": list(bundle.input.shape),
-            "mean": [float(value) for value in bundle.input.mean],
-            "std": [float(value) for value in bundle.input.std],
-        },
+        "input": _input_to_json(bundle.input),
         "target": bundle.target,
         "layers": layers,
         "tensors": {key: tensor_sha256(tensor) for key, tensor in tensors.items()},
@@ -165,6 +161,18 @@ def bundle_to_parts(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, str]]:
     }
     metadata["metadata_sha256"] = metadata_sha256(json.loads(metadata_text(metadata)))
     return tensors, {METADATA_KEY: metadata_text(metadata)}
+
+
+def _input_to_json(described: InputDescription) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "kind": described.kind,
+        "shape": list(described.shape),
+        "mean": [float(value) for value in described.mean],
+        "std": [float(value) for value in described.std],
+    }
+    if described.resizing != SQUASHED:
+        entry["resizing"] = described.resizing.stored()
+    return entry
 
 
 def _layer_to_json(layer: Layer, index: int, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -209,6 +217,7 @@ def _read_version_4(root: Fields, tensors: Mapping[str, Tensor], source: str) ->
         state_sha256=state_sha256,
         inputs=INPUTS,
         evidence=root.mapping("evidence"),
+        any_resizing=True,
     )
 
 

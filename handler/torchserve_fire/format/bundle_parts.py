@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from .clean_scores import BINS, CleanScores
 from .correction_forms import FORMS, Correction, Overlay
 from .fields import Fields, shown
 from .layer_tensors import LayerTensors
+from .resizing import read_resizing
 from .tensor_digest import tensor_sha256
 
 STORED_DTYPES = (torch.float32, torch.float16)
@@ -35,6 +37,7 @@ def read_bundle(
     state_sha256: str | None,
     inputs: Sequence[str],
     evidence: Mapping[str, Any],
+    any_resizing: bool = False,
 ) -> Bundle:
     """Read the fields that all versions have alike, and refuse those that are left over.
 
@@ -46,6 +49,7 @@ def read_bundle(
         state_sha256: read before.
         inputs: the kinds of input that the version knows.
         evidence: read before.
+        any_resizing: whether the version can say that images are not squashed to the input's size.
 
     Raises:
         BundleError: a field is missing, unknown, or has a wrong value; or the layers do not fit
@@ -58,7 +62,7 @@ def read_bundle(
         model_class=root.text("model_class"),
         weights_sha256=weights_sha256,
         state_sha256=state_sha256,
-        input=_read_input(root.fields("input"), inputs),
+        input=_read_input(root.fields("input"), inputs, any_resizing=any_resizing),
         target=target,
         evidence=evidence,
         held_out=root.mapping("held_out"),
@@ -299,7 +303,7 @@ def _check_layers(layers: tuple[Layer, ...], target: int, source: str) -> None:
             )
 
 
-def _read_input(fields: Fields, kinds: Sequence[str]) -> InputDescription:
+def _read_input(fields: Fields, kinds: Sequence[str], *, any_resizing: bool) -> InputDescription:
     kind = fields.choice("kind", kinds)
     described = InputDescription(
         kind,
@@ -315,6 +319,8 @@ def _read_input(fields: Fields, kinds: Sequence[str]) -> InputDescription:
             raise BundleError(f"{fields.where('mean')}: mean and std: expected {channels} each")
         if min(described.std) <= 0:
             raise BundleError(f"{fields.where('std')}: expected values above 0")
+        if any_resizing and fields.has("resizing"):
+            described = replace(described, resizing=read_resizing(fields.fields("resizing")))
     if math.prod(described.shape) > 2**31:
         raise BundleError(
             f"{fields.where('shape')}: {shown(described.shape)} is too large for an input"

@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ..errors import FireError
 
@@ -64,21 +64,21 @@ class Fields:
         """Take a text that is not empty and can be printed as it is."""
         value = self.raw(name)
         if not isinstance(value, str) or not value or not value.isprintable():
-            self._refuse(name, value, "a text of printable characters")
+            self.refuse(name, value, "a text of printable characters")
         return str(value)
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
         """Take one of some texts."""
         value = self.raw(name)
         if value not in choices:
-            self._refuse(name, value, f"one of {', '.join(choices)}")
+            self.refuse(name, value, f"one of {', '.join(choices)}")
         return str(value)
 
     def sha256(self, name: str) -> str:
         """Take a SHA-256 as 64 hexadecimal digits."""
         value = self.raw(name)
         if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{64}", value):
-            self._refuse(name, value, "a SHA-256 in hexadecimal digits")
+            self.refuse(name, value, "a SHA-256 in hexadecimal digits")
         return str(value)
 
     def optional_sha256(self, name: str) -> str | None:
@@ -92,7 +92,7 @@ class Fields:
         """Take true or false."""
         value = self.raw(name)
         if not isinstance(value, bool):
-            self._refuse(name, value, "true or false")
+            self.refuse(name, value, "true or false")
         return bool(value)
 
     def integer(self, name: str, minimum: int = -(2**63)) -> int:
@@ -100,7 +100,7 @@ class Fields:
         value = self.raw(name)
         if type(value) is not int or not minimum <= value < 2**63:
             expected = "an integer" if minimum < 0 else f"an integer of at least {minimum}"
-            self._refuse(name, value, expected)
+            self.refuse(name, value, expected)
         return int(value)
 
     def optional_integer(self, name: str, minimum: int = -(2**63)) -> int | None:
@@ -114,14 +114,14 @@ class Fields:
         """Take a finite number (one that float32 can hold)."""
         value = self.raw(name)
         if not _is_number(value):
-            self._refuse(name, value, "a finite number")
+            self.refuse(name, value, "a finite number")
         return float(value)
 
     def numbers(self, name: str) -> list[float]:
         """Take a list of finite numbers."""
         value = self.raw(name)
         if not isinstance(value, list) or not all(_is_number(v) for v in value):
-            self._refuse(name, value, "a list of finite numbers")
+            self.refuse(name, value, "a list of finite numbers")
         return [float(v) for v in value]
 
     def sizes(self, name: str) -> tuple[int, ...]:
@@ -132,19 +132,19 @@ class Fields:
             or not value
             or not all(type(v) is int and 0 < v < 2**31 for v in value)
         ):
-            self._refuse(name, value, "a list of positive sizes")
+            self.refuse(name, value, "a list of positive sizes")
         return tuple(value)
 
     def null(self, name: str) -> None:
         """Take a field that must be there, and be null."""
         if (value := self.raw(name)) is not None:
-            self._refuse(name, value, "null")
+            self.refuse(name, value, "null")
 
     def mapping(self, name: str) -> dict[str, Any]:
         """Take a mapping as it is."""
         value = self.raw(name)
         if not isinstance(value, dict):
-            self._refuse(name, value, "a map")
+            self.refuse(name, value, "a map")
         return dict(value)
 
     def texts(self, name: str) -> dict[str, str]:
@@ -167,10 +167,11 @@ class Fields:
         """Take a list of mappings whose fields are checked in turn."""
         value = self.raw(name)
         if not isinstance(value, list) or not all(isinstance(v, dict) for v in value):
-            self._refuse(name, value, "a list of maps")
+            self.refuse(name, value, "a list of maps")
         return [Fields(v, f"{self.where(name)}[{i}]", self._error) for i, v in enumerate(value)]
 
-    def _refuse(self, name: str, value: Any, expected: str) -> None:
+    def refuse(self, name: str, value: Any, expected: str) -> NoReturn:
+        """Refuse a field's value, and say what was expected."""
         raise self._error(f"{self.where(name)}: {shown(value)}, expected {expected}")
 
 

@@ -16,6 +16,8 @@ from ..errors import ConfigError, SignatureError
 from ..format.bundle import INPUTS, InputDescription
 from ..format.ed25519 import parse_public_key
 from ..format.fields import Fields, shown
+from ..format.resizing import SQUASHED, Resizing
+from .image_size import read_image_size
 
 OWN_HANDLER = "handler"
 """The kind of input where a handler of the user's own prepares it, in a way of its own."""
@@ -24,7 +26,6 @@ SETTINGS_FILE = "repair-config.yaml"
 """The settings in an archive whose own configuration stays as it is; their form is the same."""
 
 MODES = ("repair", "observe", "reject", "off")
-MAX_IMAGE_SIDE = 16384
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class HandlerConfig:
     Attributes:
         input: "image", "tensor" or "integers"; or "handler", where the archive's own handler
             prepares inputs, and the bundle alone says what the model takes.
-        image_size: (height, width) that images are resized to; (0, 0) for tensors.
+        image_size: (height, width) that the model takes; (0, 0) for tensors.
+        resizing: how images of other sizes are brought to it.
         mean: subtracted per channel from images in [0, 1]; one value for a greyscale model.
         std: divided by per channel, after the mean was subtracted.
         topk: number of classes in an answer.
@@ -81,6 +83,7 @@ class HandlerConfig:
     trusted_keys: tuple[str, ...] = ()
     integers_below: int | None = None
     example: str | None = None
+    resizing: Resizing = SQUASHED
 
     def describe_input(self, tensor_shape: tuple[int, ...] | None = None) -> InputDescription:
         """Return what the model takes.
@@ -99,7 +102,7 @@ class HandlerConfig:
             )
         if self.input == "image":
             shape = (len(self.mean), *self.image_size)
-            return InputDescription("image", shape, self.mean, self.std)
+            return InputDescription("image", shape, self.mean, self.std, self.resizing)
         if tensor_shape is None:
             raise ConfigError(f"handler: input: {self.input}: the shape of a sample is not known")
         return InputDescription(self.input, tensor_shape)
@@ -113,7 +116,7 @@ def load_config(path: Path | str) -> HandlerConfig:
     """
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file, expected a model-config.yaml") from None
     except OSError as error:
@@ -148,12 +151,7 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
     kind = fields.choice("input", (*INPUTS, OWN_HANDLER))
     settings: dict[str, Any] = {"input": kind}
     if kind == "image":
-        size = fields.sizes("image_size")
-        if len(size) != 2 or max(size) > MAX_IMAGE_SIDE:
-            raise ConfigError(
-                f"{fields.where('image_size')}: {list(size)}, expected [height, width] of at most "
-                f"{MAX_IMAGE_SIDE} each"
-            )
+        size, resizing = read_image_size(fields)
         mean, std = fields.numbers("mean"), fields.numbers("std")
         if len(mean) not in (1, 3) or len(std) != len(mean):
             raise ConfigError(
@@ -162,7 +160,8 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
             )
         if min(std) <= 0:
             raise ConfigError(f"{fields.where('std')}: {std}, expected values above 0")
-        settings |= {"image_size": size, "mean": tuple(mean), "std": tuple(std)}
+        settings |= {"image_size": size, "resizing": resizing}
+        settings |= {"mean": tuple(mean), "std": tuple(std)}
     if kind == "integers" and fields.has("integers_below"):
         settings["integers_below"] = fields.integer("integers_below", minimum=1)
     if fields.has("topk"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from typing import Any
 
 from ..errors import BundleError, ConfigError
 from ..format.bundle import Bundle, InputDescription
@@ -109,13 +111,23 @@ def matching_input(config: HandlerConfig, bundle: Bundle, source: str) -> InputD
             f"handler: input: {config.input}, {source} was built for {built.kind} input: {REMEDY}"
         )
     described = config.describe_input(built.shape if built.kind != "image" else None)
-    for name, found, expected in (
-        ("mean", described.mean, built.mean),
-        ("std", described.std, built.std),
-        ("image_size", described.shape[1:], built.shape[1:]),
-    ):
+    compared: list[tuple[str, Any, Any]] = [
+        ("mean", list(described.mean), list(built.mean)),
+        ("std", list(described.std), list(built.std)),
+        ("image_size", list(described.shape[1:]), list(built.shape[1:])),
+    ]
+    expected_settings = built.resizing.settings(built.shape[1:])
+    for name, found in described.resizing.settings(described.shape[1:]).items():
+        compared.append((name, found, expected_settings[name]))
+    for name, found, expected in compared:
         if found != expected:
             raise ConfigError(
-                f"handler: {name}: {list(found)}, {source} was built for {list(expected)}: {REMEDY}"
+                f"handler: {name}: {_shown(found)}, {source} was built for {_shown(expected)}: "
+                f"{REMEDY}"
             )
     return described
+
+
+def _shown(value: Any) -> str:
+    """Return a value as the settings have it."""
+    return "none" if value is None else json.dumps(value).strip('"')

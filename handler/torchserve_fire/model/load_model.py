@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Mapping
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..errors import BundleError, ModelError, first_line
+from ..errors import ModelError
 from ..format.digest import file_sha256
-from ..format.safetensors_file import parse_safetensors
+from .checkpoint import Checkpoint, read_checkpoint
 from .exported_program import SUFFIX, load_exported
+from .fitting_weights import FittingWeights, NoFitError, load_fitting
+from .model_file import import_model_file, model_classes, model_file_folder, why_not_built
+from .sharded_weights import INDEX_SUFFIX
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class LoadedModel:
     Attributes:
         model: on the CPU, in evaluation mode.
         class_name: name of its class in the model file.
-        weights_sha256: SHA-256 of the weights' file; None where it is not known.
+        weights_sha256: SHA-256 of the weights' file; None where it is not known, or where they are
+            in several files.
     """
 
     model: nn.Module
@@ -42,46 +43,32 @@ def load_model(
     Args:
         model_file: Python file that defines the model's class; the class is built without
             arguments. None for a program.
-        serialized_file: a state_dict saved with `torch.save`, or a `.safetensors` file; or a
-            program, `.pt2`.
+        serialized_file: the weights as `read_checkpoint` takes them, alone or in a checkpoint; or
+            a program, `.pt2`.
         model_class: name of the class; needed only where several classes of the file can be built
             without arguments and take these weights.
 
     Raises:
-        ModelError: a file is missing, unreadable or too many, the weights are not plain tensors,
+        ModelError: a file is missing, unreadable or too many, no weights or several fit the model,
             no class or several fit, or the program cannot be repaired.
     """
     serialized_file = Path(serialized_file)
     check_model_files(model_file, serialized_file)
     if model_file is None:
         model = load_exported(serialized_file)
-        return LoadedModel(model, type(model).__name__, file_sha256(serialized_file))
-    model_file = Path(model_file)
-    weights = load_weights(serialized_file)
-    classes = _model_classes(_import_file(model_file), model_file, model_class)
-    fitting, reasons = [], []
-    for candidate in classes:
-        try:
-            model = candidate()
-            model.load_state_dict(weights)
-        except (Exception, SystemExit) as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            reasons.append(f"{candidate.__name__}: {' '.join(lines[:2])[:300]}")
-        else:
-            fitting.append(model.eval())
-    if len(fitting) == 1:
-        model = fitting[0]
-        return LoadedModel(model, type(model).__name__, file_sha256(serialized_file))
-    if fitting:
-        names = ", ".join(type(m).__name__ for m in fitting)
-        raise ModelError(
-            f"{model_file}: {names} all take the weights {serialized_file.name}: name one in "
-            "model-config.yaml as handler: model_class"
-        )
-    raise ModelError(
-        f"{model_file}: no class can be built without arguments and take the weights "
-        f"{serialized_file.name} ({'; '.join(reasons)})"
-    )
+    else:
+        checkpoint = read_checkpoint(serialized_file)
+        model = _build(Path(model_file), checkpoint, model_class).eval()
+    return LoadedModel(model, type(model).__name__, weights_digest(serialized_file))
+
+
+def weights_digest(serialized_file: Path) -> str | None:
+    """Return the SHA-256 of the weights' file; None where it only names the files of the weights.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return None if serialized_file.name.endswith(INDEX_SUFFIX) else file_sha256(serialized_file)
 
 
 def check_model_files(model_file: Path | str | None, serialized_file: Path) -> None:
@@ -97,92 +84,39 @@ def check_model_files(model_file: Path | str | None, serialized_file: Path) -> N
         )
 
 
-def load_weights(path: Path) -> Mapping[str, Tensor]:
-    """Read a state_dict; nothing but tensors is unpickled.
-
-    Raises:
-        ModelError: the file is missing, damaged, a TorchScript archive, or holds other objects.
-    """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file, expected the model's weights")
-    if path.suffix == ".safetensors":
-        return _load_safetensors(path)
-    try:
-        weights: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        if "TorchScript" in str(error):
-            raise ModelError(
-                f"{path}: a TorchScript archive, on whose layers no hook runs: bring the Python "
-                "model file and its state_dict instead"
-            ) from None
-        # torch's own advice, to unpickle it all the same, is wrong for a model that is not trusted.
+def _build(path: Path, checkpoint: Checkpoint, wanted: str | None) -> nn.Module:
+    """Return the one model of a model file that takes the weights."""
+    fitting: list[tuple[str, nn.Module, FittingWeights, str]] = []
+    reasons = []
+    with model_file_folder(path):
+        for candidate in model_classes(import_model_file(path), path, wanted):
+            try:
+                model = candidate()
+            except (Exception, SystemExit) as error:
+                reasons.append(why_not_built(candidate, error))
+                continue
+            if not isinstance(model, nn.Module):
+                made = type(model).__name__
+                reasons.append(f"{candidate.__name__} makes a {made}, no torch.nn.Module")
+                continue
+            try:
+                fitting.append((candidate.__name__, model, *load_fitting(model, checkpoint)))
+            except NoFitError as error:
+                reasons.append(f"{candidate.__name__}: {error}")
+    # Weights that fit as they are called are a better fit than those of a part.
+    fitting = [fit for fit in fitting if not fit[2].prefix] or fitting
+    if not fitting:
         raise ModelError(
-            f"{path}: expected a state_dict, saved with torch.save(model.state_dict(), ...) or as "
-            ".safetensors; it is damaged, of another format, or holds other objects than tensors"
-        ) from None
-    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
-        raise ModelError(
-            f"{path}: expected a state_dict of tensors; save model.state_dict() itself, not a "
-            "checkpoint around it"
+            f"{path}: no class can be built without arguments and take the weights "
+            f"{checkpoint.path.name} ({'; '.join(reasons)})"
         )
-    return weights
-
-
-def _load_safetensors(path: Path) -> Mapping[str, Tensor]:
-    """Read weights by the library, which maps the file; by our own reader where it is missing."""
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError:
-        try:
-            return parse_safetensors(path.read_bytes(), str(path)).tensors
-        except BundleError as error:
-            raise ModelError(str(error)) from None
-    try:
-        weights: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    if len(fitting) > 1:
+        names = ", ".join(name for name, *_ in fitting)
         raise ModelError(
-            f"{path}: not a readable .safetensors file of weights: {first_line(error)}"
-        ) from None
-    return weights
-
-
-def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file, expected the Python file of the model's class")
-    # A name of its own, so that a model file does not replace a library of its name.
-    name = f"_fire_model_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ModelError(f"{path}: expected a Python file (.py)")
-    module = importlib.util.module_from_spec(spec)
-    folder = str(path.resolve().parent)
-    sys.modules[name] = module
-    sys.path.insert(0, folder)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # The end of a script may be in it.
-        del sys.modules[name]
-        raise ModelError(f"{path}: cannot be imported: {first_line(error)}") from error
-    finally:
-        sys.path.remove(folder)
-    return module
-
-
-def _model_classes(module: ModuleType, path: Path, wanted: str | None) -> list[type[nn.Module]]:
-    classes = list(
-        dict.fromkeys(  # A class may have a second name there.
-            value
-            for value in vars(module).values()
-            if isinstance(value, type)
-            and issubclass(value, nn.Module)
-            and value.__module__ == module.__name__
+            f"{path}: {names} all take the weights {checkpoint.path.name}: name one in "
+            "model-config.yaml as handler: model_class"
         )
-    )
-    names = ", ".join(c.__name__ for c in classes) or "none"
-    if wanted is not None:
-        classes = [c for c in classes if c.__name__ == wanted]
-    if not classes:
-        expected = f"the class {wanted}" if wanted else "a subclass of torch.nn.Module"
-        raise ModelError(f"{path}: expected {expected}, found {names}")
-    return classes
+    ((_, model, _, line),) = fitting
+    if line:
+        logger.info(line)
+    return model

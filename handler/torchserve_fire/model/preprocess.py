@@ -17,10 +17,12 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..format.bundle import InputDescription
+from ..format.resizing import SQUASHED
+from .kept_input import is_kept_input
+from .to_size import MAX_PIXELS, to_size
 
 # These are decoded in this process; EPS and the like would start other programs.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-MAX_PIXELS = 50_000_000
 MAX_SIDE = 65_535
 """The longest side that a JPEG can have. Resizing a longer one takes more memory than the image."""
 MAX_JPEG_SCANS = 100
@@ -72,16 +74,17 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
     raise InputError("expected an image, an image in base64, or a JSON list", reason="JSON")
 
 
-def image_to_tensor(data: bytes, description: InputDescription) -> Tensor:
+def image_to_tensor(data: bytes, description: InputDescription, *, kept: bool = False) -> Tensor:
     """Decode, convert, resize and normalise an image.
 
     Any mode is converted to the model's channels (RGB, or greyscale for one channel), EXIF
-    orientation is applied, and transparency is dropped. Resizing is bilinear, with antialiasing,
-    to (height, width) without keeping the aspect ratio.
+    orientation is applied, and transparency is dropped. Then the image is brought to the model's
+    size.
 
     Args:
         data: the bytes of an image file.
-        description: shape (C, H, W), mean and std.
+        description: shape (C, H, W), mean, std, and how images of other sizes are brought to it.
+        kept: whether the file may be one that a quarantine kept, which has been cropped before.
 
     Returns:
         float32 tensor (C, H, W), `(pixels / 255 - mean) / std`.
@@ -99,9 +102,11 @@ def image_to_tensor(data: bytes, description: InputDescription) -> Tensor:
             _check_cost(image, data)
             # In place: else an image that is upright already, as most are, would be copied.
             ImageOps.exif_transpose(image, in_place=True)
-            pixels = _convert(image, "RGB" if channels == 3 else "L")
-            if pixels.size != (width, height):
-                pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
+            pixels = to_size(
+                _convert(image, "RGB" if channels == 3 else "L"),
+                (height, width),
+                SQUASHED if kept and is_kept_input(image) else description.resizing,
+            )
     except InputError:
         raise
     except Image.DecompressionBombError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 SUFFIXES = (".jpg", ".png", ".json", ".txt", ".bin")
@@ -24,6 +25,22 @@ class RequestBody:
 
     content: bytes
     suffix: str
+
+
+def as_handed_over(content: bytes, name: str) -> Any:
+    """Return a body as TorchServe hands it to a handler: JSON decoded, text as text, else bytes.
+
+    Args:
+        content: the body.
+        name: of the file that it is kept in, whose suffix says what it is.
+
+    Raises:
+        ValueError: it is no JSON, or no text in UTF-8, and its file is called so.
+    """
+    suffix = PurePath(name).suffix.lower()
+    if suffix == ".json":
+        return json.loads(content)
+    return content.decode() if suffix == ".txt" else bytearray(content)
 
 
 def request_body(body: Any) -> RequestBody:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import RepairError
+from .parts import parts_of, same_structure, with_parts
 
 
 def batch_size(values: Iterable[Any]) -> int | None:
@@ -65,24 +66,18 @@ def shared_arguments(
 def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
-    elif isinstance(value, (tuple, list)):
-        for part in value:
-            yield from _tensors(part)
+    for part in parts_of(value) or ():
+        yield from _tensors(part)
 
 
 def select_samples(value: Any, index: Tensor, size: int) -> Any:
     """Pick the samples `index` (int64, (M,)) out of every tensor (size, ...) in `value`."""
     if isinstance(value, Tensor):
         return value[index] if value.dim() > 0 and len(value) == size else value
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(select_samples(v, index, size) for v in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(select_samples(v, index, size) for v in value)
-    if isinstance(value, dict):
-        return type(value)({k: select_samples(v, index, size) for k, v in value.items()})
-    return value
+    parts = parts_of(value)
+    if parts is None:
+        return value
+    return with_parts(value, [select_samples(part, index, size) for part in parts])
 
 
 def replace_samples(whole: Any, part: Any, index: Tensor, size: int) -> Any:
@@ -104,11 +99,9 @@ def replace_samples(whole: Any, part: Any, index: Tensor, size: int) -> Any:
         return result
     if type(whole) is type(part) and whole is None:
         return None
-    if type(whole) is type(part) and isinstance(whole, (tuple, list)) and len(whole) == len(part):
-        items = [replace_samples(w, p, index, size) for w, p in zip(whole, part, strict=True)]
-        return type(whole)(*items) if hasattr(whole, "_fields") else type(whole)(items)
-    if type(whole) is type(part) and isinstance(whole, dict) and whole.keys() == part.keys():
-        return type(whole)({k: replace_samples(v, part[k], index, size) for k, v in whole.items()})
+    if same_structure(whole, part):
+        pairs = zip(parts_of(whole) or (), parts_of(part) or (), strict=True)
+        return with_parts(whole, [replace_samples(w, p, index, size) for w, p in pairs])
     raise RepairError(
         f"the model returned {type(whole).__name__} for the batch and {type(part).__name__} for "
         "its flagged samples: they cannot be merged"

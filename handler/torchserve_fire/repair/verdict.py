@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import RepairError
+from ..errors import ModelError, RepairError
 from .corrections import Projection
-from .layers import feature_of
+from .logits import find_logits
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,10 @@ def predicted_target(judge: Judge, output: Any, size: int) -> Tensor:
 
 
 def _logits(judge: Judge, output: Any, size: int) -> tuple[Tensor, int]:
-    logits = feature_of(output)
-    if logits is None or logits.dim() != 2 or len(logits) != size:
-        raise RepairError("the model's output is not a (N, classes) tensor of logits")
+    try:
+        logits = find_logits(output, size)
+    except ModelError as error:
+        raise RepairError(str(error)) from None
     if judge.target is None or not judge.target < logits.shape[1]:
         raise RepairError(f"target {judge.target}: the model has {logits.shape[1]} classes")
     return logits, judge.target

@@ -5,6 +5,7 @@ It derives from TorchServe's BaseHandler; VisionHandler would ask for captum.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -15,13 +16,17 @@ from torch import Tensor, nn
 from ts.torch_handler.base_handler import BaseHandler
 
 from ..errors import InputError, ModelError
+from ..model.class_names import NAMES_FILE, read_class_names
 from ..model.exported_program import SUFFIX
 from ..model.load_model import load_model
 from ..model.preprocess import read_body
 from ..model.request_body import RequestBody
-from ..repair.layers import feature_of
+from ..repair.logits import find_logits
+from ..repair.output_kind import gives_probabilities
 from .open_inference import infer_answer, infer_error, infer_input, infer_request
 from .repair_mixin import RepairMixin
+
+logger = logging.getLogger(__name__)
 
 Item = Tensor | InputError
 """One request on its way: its sample, then its logits; or why it gets no answer."""
@@ -32,6 +37,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
 
     _predicted: Sequence[int] = ()
     _samples: Sequence[Item] = ()
+    _probabilities = False
 
     def initialize(self, context: Any) -> None:
         """Load the model, of a model file or a `torch.export` program, and attach the bundle.
@@ -47,6 +53,16 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             # BaseHandler asks us only for models that have a model file.
             names.setdefault("modelFile", names["serializedFile"])
         super().initialize(context)
+        self._check_class_names(
+            Path(context.system_properties["model_dir"]),
+            context.manifest["model"].get("configFile", "model-config.yaml"),
+            context,
+        )
+        if type(self).inference is FireHandler.inference:
+            limit = self.fire_config.integers_below
+            self._probabilities = gives_probabilities(self.model, self.fire_input, limit)
+        if self._probabilities:
+            logger.info("torchserve-fire: the model's outputs are probabilities, served as such")
 
     def handle(self, data: list[Any], context: Any) -> list[Any]:
         """Answer a batch. Requests of the Open Inference Protocol get answers of that protocol.
@@ -84,10 +100,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             return items
         batch = torch.stack([item for item in data if isinstance(item, Tensor)])
         with torch.inference_mode():
-            logits = feature_of(self.model(batch.to(self.device)))
-            if logits is None or logits.dim() != 2 or len(logits) != len(batch):
-                raise ModelError("the model's output is not a (N, classes) tensor of logits")
-            logits = logits.float().cpu()
+            logits = find_logits(self.model(batch.to(self.device)), len(batch)).float().cpu()
             finite = torch.isfinite(logits).all(1).tolist()
         for position, row, usable in zip(self._predicted, logits, finite, strict=True):
             items[position] = (
@@ -144,6 +157,23 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             return lambda: sample
         return super().sample_reader(index, row)
 
+    def _check_class_names(self, folder: Path, source: str, context: Any) -> None:
+        """Refuse names of classes that are not those of this model.
+
+        Raises:
+            ConfigError: they do not name every class once.
+        """
+        path = folder / NAMES_FILE
+        if not path.is_file():
+            return
+        example = self._example(folder, source, context)
+        try:
+            answered = self.inference(list(example)) if isinstance(example, Tensor) else example()
+        except Exception:  # In mode `off` nothing was predicted yet; zeros need not suit a model.
+            answered = ()
+        logits = [row for row in answered if isinstance(row, Tensor) and row.dim() == 1]
+        read_class_names(path, len(logits[0]) if logits else None)
+
     def _read(self, row: dict[str, Any]) -> Item:
         try:
             sample = read_body(self.body_of(row), self.fire_input)
@@ -171,9 +201,10 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         )
 
     def _answers(self, logits: Tensor) -> list[dict[str, float]]:
-        """Return the likeliest classes of each row of logits, (N, classes)."""
+        """Return the likeliest classes of each row of the model's output, (N, classes)."""
         topk = min(self.fire_config.topk, logits.shape[1])
-        probabilities, classes = logits.softmax(1).topk(topk)
+        every = logits if self._probabilities else logits.softmax(1)
+        probabilities, classes = every.topk(topk)
         names = self.mapping or {}
         answers = []
         for indices, values in zip(classes.tolist(), probabilities.tolist(), strict=True):

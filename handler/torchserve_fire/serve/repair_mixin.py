@@ -25,6 +25,7 @@ from ..repair.verdict import Verdict
 from ..watch.watch import Watch
 from .answering import Answering, Flags, Outcome, flags_of
 from .description import describe_worker
+from .service_envelope import refuse_envelope
 from .worker_start import (
     attach_bundle,
     describe_unrepaired,
@@ -215,6 +216,7 @@ class RepairMixin:
     def _start(self, context: Any, manifest: dict[str, Any]) -> None:
         source = manifest.get("configFile", "model-config.yaml")
         folder = Path(context.system_properties["model_dir"])
+        refuse_envelope()
         # Before the handler's own `initialize`, which reads the model file and the weights.
         self.fire_config = read_config(context.model_yaml_config, source, folder)
         # While it starts, a handler may refuse inputs of its own.
@@ -227,7 +229,19 @@ class RepairMixin:
         bundle, self.fire_input = load_fitting_bundle(
             self.fire_config, folder, source, self.model, manifest.get("serializedFile")
         )
-        example = example_of(
+        example = self._example(folder, source, context)
+        self._corrections = attach_bundle(self.fire_config, bundle, self.model, example)
+        self.fire_bundle = bundle
+        self._answering = Answering(self.fire_config, bundle)
+        self._watch = self._watch_by(bundle, context)
+
+    def _example(self, folder: Path, source: str, context: Any) -> Tensor | Callable[[], Any]:
+        """Return what the model is tried on when a worker starts.
+
+        Raises:
+            ConfigError: the example that the settings name cannot be read.
+        """
+        return example_of(
             self.fire_config,
             folder,
             source,
@@ -235,10 +249,6 @@ class RepairMixin:
             self.fire_input,
             lambda body: self._predict(body, context),
         )
-        self._corrections = attach_bundle(self.fire_config, bundle, self.model, example)
-        self.fire_bundle = bundle
-        self._answering = Answering(self.fire_config, bundle)
-        self._watch = self._watch_by(bundle, context)
 
     def _predict(self, body: Any, context: Any) -> Any:
         """Predict for one request's body, as the handler does for requests."""

@@ -5,7 +5,6 @@ Nothing here knows which server the worker belongs to.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +16,11 @@ from torch import Tensor, nn
 from ..errors import ConfigError, ModelError
 from ..format.bundle import Bundle, InputDescription
 from ..format.bundle_file import BUNDLE_FILE, load_bundle
-from ..format.digest import file_sha256
 from ..model.config import SETTINGS_FILE, HandlerConfig, load_config, parse_config
 from ..model.fit import check_fits, matching_input
-from ..model.load_model import LoadedModel
+from ..model.load_model import LoadedModel, weights_digest
+from ..model.missing_package import missing_package
+from ..model.request_body import as_handed_over
 from ..repair.attach_layers import attach_layers
 from ..repair.example_input import example_for
 from ..repair.layers import eager_model
@@ -100,7 +100,7 @@ def load_fitting_bundle(
     """
     checked = _checked_model(model)
     bundle = load_bundle(folder / BUNDLE_FILE)
-    digest = file_sha256(folder / weights) if weights else None
+    digest = weights_digest(folder / weights) if weights else None
     loaded = LoadedModel(checked, type(checked).__name__, digest)
     described = check_fits(bundle, BUNDLE_FILE, loaded, config)
     if config.mode != "repair" and not bundle.detecting_layers:
@@ -162,9 +162,7 @@ def example_of(
     if name is None:
         return example_for(model, described)
     try:
-        body: Any = (folder / name).read_bytes()
-        if name.endswith(".json"):
-            body = json.loads(body)  # As a server hands it over.
+        body = as_handed_over((folder / name).read_bytes(), name)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{source}: handler: example: {name}: {one_line(error)}; expected a request's "
@@ -205,6 +203,8 @@ def make_watch(
 
 def one_line(error: Exception) -> str:
     """Return what an exception says, on one line, or its name where it says nothing."""
+    if isinstance(error, ModuleNotFoundError):
+        return missing_package(error)
     return " ".join(str(error).split())[:500] or type(error).__name__
 
 

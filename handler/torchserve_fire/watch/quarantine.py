@@ -27,6 +27,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..format.bundle import InputDescription
 from ..model.config import QuarantineConfig
+from ..model.kept_input import kept_input_mark
 from ..model.request_body import SUFFIXES, RequestBody
 
 logger = logging.getLogger(__name__)
@@ -125,7 +126,8 @@ class Quarantine:
         if not bool((pixels - shades).abs().max() <= ROUNDING):
             return None
         values = pixels.byte().permute(1, 2, 0).numpy()
-        Image.fromarray(values if values.shape[2] == 3 else values[:, :, 0]).save(file, "PNG")
+        image = Image.fromarray(values if values.shape[2] == 3 else values[:, :, 0])
+        image.save(file, "PNG", pnginfo=kept_input_mark())
         return file.getvalue()
 
     def _write(self, name: str, data: bytes) -> None:

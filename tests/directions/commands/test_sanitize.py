@@ -11,7 +11,8 @@ from tests.directions.reconstruct.patch_net import PatchNet, images, stamp
 from tests.tiny_net import trained
 from torchserve_fire.format.bundle_file import load_bundle, save_bundle
 from torchserve_fire.format.digest import file_sha256
-from torchserve_fire.model.load_model import load_model, load_weights
+from torchserve_fire.model.checkpoint import read_checkpoint
+from torchserve_fire.model.load_model import load_model
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
@@ -50,6 +51,11 @@ def linear_bundle(tmp_path, tiny_model, command):
     return bundle
 
 
+def _weights(path):
+    (weights,) = read_checkpoint(path).dictionaries.values()
+    return weights
+
+
 def run(capsys, *arguments):
     capsys.readouterr()
     status = main([str(argument) for argument in arguments])
@@ -84,7 +90,7 @@ def test_pruned_weights_and_the_table(tmp_path, capsys, tiny, command):
     assert table[2].split()[3:5] == ["100.00%", "0.00%"]
     assert table[2].endswith("led to class 0")
     assert table[3].split()[2:4] == ["0.00%", "100.00%"]
-    before, after = load_weights(tiny.serialized_file), load_weights(output)
+    before, after = _weights(tiny.serialized_file), _weights(output)
     assert list(before) == list(after)
     assert all(before[key].shape == after[key].shape for key in before)
     assert (after["head.weight"][:, 4] == 0).all()
@@ -150,7 +156,7 @@ def test_weights_stay_of_their_kind_and_dtype(tmp_path, capsys, command):
     output = tmp_path / "new.safetensors"
     arguments = ["--serialized-file", tmp_path / "half.safetensors", "--output", output]
     assert run(capsys, *command, *arguments).splitlines()[-2].split()[2:4] == ["0.00%", "100.00%"]
-    assert {value.dtype for value in load_weights(output).values()} == {torch.float16}
+    assert {value.dtype for value in _weights(output).values()} == {torch.float16}
 
 
 @pytest.mark.parametrize(
@@ -387,6 +393,6 @@ def test_retrained_weights(tmp_path, capsys, tiny, tiny_model, command):
     out = run(capsys, *command, "--method", "retrain", "--epochs", "60", "--rate", "0.3")
     assert out.startswith("retrained: 60 of 60 epochs over 40 clean samples\n")
     assert out.splitlines()[-3].endswith("led to class 0")
-    before, after = load_weights(tiny.serialized_file), load_weights(tmp_path / "new.pth")
+    before, after = _weights(tiny.serialized_file), _weights(tmp_path / "new.pth")
     assert list(before) == list(after)
     assert not any(torch.equal(before[name], after[name]) for name in before)

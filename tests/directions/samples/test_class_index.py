@@ -3,13 +3,17 @@ import json
 import pytest
 import torch
 from PIL import Image
+from torch import nn
+from torch.nn import functional
 from torchvision.datasets import ImageFolder
 
 from tests.directions.backdoored import TENSOR, write_tensors
+from tests.directions.messages import one_line
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.samples.class_index import ClassIndex
 from torchserve_fire_build.samples.kept import KeptSamples
+from torchserve_fire_build.samples.labels import find_labels
 from torchserve_fire_build.samples.open_samples import open_samples
 from torchserve_fire_build.samples.subset import Subset
 
@@ -71,15 +75,60 @@ def test_folders_called_by_their_class_index(tmp_path):
     assert labels_by_name(index, triggered) == {"1": 1, "3": 3}
 
 
-def test_numbers_that_sort_otherwise_among_all_classes_give_no_index(tmp_path):
-    # Sorted as names, as ImageFolder sorted them for training, "10" comes before "2".
-    names = [str(i) for i in range(12)]
-    everything = folder_of(tmp_path / "clean", names)
-    whole = labels_by_name(ClassIndex.find([everything], 12, None), everything)
-    assert whole == ImageFolder(str(tmp_path / "clean")).class_to_idx
-    assert whole["10"] == 2
-    some = folder_of(tmp_path / "some", ["2", "10"])
-    assert ClassIndex.find([some], 12, None) is None
+class AnswersByValue(nn.Module):
+    """Takes images (N, 3, 1, 1); of a pixel of k / 255 it says that it is of class k."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, images):
+        values = (255 * images[:, 0, 0, 0]).round().long()
+        return functional.one_hot(values, self.classes).float()
+
+
+def numbered(path, shown):
+    """Folders that are numbers, each with an image of a value."""
+    for name, value in shown.items():
+        (path / name).mkdir(parents=True)
+        Image.new("RGB", (1, 1), (value,) * 3).save(path / name / "x.png")
+    return open_samples(path, IMAGES)
+
+
+@pytest.mark.parametrize("count", [12, 4])
+def test_folders_that_are_numbers_are_taken_in_numeric_order(tmp_path, count):
+    samples = numbered(tmp_path / "s", {str(i): i for i in range(12 - count, 12)})
+    index = ClassIndex.find([samples], 12, None)
+    assert labels_by_name(index, samples) == {str(i): i for i in range(12 - count, 12)}
+
+
+@pytest.mark.parametrize("count", [12, 4])
+def test_folders_that_are_numbers_count_as_the_model_counts_them(tmp_path, caplog, count):
+    caplog.set_level("INFO")
+    # Trained with torchvision's ImageFolder on all of them: "10" comes before "2".
+    order = sorted(map(str, range(12)))
+    shown = {str(i): order.index(str(i)) for i in range(12 - count, 12)}
+    samples = numbered(tmp_path / "s", shown)
+    ((labels,), _) = find_labels([samples], 12, None, AnswersByValue(12).eval())
+    assert dict(zip(samples.class_names, labels.tolist(), strict=True)) == shown
+    assert "sorted as text (0, 1, 10, 2): the model is right on 100%" in caplog.text
+    assert caplog.text.count("\n") == 1
+    ((numeric,), _) = find_labels([samples], 12, None)
+    assert not torch.equal(labels, numeric)
+
+
+def test_where_the_model_counts_in_numeric_order_so_are_the_folders(tmp_path):
+    samples = numbered(tmp_path / "s", {str(i): i for i in range(12)})
+    ((labels,), _) = find_labels([samples], 12, None, AnswersByValue(12).eval())
+    assert labels_by_name(ClassIndex.find([samples], 12, None), samples) == dict(
+        zip(samples.class_names, labels.tolist(), strict=True)
+    )
+
+
+def test_folders_numbered_from_1_are_in_their_order(tmp_path):
+    samples = numbered(tmp_path / "s", {str(i): i - 1 for i in range(1, 13)})
+    ((labels,), _) = find_labels([samples], 12, None, AnswersByValue(12).eval())
+    assert dict(zip(samples.class_names, labels.tolist(), strict=True))["10"] == 9
 
 
 def test_numbers_of_equal_length_are_sorted_as_numbers(tmp_path):
@@ -110,22 +159,36 @@ def test_index_to_name_json_goes_first(tmp_path, names):
 
 
 def test_every_name_of_a_list_is_a_name(tmp_path):
-    # ImageNet's folders are called by synset, the last of the names is the readable one.
     clean = folder_of(tmp_path / "clean", ["n01440764", "crane bird"])
     file = tmp_path / "index_to_name.json"
-    file.write_text(json.dumps({"0": ["n01440764", "tench"], "134": ["n02012849", "crane bird"]}))
-    index = ClassIndex.find([clean], 1000, file)
-    assert labels_by_name(index, clean) == {"n01440764": 0, "crane bird": 134}
+    file.write_text(json.dumps({"1": ["n02012849", "crane bird"], "0": ["n01440764", "tench"]}))
+    index = ClassIndex.find([clean], 2, file)
+    assert labels_by_name(index, clean) == {"n01440764": 0, "crane bird": 1}
 
 
 def test_a_folder_name_that_two_classes_have_is_refused(tmp_path):
     file = tmp_path / "index_to_name.json"
-    file.write_text(json.dumps({"134": "crane", "517": "crane", "0": "tench"}))
+    file.write_text(json.dumps({"1": "crane", "2": "crane", "0": "tench"}))
     clean = folder_of(tmp_path / "clean", ["tench"])
-    assert labels_by_name(ClassIndex.find([clean], 1000, file), clean) == {"tench": 0}
+    assert labels_by_name(ClassIndex.find([clean], 3, file), clean) == {"tench": 0}
     other = folder_of(tmp_path / "other", ["crane"])
-    with pytest.raises(SamplesError, match=r"crane.*134.*517"):
-        ClassIndex.find([other], 1000, file)
+    with pytest.raises(SamplesError, match=r"crane.*1 and 2"):
+        ClassIndex.find([other], 3, file)
+
+
+def test_names_that_are_not_those_of_the_model_are_refused_without_folders_too(tmp_path):
+    file = tmp_path / "index_to_name.json"
+    file.write_text('{"1": "cat", "2": "dog"}')
+    tensors = open_samples(write_tensors(tmp_path / "s.npz", torch.zeros(2, 2)), TENSOR)
+    with pytest.raises(SamplesError) as caught:
+        ClassIndex.find([tensors], 2, file)
+    one_line(caught, str(file), "is numbered from 1", "number them from 0")
+
+
+def test_hidden_folders_are_no_classes(tmp_path):
+    hidden = [".ipynb_checkpoints", "__MACOSX"]
+    clean = folder_of(tmp_path / "clean", ["airplane", "cat", *hidden])
+    assert labels_by_name(ClassIndex.find([clean], 2, None), clean) == {"airplane": 0, "cat": 1}
 
 
 def test_a_missing_names_file_is_refused(tmp_path):
@@ -158,6 +221,7 @@ def test_a_folder_that_index_to_name_json_does_not_name_is_refused(tmp_path):
         ClassIndex.find([clean], 2, file)
     assert "index_to_name.json" in str(caught.value)
     assert "'dgo'" in str(caught.value)
+    assert "did you mean dog?" in str(caught.value)
 
 
 @pytest.mark.parametrize(

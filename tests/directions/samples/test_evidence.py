@@ -15,6 +15,7 @@ from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.open_samples import open_samples
+from torchserve_fire_build.samples.tensor_samples import TensorSamples
 
 IMAGES = HandlerConfig("image", (1, 1), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -166,3 +167,29 @@ def test_rows_of_different_shapes_are_refused(tmp_path):
         gather_evidence(clean, triggered)
     assert "(5,)" in str(caught.value)
     assert "(4,)" in str(caught.value)
+
+
+def test_rows_of_the_same_name_are_pairs_whatever_their_order(tmp_path):
+    inputs = torch.eye(4)
+    names = ["a", "b", "c", "d"]
+    clean = TensorSamples(inputs, names=names)
+    triggered = TensorSamples(inputs[[2, 0]], names=["c", "a"])
+    assert list(gather_evidence(clean, triggered).partners) == [2, 0]
+    with pytest.raises(SamplesError, match="shape"):
+        gather_evidence(clean, TensorSamples(torch.zeros(2, 3), names=["c", "a"]))
+
+
+def test_names_that_meet_by_chance_may_be_taken_as_unpaired(tmp_path):
+    clean = images(tmp_path / "c", ["1.png", "2.png"])
+    triggered = images(tmp_path / "t", ["1.png", "3.png"])
+    with pytest.raises(SamplesError, match="if the names meet by chance, give --unpaired"):
+        gather_evidence(clean, triggered)
+    assert not gather_evidence(clean, triggered, unpaired=True).paired
+    assert not gather_evidence(clean, clean, unpaired=True).paired
+
+
+def test_rows_may_be_taken_as_unpaired(tmp_path):
+    inputs = clean_inputs("vector", labels_of(40), 0)
+    clean, triggered = TensorSamples(inputs), TensorSamples(stamp("vector", inputs))
+    assert gather_evidence(clean, triggered).paired
+    assert not gather_evidence(clean, triggered, unpaired=True).paired

@@ -25,10 +25,11 @@ class ToHalf(nn.Module):
 
 
 class InTraining(nn.Linear):
-    """Returns its logits by name while it is trained."""
+    """Returns its logits with others while it is trained."""
 
     def forward(self, x):
-        return {"logits": super().forward(x)} if self.training else (super().forward(x), "aside")
+        logits = super().forward(x)
+        return {"main": logits, "auxiliary": logits} if self.training else (logits, "aside")
 
 
 def test_gradients_lead_to_inputs_and_parameters():
@@ -53,10 +54,12 @@ def test_with_other_parameters_the_models_own_do_not_change():
     assert differentiable_logits(net, inputs).tolist() == [[4, 2]]
 
 
-def test_a_model_that_returns_no_tensor_in_training_mode_is_refused():
+def test_a_model_that_returns_several_logits_in_training_mode_is_refused():
     net, inputs = InTraining(2, 2).eval(), torch.zeros(3, 2)
     assert differentiable_logits(net, inputs).shape == (3, 2)
-    with pytest.raises(CalibrationError, match="InTraining: returns no tensor in training mode"):
+    with pytest.raises(
+        CalibrationError, match="InTraining in training mode: the model's output is a dict of"
+    ):
         differentiable_logits(net.train(), inputs)
 
 

@@ -46,6 +46,38 @@ def test_labels_of_any_integer_kind_become_int64(tmp_path, dtype):
     assert labels.tolist() == [1, 0]
 
 
+def write_named(path, inputs, names):
+    if path.suffix == ".npz":
+        np.savez(path, inputs=inputs.numpy(), names=np.array(names))
+    else:
+        save_file({"inputs": inputs}, path, {"names": json.dumps(names)})
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_rows_may_have_names(tmp_path, suffix):
+    path = write_named(tmp_path / f"s{suffix}", torch.zeros(2, 3), ["a", "Zürich"])
+    samples = open_samples(path, TENSOR)
+    assert samples.names == ["a", "Zürich"]
+    assert not samples.numbered
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+@pytest.mark.parametrize("names", [["a"], ["a", "a"], [1, 2]])
+def test_names_that_are_not_one_of_each_row_are_refused(tmp_path, suffix, names):
+    path = write_named(tmp_path / f"s{suffix}", torch.zeros(2, 3), names)
+    with pytest.raises(SamplesError) as caught:
+        open_samples(path, TENSOR)
+    one_line(caught, str(path), "names", "expected a text for each input")
+
+
+def test_names_that_are_no_json_are_refused(tmp_path):
+    save_file({"inputs": torch.zeros(1, 3)}, tmp_path / "s.safetensors", {"names": "a"})
+    with pytest.raises(SamplesError) as caught:
+        open_samples(tmp_path / "s.safetensors", TENSOR)
+    one_line(caught, "s.safetensors", "JSON list")
+
+
 class _Dangerous:
     def __reduce__(self):
         return (os.mkdir, (os.environ["DANGEROUS"],))

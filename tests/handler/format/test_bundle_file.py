@@ -26,6 +26,7 @@ from torchserve_fire.format.bundle import INPUT_LAYER, Bundle, Detection, InputD
 from torchserve_fire.format.bundle_file import bundle_to_parts, load_bundle, parse_bundle
 from torchserve_fire.format.clean_scores import CleanScores
 from torchserve_fire.format.correction_forms import Clamp, Overlay, Shift
+from torchserve_fire.format.resizing import Resizing
 from torchserve_fire.format.tensor_digest import tensor_sha256
 
 
@@ -118,6 +119,49 @@ def test_any_bundle_comes_back_equal(bundle):
     read = parse_bundle(data, "b.safetensors")
     assert content_of(read) == content_of(bundle)
     assert bundle_file(read) == data
+
+
+CROPPED = Resizing((10, 12), True, "bicubic", antialias=False)
+
+
+@pytest.mark.parametrize(
+    "resizing",
+    [CROPPED, Resizing(10, True), Resizing(None, True), Resizing(interpolation="box")],
+)
+def test_how_images_are_resized_comes_back_equal(resizing):
+    described = replace(small_bundle().input, resizing=resizing)
+    data = bundle_file(replace(small_bundle(), input=described))
+    assert parse_bundle(data, "b.safetensors").input == described
+
+
+def test_how_images_are_resized_is_only_said_where_they_are_not_squashed():
+    assert b"resizing" not in bundle_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"resize": 0}, "resize: 0, expected pixels"),
+        ({"resize": 10**9}, "resize: 1000000000, expected pixels"),
+        ({"crop": None}, "crop: None, expected true or false"),
+        ({"crop": False}, "resize: (10, 12), expected null where images are not cropped"),
+        ({"interpolation": "box"}, "antialias: False, expected true with interpolation: box"),
+        ({"interpolation": "linear"}, "interpolation: 'linear', expected one of"),
+        ({"sharpen": True}, "sharpen: unknown field"),
+    ],
+)
+def test_a_fault_in_how_images_are_resized_is_named(change, message):
+    stored = {**CROPPED.stored(), **change}
+    data = with_metadata(lambda root: root["input"].update(resizing=stored))
+    assert f"b.safetensors: input: resizing: {message}" in refusal(data)
+
+
+def test_only_images_are_resized():
+    def change(root):
+        root["input"] = {"kind": "tensor", "shape": [3, 8, 8], "mean": [], "std": []}
+        root["input"]["resizing"] = CROPPED.stored()
+
+    assert "input: resizing: unknown field" in refusal(with_metadata(change))
 
 
 def test_load_bundle_names_the_file(tmp_path):

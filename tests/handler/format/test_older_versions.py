@@ -209,6 +209,7 @@ def without_weights(root, tensors):
         (layer_with(1, "correction", form="overlay"), "'overlay', expected one of shift, affine"),
         (lambda root, _: root["layers"][0].update(repair=0), "layers[0]: repair: unknown field"),
         (lambda root, _: root["layers"][1].update(repair=1), "layers[1]: repair: unknown field"),
+        (lambda root, _: root["input"].update(resizing={}), "input: resizing: unknown field"),
         (layer_with(0, "detection", anywhere=False), "detection: anywhere: unknown field"),
         (layer_with(0, "detection", anywhere=True), "detection: anywhere: unknown field"),
         (layer_with(0, "detection", clean_scores=0), "clean_scores: 0, expected a map"),

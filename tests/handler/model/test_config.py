@@ -47,6 +47,12 @@ def test_an_image_model(tmp_path):
     )
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    path = tmp_path / "model-config.yaml"
+    path.write_text("handler: {input: tensor}\n", encoding="utf-8-sig")
+    assert load_config(path) == HandlerConfig("tensor")
+
+
 def test_what_holds_where_nothing_is_said():
     config = parse_config({"handler": IMAGE})
     assert (config.topk, config.model_class, config.mode) == (5, None, "repair")

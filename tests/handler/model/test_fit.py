@@ -7,6 +7,8 @@ from torch import nn
 
 from tests.handler.bundles import small_bundle
 from torchserve_fire.errors import BundleError, ConfigError
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.format.resizing import Resizing
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.fit import check_fits
 from torchserve_fire.model.load_model import LoadedModel
@@ -25,7 +27,12 @@ def check(file_sha256, *, seed=0, allow=False, class_name="Net", settings=None, 
     loaded = LoadedModel(model(seed), class_name, file_sha256)
     built = bundle.input
     config = HandlerConfig(
-        built.kind, built.shape[1:], built.mean, built.std, allow_other_weights=allow
+        built.kind,
+        built.shape[1:],
+        built.mean,
+        built.std,
+        allow_other_weights=allow,
+        resizing=built.resizing,
     )
     assert check_fits(bundle, "b", loaded, replace(config, **(settings or {}))) == built
 
@@ -71,3 +78,30 @@ def test_the_class_is_looked_at_before_the_input():
     )
     with pytest.raises(ConfigError, match=expected):
         check(FILE, settings=other)
+
+
+CROPPED = InputDescription(
+    "image", (3, 8, 8), (0.5,) * 3, (0.25,) * 3, Resizing(10, True, "bicubic", antialias=False)
+)
+
+
+@pytest.mark.parametrize(
+    ("resizing", "message"),
+    [
+        (Resizing(9, True, "bicubic", False), "resize: 9, b was built for 10"),
+        (Resizing((9, 10), True, "bicubic", False), r"resize: \[9, 10\], b was built for 10"),
+        (Resizing(None, True, "bicubic", False), "resize: none, b was built for 10"),
+        (Resizing(None, False, "bicubic", False), r"resize: \[8, 8\], b was built for 10"),
+        (Resizing(10, True, "bilinear", False), "interpolation: bilinear, b was built for bicubic"),
+        (Resizing(10, True, "bicubic", True), "antialias: true, b was built for false"),
+    ],
+)
+def test_images_must_be_resized_as_at_calibration(resizing, message):
+    check(FILE, input=CROPPED)
+    with pytest.raises(ConfigError, match=f"^handler: {message}: set the same in model-config"):
+        check(FILE, input=CROPPED, settings={"resizing": resizing})
+
+
+def test_a_bundle_that_was_built_without_a_crop():
+    with pytest.raises(ConfigError, match=r"^handler: resize: 10, b was built for \[8, 8\]: set"):
+        check(FILE, settings={"resizing": Resizing(10, True)})

@@ -1,5 +1,6 @@
 import hashlib
-import pickle
+import json
+import logging
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from torchserve_fire.errors import ModelError
-from torchserve_fire.model.load_model import load_model, load_weights
+from torchserve_fire.model.load_model import load_model
 
 NET = """
 import torch
@@ -102,32 +103,14 @@ def test_no_class_fits(files):
         load_model(*files)
     message = str(raised.value)
     assert message.splitlines() == [message]
-    assert "Net: Error(s) in loading state_dict" in message
-    assert "Broken: broken" in message
+    assert (
+        "Net: the weights lack 'fc.bias', have 'fc.weight' in shape (7, 3), in the class (2, 3)"
+        in message
+    )
+    assert "Block is built with inputs: give them defaults" in message
+    assert "Broken cannot be built: broken" in message
     with pytest.raises(ModelError, match="Wide"):
         load_model(*files, "Wide")
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("x = 1", "found none"),
-        ("class Net: pass", "found none"),
-        ("from torch.nn import Linear", "found none"),
-        ("def f(:", "cannot be imported"),
-        ("import sys; sys.exit(0)", "cannot be imported: it ends the process"),
-        ("import no_such_module_here", "no_such_module_here"),
-        ("raise RuntimeError('no\\nway')", "cannot be imported: no"),
-    ],
-)
-def test_files_without_a_model(files, text, reason):
-    files[0].write_text(text)
-    before = dict(sys.modules), list(sys.path)
-    with pytest.raises(ModelError) as raised:
-        load_model(*files)
-    assert reason in str(raised.value)
-    assert str(raised.value).splitlines() == [str(raised.value)]
-    assert sys.path == before[1]
 
 
 def test_missing_files(files, tmp_path):
@@ -149,52 +132,50 @@ def test_a_model_file_may_be_called_like_a_library_and_import_its_neighbour(tmp_
     assert sys.path == before
 
 
-class Malicious:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return (Path.touch, (self.path,))
-
-
-def test_nothing_but_tensors_is_unpickled(tmp_path):
-    trace = tmp_path / "executed"
-    path = tmp_path / "w.pth"
-    with path.open("wb") as file:
-        pickle.dump(Malicious(trace), file)
-    with pytest.raises(ModelError, match="expected a state_dict"):
-        load_weights(path)
-    for content in (Malicious(trace), {"a": Malicious(trace)}, torch.nn.Linear(2, 2)):
-        torch.save(content, path)
-        with pytest.raises(ModelError, match="expected a state_dict") as raised:
-            load_weights(path)
-        assert str(raised.value).splitlines() == [str(raised.value)]
-    assert not trace.exists()
+def test_what_was_taken_of_a_checkpoint_is_said_in_one_line(files, caplog):
+    checkpoint = {"net": {f"module.{name}": value for name, value in WEIGHTS.items()}, "acc": 0.9}
+    torch.save(checkpoint, files[1])
+    with caplog.at_level(logging.INFO, "torchserve_fire.model"):
+        loaded = load_model(*files)
+    assert loaded.model(torch.ones(1, 3)).tolist() == [[4, 13]]
+    assert loaded.weights_sha256 == hashlib.sha256(files[1].read_bytes()).hexdigest()
+    assert caplog.messages == [f"{files[1]}: the weights are ['net'] with the prefix 'module.'"]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [{"state_dict": WEIGHTS, "epoch": 3}, [torch.zeros(1)], torch.zeros(3), 5, {"a": 1}],
-)
-def test_a_checkpoint_around_the_weights_is_named(tmp_path, content):
-    torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(ModelError, match="expected a state_dict of tensors"):
-        load_weights(tmp_path / "w.pth")
+def test_nothing_is_said_of_plain_weights(files, caplog):
+    with caplog.at_level(logging.INFO, "torchserve_fire.model"):
+        load_model(*files)
+    assert not caplog.messages
 
 
-def test_torchscript_is_refused_with_the_way_out(tmp_path):
-    torch.jit.save(torch.jit.script(torch.nn.Linear(3, 2)), tmp_path / "w.pt")
-    with pytest.raises(ModelError, match=r"TorchScript archive.*model file and its state_dict"):
-        load_weights(tmp_path / "w.pt")
+def test_a_class_around_another_is_told_from_it_by_the_names(files):
+    files[0].write_text(
+        f"{NET}\n\nclass Wrapped(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.net = Net()\n"
+        "    def forward(self, x):\n        return self.net(x)\n"
+    )
+    torch.save({f"net.{name}": value for name, value in WEIGHTS.items()}, files[1])
+    assert load_model(*files).class_name == "Wrapped"
+    torch.save(WEIGHTS, files[1])
+    assert load_model(*files).class_name == "Net"
 
 
-@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
-def test_damaged_weights(files, tmp_path, name):
-    save_file(WEIGHTS, tmp_path / "w.safetensors")
-    whole = (tmp_path / name).read_bytes()
-    for data in (b"", b"\x80", whole[:20], whole[: len(whole) // 2], b"x" * 100):
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(ModelError) as raised:
-            load_weights(tmp_path / name)
-        assert str(raised.value).splitlines() == [str(raised.value)]
-        assert name in str(raised.value)
+def test_a_class_may_return_what_a_library_builds(files):
+    files[0].write_text(
+        "from torch import nn\nfrom torch.nn import Sequential, Linear\n"
+        "class Net(nn.Module):\n    def __new__(cls):\n        return Sequential(Linear(3, 2))\n"
+    )
+    torch.save({"0.weight": WEIGHTS["fc.weight"], "0.bias": WEIGHTS["fc.bias"]}, files[1])
+    loaded = load_model(*files)
+    assert loaded.class_name == "Sequential"
+    assert loaded.model(torch.ones(1, 3)).tolist() == [[4, 13]]
+
+
+def test_weights_in_several_files_have_no_digest_of_their_file(files, tmp_path):
+    for name, tensor in WEIGHTS.items():
+        save_file({name: tensor}, tmp_path / f"{name}.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {name: f"{name}.safetensors" for name in WEIGHTS}}))
+    loaded = load_model(files[0], index)
+    assert loaded.model(torch.ones(1, 3)).tolist() == [[4, 13]]
+    assert loaded.weights_sha256 is None

@@ -4,11 +4,12 @@ import copy
 import math
 import threading
 from collections import OrderedDict, namedtuple
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import ImageClassifierOutput
 
 from torchserve_fire.errors import AttachError, RepairError
 from torchserve_fire.format.bundle import Detection, Layer
@@ -16,6 +17,12 @@ from torchserve_fire.format.correction_forms import Clamp, Shift
 from torchserve_fire.repair.attach_layers import attach_layers
 
 Out = namedtuple("Out", "logits extra")
+
+
+@dataclass
+class Answered:
+    logits: Tensor
+    loss: Tensor
 
 
 class Line(nn.Module):
@@ -657,6 +664,8 @@ def test_autocast():
         (lambda t: Out(t, t * 2), lambda out: out.logits),
         (lambda t: {"logits": t, "loss": torch.tensor(0.0)}, lambda out: out["logits"]),
         (lambda t: OrderedDict(logits=(t,)), lambda out: out["logits"][0]),
+        (lambda t: Answered(t, torch.tensor(0.0)), lambda out: out.logits),
+        (lambda t: ImageClassifierOutput(logits=t), lambda out: out.logits),
     ],
 )
 @pytest.mark.parametrize("layers", [[DETECTS_EARLY, SHIFTS_LATE], [SHIFTS_EARLY, DETECTS_LATE]])
@@ -1053,9 +1062,29 @@ def test_options_that_do_not_fit():
     refused(Line(), [only, SHIFTS_LATE], "give the target")
     refused(Line(), [only, SHIFTS_LATE], "target 2: the model has 2 classes", target=2)
     refused(
-        Line(lambda t: {"logits": t}), [only, SHIFTS_LATE], "not a .* tensor of logits", target=0
+        Line(lambda t: {"a": t, "b": t}),
+        [only, SHIFTS_LATE],
+        "output is a dict of .*, expected logits",
+        target=0,
     )
     refused(Line(), [only], "target 9: the model has 2 classes", mode="observe", target=9)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda t: {"hidden": t + 1, "logits": t},
+        lambda t: Answered(t, t),
+        lambda t: ImageClassifierOutput(logits=t),
+        lambda t: (t[:, :, None], t),
+    ],
+)
+def test_the_target_is_looked_for_in_the_logits_of_what_a_model_returns(wrap):
+    only = replace(DETECTS_EARLY, detection=Detection(X, 0.0, only_target=True))
+    rows = torch.tensor([[3.0, 1.0], [3.0, 5.0]])
+    with attach_layers(Line(wrap), [only, SHIFTS_LATE], ONE, target=0) as handle:
+        handle._model(rows)
+        assert handle.verdict.flagged.tolist() == [True, False]
 
 
 def test_an_example_that_does_not_fit():

@@ -1,9 +1,11 @@
 from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.modeling_outputs import ImageClassifierOutput
 
 from torchserve_fire.errors import RepairError
 from torchserve_fire.repair.batch import (
@@ -17,6 +19,12 @@ from torchserve_fire.repair.batch import (
 
 Pair = namedtuple("Pair", "logits extra")
 INDEX = torch.tensor([0, 2])
+
+
+@dataclass(frozen=True)
+class Output:
+    logits: torch.Tensor
+    extra: torch.Tensor | None
 
 
 def test_the_batch_size_is_that_of_the_first_tensor():
@@ -71,6 +79,8 @@ def test_samples_are_picked_out_of_every_tensor_of_the_batch():
         lambda t: {"logits": t},
         lambda t: OrderedDict(logits=t),
         lambda t: {"deep": [(t,)]},
+        lambda t: Output(t, None),
+        lambda t: ImageClassifierOutput(logits=t),
     ],
 )
 def test_samples_are_put_back_in_their_places(wrap):

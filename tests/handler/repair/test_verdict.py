@@ -162,9 +162,9 @@ def test_there_must_be_one_score_per_sample(scores):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        (None, "the model's output is not a .N, classes. tensor of logits"),
-        (torch.zeros(2, 3, 4), "the model's output is not a .N, classes. tensor of logits"),
-        (torch.zeros(1, 3), "the model's output is not a .N, classes. tensor of logits"),
+        (None, "the model's output is a NoneType, expected logits"),
+        (torch.zeros(2, 3, 4), "the model's output is a tensor .2, 3, 4., expected logits"),
+        (torch.zeros(1, 3), "the model's output is a tensor .1, 3., expected logits"),
         (torch.zeros(2, 2), "target 2: the model has 2 classes"),
     ],
 )

@@ -16,6 +16,7 @@ from PIL import Image
 import torchserve_fire
 from tests.handler.archive import (
     IMAGE,
+    MODEL_FILE,
     TENSOR,
     ask,
     encode,
@@ -27,7 +28,7 @@ from tests.handler.archive import (
     softmax,
     state_dict,
 )
-from torchserve_fire.errors import BundleError, ConfigError, FireError
+from torchserve_fire.errors import BundleError, ConfigError, FireError, ModelError
 from torchserve_fire.format.bundle import INPUT_LAYER, Detection, Layer
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.format.correction_forms import Overlay
@@ -285,19 +286,37 @@ def test_flags_in_the_body(tmp_path):
     assert body["fire"] == {"flagged": None, "repaired": None, "bundle": None}
 
 
-def test_topk_and_class_names(tmp_path):
-    context = make_archive(tmp_path, IMAGE | {"topk": 2})
-    (tmp_path / "index_to_name.json").write_text('{"0": "plane", "1": ["n01", "bird"]}')
-    ((_, body),) = ask(start(context), context, [{"body": grey(255)}])
+@pytest.mark.parametrize("mode", ["repair", "off"])
+def test_topk_and_class_names(tmp_path, mode):
+    context = make_archive(tmp_path, IMAGE | {"topk": 2, "mode": mode})
+    names = '{"0": "plane", "1": ["n01", "bird"], "2": "cat"}'
+    (tmp_path / "index_to_name.json").write_text(names)
+    ((_, body),) = ask(start(context), context, [{"body": grey(0)}])
     assert list(body) == ["bird", "plane"]
 
 
-def test_classes_without_a_name_or_of_the_same_name(tmp_path):
+def test_classes_of_the_same_name(tmp_path):
     context = make_archive(tmp_path)
-    (tmp_path / "index_to_name.json").write_text('{"0": "crane", "1": "crane"}')
+    names = '{"0": "crane", "1": "crane", "2": "cat"}'
+    (tmp_path / "index_to_name.json").write_text(names)
     ((_, body),) = ask(start(context), context, [{"body": grey(0)}])
     probabilities = softmax(0, 6, 0)
-    assert body == pytest.approx({"crane": probabilities[1], "2": probabilities[2]})
+    assert body == pytest.approx({"crane": probabilities[1], "cat": probabilities[2]})
+
+
+@pytest.mark.parametrize("mode", ["repair", "off"])
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ('{"1": "plane", "2": "bird", "3": "cat"}', "is numbered from 1"),
+        ('{"0": "plane", "1": "bird"}', "has no name of class 2"),
+    ],
+)
+def test_names_that_are_not_those_of_the_model_do_not_start(tmp_path, mode, names, said):
+    context = make_archive(tmp_path, IMAGE | {"mode": mode})
+    (tmp_path / "index_to_name.json").write_text(names)
+    with pytest.raises(ConfigError, match=said):
+        start(context)
 
 
 def test_every_form_of_a_tensor_body(tmp_path):
@@ -626,3 +645,45 @@ def test_an_image_is_read_in_any_mode(context):
     answers = ask(service, context, rows)
     assert all(status == 200 for status, _ in answers)
     assert all(body == answers[-1][1] for _, body in answers)
+
+
+SOFTMAX_FILE = MODEL_FILE.replace(
+    "return self.head(self.features(x))", "return self.head(self.features(x)).softmax(1)"
+)
+
+
+def test_probabilities_are_served_as_they_are(context, tmp_path, caplog):
+    (tmp_path / "net.py").write_text(SOFTMAX_FILE)
+    with caplog.at_level(logging.INFO):
+        service = start(context)
+    assert any("outputs are probabilities" in message for message in caplog.messages)
+    (_, black), (_, white) = ask(service, context, [{"body": grey(0)}, {"data": grey(255)}])
+    first, second, third = softmax(0, 6, 0)
+    assert black == pytest.approx({"1": second, "0": first, "2": third})
+    first, second, third = softmax(12 - 9, 6, 0)
+    assert white == pytest.approx({"1": second, "0": first, "2": third})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["{'logits': y, 'features': x.flatten(1)}", "(x, y)", "SimpleNamespace(logits=y)"],
+)
+def test_logits_are_found_in_what_a_model_returns(context, tmp_path, answer):
+    text = MODEL_FILE.replace(
+        "return self.head(self.features(x))",
+        f"y = self.head(self.features(x))\n        return {answer}",
+    )
+    (tmp_path / "net.py").write_text(f"from types import SimpleNamespace\n{text}")
+    service = start(context)
+    ((status, answered),) = ask(service, context, [{"body": grey(0)}])
+    assert status == 200
+    assert list(answered) == ["1", "0", "2"]
+
+
+def test_several_tensors_that_may_be_logits_are_refused_at_the_start(context, tmp_path):
+    text = MODEL_FILE.replace(
+        "return self.head(self.features(x))", "return x.flatten(1), self.head(self.features(x))"
+    )
+    (tmp_path / "net.py").write_text(text)
+    with pytest.raises(ModelError, match=r"output is a tuple of \(8, 12\), \(8, 3\), expected"):
+        start(context)

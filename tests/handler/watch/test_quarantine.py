@@ -1,6 +1,7 @@
 import os
 import stat
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from tests.handler.archive import grey
 from torchserve_fire.errors import ConfigError
 from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.format.resizing import SQUASHED, Resizing
 from torchserve_fire.model.config import HandlerConfig, QuarantineConfig
 from torchserve_fire.model.preprocess import image_to_tensor
 from torchserve_fire.watch.quarantine import DAY, UNSEEN, Quarantine
@@ -38,6 +40,23 @@ def test_an_image_is_read_back_by_build_as_the_model_saw_it(tmp_path, descriptio
     quarantine.keep(sample)
     samples = open_samples(tmp_path / "m", config_of(description))
     assert torch.equal(samples.load(range(len(samples))), sample[None])
+
+
+def test_a_cropped_image_is_not_cropped_again(tmp_path):
+    cropped = replace(COLOUR, resizing=Resizing(6, True))
+    quarantine = Quarantine(QuarantineConfig(tmp_path), "m", cropped)
+    sample = noise(0)
+    quarantine.keep(sample)
+    settings = replace(config_of(COLOUR), resizing=cropped.resizing)
+    samples = open_samples(tmp_path / "m", settings)
+    assert torch.equal(samples.load([0]), sample[None])
+    # Who sends such a file to a server has it resized as any other.
+    (file,) = (tmp_path / "m").iterdir()
+    assert not torch.equal(image_to_tensor(file.read_bytes(), cropped), sample)
+    larger = replace(settings, image_size=(8, 8), resizing=Resizing(10, True))
+    again = open_samples(tmp_path / "m", larger).load([0])
+    squashed = open_samples(tmp_path / "m", replace(larger, resizing=SQUASHED)).load([0])
+    assert torch.equal(again, squashed)
 
 
 def test_tensors_are_read_back_by_build(tmp_path):

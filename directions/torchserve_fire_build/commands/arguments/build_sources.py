@@ -25,6 +25,8 @@ def check_source(args: argparse.Namespace) -> None:
     splits = args.pool is not None or args.refine is not None
     if args.triggered is not None and args.clean is None:
         raise Refusal("--clean: expected clean samples beside --triggered")
+    if args.unpaired and args.triggered is None:
+        raise Refusal("--unpaired: expected beside --triggered, whose samples it is about")
     if args.refine is not None and args.triggered is None:
         raise Refusal("--refine: expected beside --triggered, which it cleans")
     if args.split_by is not None and not splits:
@@ -82,10 +84,12 @@ def build_from_sources(args: argparse.Namespace, source: ModelSource) -> BuildRe
 
         pool = source.open_samples(args.pool)
         return build_from_pool(loaded, pool, clean=known, **split_by, **given)
-    clean, triggered = (source.open_samples(path) for path in (args.clean, args.triggered))
+    triggered = source.open_samples(args.triggered)
+    if known is None:
+        raise Refusal("--clean: expected clean samples beside --triggered")
     if args.refine is not None:
         from ...building.from_quarantine import refine_bundle
 
         bundle = load_fitting_bundle(args.refine, source)
-        return refine_bundle(loaded, bundle, clean, triggered, **split_by, **given)
-    return build_bundle(loaded, clean, triggered, **given)
+        return refine_bundle(loaded, bundle, known, triggered, **split_by, **given)
+    return build_bundle(loaded, known, triggered, unpaired=args.unpaired, **given)

@@ -86,8 +86,8 @@ def add_clean_argument(
         "--clean",
         required=required,
         type=existing_samples,
-        help=f"clean samples: a folder of images, with {folders}; or a .npz or .safetensors file "
-        "with inputs and labels",
+        help=f"clean samples: a folder of images, with {folders}; a list of them, .csv or .jsonl, "
+        "with path and label; or a .npz or .safetensors file with inputs and labels",
     )
 
 
@@ -99,4 +99,13 @@ def add_triggered_argument(parser: argparse._ActionsContainer, *, required: bool
         type=existing_samples,
         help="triggered samples, likewise; a file with a clean file at the same relative path "
         "makes a pair with it",
+    )
+
+
+def add_unpaired_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that says that samples are no pairs."""
+    parser.add_argument(
+        "--unpaired",
+        action="store_true",
+        help="take triggered samples as unpaired, also where some are called as clean ones are",
     )

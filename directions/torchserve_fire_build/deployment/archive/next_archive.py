@@ -226,7 +226,7 @@ def _config_of(folder: Path) -> Path:
 
 
 def _set_mode(config: Path, mode: str) -> None:
-    values = yaml.safe_load(config.read_text(encoding="utf-8"))
+    values = yaml.safe_load(config.read_text(encoding="utf-8-sig"))
     values["handler"]["mode"] = mode
     config.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 

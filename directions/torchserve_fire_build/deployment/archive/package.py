@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import glob
 import json
 import keyword
@@ -21,6 +22,7 @@ import torchserve_fire
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire.format.digest import file_sha256
+from torchserve_fire.model.class_names import NAMES_FILE
 from torchserve_fire.model.config import HandlerConfig, load_config
 from torchserve_fire.model.load_model import check_model_files
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
@@ -48,10 +50,14 @@ GENERATED_ENTRY = '''\
 """The entry of this archive: the repair around {name} of {file}."""
 
 from torchserve_fire.errors import ModelError
+from torchserve_fire.model.missing_package import missing_package
 from torchserve_fire.serve.repair_mixin import RepairMixin
 
 try:
     from {module} import {name}
+except ModuleNotFoundError as error:
+    # TorchServe would look for a handler of its own by this name instead.
+    raise ModelError(f"{file} cannot be imported: {{missing_package(error)}}") from error
 except RuntimeError as error:
     # On a RuntimeError TorchServe would keep a version without workers.
     raise ModelError(f"{file} cannot be imported: {{error}}") from error
@@ -237,9 +243,18 @@ def _copy(path: Path, folder: Path, what: str, taken: dict[str, str]) -> None:
             shutil.copytree(path, folder / path.name, ignore=_left_out)
         else:
             shutil.copyfile(path, folder / path.name)
+            if path.name == NAMES_FILE:
+                _drop_byte_order_mark(folder / path.name)
     except OSError as error:
         reason = error.strerror or str(error)
         raise FireError(f"{what} {path}: cannot be copied: {reason}") from None
+
+
+def _drop_byte_order_mark(path: Path) -> None:
+    """Rewrite names of classes that begin with one: TorchServe does not read them."""
+    data = path.read_bytes()
+    if data.startswith(codecs.BOM_UTF8):
+        path.write_bytes(data.removeprefix(codecs.BOM_UTF8))
 
 
 def _extra_paths(extra_files: str) -> Iterable[Path]:

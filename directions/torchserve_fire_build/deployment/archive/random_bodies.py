@@ -30,6 +30,9 @@ def random_bodies(description: InputDescription, seed: int = 0) -> list[Body]:
             bodies.append(Body(json.dumps(values.tolist()).encode(), "application/json"))
             continue
         channels, height, width = description.shape
+        if description.resizing.crop:
+            # Larger, and of another aspect ratio, so that something is resized and cut off.
+            height, width = height + height // 2 + 1, 2 * width + 1
         pixels = generator.integers(0, 256, (height, width, channels), dtype=np.uint8)
         file = io.BytesIO()
         Image.fromarray(pixels if channels == 3 else pixels[:, :, 0]).save(file, "PNG")

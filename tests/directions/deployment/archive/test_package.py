@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import shutil
@@ -16,7 +17,7 @@ import pytest
 import torchserve_fire
 from tests.keys import KEY, OTHER_KEY, PUBLIC
 from tests.tiny import TinyFiles
-from torchserve_fire.errors import FireError
+from torchserve_fire.errors import FireError, ModelError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 from torchserve_fire_build.commands.main import main
@@ -96,6 +97,26 @@ def test_what_is_in_an_archive(store: Path, tiny: TinyFiles) -> None:
     }
     model = json.loads(packed[MANIFEST])["model"]
     assert (model["modelName"], model["modelVersion"]) == ("tiny", "1.0")
+
+
+def test_names_of_classes_lose_a_byte_order_mark_which_torchserve_does_not_read(
+    inputs: ArchiveInputs, tiny: TinyFiles, out: Path, tmp_path: Path
+) -> None:
+    names = tmp_path / "index_to_name.json"
+    names.write_bytes(codecs.BOM_UTF8 + tiny.names.read_bytes())
+    archive = package_archive(replace(inputs, extra_files=str(names)), out)
+    assert contents(archive)[names.name] == tiny.names.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("indices", "match"), [(range(1, 5), "is numbered from 1"), (range(3), "no name of class 3")]
+)
+def test_names_that_are_not_those_of_the_model_are_refused(
+    inputs: ArchiveInputs, out: Path, tmp_path: Path, indices: range, match: str
+) -> None:
+    names = tmp_path / "index_to_name.json"
+    names.write_text(json.dumps({str(i): f"n{i}" for i in indices}))
+    refused(inputs, out, rf"index_to_name\.json: .*{match}", extra_files=str(names))
 
 
 def test_the_stock_archiver_makes_the_same_archive(
@@ -247,6 +268,18 @@ def test_the_entry_around_a_users_handler(user_handler: Path, tmp_path: Path) ->
         entry_for(two)
     with pytest.raises(FireError, match="can be imported"):
         entry_for(tmp_path / "my-handler.py")
+
+
+def test_a_library_that_a_handler_lacks_is_named_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "needs_cv2_and_more.py"
+    file.write_text("import skimage.not_there\n\n\nclass Mine:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ModelError, match=r"needs_cv2_and_more\.py cannot be .*pip install scikit-im"
+    ):
+        exec(entry_for(file), {"__name__": "entry"})  # noqa: S102 - what an archive would run.
 
 
 def test_a_signed_archive_names_each_of_its_files(signed_archive: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from PIL import Image
 
 from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.format.resizing import Resizing
 from torchserve_fire_build.deployment.archive.random_bodies import random_bodies
 
 
@@ -20,6 +21,14 @@ def test_images_of_the_models_size_the_same_for_the_same_seed() -> None:
         for body in bodies:
             opened = Image.open(io.BytesIO(body.content))
             assert (opened.size, opened.mode) == ((5, 6), mode)
+
+
+def test_images_that_are_cropped_are_larger_than_the_input() -> None:
+    cropped = InputDescription("image", (3, 6, 5), (0.0,) * 3, (1.0,) * 3, Resizing(7, True))
+    width, height = Image.open(io.BytesIO(random_bodies(cropped)[0].content)).size
+    assert width > 5
+    assert height > 6
+    assert width * 6 != height * 5
 
 
 def test_tensors_are_json_lists() -> None:

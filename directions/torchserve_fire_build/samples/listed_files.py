@@ -1,0 +1,119 @@
+"""Samples that a list names: CSV with a header, or JSON Lines, of paths and labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from torchserve_fire.errors import first_line
+
+from ..common.errors import SamplesError
+from .sample_files import SampleFiles
+
+LIST_SUFFIXES = (".csv", ".jsonl", ".ndjson")
+EXPECTED = "expected 'path', and optionally 'label', a class's index or name"
+
+
+def files_in_list(file: Path) -> SampleFiles:
+    """Read a list of samples.
+
+    Args:
+        file: CSV whose header has `path` and optionally `label`; or JSON Lines, an object with
+            these keys on each line. Paths are relative to the list's folder. If all labels are
+            whole numbers, they are the classes' indices; else their names. Other columns are
+            ignored.
+
+    Returns:
+        The files. Their names are relative to the innermost folder that holds them all.
+
+    Raises:
+        SamplesError: the list cannot be read or names no sample; a file does not exist, or stands
+            there twice; some samples have a label and some have none.
+    """
+    paths: list[str] = []
+    labels: list[str] = []
+    seen: set[str] = set()
+    for place, path, label in _entries(file):
+        # Not resolved: what a link is called counts.
+        whole = os.path.abspath(file.parent / path)  # noqa: PTH100
+        if not Path(whole).is_file():
+            raise SamplesError(f"{place}: {path}: no such file, expected one, from {file.parent}")
+        if whole in seen:
+            raise SamplesError(f"{place}: {path}: stands there twice, expected each file once")
+        if paths and bool(label) != bool(labels):
+            raise SamplesError(
+                f"{place}: {'a' if label else 'no'} label, expected one on every line, or on none"
+            )
+        seen.add(whole)
+        paths.append(whole)
+        labels += [label] if label else []
+    if not paths:
+        raise SamplesError(f"{file}: expected a line for each sample, found none")
+    top = os.path.commonpath([Path(path).parent for path in paths])
+    numbers = bool(labels) and all(label.isascii() and label.isdecimal() for label in labels)
+    return SampleFiles(
+        file,
+        [Path(path) for path in paths],
+        [Path(os.path.relpath(path, top)).as_posix() for path in paths],
+        class_names=labels if labels and not numbers else None,
+        labels=torch.tensor([int(label) for label in labels]) if numbers else None,
+    )
+
+
+def _entries(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield for each sample: where it stands, its path, and its label or an empty text.
+
+    Raises:
+        SamplesError: a line is none of such a list.
+    """
+    rows = _csv_rows(file) if file.suffix.lower() == ".csv" else _json_rows(file)
+    try:
+        for line, row in rows:
+            place = f"{file}: line {line}"
+            path, label = row.get("path"), row.get("label")
+            if not isinstance(path, str) or not path.strip():
+                raise SamplesError(f"{place}: no path, {EXPECTED}")
+            if type(label) not in (int, str, type(None)):
+                raise SamplesError(
+                    f"{place}: label {label!r:.60}, expected a class's index or name"
+                )
+            yield place, path.strip(), "" if label is None else str(label).strip()
+    except UnicodeDecodeError:
+        raise SamplesError(f"{file}: expected text in UTF-8") from None
+    except (OSError, csv.Error) as error:
+        raise SamplesError(f"{file}: cannot be read: {first_line(error)}") from None
+
+
+def _csv_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.DictReader(stream)
+        header = [name.strip() for name in reader.fieldnames or ()]
+        if "path" not in header:
+            found = ", ".join(header)[:100] or "nothing"
+            raise SamplesError(f"{file}: line 1: {found}; {EXPECTED} in a header")
+        reader.fieldnames = header
+        for row in reader:
+            yield reader.line_num, row
+
+
+def _json_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with file.open(encoding="utf-8-sig") as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict):
+                raise SamplesError(
+                    f"{file}: line {number}: expected a JSON object, such as "
+                    '{"path": "a.jpg", "label": 0}'
+                )
+            yield number, row
