@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 POLL_SECONDS = 0.05
 
