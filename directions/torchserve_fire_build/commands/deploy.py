@@ -45,7 +45,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_keep_argument(parser)
     add_server_arguments(parser)
-    parser.set_defaults(run=run, extras=("torchserve",))
+    parser.set_defaults(run=run, check=check, extras=("torchserve",))
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what is no archive, and names that TorchServe could not serve.
+
+    Raises:
+        FireError: naming it.
+    """
+    from ..deployment.archive.any_archive import version_of_manifest
+    from ..deployment.archive.archive_name import check_name
+
+    check_name("model name", args.model_name)
+    if args.version is not None:
+        check_name("version", args.version)
+    version_of_manifest(args.archive)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     management = Management(args.management, tokens.management, args.ca)
     with explained(args, tokens):
         # What loads torch comes after the server has answered.
+        management.check_model_api()
         management.describe(args.model_name)
         check_keep_argument(args)
         from ..deployment.client.rollout import Target

@@ -86,6 +86,7 @@ def explained(args: argparse.Namespace, tokens: ServerTokens) -> Iterator[None]:
 
     from ...deployment.client.server_errors import ModelApiOffError, TokenError
     from ...deployment.client.server_process import find_server
+    from ...deployment.server.next_start import config_of
 
     try:
         yield
@@ -99,9 +100,7 @@ def explained(args: argparse.Namespace, tokens: ServerTokens) -> Iterator[None]:
         ) from error
     except ModelApiOffError as error:
         process = find_server(args.management)
-        config = "its config.properties"
-        if process is not None:
-            config = str(process.config or process.folder / "config.properties")
+        config = "its config.properties" if process is None else str(config_of(process))
         raise FireError(
             f"{error}: set enable_model_api=true in {config}, or start it with "
             "--enable-model-api, and start it again; nothing was changed"

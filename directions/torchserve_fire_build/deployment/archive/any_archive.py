@@ -15,7 +15,7 @@ from torchserve_fire.errors import FireError
 from torchserve_fire.format.write_file import check_writable
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 
-from .package import MANIFEST
+from .archive_name import MANIFEST
 from .reproducible_zip import write_reproducibly
 
 DEFAULT_VERSION = "1.0"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 MAIN_CLASS = "org.pytorch.serve.ModelServer"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -17,7 +17,7 @@ from torchserve_fire.format.write_file import check_writable
 
 from ..archive.any_archive import read_manifest
 from ..client.server_process import ServerProcess
-from .properties import COMMENT, CONTINUED, SETTING, read_properties
+from .properties import COMMENT, CONFIG_NAME, CONTINUED, SETTING, find_config, read_properties
 
 LOAD_MODELS, SNAPSHOT = "load_models", "model_snapshot"
 ALL = "ALL"
@@ -102,15 +102,28 @@ def next_start(
         if kept is not None:
             return [f"leave out --models at the next start: it stands above load_models of {kept}"]
         return [f"the next {given} does not serve {archive}: name {wanted} there"]
-    config = process.config or process.folder / "config.properties"
+    config = config_of(process)
     if kept is not None and kept.resolve() == config.resolve():
         return [f"the next start by the same command serves {archive}"]
     if kept is not None:
         return [f"give the next start --ts-config {kept}: this one was started with {config}"]
+    if process.by_serve and process.config is None:
+        return [f"the next {command} by the same command loads nothing: give it --models {wanted}"]
     return [
         f"the next start serves what load_models of {config} names: --keep-on-restart {config} "
         f"writes {wanted} there"
     ]
+
+
+def config_of(process: ServerProcess) -> Path:
+    """Return the configuration that a server was started with.
+
+    Raises:
+        FireError: it is this project's own, which is not found.
+    """
+    if process.config is not None:
+        return process.config
+    return find_config() if process.by_serve else process.folder / CONFIG_NAME
 
 
 def _takes_snapshot(process: ServerProcess) -> bool:

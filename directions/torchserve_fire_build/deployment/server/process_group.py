@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 POLL_SECONDS = 0.05
 
