@@ -11,6 +11,7 @@ from types import ModuleType
 from . import (
     build,
     demo,
+    deploy,
     evaluate,
     inspect,
     keygen,
@@ -34,6 +35,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     serve,
     ready,
     status,
+    deploy,
     swap,
     sanitize,
     keygen,

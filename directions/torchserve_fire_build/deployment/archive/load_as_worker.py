@@ -42,12 +42,26 @@ class Answer:
     Attributes:
         status: HTTP status code.
         headers: response headers that the handler set.
-        body: decoded JSON, or text.
+        body: as `decoded` makes it of the bytes that were sent.
+        error: why the handler could not answer; None where it did.
     """
 
     status: int
     headers: Mapping[str, str]
     body: Any
+    error: str | None = None
+
+
+def decoded(content: bytes) -> Any:
+    """Return what an answer's bytes are: JSON where they are that, else text, else the bytes."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -> list[Answer]:
@@ -66,6 +80,19 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
 
     Raises:
         FireError: it cannot be loaded, or fails to answer; with the reason.
+    """
+    answers = try_as_worker(folder, model_name, bodies)
+    for answer in answers:
+        if answer.error is not None:
+            raise FireError(f"model {model_name} would not serve: {answer.error}")
+    return answers
+
+
+def try_as_worker(folder: Path, model_name: str, bodies: Sequence[Body]) -> list[Answer]:
+    """Do as `load_as_worker`, and let the handler fail to answer: what it said is in the answers.
+
+    Raises:
+        FireError: it cannot be loaded; with the reason.
     """
     with tempfile.TemporaryDirectory(prefix="fire-check-") as temporary:
         request, result = Path(temporary) / "request.json", Path(temporary) / "result.json"
@@ -117,4 +144,12 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
         answered = json.loads(result.read_text(encoding="utf-8"))
     if "error" in answered:
         raise FireError(f"model {model_name} would not serve: {answered['error']}")
-    return [Answer(**answer) for answer in answered["answers"]]
+    return [
+        Answer(
+            answer["status"],
+            answer["headers"],
+            decoded(base64.b64decode(answer["content"])),
+            answer["error"],
+        )
+        for answer in answered["answers"]
+    ]

@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -22,8 +22,8 @@ from torchserve_fire.model.config import load_config
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE, check_archive_folder
 
 from ...signing.signing_key import public_key_of
+from .archive_name import MANIFEST
 from .load_as_worker import Body
-from .package import MANIFEST
 from .random_bodies import random_bodies
 from .reproducible_zip import write_reproducibly
 from .sign_archive import sign_folder
@@ -183,27 +183,6 @@ def version_of(archive: Path) -> str:
     """Return the version that an archive's manifest names."""
     with zipfile.ZipFile(archive) as packed:
         return str(json.loads(packed.read(MANIFEST))["model"].get("modelVersion"))
-
-
-def differ_only_in_change(one: Path, other: Path) -> bool:
-    """Whether two archives hold the same but for bundle, mode, manifest and signature."""
-    contents, configs = [], []
-    for archive in (one, other):
-        try:
-            check_packed_here(archive)
-        except FireError:
-            return False
-        with zipfile.ZipFile(archive) as packed, _some_files_of(archive) as (_, config):
-            changed = (MANIFEST, BUNDLE_FILE, SIGNATURE_FILE, config.name)
-            contents.append(
-                {
-                    entry.filename: (entry.CRC, entry.file_size)
-                    for entry in packed.infolist()
-                    if entry.filename not in changed
-                }
-            )
-            configs.append(replace(load_config(config), mode="repair"))
-    return contents[0] == contents[1] and configs[0] == configs[1]
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from torchserve_fire.model.load_model import check_model_files
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 
 from ...signing.bundle_signature import check_bundle_signature
+from .archive_name import MANIFEST as MANIFEST
 from .archive_name import new_archive_path
 from .load_as_worker import load_as_worker
 from .reproducible_zip import source_date, write_reproducibly
@@ -35,7 +36,6 @@ from .sign_archive import sign_folder
 
 ENTRY_FILE = "fire_service.py"
 PACKED_HANDLER = torchserve_fire.__name__
-MANIFEST = "MAR-INF/MANIFEST.json"
 RESERVED = (
     ENTRY_FILE,
     PACKED_HANDLER,
