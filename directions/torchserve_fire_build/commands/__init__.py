@@ -17,6 +17,7 @@ from . import (
     keygen,
     package,
     ready,
+    repair,
     sanitize,
     serve,
     show,
@@ -28,6 +29,7 @@ from . import (
 
 COMMANDS: tuple[ModuleType, ...] = (
     inspect,
+    repair,
     build,
     evaluate,
     package,

@@ -27,8 +27,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--handler",
-        type=existing_file,
-        help="Python file with your own handler class, to add the repair to",
+        help="your own handler, to add the repair to, as torch-model-archiver takes it: a Python "
+        "file, FILE.py:FUNCTION, or the name of one of TorchServe's, as image_classifier",
     )
     parser.add_argument(
         "--extra-files",

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from torchserve_fire.model.preprocess import IMAGE_FORMATS
+from torchserve_fire.model.request_body import RequestBody
 
 from ..common.errors import SamplesError
 
@@ -54,6 +55,18 @@ class SampleFiles:
         shown = ", ".join(self.others[:SHOWN]) + (", ..." if count > SHOWN else "")
         what = "1 file that is no image" if count == 1 else f"{count} files that are no images"
         return f"{what} of the formats {', '.join(IMAGE_FORMATS)} ({shown})"
+
+
+def read_body_file(file: Path) -> RequestBody:
+    """Return a file as the body of a request.
+
+    Raises:
+        SamplesError: it cannot be read.
+    """
+    try:
+        return RequestBody(file.read_bytes(), file.suffix.lower())
+    except OSError as error:
+        raise SamplesError(f"{file}: {error.strerror}") from None
 
 
 def is_left_out(name: str) -> bool:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,9 +19,11 @@ from torchserve_fire.format.digest import file_sha256
 from torchserve_fire.model.fit import check_model
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.layers import eager_model
+from torchserve_fire.serve.function_handler import FunctionHandler
 
 from ..common.errors import SamplesError
 from ..common.names import NAMES_FILE
+from ..deployment.archive.entry import ENTRY_FILE, HandlerEntry
 from ..deployment.archive.unpack import Unpacked, unpack
 from ..samples.listed_files import LIST_SUFFIXES, files_in_list
 from ..samples.sample_files import bodies_in
@@ -89,8 +92,9 @@ class ArchiveSource(ModelSource):
 
     archive: Unpacked
 
-    def __init__(self, archive: Unpacked, kind: type) -> None:
+    def __init__(self, archive: Unpacked, kind: type[Any]) -> None:
         self.archive = archive
+        self.handler = kind
         self.where = f"{archive.source}: its handler"
         self._handler = start_handler(archive, kind)
         model = _model_of(self._handler.instance, archive)
@@ -214,6 +218,22 @@ def bundle_of(source: ModelSource) -> Path | None:
         return None
     file = source.archive.folder / BUNDLE_FILE
     return file if file.is_file() else None
+
+
+def entry_of_source(source: ModelSource) -> HandlerEntry | None:
+    """Return the handler that the repair of an archive is put around.
+
+    Returns:
+        None if the archive holds the repair already, or this project's own handler.
+    """
+    if not isinstance(source, ArchiveSource):
+        return None
+    if (source.archive.folder / ENTRY_FILE).is_file():
+        return None
+    kind = source.handler
+    if issubclass(kind, FunctionHandler):
+        return HandlerEntry(kind.module.__name__, kind.function.__name__, is_function=True)
+    return HandlerEntry(kind.__module__, kind.__name__)
 
 
 def _model_of(instance: object, archive: Unpacked) -> nn.Module:

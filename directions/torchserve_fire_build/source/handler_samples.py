@@ -10,9 +10,10 @@ from torch import Tensor
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.request_body import RequestBody
 
 from ..common.errors import SamplesError
-from ..samples.sample_files import SampleFiles
+from ..samples.sample_files import SampleFiles, read_body_file
 from ..samples.samples import Samples
 
 Prepare = Callable[[bytes, str], Tensor]
@@ -38,6 +39,14 @@ class HandlerSamples(Samples):
         )
         self._paths = files.paths
         self._prepare = prepare
+
+    def body(self, index: int) -> RequestBody:
+        """Return the body of a request with a sample: its file.
+
+        Raises:
+            SamplesError: the file cannot be read.
+        """
+        return read_body_file(self._paths[index])
 
     def load(self, indices: Sequence[int]) -> Tensor:
         """Return the samples at `indices`, (n, *input shape), as the handler prepares them.

@@ -19,8 +19,7 @@ class RequestBody:
 
     Attributes:
         content: its bytes.
-        suffix: of a file that holds it, one of `SUFFIXES`: it says how a server hands the body
-            over.
+        suffix: of a file that holds it, such as ".json": it says how a server hands the body over.
     """
 
     content: bytes

@@ -35,6 +35,12 @@ class Body:
     content_type: str
 
 
+def content_type(name: str) -> str:
+    """Return the media type under which a client sends a file as the body of a request."""
+    kinds = {".json": "application/json", ".txt": "text/plain"}
+    return kinds.get(name[name.rfind(".") :].lower(), "application/octet-stream")
+
+
 @dataclass(frozen=True)
 class Answer:
     """What one request was answered.
@@ -44,12 +50,14 @@ class Answer:
         headers: response headers that the handler set.
         body: as `decoded` makes it of the bytes that were sent.
         error: why the handler could not answer; None where it did.
+        predicted: the class that the model predicted, after repair, where that was asked for.
     """
 
     status: int
     headers: Mapping[str, str]
     body: Any
     error: str | None = None
+    predicted: int | None = None
 
 
 def decoded(content: bytes) -> Any:
@@ -88,8 +96,16 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
     return answers
 
 
-def try_as_worker(folder: Path, model_name: str, bodies: Sequence[Body]) -> list[Answer]:
+def try_as_worker(
+    folder: Path, model_name: str, bodies: Sequence[Body], *, predictions: bool = False
+) -> list[Answer]:
     """Do as `load_as_worker`, and let the handler fail to answer: what it said is in the answers.
+
+    Args:
+        folder: as there.
+        model_name: as there.
+        bodies: as there.
+        predictions: whether to note which class the model predicts, besides.
 
     Raises:
         FireError: it cannot be loaded; with the reason.
@@ -101,6 +117,7 @@ def try_as_worker(folder: Path, model_name: str, bodies: Sequence[Body]) -> list
                 {
                     "model_name": model_name,
                     "batch_size": 1,
+                    "predictions": predictions,
                     "bodies": [
                         {
                             "content": base64.b64encode(body.content).decode(),
@@ -150,6 +167,7 @@ def try_as_worker(folder: Path, model_name: str, bodies: Sequence[Body]) -> list
             answer["headers"],
             decoded(base64.b64decode(answer["content"])),
             answer["error"],
+            answer["predicted"],
         )
         for answer in answered["answers"]
     ]

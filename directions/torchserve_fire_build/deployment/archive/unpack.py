@@ -13,7 +13,7 @@ from typing import Any
 
 from torchserve_fire.errors import FireError
 
-MANIFEST = "MAR-INF/MANIFEST.json"
+from .archive_name import MANIFEST
 
 
 @dataclass(frozen=True)
