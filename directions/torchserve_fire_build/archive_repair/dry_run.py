@@ -20,9 +20,7 @@ def planned(
     Raises:
         FireError: the samples do not go together, or are too few.
     """
-    archive = source.archive
-    if archive is None:
-        return []
+    archive = source.unpacked()
     evidence = gather_evidence(clean, triggered)
     halves = hold_out_for_proof(evidence, 0)
     shape = " x ".join(map(str, clean.description.shape))

@@ -107,9 +107,7 @@ def repair_archive(
         FireError: no bundle can be built, or the new archive does not serve as it should. Nothing
             is written then.
     """
-    archive = source.archive
-    if archive is None:
-        raise FireError("expected an archive, which is to be repaired")
+    archive = source.unpacked()
     evidence = gather_evidence(clean, triggered, unpaired=options.unpaired)
     halves = hold_out_for_proof(evidence, options.seed)
     logger.info(

@@ -111,5 +111,9 @@ def run(args: argparse.Namespace) -> int:
     )
     print("on samples that the build did not see, as the two archives answered them:")
     print("\n".join(repaired.proof.lines()))
-    print(f"{args.output}: version {version}; serve it: torchserve-fire deploy {args.output}")
+    name = source.unpacked().name
+    print(
+        f"{args.output}: version {version}; serve it: torchserve-fire deploy {args.output} "
+        f"--model-name {name}"
+    )
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+from torchserve_fire.errors import ModelError
 from torchserve_fire.format.bundle import Bundle, InputDescription
 from torchserve_fire.model.load_model import LoadedModel
 
@@ -28,6 +29,16 @@ class ModelSource(ABC):
     names_file: Path | None = None
     archive: Unpacked | None = None
     allow_other_weights: bool = False
+
+    def unpacked(self) -> Unpacked:
+        """Return the archive that the model comes from.
+
+        Raises:
+            ModelError: it comes from files.
+        """
+        if self.archive is None:
+            raise ModelError(f"{self.where}: the model comes from files, expected an archive")
+        return self.archive
 
     @property
     @abstractmethod

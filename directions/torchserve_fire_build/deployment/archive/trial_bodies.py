@@ -12,6 +12,7 @@ import yaml
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
+from torchserve_fire.model.config import SETTINGS_FILE
 
 from .any_archive import read_manifest, read_member
 from .load_as_worker import Body
@@ -76,8 +77,10 @@ def _declared(content: bytes, name: str) -> list[list[Body]]:
 
 def _handler_settings(archive: Path) -> dict[str, Any]:
     """Return what stands under `handler` in an archive's configuration, which may be anything."""
+    content = read_member(archive, SETTINGS_FILE)
     name = read_manifest(archive)["model"].get("configFile")
-    content = read_member(archive, Path(name).name) if isinstance(name, str) else None
+    if content is None and isinstance(name, str):
+        content = read_member(archive, Path(name).name)
     try:
         values = yaml.safe_load(content or b"")
     except (yaml.YAMLError, ValueError, RecursionError):
