@@ -127,7 +127,7 @@ def explained(args: argparse.Namespace, tokens: ServerTokens) -> Iterator[None]:
     try:
         yield
     except TokenError as error:
-        if tokens.management() or tokens.inference():
+        if tokens.found:
             raise
         # Only now, because a server may be configured to ask for none.
         raise FireError(
