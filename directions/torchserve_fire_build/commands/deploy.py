@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from .arguments.next_start import add_keep_argument, check_keep_argument, tell_next_start
-from .arguments.server import add_server_arguments, explained, server_tokens
-from .arguments.values import existing_file, existing_folder
+from .arguments.server import (
+    add_model_store_argument,
+    add_server_arguments,
+    explained,
+    server_model_store,
+    server_tokens,
+)
+from .arguments.values import existing_file
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,13 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("archive", type=existing_file, metavar="ARCHIVE", help="the .mar")
     parser.add_argument("--model-name", required=True, help="name to serve it under")
-    parser.add_argument(
-        "--model-store",
-        type=existing_folder,
-        default=Path("model_store"),
-        metavar="DIR",
-        help="the server's folder with the archives (default: %(default)s)",
-    )
+    add_model_store_argument(parser)
     parser.add_argument(
         "--version",
         help="version to serve it under; default: the archive's own, or where that is taken the "
@@ -73,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         # What loads torch comes after the server has answered.
         management.check_model_api()
         check_keep_argument(args)
+        args.model_store = server_model_store(args)
         from ..deployment.client.deploy import deploy_archive
         from ..deployment.client.rollout import Target
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ..common.names import MODES
 from .arguments.next_start import add_keep_argument, check_keep_argument, tell_next_start
-from .arguments.server import add_server_arguments, explained, server_tokens
+from .arguments.server import (
+    add_model_store_argument,
+    add_server_arguments,
+    explained,
+    server_model_store,
+    server_tokens,
+)
 from .arguments.signing import add_sign_argument, add_trusted_key_argument, signing_key
-from .arguments.values import existing_file, existing_folder
+from .arguments.values import existing_file
 from .refusal import Refusal
 
 
@@ -26,13 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--model-name", required=True, help="name that the model is served under")
     parser.add_argument("--bundle", type=existing_file, help="the new direction bundle")
     parser.add_argument("--mode", choices=MODES, help="the new mode")
-    parser.add_argument(
-        "--model-store",
-        type=existing_folder,
-        default=Path("model_store"),
-        metavar="DIR",
-        help="the server's folder with the archives (default: %(default)s)",
-    )
+    add_model_store_argument(parser)
     parser.add_argument(
         "--version", help="the new version; default: the last number of the old one plus 1"
     )
@@ -68,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         management.check_model_api()
         management.describe(args.model_name)
         check_keep_argument(args)
+        args.model_store = server_model_store(args)
         from ..deployment.client.rollout import Target
         from ..deployment.client.swap import swap_bundle
 

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .values import existing_file
+from .values import existing_file, existing_folder
 
 if TYPE_CHECKING:
     from ...deployment.client.tokens import ServerTokens
 
 KEY_FILE = Path("key_file.json")
+MODEL_STORE = Path("model_store")
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +55,41 @@ def add_management_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model_store_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--model-store`, of a server that runs."""
+    parser.add_argument(
+        "--model-store",
+        type=existing_folder,
+        metavar="DIR",
+        help=f"the server's folder with the archives (default: {MODEL_STORE} in the current "
+        "folder, or that of the server where it runs on this machine)",
+    )
+
+
+def server_model_store(args: argparse.Namespace) -> Path:
+    """Return the server's model store.
+
+    Raises:
+        FireError: it was not given and is not found.
+    """
+    from torchserve_fire.errors import FireError
+
+    from ...deployment.client.server_process import find_server
+
+    if args.model_store is not None:
+        given: Path = args.model_store
+        return given
+    if MODEL_STORE.is_dir():
+        return MODEL_STORE
+    process = find_server(args.management)
+    if process is None or process.model_store is None or not process.model_store.is_dir():
+        raise FireError(
+            f"the current folder has no {MODEL_STORE}: give --model-store with the server's folder "
+            "of archives"
+        )
+    return process.model_store
+
+
 def server_tokens(args: argparse.Namespace) -> ServerTokens:
     """Return the tokens for the server: those given, those of a key file, or none.
 
@@ -91,7 +127,7 @@ def explained(args: argparse.Namespace, tokens: ServerTokens) -> Iterator[None]:
     try:
         yield
     except TokenError as error:
-        if tokens.management() or tokens.inference():
+        if tokens.found:
             raise
         # Only now, because a server may be configured to ask for none.
         raise FireError(

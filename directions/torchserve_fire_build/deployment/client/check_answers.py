@@ -18,7 +18,8 @@ from .tokens import Token, current
 
 # Another device or thread count rounds differently; a wrong answer is farther away.
 TOLERANCE = 0.01
-NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
+# As JSON writes them: of others, such as dates, versions and padded ones, each digit counts.
+NUMBER = re.compile(r"(?<![\d.])((?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?)(?![\d.])")
 HEADERS = ("x-fire-bundle", "x-fire-flagged", "x-fire-repaired")
 
 
@@ -70,8 +71,28 @@ def check_predictions(
             )
 
 
+class Anything:
+    """Stands in an answer for what is another one each time."""
+
+    def __repr__(self) -> str:
+        return "(anything)"
+
+
+def in_common(one: Any, other: Any) -> Any:
+    """Return an answer with `Anything` where another answer to the same request differs from it."""
+    if same_answer(one, other):
+        return one
+    if isinstance(one, Mapping) and isinstance(other, Mapping) and set(one) == set(other):
+        return {key: in_common(one[key], other[key]) for key in one}
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [in_common(*pair) for pair in zip(one, other, strict=True)]
+    return Anything()
+
+
 def same_answer(found: Any, expected: Any) -> bool:
-    """Whether two answers are the same but for rounding."""
+    """Whether two answers are the same but for rounding; whole numbers are not rounded."""
+    if isinstance(expected, Anything):
+        return True
     if isinstance(found, Mapping) and isinstance(expected, Mapping):
         if _are_probabilities(found) and _are_probabilities(expected):
             return _same_probabilities(found, expected)
@@ -80,6 +101,8 @@ def same_answer(found: Any, expected: Any) -> bool:
         )
     if isinstance(found, list) and isinstance(expected, list):
         return len(found) == len(expected) and all(map(same_answer, found, expected))
+    if isinstance(found, int) and isinstance(expected, int):
+        return found == expected
     if _is_number(found) and _is_number(expected):
         return bool(abs(found - expected) <= TOLERANCE * max(1.0, abs(expected)))
     if isinstance(found, str) and isinstance(expected, str):
@@ -105,7 +128,7 @@ def _same_text(found: str, expected: str) -> bool:
         return False
     # What is split at numbers has these in every second place.
     return all(
-        same_answer(float(one), float(other)) if place % 2 else one == other
+        same_answer(json.loads(one), json.loads(other)) if place % 2 else one == other
         for place, (one, other) in enumerate(pairs)
     )
 
@@ -121,4 +144,4 @@ def _is_number(value: Any) -> bool:
 def _short(answer: Any) -> str:
     if isinstance(answer, bytes):
         return f"{len(answer)} bytes that are no text"
-    return json.dumps(answer)[:200]
+    return json.dumps(answer, default=repr)[:200]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ..archive.archive_name import check_name
 from ..archive.load_as_worker import Answer, Body, try_as_worker
 from ..archive.next_archive import next_version
 from ..archive.trial_bodies import bodies_of_file, candidate_bodies
+from .check_answers import in_common
 from .management import Management, ModelVersion
 from .rollout import Target, archive_of, place, put_into_service, retire_replaced
 from .server_errors import ServerError
@@ -129,14 +131,20 @@ def _answered(
     example: Path | None,
 ) -> tuple[list[Body], list[Answer]]:
     """Return the bodies of the first group that the archive answers, and what it answers."""
-    answers = iter(try_as_worker(folder, name, [body for group in groups for body in group]))
+    # Each twice: a time of day or the like in an answer is not what is compared.
+    asked = [body for group in groups for body in group for _ in range(2)]
+    answers = iter(try_as_worker(folder, name, asked))
     said = ""
     for group in groups:
-        pairs = [(body, next(answers)) for body in group]
-        good = [(body, answer) for body, answer in pairs if _is_good(answer)]
+        triples = [(body, next(answers), next(answers)) for body in group]
+        good = [
+            (body, replace(first, body=in_common(first.body, second.body)))
+            for body, first, second in triples
+            if _is_good(first) and _is_good(second)
+        ]
         if good:
             return [body for body, _ in good], [answer for _, answer in good]
-        said = said or _short(pairs[0][1])
+        said = said or _short(triples[0][1])
     if example is not None:
         raise FireError(
             f"--example {example}: {archive.name} does not answer it, expected a request as "

@@ -13,6 +13,7 @@ MAIN_CLASS = "org.pytorch.serve.ModelServer"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 OUR_COMMAND = ("torchserve-fire", "torchserve_fire_build.commands.main")
 CONFIG_FLAGS = ("-f", "--ts-config-file")
+STORE_FLAGS = ("-s", "--model-store")
 MODEL_FLAGS = ("-m", "--models")
 NO_SNAPSHOT_FLAGS = ("-ncs", "--no-config-snapshot")
 
@@ -24,6 +25,7 @@ class ServerProcess:
     Attributes:
         folder: its working folder.
         config: the `--ts-config` that it was started with, None without one.
+        model_store: folder with the archives, None where it is not named on the command line.
         models: of `--models`.
         snapshots: whether it writes snapshots, and looks for one when it is started without config.
         by_serve: whether `torchserve-fire serve` has started it.
@@ -31,6 +33,7 @@ class ServerProcess:
 
     folder: Path
     config: Path | None
+    model_store: Path | None
     models: tuple[str, ...]
     snapshots: bool
     by_serve: bool
@@ -41,10 +44,10 @@ def find_server(url: str) -> ServerProcess | None:
 
     It is seen where it runs on this machine, for this user, and not in a container.
     """
-    place = urlsplit(url)
-    if place.hostname not in LOOPBACK or place.port is None:
-        return None
     try:
+        place = urlsplit(url)
+        if place.hostname not in LOOPBACK or place.port is None:
+            return None
         for connection in psutil.net_connections(kind="tcp"):
             if (
                 connection.status == psutil.CONN_LISTEN
@@ -52,7 +55,8 @@ def find_server(url: str) -> ServerProcess | None:
                 and connection.pid
             ):
                 return _describe(psutil.Process(connection.pid))
-    except psutil.Error:
+    except (psutil.Error, ValueError):
+        # It ended meanwhile, or is another user's; or the address is none, as its use will say.
         pass
     return None
 
@@ -66,9 +70,11 @@ def _describe(process: psutil.Process) -> ServerProcess | None:
     ours = next(filter(None, (_of_serve(parent.cmdline()) for parent in process.parents())), None)
     # `serve` hands TorchServe a copy of the configuration.
     config = _values(words, CONFIG_FLAGS) if ours is None else _values(ours, ("--ts-config",))
+    store = _values(words, STORE_FLAGS)
     return ServerProcess(
         folder,
         folder / config[0] if config else None,
+        folder / store[0] if store else None,
         tuple(_values(words, MODEL_FLAGS)),
         not any(flag in words for flag in NO_SNAPSHOT_FLAGS),
         ours is not None,

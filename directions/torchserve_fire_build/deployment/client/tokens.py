@@ -84,6 +84,11 @@ class ServerTokens:
         self._given = {"management": management, "inference": inference}
         self._ca = ca
 
+    @property
+    def found(self) -> bool:
+        """Whether there is any token."""
+        return self._key_file is not None or any(self._given.values())
+
     def management(self) -> str | None:
         """Return the management token, None where there is none.
 

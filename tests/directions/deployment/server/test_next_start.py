@@ -97,7 +97,7 @@ def test_what_the_next_start_serves(
 ) -> None:
     folder = Path("/w")
     process = ServerProcess(
-        folder, folder / config if config else None, models, snapshots, by_serve
+        folder, folder / config if config else None, None, models, snapshots, by_serve
     )
     lines = next_start(process, "net", "net-2.0.mar", Path(kept) if kept else None)
     assert said in "\n".join(lines)
