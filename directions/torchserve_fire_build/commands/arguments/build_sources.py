@@ -67,6 +67,7 @@ def build_from_sources(
         "form": args.form,
         "augment": args.augment,
         "seed": args.seed,
+        "cache": args.cache,
         "names_file": names_file(args),
     }
     split_by: dict[str, Any] = {
