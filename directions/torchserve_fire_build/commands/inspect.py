@@ -88,7 +88,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--cache",
         type=Path,
         metavar="DIR",
-        help="folder that keeps the shadow models for other models of the same task",
+        help="folder that keeps what finished steps result in, here the shadow models: an "
+        "inspection that was interrupted goes on from there when it is started again, and one of "
+        "another model of the same task uses them, too",
     )
     parser.add_argument(
         "--budget",

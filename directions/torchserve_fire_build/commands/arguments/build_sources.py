@@ -62,6 +62,7 @@ def build_from_sources(args: argparse.Namespace, source: ModelSource) -> BuildRe
         "form": args.form,
         "augment": args.augment,
         "seed": args.seed,
+        "cache": args.cache,
         "names_file": source.names_file,
     }
     loaded = source.loaded
