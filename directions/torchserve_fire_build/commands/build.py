@@ -24,6 +24,7 @@ from .arguments.model import (
     add_model_arguments,
     add_triggered_argument,
     add_unpaired_argument,
+    load_settings,
 )
 from .arguments.reconstruct import add_reconstruct_argument, searches
 from .arguments.search import (
@@ -179,7 +180,6 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from torchserve_fire.format.bundle_file import save_bundle
     from torchserve_fire.format.digest import file_sha256
-    from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
     from ..report.build_report import check_report_folder, write_reports
@@ -189,7 +189,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.report is not None:
         check_report_folder(args.report)
-    config = load_config(args.config_file)
+    config = load_settings(args)
     if args.reconstruct is not None:
         refuse_integers(config)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)

@@ -11,6 +11,7 @@ from .arguments.model import (
     add_model_arguments,
     add_triggered_argument,
     add_unpaired_argument,
+    load_settings,
     names_file,
 )
 from .arguments.values import existing_file
@@ -49,14 +50,13 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from torchserve_fire.format.write_file import write_file
-    from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
     from ..measure.evaluate import evaluate_bundle
     from ..samples.open_samples import open_samples
     from .arguments.fitting_bundle import load_fitting_bundle
 
-    config = load_config(args.config_file)
+    config = load_settings(args)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
     bundle = load_fitting_bundle(args.bundle, config, loaded)
     figures = evaluate_bundle(

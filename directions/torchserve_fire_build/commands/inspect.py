@@ -23,7 +23,7 @@ from ..common.names import (
     SHADOWS,
     Choices,
 )
-from .arguments.model import add_model_arguments, names_file
+from .arguments.model import add_model_arguments, load_settings, names_file
 from .arguments.search import (
     add_search_arguments,
     check_search_arguments,
@@ -180,7 +180,6 @@ def run(args: argparse.Namespace) -> int:
 def _inspect(args: argparse.Namespace) -> int:
     """Run the command; what it raises may be anything."""
     from torchserve_fire.format.write_file import write_file
-    from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
     from ..common.budget import Budget
@@ -196,7 +195,7 @@ def _inspect(args: argparse.Namespace) -> int:
     if args.pictures is not None:
         check_picture_folder(args.pictures, (*names, *otherwise))
     budget = Budget(args.budget)
-    config = load_config(args.config_file)
+    config = load_settings(args)
     if config.input == "integers":
         raise CalibrationError(
             f"{args.config_file}: handler: input: integers: a search changes its inputs little by "

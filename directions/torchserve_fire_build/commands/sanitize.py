@@ -20,7 +20,7 @@ from ..common.names import (
     Choices,
 )
 from .arguments.clean_to_search import check_clean_to_search
-from .arguments.model import add_model_arguments, names_file
+from .arguments.model import add_model_arguments, load_settings, names_file
 from .arguments.reconstruct import add_reconstruct_argument
 from .arguments.values import (
     above_zero,
@@ -169,7 +169,7 @@ def check(args: argparse.Namespace) -> None:
     if args.model_file is None:
         raise Refusal(
             "--model-file: expected the Python file of the model; the weights of a torch.export "
-            "program (.pt2) cannot be changed"
+            "program (.pt2), and of a folder of transformers, cannot be changed"
         )
     if args.method == "orthogonalize" and args.bundle is None:
         raise Refusal("--method orthogonalize: expected --bundle, whose directions go")
@@ -182,10 +182,12 @@ def check(args: argparse.Namespace) -> None:
     both = args.clean is not None and args.test_clean is not None
     if both and args.test_clean.resolve() == args.clean.resolve():
         raise Refusal(f"--test-clean {args.test_clean}: expected others than those of --clean")
-    if args.output.suffix != args.serialized_file.suffix:
+    is_index = args.serialized_file.name.endswith(".safetensors.index.json")
+    suffix = ".safetensors" if is_index else args.serialized_file.suffix
+    if args.output.suffix != suffix:
         raise Refusal(
-            f"--output {args.output}: expected a name ending in "
-            f"{args.serialized_file.suffix or 'nothing'}, as --serialized-file does"
+            f"--output {args.output}: expected a name ending in {suffix or 'nothing'}, as the "
+            "files of --serialized-file do"
         )
     check_writable(args.output)
     if args.output.exists() and args.output.samefile(args.serialized_file):
@@ -196,7 +198,6 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     import torch
 
-    from torchserve_fire.model.config import load_config
     from torchserve_fire.model.load_model import load_model
 
     from ..common.errors import SanitizeError
@@ -209,7 +210,7 @@ def run(args: argparse.Namespace) -> int:
     from .arguments.fitting_bundle import load_fitting_bundle
     from .arguments.search_to_patch import search_to_patch
 
-    config = load_config(args.config_file)
+    config = load_settings(args)
     if args.method == "patch":
         refuse_integers(config)
     loaded = load_model(args.model_file, args.serialized_file, config.model_class)
