@@ -168,7 +168,7 @@ def check(args: argparse.Namespace) -> None:
     if args.model_file is None and args.archive is None:
         raise Refusal(
             "--model-file: expected the Python file of the model; the weights of a torch.export "
-            "program (.pt2) cannot be changed"
+            "program (.pt2), and of a folder of transformers, cannot be changed"
         )
     if args.method == "orthogonalize" and args.bundle is None:
         raise Refusal("--method orthogonalize: expected --bundle, whose directions go")
@@ -190,10 +190,12 @@ def check(args: argparse.Namespace) -> None:
 
 
 def _check_suffix(output: Path, weights: Path) -> None:
-    if output.suffix != weights.suffix:
+    is_index = weights.name.endswith(".safetensors.index.json")
+    suffix = ".safetensors" if is_index else weights.suffix
+    if output.suffix != suffix:
         raise Refusal(
-            f"--output {output}: expected a name ending in {weights.suffix or 'nothing'}, as the "
-            f"weights {weights.name} do"
+            f"--output {output}: expected a name ending in {suffix or 'nothing'}, as the files of "
+            f"the weights {weights.name} do"
         )
 
 

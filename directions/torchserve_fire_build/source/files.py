@@ -8,6 +8,8 @@ from torchserve_fire.format.bundle import Bundle, InputDescription
 from torchserve_fire.model.config import load_config
 from torchserve_fire.model.fit import check_fits
 from torchserve_fire.model.load_model import LoadedModel, load_model
+from torchserve_fire.model.own_settings import own_settings
+from torchserve_fire.model.pretrained_folder import CONFIG, is_pretrained, labels_of
 
 from ..common.names import NAMES_FILE
 from ..samples.open_samples import open_samples
@@ -19,22 +21,28 @@ class FileSource(ModelSource):
     """A model from its files, whose inputs are prepared as the configuration says.
 
     Args:
-        model_file: Python file of the model's class; None beside a `torch.export` program.
+        model_file: Python file of the model's class, or `timm:NAME`; None beside a `torch.export`
+            program or a folder of transformers.
         serialized_file: its weights, or the program.
-        config_file: its `model-config.yaml`. An `index_to_name.json` beside it is read, too.
+        config_file: its `model-config.yaml`. An `index_to_name.json` beside it is read, too, else
+            the names that come with a model of transformers.
 
     Raises:
         FireError: a file is missing or wrong.
     """
 
     def __init__(self, model_file: Path | None, serialized_file: Path, config_file: Path) -> None:
-        self._config = load_config(config_file)
+        self._config = load_config(config_file, own_settings(model_file, serialized_file))
         self._model_file = model_file
         self._serialized_file = serialized_file
         self.loaded = self.with_weights(serialized_file)
         self.where = str(config_file)
         names = config_file.parent / NAMES_FILE
-        self.names_file = names if names.is_file() else None
+        if names.is_file():
+            self.names_file = names
+        elif model_file is None and is_pretrained(serialized_file):
+            folder = serialized_file.parent
+            self.names_file = folder / CONFIG if labels_of(folder) else None
         self.allow_other_weights = self._config.allow_other_weights
 
     @property

@@ -20,7 +20,8 @@ def read_class_names(path: Path, classes: int | None = None) -> list[tuple[str, 
     """Read the names of each class.
 
     TorchServe takes `{"0": "cat"}`, `{"0": ["n02", "cat"]}`, of which it answers the last name, and
-    `{"object_type_names": ["cat"]}`. A byte order mark is passed over.
+    `{"object_type_names": ["cat"]}`. A byte order mark is passed over. transformers' `config.json`
+    has them as `{"id2label": {"0": "cat"}}`.
 
     Args:
         path: the file.
@@ -41,6 +42,8 @@ def read_class_names(path: Path, classes: int | None = None) -> list[tuple[str, 
         raise ConfigError(_form(path)) from None
     if not isinstance(values, _Pairs):
         raise ConfigError(_form(path))
+    if isinstance(labels := dict(values).get("id2label"), _Pairs):
+        values = labels
     entries = dict(values).get("object_type_names")
     pairs = (
         [(str(i), entry) for i, entry in enumerate(entries)]

@@ -18,6 +18,7 @@ from ..format.ed25519 import parse_public_key
 from ..format.fields import Fields, shown
 from ..format.resizing import SQUASHED, Resizing
 from .image_size import read_image_size
+from .own_settings import with_own_settings
 
 OWN_HANDLER = "handler"
 """The kind of input where a handler of the user's own prepares it, in a way of its own."""
@@ -108,8 +109,12 @@ class HandlerConfig:
         return InputDescription(self.input, tensor_shape)
 
 
-def load_config(path: Path | str) -> HandlerConfig:
+def load_config(path: Path | str, own: Mapping[str, Any] | None = None) -> HandlerConfig:
     """Read the settings from a `model-config.yaml`.
+
+    Args:
+        path: the file.
+        own: settings that come with the model, for what the file does not say.
 
     Raises:
         ConfigError: the file cannot be read, is not YAML, or holds an unknown or wrong setting.
@@ -129,7 +134,7 @@ def load_config(path: Path | str) -> HandlerConfig:
         raise ConfigError(f"{path}: not a YAML file: {reason}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a map with a 'handler' section")
-    return parse_config(values, str(path))
+    return parse_config(with_own_settings(values, own or {}), str(path))
 
 
 def _at(what: str | None, mark: yaml.Mark | None) -> str:

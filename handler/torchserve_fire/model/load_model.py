@@ -1,4 +1,4 @@
-"""Loading the user's model: a Python file and its weights, or a `torch.export` program."""
+"""Loading the user's model: its code and its weights, in each form that it may have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from .checkpoint import Checkpoint, read_checkpoint
 from .exported_program import SUFFIX, load_exported
 from .fitting_weights import FittingWeights, NoFitError, load_fitting
 from .model_file import import_model_file, model_classes, model_file_folder, why_not_built
+from .pretrained_folder import is_pretrained, load_pretrained
 from .sharded_weights import INDEX_SUFFIX
+from .timm_model import build_timm, is_timm
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +40,14 @@ class LoadedModel:
 def load_model(
     model_file: Path | str | None, serialized_file: Path | str, model_class: str | None = None
 ) -> LoadedModel:
-    """Build the model of a model file and load its weights, or load a `torch.export` program.
+    """Build a model and load its weights, or load a `torch.export` program.
 
     Args:
-        model_file: Python file that defines the model's class; the class is built without
-            arguments. None for a program.
+        model_file: Python file that defines the model's class, which is built without arguments;
+            or `timm:NAME`. None for a program, and for a folder of transformers.
         serialized_file: the weights as `read_checkpoint` takes them, alone or in a checkpoint; or
-            a program, `.pt2`.
+            a program, `.pt2`. In a folder that `save_pretrained` wrote, its `model.safetensors` or
+            the index of that.
         model_class: name of the class; needed only where several classes of the file can be built
             without arguments and take these weights.
 
@@ -55,7 +58,10 @@ def load_model(
     serialized_file = Path(serialized_file)
     check_model_files(model_file, serialized_file)
     if model_file is None:
-        model = load_exported(serialized_file)
+        load = load_exported if serialized_file.suffix == SUFFIX else load_pretrained
+        model = load(serialized_file)
+    elif is_timm(model_file):
+        model = _load_timm(model_file, read_checkpoint(serialized_file)).eval()
     else:
         checkpoint = read_checkpoint(serialized_file)
         model = _build(Path(model_file), checkpoint, model_class).eval()
@@ -77,11 +83,24 @@ def check_model_files(model_file: Path | str | None, serialized_file: Path) -> N
     Raises:
         ModelError: one is missing, or too many.
     """
-    if (model_file is None) != (serialized_file.suffix == SUFFIX):
+    needs_none = serialized_file.suffix == SUFFIX
+    may_lack_one = needs_none or is_pretrained(serialized_file)
+    if needs_none if model_file is not None else not may_lack_one:
         raise ModelError(
             f"{serialized_file}: expected a model file (--model-file) beside a state_dict, and "
-            f"none beside a torch.export program ({SUFFIX})"
+            f"none beside a torch.export program ({SUFFIX}) or in a folder of save_pretrained"
         )
+
+
+def _load_timm(model_file: Path | str, checkpoint: Checkpoint) -> nn.Module:
+    model = build_timm(model_file, checkpoint)
+    try:
+        _, line = load_fitting(model, checkpoint)
+    except NoFitError as error:
+        raise ModelError(f"{model_file}, {checkpoint.path}: {error}") from None
+    if line:
+        logger.info(line)
+    return model
 
 
 def _build(path: Path, checkpoint: Checkpoint, wanted: str | None) -> nn.Module:

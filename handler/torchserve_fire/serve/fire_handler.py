@@ -20,7 +20,9 @@ from ..model.class_names import NAMES_FILE, read_class_names
 from ..model.exported_program import SUFFIX
 from ..model.load_model import load_model
 from ..model.preprocess import read_body
+from ..model.pretrained_folder import is_pretrained
 from ..model.request_body import RequestBody
+from ..model.timm_model import is_timm
 from ..repair.logits import find_logits
 from ..repair.output_kind import gives_probabilities
 from .open_inference import infer_answer, infer_error, infer_input, infer_request
@@ -40,7 +42,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
     _probabilities = False
 
     def initialize(self, context: Any) -> None:
-        """Load the model, of a model file or a `torch.export` program, and attach the bundle.
+        """Load the model, in each form that `load_model` takes, and attach the bundle.
 
         Args:
             context: TorchServe's context of the worker.
@@ -49,7 +51,8 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             FireError: see RepairMixin.
         """
         names = context.manifest["model"]
-        if names.get("serializedFile", "").endswith(SUFFIX):
+        weights = Path(context.system_properties["model_dir"], names.get("serializedFile", ""))
+        if weights.suffix == SUFFIX or is_pretrained(weights):
             # BaseHandler asks us only for models that have a model file.
             names.setdefault("modelFile", names["serializedFile"])
         super().initialize(context)
@@ -221,7 +224,11 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         # TorchServe's own loader refuses files with several classes, and unpickles with old torch.
         if model_pt_path is None:
             raise ModelError("the archive names no weights: package it with --serialized-file")
-        path = None if model_file.endswith(SUFFIX) else Path(model_dir) / model_file
+        path: Path | None = Path(model_dir) / model_file
+        if is_timm(model_file):
+            path = Path(model_file)
+        elif path == Path(model_pt_path):
+            path = None
         return load_model(path, model_pt_path, self.fire_config.model_class).model
 
     def _load_torchscript_model(self, model_pt_path: str) -> NoReturn:

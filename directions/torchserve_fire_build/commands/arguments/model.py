@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..refusal import Refusal
-from .values import existing_file, existing_samples
+from .values import existing_file, existing_samples, existing_weights, model_source
 
 if TYPE_CHECKING:
     from ...source.model_source import ModelSource
@@ -25,15 +25,23 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model-file",
-        type=existing_file,
-        help="Python file with the model's class; none beside a torch.export program",
+        type=model_source,
+        help="Python file with the model's class; or timm:NAME, a model of timm; none beside a "
+        "torch.export program or a folder of transformers",
     )
     parser.add_argument(
         "--serialized-file",
-        type=existing_file,
-        help="its state_dict, .pth or .safetensors; or a torch.export program, .pt2",
+        type=existing_weights,
+        help="its weights: a state_dict or a checkpoint around it, .pth or .safetensors, or the "
+        "index of sharded ones; or a torch.export program, .pt2; or a folder that transformers' "
+        "save_pretrained wrote",
     )
-    parser.add_argument("--config-file", type=existing_file, help="its model-config.yaml")
+    parser.add_argument(
+        "--config-file",
+        type=existing_file,
+        help="its model-config.yaml; what it does not say of the input of a model of transformers "
+        "or timm comes with the model",
+    )
 
 
 def check_model_arguments(args: argparse.Namespace) -> None:

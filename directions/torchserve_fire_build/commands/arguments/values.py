@@ -39,6 +39,26 @@ def existing_samples(text: str) -> Path:
     return _existing(text, "file or folder")
 
 
+def model_source(text: str) -> Path:
+    """Return the path of a model file, or `timm:NAME` as if it were one."""
+    return Path(text) if text.startswith("timm:") else existing_file(text)
+
+
+def existing_weights(text: str) -> Path:
+    """Return the path of a file of weights; of a folder, of those in it."""
+    path = _existing(text, "file or folder")
+    if not path.is_dir():
+        return path
+    names = ("model.safetensors", "model.safetensors.index.json")
+    found = [path / name for name in names if (path / name).is_file()]
+    if not found:
+        raise argparse.ArgumentTypeError(
+            f"{text}: a folder without {' or '.join(names)}, as save_pretrained writes: expected "
+            "one with it, or a file"
+        )
+    return found[0]
+
+
 def new_file(text: str) -> Path:
     """Return a path at which nothing exists yet."""
     if os.path.lexists(text):

@@ -8,10 +8,12 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
@@ -22,6 +24,10 @@ from torchserve_fire.format.digest import file_sha256
 from torchserve_fire.model.class_names import NAMES_FILE
 from torchserve_fire.model.config import HandlerConfig, load_config
 from torchserve_fire.model.load_model import check_model_files
+from torchserve_fire.model.own_settings import own_settings, with_own_settings
+from torchserve_fire.model.pretrained_folder import files_of, is_pretrained, labels_of
+from torchserve_fire.model.sharded_weights import INDEX_SUFFIX, shard_files
+from torchserve_fire.model.timm_model import is_timm
 
 from ...signing.bundle_signature import check_bundle_signature
 from .archive_name import MANIFEST as MANIFEST
@@ -48,8 +54,9 @@ class ArchiveInputs:
     Attributes:
         model_name: the model's name.
         version: its version.
-        model_file: Python file of the model's class; None where the next one is a program.
-        serialized_file: its weights, or a `torch.export` program.
+        model_file: Python file of the model's class, or `timm:NAME`; None where the next one is a
+            program, or lies in a folder of transformers.
+        serialized_file: its weights, or a `torch.export` program. What they go with is packed, too.
         config_file: its `model-config.yaml`.
         bundle: its direction bundle; None only where the configuration says `mode: off`.
         handler: the user's own, as torch-model-archiver takes it: FILE.py, FILE.py:FUNCTION, or the
@@ -102,7 +109,8 @@ def package_archive(
     target = new_archive_path(export_path, inputs.model_name, inputs.version, force=force)
     if inputs.handler is None:  # A user's own handler may load its model in its own way.
         check_model_files(inputs.model_file, inputs.serialized_file)
-    config = load_config(inputs.config_file)
+    own = own_settings(inputs.model_file, inputs.serialized_file)
+    config = load_config(inputs.config_file, own)
     _check_signing(inputs, config, signing_key, trusted_keys)
     if inputs.bundle is not None:
         load_bundle(inputs.bundle)
@@ -115,6 +123,8 @@ def package_archive(
         folder = Path(temporary) / "archive"
         folder.mkdir()
         _stage(inputs, folder)
+        if own:
+            _complete(folder / inputs.config_file.name, own)
         if inputs.bundle is not None and trusted_keys:
             digest = file_sha256(folder / BUNDLE_FILE)
             check_bundle_signature(inputs.bundle, digest, trusted_keys)
@@ -190,10 +200,13 @@ def _stage(inputs: ArchiveInputs, folder: Path) -> None:
         ("--requirements-file", inputs.requirements_file),
         ("--handler", handler_file),
     ):
-        if path is not None:
+        if path is not None and not is_timm(path):
             _copy(path, folder, what, taken)
+    for path in _beside_weights(inputs):
+        _copy(path, folder, "--serialized-file", taken)
     for path in _extra_paths(inputs.extra_files):
         _copy(path, folder, "--extra-files", taken)
+    _write_labels(inputs, folder)
     if inputs.bundle is not None:
         shutil.copyfile(inputs.bundle, folder / BUNDLE_FILE)
     pack_serving_package(folder)
@@ -201,6 +214,33 @@ def _stage(inputs: ArchiveInputs, folder: Path) -> None:
         shutil.copyfile(folder / PACKED_HANDLER / "serve" / ENTRY_FILE, folder / ENTRY_FILE)
     else:
         _write(folder / ENTRY_FILE, entry_around(entry))
+
+
+def _beside_weights(inputs: ArchiveInputs) -> Sequence[Path]:
+    """Return the files that the weights' file goes with."""
+    weights = inputs.serialized_file
+    if inputs.model_file is None and is_pretrained(weights):
+        return files_of(weights)[1:]
+    return shard_files(weights) if weights.name.endswith(INDEX_SUFFIX) else ()
+
+
+def _complete(config: Path, own: Mapping[str, Any]) -> None:
+    """Write the settings that come with the model into the archive's configuration."""
+    values = yaml.safe_load(config.read_text(encoding="utf-8-sig"))
+    complete = with_own_settings(values, own)
+    if complete != values:
+        config.write_text(yaml.safe_dump(complete, sort_keys=False), encoding="utf-8")
+
+
+def _write_labels(inputs: ArchiveInputs, folder: Path) -> None:
+    """Write the names of the classes that come with the model, unless others were given."""
+    if (
+        inputs.model_file is None
+        and is_pretrained(inputs.serialized_file)
+        and not (folder / NAMES_FILE).exists()
+        and (labels := labels_of(inputs.serialized_file.parent))
+    ):
+        _write(folder / NAMES_FILE, json.dumps(labels, indent=2, ensure_ascii=False))
 
 
 def _copy(path: Path, folder: Path, what: str, taken: dict[str, str]) -> None:
