@@ -18,6 +18,7 @@ from . import (
     package,
     ready,
     sanitize,
+    screen,
     serve,
     show,
     sign,
@@ -28,6 +29,7 @@ from . import (
 
 COMMANDS: tuple[ModuleType, ...] = (
     inspect,
+    screen,
     build,
     evaluate,
     package,
