@@ -58,7 +58,7 @@ def to_sheet(screened: Screening | BundleScreening, pictures: Samples) -> bytes:
 
 
 def _chance(predicted: int, chance: float | None) -> str:
-    return f"{predicted}: " + ("not judged" if chance is None else f"{chance:.4f}")
+    return f"class {predicted}: " + ("not judged" if chance is None else f"{chance:.4f}")
 
 
 def _repaired(predicted: int, repaired: int, *, flagged: bool, **others: object) -> str:
