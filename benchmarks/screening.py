@@ -3,9 +3,10 @@
     python -m benchmarks.screening --data cifar10-jpg.zip --cache DIR --victims badnets-resnet ...
     python -m benchmarks.screening --data cifar10-jpg.zip --cache DIR --published DIR
 
-Clean samples are drawn from the pool, pictures from the test images. Several draws are made of
-each number and kind of pictures. A folder of published victims is laid out as
-`benchmarks/published.py` says. A run that was interrupted goes on where it stopped.
+Both are test images, others for clean samples than for pictures: what a model was trained on, as
+published ones were on all training images, it knows too well. Several draws are made of each number
+and kind of pictures. A folder of published victims is laid out as `benchmarks/published.py` says. A
+run that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from torchserve_fire_build.screening.screening import screen_features
 
 from .altered_victims import Subject, find_victims
 from .kept import Kept
-from .measure import TEST_IMAGES
+from .measure import TEST_IMAGES, draw_test_images
 from .options import add_options
 from .samples import without_labels
 from .victims.data import Images, load_data
@@ -66,22 +67,24 @@ def main() -> None:
     victims = find_victims(args.published, args.victims)
     results = Kept(args.output)
     data = load_data(args.data, args.cache)
+    _, others = draw_test_images(data)
     done = {row["victim"] for row in results.rows if row["draws"] == args.draws}
     for name, obtain in tqdm(victims.items(), desc="screening"):
         if name not in done:
             subject = obtain(data, args.cache, min(TEST_IMAGES, len(data.test)))
-            results.replace(name, [{"victim": name, **measure(subject, args.draws)}])
+            results.replace(name, [{"victim": name, **measure(subject, others, args.draws)}])
 
 
-def measure(subject: Subject, draws: int) -> dict[str, Any]:
+def measure(subject: Subject, others: Images, draws: int) -> dict[str, Any]:
     """Screen pictures of each kind against clean samples; shares in [0, 1].
 
     Args:
         subject: the victim.
+        others: images to draw clean samples from; none of the victim's held ones.
         draws: of clean samples and pictures.
     """
     held = subject.held
-    pool, clean, triggered = _read(subject, subject.pool, held.clean, held.triggered)
+    pool, clean, triggered = _read(subject, others, held.clean, held.triggered)
     works = triggered.at((triggered.predicted == held.wanted).nonzero().flatten())
     wrong = clean.at((clean.predicted != held.clean.labels).nonzero().flatten())
     generator = torch.Generator().manual_seed(0)

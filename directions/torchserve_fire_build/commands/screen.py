@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments.model import add_model_arguments
+from .arguments.model import add_model_arguments, check_model_arguments, open_source
 from .arguments.values import existing_file, existing_samples
+from .refusal import Refusal
 
 if TYPE_CHECKING:
     from ..samples.samples import Samples
@@ -29,22 +30,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     add_model_arguments(parser)
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--bundle", type=existing_file, help="judge by this direction bundle of the model"
+        "--bundle",
+        type=existing_file,
+        help="judge by this direction bundle of the model (default, without --clean: the one in "
+        "the --archive)",
     )
     source.add_argument(
         "--clean",
         type=existing_samples,
-        help="compare with these clean samples, some hundred: a folder of images, or a .npz or "
-        ".safetensors file with inputs; labels are not used",
+        help="compare with these clean samples, some hundred: a folder of images, a list of them, "
+        ".csv or .jsonl, or a .npz or .safetensors file with inputs; labels are not used",
     )
     parser.add_argument(
         "pictures",
         nargs="+",
         type=existing_samples,
         metavar="PICTURES",
-        help="files, and folders of files, of which nobody knows whether they are triggered",
+        help="files, and folders and lists of files, of which nobody knows whether they are "
+        "triggered",
     )
     parser.add_argument("--csv", type=Path, help="file to write a row for each picture to")
     parser.add_argument("--json", type=Path, help="file to write all that was found to, as JSON")
@@ -57,15 +62,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot be written, before torch is loaded.
+    """Refuse what does not go together or cannot be written, before torch is loaded.
 
     Raises:
+        Refusal: naming the flag.
         FireError: a result cannot be written, or the extra for pictures is not installed.
     """
     from torchserve_fire.format.write_file import check_writable
 
     from ..common.environment import require_extras
 
+    check_model_arguments(args)
+    if args.bundle is None and args.clean is None and args.archive is None:
+        raise Refusal("--clean: expected clean samples to compare with, or --bundle to judge by")
     if args.sheet is not None:
         require_extras("report")
     for file in (args.csv, args.json, args.sheet):
@@ -98,34 +107,30 @@ def run(args: argparse.Namespace) -> int:
 def _screen(args: argparse.Namespace) -> int:
     """Run the command; what it raises may be anything."""
     from torchserve_fire.format.write_file import write_files
-    from torchserve_fire.model.config import load_config
-    from torchserve_fire.model.load_model import load_model
 
     from ..samples.kept import keep_decoded
-    from ..samples.open_pictures import open_pictures
-    from ..samples.open_samples import open_samples
     from ..screening.bundle_screening import screen_with_bundle
     from ..screening.outputs import check_sheet, to_csv, to_sheet
     from ..screening.screen_samples import screen_samples
-    from .arguments.fitting_bundle import load_fitting_bundle
+    from ..source.open_pictures import open_pictures
+    from .arguments.fitting_bundle import bundle_in, load_fitting_bundle
 
-    config = load_config(args.config_file)
-    loaded = load_model(args.model_file, args.serialized_file, config.model_class)
-    pictures: Samples = keep_decoded(open_pictures(args.pictures, config))
+    source = open_source(args)
+    pictures: Samples = keep_decoded(open_pictures(args.pictures, source))
     if args.sheet is not None:
         check_sheet(pictures)
     screened: Screening | BundleScreening
-    if args.bundle is not None:
-        bundle = load_fitting_bundle(args.bundle, config, loaded)
+    if args.clean is None:
+        bundle = load_fitting_bundle(args.bundle or bundle_in(source, args.archive), source)
         screened = screen_with_bundle(
-            loaded.model,
+            source.loaded.model,
             bundle,
             pictures,
             # Of an older bundle the digest of the weights' file was compared above.
-            allow_other_weights=config.allow_other_weights or bundle.state_sha256 is None,
+            allow_other_weights=source.allow_other_weights or bundle.state_sha256 is None,
         )
     else:
-        screened = screen_samples(loaded.model, open_samples(args.clean, config), pictures)
+        screened = screen_samples(source.loaded.model, source.open_samples(args.clean), pictures)
     print("\n".join(screened.table()))
     files: dict[Path, bytes] = {}
     if args.csv is not None:
