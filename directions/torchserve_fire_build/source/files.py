@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torchserve_fire.format.bundle import Bundle, InputDescription
@@ -12,7 +13,10 @@ from torchserve_fire.model.own_settings import own_settings
 from torchserve_fire.model.pretrained_folder import CONFIG, is_pretrained, labels_of
 
 from ..common.names import NAMES_FILE
+from ..samples.image_folder import ImageFolder
+from ..samples.joined import JoinedSamples
 from ..samples.open_samples import open_samples
+from ..samples.sample_files import files_named
 from ..samples.samples import Samples
 from .model_source import ModelSource
 
@@ -78,6 +82,16 @@ class FileSource(ModelSource):
             SamplesError: there are none, or they are not what the model takes.
         """
         return open_samples(path, self._config)
+
+    def open_files(self, paths: Sequence[Path]) -> Samples:
+        """Open images, or files of tensors.
+
+        Raises:
+            SamplesError: one is not what the model takes.
+        """
+        if self._config.input == "image":
+            return ImageFolder(files_named(paths), self._config.describe_input())
+        return JoinedSamples([self.open_samples(path) for path in paths])
 
     def check_fits(self, bundle: Bundle, file: str) -> None:
         """Refuse a bundle that was built for another model or another input.
