@@ -92,7 +92,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFiles, user_handle
             tiny.serialized_file,
             config,
             bundle,
-            handler,
+            None if handler is None else str(handler),
             str(tiny.names),
         )
         package_archive(inputs, folder)

@@ -79,7 +79,7 @@ def archives(
         tiny.serialized_file,
         tiny.config(folder),
         tiny.bundle,
-        user_handler,
+        str(user_handler),
     )
     plain = pack_plainly(tiny, NAME, "1.0", user_handler, folder / "plain")
     return Archives(plain, package_archive(inputs, folder))

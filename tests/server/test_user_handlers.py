@@ -102,7 +102,7 @@ def package(folder: Path, store: Path, name: str, extra: str = "") -> None:
         folder / f"{name}.pth",
         folder / "model-config.yaml",
         folder / "bundle.safetensors",
-        folder / f"{name}_handler.py",
+        str(folder / f"{name}_handler.py"),
         extra,
     )
     package_archive(inputs, store)
