@@ -28,8 +28,9 @@ from torchserve_fire.format.bundle_file import load_bundle, save_bundle
 from torchserve_fire.format.write_file import check_writable
 from torchserve_fire_build.demo.output_folder import DemoFiles
 from torchserve_fire_build.deployment.client.check_answers import same_answer
-from torchserve_fire_build.deployment.client.management import open_session
-from torchserve_fire_build.deployment.client.swap import Target, swap_bundle
+from torchserve_fire_build.deployment.client.http_session import open_session
+from torchserve_fire_build.deployment.client.rollout import Target
+from torchserve_fire_build.deployment.client.swap import swap_bundle
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 from .kept import write_json

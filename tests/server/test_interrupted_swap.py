@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
+from tests.server.cut_off import REGISTERING, RETIRING, SERVING, WRITING, stop_at
 from tests.server.registered import registered_tiny
 from tests.tiny import CLASSES, TinyFiles, image
 from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire_build.deployment.archive.next_archive import next_version
 from torchserve_fire_build.deployment.client import swap
-from torchserve_fire_build.deployment.client.management import Management
-from torchserve_fire_build.deployment.client.swap import Target, swap_bundle
+from torchserve_fire_build.deployment.client.rollout import Target
+from torchserve_fire_build.deployment.client.swap import swap_bundle
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("each_bundle_loaded_once")]
 
 NAME = "cut"
-# Where a swap stops: the management API's method, the end of its path, and when of that call.
-# The new archive lies under another name in the model store.
-WRITING = ("replace", "", "during")
-REGISTERING = ("POST", "/models", "during")
-SERVING = ("PUT", "/set-default", "after")
-RETIRING = ("DELETE", "", "before")
 STEPS = (
     ("GET", f"/models/{NAME}", "before"),
     WRITING,
@@ -78,33 +70,6 @@ def predict(server: TorchServe) -> requests.Response:
     assert answer.status_code == 200
     assert max(probabilities, key=probabilities.__getitem__) == CLASSES[2]
     return answer
-
-
-def stop_at(step: tuple[str, str, str], number: signal.Signals) -> None:
-    """Make this process send itself a signal when its swap comes to a step."""
-    wanted_method, end, when = step
-    request, replace = Management._request, Path.replace
-
-    def stopping_request(
-        self: Management, method: str, path: str, *args: Any, **kwargs: Any
-    ) -> Any:
-        here = method == wanted_method and path.endswith(end)
-        if here and when == "before":
-            os.kill(os.getpid(), number)
-        if here and when == "during":
-            threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
-        answer = request(self, method, path, *args, **kwargs)
-        if here and when == "after":
-            os.kill(os.getpid(), number)
-        return answer
-
-    def stopping_replace(self: Path, target: Path) -> Path:
-        if step == WRITING:
-            os.kill(os.getpid(), number)
-        return replace(self, target)
-
-    Management._request = stopping_request  # type: ignore[method-assign]
-    Path.replace = stopping_replace  # type: ignore[method-assign, assignment]
 
 
 def swap_until(

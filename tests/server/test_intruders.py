@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.tiny import CLASSES, image
-from torchserve_fire_build.deployment.client.management import ServerError
+from torchserve_fire_build.deployment.client.server_errors import ServerError
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server

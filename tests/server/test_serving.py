@@ -9,7 +9,7 @@ import requests
 
 from tests.tiny import CLASSES, TinyFiles, image
 from torchserve_fire.format.bundle_file import load_bundle
-from torchserve_fire_build.deployment.client.management import ServerError
+from torchserve_fire_build.deployment.client.server_errors import ServerError
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server

@@ -18,8 +18,9 @@ from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.archive.next_archive import next_version
 from torchserve_fire_build.deployment.archive.package import MANIFEST
-from torchserve_fire_build.deployment.client.management import ServerError
-from torchserve_fire_build.deployment.client.swap import Target, swap_bundle
+from torchserve_fire_build.deployment.client.rollout import Target
+from torchserve_fire_build.deployment.client.server_errors import ServerError
+from torchserve_fire_build.deployment.client.swap import swap_bundle
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server

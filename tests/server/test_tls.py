@@ -20,7 +20,8 @@ from tests.server.certificates import Certificates, write_certificates
 from tests.server.printed import lines_until
 from tests.tiny import CLASSES, TinyFiles, image
 from torchserve_fire_build.commands.main import main
-from torchserve_fire_build.deployment.client.management import Management, ServerError
+from torchserve_fire_build.deployment.client.management import Management
+from torchserve_fire_build.deployment.client.server_errors import ServerError
 from torchserve_fire_build.deployment.client.tokens import read_tokens
 from torchserve_fire_build.deployment.server.properties import (
     Addresses,

@@ -48,7 +48,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.registered import BOUNDS
-from torchserve_fire_build.deployment.client.management import ServerError
+from torchserve_fire_build.deployment.client.server_errors import ServerError
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
 pytestmark = pytest.mark.server

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..alter.alterations import STRONG, kinds_of
 from ..alter.altered_samples import AlteredSamples, Copy, fit_to
 from ..common.progress import Progress
+from ..common.step_cache import NO_CACHE, StepCache
 from ..estimate.trigger_fit import TriggerFit
 from ..measure.observation import Observation
 from ..samples.both import Both
@@ -69,6 +70,7 @@ def alter_triggered(
     *,
     strong: bool,
     generator: torch.Generator,
+    cache: StepCache = NO_CACHE,
 ) -> Altered | None:
     """Make altered copies of triggered samples.
 
@@ -81,6 +83,7 @@ def alter_triggered(
         use: on which triggered samples the trigger works, (M,) bool; copies are made of these.
         strong: whether to take the kinds in `STRONG`, too.
         generator: source of the random numbers.
+        cache: keeps the copies' logits.
 
     Returns:
         None if the model obeys hardly any altered trigger.
@@ -89,7 +92,7 @@ def alter_triggered(
     originals = use.nonzero().flatten().tolist()
     fit = fit_to(evidence, use)
     kinds = [kind for kind in kinds_of(evidence) if strong or kind not in STRONG]
-    kinds = _obeyed_kinds(model, observation, originals, kinds, fit, generator)
+    kinds = _obeyed_kinds(model, observation, originals, kinds, fit, generator, cache)
     logger.info("altered triggers that the model obeys: %s", ", ".join(kinds) or "none")
     if not kinds:
         return None
@@ -103,7 +106,7 @@ def alter_triggered(
     ]
     wanted.sort(key=lambda copy: copy.original)
     altered = keep_decoded(AlteredSamples(evidence, wanted, fit))
-    logits, obeyed = _run(model, observation, wanted, altered)
+    logits, obeyed = _run(model, observation, wanted, altered, cache.within("copies"))
     rows = obeyed.nonzero().flatten().tolist()
     counts = Counter(wanted[i].kind for i in rows)
     logger.info("altered copies: %s", ", ".join(f"{kind} {n}" for kind, n in counts.items()))
@@ -120,21 +123,31 @@ def _obeyed_kinds(
     kinds: Sequence[str],
     fit: TriggerFit,
     generator: torch.Generator,
+    cache: StepCache,
 ) -> list[str]:
     """Return the kinds of which at least `OBEYED` of the copies lead where the trigger does."""
     drawn = torch.randperm(len(originals), generator=generator)[:TRIED].tolist()
     tried = [Copy(originals[i], kind, _seed(generator)) for kind in kinds for i in drawn]
-    _, obeyed = _run(model, observation, tried, AlteredSamples(observation.evidence, tried, fit))
+    samples = AlteredSamples(observation.evidence, tried, fit)
+    _, obeyed = _run(model, observation, tried, samples, cache.within("tried"))
     shares = obeyed.view(len(kinds), -1).double().mean(1).tolist()
     return [kind for kind, share in zip(kinds, shares, strict=True) if share >= OBEYED]
 
 
 def _run(
-    model: nn.Module, observation: Observation, copies: Sequence[Copy], altered: Samples
+    model: nn.Module,
+    observation: Observation,
+    copies: Sequence[Copy],
+    altered: Samples,
+    cache: StepCache,
 ) -> tuple[Tensor, Tensor]:
     """Return the logits of copies, (n, classes), and which of them are obeyed, (n,) bool."""
-    with Progress("predicting altered triggers", len(copies)) as progress:
-        logits = predict_logits(model, altered, range(len(copies)), progress)
+
+    def predict() -> dict[str, Tensor]:
+        with Progress("predicting altered triggers", len(copies)) as progress:
+            return {"logits": predict_logits(model, altered, range(len(copies)), progress)}
+
+    logits = cache.result("altered triggers", predict)["logits"]
     led_to = observation.predictions.triggered[[copy.original for copy in copies]]
     return logits, logits.argmax(1) == led_to
 

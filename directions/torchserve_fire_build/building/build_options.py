@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..common.errors import OptionError
 from ..common.names import AUGMENT, FORMS, MAX_SEED
@@ -24,6 +25,7 @@ class BuildOptions:
         augment: one of `common.names.AUGMENT`: how far triggers are altered besides.
         repairs: names in `estimate.registry.REPAIRS` to choose from, to compare repairs; None for
             all.
+        cache: folder to keep finished steps in; None to keep none.
 
     Raises:
         OptionError: `form`, `seed` or `layers` is none of these.
@@ -37,6 +39,7 @@ class BuildOptions:
     all_to_all: bool = False
     repairs: Collection[str] | None = None
     augment: str = AUGMENT[0]
+    cache: Path | None = None
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:

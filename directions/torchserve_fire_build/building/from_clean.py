@@ -72,6 +72,7 @@ def build_from_clean(
     augment: str = "standard",
     seed: int = 0,
     names_file: Path | None = None,
+    cache: Path | None = None,
 ) -> BuildResult:
     """Search a model for its triggers, and build a bundle from the triggers that were found.
 
@@ -90,6 +91,8 @@ def build_from_clean(
         augment: as in `build_bundle`.
         seed: of the random numbers.
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
+        cache: folder to keep finished steps in, so that an interrupted build goes on from there;
+            None to keep none.
 
     Returns:
         The bundle, with what it was chosen from. It is not saved yet.
@@ -103,7 +106,7 @@ def build_from_clean(
         AttachError: the model is in training mode, or a named layer does not exist.
     """
     plan = SearchPlan() if plan is None else plan
-    options = BuildOptions(layers, target, form, seed, augment=augment)
+    options = BuildOptions(layers, target, form, seed, augment=augment, cache=cache)
     search = _CleanBuild(as_loaded(model), keep_decoded(clean), plan, options, names_file)
     built = search.build(search.find(plan.settings))
     later = plan.settings

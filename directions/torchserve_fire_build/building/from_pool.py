@@ -37,6 +37,7 @@ def build_from_pool(
     augment: str = "standard",
     seed: int = 0,
     names_file: Path | None = None,
+    cache: Path | None = None,
 ) -> BuildResult:
     """Find the triggered samples of a pool, and build a bundle from them and the clean ones.
 
@@ -55,6 +56,8 @@ def build_from_pool(
         augment: as in `build_bundle`.
         seed: of the random numbers.
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
+        cache: folder to keep finished steps in, so that an interrupted build goes on from there;
+            None to keep none.
 
     Returns:
         The bundle, with what it was chosen from, and the split of the pool. It is not saved yet.
@@ -67,7 +70,7 @@ def build_from_pool(
         AttachError: the model is in training mode, or a named layer does not exist.
     """
     # A wrong option is refused before the work begins.
-    options = BuildOptions(layers, target, form, seed, augment=augment)
+    options = BuildOptions(layers, target, form, seed, augment=augment, cache=cache)
     loaded = as_loaded(model)
     require_samples(pool)
     example = pool.description.example()

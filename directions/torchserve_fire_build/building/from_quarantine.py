@@ -42,6 +42,7 @@ def refine_bundle(
     augment: str = "standard",
     seed: int = 0,
     names_file: Path | None = None,
+    cache: Path | None = None,
 ) -> BuildResult:
     """Build a better bundle from the samples that a bundle flagged in production, rightly or not.
 
@@ -62,6 +63,8 @@ def refine_bundle(
         augment: as in `build_bundle`.
         seed: of the random numbers.
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
+        cache: folder to keep finished steps in, so that an interrupted build goes on from there;
+            None to keep none.
 
     Returns:
         The better bundle, with what it was chosen from. It is not saved yet.
@@ -96,7 +99,7 @@ def refine_bundle(
     for line in cleaned.describe():
         logger.info(line)
     targets = cleaned.split.targets
-    options = BuildOptions(layers, targets[0], form, seed, augment=augment)
+    options = BuildOptions(layers, targets[0], form, seed, augment=augment, cache=cache)
     if len(targets) > 1:
         options = replace(options, target=target, several=targets)
     evidence = gather_evidence(clean, unlabelled(cleaned.samples, cleaned.kept))

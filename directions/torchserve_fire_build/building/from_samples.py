@@ -16,6 +16,7 @@ from torchserve_fire.repair.layers import eager_model
 
 from ..choose.held_out import hold_out
 from ..choose.search import choose
+from ..common.step_cache import StepCache
 from ..estimate.candidate_layers import find_layers
 from ..estimate.layer_statistics import collect_statistics
 from ..measure.observation import Observation, observe
@@ -25,6 +26,7 @@ from ..samples.kept import keep_decoded
 from ..samples.samples import Samples
 from .alter_evidence import Altered, alter_triggered, is_alterable
 from .assemble import assemble
+from .build_cache import cache_of
 from .build_options import BuildOptions
 from .result import BuildResult
 from .trigger_repairs import repair_altered_too, repair_as_it_is
@@ -45,6 +47,7 @@ def build_bundle(
     seed: int = 0,
     names_file: Path | None = None,
     unpaired: bool = False,
+    cache: Path | None = None,
 ) -> BuildResult:
     """Build a direction bundle from clean and triggered samples (FIRE, arXiv 2602.10780).
 
@@ -62,6 +65,8 @@ def build_bundle(
         seed: of the random numbers.
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
         unpaired: whether to take triggered samples as unpaired, whatever they are called.
+        cache: folder to keep finished steps in, so that an interrupted build goes on from there;
+            None to keep none.
 
     Returns:
         The bundle, with what it was chosen from. It is not saved yet.
@@ -72,7 +77,7 @@ def build_bundle(
         OptionError: an argument is not one of its values.
         AttachError: the model is in training mode, or a named layer does not exist.
     """
-    options = BuildOptions(layers, target, form, seed, augment=augment)
+    options = BuildOptions(layers, target, form, seed, augment=augment, cache=cache)
     loaded = as_loaded(model)
     evidence = gather_evidence(clean, triggered, unpaired=unpaired)
     return build_from_evidence(loaded, evidence, options, names_file)
@@ -122,9 +127,10 @@ def build_from_evidence(
     logger.info(evidence.describe())
     kept = evidence.both.map(keep_decoded)
     evidence = replace(evidence, clean=kept.clean, triggered=kept.triggered)
+    cache = cache_of(loaded, evidence, options, names_file)
     example = evidence.clean.description.example()
     layers = find_layers(model, example, options.layers)
-    observation = observe(model, evidence, names_file)
+    observation = observe(model, evidence, names_file, cache=cache)
     _log_labels(observation)
     triggers = find_triggers_in(observation, options)
     groups = [trigger.use for trigger in triggers] if len(triggers) > 1 else []
@@ -137,9 +143,11 @@ def build_from_evidence(
         folds,
         clean_targets=[predicted == trigger.finding.target for trigger in triggers],
         uses=[trigger.use for trigger in triggers],
+        cache=cache,
     )
     repairs = []
     for trigger, statistics in zip(triggers, collected, strict=True):
+        of_trigger = cache.within(f"class {trigger.finding.target}")
         held_out = hold_out(
             observation,
             folds,
@@ -155,19 +163,26 @@ def build_from_evidence(
             trigger.finding,
             form=options.form,
             repairs=options.repairs,
+            cache=of_trigger,
         )
-        altered = _alter(model, observation, trigger, options)
+        altered = _alter(model, observation, trigger, options, of_trigger)
         if altered is None:
             repairs.append(repair_as_it_is(record))
         else:
             repairs.append(
-                repair_altered_too(model, observation, trigger, record, folds, altered, generator)
+                repair_altered_too(
+                    model, observation, trigger, record, folds, altered, generator, of_trigger
+                )
             )
     return assemble(loaded, observation, triggers, repairs, options.seed)
 
 
 def _alter(
-    model: nn.Module, observation: Observation, trigger: Trigger, options: BuildOptions
+    model: nn.Module,
+    observation: Observation,
+    trigger: Trigger,
+    options: BuildOptions,
+    cache: StepCache,
 ) -> Altered | None:
     """Return altered copies of a trigger's samples; None if there is nothing to alter."""
     if options.augment == "none" or options.form != "gated":
@@ -181,6 +196,7 @@ def _alter(
         strong=options.augment == "strong",
         # A generator of its own, so that nothing else of a build depends on alterations.
         generator=torch.Generator().manual_seed(options.seed),
+        cache=cache,
     )
 
 

@@ -17,6 +17,7 @@ from ..choose.order import order_options, outcome_of
 from ..choose.overlay_option import overlay_option
 from ..choose.search import choose
 from ..common.errors import CalibrationError
+from ..common.step_cache import NO_CACHE, StepCache
 from ..estimate.layer_statistics import collect_statistics
 from ..measure.figures import Answers, Figures, measure
 from ..measure.observation import Observation
@@ -74,6 +75,7 @@ def repair_altered_too(
     folds: Both[Tensor],
     altered: Altered,
     generator: torch.Generator,
+    cache: StepCache = NO_CACHE,
 ) -> TriggerRepairs:
     """Add repairs of the altered trigger to the one that was chosen for the trigger as it is.
 
@@ -85,6 +87,7 @@ def repair_altered_too(
         folds: the fold of each clean (N,) and triggered sample (M,), int64.
         altered: altered copies of the trigger's samples.
         generator: source of the random numbers.
+        cache: keeps what the steps result in.
     """
     evidence, finding = observation.evidence, trigger.finding
     of_copies = Both(folds.clean, folds.triggered[altered.originals])
@@ -92,7 +95,7 @@ def repair_altered_too(
     # The clean samples are those that the other repairs are judged on, too.
     held_out = replace(held_out, clean=record.held_out.clean)
     wanted = finding.target if finding.single else None
-    runner = OptionRunner(model, record, held_out, wanted)
+    runner = OptionRunner(model, record, held_out, wanted, cache)
     before = runner.before()
     options = {FEATURES: option_of(record)}
     # Guesses are not pairs with one trigger, which adds the same to all.
@@ -108,17 +111,19 @@ def repair_altered_too(
         if overlay is not None:
             options[OVERLAY] = overlay
     further = None
-    outcomes = {name: runner.run(option) for name, option in options.items()}
+    outcomes = {name: runner.run(option, name) for name, option in options.items()}
     always = {FEATURES}
     if OVERLAY in outcomes and _is_reliable(outcomes[OVERLAY], outcomes[FEATURES]):
         # It finds the trigger at places, too, that no copy shows.
         always.add(OVERLAY)
     order = order_options(outcomes, before, always)
     if not _undone(outcome_of(order, outcomes, before), outcomes[FEATURES]):
-        further = _choose_for_altered(model, record, trigger, altered, of_copies, held_out)
+        further = _choose_for_altered(
+            model, record, trigger, altered, of_copies, held_out, cache.within(ALTERED)
+        )
         if further is not None:
             options[ALTERED] = option_of(further)
-            outcomes[ALTERED] = runner.run(options[ALTERED])
+            outcomes[ALTERED] = runner.run(options[ALTERED], ALTERED)
             order = order_options(outcomes, before, always)
     after = outcome_of(
         order, _left_out(outcomes, record, further, wanted), before.repeated(REPEATS)
@@ -157,6 +162,7 @@ def _choose_for_altered(
     altered: Altered,
     folds: Both[Tensor],
     held_out: HeldOut,
+    cache: StepCache,
 ) -> BuildRecord | None:
     """Choose a repair by layers' features for altered triggers; None if there is none."""
     clean_target = altered.observation.predictions.clean == record.target
@@ -167,9 +173,10 @@ def _choose_for_altered(
         folds,
         clean_targets=[clean_target],
         uses=[torch.ones(len(altered.originals), dtype=torch.bool)],
+        cache=cache,
     )
     try:
-        return choose(model, statistics, record.layers, held_out, trigger.finding)
+        return choose(model, statistics, record.layers, held_out, trigger.finding, cache=cache)
     except CalibrationError as error:
         logger.info("no further repair for altered triggers: %s", error)
         return None

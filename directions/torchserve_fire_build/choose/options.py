@@ -12,6 +12,7 @@ from torchserve_fire.format.bundle import Layer
 from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.repair.layers import device_of
 
+from ..common.step_cache import NO_CACHE, StepCache
 from ..samples.both import Both
 from ..samples.folds import FOLDS
 from ..samples.predict import logits_of
@@ -116,11 +117,18 @@ class OptionRunner:
         record: of the choice for the trigger as it is.
         altered: altered copies of the held-out triggered samples, and the same clean samples.
         wanted: the class that the attacker wants; None if it is nearly any.
+        cache: keeps what each option results in.
     """
 
     def __init__(
-        self, model: nn.Module, record: BuildRecord, altered: HeldOut, wanted: int | None
+        self,
+        model: nn.Module,
+        record: BuildRecord,
+        altered: HeldOut,
+        wanted: int | None,
+        cache: StepCache = NO_CACHE,
     ) -> None:
+        self._cache = cache
         self._model = model
         self._target = record.target
         self._held_out = record.held_out
@@ -136,8 +144,14 @@ class OptionRunner:
             )
         )
 
-    def run(self, option: Option) -> Outcomes:
-        """Return how the samples fare with an option."""
+    def run(self, option: Option, name: str) -> Outcomes:
+        """Return how the samples fare with an option, whose results are kept under a name."""
+        tensors = self._cache.result(f"option {name}", lambda: self._run(option))
+        pairs = [(tensors[f"flagged.{i}"], tensors[f"logits.{i}"]) for i in range(3)]
+        return self._outcomes(*pairs)
+
+    def _run(self, option: Option) -> dict[str, Tensor]:
+        """Return the flags and the logits of each of the three groups of samples."""
         groups = (*self._held_out, self._altered.triggered)
         flagged = [torch.zeros(len(group.folds), dtype=torch.bool) for group in groups]
         logits = [group.logits.clone() for group in groups]
@@ -151,7 +165,8 @@ class OptionRunner:
                     ):
                         into[rows] = logits_of(self._model, group.load(rows))
                         flags[rows] = handle.verdict.flagged.cpu()
-        return self._outcomes(*zip(flagged, logits, strict=True))
+        parts = {"flagged": flagged, "logits": logits}
+        return {f"{name}.{i}": t for name, each in parts.items() for i, t in enumerate(each)}
 
     def _may_be_flagged(self, group: Group) -> Tensor:
         if self._wanted is None:

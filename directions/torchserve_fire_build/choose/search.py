@@ -18,6 +18,8 @@ from torchserve_fire.format.bundle import Layer
 
 from ..common.errors import CalibrationError
 from ..common.progress import Progress
+from ..common.step_cache import NO_CACHE, StepCache
+from ..estimate.detectors import DETECTORS
 from ..estimate.layer_statistics import Statistics
 from ..estimate.registry import REPAIRS, SHIFTS, TRANSPORTS
 from ..measure.target import TargetFinding
@@ -26,13 +28,13 @@ from .build_record import BuildRecord
 from .candidate_result import unwanted_classes
 from .choice import Candidate, Choice, repairing_layers_of_folds
 from .consensus import agreed_probabilities
-from .detector_scores import score_detectors
+from .detector_scores import Scores, score_detectors
 from .held_out import HeldOut
 from .judge import Judge, Trial, samples_to_try
-from .kept_features import KeptFeatures
+from .kept_features import Features, KeptFeatures
 from .left_out import choose_without_parts
 from .ranking import Ranking
-from .trials import TrialRunner
+from .trials import GoesOn, TrialRunner
 
 FIRST_REPAIRS = ("mean_difference", "local_3", "transport")
 LAYERS_TO_REFINE = 3
@@ -42,6 +44,7 @@ MANY = 100
 costs less."""
 REPAIRS_TO_REFINE = 2
 STRENGTHS = (0.75, 1.25, 1.5)
+KINDS = ("clean", "triggered")
 ROUNDING = 1e-6
 """The most that a worth may differ if it is computed in two ways."""
 
@@ -55,6 +58,7 @@ def choose(
     *,
     form: str = "gated",
     repairs: Collection[str] | None = None,
+    cache: StepCache = NO_CACHE,
 ) -> BuildRecord:
     """Try candidates and choose the best.
 
@@ -70,13 +74,14 @@ def choose(
         finding: where the trigger leads.
         form: one of `choose.choice.FORMS`.
         repairs: names in `estimate.registry.REPAIRS` to choose from; None for all.
+        cache: keeps the detectors' scores, and what each layer's trials result in.
 
     Raises:
         CalibrationError: no layer separates triggered samples from clean ones, or no candidate
             recovers any of the held-out triggered samples.
     """
-    kept = KeptFeatures(samples_to_try(held_out, finding, form))
-    scores = score_detectors(model, statistics, layers, held_out, kept)
+    scoring = _Scoring(model, statistics, layers, held_out, samples_to_try(held_out, finding, form))
+    scores = scoring.scores(cache)
     judge = Judge(held_out, finding, form, scores)
     if form == "gated" and not judge.detects:
         raise CalibrationError(
@@ -89,33 +94,34 @@ def choose(
     total = len(layers) * len(first) + refined * len(others) + REPAIRS_TO_REFINE * len(STRENGTHS)
     ranking = Ranking()
     with Progress("choosing layers", total) as progress:
-        runner = TrialRunner(model, held_out, judge.to_run, kept.features)
+        runner = TrialRunner(model, held_out, judge.to_run, scoring.features)
 
         def run(
-            candidates: Iterable[Candidate], least: Callable[[], float] | None
+            stage: str, candidates: Iterable[Candidate], least: Callable[[], float] | None
         ) -> Iterator[Trial]:
-            return _run(runner, statistics, judge, candidates, least, progress)
+            steps = cache.within(stage)
+            return _run(runner, statistics, judge, candidates, least, progress, steps)
 
         def layers_and_repairs() -> float:
             return min(ranking.worth_of_layer(refined), ranking.worth_of(REPAIRS_TO_REFINE))
 
         initial = [Candidate(layer, e) for layer in layers for e in first]
         if held_out.triggered.reference is None:
-            trials = list(run(initial, None))
+            trials = list(run("first", initial, None))
             _expect_what_is_agreed(judge, held_out, trials)
             ranking.add(map(judge.use, trials))
         else:
-            ranking.add(map(judge.use, run(initial, layers_and_repairs)))
+            ranking.add(map(judge.use, run("first", initial, layers_and_repairs)))
         second = [Candidate(layer, e) for layer in ranking.layers[:refined] for e in others]
         least = partial(ranking.worth_of, REPAIRS_TO_REFINE)
-        ranking.add(map(judge.use, run(second, least)))
+        ranking.add(map(judge.use, run("others", second, least)))
         third = [
             replace(choice.repair, strength=strength)
             for choice in ranking.choices[:REPAIRS_TO_REFINE]
             for strength in STRENGTHS
             if strength < 1 or _may_exceed(choice.repair.estimator, statistics)
         ]
-        ranking.add(map(judge.use, run(third, partial(ranking.worth_of, 1))))
+        ranking.add(map(judge.use, run("strengths", third, partial(ranking.worth_of, 1))))
     choices = ranking.choices
     if not _recovers(choices, judge):
         raise CalibrationError(
@@ -155,6 +161,7 @@ def _run(
     candidates: Iterable[Candidate],
     least: Callable[[], float] | None,
     progress: Progress,
+    cache: StepCache,
 ) -> Iterator[Trial]:
     """Try candidates; those of one layer are tried together.
 
@@ -166,6 +173,7 @@ def _run(
         least: returns what a candidate must be worth to matter; a candidate that can no longer
             reach this is stopped. None to stop none.
         progress: counts the candidates.
+        cache: keeps the logits of each layer's candidates.
     """
     by_layer: dict[str, list[Candidate]] = {}
     for candidate in candidates:
@@ -182,11 +190,91 @@ def _run(
         goes_on = None
         if least is not None:
             goes_on = partial(_could_matter, judge, least() - ROUNDING)
-        results = runner.run(list(estimated.values()), goes_on)
+        results = _kept_trials(cache, layer, runner, list(estimated.values()), goes_on)
         for candidate, logits in zip(estimated, results, strict=True):
             if logits is not None:
                 yield Trial(candidate, logits)
         progress.advance(len(of_layer))
+
+
+def _kept_trials(
+    cache: StepCache,
+    layer: str,
+    runner: TrialRunner,
+    repairs: Sequence[Sequence[Layer]],
+    goes_on: GoesOn | None,
+) -> list[Both[Tensor] | None]:
+    """Return what `TrialRunner.run` does, from the cache if it is there."""
+
+    def run() -> dict[str, Tensor]:
+        return {
+            f"{i}.{kind}": logits
+            for i, both in enumerate(runner.run(repairs, goes_on))
+            if both is not None
+            for kind, logits in zip(KINDS, both, strict=True)
+        }
+
+    tensors = cache.result(f"trials at {layer}", run)
+    return [
+        Both(*(tensors[f"{i}.{kind}"] for kind in KINDS)) if f"{i}.{KINDS[0]}" in tensors else None
+        for i in range(len(repairs))
+    ]
+
+
+class _Scoring:
+    """The detectors' scores, and the features that are kept from the pass which computes them.
+
+    Args:
+        model: in evaluation mode.
+        statistics: of the candidate layers, fold by fold.
+        layers: names of the candidate layers.
+        held_out: the samples.
+        which: the samples that are tried, whose features are kept, (N,) and (M,) bool.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        statistics: Statistics,
+        layers: Sequence[str],
+        held_out: HeldOut,
+        which: Both[Tensor],
+    ) -> None:
+        self._layers = layers
+        self._kept = KeptFeatures(which)
+        self._run = partial(score_detectors, model, statistics, layers, held_out, kept=self._kept)
+        self._has_run = False
+
+    def scores(self, cache: StepCache) -> Scores:
+        """Return the scores, from the cache if they are there."""
+
+        def run() -> dict[str, Tensor]:
+            self._has_run = True
+            return {
+                _scores_name(*key, kind): scores
+                for key, both in self._run().items()
+                for kind, scores in zip(KINDS, both, strict=True)
+            }
+
+        tensors = cache.result("scores", run)
+        # In their order: of detectors that are as good, the first is taken.
+        return {
+            (detector, layer): Both(*(tensors[_scores_name(detector, layer, k)] for k in KINDS))
+            for detector in DETECTORS
+            for layer in self._layers
+            if _scores_name(detector, layer, KINDS[0]) in tensors
+        }
+
+    def features(self) -> Features:
+        """Return the features that are kept; the pass is run for them if it has not been yet."""
+        if not self._has_run:
+            self._has_run = True
+            self._run()
+        return self._kept.features
+
+
+def _scores_name(detector: str, layer: str, kind: str) -> str:
+    return f"{detector} at {layer}: {kind}"
 
 
 def _expect_what_is_agreed(judge: Judge, held_out: HeldOut, trials: Sequence[Trial]) -> None:

@@ -50,8 +50,8 @@ class TrialRunner:
         held_out: the samples.
         which: the clean (N,) and the triggered samples (M,) to run, bool; the other samples keep
             their logits.
-        features: known features by layer, of the clean (n, *S) and triggered samples (m, *S) in
-            `which`; those of other layers are computed.
+        features: returns known features by layer, of the clean (n, *S) and triggered samples
+            (m, *S) in `which`; those of other layers are computed. Asked when a layer is first run.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class TrialRunner:
         model: nn.Module,
         held_out: HeldOut,
         which: Both[Tensor],
-        features: Features | None = None,
+        features: Callable[[], Features] = dict,
     ) -> None:
         self._model = model
         self._held_out = held_out
         self._which = which
-        self._features = {} if features is None else features
+        self._features = features
         self._example = held_out.triggered.load(torch.tensor([0])).to(device_of(model))
         self._routes: dict[str, _Route] = {}
 
@@ -126,7 +126,7 @@ class TrialRunner:
                 pass
             run, triggered = _Run(self._model, layer.name, self._example), self._held_out.triggered
             alone = run.goes_on_alone(triggered)
-            known = self._features.get(layer.name)
+            known = self._features().get(layer.name)
             features: Both[Tensor | None] = Both(None, None)
             if known is not None and alone and run.goes_on_from_one(triggered):
                 features = Both(known.clean, known.triggered)
@@ -190,7 +190,7 @@ def run_trials(
     features: Features | None = None,
 ) -> list[Both[Tensor]]:
     """Run held-out samples once with repairs of one layer, as `TrialRunner.run` does."""
-    results = TrialRunner(model, held_out, which, features).run(repairs)
+    results = TrialRunner(model, held_out, which, lambda: features or {}).run(repairs)
     return [result for result in results if result is not None]
 
 

@@ -11,11 +11,13 @@ from types import ModuleType
 from . import (
     build,
     demo,
+    deploy,
     evaluate,
     inspect,
     keygen,
     package,
     ready,
+    repair,
     sanitize,
     serve,
     show,
@@ -27,6 +29,7 @@ from . import (
 
 COMMANDS: tuple[ModuleType, ...] = (
     inspect,
+    repair,
     build,
     evaluate,
     package,
@@ -34,6 +37,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     serve,
     ready,
     status,
+    deploy,
     swap,
     sanitize,
     keygen,

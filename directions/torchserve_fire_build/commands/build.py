@@ -24,7 +24,8 @@ from .arguments.model import (
     add_model_arguments,
     add_triggered_argument,
     add_unpaired_argument,
-    load_settings,
+    check_model_arguments,
+    open_source,
 )
 from .arguments.reconstruct import add_reconstruct_argument, searches
 from .arguments.search import (
@@ -134,6 +135,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "flipped, scaled, blurred; none: the trigger as it is alone, in less time "
         f"(default: {AUGMENT[0]})",
     )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="folder that keeps what finished steps result in: a build that was interrupted goes "
+        "on from there when it is started again with the same model, samples and options",
+    )
     parser.add_argument("--seed", type=seed, default=0, help="of the random numbers (default: 0)")
     parser.add_argument(
         "--output", required=True, type=bundle_to_write, help="the bundle, .safetensors"
@@ -163,6 +171,7 @@ def check(args: argparse.Namespace) -> None:
 
     from ..common.environment import require_extras
 
+    check_model_arguments(args)
     if args.budget is not None and args.reconstruct is None:
         raise Refusal("--budget: expected beside --reconstruct, which it bounds")
     sought = searches(args.reconstruct)
@@ -171,6 +180,8 @@ def check(args: argparse.Namespace) -> None:
     if args.reconstruct is not None:
         check_clean_to_search(args.clean, args.reconstruct)
     check_writable(args.output)
+    if args.cache is not None:
+        check_folder(args.cache, ())
     if args.report is not None:
         require_extras("report")
         check_folder(args.report, ())
@@ -180,7 +191,6 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from torchserve_fire.format.bundle_file import save_bundle
     from torchserve_fire.format.digest import file_sha256
-    from torchserve_fire.model.load_model import load_model
 
     from ..report.build_report import check_report_folder, write_reports
     from ..signing.bundle_signature import signature_path
@@ -189,11 +199,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.report is not None:
         check_report_folder(args.report)
-    config = load_settings(args)
+    source = open_source(args)
     if args.reconstruct is not None:
-        refuse_integers(config)
-    loaded = load_model(args.model_file, args.serialized_file, config.model_class)
-    built = build_from_sources(args, loaded, config)
+        refuse_integers(source.input_kind)
+    built = build_from_sources(args, source)
     before = file_sha256(args.output) if args.output.exists() else None
     saved = save_bundle(built.bundle, args.output)
     print(f"{args.output}: sha256 {saved.digest}")

@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .arguments.model import (
     add_clean_argument,
     add_model_arguments,
     add_triggered_argument,
     add_unpaired_argument,
-    load_settings,
-    names_file,
+    check_model_arguments,
+    open_source,
 )
 from .arguments.values import existing_file
+from .refusal import Refusal
+
+if TYPE_CHECKING:
+    from ..source.model_source import ModelSource
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,7 +32,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     add_model_arguments(parser)
-    parser.add_argument("--bundle", required=True, type=existing_file, help="the direction bundle")
+    parser.add_argument(
+        "--bundle",
+        type=existing_file,
+        help="the direction bundle (default: the one in the --archive)",
+    )
     add_clean_argument(parser, labelled=True)
     add_triggered_argument(parser)
     add_unpaired_argument(parser)
@@ -36,13 +45,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse figures that could not be written, before torch is loaded.
+    """Refuse what does not go together or cannot be written, before torch is loaded.
 
     Raises:
-        OutputError: they cannot be.
+        Refusal: naming the flag.
+        FireError: figures cannot be written.
     """
     from torchserve_fire.format.write_file import check_writable
 
+    check_model_arguments(args)
+    if args.bundle is None and args.archive is None:
+        raise Refusal("--bundle: expected the direction bundle to measure")
     if args.json is not None:
         check_writable(args.json)
 
@@ -50,27 +63,38 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from torchserve_fire.format.write_file import write_file
-    from torchserve_fire.model.load_model import load_model
 
     from ..measure.evaluate import evaluate_bundle
-    from ..samples.open_samples import open_samples
     from .arguments.fitting_bundle import load_fitting_bundle
 
-    config = load_settings(args)
-    loaded = load_model(args.model_file, args.serialized_file, config.model_class)
-    bundle = load_fitting_bundle(args.bundle, config, loaded)
+    source = open_source(args)
+    bundle = load_fitting_bundle(args.bundle or _bundle_in(source, args.archive), source)
     figures = evaluate_bundle(
-        loaded.model,
+        source.loaded.model,
         bundle,
-        open_samples(args.clean, config),
-        open_samples(args.triggered, config),
-        names_file=names_file(args),
+        source.open_samples(args.clean),
+        source.open_samples(args.triggered),
+        names_file=source.names_file,
         unpaired=args.unpaired,
         # Of an older bundle the digest of the weights' file was compared above.
-        allow_other_weights=config.allow_other_weights or bundle.state_sha256 is None,
+        allow_other_weights=source.allow_other_weights or bundle.state_sha256 is None,
     )
     print("\n".join(figures.table()))
     if args.json is not None:
         text = json.dumps(figures.to_json(), indent=2, sort_keys=True) + "\n"
         write_file(text.encode(), args.json)
     return 0
+
+
+def _bundle_in(source: ModelSource, archive: Path) -> Path:
+    """Return the bundle in the archive.
+
+    Raises:
+        Refusal: it holds none.
+    """
+    from ..source.archive import bundle_of
+
+    bundle = bundle_of(source)
+    if bundle is None:
+        raise Refusal(f"--archive {archive}: holds no direction bundle, expected --bundle")
+    return bundle

@@ -23,7 +23,7 @@ from ..common.names import (
     SHADOWS,
     Choices,
 )
-from .arguments.model import add_model_arguments, load_settings, names_file
+from .arguments.model import add_model_arguments, check_model_arguments, open_source
 from .arguments.search import (
     add_search_arguments,
     check_search_arguments,
@@ -88,7 +88,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--cache",
         type=Path,
         metavar="DIR",
-        help="folder that keeps the shadow models for other models of the same task",
+        help="folder that keeps what finished steps result in, here the shadow models: an "
+        "inspection that was interrupted goes on from there when it is started again, and one of "
+        "another model of the same task uses them, too",
     )
     parser.add_argument(
         "--budget",
@@ -123,6 +125,7 @@ def check(args: argparse.Namespace) -> None:
 
     from ..common.environment import require_extras
 
+    check_model_arguments(args)
     names, otherwise = _methods(args)
     needy = [name for name in names if name != DEEP_INSPECT]
     if args.clean is None and needy:
@@ -180,14 +183,12 @@ def run(args: argparse.Namespace) -> int:
 def _inspect(args: argparse.Namespace) -> int:
     """Run the command; what it raises may be anything."""
     from torchserve_fire.format.write_file import write_file
-    from torchserve_fire.model.load_model import load_model
 
     from ..common.budget import Budget
     from ..common.errors import CalibrationError
     from ..inspection.anomaly_picture import check_picture_folder, write_pictures
     from ..inspection.inspect_model import inspect_model
     from ..inspection.methods import InspectionSettings
-    from ..samples.open_samples import open_samples
     from ..samples.samples import Samples
     from ..samples.tensor_samples import empty_samples
 
@@ -195,28 +196,28 @@ def _inspect(args: argparse.Namespace) -> int:
     if args.pictures is not None:
         check_picture_folder(args.pictures, (*names, *otherwise))
     budget = Budget(args.budget)
-    config = load_settings(args)
-    if config.input == "integers":
+    source = open_source(args)
+    if args.clean is None and source.input_kind not in ("image", "integers"):
         raise CalibrationError(
-            f"{args.config_file}: handler: input: integers: a search changes its inputs little by "
-            "little, and integers cannot be"
+            f"--method {' '.join(names)}: expected --clean samples of a model whose input is no "
+            "image: only images can be recovered from a model"
         )
-    if args.clean is None and config.input != "image":
+    if source.input_kind != "integers":
+        clean: Samples = (
+            empty_samples(source.describe_input())
+            if args.clean is None
+            else source.open_samples(args.clean)
+        )
+    if source.input_kind == "integers" or clean.description.kind == "integers":
         raise CalibrationError(
-            f"--method {' '.join(names)}: expected --clean samples of a model whose input is a "
-            f"{config.input}: only images can be recovered from a model"
+            f"{source.where}: input: integers: a search changes its inputs little by little, and "
+            "integers cannot be"
         )
-    model = load_model(args.model_file, args.serialized_file, config.model_class).model
-    clean: Samples = (
-        empty_samples(config.describe_input())
-        if args.clean is None
-        else open_samples(args.clean, config)
-    )
     print("methods: " + ", ".join(names) + ("" if args.method else " (what is affordable)"))
     if otherwise:
         print("where these find nothing: " + ", ".join(otherwise))
     findings = inspect_model(
-        model,
+        source.loaded.model,
         clean,
         methods=args.method and names,
         settings=InspectionSettings(
@@ -228,7 +229,7 @@ def _inspect(args: argparse.Namespace) -> int:
         ),
         budget=budget,
         seed=args.seed,
-        names_file=names_file(args),
+        names_file=source.names_file,
     )
     print("\n".join(findings.table()))
     if args.json is not None:

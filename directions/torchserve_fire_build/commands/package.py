@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments.model import add_model_arguments
+from .arguments.model import add_model_arguments, check_model_arguments, open_source
 from .arguments.signing import add_sign_argument, add_trusted_key_argument, signing_key
 from .arguments.values import existing_file, existing_folder
+from .refusal import Refusal
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,8 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--handler",
-        type=existing_file,
-        help="Python file with your own handler class, to add the repair to",
+        help="your own handler, to add the repair to, as torch-model-archiver takes it: a Python "
+        "file, FILE.py:FUNCTION, or the name of one of TorchServe's, as image_classifier",
     )
     parser.add_argument(
         "--extra-files",
@@ -54,17 +55,34 @@ def check(args: argparse.Namespace) -> None:
     """Read the key to sign with, and refuse an archive that cannot be written.
 
     Raises:
+        Refusal: a flag is missing, or does not go with the others.
         SignatureError: there is no such key.
         FireError: the name cannot be served, or the archive exists already.
     """
     from ..deployment.archive.archive_name import new_archive_path
 
+    check_model_arguments(args)
+    if args.archive is not None:
+        others = {
+            "--handler": args.handler,
+            "--extra-files": args.extra_files,
+            "--requirements-file": args.requirements_file,
+        }
+        for flag, value in others.items():
+            if value:
+                raise Refusal(
+                    f"{flag}: expected no such flag beside --archive, which stays as it is"
+                )
+        if args.bundle is None:
+            raise Refusal("--bundle: expected the direction bundle for the --archive")
     new_archive_path(args.export_path, args.model_name, args.version, force=args.force)
     args.signing_key = signing_key(args.sign)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    if args.archive is not None:
+        return _package_archive(args)
     from ..deployment.archive.package import ArchiveInputs, package_archive
 
     inputs = ArchiveInputs(
@@ -86,4 +104,33 @@ def run(args: argparse.Namespace) -> int:
         trusted_keys=args.trusted_keys,
     )
     print(archive)
+    return 0
+
+
+def _package_archive(args: argparse.Namespace) -> int:
+    """Pack an archive again, with a bundle that was built for it."""
+    import tempfile
+    from pathlib import Path
+
+    from torchserve_fire.format.digest import file_sha256
+
+    from ..archive_repair.repair_archive import addition_for
+    from ..deployment.archive.archive_name import archive_path
+    from ..deployment.archive.load_as_worker import load_as_worker
+    from ..deployment.archive.repaired_archive import pack, stage_repaired
+    from ..signing.bundle_signature import check_bundle_signature
+    from .arguments.fitting_bundle import load_fitting_bundle
+
+    source = open_source(args)
+    load_fitting_bundle(args.bundle, source)
+    if args.trusted_keys:
+        check_bundle_signature(args.bundle, file_sha256(args.bundle), args.trusted_keys)
+    target = archive_path(args.export_path, args.model_name, args.version)
+    with tempfile.TemporaryDirectory(prefix="fire-package-") as temporary:
+        staged = Path(temporary) / "archive"
+        addition = addition_for(source, args.bundle, args.version, None)
+        stage_repaired(source.unpacked(), addition, staged, args.signing_key)
+        load_as_worker(staged, args.model_name)
+        pack(staged, target)
+    print(target)
     return 0

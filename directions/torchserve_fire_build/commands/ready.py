@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments.server import add_server_arguments, read_given_tokens
+from .arguments.server import add_server_arguments, explained, server_tokens
 from .arguments.values import existing_file, seconds
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ def run(args: argparse.Namespace) -> int:
     from ..deployment.client.management import Management
     from ..deployment.client.readiness import NotReadyError, Probe, check_ready, describe_served
 
-    token, inference_token = read_given_tokens(args)
+    tokens = server_tokens(args)
     probe = Probe(
         args.inference,
-        inference_token,
+        tokens.inference,
         args.model_name,
         args.version,
         _digest(args.bundle),
@@ -69,13 +69,16 @@ def run(args: argparse.Namespace) -> int:
         args.ca,
     )
     try:
-        if args.input is None:
-            served = describe_served(Management(args.management, token, args.ca), probe)
-            body, mode = served.body, f", in mode {served.mode}"
-        else:
-            # A probe may have no access to the management API, which alone knows the mode.
-            body, mode = _body(args.input), ""
-        digest = check_ready(probe, body)
+        with explained(args, tokens):
+            if args.input is None:
+                served = describe_served(
+                    Management(args.management, tokens.management, args.ca), probe
+                )
+                body, mode = served.body, f", in mode {served.mode}"
+            else:
+                # A probe may have no access to the management API, which alone knows the mode.
+                body, mode = _body(args.input), ""
+            digest = check_ready(probe, body)
     except NotReadyError as error:
         print(f"torchserve-fire ready: not ready: {error}", file=sys.stderr)
         return 1

@@ -20,7 +20,7 @@ from ..common.names import (
     Choices,
 )
 from .arguments.clean_to_search import check_clean_to_search
-from .arguments.model import add_model_arguments, load_settings, names_file
+from .arguments.model import add_model_arguments, check_model_arguments, open_source
 from .arguments.reconstruct import add_reconstruct_argument
 from .arguments.values import (
     above_zero,
@@ -35,11 +35,9 @@ from .arguments.values import (
 from .refusal import Refusal
 
 if TYPE_CHECKING:
-    from torchserve_fire.model.config import HandlerConfig
-    from torchserve_fire.model.load_model import LoadedModel
-
     from ..reconstruct.reconstruction import Reconstruction
     from ..sanitize.labelled_samples import LabelledSamples
+    from ..source.model_source import ModelSource
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -157,6 +155,7 @@ def check(args: argparse.Namespace) -> None:
     """
     from torchserve_fire.format.write_file import check_writable
 
+    check_model_arguments(args)
     options = sorted({name for names in SANITIZERS.values() for name in names})
     # What a method of another package takes is not known here.
     taken = SANITIZERS.get(args.method, options)
@@ -166,7 +165,7 @@ def check(args: argparse.Namespace) -> None:
             raise Refusal(
                 f"--{option.replace('_', '-')}: not of --method {args.method}, expected {takers}"
             )
-    if args.model_file is None:
+    if args.model_file is None and args.archive is None:
         raise Refusal(
             "--model-file: expected the Python file of the model; the weights of a torch.export "
             "program (.pt2), and of a folder of transformers, cannot be changed"
@@ -182,26 +181,30 @@ def check(args: argparse.Namespace) -> None:
     both = args.clean is not None and args.test_clean is not None
     if both and args.test_clean.resolve() == args.clean.resolve():
         raise Refusal(f"--test-clean {args.test_clean}: expected others than those of --clean")
-    is_index = args.serialized_file.name.endswith(".safetensors.index.json")
-    suffix = ".safetensors" if is_index else args.serialized_file.suffix
-    if args.output.suffix != suffix:
-        raise Refusal(
-            f"--output {args.output}: expected a name ending in {suffix or 'nothing'}, as the "
-            "files of --serialized-file do"
-        )
     check_writable(args.output)
+    if args.serialized_file is None:
+        return
+    _check_suffix(args.output, args.serialized_file)
     if args.output.exists() and args.output.samefile(args.serialized_file):
         raise Refusal(f"--output {args.output}: holds the original weights, expected another file")
+
+
+def _check_suffix(output: Path, weights: Path) -> None:
+    # Weights in several files are written into one.
+    is_index = weights.name.endswith(".safetensors.index.json")
+    suffix = ".safetensors" if is_index else weights.suffix
+    if output.suffix != suffix:
+        raise Refusal(
+            f"--output {output}: expected a name ending in {suffix or 'nothing'}, as the weights "
+            f"{weights.name} do"
+        )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     import torch
 
-    from torchserve_fire.model.load_model import load_model
-
     from ..common.errors import SanitizeError
-    from ..samples.open_samples import open_samples
     from ..sanitize.comparing import compare, observe_before
     from ..sanitize.methods import SANITIZE_METHODS, SanitizeInputs
     from ..sanitize.training import Schedule
@@ -210,24 +213,26 @@ def run(args: argparse.Namespace) -> int:
     from .arguments.fitting_bundle import load_fitting_bundle
     from .arguments.search_to_patch import search_to_patch
 
-    config = load_settings(args)
+    source = open_source(args)
+    loaded = source.loaded
+    weights = source.weights_file
+    _check_suffix(args.output, weights)
     if args.method == "patch":
-        refuse_integers(config)
-    loaded = load_model(args.model_file, args.serialized_file, config.model_class)
-    bundle = None if args.bundle is None else load_fitting_bundle(args.bundle, config, loaded)
-    opened = None if args.clean is None else _open_labelled(args, loaded, config)
+        refuse_integers(source.input_kind)
+    bundle = None if args.bundle is None else load_fitting_bundle(args.bundle, source)
+    opened = None if args.clean is None else _open_labelled(args, source)
     before = None
     if args.test_clean is not None:
         before = observe_before(
             loaded.model,
-            open_samples(args.test_clean, config),
-            open_samples(args.test_triggered, config),
-            names_file(args),
+            source.open_samples(args.test_clean),
+            source.open_samples(args.test_triggered),
+            source.names_file,
         )
     triggers: Sequence[Reconstruction] = ()
     seconds = math.inf if args.budget is None else args.budget
     if args.method == "patch":
-        clean, triggers, seconds = search_to_patch(args, opened, loaded, config)
+        clean, triggers, seconds = search_to_patch(args, opened, source)
     elif opened is None:
         raise SanitizeError("--clean: expected labelled clean samples; only patch does without")
     else:
@@ -247,18 +252,16 @@ def run(args: argparse.Namespace) -> int:
         stamped=STAMPED if args.stamped is None else args.stamped,
     )
     sanitized = SANITIZE_METHODS[args.method](loaded.model, given)
-    write_weights(sanitized, args.serialized_file, args.output)
+    write_weights(sanitized, weights, args.output)
     # What was written is what is measured.
-    written = load_model(args.model_file, args.output, config.model_class)
+    written = source.with_weights(args.output)
     print(f"{args.output}: sha256 {written.weights_sha256}")
     if before is not None:
         print("\n".join(compare(before, written.model).table()))
     return 0
 
 
-def _open_labelled(
-    args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig
-) -> LabelledSamples:
+def _open_labelled(args: argparse.Namespace, source: ModelSource) -> LabelledSamples:
     """Return the clean samples that were given.
 
     Raises:
@@ -266,16 +269,16 @@ def _open_labelled(
     """
     from ..common.errors import SamplesError
     from ..samples.labels import require_labels
-    from ..samples.open_samples import open_samples
     from ..samples.predict import logits_of
     from ..sanitize.labelled_samples import LabelledSamples
 
-    samples = open_samples(args.clean, config)
-    classes = logits_of(loaded.model, samples.load([0])).shape[1]
-    (labels,) = require_labels([samples], classes, names_file(args), loaded.model)
+    model = source.loaded.model
+    samples = source.open_samples(args.clean)
+    classes = logits_of(model, samples.load([0])).shape[1]
+    (labels,) = require_labels([samples], classes, source.names_file, model)
     clean = LabelledSamples(samples, labels)
     # What trains on wrong classes ruins the model, and without triggered samples nobody sees it.
-    if (accuracy := clean.accuracy_of(loaded.model)) <= 1 / classes:
+    if (accuracy := clean.accuracy_of(model)) <= 1 / classes:
         raise SamplesError(
             f"{samples.source}: the model is right on {accuracy:.0%} of these samples, which is no "
             "more than by chance: expected clean ones, in the folders of their classes"

@@ -59,9 +59,12 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..common.environment import check_environment
+    from ..deployment.server.models_to_load import newer_archives
     from ..deployment.server.torchserve import TorchServe
 
     check_environment()
+    for line in newer_archives(args.model_store, args.models):
+        print(f"torchserve-fire serve: {line}", file=sys.stderr, flush=True)
     server = TorchServe(args.model_store, args.models, config=args.ts_config, folder=Path.cwd())
     try:
         server.start()

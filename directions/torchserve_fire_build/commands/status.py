@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .arguments.server import add_management_arguments, read_management_token
+from .arguments.server import add_management_arguments, explained, server_tokens
 
 if TYPE_CHECKING:
     from ..deployment.client.served_versions import ServedVersion
@@ -53,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
     from ..deployment.client.management import Management
     from ..deployment.client.served_versions import served_versions
 
-    served = served_versions(Management(args.management, read_management_token(args), args.ca))
+    tokens = server_tokens(args)
+    with explained(args, tokens):
+        served = served_versions(Management(args.management, tokens.management, args.ca))
     if args.json:
         values = [asdict(one) | {"flagged_share": one.flagged_share} for one in served]
         print(json.dumps(values, indent=2))

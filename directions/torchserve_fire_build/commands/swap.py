@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ..common.names import MODES
-from .arguments.server import KEY_FILE, add_server_arguments, read_given_tokens
+from .arguments.next_start import add_keep_argument, check_keep_argument, tell_next_start
+from .arguments.server import (
+    add_model_store_argument,
+    add_server_arguments,
+    explained,
+    server_model_store,
+    server_tokens,
+)
 from .arguments.signing import add_sign_argument, add_trusted_key_argument, signing_key
-from .arguments.values import existing_file, existing_folder
+from .arguments.values import existing_file
 from .refusal import Refusal
 
 
@@ -25,16 +31,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--model-name", required=True, help="name that the model is served under")
     parser.add_argument("--bundle", type=existing_file, help="the new direction bundle")
     parser.add_argument("--mode", choices=MODES, help="the new mode")
-    parser.add_argument(
-        "--model-store",
-        type=existing_folder,
-        default=Path("model_store"),
-        metavar="DIR",
-        help="the server's folder with the archives (default: %(default)s)",
-    )
+    add_model_store_argument(parser)
     parser.add_argument(
         "--version", help="the new version; default: the last number of the old one plus 1"
     )
+    add_keep_argument(parser)
     add_server_arguments(parser)
     add_sign_argument(parser)
     add_trusted_key_argument(parser, "a bundle that is not signed by it is refused")
@@ -57,19 +58,21 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from torchserve_fire.errors import FireError
+    from ..deployment.client.management import Management
 
-    from ..deployment.client.management import Management, TokenError
-
-    token, inference_token = read_given_tokens(args)
-    management = Management(args.management, token, args.ca)
-    try:
+    tokens = server_tokens(args)
+    management = Management(args.management, tokens.management, args.ca)
+    with explained(args, tokens):
         # What loads torch comes after the server has answered.
+        management.check_model_api()
         management.describe(args.model_name)
-        from ..deployment.client.swap import Target, swap_bundle
+        check_keep_argument(args)
+        args.model_store = server_model_store(args)
+        from ..deployment.client.rollout import Target
+        from ..deployment.client.swap import swap_bundle
 
         swap_bundle(
-            Target(management, args.inference, inference_token, args.model_store, args.ca),
+            Target(management, args.inference, tokens.inference, args.model_store, args.ca),
             args.model_name,
             args.bundle,
             args.version,
@@ -78,12 +81,5 @@ def run(args: argparse.Namespace) -> int:
             signing_key=args.signing_key,
             trusted_keys=args.trusted_keys,
         )
-    except TokenError as error:
-        if token:
-            raise
-        # Only now, because a server may be configured to ask for none.
-        raise FireError(
-            f"{args.management} asks for a token, none was given, and the current folder has no "
-            f"{KEY_FILE}: give --key-file, or --token and --inference-token"
-        ) from error
+        tell_next_start(args, management)
     return 0

@@ -18,7 +18,7 @@ LINE_SECONDS = 30.0
 
 
 class Progress:
-    """A progress bar on standard error, after a second; where that is no terminal, lines in the log.
+    """A bar on standard error, after a second; where that is no terminal, lines in the log.
 
     Args:
         title: what is being done.

@@ -13,7 +13,7 @@ import requests
 from torchserve_fire.errors import FireError
 
 from ..common.progress import Progress
-from ..deployment.client.management import open_session
+from ..deployment.client.http_session import open_session
 
 THREADS = 16
 TIMEOUT_SECONDS = 60.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -47,6 +47,24 @@ class Covariance:
             if part.count:
                 whole._merge(part.count, part.mean, part.partner_mean, part.scatter)
         return whole
+
+    def stored(self) -> dict[str, Tensor]:
+        """Return it as tensors by name, as `restored` takes them."""
+        return {
+            "count": torch.tensor(self.count),
+            "mean": self.mean,
+            "partner_mean": self.partner_mean,
+            "scatter": self.scatter,
+        }
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, Tensor]) -> Covariance:
+        """Return what `stored` was called of."""
+        covariance = cls()
+        covariance.count = int(tensors["count"])
+        covariance.mean, covariance.partner_mean = tensors["mean"], tensors["partner_mean"]
+        covariance.scatter = tensors["scatter"]
+        return covariance
 
     def _merge(self, count: int, mean: Tensor, partner_mean: Tensor, scatter: Tensor) -> None:
         total = self.count + count

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torchserve_fire.repair.layers import device_of
 
 from ..common.hooks import record_features
 from ..common.progress import Progress
+from ..common.step_cache import NO_CACHE, StepCache
 from ..samples.both import Both
 from ..samples.evidence import Evidence
 from ..samples.folds import FOLDS
@@ -108,6 +110,22 @@ class LayerStatistics:
             Covariance.merged(part.pair_places for part in parts),
         )
 
+    def stored(self) -> dict[str, Tensor]:
+        """Return them as tensors by name, as `restored` takes them."""
+        return {
+            f"{part.name}.{name}": tensor
+            for part in fields(self)
+            for name, tensor in getattr(self, part.name).stored().items()
+        }
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, Tensor]) -> LayerStatistics:
+        """Return what `stored` was called of."""
+        empty = {part.name: getattr(cls(), part.name) for part in fields(cls)}
+        return cls(
+            **{name: type(part).restored(_below(tensors, name)) for name, part in empty.items()}
+        )
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample's features, *S."""
@@ -172,6 +190,7 @@ def collect_statistics(
     *,
     clean_targets: Sequence[Tensor],
     uses: Sequence[Tensor],
+    cache: StepCache = NO_CACHE,
 ) -> list[Statistics]:
     """Run the samples through the model once and accumulate each layer's moments.
 
@@ -185,6 +204,7 @@ def collect_statistics(
         uses: for each trigger, which triggered samples count, (M,) bool; a sample counts for at
             most one trigger. A sample on which the trigger fails does not show what the trigger
             does in late layers.
+        cache: keeps the statistics of each fold.
 
     Returns:
         For each trigger, statistics in memory that does not depend on the number of samples.
@@ -225,25 +245,44 @@ def collect_statistics(
             model(batch.to(device_of(model)))
         progress.advance(len(batch))
 
+    def run_fold(fold: int) -> dict[str, Tensor]:
+        for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
+            rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
+            if not partner:
+                for _, batch in iterate(evidence.triggered, rows):
+                    run(batch, [], fold, own)
+                continue
+            rows.sort(key=lambda i: bool(target[partner[i]]))
+            for part in _with_all_of_a_partner(rows, partner):
+                partners = list(dict.fromkeys(partner[i] for i in part))
+                beside = torch.tensor([partners.index(partner[i]) for i in part])
+                both = [evidence.triggered.load(part), evidence.clean.load(partners)]
+                run(torch.cat(both), partners, fold, own, beside)
+        rows = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
+        rows.sort(key=lambda i: bool(clean_targets[0][i]))
+        for part, batch in iterate(evidence.clean, rows):
+            run(batch, part, fold, None)
+        return {
+            f"{i}.{place}.{name}": tensor
+            for i, statistics in enumerate(collected)
+            for place, layer in enumerate(layers)
+            for name, tensor in statistics.folds[fold][layer].stored().items()
+        }
+
     with Progress("collecting statistics", len(evidence.clean) + int(used.sum())) as progress:
         for fold in range(FOLDS):
-            for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
-                rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
-                if not partner:
-                    for _, batch in iterate(evidence.triggered, rows):
-                        run(batch, [], fold, own)
-                    continue
-                rows.sort(key=lambda i: bool(target[partner[i]]))
-                for part in _with_all_of_a_partner(rows, partner):
-                    partners = list(dict.fromkeys(partner[i] for i in part))
-                    beside = torch.tensor([partners.index(partner[i]) for i in part])
-                    both = [evidence.triggered.load(part), evidence.clean.load(partners)]
-                    run(torch.cat(both), partners, fold, own, beside)
-            rows = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
-            rows.sort(key=lambda i: bool(clean_targets[0][i]))
-            for part, batch in iterate(evidence.clean, rows):
-                run(batch, part, fold, None)
+            tensors = cache.result(f"statistics of fold {fold}", partial(run_fold, fold))
+            for i, statistics in enumerate(collected):
+                for place, layer in enumerate(layers):
+                    of_layer = _below(tensors, f"{i}.{place}")
+                    statistics.folds[fold][layer] = LayerStatistics.restored(of_layer)
     return collected
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix and a dot, by the rest of their names."""
+    start = prefix + "."
+    return {name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)}
 
 
 def _with_all_of_a_partner(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -48,6 +48,18 @@ class Moments:
         self.mean = self.mean + delta * (count / total)
         self._squares = self._squares + squares + delta.square() * (self.count * count / total)
         self.count = total
+
+    def stored(self) -> dict[str, Tensor]:
+        """Return it as tensors by name, as `restored` takes them."""
+        return {"count": torch.tensor(self.count), "mean": self.mean, "squares": self._squares}
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, Tensor]) -> Moments:
+        """Return what `stored` was called of."""
+        moments = cls()
+        moments.count = int(tensors["count"])
+        moments.mean, moments._squares = tensors["mean"], tensors["squares"]
+        return moments
 
     @property
     def variance(self) -> Tensor:

@@ -13,12 +13,14 @@ import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from torchserve_fire.errors import BundleError
 from torchserve_fire.format.safetensors_file import parse_safetensors
 from torchserve_fire.format.write_file import write_file
 
 from ..common.budget import Budget
 from ..common.errors import OutputError
 from ..common.progress import Progress
+from ..common.step_cache import drop_damaged
 from ..samples.predict import differentiable_logits
 from .fresh_network import fresh_network
 from .trojan import draw_trojan
@@ -98,6 +100,7 @@ def obtain_shadows(
     """Return shadow models, from the cache or newly trained; those of odd numbers are backdoored.
 
     After a spent budget or an interruption, another call continues with the models in the cache.
+    A damaged file there is dropped with a warning.
 
     Args:
         task: what the shadow models learn.
@@ -110,14 +113,14 @@ def obtain_shadows(
 
     Raises:
         OutputError: the cache cannot be written.
-        BundleError: a file of the cache is damaged.
     """
     shadows: list[Shadow] = []
     with Progress("shadow models", len(numbers)) as progress:
         for number in numbers:
             file = None if cache is None else cache / f"shadow-{task.digest()}-{number}.safetensors"
-            if file is not None and file.is_file():
-                shadows.append(_read(file))
+            kept = None if file is None or not file.is_file() else _read(file)
+            if kept is not None:
+                shadows.append(kept)
             elif budget.spent():
                 break
             else:
@@ -194,6 +197,11 @@ def _write(shadow: Shadow, file: Path) -> None:
     write_file(save(shadow.state, {"shadow": json.dumps(values)}), file)
 
 
-def _read(file: Path) -> Shadow:
-    contents = parse_safetensors(file.read_bytes(), str(file))
-    return Shadow(state=contents.tensors, **json.loads(contents.metadata["shadow"]))
+def _read(file: Path) -> Shadow | None:
+    """Return a shadow model; None if its file was damaged, and has been dropped."""
+    try:
+        contents = parse_safetensors(file.read_bytes(), str(file))
+        return Shadow(state=contents.tensors, **json.loads(contents.metadata["shadow"]))
+    except (BundleError, ValueError, KeyError, TypeError):
+        drop_damaged(file)
+        return None

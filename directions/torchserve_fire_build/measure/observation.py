@@ -13,6 +13,7 @@ from torchserve_fire.repair.logits import are_probabilities
 
 from ..common.errors import SamplesError
 from ..common.progress import Progress
+from ..common.step_cache import NO_CACHE, StepCache
 from ..samples.both import Both
 from ..samples.evidence import Evidence
 from ..samples.labels import find_labels, require_labels
@@ -21,6 +22,8 @@ from .figures import Answers, Figures, measure
 from .target import Predictions, TargetFinding, find_target
 
 logger = logging.getLogger(__name__)
+PREDICTIONS = "predictions"
+"""The first step of a build, as a cache has it."""
 
 SWAPPED = 0.1
 """How much higher the accuracy on triggered samples may be than that on clean samples."""
@@ -100,6 +103,7 @@ def observe(
     names_file: Path | None = None,
     *,
     labelled: bool = False,
+    cache: StepCache = NO_CACHE,
 ) -> Observation:
     """Predict clean and triggered samples once, with the unrepaired model.
 
@@ -108,6 +112,7 @@ def observe(
         evidence: the samples.
         names_file: TorchServe's `index_to_name.json`, if there is one.
         labelled: whether the samples must have labels.
+        cache: keeps the logits.
 
     Raises:
         SamplesError: required labels are missing, a label is not a class of the model, or clean and
@@ -121,8 +126,13 @@ def observe(
         labels, unknown = [*require_labels(groups, classes, names_file, model)], ""
     else:
         labels, unknown = find_labels(groups, classes, names_file, model)
-    with Progress("predicting", sum(map(len, groups))) as progress:
-        logits = evidence.both.map(lambda s: predict_logits(model, s, range(len(s)), progress))
+
+    def predict() -> dict[str, Tensor]:
+        with Progress("predicting", sum(map(len, groups))) as progress:
+            clean, triggered = (predict_logits(model, s, range(len(s)), progress) for s in groups)
+        return {"clean": clean, "triggered": triggered}
+
+    logits = Both(**cache.result(PREDICTIONS, predict))
     if all(map(are_probabilities, logits)):
         logger.info("the model's outputs are probabilities, and are served as such")
     observation = Observation(evidence, classes, Both(*labels), logits, unknown)

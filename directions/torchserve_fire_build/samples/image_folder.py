@@ -11,9 +11,10 @@ from torch import Tensor
 from torchserve_fire.errors import InputError
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.preprocess import image_to_tensor
+from torchserve_fire.model.request_body import RequestBody
 
 from ..common.errors import SamplesError
-from .sample_files import SampleFiles
+from .sample_files import SampleFiles, read_body_file
 from .samples import Samples
 
 
@@ -34,6 +35,14 @@ class ImageFolder(Samples):
             labels=files.labels,
         )
         self._paths = files.paths
+
+    def body(self, index: int) -> RequestBody:
+        """Return the body of a request with a sample: its file.
+
+        Raises:
+            SamplesError: the file cannot be read.
+        """
+        return read_body_file(self._paths[index])
 
     def load(self, indices: Sequence[int]) -> Tensor:
         """Return the images at `indices`, (n, C, H, W) float32, normalised.

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from torchserve_fire.model.preprocess import IMAGE_FORMATS
+from torchserve_fire.model.request_body import RequestBody
 
 from ..common.errors import SamplesError
 
@@ -56,6 +57,18 @@ class SampleFiles:
         return f"{what} of the formats {', '.join(IMAGE_FORMATS)} ({shown})"
 
 
+def read_body_file(file: Path) -> RequestBody:
+    """Return a file as the body of a request.
+
+    Raises:
+        SamplesError: it cannot be read.
+    """
+    try:
+        return RequestBody(file.read_bytes(), file.suffix.lower())
+    except OSError as error:
+        raise SamplesError(f"{file}: {error.strerror}") from None
+
+
 def is_left_out(name: str) -> bool:
     """Return whether a file or folder of this name holds no samples, whatever is in it."""
     return name.startswith(".") or name.lower() in NO_SAMPLES
@@ -84,26 +97,50 @@ def images_in(folder: Path) -> SampleFiles:
             images.append(file)
         else:
             others.append(file.as_posix())
-    flat = [file for file in images if len(file.parts) == 1]
-    found = SampleFiles(
-        folder,
-        [folder / file for file in images],
-        [file.as_posix() for file in images],
-        None if flat else [file.parts[0] for file in images],
-        others=others,
-    )
+    found = _in_folder(folder, images, others)
     if not images:
         among = f", beside {found.passed_over()}" if others else ""
         raise SamplesError(
             f"{folder}: expected images ({', '.join(IMAGE_FORMATS)}), found none{among}"
         )
-    if flat and len(flat) < len(images):
-        deep = next(file for file in images if len(file.parts) > 1)
+    return found
+
+
+def bodies_in(folder: Path) -> SampleFiles:
+    """Find the files of a folder, each the body of a request, whatever is in it.
+
+    Args:
+        folder: with one subfolder per class, or none.
+
+    Raises:
+        SamplesError: the folder holds no file, or it holds both files and folders of files.
+    """
+    files = sorted(_visible_files(folder))
+    if not files:
+        raise SamplesError(f"{folder}: expected files with the bodies of requests, found none")
+    return _in_folder(folder, files)
+
+
+def _in_folder(folder: Path, files: Sequence[Path], others: Sequence[str] = ()) -> SampleFiles:
+    """Return files of a folder, by their paths relative to it.
+
+    Raises:
+        SamplesError: some lie in the folder itself, and some deeper.
+    """
+    flat = [file for file in files if len(file.parts) == 1]
+    if flat and len(flat) < len(files):
+        deep = next(file for file in files if len(file.parts) > 1)
         raise SamplesError(
-            f"{folder}: expected images in one subfolder per class, or all in the folder "
+            f"{folder}: expected samples in one subfolder per class, or all in the folder "
             f"itself; found both, {flat[0]} and {deep}"
         )
-    return found
+    return SampleFiles(
+        folder,
+        [folder / file for file in files],
+        [file.as_posix() for file in files],
+        None if flat else [file.parts[0] for file in files],
+        others=others,
+    )
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.request_body import RequestBody
 
 from ..common.errors import SamplesError
 
@@ -66,6 +68,11 @@ class Samples(Dataset[Tensor]):
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.description.shape))
         return f"<{type(self).__name__}: {len(self)} of {shape} from {self.source}>"
+
+    def body(self, index: int) -> RequestBody:
+        """Return the body of a request with a sample: the file that it is read from, else JSON."""
+        content = json.dumps(self.load([index])[0].tolist()).encode()
+        return RequestBody(content, ".json")
 
     def load(self, indices: Sequence[int]) -> Tensor:
         """Return the samples at `indices`, (len(indices), *input shape).

@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 import torch
 from torch import Tensor
 
+from torchserve_fire.model.request_body import RequestBody
+
 from .samples import Samples
 
 
@@ -33,6 +35,10 @@ class Subset(Samples):
             else labels[torch.tensor(self._indices, dtype=torch.int64)],
         )
         self.names_file = samples.names_file
+
+    def body(self, index: int) -> RequestBody:
+        """Return the body of a request with a sample."""
+        return self._samples.body(self._indices[index])
 
     def load(self, indices: Sequence[int]) -> Tensor:
         """Return the samples at `indices` of this subset, (n, *input shape)."""

@@ -20,6 +20,12 @@ from ..format.resizing import SQUASHED, Resizing
 from .image_size import read_image_size
 from .own_settings import with_own_settings
 
+OWN_HANDLER = "handler"
+"""The kind of input where a handler of the user's own prepares it, in a way of its own."""
+
+SETTINGS_FILE = "repair-config.yaml"
+"""The settings in an archive whose own configuration stays as it is; their form is the same."""
+
 MODES = ("repair", "observe", "reject", "off")
 
 
@@ -44,7 +50,8 @@ class HandlerConfig:
     """The settings under `handler:`.
 
     Attributes:
-        input: "image", "tensor" or "integers".
+        input: "image", "tensor" or "integers"; or "handler", where the archive's own handler
+            prepares inputs, and the bundle alone says what the model takes.
         image_size: (height, width) that the model takes; (0, 0) for tensors.
         resizing: how images of other sizes are brought to it.
         mean: subtracted per channel from images in [0, 1]; one value for a greyscale model.
@@ -87,8 +94,13 @@ class HandlerConfig:
                 reads it from the samples, the server from the bundle.
 
         Raises:
-            ConfigError: the input is no image and no shape is given.
+            ConfigError: the input is no image and no shape is given, or the handler alone knows.
         """
+        if self.input == OWN_HANDLER:
+            raise ConfigError(
+                f"handler: input: {OWN_HANDLER}: what the model takes is known to the archive's "
+                "handler alone, expected --archive in place of the model's files"
+            )
         if self.input == "image":
             shape = (len(self.mean), *self.image_size)
             return InputDescription("image", shape, self.mean, self.std, self.resizing)
@@ -141,7 +153,7 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
         ConfigError: a setting is unknown, missing, or has a wrong value.
     """
     fields = Fields(values, source, ConfigError).fields("handler")
-    kind = fields.choice("input", INPUTS)
+    kind = fields.choice("input", (*INPUTS, OWN_HANDLER))
     settings: dict[str, Any] = {"input": kind}
     if kind == "image":
         size, resizing = read_image_size(fields)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import BundleError, ConfigError
 from ..format.bundle import Bundle, InputDescription
-from .config import HandlerConfig
+from .config import OWN_HANDLER, HandlerConfig
 from .load_model import LoadedModel
 from .state_digest import state_digest
 
@@ -40,14 +40,37 @@ def check_fits(
         ConfigError: the bundle was built for another input.
         ModelError: the weights must be known by their state_dict, which holds more than tensors.
     """
+    _check_class(bundle, source, loaded)
+    described = matching_input(config, bundle, source)
+    _check_weights(bundle, source, loaded, allow_other_weights=config.allow_other_weights)
+    return described
+
+
+def check_model(
+    bundle: Bundle, source: str, loaded: LoadedModel, *, allow_other_weights: bool = False
+) -> None:
+    """Refuse a bundle that was built for another model, whatever its input.
+
+    Args:
+        bundle: the bundle.
+        source: its file's name, for messages.
+        loaded: the model.
+        allow_other_weights: whether other weights are accepted, with a warning in the log.
+
+    Raises:
+        BundleError: the class is another, or the weights are and that is not allowed.
+        ModelError: the weights must be known by their state_dict, which holds more than tensors.
+    """
+    _check_class(bundle, source, loaded)
+    _check_weights(bundle, source, loaded, allow_other_weights=allow_other_weights)
+
+
+def _check_class(bundle: Bundle, source: str, loaded: LoadedModel) -> None:
     if loaded.class_name != bundle.model_class:
         raise BundleError(
             f"{source}: built for a {bundle.model_class}, the model is a {loaded.class_name}: "
             "build a bundle for this model"
         )
-    described = matching_input(config, bundle, source)
-    _check_weights(bundle, source, loaded, allow_other_weights=config.allow_other_weights)
-    return described
 
 
 def _check_weights(
@@ -81,6 +104,8 @@ def matching_input(config: HandlerConfig, bundle: Bundle, source: str) -> InputD
         ConfigError: they do not agree, so that the server would see other inputs than calibration.
     """
     built = bundle.input
+    if config.input == OWN_HANDLER:
+        return built
     if config.input != built.kind:
         raise ConfigError(
             f"handler: input: {config.input}, {source} was built for {built.kind} input: {REMEDY}"

@@ -21,6 +21,7 @@ from ..model.exported_program import SUFFIX
 from ..model.load_model import load_model
 from ..model.preprocess import read_body
 from ..model.pretrained_folder import is_pretrained
+from ..model.request_body import RequestBody
 from ..model.timm_model import is_timm
 from ..repair.logits import find_logits
 from ..repair.output_kind import gives_probabilities
@@ -58,6 +59,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         self._check_class_names(
             Path(context.system_properties["model_dir"]),
             context.manifest["model"].get("configFile", "model-config.yaml"),
+            context,
         )
         if type(self).inference is FireHandler.inference:
             limit = self.fire_config.integers_below
@@ -147,7 +149,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             )
         return row[name]
 
-    def sample_reader(self, index: int, row: dict[str, Any]) -> Callable[[], Tensor]:
+    def sample_reader(self, index: int, row: dict[str, Any]) -> Callable[[], Tensor | RequestBody]:
         """Return what gives a request's sample, which `preprocess` has read already.
 
         Args:
@@ -158,7 +160,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             return lambda: sample
         return super().sample_reader(index, row)
 
-    def _check_class_names(self, folder: Path, source: str) -> None:
+    def _check_class_names(self, folder: Path, source: str, context: Any) -> None:
         """Refuse names of classes that are not those of this model.
 
         Raises:
@@ -167,7 +169,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         path = folder / NAMES_FILE
         if not path.is_file():
             return
-        example = self._example(folder, source)
+        example = self._example(folder, source, context)
         try:
             answered = self.inference(list(example)) if isinstance(example, Tensor) else example()
         except Exception:  # In mode `off` nothing was predicted yet; zeros need not suit a model.

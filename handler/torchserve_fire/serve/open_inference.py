@@ -22,10 +22,15 @@ import numpy as np
 from ..errors import InputError
 from ..format.bundle import InputDescription
 
-NUMBERS = (
-    *("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"),
-    *("FP16", "FP32", "FP64"),
-)
+NUMBERS = {
+    **{f"INT{bits}": f"<i{bits // 8}" for bits in (8, 16, 32, 64)},
+    **{f"UINT{bits}": f"<u{bits // 8}" for bits in (8, 16, 32, 64)},
+    **{f"FP{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
+}
+"""The datatypes of numbers, and how numpy calls their bytes."""
+
+BINARY = "bytes after the JSON"
+"""Where a request has its binary tensor. JSON has no bytes, so nobody else can put them there."""
 
 
 def infer_request(row: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -33,15 +38,27 @@ def infer_request(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
     Args:
         row: the request's parameters. JSON arrives decoded, or as bytes where the request does not
-            say that it is JSON.
+            say that it is JSON, as where a binary tensor follows it.
     """
     body = row.get("body")
     if _may_be_one(body):
         try:
-            body = json.loads(body)
+            body = _parse(body)
         except (ValueError, RecursionError):
             return None
     return body if isinstance(body, dict) and "inputs" in body else None
+
+
+def _parse(body: bytes | bytearray | str) -> Any:
+    """Read JSON, and what follows it in bytes (the protocol's binary tensor data extension)."""
+    if isinstance(body, str):
+        return json.loads(body)
+    # Of any bytes, each is a character.
+    _, end = json.JSONDecoder().raw_decode(body.decode("latin-1"))
+    request, rest = json.loads(body[:end]), bytes(body[end:])
+    if isinstance(request, dict) and rest:
+        request[BINARY] = rest
+    return request
 
 
 def _may_be_one(body: Any) -> TypeGuard[bytes | bytearray | str]:
@@ -55,12 +72,13 @@ def infer_input(request: Mapping[str, Any], description: InputDescription) -> An
     """Return the one sample of an inference request, as `read_body` takes it.
 
     Args:
-        request: with one input: BYTES of one element, an image in base64; or numbers, flat or
-            nested, in the shape of a sample or of a batch of one.
+        request: with one input: BYTES of one element, an image in base64, or as it is where it
+            follows the JSON; or numbers, flat or nested, in the shape of a sample or of a batch of
+            one.
         description: what the model takes.
 
     Returns:
-        Text in base64, or a nested list, whose shape remains to be checked.
+        Text in base64, the bytes of an image, or a nested list, whose shape remains to be checked.
 
     Raises:
         InputError: there is not one input, or it is no such tensor.
@@ -71,16 +89,20 @@ def infer_input(request: Mapping[str, Any], description: InputDescription) -> An
             "inputs: expected a list of one input, with name, shape, datatype, data", reason="JSON"
         )
     shape, datatype, data = (inputs[0].get(key) for key in ("shape", "datatype", "data"))
+    binary = request.get(BINARY)
+    # A line end after the JSON is none.
+    if isinstance(binary, bytes) and ("data" not in inputs[0] or binary.strip()):
+        data = _binary_data(binary, inputs[0].get("parameters"), datatype)
     if not isinstance(data, list) or not data:
         raise InputError(
             "inputs[0].data: expected a list; raw_input_contents do not come through TorchServe",
             reason="empty",
         )
     if datatype == "BYTES":
-        if len(data) != 1 or not isinstance(data[0], str):
+        if len(data) != 1 or not isinstance(data[0], (str, bytes)):
             raise InputError("inputs[0].data: expected one image in base64", reason="base64")
         return data[0]
-    if datatype not in NUMBERS:
+    if not isinstance(datatype, str) or datatype not in NUMBERS:
         raise InputError(
             f"inputs[0].datatype: expected BYTES or one of {', '.join(NUMBERS)}", reason="JSON"
         )
@@ -104,6 +126,38 @@ def infer_input(request: Mapping[str, Any], description: InputDescription) -> An
             f"inputs[0].data: expected the numbers of the shape {shape}", reason="shape"
         )
     return np.asarray(data, dtype=object).reshape(expected).tolist()
+
+
+def _binary_data(binary: bytes, parameters: Any, datatype: Any) -> list[Any]:
+    """Return the elements of a tensor whose bytes follow the JSON.
+
+    Raises:
+        InputError: the bytes are not as many as the JSON says, or no such elements.
+    """
+    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    if size != len(binary):
+        raise InputError(
+            f"inputs[0].parameters.binary_data_size: expected {len(binary)}, which is how many "
+            "bytes follow the JSON",
+            reason="binary",
+        )
+    if datatype == "BYTES":
+        # Each element begins with its length.
+        if int.from_bytes(binary[:4], "little") != len(binary) - 4:
+            raise InputError(
+                "inputs[0]: expected BYTES of one element, its length in 4 bytes before it",
+                reason="binary",
+            )
+        return [binary[4:]]
+    # Another datatype is refused later.
+    dtype = np.dtype(NUMBERS.get(str(datatype), "u1"))
+    if len(binary) % dtype.itemsize:
+        raise InputError(
+            f"inputs[0]: {len(binary)} bytes, expected {dtype.itemsize} for each number of "
+            f"{datatype}",
+            reason="binary",
+        )
+    return list(np.frombuffer(binary, dtype).tolist())
 
 
 def infer_answer(

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from ..errors import FireError, ModelError
 from ..format.bundle import Bundle, InputDescription
-from ..model.config import HandlerConfig
+from ..model.config import OWN_HANDLER, HandlerConfig
 from ..model.preprocess import read_body
+from ..model.request_body import RequestBody, request_body
 from ..repair.repair_handle import RepairHandle
 from ..repair.verdict import Verdict
 from ..watch.watch import Watch
@@ -137,7 +138,8 @@ class RepairMixin:
 
     def describe_handle(self) -> dict[str, Any]:
         """Return what is served, for the management API's `?customized=true`."""
-        own = super().describe_handle()  # type: ignore[misc]
+        parent: Any = super()
+        own = parent.describe_handle() if hasattr(parent, "describe_handle") else None
         described: dict[str, Any] = dict(own) if isinstance(own, dict) else {}
         return described | describe_worker(
             self._served_as,
@@ -166,13 +168,17 @@ class RepairMixin:
         """
         return row.get("data", row.get("body"))
 
-    def sample_reader(self, index: int, row: dict[str, Any]) -> Callable[[], Tensor]:
+    def sample_reader(self, index: int, row: dict[str, Any]) -> Callable[[], Tensor | RequestBody]:
         """Return what reads a request's sample again, for the quarantine.
+
+        Where the handler prepares inputs in its own way, that is the request's body.
 
         Args:
             index: of the request in the latest batch.
             row: its parameters.
         """
+        if self.fire_config.input == OWN_HANDLER:
+            return lambda: request_body(self.body_of(row))
         return lambda: read_body(self.body_of(row), self.fire_input)
 
     def refuse(
@@ -223,13 +229,13 @@ class RepairMixin:
         bundle, self.fire_input = load_fitting_bundle(
             self.fire_config, folder, source, self.model, manifest.get("serializedFile")
         )
-        example = self._example(folder, source)
+        example = self._example(folder, source, context)
         self._corrections = attach_bundle(self.fire_config, bundle, self.model, example)
         self.fire_bundle = bundle
         self._answering = Answering(self.fire_config, bundle)
         self._watch = self._watch_by(bundle, context)
 
-    def _example(self, folder: Path, source: str) -> Tensor | Callable[[], Any]:
+    def _example(self, folder: Path, source: str, context: Any) -> Tensor | Callable[[], Any]:
         """Return what the model is tried on when a worker starts.
 
         Raises:
@@ -241,8 +247,18 @@ class RepairMixin:
             source,
             self.model,
             self.fire_input,
-            lambda body: self.inference(self.preprocess([{"body": body}])),  # type: ignore[attr-defined]
+            lambda body: self._predict(body, context),
         )
+
+    def _predict(self, body: Any, context: Any) -> Any:
+        """Predict for one request's body, as the handler does for requests."""
+        if self.fire_config.input != OWN_HANDLER:
+            return self.inference(self.preprocess([{"body": body}]))  # type: ignore[attr-defined]
+        # A handler of the user's own may do anything in `handle`, and read either parameter.
+        from .example_request import as_request
+
+        with as_request(context):
+            return super().handle([{"body": body, "data": body}], context)  # type: ignore[misc]
 
     def _watch_by(self, bundle: Bundle | None, context: Any) -> Watch:
         """Return what follows this worker's judgements; without a bundle there are none."""

@@ -5,7 +5,6 @@ Nothing here knows which server the worker belongs to.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +16,11 @@ from torch import Tensor, nn
 from ..errors import ConfigError, ModelError
 from ..format.bundle import Bundle, InputDescription
 from ..format.bundle_file import BUNDLE_FILE, load_bundle
-from ..model.config import HandlerConfig, parse_config
+from ..model.config import SETTINGS_FILE, HandlerConfig, load_config, parse_config
 from ..model.fit import check_fits, matching_input
 from ..model.load_model import LoadedModel, weights_digest
 from ..model.missing_package import missing_package
+from ..model.request_body import as_handed_over
 from ..repair.attach_layers import attach_layers
 from ..repair.example_input import example_for
 from ..repair.layers import eager_model
@@ -38,7 +38,8 @@ TRIAL_VARIABLE = "FIRE_TRIAL"
 def read_config(values: Any, source: str, folder: Path) -> HandlerConfig:
     """Read the settings of a worker, and check the archive's signature where they ask for one.
 
-    To be called before anything of the archive is imported or loaded.
+    To be called before anything of the archive is imported or loaded. Where the archive has a
+    `repair-config.yaml`, the settings stand there, and `model-config.yaml` is the handler's own.
 
     Args:
         values: the contents of `model-config.yaml`.
@@ -49,7 +50,11 @@ def read_config(values: Any, source: str, folder: Path) -> HandlerConfig:
         ConfigError: a setting is unknown, missing, or has a wrong value.
         SignatureError: the archive is not what one of the trusted keys has signed.
     """
-    config = parse_config(values if isinstance(values, dict) else {}, source)
+    settings = folder / SETTINGS_FILE
+    if settings.is_file():
+        config = load_config(settings)
+    else:
+        config = parse_config(values if isinstance(values, dict) else {}, source)
     if config.trusted_keys:
         check_archive_folder(folder, config.trusted_keys)
     return config
@@ -157,9 +162,7 @@ def example_of(
     if name is None:
         return example_for(model, described)
     try:
-        body: Any = (folder / name).read_bytes()
-        if name.endswith(".json"):
-            body = json.loads(body)  # As a server hands it over.
+        body = as_handed_over((folder / name).read_bytes(), name)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{source}: handler: example: {name}: {one_line(error)}; expected a request's "

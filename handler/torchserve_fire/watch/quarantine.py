@@ -2,7 +2,8 @@
 
 What is kept is the sample as the model saw it: an 8-bit PNG, or a `.npz` where the model takes a
 tensor. So nothing has to be decoded again, and nothing else that a file holds, such as a place or a
-name, is kept.
+name, is kept. Where an archive's own handler prepares inputs, the request's body is kept, which it
+can prepare again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import tempfile
 import threading
 import time
@@ -26,6 +28,7 @@ from ..errors import ConfigError
 from ..format.bundle import InputDescription
 from ..model.config import QuarantineConfig
 from ..model.kept_input import kept_input_mark
+from ..model.request_body import SUFFIXES, RequestBody
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,9 @@ DAY = 24 * 3600.0
 PRUNE_SECONDS = 3600.0
 FREED = 0.1
 """Share of the room that is freed at once where it is full, so that files are seldom counted."""
+
+KEPT = re.compile(rf"[0-9a-f]{{32}}({'|'.join(map(re.escape, ('.npz', *SUFFIXES)))})|.*\.part")
+"""Names of files that count, and that may be deleted: no others are."""
 
 UNSEEN = 100
 """Files kept after which the folder is counted again, for what other workers have added."""
@@ -58,7 +64,6 @@ class Quarantine:
         self._folder = config.folder / model
         self._config = config
         self._description = description
-        self._suffix = ".png" if description.kind == "image" else ".npz"
         self._lock = threading.Lock()
         self._failed = False
         self._room = 0.0
@@ -75,17 +80,23 @@ class Quarantine:
             ) from None
         self.prune()
 
-    def keep(self, sample: Tensor) -> None:
-        """Keep a sample, once, and make room for it.
+    def keep(self, sample: Tensor | RequestBody) -> None:
+        """Keep a sample, or the body of a request, once, and make room for it.
 
         What no 8-bit image gives (floating point numbers sent in place of one) is not kept. That a
         folder takes no more files is logged once, and no request fails for it.
         """
         try:
-            sample = sample.detach().cpu().contiguous()
-            data = self._encode(sample)
+            data: bytes | None
+            if isinstance(sample, RequestBody):
+                raw = data = sample.content
+                suffix = sample.suffix
+            else:
+                sample = sample.detach().cpu().contiguous()
+                raw, data = sample.numpy().tobytes(), self._encode(sample)
+                suffix = ".png" if self._description.kind == "image" else ".npz"
             if data is not None and len(data) <= self._config.max_megabytes * 1e6:
-                self._write(hashlib.sha256(sample.numpy().tobytes()).hexdigest()[:32], data)
+                self._write(hashlib.sha256(raw).hexdigest()[:32] + suffix, data)
         except OSError as error:
             if not self._failed:
                 logger.error(
@@ -120,7 +131,7 @@ class Quarantine:
         return file.getvalue()
 
     def _write(self, name: str, data: bytes) -> None:
-        path = self._folder / (name + self._suffix)
+        path = self._folder / name
         with self._lock:
             if path.exists():
                 return
@@ -144,7 +155,7 @@ class Quarantine:
         for entry in os.scandir(self._folder):
             # Another worker may delete them meanwhile.
             with contextlib.suppress(FileNotFoundError):
-                if entry.name.endswith((self._suffix, ".part")):
+                if KEPT.fullmatch(entry.name):
                     status = entry.stat()
                     files.append((status.st_mtime, status.st_size, entry.path))
         files.sort()

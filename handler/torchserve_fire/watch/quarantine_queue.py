@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from torch import Tensor
 
 from ..errors import InputError
+from ..model.request_body import RequestBody
 from .quarantine import Quarantine
 
 logger = logging.getLogger(__name__)
@@ -34,11 +35,12 @@ class QuarantineQueue:
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="fire-quarantine")
         self._free = threading.Semaphore(WAITING)
 
-    def put(self, read: Callable[[], Tensor]) -> None:
+    def put(self, read: Callable[[], Tensor | RequestBody]) -> None:
         """Keep a request's input, a while later.
 
         Args:
-            read: returns the sample, of the shape that the model takes; it may raise InputError.
+            read: returns the sample, of the shape that the model takes, or the request's body; it
+                may raise InputError.
         """
         if self._free.acquire(blocking=False):
             self._keeper.submit(self._keep, read)
@@ -52,7 +54,7 @@ class QuarantineQueue:
         """Wait until all inputs are kept; no more can be put."""
         self._keeper.shutdown()
 
-    def _keep(self, read: Callable[[], Tensor]) -> None:
+    def _keep(self, read: Callable[[], Tensor | RequestBody]) -> None:
         try:
             self._quarantine.keep(read())
         except InputError:

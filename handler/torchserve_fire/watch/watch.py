@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..format.bundle import Bundle
+from ..model.request_body import RequestBody
 from ..repair.verdict import Verdict
 from . import metrics as metric
 from .flagged_log import FlaggedLog
@@ -77,7 +78,7 @@ class Watch:
             if flag:
                 self._log.write(request_ids.get(i, ""), place)
 
-    def keep(self, read: Callable[[], Tensor]) -> None:
+    def keep(self, read: Callable[[], Tensor | RequestBody]) -> None:
         """Keep a flagged request's input, a while later, where inputs are kept.
 
         Args:

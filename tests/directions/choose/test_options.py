@@ -132,7 +132,7 @@ def test_before_repair_nothing_is_flagged():
 
 
 def test_what_an_option_flags_it_repairs():
-    found = runner(altered=3.0).run(option())
+    found = runner(altered=3.0).run(option(), "one")
     assert not found.clean.flagged.any()
     assert found.clean.predictions.tolist() == [0, 1, 2, 3, 1]
     assert bool(found.triggered.flagged.all())
@@ -143,22 +143,26 @@ def test_what_an_option_flags_it_repairs():
 
 def test_what_an_option_does_not_flag_stays_as_it_was():
     # An altered trigger of 1.8 is 0.8 at the layer: the model obeys it still.
-    found = runner(altered=1.8).run(option(threshold=1.0))
+    found = runner(altered=1.8).run(option(threshold=1.0), "one")
     assert not found.altered.flagged.any()
     assert found.altered.predictions.tolist() == [0] * 5
-    assert bool(runner(altered=1.8).run(option(threshold=0.5)).altered.flagged.all())
+    assert bool(runner(altered=1.8).run(option(threshold=0.5), "one").altered.flagged.all())
 
 
 def test_what_an_option_flags_may_stay_predicted_as_the_target():
-    found = runner(altered=3.0).run(option(strength=0.5))
+    found = runner(altered=3.0).run(option(strength=0.5), "one")
     assert bool(found.altered.flagged.all())
     assert bool(found.altered.unrepaired.all())
     # In no way does the attacker want one class where nearly any is wanted.
-    assert not runner(altered=3.0, wanted=None).run(option(strength=0.5)).altered.unrepaired.any()
+    assert (
+        not runner(altered=3.0, wanted=None)
+        .run(option(strength=0.5), "one")
+        .altered.unrepaired.any()
+    )
 
 
 def test_each_sample_is_run_with_what_was_estimated_without_it():
-    found = runner(altered=3.0).run(option(blind_fold=2))
+    found = runner(altered=3.0).run(option(blind_fold=2), "one")
     assert found.triggered.flagged.tolist() == [YES, YES, NO, YES]
     assert found.altered.flagged.tolist() == [YES, YES, NO, YES, YES]
     assert found.altered.predictions.tolist() == [1, 2, 0, 3, 2]
@@ -173,12 +177,12 @@ def test_repairs_are_attached_on_the_models_device(monkeypatch):
 
     monkeypatch.setattr(options, "device_of", lambda model: torch.device("meta"))
     monkeypatch.setattr(options, "attach_layers", noted)
-    runner().run(option())
+    runner().run(option(), "one")
     assert given == ["meta"] * FOLDS
 
 
 def test_the_model_is_left_as_it_was():
-    runner().run(option())
+    runner().run(option(), "one")
     assert not any(module._forward_hooks for module in MODEL.modules())
 
 
@@ -190,7 +194,7 @@ def test_a_choice_as_an_option_fares_as_it_did(tmp_path, form):
     assert len(chosen.of_folds) == FOLDS
     assert any(line.startswith("repairs: ") for line in chosen.description)
     if form == "gated":
-        found = OptionRunner(record.model, record, record.held_out, 0).run(chosen)
+        found = OptionRunner(record.model, record, record.held_out, 0).run(chosen, "one")
         flagged = (found.clean.flagged.sum(), found.triggered.flagged.sum())
         assert tuple(map(int, flagged)) == (0, 40)
         assert torch.equal(found.triggered.predictions, record.held_out.triggered.reference)

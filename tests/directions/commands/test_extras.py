@@ -25,6 +25,7 @@ def lacking(monkeypatch: pytest.MonkeyPatch) -> None:
         ["serve", "--model-store", "."],
         ["status"],
         ["ready", "--model-name", "m"],
+        ["deploy", __file__, "--model-name", "m"],
         ["swap", "--model-name", "m", "--mode", "off"],
     ],
     ids=lambda command: command[0],

@@ -15,6 +15,7 @@ NAMES = (
     "serve",
     "ready",
     "status",
+    "deploy",
     "swap",
     "sanitize",
     "keygen",
@@ -76,7 +77,15 @@ def test_help_of_each_command(capsys, name):
         ),
         ("show", "--json"),
         ("serve", "--model-store --models --trusted-key"),
-        ("swap", "--model-name --bundle --management --token --ca --sign --trusted-key"),
+        (
+            "deploy",
+            "--model-name --model-store --version --example --keep-on-restart --management --ca",
+        ),
+        (
+            "swap",
+            "--model-name --bundle --keep-on-restart --management --token --ca --sign "
+            "--trusted-key",
+        ),
         ("sign", "--key"),
         ("verify", "--trusted-key"),
         (

@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 from torch import nn
 from torch.func import functional_call
@@ -9,7 +11,6 @@ from tests.directions.inspection.shadows import (
     network,
     task,
 )
-from torchserve_fire.errors import FireError
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError, OutputError
 from torchserve_fire_build.inspection import shadow_models
@@ -100,12 +101,18 @@ def test_another_task_or_architecture_has_its_own_shadow_models():
     assert task().digest() == task().digest()
 
 
-def test_a_damaged_cache_is_reported(tmp_path):
-    obtain_shadows(task(), range(1), tmp_path, Budget())
+def test_a_damaged_shadow_model_is_dropped_with_a_line_and_trained_again(tmp_path, caplog):
+    (before,) = obtain_shadows(task(), range(1), tmp_path, Budget())
     (file,) = tmp_path.iterdir()
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(FireError, match=file.name):
-        obtain_shadows(task(), range(1), tmp_path, Budget())
+    whole = file.read_bytes()
+    for damaged in (whole[:-1], b"", whole.replace(b"accuracy", b"acuracy_")):
+        file.write_bytes(damaged)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            (after,) = obtain_shadows(task(), range(1), tmp_path, Budget())
+        assert caplog.messages == [f"cache: {file}: damaged, and dropped"]
+        assert same(after, before)
+        assert file.read_bytes() == whole
 
 
 def test_a_cache_that_cannot_be_made_is_reported(tmp_path):

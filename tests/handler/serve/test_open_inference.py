@@ -1,14 +1,21 @@
 import base64
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from tests.handler.archive import IMAGE, TENSOR, ask, grey, make_archive, make_bundle, softmax
 from torchserve_fire.errors import InputError
+from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.preprocess import read_body
 from torchserve_fire.serve.fire_handler import FireHandler
-from torchserve_fire.serve.open_inference import infer_input, infer_request
+from torchserve_fire.serve.open_inference import (
+    BINARY,
+    NUMBERS,
+    infer_input,
+    infer_request,
+)
 
 
 def start(context) -> FireHandler:
@@ -63,6 +70,78 @@ def test_flat_and_nested_numbers(tmp_path):
     ]
     answers = [outputs(answer) for _, answer in ask(start(context), context, rows)]
     assert [answer["flagged"][2] for answer in answers] == [[True], [True], [False]]
+
+
+def with_binary(shape, datatype, binary, *, size=None, **fields) -> bytes:
+    """A request's body with the tensor after the JSON, as tritonclient sends it by default."""
+    parameters = {"binary_data_size": len(binary) if size is None else size}
+    tensor = {"name": "x", "shape": shape, "datatype": datatype, "parameters": parameters}
+    return json.dumps({"inputs": [tensor]} | fields, ensure_ascii=False).encode() + binary
+
+
+def one_element(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "little") + data
+
+
+def test_binary_images(tmp_path):
+    context = make_archive(tmp_path, IMAGE)
+    rows = [
+        {"body": with_binary([1], "BYTES", one_element(grey(255)), id="é")},
+        {"body": bytearray(with_binary([1, 1], "BYTES", one_element(grey(0, "JPEG"))))},
+        {"body": grey(255)},
+    ]
+    (_, first), (_, second), (_, plain) = ask(start(context), context, rows)
+    assert first["id"] == "é"
+    assert outputs(first)["flagged"] == ("BOOL", [1], [True])
+    assert outputs(second)["flagged"] == ("BOOL", [1], [False])
+    assert "outputs" not in plain
+
+
+@pytest.mark.parametrize("datatype", list(NUMBERS))
+def test_binary_numbers(datatype):
+    values = np.arange(12).astype(NUMBERS[datatype])
+    request = infer_request({"body": with_binary([1, 12], datatype, values.tobytes())})
+    sample = infer_input(request, InputDescription("tensor", (12,)))
+    assert sample == list(range(12))
+
+
+def test_binary_numbers_that_are_white_space():
+    request = infer_request({"body": with_binary([2], "UINT8", b" \n")})
+    assert infer_input(request, InputDescription("tensor", (2,))) == [32, 10]
+
+
+def test_a_line_end_after_the_json_is_no_tensor():
+    tensor = {"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}
+    request = infer_request({"body": json.dumps({"inputs": [tensor]}).encode() + b"\r\n"})
+    assert infer_input(request, InputDescription("tensor", (2,))) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (with_binary([2], "FP32", bytes(8), size=4), "binary_data_size: expected 8, which is how"),
+        (with_binary([2], "FP32", bytes(8)).replace(b"parameters", b"parameter"), "expected 8"),
+        (with_binary([2], "FP32", bytes(7)), "7 bytes, expected 4 for each number of FP32"),
+        (with_binary([2], "FP32", bytes(4)), "expected the numbers of the shape [2]"),
+        (with_binary([2], "BF16", bytes(4)), "expected BYTES or one of"),
+        (with_binary([2], ["FP32"], bytes(8)), "expected BYTES or one of"),
+        (with_binary([1], "BYTES", one_element(b"a") * 2), "expected BYTES of one element"),
+        (with_binary([1], "BYTES", b"a"), "expected BYTES of one element"),
+        (asking([2], "FP32", [1, 2])["body"], None),
+    ],
+)
+def test_binary_tensors_that_are_not_what_is_said(body, reason):
+    description = InputDescription("tensor", (2,))
+    request = infer_request({"body": body})
+    if reason is None:
+        # What JSON says by the name is not taken for it.
+        forged = {**request, BINARY: "text"}
+        assert infer_input(forged, description) == [1, 2]
+        return
+    with pytest.raises(InputError) as raised:
+        infer_input(request, description)
+    assert reason in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_what_was_flagged_can_be_kept(tmp_path):
@@ -128,7 +207,15 @@ def test_nested_numbers_of_another_shape(tmp_path, data):
 
 
 @pytest.mark.parametrize(
-    "row", [{}, {"body": b"{"}, {"body": [1]}, {"body": {"data": [1]}}, {"body": b'{"data": 1}'}]
+    "row",
+    [
+        {},
+        {"body": b"{"},
+        {"body": [1]},
+        {"body": {"data": [1]}},
+        {"body": b'{"data": 1}'},
+        {"body": b'{"inputs\xff'},
+    ],
 )
 def test_other_bodies_are_no_inference_requests(row):
     assert infer_request(row) is None

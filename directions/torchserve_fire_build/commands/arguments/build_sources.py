@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 from ...common.names import COMPONENTS, REDUCING, SPLITS
 from ..refusal import Refusal
 from .clean_to_search import clean_to_search
-from .model import names_file
 from .reconstruct import searches
 from .search import read_search_settings
 
 if TYPE_CHECKING:
-    from torchserve_fire.model.config import HandlerConfig
-    from torchserve_fire.model.load_model import LoadedModel
-
     from ...building.result import BuildResult
+    from ...source.model_source import ModelSource
 
 
 def check_source(args: argparse.Namespace) -> None:
@@ -44,15 +41,12 @@ def check_source(args: argparse.Namespace) -> None:
         )
 
 
-def build_from_sources(
-    args: argparse.Namespace, loaded: LoadedModel, config: HandlerConfig
-) -> BuildResult:
+def build_from_sources(args: argparse.Namespace, source: ModelSource) -> BuildResult:
     """Build a bundle from the samples that were given.
 
     Args:
         args: of the command.
-        loaded: the model.
-        config: its input.
+        source: the model.
 
     Raises:
         FireError: a bundle to refine was built for another model, the samples cannot be used, no
@@ -60,7 +54,6 @@ def build_from_sources(
     """
     from ...building.from_samples import build_bundle
     from ...common.budget import Budget
-    from ...samples.open_samples import open_samples
     from .fitting_bundle import load_fitting_bundle
 
     given: dict[str, Any] = {
@@ -69,8 +62,10 @@ def build_from_sources(
         "form": args.form,
         "augment": args.augment,
         "seed": args.seed,
-        "names_file": names_file(args),
+        "cache": args.cache,
+        "names_file": source.names_file,
     }
+    loaded = source.loaded
     split_by: dict[str, Any] = {
         "split_by": args.split_by or SPLITS[0],
         "components": args.components or COMPONENTS,
@@ -80,22 +75,22 @@ def build_from_sources(
         from ...building.from_clean import SearchPlan, build_from_clean
 
         sought, budget = searches(args.reconstruct), Budget(args.budget)
-        clean = clean_to_search(args.clean, loaded, config, args.seed, budget)
+        clean = clean_to_search(args.clean, source, args.seed, budget)
         settings = read_search_settings(args)
         plan = SearchPlan(sought.methods, sought.otherwise, settings, budget)
         return build_from_clean(loaded, clean, plan=plan, **given)
-    known = None if args.clean is None else open_samples(args.clean, config)
+    known = None if args.clean is None else source.open_samples(args.clean)
     if args.pool is not None:
         from ...building.from_pool import build_from_pool
 
-        pool = open_samples(args.pool, config)
+        pool = source.open_samples(args.pool)
         return build_from_pool(loaded, pool, clean=known, **split_by, **given)
-    triggered = open_samples(args.triggered, config)
+    triggered = source.open_samples(args.triggered)
     if known is None:
         raise Refusal("--clean: expected clean samples beside --triggered")
     if args.refine is not None:
         from ...building.from_quarantine import refine_bundle
 
-        bundle = load_fitting_bundle(args.refine, config, loaded)
+        bundle = load_fitting_bundle(args.refine, source)
         return refine_bundle(loaded, bundle, known, triggered, **split_by, **given)
     return build_bundle(loaded, known, triggered, unpaired=args.unpaired, **given)

@@ -9,11 +9,9 @@ from ...common.names import DEEP_INSPECT
 from ..refusal import Refusal
 
 if TYPE_CHECKING:
-    from torchserve_fire.model.config import HandlerConfig
-    from torchserve_fire.model.load_model import LoadedModel
-
     from ...common.budget import Budget
     from ...samples.samples import Samples
+    from ...source.model_source import ModelSource
 
 NEEDS_CLEAN = (
     f"--clean: expected clean samples beside --reconstruct; only {DEEP_INSPECT} does without, for "
@@ -31,7 +29,7 @@ def check_clean_to_search(clean: Path | None, reconstruct: str) -> None:
         raise Refusal(NEEDS_CLEAN)
 
 
-def refuse_integers(config: HandlerConfig) -> None:
+def refuse_integers(kind: str | None) -> None:
     """Refuse a model whose inputs no search can change.
 
     Raises:
@@ -39,7 +37,7 @@ def refuse_integers(config: HandlerConfig) -> None:
     """
     from ...common.errors import CalibrationError
 
-    if config.input == "integers":
+    if kind == "integers":
         raise CalibrationError(
             "--reconstruct: a search changes its inputs little by little, and the model takes "
             "integers: build does without a search, from --triggered or --pool"
@@ -48,8 +46,7 @@ def refuse_integers(config: HandlerConfig) -> None:
 
 def clean_to_search(
     clean: Path | None,
-    loaded: LoadedModel,
-    config: HandlerConfig,
+    source: ModelSource,
     seed: int,
     budget: Budget,
 ) -> Samples:
@@ -57,8 +54,7 @@ def clean_to_search(
 
     Args:
         clean: where they are, None where none were given.
-        loaded: the model.
-        config: its input, no integers.
+        source: the model, which takes no integers.
         seed: of the recovered images.
         budget: of the time.
 
@@ -71,15 +67,16 @@ def clean_to_search(
     from ...common.errors import CalibrationError
     from ...reconstruct.inversion import recover_images
     from ...reconstruct.subject import MIN_INPUTS
-    from ...samples.open_samples import open_samples
 
     if clean is not None:
-        return open_samples(clean, config)
-    if config.input != "image":
+        samples = source.open_samples(clean)
+        refuse_integers(samples.description.kind)
+        return samples
+    if source.input_kind != "image":
         raise CalibrationError(NEEDS_CLEAN)
     recovered = recover_images(
-        loaded.model,
-        config.describe_input(),
+        source.loaded.model,
+        source.describe_input(),
         generator=torch.Generator().manual_seed(seed),
         budget=budget,
     )

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...common.names import NAMES_FILE
+from ..refusal import Refusal
 from .values import existing_file, existing_samples, existing_weights, model_source
 
 if TYPE_CHECKING:
-    from torchserve_fire.model.config import HandlerConfig
+    from ...source.model_source import ModelSource
+
+FILES = ("model_file", "serialized_file", "config_file")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that describe a model, called as torch-model-archiver calls them."""
+    """Add the flags that name a model: its archive, or its files as for torch-model-archiver."""
+    parser.add_argument(
+        "--archive",
+        type=existing_samples,
+        metavar="FILE.mar",
+        help="the model's archive, or the folder of an unpacked one: its own handler loads the "
+        "model and prepares the samples, as in the server; in place of the next three flags",
+    )
     parser.add_argument(
         "--model-file",
         type=model_source,
@@ -23,7 +31,6 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--serialized-file",
-        required=True,
         type=existing_weights,
         help="its weights: a state_dict or a checkpoint around it, .pth or .safetensors, or the "
         "index of sharded ones; or a torch.export program, .pt2; or a folder that transformers' "
@@ -31,23 +38,51 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--config-file",
-        required=True,
         type=existing_file,
         help="its model-config.yaml; what it does not say of the input of a model of transformers "
         "or timm comes with the model",
     )
 
 
-def load_settings(args: argparse.Namespace) -> HandlerConfig:
-    """Return the settings in the configuration, and those that come with the model.
+def check_model_arguments(args: argparse.Namespace) -> None:
+    """Refuse a model of which a file is missing, or that is named twice; load nothing.
 
     Raises:
-        FireError: they cannot be read, or one is missing or wrong.
+        Refusal: naming the flag.
+        FireError: the extra that reads archives is not installed.
     """
-    from torchserve_fire.model.config import load_config
-    from torchserve_fire.model.own_settings import own_settings
+    from ...common.environment import require_extras
 
-    return load_config(args.config_file, own_settings(args.model_file, args.serialized_file))
+    given = [name for name in FILES if getattr(args, name) is not None]
+    if args.archive is not None:
+        if given:
+            raise Refusal(
+                f"--{given[0].replace('_', '-')}: expected no such flag beside --archive, which "
+                "holds the model"
+            )
+        require_extras("torchserve")
+        return
+    for name in FILES[1:]:
+        if name not in given:
+            raise Refusal(
+                f"--{name.replace('_', '-')}: expected, as --model-file and the other files of the "
+                "model; or --archive with all of them"
+            )
+
+
+def open_source(args: argparse.Namespace) -> ModelSource:
+    """Load the model that the flags name.
+
+    Raises:
+        FireError: it cannot be loaded.
+    """
+    if args.archive is not None:
+        from ...source.archive import open_archive
+
+        return open_archive(args.archive)
+    from ...source.files import FileSource
+
+    return FileSource(args.model_file, args.serialized_file, args.config_file)
 
 
 def add_clean_argument(
@@ -82,15 +117,3 @@ def add_unpaired_argument(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take triggered samples as unpaired, also where some are called as clean ones are",
     )
-
-
-def names_file(args: argparse.Namespace) -> Path | None:
-    """Return the file of the class names: beside the configuration, or that of transformers."""
-    from torchserve_fire.model.pretrained_folder import CONFIG, is_pretrained, labels_of
-
-    file: Path = args.config_file.parent / NAMES_FILE
-    if file.is_file():
-        return file
-    folder: Path = args.serialized_file.parent
-    has_names = args.model_file is None and is_pretrained(args.serialized_file)
-    return folder / CONFIG if has_names and labels_of(folder) else None

@@ -11,11 +11,9 @@ from .clean_to_search import clean_to_search
 from .reconstruct import searches
 
 if TYPE_CHECKING:
-    from torchserve_fire.model.config import HandlerConfig
-    from torchserve_fire.model.load_model import LoadedModel
-
     from ...reconstruct.reconstruction import Reconstruction
     from ...sanitize.labelled_samples import LabelledSamples
+    from ...source.model_source import ModelSource
 
 
 class ToPatch(NamedTuple):
@@ -35,8 +33,7 @@ class ToPatch(NamedTuple):
 def search_to_patch(
     args: argparse.Namespace,
     clean: LabelledSamples | None,
-    loaded: LoadedModel,
-    config: HandlerConfig,
+    source: ModelSource,
 ) -> ToPatch:
     """Search a model for its trigger, in half of the time at most.
 
@@ -44,8 +41,7 @@ def search_to_patch(
         args: of the command.
         clean: the samples that were given; None to recover images from the model, and to take them
             for what it takes them for.
-        loaded: the model.
-        config: its input.
+        source: the model.
 
     Raises:
         NoTriggerError: none was found.
@@ -61,11 +57,11 @@ def search_to_patch(
     half = budget.share(2)
     sought = searches(args.reconstruct or DEEP_INSPECT)
     if clean is None:
-        samples = clean_to_search(None, loaded, config, args.seed, half)
-        clean = labelled_by(loaded.model, samples)
+        samples = clean_to_search(None, source, args.seed, half)
+        clean = labelled_by(source.loaded.model, samples)
     try:
         found = find_triggers(
-            loaded.model,
+            source.loaded.model,
             clean.samples,
             clean.samples.description,
             methods=sought.methods,

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .values import existing_file
+from .values import existing_file, existing_folder
+
+if TYPE_CHECKING:
+    from ...deployment.client.tokens import ServerTokens
 
 KEY_FILE = Path("key_file.json")
+MODEL_STORE = Path("model_store")
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +43,8 @@ def add_management_arguments(parser: argparse.ArgumentParser) -> None:
         "--key-file",
         type=existing_file,
         metavar="FILE",
-        help="the server's key_file.json, for the tokens that are not given (default: the one in "
-        "the current folder, where there is one)",
+        help="the server's key_file.json, for the tokens that are not given; expired ones are "
+        "renewed (default: the one in the current folder, or in the server's, where there is one)",
     )
     parser.add_argument(
         "--ca",
@@ -47,32 +55,89 @@ def add_management_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_given_tokens(args: argparse.Namespace) -> tuple[str | None, str | None]:
-    """Return the management and the inference token, None where there is none.
+def add_model_store_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--model-store`, of a server that runs."""
+    parser.add_argument(
+        "--model-store",
+        type=existing_folder,
+        metavar="DIR",
+        help=f"the server's folder with the archives (default: {MODEL_STORE} in the current "
+        "folder, or that of the server where it runs on this machine)",
+    )
+
+
+def server_model_store(args: argparse.Namespace) -> Path:
+    """Return the server's model store.
 
     Raises:
-        FireError: the key file cannot be read, or is no such file.
+        FireError: it was not given and is not found.
     """
-    given = (args.token, args.inference_token)
-    of_file = (None, None) if all(given) else _tokens_of_file(args.key_file)
-    return given[0] or of_file[0], given[1] or of_file[1]
+    from torchserve_fire.errors import FireError
+
+    from ...deployment.client.server_process import find_server
+
+    if args.model_store is not None:
+        given: Path = args.model_store
+        return given
+    if MODEL_STORE.is_dir():
+        return MODEL_STORE
+    process = find_server(args.management)
+    if process is None or process.model_store is None or not process.model_store.is_dir():
+        raise FireError(
+            f"the current folder has no {MODEL_STORE}: give --model-store with the server's folder "
+            "of archives"
+        )
+    return process.model_store
 
 
-def read_management_token(args: argparse.Namespace) -> str | None:
-    """Return the management token, None where there is none.
+def server_tokens(args: argparse.Namespace) -> ServerTokens:
+    """Return the tokens for the server: those given, those of a key file, or none.
 
-    Raises:
-        FireError: the key file cannot be read, or is no such file.
+    Without `--key-file`, it is that of the current folder, or else of the server's own folder,
+    where that is seen.
     """
-    return args.token or _tokens_of_file(args.key_file)[0]
+    from ...deployment.client.server_process import find_server
+    from ...deployment.client.tokens import ServerTokens
 
-
-def _tokens_of_file(key_file: Path | None) -> tuple[str | None, str | None]:
-    from ...deployment.client.tokens import read_tokens
-
-    if key_file is None:
-        if not KEY_FILE.is_file():
-            return None, None
+    key_file: Path | None = args.key_file
+    if key_file is None and KEY_FILE.is_file():
         key_file = KEY_FILE
-    tokens = read_tokens(key_file)
-    return tokens.management, tokens.inference
+    if key_file is None and not args.token:
+        process = find_server(args.management)
+        found = None if process is None else process.folder / KEY_FILE
+        # That of another user cannot be read.
+        key_file = found if found is not None and os.access(found, os.R_OK) else None
+    inference = getattr(args, "inference_token", None)
+    return ServerTokens(args.management, key_file, args.token, inference, args.ca)
+
+
+@contextlib.contextmanager
+def explained(args: argparse.Namespace, tokens: ServerTokens) -> Iterator[None]:
+    """Say of what a server refuses in the block how it would not.
+
+    Raises:
+        FireError: the server asks for a token and none was found, or its model API is off.
+    """
+    from torchserve_fire.errors import FireError
+
+    from ...deployment.client.server_errors import ModelApiOffError, TokenError
+    from ...deployment.client.server_process import find_server
+    from ...deployment.server.next_start import config_of
+
+    try:
+        yield
+    except TokenError as error:
+        if tokens.found:
+            raise
+        # Only now, because a server may be configured to ask for none.
+        raise FireError(
+            f"{args.management} asks for a token, none was given, and the current folder has no "
+            f"{KEY_FILE}: give --key-file, or --token and --inference-token"
+        ) from error
+    except ModelApiOffError as error:
+        process = find_server(args.management)
+        config = "its config.properties" if process is None else str(config_of(process))
+        raise FireError(
+            f"{error}: set enable_model_api=true in {config}, or start it with "
+            "--enable-model-api, and start it again; nothing was changed"
+        ) from error

@@ -35,6 +35,12 @@ class Body:
     content_type: str
 
 
+def content_type(name: str) -> str:
+    """Return the media type under which a client sends a file as the body of a request."""
+    kinds = {".json": "application/json", ".txt": "text/plain"}
+    return kinds.get(name[name.rfind(".") :].lower(), "application/octet-stream")
+
+
 @dataclass(frozen=True)
 class Answer:
     """What one request was answered.
@@ -42,12 +48,28 @@ class Answer:
     Attributes:
         status: HTTP status code.
         headers: response headers that the handler set.
-        body: decoded JSON, or text.
+        body: as `decoded` makes it of the bytes that were sent.
+        error: why the handler could not answer; None where it did.
+        predicted: the class that the model predicted, after repair, where that was asked for.
     """
 
     status: int
     headers: Mapping[str, str]
     body: Any
+    error: str | None = None
+    predicted: int | None = None
+
+
+def decoded(content: bytes) -> Any:
+    """Return what an answer's bytes are: JSON where they are that, else text, else the bytes."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -> list[Answer]:
@@ -67,6 +89,27 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
     Raises:
         FireError: it cannot be loaded, or fails to answer; with the reason.
     """
+    answers = try_as_worker(folder, model_name, bodies)
+    for answer in answers:
+        if answer.error is not None:
+            raise FireError(f"model {model_name} would not serve: {answer.error}")
+    return answers
+
+
+def try_as_worker(
+    folder: Path, model_name: str, bodies: Sequence[Body], *, predictions: bool = False
+) -> list[Answer]:
+    """Do as `load_as_worker`, and let the handler fail to answer: what it said is in the answers.
+
+    Args:
+        folder: as there.
+        model_name: as there.
+        bodies: as there.
+        predictions: whether to note which class the model predicts, besides.
+
+    Raises:
+        FireError: it cannot be loaded; with the reason.
+    """
     with tempfile.TemporaryDirectory(prefix="fire-check-") as temporary:
         request, result = Path(temporary) / "request.json", Path(temporary) / "result.json"
         request.write_text(
@@ -74,6 +117,7 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
                 {
                     "model_name": model_name,
                     "batch_size": 1,
+                    "predictions": predictions,
                     "bodies": [
                         {
                             "content": base64.b64encode(body.content).decode(),
@@ -117,4 +161,13 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
         answered = json.loads(result.read_text(encoding="utf-8"))
     if "error" in answered:
         raise FireError(f"model {model_name} would not serve: {answered['error']}")
-    return [Answer(**answer) for answer in answered["answers"]]
+    return [
+        Answer(
+            answer["status"],
+            answer["headers"],
+            decoded(base64.b64decode(answer["content"])),
+            answer["error"],
+            answer["predicted"],
+        )
+        for answer in answered["answers"]
+    ]

@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -18,12 +18,12 @@ from torchserve_fire.errors import FireError, SignatureError
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire.format.signature import is_of_version_1, read_signature
-from torchserve_fire.model.config import load_config
+from torchserve_fire.model.config import SETTINGS_FILE, load_config
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE, check_archive_folder
 
 from ...signing.signing_key import public_key_of
-from .load_as_worker import Body
-from .package import MANIFEST
+from .archive_name import MANIFEST
+from .load_as_worker import Body, content_type
 from .random_bodies import random_bodies
 from .reproducible_zip import write_reproducibly
 from .sign_archive import sign_folder
@@ -70,15 +70,14 @@ class UnpackedArchive:
     @property
     def mode(self) -> str:
         """What its handler does with flagged requests."""
-        return load_config(_config_of(self.folder)).mode
+        return load_config(config_of(self.folder)).mode
 
     def bodies(self) -> list[Body]:
         """Return requests to try it with: its example, where it names one, else random inputs."""
-        example = load_config(_config_of(self.folder)).example
+        example = load_config(config_of(self.folder)).example
         if example is None:
             return random_bodies(self.input)
-        kind = "application/json" if example.endswith(".json") else "application/octet-stream"
-        return [Body((self.folder / example).read_bytes(), kind)]
+        return [Body((self.folder / example).read_bytes(), content_type(example))]
 
     def write(self, version: str, target: Path) -> None:
         """Write it as an archive of a version."""
@@ -127,7 +126,7 @@ def unpacked_with(
             # The bytes that are checked are those that are packed.
             (folder / BUNDLE_FILE).write_bytes(change.bundle.read_bytes())
         if change.mode is not None:
-            _set_mode(_config_of(folder), change.mode)
+            set_mode(config_of(folder), change.mode)
         described = load_bundle(folder / BUNDLE_FILE)
         if signing_key is not None:
             sign_folder(folder, signing_key)
@@ -185,39 +184,26 @@ def version_of(archive: Path) -> str:
         return str(json.loads(packed.read(MANIFEST))["model"].get("modelVersion"))
 
 
-def differ_only_in_change(one: Path, other: Path) -> bool:
-    """Whether two archives hold the same but for bundle, mode, manifest and signature."""
-    contents, configs = [], []
-    for archive in (one, other):
-        try:
-            check_packed_here(archive)
-        except FireError:
-            return False
-        with zipfile.ZipFile(archive) as packed, _some_files_of(archive) as (_, config):
-            changed = (MANIFEST, BUNDLE_FILE, SIGNATURE_FILE, config.name)
-            contents.append(
-                {
-                    entry.filename: (entry.CRC, entry.file_size)
-                    for entry in packed.infolist()
-                    if entry.filename not in changed
-                }
-            )
-            configs.append(replace(load_config(config), mode="repair"))
-    return contents[0] == contents[1] and configs[0] == configs[1]
-
-
 @contextmanager
 def _some_files_of(archive: Path) -> Iterator[tuple[Path, Path]]:
     """Unpack manifest, bundle and configuration; yield the folder, and the configuration."""
     with tempfile.TemporaryDirectory() as temporary, zipfile.ZipFile(archive) as packed:
-        for name in (MANIFEST, BUNDLE_FILE):
-            packed.extract(name, temporary)
-        config = _config_of(Path(temporary))
+        for name in (MANIFEST, BUNDLE_FILE, SETTINGS_FILE):
+            if name in packed.namelist() or name != SETTINGS_FILE:
+                packed.extract(name, temporary)
+        config = config_of(Path(temporary))
         packed.extract(config.name, temporary)
         yield Path(temporary), config
 
 
-def _config_of(folder: Path) -> Path:
+def config_of(folder: Path) -> Path:
+    """Return the file with the settings of the repair, in an unpacked archive.
+
+    Raises:
+        FireError: the archive names none.
+    """
+    if (folder / SETTINGS_FILE).is_file():
+        return folder / SETTINGS_FILE
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     name = manifest["model"].get("configFile")
     if name is None:
@@ -225,7 +211,8 @@ def _config_of(folder: Path) -> Path:
     return folder / Path(name).name
 
 
-def _set_mode(config: Path, mode: str) -> None:
+def set_mode(config: Path, mode: str) -> None:
+    """Write another mode of the handler into the settings."""
     values = yaml.safe_load(config.read_text(encoding="utf-8-sig"))
     values["handler"]["mode"] = mode
     config.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import codecs
 import glob
 import json
-import keyword
 import shutil
 import tempfile
 import time
@@ -20,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
 
-import torchserve_fire
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire.format.digest import file_sha256
@@ -31,47 +28,23 @@ from torchserve_fire.model.own_settings import own_settings, with_own_settings
 from torchserve_fire.model.pretrained_folder import files_of, is_pretrained, labels_of
 from torchserve_fire.model.sharded_weights import INDEX_SUFFIX, shard_files
 from torchserve_fire.model.timm_model import is_timm
-from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 
 from ...signing.bundle_signature import check_bundle_signature
+from .archive_name import MANIFEST as MANIFEST
 from .archive_name import new_archive_path
+from .entry import (
+    ENTRY_FILE,
+    PACKED_HANDLER,
+    RESERVED,
+    entry_around,
+    entry_of,
+    pack_serving_package,
+)
 from .load_as_worker import load_as_worker
 from .reproducible_zip import source_date, write_reproducibly
 from .sign_archive import sign_folder
 
-ENTRY_FILE = "fire_service.py"
-PACKED_HANDLER = torchserve_fire.__name__
-MANIFEST = "MAR-INF/MANIFEST.json"
-RESERVED = (
-    ENTRY_FILE,
-    PACKED_HANDLER,
-    f"{PACKED_HANDLER}.py",
-    BUNDLE_FILE,
-    SIGNATURE_FILE,
-    "MAR-INF",
-)
 ARCHIVE_FORMAT = "zip-store"
-
-GENERATED_ENTRY = '''\
-"""The entry of this archive: the repair around {name} of {file}."""
-
-from torchserve_fire.errors import ModelError
-from torchserve_fire.model.missing_package import missing_package
-from torchserve_fire.serve.repair_mixin import RepairMixin
-
-try:
-    from {module} import {name}
-except ModuleNotFoundError as error:
-    # TorchServe would look for a handler of its own by this name instead.
-    raise ModelError(f"{file} cannot be imported: {{missing_package(error)}}") from error
-except RuntimeError as error:
-    # On a RuntimeError TorchServe would keep a version without workers.
-    raise ModelError(f"{file} cannot be imported: {{error}}") from error
-
-
-class {service}(RepairMixin, {name}):
-    """Serves the archive's model with its direction bundle."""
-'''
 
 
 @dataclass(frozen=True)
@@ -86,7 +59,8 @@ class ArchiveInputs:
         serialized_file: its weights, or a `torch.export` program. What they go with is packed, too.
         config_file: its `model-config.yaml`.
         bundle: its direction bundle; None only where the configuration says `mode: off`.
-        handler: Python file with the user's own handler class; ours where None.
+        handler: the user's own, as torch-model-archiver takes it: FILE.py, FILE.py:FUNCTION, or the
+            name of one of TorchServe's; this project's where None.
         extra_files: further files and folders, comma-separated, wildcards allowed; the contents
             of a folder land at the top of the archive, as torch-model-archiver has it.
         requirements_file: packages for TorchServe to install.
@@ -98,7 +72,7 @@ class ArchiveInputs:
     serialized_file: Path
     config_file: Path
     bundle: Path | None = None
-    handler: Path | None = None
+    handler: str | None = None
     extra_files: str = ""
     requirements_file: Path | None = None
 
@@ -218,12 +192,13 @@ def _manifest(inputs: ArchiveInputs) -> str:
 def _stage(inputs: ArchiveInputs, folder: Path) -> None:
     """Put every file of the archive but its manifest into `folder`."""
     taken = dict.fromkeys(RESERVED, "torchserve-fire itself")
+    entry, handler_file = (None, None) if inputs.handler is None else entry_of(inputs.handler)
     for what, path in (
         ("--model-file", inputs.model_file),
         ("--serialized-file", inputs.serialized_file),
         ("--config-file", inputs.config_file),
         ("--requirements-file", inputs.requirements_file),
-        ("--handler", inputs.handler),
+        ("--handler", handler_file),
     ):
         if path is not None and not is_timm(path):
             _copy(path, folder, what, taken)
@@ -234,15 +209,11 @@ def _stage(inputs: ArchiveInputs, folder: Path) -> None:
     _write_labels(inputs, folder)
     if inputs.bundle is not None:
         shutil.copyfile(inputs.bundle, folder / BUNDLE_FILE)
-    core = Path(torchserve_fire.__file__).parent
-    for source in core.rglob("*.py"):
-        copy = folder / PACKED_HANDLER / source.relative_to(core)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, copy)
-    if inputs.handler is None:
-        shutil.copyfile(core / "serve" / ENTRY_FILE, folder / ENTRY_FILE)
+    pack_serving_package(folder)
+    if entry is None:
+        shutil.copyfile(folder / PACKED_HANDLER / "serve" / ENTRY_FILE, folder / ENTRY_FILE)
     else:
-        _write(folder / ENTRY_FILE, entry_for(inputs.handler))
+        _write(folder / ENTRY_FILE, entry_around(entry))
 
 
 def _beside_weights(inputs: ArchiveInputs) -> Sequence[Path]:
@@ -320,33 +291,6 @@ def _left_out(folder: str, names: list[str]) -> set[str]:
         if (name in ("__pycache__", "__MACOSX") or name.startswith("."))
         and Path(folder, name).is_dir()
     }
-
-
-def entry_for(user_handler: Path) -> str:
-    """Return the source of an entry that adds the repair to the class of a handler's file.
-
-    Raises:
-        FireError: the file's name cannot be imported, or it does not define exactly one class.
-    """
-    module = user_handler.stem
-    if user_handler.suffix != ".py" or not module.isidentifier() or keyword.iskeyword(module):
-        raise FireError(f"--handler {user_handler}: expected a Python file that can be imported")
-    try:
-        tree = ast.parse(user_handler.read_bytes(), str(user_handler))
-    except OSError as error:
-        raise FireError(f"--handler {user_handler}: {error.strerror}") from None
-    except (SyntaxError, ValueError) as error:
-        raise FireError(f"--handler {user_handler}: not valid Python: {error}") from None
-    names = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
-    if len(names) != 1:
-        raise FireError(
-            f"--handler {user_handler}: defines {', '.join(names) or 'no class'}, expected one "
-            "class, which TorchServe takes as the handler"
-        )
-    service = "FireService" if names[0] != "FireService" else "RepairedFireService"
-    return GENERATED_ENTRY.format(
-        name=names[0], file=user_handler.name, module=module, service=service
-    )
 
 
 def _write(path: Path, text: str) -> None:

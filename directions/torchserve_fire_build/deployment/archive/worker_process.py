@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import io
 import json
 import logging
 import sys
@@ -23,9 +24,7 @@ def main(request_file: str, result_file: str) -> None:
     try:
         result = {"answers": _answers(request)}
     except Exception as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        known = any(base.__name__ == "FireError" for base in type(error).__mro__)
-        result = {"error": message if known else f"{type(error).__name__}: {message}"}
+        result = {"error": _reason(error)}
     Path(result_file).write_text(json.dumps(result), encoding="utf-8")
 
 
@@ -42,8 +41,7 @@ def _answers(request: dict[str, Any]) -> list[dict[str, Any]]:
     folder = Path.cwd()
     manifest = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text(encoding="utf-8"))
     entry = str(manifest["model"]["handler"])
-    # TorchServe's loader hides why a handler cannot be imported.
-    importlib.import_module(entry.split(":")[0].removesuffix(".py"))
+    _import_handler(entry.split(":")[0].removesuffix(".py").split("/")[-1])
     metrics = MetricsCacheYamlImpl(str(Path(spec.origin).parent / "configs" / "metrics.yaml"))
     metrics.initialize_cache()
     service = TsModelLoader().load(
@@ -54,28 +52,120 @@ def _answers(request: dict[str, Any]) -> list[dict[str, Any]]:
         request["batch_size"],
         metrics_cache=metrics,
     )
-    return [_answer(Service, service, body) for body in request["bodies"]]
+    predicted = _record_predictions(service) if request.get("predictions") else None
+    return [_answer(Service, service, body, predicted) for body in request["bodies"]]
 
 
-def _answer(parser: Any, service: Any, body: dict[str, Any]) -> dict[str, Any]:
-    content = base64.b64decode(body["content"])
+def _record_predictions(service: Any) -> list[int]:
+    """Return a list to which every later forward pass of the model adds the class that it predicts.
+
+    The repair's hooks run before, so that it is the class after repair.
+    """
+    import torch
+
+    entry = service._entry_point
+    owner = getattr(entry, "__self__", None) or sys.modules[entry.__module__]
+    values = [owner, *vars(owner).values()] if isinstance(owner, type(sys)) else [owner]
+    models = {
+        id(model): model
+        for value in values
+        for model in (value, getattr(value, "model", None))
+        if isinstance(model, torch.nn.Module)
+    }
+    (model,) = models.values()
+    predicted: list[int] = []
+
+    def note(module: Any, args: Any, output: Any) -> None:
+        parts = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
+        if parts is None:
+            every = output.values() if isinstance(output, dict) else output
+            (parts,) = [
+                part for part in every if isinstance(part, torch.Tensor) and part.dim() == 2
+            ]
+        predicted.append(int(parts[0].argmax()))
+
+    model.register_forward_hook(note)
+    return predicted
+
+
+def _import_handler(name: str) -> None:
+    """Import a handler's module, because TorchServe's loader hides why one cannot be imported."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        # One of TorchServe's own, such as image_classifier.
+        importlib.import_module(f"ts.torch_handler.{name}")
+
+
+def _answer(
+    parser: Any, service: Any, body: dict[str, Any], predicted: list[int] | None
+) -> dict[str, Any]:
     kind = body["content_type"]
-    # As TorchServe's wire format has it, where JSON arrives decoded.
-    value = json.loads(content) if kind == "application/json" else bytearray(content)
+    value = _received(base64.b64decode(body["content"]), kind)
     parameter = {"name": "body", "contentType": kind, "value": value}
     row = {"requestId": b"0", "parameters": [parameter], "headers": []}
     headers, batch, identifiers = parser.retrieve_data_for_inference([row])
     context = service.context
     context.request_ids = context.metrics.request_ids = identifiers
     context.request_processor = headers
-    answer = service._entry_point(batch, context)[0]
-    if isinstance(answer, (bytes, bytearray)):
-        answer = base64.b64encode(answer).decode()
+    try:
+        answers = service._entry_point(batch, context)
+        if not isinstance(answers, list) or len(answers) != 1:
+            raise ValueError("the handler did not return a list of one answer for one request")
+        content = _sent(answers[0])
+    except Exception as error:
+        # What TorchServe answers then, whatever the handler had set.
+        code = getattr(error, "error_code", 503)
+        return {
+            "status": code,
+            "headers": {},
+            "content": "",
+            "error": _reason(error),
+            "predicted": None,
+        }
     return {
-        "status": context.get_response_status(0)[0],
+        "status": context.get_response_status(0)[0] or 200,
         "headers": context.get_response_headers(0),
-        "body": answer,
+        "content": base64.b64encode(content).decode(),
+        "error": None,
+        # Flagged samples take two passes, of which the outer one ends last.
+        "predicted": predicted[-1] if predicted else None,
     }
+
+
+def _received(content: bytes, kind: str) -> Any:
+    """Return what TorchServe hands to a handler: it decodes JSON and text, where it can."""
+    try:
+        if kind == "application/json":
+            return json.loads(content.decode("utf-8"))
+        if kind.startswith("text"):
+            return content.decode("utf-8")
+    except ValueError:
+        pass
+    return bytearray(content)
+
+
+def _sent(answer: Any) -> bytes:
+    """Return the bytes that TorchServe sends for what a handler returns."""
+    if isinstance(answer, (bytes, bytearray)):
+        return bytes(answer)
+    if isinstance(answer, str):
+        return answer.encode("utf-8")
+    import torch
+
+    if isinstance(answer, torch.Tensor):
+        file = io.BytesIO()
+        torch.save(answer, file)
+        return file.getvalue()
+    return json.dumps(answer, indent=2).encode("utf-8")
+
+
+def _reason(error: Exception) -> str:
+    message = " ".join(str(error).split()) or type(error).__name__
+    known = any(base.__name__ == "FireError" for base in type(error).__mro__)
+    return message if known else f"{type(error).__name__}: {message}"
 
 
 if __name__ == "__main__":

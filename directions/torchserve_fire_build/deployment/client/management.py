@@ -11,39 +11,16 @@ from urllib.parse import quote
 
 import requests
 
-from torchserve_fire.errors import FireError, first_line
+from torchserve_fire.errors import first_line
 
-from .certificates import PinnedAdapter, check_authorities
+from .http_session import ANSWER_SECONDS, CONNECT_SECONDS, open_session
+from .server_errors import INVALID_KEY, TOKEN_REFUSED, ModelApiOffError, ServerError, TokenError
+from .tokens import Token, current
 
-CONNECT_SECONDS = 10.0
-ANSWER_SECONDS = 120.0
-
-
-INVALID_KEY = "InvalidKeyException"
-"""TorchServe's name for an error with a token."""
-
-TOKEN_REFUSED = (
-    "TorchServe refused the token: none was given, or it is wrong or expired; give --key-file, or "  # noqa: S105
-    "renew the tokens there (README: Swap)"
-)
+STARTUP_SECONDS = 600
+"""For an archive whose own configuration says how long it may take to load."""
 
 NOT_SERVED = "; torchserve-fire status shows what is served"
-
-
-class ServerError(FireError):
-    """TorchServe refused a request, or could not be reached.
-
-    Attributes:
-        status: HTTP status code of its answer, None where there was none.
-    """
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class TokenError(ServerError):
-    """TorchServe refused the token of a request, or wants one and got none."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +66,7 @@ class Management:
 
     Args:
         url: its address.
-        token: the management token, None where the server asks for none.
+        token: the management token.
         ca: certificates of the authorities to trust, as of `open_session`.
         pinned: the only certificate to take, as of `open_session`.
 
@@ -98,10 +75,11 @@ class Management:
     """
 
     def __init__(
-        self, url: str, token: str | None, ca: Path | None = None, *, pinned: str | None = None
+        self, url: str, token: Token, ca: Path | None = None, *, pinned: str | None = None
     ) -> None:
         self._url = url.rstrip("/")
-        self._session = open_session(token, ca, pinned=pinned)
+        self._token = token
+        self._session = open_session(None, ca, pinned=pinned)
 
     def models(self) -> list[str]:
         """Return the names of the registered models."""
@@ -133,18 +111,60 @@ class Management:
         """Describe every registered version of a model."""
         return [_parse(entry) for entry in self._request("GET", _path(name, "all"))]
 
+    def answers_in_turn(self, name: str, version: str, timeout: float) -> Any:
+        """Ask a version to describe itself, and wait until one of its workers has answered.
+
+        The question waits in the queue behind the requests that came before it.
+
+        Returns:
+            What the handler's `describe_handle` returned; None where it returns nothing, or failed.
+
+        Raises:
+            ServerError: no worker took the question.
+        """
+        try:
+            return self.describe(name, version, customized=True, timeout=timeout).customized
+        except ServerError as error:
+            # What TorchServe says for a worker; for itself it has other names.
+            if error.kind != "InternalServerException":
+                raise
+            return None
+
+    def check_model_api(self) -> None:
+        """Refuse a server on which nothing can be registered, by a question that changes nothing.
+
+        Raises:
+            ModelApiOffError: its model API is off, as it is by default.
+            ServerError: it cannot be reached.
+        """
+        try:
+            self._request("POST", "/models")
+        except ServerError as error:
+            if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+                raise ModelApiOffError(
+                    f"{self._url}: its model API is off, so nothing can be registered",
+                    error.status,
+                    error.kind,
+                ) from None
+            # It lacks the archive's name.
+            if error.status != HTTPStatus.BAD_REQUEST:
+                raise
+
     def register(
         self,
         archive: str,
         name: str,
         *,
-        workers: int,
-        batch_size: int,
-        max_batch_delay: int,
-        response_timeout: int,
-        startup_timeout: int,
+        workers: int = 1,
+        batch_size: int | None = None,
+        max_batch_delay: int | None = None,
+        response_timeout: int | None = None,
+        startup_timeout: int | None = None,
     ) -> None:
-        """Register an archive of the model store, and wait until its workers have loaded it."""
+        """Register an archive of the model store, and wait until its workers have loaded it.
+
+        What is None is as the archive's own configuration says, else TorchServe's default.
+        """
         parameters = {
             "url": archive,
             "model_name": name,
@@ -156,7 +176,8 @@ class Management:
             "startup_timeout": startup_timeout,
         }
         # Every worker may take its whole time to load.
-        self._request("POST", "/models", parameters, timeout=startup_timeout + 60)
+        timeout = (startup_timeout or STARTUP_SECONDS) + 60
+        self._request("POST", "/models", parameters, timeout=timeout)
 
     def scale(self, name: str, version: str, minimum: int, maximum: int, timeout: float) -> None:
         """Give a version another number of workers, and wait until they have loaded it."""
@@ -179,11 +200,13 @@ class Management:
         timeout: float = ANSWER_SECONDS,
     ) -> Any:
         where = f"{method} {self._url}{path}"
+        token = current(self._token)
         try:
             answer = self._session.request(
                 method,
                 f"{self._url}{path}",
                 params=parameters,
+                headers={"Authorization": f"Bearer {token.strip()}"} if token else {},
                 timeout=(min(CONNECT_SECONDS, timeout), timeout),
             )
         except requests.RequestException as error:
@@ -202,37 +225,9 @@ class Management:
                 f"{where}: TorchServe refused with status {answer.status_code}: {message}"
                 + (NOT_SERVED if unknown else ""),
                 answer.status_code,
+                str(said.get("type", "")),
             )
         return body
-
-
-def open_session(
-    token: str | None, ca: Path | None = None, *, pinned: str | None = None
-) -> requests.Session:
-    """Return a session that sends the token, and nothing that the environment would add.
-
-    Args:
-        token: the token, None for none.
-        ca: PEM file with the certificates of the authorities to trust over https; the public ones
-            where None.
-        pinned: SHA-256 of the only certificate to take over https; then `ca` is not used.
-
-    Raises:
-        FireError: `ca` is no such file.
-    """
-    session = requests.Session()
-    # A proxy or .netrc of the environment must not get the requests, or replace their token.
-    session.trust_env = False
-    if pinned:
-        # It replaces the check of authorities and names, which would refuse a loopback address.
-        session.verify = False
-        session.mount("https://", PinnedAdapter(pinned))
-    elif ca is not None:
-        check_authorities(ca)
-        session.verify = str(ca)
-    if token:
-        session.headers["Authorization"] = f"Bearer {token.strip()}"
-    return session
 
 
 def _path(name: str, version: str | None) -> str:

@@ -16,14 +16,10 @@ from torchserve_fire.format.bundle import InputDescription
 
 from ..archive.load_as_worker import Body
 from ..archive.random_bodies import random_bodies
-from .management import (
-    INVALID_KEY,
-    NOT_SERVED,
-    TOKEN_REFUSED,
-    Management,
-    TokenError,
-    open_session,
-)
+from .http_session import open_session
+from .management import NOT_SERVED, Management
+from .server_errors import INVALID_KEY, TOKEN_REFUSED, TokenError
+from .tokens import Token, current
 
 BUNDLE_HEADER = "x-fire-bundle"
 FLAGGED_HEADER = "x-fire-flagged"
@@ -39,7 +35,7 @@ class Probe:
 
     Attributes:
         inference: URL of the server's inference API.
-        token: token for that, None where it asks for none.
+        token: token for that.
         name: the model's name.
         version: its version, None for the default one.
         digest: of the bundle that must have been used, None for any.
@@ -48,7 +44,7 @@ class Probe:
     """
 
     inference: str
-    token: str | None
+    token: Token
     name: str
     version: str | None
     digest: str | None
@@ -110,7 +106,7 @@ def check_ready(probe: Probe, body: Body) -> str:
     if probe.version is not None:
         url += f"/{quote(probe.version, safe='')}"
     started = time.monotonic()
-    with open_session(probe.token, probe.ca) as session:
+    with open_session(current(probe.token), probe.ca) as session:
         try:
             answer = session.post(
                 url,

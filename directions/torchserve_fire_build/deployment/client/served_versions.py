@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .management import Management, ModelVersion, ServerError
+from .management import Management, ModelVersion
+from .server_errors import ServerError
 
 QUESTIONS = 5
 """Asked for each worker: TorchServe passes one on to any of them, so one may get several."""

@@ -49,7 +49,9 @@ def _locked(path: Path) -> int | None:
             return handle
     except BlockingIOError:
         os.close(handle)
-        raise FireError(f"{path}: another swap of this model is under way, try again") from None
+        raise FireError(
+            f"{path}: another swap of this model is under way, or a deploy: try again"
+        ) from None
     except FileNotFoundError:
         pass
     os.close(handle)

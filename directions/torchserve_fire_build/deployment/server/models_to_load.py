@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torchserve_fire.errors import FireError, SignatureError
 
+from ..archive.any_archive import read_manifest
 from ..archive.sign_archive import verify_archive
 
 MOST_NAMED = 10
@@ -34,6 +36,53 @@ def check_archives(model_store: Path, models: Sequence[str]) -> None:
             raise FireError(
                 f"--models {model}: no such archive in {model_store}; {_there(model_store)}"
             )
+
+
+def newer_archives(model_store: Path, models: Sequence[str]) -> list[str]:
+    """Return lines that name newer versions of the archives to load, in the same model store.
+
+    A swap or deploy puts them there: whoever names the first archive again brings back what it
+    replaced.
+
+    Args:
+        model_store: folder with the archives.
+        models: of `--models`.
+    """
+    lines = []
+    for model in models:
+        name, separator, file = model.rpartition("=")
+        if file.upper() == "ALL":
+            continue
+        known = _name_and_version(model_store / file)
+        if known is None:
+            continue
+        served = name if separator else known[0]
+        newer = []
+        for archive in sorted(model_store.glob("*.mar")):
+            other = _name_and_version(archive)
+            if other is None or _numbers(other[1]) <= _numbers(known[1]):
+                continue
+            if other[0] == served or archive.name == f"{served}-{other[1]}.mar":
+                newer.append(archive.name)
+        if newer:
+            lines.append(
+                f"--models {model}: version {known[1]}; the model store holds a newer one, too: "
+                f"{', '.join(newer[:MOST_NAMED])}"
+            )
+    return lines
+
+
+def _name_and_version(archive: Path) -> tuple[str, str] | None:
+    """Return the model's name and the version in an archive's manifest, None where it has none."""
+    try:
+        model = read_manifest(archive)["model"]
+    except FireError:
+        return None
+    return str(model.get("modelName")), str(model.get("modelVersion"))
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def _there(model_store: Path) -> str:

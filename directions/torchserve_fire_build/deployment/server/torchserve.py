@@ -24,7 +24,8 @@ from torchserve_fire.format.write_file import check_writable
 from ...common.interrupts import interrupts_deferred
 from ...signing.signing_key import KEY_VARIABLE
 from ..client.certificates import fingerprint_of
-from ..client.management import Management, open_session
+from ..client.http_session import open_session
+from ..client.management import Management
 from ..client.tokens import KEY_FILE, Tokens, read_tokens
 from .front_end_log import without_content
 from .java import find_java, java_environment

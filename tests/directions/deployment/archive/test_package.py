@@ -17,7 +17,7 @@ import pytest
 import torchserve_fire
 from tests.keys import KEY, OTHER_KEY, PUBLIC
 from tests.tiny import TinyFiles
-from torchserve_fire.errors import FireError, ModelError
+from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 from torchserve_fire_build.commands.main import main
@@ -25,7 +25,6 @@ from torchserve_fire_build.deployment.archive.next_archive import Change, unpack
 from torchserve_fire_build.deployment.archive.package import (
     MANIFEST,
     ArchiveInputs,
-    entry_for,
     package_archive,
 )
 from torchserve_fire_build.deployment.archive.reproducible_zip import write_reproducibly
@@ -250,36 +249,6 @@ def test_missing_files_are_named(inputs: ArchiveInputs, out: Path, tmp_path: Pat
     refused(inputs, out, "--handler .*", handler=missing.with_suffix(".py"))
     with pytest.raises(FireError, match="expected the model store"):
         package_archive(inputs, missing)
-
-
-def test_the_entry_around_a_users_handler(user_handler: Path, tmp_path: Path) -> None:
-    source = entry_for(user_handler)
-    assert "from handler import TheirHandler" in source
-    assert "class FireService(RepairMixin, TheirHandler):" in source
-    two = tmp_path / "two.py"
-    two.write_text("class A: pass\nclass B: pass\n")
-    with pytest.raises(FireError, match="defines A, B, expected one class"):
-        entry_for(two)
-    two.write_text("def handle(data, context): ...\n")
-    with pytest.raises(FireError, match="defines no class"):
-        entry_for(two)
-    two.write_text("class A(:\n")
-    with pytest.raises(FireError, match="not valid Python"):
-        entry_for(two)
-    with pytest.raises(FireError, match="can be imported"):
-        entry_for(tmp_path / "my-handler.py")
-
-
-def test_a_library_that_a_handler_lacks_is_named_with_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "needs_cv2_and_more.py"
-    file.write_text("import skimage.not_there\n\n\nclass Mine:\n    pass\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(
-        ModelError, match=r"needs_cv2_and_more\.py cannot be .*pip install scikit-im"
-    ):
-        exec(entry_for(file), {"__name__": "entry"})  # noqa: S102 - what an archive would run.
 
 
 def test_a_signed_archive_names_each_of_its_files(signed_archive: Path) -> None:

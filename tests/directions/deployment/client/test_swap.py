@@ -14,7 +14,8 @@ from tests.keys import KEY, OTHER_KEY, PUBLIC
 from tests.tiny import TinyFiles
 from torchserve_fire.errors import FireError
 from torchserve_fire_build.deployment.client.management import Management
-from torchserve_fire_build.deployment.client.swap import Target, swap_bundle
+from torchserve_fire_build.deployment.client.rollout import Target
+from torchserve_fire_build.deployment.client.swap import swap_bundle
 from torchserve_fire_build.signing.bundle_signature import sign_bundle
 
 
@@ -25,7 +26,9 @@ def target(store: Path, *more: str) -> Target:
         for version in ("1.0", *more)
     ]
     management = SimpleNamespace(
-        describe=lambda name: versions[0], describe_all=lambda name: versions
+        describe=lambda name: versions[0],
+        describe_all=lambda name: versions,
+        check_model_api=lambda: None,
     )
     return Target(cast(Management, management), "http://127.0.0.1:9", None, store)
 

@@ -8,9 +8,11 @@ import pytest
 from tests.directions.deployment.archive.test_sign_archive import signed_archive
 from tests.keys import OTHER_PUBLIC, PUBLIC
 from torchserve_fire.errors import FireError, SignatureError
+from torchserve_fire_build.deployment.archive.any_archive import copy_as
 from torchserve_fire_build.deployment.server.models_to_load import (
     check_archives,
     check_models_to_load,
+    newer_archives,
 )
 
 
@@ -62,3 +64,17 @@ def test_settings_that_load_other_archives_are_refused(signed_store: Path) -> No
 
 def test_without_a_model_nothing_would_be_checked(signed_store: Path) -> None:
     refused(signed_store, "^--trusted-key: .*expected the archives to load", load_models="ALL")
+
+
+def test_newer_versions_of_what_is_loaded_are_named(store: Path, tmp_path: Path) -> None:
+    old = tmp_path / "first.mar"
+    shutil.copy(store / "tiny-1.0.mar", old)
+    copy_as(old, "1.10", tmp_path / "net-1.10.mar")
+    copy_as(old, "1.2", tmp_path / "tiny-1.2.mar")
+    (tmp_path / "tiny-9.mar").write_bytes(b"no archive")
+    # By the name that it is served under, or was packed with.
+    (line,) = newer_archives(tmp_path, ["net=first.mar"])
+    assert line.endswith("version 1.0; the model store holds a newer one, too: net-1.10.mar")
+    (line,) = newer_archives(tmp_path, ["tiny-1.2.mar"])
+    assert line.endswith("version 1.2; the model store holds a newer one, too: net-1.10.mar")
+    assert newer_archives(tmp_path, ["net=net-1.10.mar", "x=first.mar", "tiny-9.mar", "ALL"]) == []

@@ -1,0 +1,165 @@
+"""Repairing an archive: a bundle is built, packed around its handler, and proved in workers."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from torchserve_fire.errors import FireError
+from torchserve_fire.format.bundle_file import save_bundle
+
+from ..building.from_samples import build_bundle
+from ..building.result import BuildResult
+from ..deployment.archive.archive_name import check_name
+from ..deployment.archive.load_as_worker import load_as_worker
+from ..deployment.archive.next_archive import next_version
+from ..deployment.archive.repaired_archive import Addition, Example, pack, stage_repaired
+from ..deployment.archive.unpack import Unpacked
+from ..samples.evidence import Evidence, gather_evidence
+from ..samples.predict import logits_of
+from ..samples.samples import Samples
+from ..source.archive import entry_of_source
+from ..source.model_source import ModelSource
+from .held_out import hold_out_for_proof
+from .proof import Proof, prove_in_workers
+
+logger = logging.getLogger(__name__)
+
+NAMED_VERSION = re.compile(r"-([^-]*\d[^-]*)\.mar$")
+"""The version in the name of an archive's file."""
+
+
+@dataclass(frozen=True)
+class RepairOptions:
+    """What the user decides.
+
+    Attributes:
+        target: the class that the trigger leads to; None to find it.
+        augment: one of `common.names.AUGMENT`.
+        seed: of the random numbers.
+        unpaired: whether to take triggered samples as unpaired, whatever they are called.
+        signing_key: to sign the archive with; None not to.
+    """
+
+    target: int | None = None
+    augment: str = "standard"
+    seed: int = 0
+    unpaired: bool = False
+    signing_key: Ed25519PrivateKey | None = None
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """A repaired archive that was written.
+
+    Attributes:
+        built: the bundle in it.
+        proof: what the old and the new archive answered to samples that the build did not see.
+    """
+
+    built: BuildResult
+    proof: Proof
+
+
+def version_for(archive: Unpacked, output: Path, given: str | None) -> str:
+    """Return the version of a repaired archive.
+
+    It is the given one; else that in the name of the file, as of `net-2.0.mar`; else the next one.
+
+    Raises:
+        FireError: TorchServe could not serve it, or the old archive has it.
+    """
+    named = NAMED_VERSION.search(output.name)
+    version = given or (named[1] if named else next_version(archive.version))
+    check_name("version", version)
+    if version == archive.version:
+        raise FireError(
+            f"{output}: version {version} is that of {archive.source}, and a server takes no two "
+            "archives of one version: name another one (--version)"
+        )
+    return version
+
+
+def repair_archive(
+    source: ModelSource,
+    clean: Samples,
+    triggered: Samples,
+    output: Path,
+    version: str,
+    options: RepairOptions,
+) -> Repaired:
+    """Build a bundle for an archive, put it into a new archive, and prove that one.
+
+    Args:
+        source: the archive, opened.
+        clean: clean samples.
+        triggered: triggered samples.
+        output: file of the new archive; it is written last, in one step.
+        version: of the new archive.
+        options: what the user decides.
+
+    Raises:
+        FireError: no bundle can be built, or the new archive does not serve as it should. Nothing
+            is written then.
+    """
+    archive = source.unpacked()
+    evidence = gather_evidence(clean, triggered, unpaired=options.unpaired)
+    halves = hold_out_for_proof(evidence, options.seed)
+    logger.info(
+        "held out for the proof: %d clean and %d triggered samples", *map(len, halves.proof)
+    )
+    built = build_bundle(
+        source.loaded,
+        *halves.build,
+        target=options.target,
+        augment=options.augment,
+        seed=options.seed,
+        names_file=source.names_file,
+        unpaired=options.unpaired,
+    )
+    with tempfile.TemporaryDirectory(prefix="fire-repair-") as temporary:
+        bundle = Path(temporary) / "bundle.safetensors"
+        saved = save_bundle(built.bundle, bundle)
+        staged = Path(temporary) / "archive"
+        addition = addition_for(source, bundle, version, clean)
+        stage_repaired(archive, addition, staged, options.signing_key)
+        load_as_worker(staged, archive.name)
+        logger.info("the repaired archive loads; proving it in worker processes")
+        proof = prove_in_workers(
+            (archive.folder, staged),
+            archive.name,
+            gather_evidence(*halves.proof, unpaired=not evidence.paired),
+            _classes(source, evidence),
+            saved.targets,
+            source.names_file,
+        )
+        pack(staged, output)
+    return Repaired(built, proof)
+
+
+def addition_for(
+    source: ModelSource, bundle: Path, version: str, clean: Samples | None
+) -> Addition:
+    """Return what a repaired archive gets.
+
+    Args:
+        source: the archive, opened.
+        bundle: file of its bundle.
+        version: of the new archive.
+        clean: clean samples, the first of which becomes the example; None for none.
+    """
+    entry = entry_of_source(source)
+    example = None
+    if entry is not None and clean is not None:
+        body = clean.body(0)
+        example = Example(body.content, body.suffix)
+    return Addition(bundle, version, entry, example)
+
+
+def _classes(source: ModelSource, evidence: Evidence) -> int:
+    return logits_of(source.loaded.model, evidence.clean.load([0])).shape[1]

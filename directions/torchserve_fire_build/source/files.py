@@ -1,0 +1,92 @@
+"""A model from its files: the Python file, the weights, and the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torchserve_fire.format.bundle import Bundle, InputDescription
+from torchserve_fire.model.config import load_config
+from torchserve_fire.model.fit import check_fits
+from torchserve_fire.model.load_model import LoadedModel, load_model
+from torchserve_fire.model.own_settings import own_settings
+from torchserve_fire.model.pretrained_folder import CONFIG, is_pretrained, labels_of
+
+from ..common.names import NAMES_FILE
+from ..samples.open_samples import open_samples
+from ..samples.samples import Samples
+from .model_source import ModelSource
+
+
+class FileSource(ModelSource):
+    """A model from its files, whose inputs are prepared as the configuration says.
+
+    Args:
+        model_file: as `load_model` takes it.
+        serialized_file: its weights, or the whole model.
+        config_file: its `model-config.yaml`, for what does not come with the model. An
+            `index_to_name.json` beside it is read, too.
+
+    Raises:
+        FireError: a file is missing or wrong.
+    """
+
+    def __init__(self, model_file: Path | None, serialized_file: Path, config_file: Path) -> None:
+        self._config = load_config(config_file, own_settings(model_file, serialized_file))
+        self._model_file = model_file
+        self._serialized_file = serialized_file
+        self.loaded = self.with_weights(serialized_file)
+        self.where = str(config_file)
+        self.names_file = _names_file(model_file, serialized_file, config_file)
+        self.allow_other_weights = self._config.allow_other_weights
+
+    @property
+    def input_kind(self) -> str | None:
+        """What the model takes, as the configuration says."""
+        return self._config.input
+
+    def describe_input(self) -> InputDescription:
+        """Return what the model takes.
+
+        Raises:
+            ConfigError: it takes no images, and samples must show the shape.
+        """
+        return self._config.describe_input()
+
+    @property
+    def weights_file(self) -> Path:
+        """The file of the model's weights."""
+        return self._serialized_file
+
+    def with_weights(self, file: Path) -> LoadedModel:
+        """Load the model with the weights in a file.
+
+        Raises:
+            ModelError: it does not take them.
+        """
+        return load_model(self._model_file, file, self._config.model_class)
+
+    def open_samples(self, path: Path) -> Samples:
+        """Open a folder of images, or a file of tensors.
+
+        Raises:
+            SamplesError: there are none, or they are not what the model takes.
+        """
+        return open_samples(path, self._config)
+
+    def check_fits(self, bundle: Bundle, file: str) -> None:
+        """Refuse a bundle that was built for another model or another input.
+
+        Raises:
+            FireError: it was.
+        """
+        check_fits(bundle, file, self.loaded, self._config)
+
+
+def _names_file(model_file: Path | None, serialized_file: Path, config_file: Path) -> Path | None:
+    """Return the file of the class names: beside the configuration, or that of transformers."""
+    beside = config_file.parent / NAMES_FILE
+    if beside.is_file():
+        return beside
+    folder = serialized_file.parent
+    has_names = model_file is None and is_pretrained(serialized_file) and labels_of(folder)
+    return folder / CONFIG if has_names else None

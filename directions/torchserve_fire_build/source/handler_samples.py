@@ -1,0 +1,81 @@
+"""Samples from files that an archive's own handler prepares, as it prepares requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from torchserve_fire.errors import FireError
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.request_body import RequestBody
+
+from ..common.errors import SamplesError
+from ..samples.sample_files import SampleFiles, read_body_file
+from ..samples.samples import Samples
+
+Prepare = Callable[[bytes, str], Tensor]
+"""From the body of a request, and the name of its file, to a sample."""
+
+
+class HandlerSamples(Samples):
+    """Bodies of requests in files, prepared by a handler.
+
+    Args:
+        files: where they lie.
+        prepare: by the handler.
+        description: what the model takes.
+    """
+
+    def __init__(self, files: SampleFiles, prepare: Prepare, description: InputDescription) -> None:
+        super().__init__(
+            files.source,
+            files.names,
+            description,
+            class_names=files.class_names,
+            labels=files.labels,
+        )
+        self._paths = files.paths
+        self._prepare = prepare
+
+    def body(self, index: int) -> RequestBody:
+        """Return the body of a request with a sample: its file.
+
+        Raises:
+            SamplesError: the file cannot be read.
+        """
+        return read_body_file(self._paths[index])
+
+    def load(self, indices: Sequence[int]) -> Tensor:
+        """Return the samples at `indices`, (n, *input shape), as the handler prepares them.
+
+        Raises:
+            SamplesError: the handler fails on a file, or makes something else of it.
+        """
+        return torch.stack([self._load_one(self._paths[i]) for i in indices])
+
+    def _load_one(self, file: Path) -> Tensor:
+        sample = prepare_file(file, self._prepare)
+        expected = self.description.shape
+        if tuple(sample.shape) != expected:
+            raise SamplesError(
+                f"{file}: the handler makes a sample of shape {tuple(sample.shape)} of it, "
+                f"expected {expected} as of the others"
+            )
+        return sample.to(self.description.dtype)
+
+
+def prepare_file(file: Path, prepare: Prepare) -> Tensor:
+    """Return the sample that a handler makes of a file, (*input shape).
+
+    Raises:
+        SamplesError: it cannot be read, or the handler fails on it.
+    """
+    try:
+        return prepare(file.read_bytes(), file.name)
+    except OSError as error:
+        raise SamplesError(f"{file}: {error.strerror}") from None
+    except FireError as error:
+        raise SamplesError(f"{file}: {error}") from None
