@@ -19,6 +19,7 @@ from . import (
     ready,
     repair,
     sanitize,
+    screen,
     serve,
     show,
     sign,
@@ -29,6 +30,7 @@ from . import (
 
 COMMANDS: tuple[ModuleType, ...] = (
     inspect,
+    screen,
     repair,
     build,
     evaluate,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .arguments.model import (
     add_clean_argument,
@@ -17,9 +16,6 @@ from .arguments.model import (
 )
 from .arguments.values import existing_file
 from .refusal import Refusal
-
-if TYPE_CHECKING:
-    from ..source.model_source import ModelSource
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -65,10 +61,10 @@ def run(args: argparse.Namespace) -> int:
     from torchserve_fire.format.write_file import write_file
 
     from ..measure.evaluate import evaluate_bundle
-    from .arguments.fitting_bundle import load_fitting_bundle
+    from .arguments.fitting_bundle import bundle_in, load_fitting_bundle
 
     source = open_source(args)
-    bundle = load_fitting_bundle(args.bundle or _bundle_in(source, args.archive), source)
+    bundle = load_fitting_bundle(args.bundle or bundle_in(source, args.archive), source)
     figures = evaluate_bundle(
         source.loaded.model,
         bundle,
@@ -84,17 +80,3 @@ def run(args: argparse.Namespace) -> int:
         text = json.dumps(figures.to_json(), indent=2, sort_keys=True) + "\n"
         write_file(text.encode(), args.json)
     return 0
-
-
-def _bundle_in(source: ModelSource, archive: Path) -> Path:
-    """Return the bundle in the archive.
-
-    Raises:
-        Refusal: it holds none.
-    """
-    from ..source.archive import bundle_of
-
-    bundle = bundle_of(source)
-    if bundle is None:
-        raise Refusal(f"--archive {archive}: holds no direction bundle, expected --bundle")
-    return bundle

@@ -190,13 +190,12 @@ def check(args: argparse.Namespace) -> None:
 
 
 def _check_suffix(output: Path, weights: Path) -> None:
-    # Weights in several files are written into one.
     is_index = weights.name.endswith(".safetensors.index.json")
     suffix = ".safetensors" if is_index else weights.suffix
     if output.suffix != suffix:
         raise Refusal(
-            f"--output {output}: expected a name ending in {suffix or 'nothing'}, as the weights "
-            f"{weights.name} do"
+            f"--output {output}: expected a name ending in {suffix or 'nothing'}, as the files of "
+            f"the weights {weights.name} do"
         )
 
 

@@ -121,6 +121,11 @@ def bodies_in(folder: Path) -> SampleFiles:
     return _in_folder(folder, files)
 
 
+def files_named(paths: Sequence[Path]) -> SampleFiles:
+    """Return files that are named one by one, each called by its path."""
+    return SampleFiles(Path(), paths, [str(path) for path in paths])
+
+
 def _in_folder(folder: Path, files: Sequence[Path], others: Sequence[str] = ()) -> SampleFiles:
     """Return files of a folder, by their paths relative to it.
 

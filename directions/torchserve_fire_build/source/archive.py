@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ..common.names import NAMES_FILE
 from ..deployment.archive.entry import ENTRY_FILE, HandlerEntry
 from ..deployment.archive.unpack import Unpacked, unpack
 from ..samples.listed_files import LIST_SUFFIXES, files_in_list
-from ..samples.sample_files import bodies_in
+from ..samples.sample_files import SampleFiles, bodies_in, files_named
 from .files import FileSource
 from .handler_samples import HandlerSamples, prepare_file
 from .model_source import ModelSource
@@ -169,6 +170,17 @@ class ArchiveSource(ModelSource):
                 f"{path}: expected a folder with bodies of requests, which the archive's handler "
                 f"prepares, or a list of such files ({', '.join(LIST_SUFFIXES)})"
             )
+        return self._open(files)
+
+    def open_files(self, paths: Sequence[Path]) -> HandlerSamples:
+        """Open files, each with the body of a request.
+
+        Raises:
+            SamplesError: the handler fails on the first one.
+        """
+        return self._open(files_named(paths))
+
+    def _open(self, files: SampleFiles) -> HandlerSamples:
         first = files.paths[0]
         sample = prepare_file(first, self.prepare)
         try:

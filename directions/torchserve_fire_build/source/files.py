@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torchserve_fire.format.bundle import Bundle, InputDescription
@@ -12,7 +13,10 @@ from torchserve_fire.model.own_settings import own_settings
 from torchserve_fire.model.pretrained_folder import CONFIG, is_pretrained, labels_of
 
 from ..common.names import NAMES_FILE
+from ..samples.image_folder import ImageFolder
+from ..samples.joined import JoinedSamples
 from ..samples.open_samples import open_samples
+from ..samples.sample_files import files_named
 from ..samples.samples import Samples
 from .model_source import ModelSource
 
@@ -21,10 +25,11 @@ class FileSource(ModelSource):
     """A model from its files, whose inputs are prepared as the configuration says.
 
     Args:
-        model_file: as `load_model` takes it.
-        serialized_file: its weights, or the whole model.
-        config_file: its `model-config.yaml`, for what does not come with the model. An
-            `index_to_name.json` beside it is read, too.
+        model_file: Python file of the model's class, or `timm:NAME`; None beside a `torch.export`
+            program or a folder of transformers.
+        serialized_file: its weights, or the program.
+        config_file: its `model-config.yaml`. An `index_to_name.json` beside it is read, too, else
+            the names that come with a model of transformers.
 
     Raises:
         FireError: a file is missing or wrong.
@@ -36,7 +41,12 @@ class FileSource(ModelSource):
         self._serialized_file = serialized_file
         self.loaded = self.with_weights(serialized_file)
         self.where = str(config_file)
-        self.names_file = _names_file(model_file, serialized_file, config_file)
+        names = config_file.parent / NAMES_FILE
+        if names.is_file():
+            self.names_file = names
+        elif model_file is None and is_pretrained(serialized_file):
+            folder = serialized_file.parent
+            self.names_file = folder / CONFIG if labels_of(folder) else None
         self.allow_other_weights = self._config.allow_other_weights
 
     @property
@@ -73,6 +83,16 @@ class FileSource(ModelSource):
         """
         return open_samples(path, self._config)
 
+    def open_files(self, paths: Sequence[Path]) -> Samples:
+        """Open images, or files of tensors.
+
+        Raises:
+            SamplesError: one is not what the model takes.
+        """
+        if self._config.input == "image":
+            return ImageFolder(files_named(paths), self._config.describe_input())
+        return JoinedSamples([self.open_samples(path) for path in paths])
+
     def check_fits(self, bundle: Bundle, file: str) -> None:
         """Refuse a bundle that was built for another model or another input.
 
@@ -80,13 +100,3 @@ class FileSource(ModelSource):
             FireError: it was.
         """
         check_fits(bundle, file, self.loaded, self._config)
-
-
-def _names_file(model_file: Path | None, serialized_file: Path, config_file: Path) -> Path | None:
-    """Return the file of the class names: beside the configuration, or that of transformers."""
-    beside = config_file.parent / NAMES_FILE
-    if beside.is_file():
-        return beside
-    folder = serialized_file.parent
-    has_names = model_file is None and is_pretrained(serialized_file) and labels_of(folder)
-    return folder / CONFIG if has_names else None

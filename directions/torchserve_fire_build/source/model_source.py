@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 from torchserve_fire.errors import ModelError
@@ -79,6 +80,17 @@ class ModelSource(ABC):
 
         Raises:
             SamplesError: there are none, or they are not what the model takes.
+        """
+
+    @abstractmethod
+    def open_files(self, paths: Sequence[Path]) -> Samples:
+        """Open samples that are named file by file.
+
+        Args:
+            paths: one or more files; each sample is called by its path.
+
+        Raises:
+            SamplesError: one is not what the model takes.
         """
 
     @abstractmethod

@@ -27,11 +27,14 @@ class Verdict:
             detects.
         detector_scores: projections at each detecting layer, (N,) float32, in the bundle's order.
             Without those of the model's input, where not all samples are scored.
+        flagged_by: what each repair flags, (N,) bool, in the bundle's order; the first that flags a
+            sample repairs it. Empty where no layer detects.
     """
 
     scores: Tensor | None
     flagged: Tensor
     detector_scores: Sequence[Tensor] = ()
+    flagged_by: Sequence[Tensor] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def judge_pass(
     if forced:
         flagged = [torch.ones_like(one) for one in flagged]
     of_layers = [score for score, one in zip(every, judges, strict=True) if not one.of_input]
-    return Verdict(judged, functools.reduce(torch.logical_or, flagged), of_layers), flagged
+    whole = functools.reduce(torch.logical_or, flagged)
+    return Verdict(judged, whole, of_layers, flagged), flagged
 
 
 def judge(

@@ -9,7 +9,8 @@ from PIL import Image
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire_build.common.errors import OutputError
 from torchserve_fire_build.pool.split import Split
-from torchserve_fire_build.report.pool_report import COLUMNS, MOST_SHOWN, write_split_report
+from torchserve_fire_build.report.contact_sheet import MOST_SHOWN
+from torchserve_fire_build.report.pool_report import COLUMNS, write_split_report
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..refusal import Refusal
+
 if TYPE_CHECKING:
     from torchserve_fire.format.bundle import Bundle
 
@@ -21,4 +23,18 @@ def load_fitting_bundle(file: Path, source: ModelSource) -> Bundle:
 
     bundle = load_bundle(file)
     source.check_fits(bundle, str(file))
+    return bundle
+
+
+def bundle_in(source: ModelSource, archive: Path) -> Path:
+    """Return the bundle in the archive that a model comes from.
+
+    Raises:
+        Refusal: it holds none.
+    """
+    from ...source.archive import bundle_of
+
+    bundle = bundle_of(source)
+    if bundle is None:
+        raise Refusal(f"--archive {archive}: holds no direction bundle, expected --bundle")
     return bundle

@@ -1,0 +1,145 @@
+"""`torchserve-fire screen`: whether pictures are triggered."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .arguments.model import add_model_arguments, check_model_arguments, open_source
+from .arguments.values import existing_file, existing_samples
+from .refusal import Refusal
+
+if TYPE_CHECKING:
+    from ..samples.samples import Samples
+    from ..screening.bundle_screening import BundleScreening
+    from ..screening.screening import Screening
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "screen",
+        help="say whether pictures are triggered, with a bundle or with clean samples alone",
+        description="Say whether pictures are triggered. With a bundle: what it flags, and what "
+        "its repair makes of that. With clean samples alone: how far each picture lies from those "
+        "that are called the same, how often a clean one lies as far, and whether pictures that "
+        "are called the same differ from them as a group. Exit status: 0 nothing found, 1 found, 2 "
+        "could not tell or bad input.",
+        allow_abbrev=False,
+    )
+    add_model_arguments(parser)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--bundle",
+        type=existing_file,
+        help="judge by this direction bundle of the model (default, without --clean: the one in "
+        "the --archive)",
+    )
+    source.add_argument(
+        "--clean",
+        type=existing_samples,
+        help="compare with these clean samples, some hundred: a folder of images, a list of them, "
+        ".csv or .jsonl, or a .npz or .safetensors file with inputs; labels are not used",
+    )
+    parser.add_argument(
+        "pictures",
+        nargs="+",
+        type=existing_samples,
+        metavar="PICTURES",
+        help="files, and folders and lists of files, of which nobody knows whether they are "
+        "triggered",
+    )
+    parser.add_argument("--csv", type=Path, help="file to write a row for each picture to")
+    parser.add_argument("--json", type=Path, help="file to write all that was found to, as JSON")
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        help="file to draw the pictures to, as PNG, the most suspicious ones first",
+    )
+    parser.set_defaults(run=run, check=check)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what does not go together or cannot be written, before torch is loaded.
+
+    Raises:
+        Refusal: naming the flag.
+        FireError: a result cannot be written, or the extra for pictures is not installed.
+    """
+    from torchserve_fire.format.write_file import check_writable
+
+    from ..common.environment import require_extras
+
+    check_model_arguments(args)
+    if args.bundle is None and args.clean is None and args.archive is None:
+        raise Refusal("--clean: expected clean samples to compare with, or --bundle to judge by")
+    if args.sheet is not None:
+        require_extras("report")
+    for file in (args.csv, args.json, args.sheet):
+        if file is not None:
+            check_writable(file)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command.
+
+    Raises:
+        CalibrationError: something that nobody foresaw went wrong: Python's own exit status would
+            be 1, which says that something was found.
+        FireError: what was foreseen.
+    """
+    from torchserve_fire.errors import FireError, first_line
+
+    from ..common.errors import CalibrationError
+
+    try:
+        return _screen(args)
+    except (FireError, BrokenPipeError):
+        raise
+    except Exception as error:
+        raise CalibrationError(
+            f"stopped by {type(error).__name__}, could not tell: {first_line(error)}"
+        ) from error
+
+
+def _screen(args: argparse.Namespace) -> int:
+    """Run the command; what it raises may be anything."""
+    from torchserve_fire.format.write_file import write_files
+
+    from ..samples.kept import keep_decoded
+    from ..screening.bundle_screening import screen_with_bundle
+    from ..screening.outputs import check_sheet, to_csv, to_sheet
+    from ..screening.screen_samples import screen_samples
+    from ..source.open_pictures import open_pictures
+    from .arguments.fitting_bundle import bundle_in, load_fitting_bundle
+
+    source = open_source(args)
+    pictures: Samples = keep_decoded(open_pictures(args.pictures, source))
+    if args.sheet is not None:
+        check_sheet(pictures)
+    screened: Screening | BundleScreening
+    if args.clean is None:
+        bundle = load_fitting_bundle(args.bundle or bundle_in(source, args.archive), source)
+        screened = screen_with_bundle(
+            source.loaded.model,
+            bundle,
+            pictures,
+            # Of an older bundle the digest of the weights' file was compared above.
+            allow_other_weights=source.allow_other_weights or bundle.state_sha256 is None,
+        )
+    else:
+        screened = screen_samples(source.loaded.model, source.open_samples(args.clean), pictures)
+    print("\n".join(screened.table()))
+    files: dict[Path, bytes] = {}
+    if args.csv is not None:
+        files[args.csv] = to_csv(screened)
+    if args.json is not None:
+        files[args.json] = (
+            json.dumps(screened.to_json(), indent=2, allow_nan=False) + "\n"
+        ).encode()
+    if args.sheet is not None:
+        files[args.sheet] = to_sheet(screened, pictures)
+    write_files(files)
+    return {False: 0, True: 1, None: 2}[screened.found]

@@ -1,0 +1,1 @@
+"""Screening pictures: do they carry a trigger?"""

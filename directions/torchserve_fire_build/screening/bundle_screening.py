@@ -1,0 +1,206 @@
+"""Screening pictures with a bundle: what it flags, and what its repair makes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from torchserve_fire.format.bundle import INPUT_LAYER, Bundle, Repair
+from torchserve_fire.repair.attach import attach
+from torchserve_fire.repair.attach_layers import attach_layers
+from torchserve_fire.repair.example_input import example_for
+from torchserve_fire.repair.verdict import Verdict
+
+from ..common.errors import SamplesError
+from ..common.progress import Progress
+from ..samples.kept import keep_decoded
+from ..samples.predict import logits_of, predict_logits
+from ..samples.samples import Samples, iterate, require_samples
+
+SHOWN = 20
+"""Pictures that are printed."""
+
+COLUMNS = ("picture", "called", "repaired", "flagged", "score", "threshold", "at layer", "repair")
+
+
+@dataclass(frozen=True)
+class PictureVerdict:
+    """What a bundle says of one picture.
+
+    Attributes:
+        predicted: the class that the model calls it.
+        repaired: the class that it is called with the bundle.
+        flagged: whether the bundle flags it.
+        repair: which of the bundle's repairs flags it; else the first one that could have.
+        score: its projection at the layer by which that repair detects; None where there is none.
+    """
+
+    predicted: int
+    repaired: int
+    flagged: bool
+    repair: int
+    score: float | None
+
+
+@dataclass(frozen=True)
+class BundleScreening:
+    """The verdicts of a bundle on M pictures.
+
+    Attributes:
+        names: of the pictures.
+        verdicts: on each.
+        repairs: of the bundle.
+    """
+
+    names: Sequence[str]
+    verdicts: Sequence[PictureVerdict]
+    repairs: Sequence[Repair]
+
+    @property
+    def found(self) -> bool | None:
+        """Whether a picture is flagged; None of a bundle that does not detect."""
+        if self.repairs[0].detecting_layer is None:
+            return None
+        return any(verdict.flagged for verdict in self.verdicts)
+
+    def order(self) -> list[int]:
+        """Return the indices of the pictures, those that are flagged first."""
+        return sorted(range(len(self.names)), key=lambda i: not self.verdicts[i].flagged)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row for each picture, as JSON values."""
+        rows = []
+        for name, verdict in zip(self.names, self.verdicts, strict=True):
+            layer = self.repairs[verdict.repair].detecting_layer
+            detection = None if layer is None else layer.detection
+            rows.append(
+                {
+                    "path": name,
+                    "predicted": verdict.predicted,
+                    "repaired": verdict.repaired,
+                    "flagged": verdict.flagged,
+                    "score": verdict.score,
+                    "threshold": None if detection is None else detection.threshold,
+                    "layer": None if layer is None else layer.name,
+                    "repair": verdict.repair,
+                }
+            )
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON values."""
+        return {"found": self.found, "pictures": self.rows()}
+
+    def table(self) -> list[str]:
+        """Return lines to print: the pictures, and the verdict."""
+        rows, order = self.rows(), self.order()
+        cells = [COLUMNS, *(_cells(rows[i]) for i in order[:SHOWN])]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+            for row in cells
+        ]
+        if len(order) > SHOWN:
+            lines.append(f"and {len(order) - SHOWN} more pictures")
+        return [*lines, self._in_words()]
+
+    def _in_words(self) -> str:
+        if self.found is None:
+            return "could not tell: this bundle moves every input, and flags none: use --clean"
+        count = sum(verdict.flagged for verdict in self.verdicts)
+        if not count:
+            return "nothing found: none is flagged; the bundle knows the trigger it was built for"
+        changed = sum(v.flagged and v.predicted != v.repaired for v in self.verdicts)
+        return (
+            f"found: {count} of {len(self.names)} pictures are flagged; the repair has {changed} "
+            "of these called otherwise"
+        )
+
+
+def screen_with_bundle(
+    model: nn.Module, bundle: Bundle, pictures: Samples, *, allow_other_weights: bool = False
+) -> BundleScreening:
+    """Have a bundle judge pictures, and repair those that it flags.
+
+    Args:
+        model: the model that the bundle was built for, in evaluation mode.
+        bundle: the bundle.
+        pictures: the pictures; labels are not used.
+        allow_other_weights: whether to use a bundle that was built for other weights.
+
+    Raises:
+        SamplesError: there are no pictures, or they have another shape than the bundle's input.
+        CalibrationError: the model fails on them.
+        AttachError: the bundle does not fit the model.
+    """
+    require_samples(pictures)
+    if pictures.description.shape != bundle.input.shape:
+        raise SamplesError(
+            f"{pictures.source}: inputs of shape {pictures.description.shape}, the bundle was "
+            f"built for {bundle.input.shape}"
+        )
+    pictures = keep_decoded(pictures)
+    every = range(len(pictures))
+    with Progress("screening", 2 * len(pictures)) as progress:
+        predicted = predict_logits(model, pictures, every, progress).argmax(1)
+        verdicts: list[PictureVerdict] = []
+        example = example_for(model, pictures.description)
+        with (
+            attach_layers(model, bundle.layers, example, target=bundle.target)
+            if allow_other_weights
+            else attach(model, bundle, example=example)
+        ) as handle:
+            for part, batch in iterate(pictures, every):
+                repaired = logits_of(model, batch).argmax(1)
+                called = predicted[list(part)]
+                verdicts += _read(handle.verdict, bundle.repairs, called, repaired)
+                progress.advance(len(part))
+    return BundleScreening(list(pictures.names), verdicts, bundle.repairs)
+
+
+def _read(
+    verdict: Verdict, repairs: Sequence[Repair], predicted: Tensor, repaired: Tensor
+) -> list[PictureVerdict]:
+    """Return the verdicts on the pictures of one forward pass."""
+    # Of the model's input, only what may be flagged is scored: those scores are not all there.
+    scored = [i for i, repair in enumerate(repairs) if _of_layer(repair)]
+    read = []
+    for row, called in enumerate(predicted.tolist()):
+        flagging = [i for i, flags in enumerate(verdict.flagged_by) if bool(flags[row])]
+        may = [i for i in scored if not repairs[i].only_target or repairs[i].target == called]
+        repair = (flagging or may or [0])[0]
+        score = None
+        if flagging and verdict.scores is not None:
+            score = float(verdict.scores[row])
+        elif repair in scored:
+            score = float(verdict.detector_scores[scored.index(repair)][row])
+        if score is not None and not math.isfinite(score):
+            score = None
+        read.append(PictureVerdict(called, int(repaired[row]), bool(flagging), repair, score))
+    return read
+
+
+def _of_layer(repair: Repair) -> bool:
+    layer = repair.detecting_layer
+    return layer is not None and layer.name != INPUT_LAYER
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    score, threshold = (
+        "-" if value is None else f"{value:.3g}" for value in (row["score"], row["threshold"])
+    )
+    flagged = row["flagged"]
+    return (
+        row["path"],
+        f"class {row['predicted']}",
+        f"class {row['repaired']}",
+        "yes" if flagged else "no",
+        score,
+        threshold,
+        row["layer"] or "-",
+        str(row["repair"]) if flagged else "-",
+    )

@@ -1,0 +1,103 @@
+"""How far a picture lies from clean samples, and how often a clean one lies as far.
+
+The chance is a cross-conformal p-value (Vovk, "Cross-conformal predictors", 2015). Clean samples
+are dealt to folds. A fold's samples are scored by what the other folds show, and so is a picture,
+which is then compared with this fold alone. So it is scored as the samples are that it is compared
+with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .features import Features
+from .whitening import Whitening, class_means
+
+FOLDS = 5
+
+MIN_CLEAN = 5
+"""The fewest clean samples of a class that show where the class lies."""
+
+
+@dataclass(frozen=True)
+class Chances:
+    """How far each of M pictures lies from clean samples of the class that it is called.
+
+    Attributes:
+        distances: by how many standard deviations of clean samples a picture lies farther than
+            they do on average, at the layer where it lies farthest, (M,) float32.
+        farthest: index of that layer, (M,) int64.
+        chances: how often a clean sample lies as far, (M,) float64.
+        judged: whether there are `MIN_CLEAN` clean samples of the class, (M,) bool; what stands in
+            the other fields is void where there are not.
+        compared: with how many clean samples.
+    """
+
+    distances: Tensor
+    farthest: Tensor
+    chances: Tensor
+    judged: Tensor
+    compared: int
+
+
+def find_chances(clean: Features, pictures: Features) -> Chances:
+    """Measure how far pictures lie from clean samples, and how often clean samples lie as far.
+
+    Args:
+        clean: features of clean samples; classes with fewer than `MIN_CLEAN` are left out.
+        pictures: features of M pictures, at the same layers.
+    """
+    counts = clean.predicted.bincount(minlength=int(pictures.predicted.max()) + 1)
+    clean = clean.at((counts[clean.predicted] >= MIN_CLEAN).nonzero().flatten())
+    judged = counts[pictures.predicted] >= MIN_CLEAN
+    distances, farthest = torch.zeros(len(pictures)), torch.zeros(len(pictures)).long()
+    chances = torch.ones(len(pictures), dtype=torch.float64)
+    if bool(judged.any()):
+        rows = judged.nonzero().flatten()
+        folds = _deal(clean.predicted)
+        own, theirs = _score(clean, pictures.at(rows), folds)
+        distances[rows], farthest[rows] = theirs.mean(0).max(1)
+        # Each of both by the layer at which it lies farthest.
+        own_most, their_most = own.amax(1), theirs.amax(2)
+        as_far = torch.stack(
+            [
+                (own_most[folds == fold] >= their_most[fold].unsqueeze(1)).sum(1)
+                for fold in range(FOLDS)
+            ]
+        ).sum(0)
+        chances[rows] = (1 + as_far).double() / (1 + len(clean))
+    return Chances(distances, farthest, chances, judged, len(clean))
+
+
+def _score(clean: Features, pictures: Features, folds: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far clean samples (N, L) and pictures (folds, M, L) lie from their class.
+
+    At each of L layers it is in standard deviations of the N distances, from their mean.
+    """
+    own = torch.zeros(len(clean), len(clean.layers))
+    theirs = torch.zeros(FOLDS, len(pictures), len(clean.layers))
+    for i, layer in enumerate(clean.layers):
+        features, asked = clean.layers[layer], pictures.layers[layer]
+        for fold in range(FOLDS):
+            held = folds == fold
+            known, means = class_means(features[~held], clean.predicted[~held])
+            deviations = features - means[torch.searchsorted(known, clean.predicted)]
+            whitening = Whitening.fit(deviations[~held])
+            if whitening is not None:
+                own[held, i] = whitening.apply(deviations[held]).norm(dim=1)
+                from_class = asked - means[torch.searchsorted(known, pictures.predicted)]
+                theirs[fold, :, i] = whitening.apply(from_class).norm(dim=1)
+    mean, spread = own.mean(0), own.std(0).clamp(min=1e-12)
+    return (own - mean) / spread, (theirs - mean) / spread
+
+
+def _deal(classes: Tensor) -> Tensor:
+    """Deal samples of classes (N,) to folds, (N,): those of each class evenly."""
+    folds = torch.zeros_like(classes)
+    for c in set(classes.tolist()):
+        of_class = (classes == c).nonzero().flatten()
+        folds[of_class] = torch.arange(len(of_class)) % FOLDS
+    return folds

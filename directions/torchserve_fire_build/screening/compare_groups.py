@@ -1,0 +1,201 @@
+"""Comparing groups: whether pictures differ from clean samples that are called the same.
+
+It is a permutation test: if pictures and clean samples are exchangeable, any others of them would
+be as good as the pictures. The statistic at a layer is the energy distance (Székely and Rizzo,
+2004) of the pictures from the clean samples, in whitened features. What whitening needs is
+estimated from both together, class by class, so a permutation changes none of it, and the test
+keeps its level exactly.
+
+Directions in which the means of the classes differ are left out. A picture that a model honestly
+mistakes lies between two classes, so along these; a trigger moves it along others, too. Each
+layer's statistic counts in standard deviations of its permutations, and the layers are summed: a
+trigger shows at most layers, a mistake at the last ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .chances import MIN_CLEAN
+from .features import Features
+from .whitening import Whitening, class_means
+
+LEVEL = 0.01
+"""How often clean pictures may be found, in all groups together."""
+
+PERMUTATIONS = 9999
+
+MOST = 500
+"""Pictures, and clean samples, of a class that are compared at most: the first ones."""
+
+BATCH = 1000
+"""Permutations at a time."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that are judged together.
+
+    Attributes:
+        classes: that they are called.
+        pictures: their indices, (n,) int64.
+        clean: how many clean samples they are compared with.
+        p: how often clean pictures would differ as much; 1 / `PERMUTATIONS` or so at least.
+        by_layer: how far the group lies from the clean samples at each layer, in standard
+            deviations of the permutations, (L,).
+    """
+
+    classes: tuple[int, ...]
+    pictures: Tensor
+    clean: int
+    p: float
+    by_layer: Tensor
+
+
+@dataclass(frozen=True)
+class _Stratum:
+    """Pictures and clean samples that are called the same.
+
+    Attributes:
+        predicted: what they are called.
+        pictures: indices of the pictures.
+        clean: indices of the clean samples.
+    """
+
+    predicted: int
+    pictures: Tensor
+    clean: Tensor
+
+    @property
+    def arrangements(self) -> float:
+        """The logarithm of how many choices of pictures there are among all of them."""
+        n, m = len(self.pictures), len(self.clean)
+        return math.lgamma(n + m + 1) - math.lgamma(n + 1) - math.lgamma(m + 1)
+
+
+def compare_groups(clean: Features, pictures: Features, seed: int = 0) -> list[Group]:
+    """Compare groups of pictures with clean samples that are called the same.
+
+    Pictures that are called the same make a group, if they are enough to be found at the level
+    beside the other groups. All others make one group together, each compared with its class.
+
+    Args:
+        clean: features of clean samples.
+        pictures: features of pictures, at the same layers.
+        seed: of the permutations.
+
+    Returns:
+        The groups; without pictures that even together are too few to be found.
+    """
+    strata = _strata(clean, pictures)
+    groups = _arrange(strata)
+    if not groups:
+        return []
+    generator = torch.Generator().manual_seed(seed)
+    whitened = [_whiten(clean.layers[n], pictures.layers[n], clean, pictures) for n in clean.layers]
+    return [_test(group, whitened, _permutations(len(groups)), generator) for group in groups]
+
+
+def holm(groups: Sequence[Group]) -> list[bool]:
+    """Return which groups are found at `LEVEL`, by Holm's procedure."""
+    found = [False] * len(groups)
+    order = sorted(range(len(groups)), key=lambda i: groups[i].p)
+    for place, i in enumerate(order):
+        if groups[i].p > LEVEL / (len(groups) - place):
+            break
+        found[i] = True
+    return found
+
+
+def _strata(clean: Features, pictures: Features) -> list[_Stratum]:
+    strata = []
+    for c in sorted(set(pictures.predicted.tolist())):
+        of_clean = (clean.predicted == c).nonzero().flatten()[:MOST]
+        if len(of_clean) >= MIN_CLEAN:
+            of_pictures = (pictures.predicted == c).nonzero().flatten()[:MOST]
+            strata.append(_Stratum(c, of_pictures, of_clean))
+    return strata
+
+
+def _arrange(strata: Sequence[_Stratum]) -> list[list[_Stratum]]:
+    """Return which strata are tested alone, and which together."""
+    alone = sorted(strata, key=lambda s: s.arrangements)
+    together: list[_Stratum] = []
+    while alone:
+        groups = len(alone) + bool(together)
+        if alone[0].arrangements >= math.log(groups / LEVEL):
+            break
+        together.append(alone.pop(0))
+    groups = len(alone) + bool(together)
+    enough = sum(s.arrangements for s in together) >= math.log(max(groups, 1) / LEVEL)
+    return [[s] for s in alone] + ([together] if together and enough else [])
+
+
+def _permutations(groups: int) -> int:
+    """Return so many permutations that a p-value far below the level of each group can come out."""
+    return max(PERMUTATIONS, math.ceil(10 * groups / LEVEL) - 1)
+
+
+def _whiten(
+    clean: Tensor, asked: Tensor, of_clean: Features, of_pictures: Features
+) -> tuple[Tensor, Tensor] | None:
+    """Return whitened features of clean samples and pictures, without the classes' directions."""
+    both = torch.cat([clean, asked])
+    classes = torch.cat([of_clean.predicted, of_pictures.predicted])
+    known, means = class_means(both, classes)
+    whitening = Whitening.fit(both - means[torch.searchsorted(known, classes)])
+    if whitening is None:
+        return None
+    white, between = whitening.apply(both), whitening.apply(means - means.mean(0))
+    # At most half of the directions, so that something is left of few channels.
+    most = min(len(known) - 1, both.shape[1] // 2)
+    along = torch.linalg.svd(between, full_matrices=False)[2][:most]
+    white = white - white @ along.T @ along
+    return white[: len(clean)], white[len(clean) :]
+
+
+def _test(
+    strata: Sequence[_Stratum],
+    whitened: Sequence[tuple[Tensor, Tensor] | None],
+    permutations: int,
+    generator: torch.Generator,
+) -> Group:
+    """Test the pictures of one or several classes; each is permuted within its class."""
+    # The first row is of the pictures themselves.
+    statistics = torch.zeros(1 + permutations, len(whitened), dtype=torch.float64)
+    for stratum in strata:
+        n, m = len(stratum.pictures), len(stratum.clean)
+        distances = []
+        for layer in whitened:
+            if layer is None:
+                distances.append(torch.zeros(n + m, n + m, dtype=torch.float64))
+            else:
+                both = torch.cat([layer[1][stratum.pictures], layer[0][stratum.clean]]).double()
+                distances.append(torch.cdist(both, both))
+        for start in range(0, 1 + permutations, BATCH):
+            count = min(BATCH, 1 + permutations - start)
+            chosen = torch.rand(count, n + m, generator=generator).argsort(1)[:, :n]
+            if start == 0:
+                chosen[0] = torch.arange(n)
+            weights = torch.full((count, n + m), -1 / m, dtype=torch.float64)
+            weights.scatter_(1, chosen, 1 / n)
+            for i, between in enumerate(distances):
+                energy = -((weights @ between) * weights).sum(1)
+                statistics[start : start + count, i] += energy * (n * m / (n + m))
+    spread = statistics.std(0)
+    scored = (statistics - statistics.mean(0)) / spread.where(spread > 0, 1)
+    total = scored.sum(1)
+    # Permutations that amount to the same are equal but for rounding.
+    as_far = total >= total[0] - 1e-9 * total.abs().max()
+    return Group(
+        classes=tuple(s.predicted for s in strata),
+        pictures=torch.cat([s.pictures for s in strata]),
+        clean=sum(len(s.clean) for s in strata),
+        p=float(as_far.double().mean()),
+        by_layer=scored[0],
+    )

@@ -1,0 +1,54 @@
+"""Screening pictures of which nobody knows whether they are triggered, with clean samples alone."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import nn
+
+from torchserve_fire.repair.attach_layers import check_model
+
+from ..common.errors import SamplesError
+from ..common.progress import Progress
+from ..estimate.candidate_layers import candidate_layers
+from ..samples.samples import Samples, require_samples
+from ..samples.subset import Subset
+from .features import read_features
+from .screening import Screening, screen_features
+
+logger = logging.getLogger(__name__)
+
+
+def screen_samples(model: nn.Module, clean: Samples, pictures: Samples) -> Screening:
+    """Compare pictures with clean samples that the model calls the same, at several layers.
+
+    Args:
+        model: in evaluation mode.
+        clean: clean samples; labels are not used.
+        pictures: the pictures; labels are not used.
+
+    Raises:
+        SamplesError: there are no samples, or a picture is among the clean samples.
+        CalibrationError: the model fails on the samples, or has no layers to compare.
+        AttachError: the model is in training mode.
+    """
+    check_model(model)
+    require_samples(clean, pictures)
+    layers = candidate_layers(model, clean.description.example())
+    with Progress("screening", len(clean) + len(pictures)) as progress:
+        known = read_features(model, clean, layers, progress)
+        asked = read_features(model, pictures, layers, progress)
+    first = {digest: i for i, digest in reversed(list(enumerate(asked.digests)))}
+    for i, digest in enumerate(known.digests):
+        if digest in first:
+            raise SamplesError(
+                f"{pictures.names[first[digest]]}: is the same as {clean.names[i]} of the clean "
+                f"samples in {clean.source}, expected others: leave it out of one of them"
+            )
+    once = sorted(first.values())
+    if len(once) < len(pictures):
+        logger.info(f"{len(pictures) - len(once)} pictures are copies of others: left out")
+        pictures = Subset(pictures, once)
+        asked = asked.at(torch.tensor(once))
+    return screen_features(known, asked, pictures.names)

@@ -1,0 +1,197 @@
+"""What screening pictures against clean samples came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..measure.figures import class_list
+from .chances import MIN_CLEAN, Chances, find_chances
+from .compare_groups import LEVEL, Group, compare_groups, holm
+from .features import Features
+
+SHOWN = 20
+"""Pictures that are printed."""
+
+COLUMNS = ("picture", "called", "chance", "farther by", "at layer")
+
+
+@dataclass(frozen=True)
+class Screening:
+    """M pictures beside clean samples.
+
+    Attributes:
+        names: of the pictures.
+        predicted: the class that the model calls each, (M,) int64.
+        layers: the layers that were compared.
+        chances: how far each picture lies by itself.
+        groups: pictures that were judged together.
+        differ: which of these groups differ from the clean samples.
+    """
+
+    names: Sequence[str]
+    predicted: Tensor
+    layers: Sequence[str]
+    chances: Chances
+    groups: Sequence[Group]
+    differ: Sequence[bool]
+
+    @property
+    def found(self) -> bool | None:
+        """Whether pictures differ from the clean samples; None if that cannot be told.
+
+        Groups decide, if there are any; else the picture with the least chance. Nothing is found
+        only where all pictures could be judged.
+        """
+        judged, chances = self.chances.judged, self.chances
+        if self.groups:
+            if any(self.differ):
+                return True
+        else:
+            count = int(judged.sum())
+            if count and count * float(chances.chances[judged].min()) <= LEVEL:
+                return True
+            if count > LEVEL * (1 + chances.compared):
+                return None
+        return False if bool(judged.all()) else None
+
+    @property
+    def suspects(self) -> list[int]:
+        """The classes that pictures are called which differ."""
+        pairs = zip(self.groups, self.differ, strict=True)
+        return sorted({c for group, differs in pairs if differs for c in group.classes})
+
+    def order(self) -> list[int]:
+        """Return the indices of the pictures, those with the least chance first."""
+        chances = self.chances
+        return sorted(
+            range(len(self.names)),
+            key=lambda i: (
+                not chances.judged[i],
+                float(chances.chances[i]),
+                -float(chances.distances[i]),
+            ),
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row for each picture, as JSON values."""
+        of_group: dict[int, float] = {}
+        for group in self.groups:
+            of_group |= dict.fromkeys(group.pictures.tolist(), group.p)
+        chances, rows = self.chances, []
+        for i, name in enumerate(self.names):
+            judged = bool(chances.judged[i])
+            rows.append(
+                {
+                    "path": name,
+                    "predicted": int(self.predicted[i]),
+                    "chance": float(chances.chances[i]) if judged else None,
+                    "distance": float(chances.distances[i]) if judged else None,
+                    "layer": self.layers[int(chances.farthest[i])] if judged else None,
+                    "group_chance": of_group.get(i),
+                }
+            )
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON values."""
+        return {
+            "found": self.found,
+            "suspects": self.suspects,
+            "level": LEVEL,
+            "compared_with": self.chances.compared,
+            "groups": [
+                {
+                    "classes": list(group.classes),
+                    "pictures": len(group.pictures),
+                    "clean": group.clean,
+                    "chance": group.p,
+                    "differs": differs,
+                    "by_layer": dict(zip(self.layers, group.by_layer.tolist(), strict=True)),
+                }
+                for group, differs in zip(self.groups, self.differ, strict=True)
+            ],
+            "pictures": self.rows(),
+        }
+
+    def table(self) -> list[str]:
+        """Return lines to print: the pictures, the groups, and the verdict."""
+        rows, order = self.rows(), self.order()
+        cells = [COLUMNS, *(_cells(rows[i]) for i in order[:SHOWN])]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+            for row in cells
+        ]
+        if len(order) > SHOWN:
+            lines.append(f"and {len(order) - SHOWN} more pictures, which lie less far")
+        for group, differs in zip(self.groups, self.differ, strict=True):
+            lines.append(self._group_line(group, differs=differs))
+        return [*lines, *self._notes(), self._verdict()]
+
+    def _group_line(self, group: Group, *, differs: bool) -> str:
+        many = len(group.pictures) > 1
+        line = (
+            f"called {class_list(group.classes)}: {len(group.pictures)} picture{'s' * many} beside "
+            f"{group.clean} clean samples: {'they differ' if differs else 'no difference'} (clean "
+            f"pictures differ as much with a chance of {group.p:.2g})"
+        )
+        if differs:
+            line += f", most at layer {self.layers[int(group.by_layer.argmax())]}"
+        return line
+
+    def _notes(self) -> list[str]:
+        unjudged = ~self.chances.judged
+        if not bool(unjudged.any()):
+            return []
+        classes = sorted(set(self.predicted[unjudged].tolist()))
+        return [
+            f"called {class_list(classes)}: {int(unjudged.sum())} pictures could not be judged: "
+            f"give clean samples of which the model calls {MIN_CLEAN} or more the same"
+        ]
+
+    def _verdict(self) -> str:
+        if self.found is None:
+            if self.groups or not bool(self.chances.judged.any()):
+                return "could not tell about all pictures; in the others, nothing found"
+            needed = round(int(self.chances.judged.sum()) / LEVEL) - 1
+            return (
+                "could not tell: give more pictures that are called the same, or "
+                f"{needed} clean samples or more"
+            )
+        if not self.found:
+            return "nothing found: the pictures lie as clean samples do; no proof that they are"
+        where = f"called {class_list(self.suspects)}" if self.suspects else "by itself"
+        return (
+            f"found ({where}): not like the clean samples. They carry a trigger, or come from "
+            "elsewhere than these: look at them"
+        )
+
+
+def screen_features(clean: Features, pictures: Features, names: Sequence[str]) -> Screening:
+    """Compare pictures with clean samples.
+
+    Args:
+        clean: features of clean samples.
+        pictures: features of M pictures, at the same layers.
+        names: of the pictures.
+    """
+    groups = compare_groups(clean, pictures)
+    return Screening(
+        names=names,
+        predicted=pictures.predicted,
+        layers=list(clean.layers),
+        chances=find_chances(clean, pictures),
+        groups=groups,
+        differ=holm(groups),
+    )
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    called = f"class {row['predicted']}"
+    if row["chance"] is None:
+        return (row["path"], called, "-", "-", "-")
+    return (row["path"], called, f"{row['chance']:.4f}", f"{row['distance']:.1f}", row["layer"])
