@@ -16,9 +16,8 @@ from torch import nn
 from torchserve_fire.errors import BundleError, FireError, ModelError
 from torchserve_fire.format.bundle import Bundle, InputDescription
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
-from torchserve_fire.format.digest import file_sha256
 from torchserve_fire.model.fit import check_model
-from torchserve_fire.model.load_model import LoadedModel
+from torchserve_fire.model.load_model import LoadedModel, weights_digest
 from torchserve_fire.repair.layers import eager_model
 from torchserve_fire.serve.function_handler import FunctionHandler
 
@@ -103,7 +102,7 @@ class ArchiveSource(ModelSource):
         self._handler.instance.model = model
         weights = archive.file("serializedFile")
         self.loaded = LoadedModel(
-            model, type(model).__name__, file_sha256(weights) if weights else None
+            model, type(model).__name__, weights_digest(weights) if weights else None
         )
         names = archive.folder / NAMES_FILE
         self.names_file = names if names.is_file() else None

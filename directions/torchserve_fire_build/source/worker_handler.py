@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from torchserve_fire.errors import FireError, ModelError, first_line
+from torchserve_fire.model.missing_package import missing_package
 from torchserve_fire.serve.function_handler import FunctionHandler
 from torchserve_fire.serve.repair_mixin import RepairMixin
 
@@ -194,8 +195,8 @@ def _failures(archive: Unpacked, what: str) -> Iterator[None]:
         raise
     except ModuleNotFoundError as error:
         raise ModelError(
-            f"{archive.source}: {what}: {first_line(error)}: install what the server's environment "
-            "has (the archive's requirements) in this one, too"
+            f"{archive.source}: {what}: {missing_package(error)}; what the server's environment "
+            "has (the archive's requirements) is needed in this one, too"
         ) from error
     except (Exception, SystemExit) as error:
         raise ModelError(f"{archive.source}: {what}: {first_line(error)}") from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+STAND_IN = "_fire_model_"
+"""Begins the name of a package that stands for the folder of a model file."""
+
 PIP_NAMES = {
     "PIL": "Pillow",
     "cv2": "opencv-python-headless",
@@ -17,11 +20,14 @@ PIP_NAMES = {
 
 def missing_package(error: ModuleNotFoundError) -> str:
     """Say in a line which module is missing, and how to install it or to bring it along."""
-    module = (error.name or "").split(".")[0]
-    if not module:
+    name = error.name or ""
+    if not name:
         return str(error)
-    package = PIP_NAMES.get(module, module)
+    if name.startswith(STAND_IN):
+        name = name.partition(".")[2]
+        return f"No module named {name!r} beside the model file: it is packed by --extra-files"
+    module = name.split(".")[0]
     return (
-        f"No module named {error.name!r}: pip install {package} here and where the model is "
-        "served; a file of your own goes into the archive by --extra-files"
+        f"No module named {name!r}: pip install {PIP_NAMES.get(module, module)} here and where the "
+        "model is served; a file of your own is packed by --extra-files"
     )

@@ -15,7 +15,7 @@ from types import ModuleType
 from torch import nn
 
 from ..errors import ModelError, first_line
-from .missing_package import missing_package
+from .missing_package import STAND_IN, missing_package
 
 BY_A_CLASS = (
     "add a class that TorchServe can build without arguments: class Net(nn.Module), whose "
@@ -116,7 +116,7 @@ def why_not_built(candidate: type[nn.Module], error: BaseException) -> str:
 
 def _package_of(folder: Path) -> str:
     """Return the name of a package that stands for a folder, so that relative imports work."""
-    name = f"_fire_model_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    name = f"{STAND_IN}{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
     if name not in sys.modules:
         package = ModuleType(name)
         package.__path__ = [str(folder)]

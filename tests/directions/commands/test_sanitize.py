@@ -98,6 +98,18 @@ def test_pruned_weights_and_the_table(tmp_path, capsys, tiny, command):
     assert sorted(p.name for p in tmp_path.glob("*.pth")) == ["new.pth"]
 
 
+def test_of_a_checkpoint_the_weights_alone_are_written(tmp_path, capsys, command, tiny):
+    plain = _weights(tiny.serialized_file)
+    wrapped = {f"module.{name}": value for name, value in plain.items()}
+    (tmp_path / "run").mkdir()
+    file = tmp_path / "run" / "last.pth"
+    torch.save({"model": wrapped, "epoch": 3}, file)
+    out = run(capsys, *command, "--serialized-file", file)
+    taken = f"{file}: the weights are ['model'] with the prefix 'module.'"
+    assert out.splitlines()[0] == taken
+    assert list(_weights(tmp_path / "new.pth")) == list(plain)
+
+
 def test_package_takes_the_new_weights(tmp_path, capsys, tiny, command):
     run(capsys, *command)
     (tmp_path / "off").mkdir()

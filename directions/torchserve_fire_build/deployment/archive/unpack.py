@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from torchserve_fire.errors import FireError
+from torchserve_fire.model.timm_model import is_timm
 
 from .archive_name import MANIFEST
 
@@ -50,12 +51,16 @@ class Unpacked:
     def file(self, key: str) -> Path | None:
         """Return a file that the manifest names, None where it names none.
 
+        A model of timm is named in the place of a file, and returned as `load_model` takes it.
+
         Raises:
             FireError: the archive does not hold it.
         """
         name = self.model.get(key)
         if not name:
             return None
+        if is_timm(str(name)):
+            return Path(name)
         path = self.folder / str(name)
         if not path.is_file():
             raise FireError(f"{self.source}: its manifest names {key}: {name}, which is not in it")

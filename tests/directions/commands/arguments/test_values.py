@@ -10,6 +10,8 @@ from torchserve_fire_build.commands.arguments.values import (
     existing_file,
     existing_folder,
     existing_samples,
+    existing_weights,
+    model_source,
     seconds,
     seed,
     target,
@@ -83,6 +85,17 @@ def test_paths(tmp_path):
     assert existing_folder(str(tmp_path)) == tmp_path
     assert existing_samples(str(file)) == file
     assert existing_samples(str(tmp_path)) == tmp_path
+    assert existing_weights(str(file)) == file
+    assert model_source(str(file)) == file
+    assert str(model_source("timm:resnet18.a1_in1k")) == "timm:resnet18.a1_in1k"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.safetensors.index.json"])
+def test_of_a_folder_the_weights_in_it(tmp_path, name):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"a folder without model\.safetensors or"):
+        existing_weights(str(tmp_path))
+    (tmp_path / name).touch()
+    assert existing_weights(str(tmp_path)) == tmp_path / name
 
 
 @pytest.mark.parametrize(
@@ -95,6 +108,8 @@ def test_paths(tmp_path):
         (existing_folder, "none", "no such folder"),
         (existing_folder, "file", "is a file, expected a folder"),
         (existing_samples, "none", "no such file or folder"),
+        (existing_weights, "none", "no such file or folder"),
+        (model_source, "none", "no such file"),
     ],
 )
 def test_paths_that_are_refused(tmp_path, monkeypatch, take, name, problem):
