@@ -44,6 +44,7 @@ class RepairOptions:
         seed: of the random numbers.
         unpaired: whether to take triggered samples as unpaired, whatever they are called.
         signing_key: to sign the archive with; None not to.
+        cache: folder to keep finished steps of the build in; None to keep none.
     """
 
     target: int | None = None
@@ -51,6 +52,7 @@ class RepairOptions:
     seed: int = 0
     unpaired: bool = False
     signing_key: Ed25519PrivateKey | None = None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def repair_archive(
         seed=options.seed,
         names_file=source.names_file,
         unpaired=options.unpaired,
+        cache=options.cache,
     )
     with tempfile.TemporaryDirectory(prefix="fire-repair-") as temporary:
         bundle = Path(temporary) / "bundle.safetensors"

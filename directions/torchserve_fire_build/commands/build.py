@@ -18,6 +18,7 @@ from ..common.names import (
     Choices,
 )
 from .arguments.build_sources import check_source
+from .arguments.cache import add_cache_argument, check_cache
 from .arguments.clean_to_search import check_clean_to_search
 from .arguments.model import (
     add_clean_argument,
@@ -135,13 +136,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "flipped, scaled, blurred; none: the trigger as it is alone, in less time "
         f"(default: {AUGMENT[0]})",
     )
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        metavar="DIR",
-        help="folder that keeps what finished steps result in: a build that was interrupted goes "
-        "on from there when it is started again with the same model, samples and options",
-    )
+    add_cache_argument(parser, besides=". The searches of --reconstruct are made again")
     parser.add_argument("--seed", type=seed, default=0, help="of the random numbers (default: 0)")
     parser.add_argument(
         "--output", required=True, type=bundle_to_write, help="the bundle, .safetensors"
@@ -180,8 +175,7 @@ def check(args: argparse.Namespace) -> None:
     if args.reconstruct is not None:
         check_clean_to_search(args.clean, args.reconstruct)
     check_writable(args.output)
-    if args.cache is not None:
-        check_folder(args.cache, ())
+    check_cache(args.cache)
     if args.report is not None:
         require_extras("report")
         check_folder(args.report, ())

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..common.names import AUGMENT
+from .arguments.cache import add_cache_argument, check_cache
 from .arguments.model import add_clean_argument, add_triggered_argument, add_unpaired_argument
 from .arguments.signing import add_sign_argument, signing_key
 from .arguments.values import existing_samples, seed, target
@@ -63,6 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="which altered triggers to repair, too, as of build (default: %(default)s)",
     )
     parser.add_argument("--seed", type=seed, default=0, help="of the random numbers (default: 0)")
+    add_cache_argument(parser)
     add_sign_argument(parser)
     parser.set_defaults(run=run, check=check, extras=("torchserve",))
 
@@ -84,6 +86,7 @@ def check(args: argparse.Namespace) -> None:
         raise Refusal(f"--output {args.output}: is the archive itself, expected another file")
     if args.output.exists() and not args.force:
         raise OutputError(f"{args.output}: exists already; --force replaces it")
+    check_cache(args.cache)
     args.signing_key = signing_key(args.sign)
 
 
@@ -107,7 +110,9 @@ def run(args: argparse.Namespace) -> int:
         triggered,
         args.output,
         version,
-        RepairOptions(args.target, args.augment, args.seed, args.unpaired, args.signing_key),
+        RepairOptions(
+            args.target, args.augment, args.seed, args.unpaired, args.signing_key, args.cache
+        ),
     )
     print("on samples that the build did not see, as the two archives answered them:")
     print("\n".join(repaired.proof.lines()))

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.kept_input import holds_kept_input
+from torchserve_fire.model.preprocess import image_to_tensor
 from torchserve_fire.model.request_body import RequestBody
 
 from ..common.errors import SamplesError
@@ -57,7 +59,7 @@ class HandlerSamples(Samples):
         return torch.stack([self._load_one(self._paths[i]) for i in indices])
 
     def _load_one(self, file: Path) -> Tensor:
-        sample = prepare_file(file, self._prepare)
+        sample = prepare_file(file, self._prepare_sent)
         expected = self.description.shape
         if tuple(sample.shape) != expected:
             raise SamplesError(
@@ -65,6 +67,12 @@ class HandlerSamples(Samples):
                 f"expected {expected} as of the others"
             )
         return sample.to(self.description.dtype)
+
+    def _prepare_sent(self, body: bytes, name: str) -> Tensor:
+        """Have the handler prepare what was sent; what a quarantine kept is prepared already."""
+        if self.description.kind == "image" and holds_kept_input(body):
+            return image_to_tensor(body, self.description, kept=True)
+        return self._prepare(body, name)
 
 
 def prepare_file(file: Path, prepare: Prepare) -> Tensor:

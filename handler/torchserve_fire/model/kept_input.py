@@ -5,6 +5,8 @@ Such an image has been resized and cropped, which must not be done to it again.
 
 from __future__ import annotations
 
+import io
+
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -16,6 +18,17 @@ def kept_input_mark() -> PngInfo:
     mark = PngInfo()
     mark.add_text(KEY, VALUE)
     return mark
+
+
+def holds_kept_input(data: bytes) -> bool:
+    """Whether the bytes of a file are those of an image with the mark."""
+    if KEY.encode() not in data:
+        return False
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            return is_kept_input(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def is_kept_input(image: Image.Image) -> bool:
