@@ -13,19 +13,18 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from torchserve_fire_build.common.progress import Progress
 from torchserve_fire_build.estimate.candidate_layers import candidate_layers
 from torchserve_fire_build.screening.chances import find_chances
-from torchserve_fire_build.screening.compare_groups import LEVEL
-from torchserve_fire_build.screening.features import Features, read_features
-from torchserve_fire_build.screening.screening import screen_features
+from torchserve_fire_build.screening.compare_groups import LEVEL, compare_groups, holm
+from torchserve_fire_build.screening.features import Features, join_features, read_features
 
 from .altered_victims import Subject, find_victims
 from .kept import Kept
@@ -99,14 +98,18 @@ def measure(subject: Subject, others: Images, draws: int) -> dict[str, Any]:
             "mixed": clean,
             "mistakes": wrong.at((wrong.predicted == called).nonzero().flatten()),
         }
-        for kind, every in pictures.items():
-            order = torch.randperm(len(every), generator=generator)
+        orders = {
+            kind: torch.randperm(len(every), generator=generator)
+            for kind, every in pictures.items()
+        }
+        singles = {kind: every.at(orders[kind][:SINGLES]) for kind, every in pictures.items()}
+        for kind, verdicts in _screen_singles(known, singles).items():
             of_kind = found.setdefault(kind, {})
-            of_kind.setdefault("1", []).extend(_screen_singles(known, every, order))
+            of_kind.setdefault("1", []).extend(verdicts)
             for number in NUMBERS:
-                if number <= len(every):
-                    verdict = screen_features(known, every.at(order[:number]), [""] * number).found
-                    of_kind.setdefault(str(number), []).append(verdict)
+                if number <= len(orders[kind]):
+                    group = pictures[kind].at(orders[kind][:number])
+                    of_kind.setdefault(str(number), []).append(_screen_group(known, group))
     return {
         "draws": draws,
         "clean": CLEAN,
@@ -118,13 +121,20 @@ def measure(subject: Subject, others: Images, draws: int) -> dict[str, Any]:
     }
 
 
-def _screen_singles(known: Features, every: Features, order: Tensor) -> list[bool | None]:
-    """Return the verdict on each of some pictures, as if it were given alone."""
-    if len(order) == 0:
-        return []
-    chances = find_chances(known, every.at(order[:SINGLES]))
+def _screen_singles(
+    known: Features, pictures: Mapping[str, Features]
+) -> dict[str, list[bool | None]]:
+    """Return the verdict on each picture of each kind, as if it were given alone."""
+    chances = find_chances(known, join_features(list(pictures.values())))
     pairs = zip(chances.chances.tolist(), chances.judged.tolist(), strict=True)
-    return [chance <= LEVEL if judged else None for chance, judged in pairs]
+    verdicts = iter([chance <= LEVEL if judged else None for chance, judged in pairs])
+    return {kind: list(islice(verdicts, len(every))) for kind, every in pictures.items()}
+
+
+def _screen_group(known: Features, pictures: Features) -> bool | None:
+    """Return whether pictures are found; None if they are too few to be."""
+    groups = compare_groups(known, pictures)
+    return any(holm(groups)) if groups else None
 
 
 def _called_the_same(pictures: Features, draw: int) -> Features:

@@ -27,6 +27,7 @@ from benchmarks.little_evidence_tables import (
 from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
 from benchmarks.same_bundles import table as same_bundles_table
+from benchmarks.screening_table import screening_table
 from benchmarks.serving_tables import (
     growth_table,
     load_summary,
@@ -51,6 +52,7 @@ COST = ROOT / "benchmarks" / "results" / "cost.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
 SEARCHES = ROOT / "benchmarks" / "results" / "searches.json"
 INSPECTING = ROOT / "benchmarks" / "results" / "inspecting.json"
+SCREENING = ROOT / "benchmarks" / "results" / "screening.json"
 POOLS = ROOT / "benchmarks" / "results" / "pools.json"
 SERVING = ROOT / "benchmarks" / "results" / "serving.json"
 PREPROCESSING = ROOT / "benchmarks" / "results" / "preprocessing.json"
@@ -113,6 +115,7 @@ def with_tables(text: str) -> str:
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
         "searches": searches_table(_rows(SEARCHES)),
         "inspecting": inspecting_table(_rows(INSPECTING)),
+        "screening": screening_table(_rows(SCREENING)),
         "refined": refined_table(_rows(CLEAN_ONLY)),
         "pools": pool_table(_rows(POOLS)),
         "load summary": load_summary(_rows(SERVING)),

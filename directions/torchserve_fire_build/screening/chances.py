@@ -59,7 +59,12 @@ def find_chances(clean: Features, pictures: Features) -> Chances:
         rows = judged.nonzero().flatten()
         folds = _deal(clean.predicted)
         own, theirs = _score(clean, pictures.at(rows), folds)
-        distances[rows], farthest[rows] = theirs.mean(0).max(1)
+        # A layer that never varies says nothing.
+        varying = own.std(0).nonzero().flatten()
+        if len(varying):
+            own, theirs = own[:, varying], theirs[:, :, varying]
+            distances[rows], at = theirs.mean(0).max(1)
+            farthest[rows] = varying[at]
         # Each of both by the layer at which it lies farthest.
         own_most, their_most = own.amax(1), theirs.amax(2)
         as_far = torch.stack(

@@ -31,7 +31,7 @@ LEVEL = 0.01
 PERMUTATIONS = 9999
 
 MOST = 500
-"""Pictures, and clean samples, of a class that are compared at most: the first ones."""
+"""Pictures, and clean samples, of a class that are compared at most: some, drawn at random."""
 
 BATCH = 1000
 """Permutations at a time."""
@@ -92,11 +92,10 @@ def compare_groups(clean: Features, pictures: Features, seed: int = 0) -> list[G
     Returns:
         The groups; without pictures that even together are too few to be found.
     """
-    strata = _strata(clean, pictures)
-    groups = _arrange(strata)
+    generator = torch.Generator().manual_seed(seed)
+    groups = _arrange(_strata(clean, pictures, generator))
     if not groups:
         return []
-    generator = torch.Generator().manual_seed(seed)
     whitened = [_whiten(clean.layers[n], pictures.layers[n], clean, pictures) for n in clean.layers]
     return [_test(group, whitened, _permutations(len(groups)), generator) for group in groups]
 
@@ -112,14 +111,14 @@ def holm(groups: Sequence[Group]) -> list[bool]:
     return found
 
 
-def _strata(clean: Features, pictures: Features) -> list[_Stratum]:
-    strata = []
-    for c in sorted(set(pictures.predicted.tolist())):
-        of_clean = (clean.predicted == c).nonzero().flatten()[:MOST]
-        if len(of_clean) >= MIN_CLEAN:
-            of_pictures = (pictures.predicted == c).nonzero().flatten()[:MOST]
-            strata.append(_Stratum(c, of_pictures, of_clean))
-    return strata
+def _strata(clean: Features, pictures: Features, generator: torch.Generator) -> list[_Stratum]:
+    def some_called(c: int, features: Features) -> Tensor:
+        found = (features.predicted == c).nonzero().flatten()
+        return found[torch.randperm(len(found), generator=generator)[:MOST]]
+
+    called = sorted(set(pictures.predicted.tolist()))
+    strata = [_Stratum(c, some_called(c, pictures), some_called(c, clean)) for c in called]
+    return [stratum for stratum in strata if len(stratum.clean) >= MIN_CLEAN]
 
 
 def _arrange(strata: Sequence[_Stratum]) -> list[list[_Stratum]]:

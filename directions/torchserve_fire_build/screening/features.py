@@ -41,6 +41,13 @@ class Features:
         return Features(layers, self.predicted[indices], digests)
 
 
+def join_features(parts: Sequence[Features]) -> Features:
+    """Return features of several samples at the same layers as one."""
+    layers = {layer: torch.cat([part.layers[layer] for part in parts]) for layer in parts[0].layers}
+    digests = [digest for part in parts for digest in part.digests]
+    return Features(layers, torch.cat([part.predicted for part in parts]), digests)
+
+
 def read_features(
     model: nn.Module, samples: Samples, layers: Sequence[str], progress: Progress
 ) -> Features:

@@ -133,9 +133,8 @@ class Screening:
         return [*lines, *self._notes(), self._verdict()]
 
     def _group_line(self, group: Group, *, differs: bool) -> str:
-        many = len(group.pictures) > 1
         line = (
-            f"called {class_list(group.classes)}: {len(group.pictures)} picture{'s' * many} beside "
+            f"called {class_list(group.classes)}: {_pictures(len(group.pictures))} beside "
             f"{group.clean} clean samples: {'they differ' if differs else 'no difference'} (clean "
             f"pictures differ as much with a chance of {group.p:.2g})"
         )
@@ -149,7 +148,7 @@ class Screening:
             return []
         classes = sorted(set(self.predicted[unjudged].tolist()))
         return [
-            f"called {class_list(classes)}: {int(unjudged.sum())} pictures could not be judged: "
+            f"called {class_list(classes)}: {_pictures(int(unjudged.sum()))} could not be judged: "
             f"give clean samples of which the model calls {MIN_CLEAN} or more the same"
         ]
 
@@ -195,3 +194,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     if row["chance"] is None:
         return (row["path"], called, "-", "-", "-")
     return (row["path"], called, f"{row['chance']:.4f}", f"{row['distance']:.1f}", row["layer"])
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{'s' * (count != 1)}"

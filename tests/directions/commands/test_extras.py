@@ -48,6 +48,7 @@ def test_the_extra_is_named_in_one_line(
     [
         ["build", "--clean", ".", "--triggered", ".", "--output", "b.safetensors", "--report", "r"],
         ["inspect", "--clean", ".", "--pictures", "p"],
+        ["screen", "--clean", ".", ".", "--sheet", "p.png"],
     ],
     ids=lambda command: command[0],
 )

@@ -8,6 +8,8 @@ from torchserve_fire_build.commands.refusal import Refusal
 
 NAMES = (
     "inspect",
+    "screen",
+    "repair",
     "build",
     "evaluate",
     "package",
@@ -132,7 +134,7 @@ def test_an_unknown_flag_is_of_its_command(capsys):
     ("arguments", "said"),
     [
         (["biuld"], "torchserve-fire: biuld: no such command; did you mean build? (see torch"),
-        (["xyz"], "torchserve-fire: xyz: no such command, expected one of inspect, build, eval"),
+        (["xyz"], "torchserve-fire: xyz: no such command, expected one of inspect, screen, rep"),
         (["build", "--model_file", "m"], "--model_file: no such flag; did you mean --model-file?"),
         (["build", "--model_file=m"], "--model_file: no such flag; did you mean --model-file?"),
         (["build", "--form", "gate"], "--form gate: expected one of gated, shift, clamp; did you "),

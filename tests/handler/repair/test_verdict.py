@@ -52,6 +52,7 @@ def test_of_two_judges_the_one_of_the_predicted_target_decides():
     verdict, (first, second) = judged(judges, scores, logits_of(0, 2, 1, 2))
     assert first.tolist() == [True, False, False, False]
     assert second.tolist() == [False, False, False, True]
+    assert [flags.tolist() for flags in verdict.flagged_by] == [first.tolist(), second.tolist()]
     # The third is predicted as no target, and has the score of the first judge.
     assert verdict.scores.tolist() == [5.0, 9.0, 5.0, 20.0]
     assert verdict.flagged.tolist() == [True, False, False, True]

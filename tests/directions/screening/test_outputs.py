@@ -1,0 +1,54 @@
+import csv
+import io
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.benchmarks.hand_made import bundle
+from tests.directions.messages import one_line
+from tests.directions.screening.made_features import made, seeded
+from torchserve_fire_build.common.errors import SamplesError
+from torchserve_fire_build.samples.tensor_samples import TensorSamples
+from torchserve_fire_build.screening.bundle_screening import BundleScreening, PictureVerdict
+from torchserve_fire_build.screening.outputs import check_sheet, to_csv, to_sheet
+from torchserve_fire_build.screening.screening import screen_features
+
+NAMES = ["a.png", "b.png"]
+
+
+def screened():
+    generator = seeded(0)
+    return screen_features(made([0] * 30, generator), made([0, 5], generator), NAMES)
+
+
+def with_bundle():
+    verdicts = [PictureVerdict(0, 1, True, 0, 2.0), PictureVerdict(1, 1, False, 0, None)]
+    return BundleScreening(NAMES, verdicts, bundle().repairs)
+
+
+@pytest.mark.parametrize("found", [screened, with_bundle])
+def test_every_picture_has_a_row(found):
+    rows = list(csv.DictReader(io.StringIO(to_csv(found()).decode())))
+    assert [row["path"] for row in rows] == NAMES
+    assert list(rows[0]) == list(found().rows()[0])
+
+
+def test_what_is_not_known_is_empty():
+    _, row = csv.DictReader(io.StringIO(to_csv(screened()).decode()))
+    assert (row["predicted"], row["chance"], row["layer"]) == ("5", "", "")
+
+
+@pytest.mark.parametrize("found", [screened, with_bundle])
+def test_the_sheet_shows_the_pictures(found):
+    # A third picture, a copy of another, was left out of what was screened.
+    pictures = TensorSamples(torch.rand(3, 3, 8, 8), names=["copy.png", *NAMES])
+    sheet = Image.open(io.BytesIO(to_sheet(found(), pictures)))
+    assert sheet.format == "PNG"
+    assert sheet.width > sheet.height > 100
+
+
+def test_what_is_no_image_is_not_drawn():
+    with pytest.raises(SamplesError) as caught:
+        check_sheet(TensorSamples(torch.rand(3, 8)))
+    one_line(caught, "samples of shape (8,) cannot be drawn", "leave out --sheet")
