@@ -6,7 +6,7 @@ import argparse
 
 from .arguments.model import add_model_arguments, check_model_arguments, open_source
 from .arguments.signing import add_sign_argument, add_trusted_key_argument, signing_key
-from .arguments.values import existing_file, existing_folder
+from .arguments.values import existing_file, existing_folder, handler
 from .refusal import Refusal
 
 
@@ -28,6 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--handler",
+        type=handler,
         help="your own handler, to add the repair to, as torch-model-archiver takes it: a Python "
         "file, FILE.py:FUNCTION, or the name of one of TorchServe's, as image_classifier",
     )

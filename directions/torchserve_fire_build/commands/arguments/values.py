@@ -73,6 +73,14 @@ def bundle_to_write(text: str) -> Path:
     return Path(text)
 
 
+def handler(text: str) -> str:
+    """Return a handler as torch-model-archiver takes it; a file of one must exist."""
+    file = text.partition(":")[0]
+    if file.endswith(".py"):
+        existing_file(file)
+    return text
+
+
 def target(text: str) -> int | None:
     """Return the class that a trigger leads to; None where it is to be found."""
     if text == "auto":
