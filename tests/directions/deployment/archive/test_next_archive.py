@@ -59,7 +59,7 @@ def test_it_is_tried_with_its_example_where_it_names_one(
         config = unpacked.folder / "model-config.yaml"
         config.write_text(config.read_text() + "  example: one.txt\n")
         (unpacked.folder / "one.txt").write_bytes(b"a good film")
-        assert unpacked.bodies() == [Body(b"a good film", "application/octet-stream")]
+        assert unpacked.bodies() == [Body(b"a good film", "text/plain")]
 
 
 def test_the_successor_of_a_signed_archive_is_signed(

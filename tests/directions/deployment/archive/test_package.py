@@ -246,7 +246,7 @@ def test_missing_files_are_named(inputs: ArchiveInputs, out: Path, tmp_path: Pat
     refused(inputs, out, "--serialized-file .*missing", serialized_file=missing)
     refused(inputs, out, "missing", config_file=missing)
     refused(inputs, out, "missing", bundle=missing)
-    refused(inputs, out, "--handler .*", handler=missing.with_suffix(".py"))
+    refused(inputs, out, "--handler .*", handler=str(missing.with_suffix(".py")))
     with pytest.raises(FireError, match="expected the model store"):
         package_archive(inputs, missing)
 
