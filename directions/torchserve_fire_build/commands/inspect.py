@@ -23,6 +23,7 @@ from ..common.names import (
     SHADOWS,
     Choices,
 )
+from .arguments.cache import check_cache
 from .arguments.model import add_model_arguments, check_model_arguments, open_source
 from .arguments.search import (
     add_search_arguments,
@@ -147,8 +148,7 @@ def check(args: argparse.Namespace) -> None:
     if args.pictures is not None:
         require_extras("report")
         check_folder(args.pictures, ())
-    if args.cache is not None and not args.cache.is_dir():
-        check_writable(args.cache)
+    check_cache(args.cache)
 
 
 def _methods(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:

@@ -664,3 +664,26 @@ def test_a_folder_that_the_class_names_do_not_know(tmp_path, capsys, tiny_model)
         (folder / "south-east").rename(folder / "sout-heast")
     command = ["build", *tiny_model, "--clean", clean, "--triggered", triggered]
     assert "'sout-heast'" in refused(capsys, *command, "--output", tmp_path / "b.safetensors")
+
+
+def test_a_cache_gives_the_same_bundle(capsys, tmp_path, vector_model):
+    sets = tensor_sets(tmp_path, "vector")
+    flags = ["build", *vector_model, "--clean", sets.clean, "--triggered", sets.triggered]
+    bundle, cache = tmp_path / "b.safetensors", tmp_path / "cache"
+    digests = []
+    for more in ([], ["--cache", cache], ["--cache", cache]):
+        status, out, _ = run(capsys, *flags, "--output", bundle, *more)
+        assert status == 0
+        digests.append(file_sha256(bundle))
+    assert len(set(digests)) == 1
+    assert f"cache: {cache}: going on from the steps that it holds" in out.splitlines()
+
+
+def test_a_cache_that_cannot_be_made_is_refused_before_the_work(capsys, tmp_path, vector_model):
+    sets = tensor_sets(tmp_path, "vector")
+    flags = [*vector_model, "--clean", sets.clean, "--triggered", sets.triggered]
+    for cache in (tmp_path / "nowhere" / "cache", sets.clean):
+        error = refused(
+            capsys, "build", *flags, "--output", tmp_path / "b.safetensors", "--cache", cache
+        )
+        assert str(cache) in error
