@@ -115,7 +115,7 @@ def measure(subject: Subject, others: Images, draws: int) -> dict[str, Any]:
         "clean": CLEAN,
         "level": LEVEL,
         "kinds": {
-            kind: {number: _count(verdicts) for number, verdicts in by_number.items()}
+            kind: {number: _count(verdicts) for number, verdicts in by_number.items() if verdicts}
             for kind, by_number in found.items()
         },
     }

@@ -36,12 +36,19 @@ def screening_table(rows: Sequence[Row]) -> str:
         lines.append([name, *(_cell([row], kind) for kind in KINDS)])
     if not rows:
         return markdown_table(headings, lines)
-    for name, of in (
-        ("all", rows),
-        ("all but those with a star", [r for r in rows if r["victim"] not in LOOKED_AT]),
-    ):
-        lines.append([f"**{name}**", *(_cell(of, kind) for kind in KINDS)])
+    lines += _all(rows)
     return markdown_table(headings, lines) + f"\n{_count(rows)}\n"
+
+
+def screening_summary(rows: Sequence[Row]) -> str:
+    """Return the last lines of that table alone."""
+    return markdown_table(["victims", *KINDS.values()], _all(rows) if rows else [])
+
+
+def _all(rows: Sequence[Row]) -> list[list[str]]:
+    others = [row for row in rows if row["victim"] not in LOOKED_AT]
+    groups = {f"all {len(rows)}": rows, f"the {len(others)} that nobody had looked at": others}
+    return [[name, *(_cell(of, kind) for kind in KINDS)] for name, of in groups.items()]
 
 
 def _cell(rows: Sequence[Row], kind: str) -> str:

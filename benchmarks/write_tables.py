@@ -27,7 +27,7 @@ from benchmarks.little_evidence_tables import (
 from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
 from benchmarks.same_bundles import table as same_bundles_table
-from benchmarks.screening_table import screening_table
+from benchmarks.screening_table import screening_summary, screening_table
 from benchmarks.serving_tables import (
     growth_table,
     load_summary,
@@ -42,6 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BENCHMARK = ROOT / "docs" / "benchmark.md"
 METHODS = ROOT / "docs" / "methods.md"
+SCREEN = ROOT / "docs" / "screen.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 SECURITY = ROOT / "docs" / "security.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
@@ -97,7 +98,7 @@ COSTS = {
 def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    for document in (README, BENCHMARK, METHODS, OPERATIONS, SECURITY):
+    for document in (README, BENCHMARK, METHODS, OPERATIONS, SCREEN, SECURITY):
         document.write_text(with_tables(document.read_text()))
 
 
@@ -116,6 +117,7 @@ def with_tables(text: str) -> str:
         "searches": searches_table(_rows(SEARCHES)),
         "inspecting": inspecting_table(_rows(INSPECTING)),
         "screening": screening_table(_rows(SCREENING)),
+        "screening summary": screening_summary(_rows(SCREENING)),
         "refined": refined_table(_rows(CLEAN_ONLY)),
         "pools": pool_table(_rows(POOLS)),
         "load summary": load_summary(_rows(SERVING)),
