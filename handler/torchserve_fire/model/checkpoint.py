@@ -73,6 +73,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     foreign = _foreign_objects(path)
     contents = _unpickle(path, foreign)
     dictionaries = dict(_find_dictionaries(contents, "", 0))
+    if contents == {}:  # Of a model without weights.
+        dictionaries = {"": {}}
     if not dictionaries:
         raise ModelError(f"{path}: expected a state_dict: {_instead_of_weights(path, contents)}")
     return Checkpoint(path, dictionaries, tuple(foreign))
@@ -144,7 +146,7 @@ def _instead_of_weights(path: Path, contents: Any) -> str:
                     f"{key!r} is a whole pickled object ({value.name}), which is not unpickled: "
                     f"{_save_alone(path, f'[{key!r}].state_dict()')}"
                 )
-        names = ", ".join(map(repr, [*contents][:5])) or "nothing"
+        names = ", ".join(map(repr, [*contents][:5]))
         return f"no dictionary of tensors is in it, but {names}"
     return f"it holds a {type(contents).__name__}"
 

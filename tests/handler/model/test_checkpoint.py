@@ -52,6 +52,7 @@ def refusal(path):
     ("content", "keys"),
     [
         (WEIGHTS, [""]),
+        ({}, [""]),
         ({**WEIGHTS, "epoch": 3}, [""]),
         ({"net": WEIGHTS, "acc": 0.9, "epoch": 3}, ["['net']"]),
         ({"state_dict": WEIGHTS, "best": torch.tensor(1.0)}, ["", "['state_dict']"]),
@@ -104,7 +105,7 @@ def test_a_whole_pickled_model_is_refused_with_the_way_out(tmp_path, wrap, said)
         (torch.zeros(3), "it holds a Tensor"),
         (5, "it holds a int"),
         ({"a": 1}, "no dictionary of tensors is in it, but 'a'"),
-        ({}, "but nothing"),
+        ({"a": {}}, "but 'a'"),
     ],
 )
 def test_what_holds_no_weights_is_named(tmp_path, content, said):
