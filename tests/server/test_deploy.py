@@ -275,9 +275,8 @@ def test_a_run_that_was_killed_can_be_started_again(
     server: TorchServe, archives: Archives, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(server, archives.plain, 1, 60)
-    with deploy.unpacked(archives.repaired) as folder:
-        groups = deploy.candidate_bodies([archives.repaired])
-        known = deploy._answered(archives.repaired, folder, NAME, groups, None)
+    groups = deploy.candidate_bodies([archives.repaired])
+    known = deploy._answered(archives.repaired, NAME, groups, None)
     # Worked out once, in this process, from which the others are forked.
     monkeypatch.setattr(deploy, "_answered", lambda *_: known)
     for step in (WRITING, REGISTERING, SERVING, RETIRING):

@@ -68,18 +68,6 @@ def is_signed(archive: Path) -> bool:
     return read_member(archive, SIGNATURE_FILE) is not None
 
 
-@contextmanager
-def unpacked(archive: Path) -> Iterator[Path]:
-    """Unpack an archive into a temporary folder.
-
-    Raises:
-        FireError: it cannot be read, or there is no room.
-    """
-    with tempfile.TemporaryDirectory(prefix="fire-unpacked-") as temporary:
-        _extract(archive, Path(temporary))
-        yield Path(temporary)
-
-
 def copy_as(archive: Path, version: str, target: Path) -> None:
     """Write an archive to a file, to the byte where it has this version already.
 
@@ -117,7 +105,7 @@ def same_but_for_version(one: Path, other: Path) -> bool:
             files = {
                 entry.filename: (entry.CRC, entry.file_size)
                 for entry in packed.infolist()
-                if not entry.is_dir() and entry.filename not in (MANIFEST, SIGNATURE_FILE)
+                if not entry.is_dir() and entry.filename != MANIFEST
             }
         found.append((manifest, files))
     return found[0] == found[1]
@@ -133,11 +121,6 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
         # Damaged, compressed in a way that Python does not know, or encrypted.
         raise FireError(f"{archive}: damaged, expected an archive (.mar)") from None
-
-
-def _extract(archive: Path, folder: Path) -> None:
-    with _opened(archive) as packed:
-        packed.extractall(folder)
 
 
 def _copy(source: Path, target: Path) -> None:

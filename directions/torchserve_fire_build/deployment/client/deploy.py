@@ -15,18 +15,21 @@ from ..archive.any_archive import (
     is_signed,
     read_member,
     same_but_for_version,
-    unpacked,
     version_of_manifest,
 )
 from ..archive.archive_name import check_name
 from ..archive.load_as_worker import Answer, Body, try_as_worker
 from ..archive.next_archive import next_version
 from ..archive.trial_bodies import bodies_of_file, candidate_bodies
+from ..archive.unpack import unpack
 from .check_answers import in_common
 from .management import Management, ModelVersion
 from .rollout import Target, archive_of, place, put_into_service, retire_replaced
 from .server_errors import ServerError
 from .swap_lock import swap_lock
+
+MOST_TAKEN = 1000
+"""Versions in a row that may be taken by other archives."""
 
 SETTINGS = ("batch_size", "max_batch_delay", "response_timeout", "startup_timeout")
 
@@ -82,15 +85,14 @@ def deploy_archive(
         if (
             old is not None
             and served is not None
-            and version in (None, old.version)
+            and old.version in ([version] if version else _versions_from(own))
             and same_but_for_version(archive, served)
         ):
             report(f"{name} {old.version} serves this archive already")
             retire_replaced(target, name, report)
             return old.version
-        with unpacked(archive) as folder:
-            groups = given or candidate_bodies([archive] if served is None else [archive, served])
-            bodies, expected = _answered(archive, folder, name, groups, example)
+        groups = given or candidate_bodies([archive] if served is None else [archive, served])
+        bodies, expected = _answered(archive, name, groups, example)
         report(f"{archive.name} loads, and answers here")
         first = version or own
         if old is not None and version is None and not signed and first == old.version:
@@ -123,9 +125,16 @@ def default_version(management: Management, name: str) -> ModelVersion | None:
         return None
 
 
+def _versions_from(own: str) -> list[str]:
+    """Return the versions that an archive may have got, since others before them were taken."""
+    versions = [own]
+    while len(versions) < MOST_TAKEN and any(character.isdigit() for character in own):
+        versions.append(next_version(versions[-1]))
+    return versions
+
+
 def _answered(
     archive: Path,
-    folder: Path,
     name: str,
     groups: Sequence[Sequence[Body]],
     example: Path | None,
@@ -133,7 +142,8 @@ def _answered(
     """Return the bodies of the first group that the archive answers, and what it answers."""
     # Each twice: a time of day or the like in an answer is not what is compared.
     asked = [body for group in groups for body in group for _ in range(2)]
-    answers = iter(try_as_worker(folder, name, asked))
+    unpacked = unpack(archive)
+    answers = iter(try_as_worker(unpacked.folder, name, asked))
     said = ""
     for group in groups:
         triples = [(body, next(answers), next(answers)) for body in group]

@@ -13,10 +13,10 @@ from torchserve_fire_build.deployment.archive.any_archive import (
     read_manifest,
     read_member,
     same_but_for_version,
-    unpacked,
     version_of_manifest,
 )
 from torchserve_fire_build.deployment.archive.archive_name import MANIFEST
+from torchserve_fire_build.deployment.archive.unpack import unpack
 
 
 def pack(path: Path, model: object, **files: str) -> Path:
@@ -45,10 +45,11 @@ def test_a_copy_is_the_same_to_the_byte_or_has_another_version(tmp_path: Path) -
     assert manifest["createdOn"] == "today"
     assert read_member(other, "h.py") == b"x = 1"
     assert same_but_for_version(archive, other)
-    with unpacked(other) as folder:
-        assert read_manifest(folder) == manifest
-        assert (read_member(folder, "h.py"), read_member(folder, "no.py")) == (b"x = 1", None)
-        assert not same_but_for_version(folder, other)
+    unpacked = unpack(other)
+    assert read_manifest(unpacked.folder) == manifest
+    assert read_member(unpacked.folder, "h.py") == b"x = 1"
+    assert read_member(unpacked.folder, "no.py") is None
+    assert not same_but_for_version(unpacked.folder, other)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.mar", "other.mar", "same.mar"]
 
 
