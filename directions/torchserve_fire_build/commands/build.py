@@ -20,6 +20,7 @@ from ..common.names import (
 from .arguments.build_sources import check_source
 from .arguments.clean_to_search import check_clean_to_search
 from .arguments.model import (
+    add_accept_accuracy_argument,
     add_clean_argument,
     add_model_arguments,
     add_triggered_argument,
@@ -56,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     add_model_arguments(parser)
-    add_clean_argument(parser, labelled=False, required=False)
+    add_clean_argument(parser, required=False)
     source = parser.add_mutually_exclusive_group(required=True)
     add_triggered_argument(source, required=False)
     source.add_argument(
@@ -67,6 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "the others are the clean ones",
     )
     add_unpaired_argument(parser)
+    add_accept_accuracy_argument(parser)
     parser.add_argument(
         "--refine",
         type=existing_file,

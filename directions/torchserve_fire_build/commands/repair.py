@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="ARCHIVE",
         help="the archive in production, or the folder of an unpacked one",
     )
-    add_clean_argument(parser, labelled=False)
+    add_clean_argument(parser)
     add_triggered_argument(parser)
     add_unpaired_argument(parser)
     parser.add_argument(

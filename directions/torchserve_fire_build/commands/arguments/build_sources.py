@@ -64,6 +64,7 @@ def build_from_sources(args: argparse.Namespace, source: ModelSource) -> BuildRe
         "seed": args.seed,
         "cache": args.cache,
         "names_file": source.names_file,
+        "accept_accuracy": args.accept_accuracy,
     }
     loaded = source.loaded
     split_by: dict[str, Any] = {
