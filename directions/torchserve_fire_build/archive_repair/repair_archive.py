@@ -20,8 +20,7 @@ from ..deployment.archive.load_as_worker import load_as_worker
 from ..deployment.archive.next_archive import next_version
 from ..deployment.archive.repaired_archive import Addition, Example, pack, stage_repaired
 from ..deployment.archive.unpack import Unpacked
-from ..samples.evidence import Evidence, gather_evidence
-from ..samples.predict import logits_of
+from ..samples.evidence import gather_evidence
 from ..samples.samples import Samples
 from ..source.archive import entry_of_source
 from ..source.model_source import ModelSource
@@ -44,6 +43,7 @@ class RepairOptions:
         seed: of the random numbers.
         unpaired: whether to take triggered samples as unpaired, whatever they are called.
         signing_key: to sign the archive with; None not to.
+        accept_accuracy: as of `build_bundle`.
     """
 
     target: int | None = None
@@ -51,6 +51,7 @@ class RepairOptions:
     seed: int = 0
     unpaired: bool = False
     signing_key: Ed25519PrivateKey | None = None
+    accept_accuracy: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def repair_archive(
         seed=options.seed,
         names_file=source.names_file,
         unpaired=options.unpaired,
+        accept_accuracy=options.accept_accuracy,
     )
     with tempfile.TemporaryDirectory(prefix="fire-repair-") as temporary:
         bundle = Path(temporary) / "bundle.safetensors"
@@ -134,7 +136,7 @@ def repair_archive(
             (archive.folder, staged),
             archive.name,
             gather_evidence(*halves.proof, unpaired=not evidence.paired),
-            _classes(source, evidence),
+            source.loaded.model,
             saved.targets,
             source.names_file,
         )
@@ -159,7 +161,3 @@ def addition_for(
         body = clean.body(0)
         example = Example(body.content, body.suffix)
     return Addition(bundle, version, entry, example)
-
-
-def _classes(source: ModelSource, evidence: Evidence) -> int:
-    return logits_of(source.loaded.model, evidence.clean.load([0])).shape[1]

@@ -139,7 +139,9 @@ def build_from_evidence(
     observation = observe(model, evidence, names_file, cache=cache)
     if unknown := observation.describe_labels():
         logger.info(unknown)
-    check_observed(model, observation, accept=options.accept_accuracy)
+    # Before triggers are reconstructed, the clean samples were checked already.
+    if not evidence.guessed:
+        check_observed(model, observation, accept=options.accept_accuracy)
     triggers = find_triggers_in(observation, options)
     groups = [trigger.use for trigger in triggers] if len(triggers) > 1 else []
     folds = assign_folds(evidence, generator, groups)

@@ -119,7 +119,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=target,
         default="auto",
         metavar="CLASS",
-        help="index of the class that the trigger leads to (default: auto)",
+        help="index or name of the class that the trigger leads to (default: auto)",
     )
     parser.add_argument(
         "--form",

@@ -6,7 +6,12 @@ import argparse
 from pathlib import Path
 
 from ..common.names import AUGMENT
-from .arguments.model import add_clean_argument, add_triggered_argument, add_unpaired_argument
+from .arguments.model import (
+    add_accept_accuracy_argument,
+    add_clean_argument,
+    add_triggered_argument,
+    add_unpaired_argument,
+)
 from .arguments.signing import add_sign_argument, signing_key
 from .arguments.values import existing_samples, seed, target
 from .refusal import Refusal
@@ -33,6 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_clean_argument(parser)
     add_triggered_argument(parser)
     add_unpaired_argument(parser)
+    add_accept_accuracy_argument(parser)
     parser.add_argument(
         "--output",
         required=True,
@@ -54,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=target,
         default="auto",
         metavar="CLASS",
-        help="index of the class that the trigger leads to (default: auto)",
+        help="index or name of the class that the trigger leads to (default: auto)",
     )
     parser.add_argument(
         "--augment",
@@ -92,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from ..archive_repair.repair_archive import RepairOptions, repair_archive, version_for
     from ..deployment.archive.unpack import unpack
     from ..source.archive import open_archive
+    from .arguments.target import target_class
 
     version = version_for(unpack(args.archive), args.output, args.version)
     source = open_archive(args.archive)
@@ -107,7 +114,14 @@ def run(args: argparse.Namespace) -> int:
         triggered,
         args.output,
         version,
-        RepairOptions(args.target, args.augment, args.seed, args.unpaired, args.signing_key),
+        RepairOptions(
+            target_class(args, source, clean, triggered),
+            args.augment,
+            args.seed,
+            args.unpaired,
+            args.signing_key,
+            args.accept_accuracy,
+        ),
     )
     print("on samples that the build did not see, as the two archives answered them:")
     print("\n".join(repaired.proof.lines()))

@@ -95,7 +95,7 @@ def _most_often_called(labels: Tensor, predicted: Tensor, classes: int) -> Itera
     moved = [f"{k} is {called}" for k, called in sorted(assigned.items()) if k != called]
     if moved:
         shown = ", ".join(moved[:SHOWN]) + (", ..." if len(moved) > SHOWN else "")
-        by_model = torch.tensor([assigned.get(k, k) for k in range(classes)])
+        by_model = torch.tensor([assigned.get(k, -1) for k in range(classes)])
         yield (
             f"the classes are assigned otherwise ({shown})",
             f"correct the labels, or {NAMES_FIRST}",

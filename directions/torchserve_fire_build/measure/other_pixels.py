@@ -53,7 +53,7 @@ def other_pixels(inputs: Tensor, description: InputDescription) -> Iterator[Othe
             break
         prepare = _normalised(pixels, mean, std)
         if not torch.allclose(prepare(inputs), inputs, atol=1e-4):
-            yield f"images are {name}", _settings(description, mean, std), prepare
+            yield f"images are {name}", _settings(mean, std), prepare
     if channels == 3:
         yield (
             "blue comes first in them (BGR)",
@@ -79,14 +79,12 @@ def _normalised(
     return lambda images: (pixels(images) - _column(mean)) / _column(std)
 
 
-def _settings(
-    description: InputDescription, mean: tuple[float, ...], std: tuple[float, ...]
-) -> str:
+def _settings(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
     shown = [", ".join(f"{value:.4g}" for value in values) for values in (mean, std)]
-    told = f"mean: [{shown[0]}] and std: [{shown[1]}]"
-    if description.kind == "image":
-        return f"set {told} under handler: in model-config.yaml, if the model was trained so"
-    return f"prepare the inputs by {told}, if the model was trained so"
+    return (
+        f"if the model was trained so, set mean: [{shown[0]}] and std: [{shown[1]}] (handler: in "
+        "model-config.yaml, or a handler of your own)"
+    )
 
 
 def _column(values: tuple[float, ...]) -> Tensor:
