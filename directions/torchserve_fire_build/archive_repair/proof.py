@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from torch import nn
 
 from torchserve_fire.errors import FireError
 
@@ -19,6 +20,7 @@ from ..measure.observation import Observation
 from ..samples.both import Both
 from ..samples.evidence import Evidence
 from ..samples.labels import find_labels
+from ..samples.predict import logits_of
 from ..samples.samples import Samples
 
 FLAGGED = "x-fire-flagged"
@@ -51,7 +53,7 @@ def prove_in_workers(
     folders: tuple[Path, Path],
     name: str,
     evidence: Evidence,
-    classes: int,
+    model: nn.Module,
     targets: tuple[int, ...],
     names_file: Path | None,
 ) -> Proof:
@@ -61,7 +63,7 @@ def prove_in_workers(
         folders: of the unpacked archives, the old one first.
         name: of the model.
         evidence: samples that the new archive's bundle was not built from.
-        classes: number of classes of the model.
+        model: the model of both, in evaluation mode.
         targets: the classes that the triggers lead to.
         names_file: TorchServe's `index_to_name.json`, if there is one.
 
@@ -86,7 +88,7 @@ def prove_in_workers(
                     f"{str(after.body)[:100]}, the old one {str(before.body)[:100]}: its handler "
                     "does not answer the same sample the same way twice, so nothing can be proved"
                 )
-    return Proof(_figures((old, new), evidence, classes, targets, names_file), same, count)
+    return Proof(_figures((old, new), evidence, model, targets, names_file), same, count)
 
 
 def bodies_of(samples: Samples) -> list[Body]:
@@ -133,7 +135,7 @@ def _check_answer(source: str, before: Answer, after: Answer) -> None:
 def _figures(
     answers: tuple[Sequence[Answer], Sequence[Answer]],
     evidence: Evidence,
-    classes: int,
+    model: nn.Module,
     targets: tuple[int, ...],
     names_file: Path | None,
 ) -> Figures:
@@ -147,7 +149,8 @@ def _figures(
             "the archive's handler answers without a forward pass of its model: nothing to prove"
         )
     flagged = torch.tensor([answer.headers.get(FLAGGED) == "true" for answer in answers[1]])
-    labels, unknown = find_labels(tuple(evidence.both), classes, names_file)
+    classes = logits_of(model, evidence.clean.load([0])).shape[1]
+    labels, unknown = find_labels(tuple(evidence.both), classes, names_file, model)
     observation = Observation(
         evidence,
         classes,

@@ -20,8 +20,7 @@ from ..deployment.archive.load_as_worker import load_as_worker
 from ..deployment.archive.next_archive import next_version
 from ..deployment.archive.repaired_archive import Addition, Example, pack, stage_repaired
 from ..deployment.archive.unpack import Unpacked
-from ..samples.evidence import Evidence, gather_evidence
-from ..samples.predict import logits_of
+from ..samples.evidence import gather_evidence
 from ..samples.samples import Samples
 from ..source.archive import entry_of_source
 from ..source.model_source import ModelSource
@@ -45,6 +44,7 @@ class RepairOptions:
         unpaired: whether to take triggered samples as unpaired, whatever they are called.
         signing_key: to sign the archive with; None not to.
         cache: folder to keep finished steps of the build in; None to keep none.
+        accept_accuracy: as of `build_bundle`.
     """
 
     target: int | None = None
@@ -53,6 +53,7 @@ class RepairOptions:
     unpaired: bool = False
     signing_key: Ed25519PrivateKey | None = None
     cache: Path | None = None
+    accept_accuracy: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ def repair_archive(
         names_file=source.names_file,
         unpaired=options.unpaired,
         cache=options.cache,
+        accept_accuracy=options.accept_accuracy,
     )
     with tempfile.TemporaryDirectory(prefix="fire-repair-") as temporary:
         bundle = Path(temporary) / "bundle.safetensors"
@@ -137,7 +139,7 @@ def repair_archive(
             (archive.folder, staged),
             archive.name,
             gather_evidence(*halves.proof, unpaired=not evidence.paired),
-            _classes(source, evidence),
+            source.loaded.model,
             saved.targets,
             source.names_file,
         )
@@ -162,7 +164,3 @@ def addition_for(
         body = clean.body(0)
         example = Example(body.content, body.suffix)
     return Addition(bundle, version, entry, example)
-
-
-def _classes(source: ModelSource, evidence: Evidence) -> int:
-    return logits_of(source.loaded.model, evidence.clean.load([0])).shape[1]

@@ -26,6 +26,8 @@ class BuildOptions:
         repairs: names in `estimate.registry.REPAIRS` to choose from, to compare repairs; None for
             all.
         cache: folder to keep finished steps in; None to keep none.
+        accept_accuracy: whether to go on if the model would be right on far more of the clean
+            samples under another setting.
 
     Raises:
         OptionError: `form`, `seed` or `layers` is none of these.
@@ -40,6 +42,7 @@ class BuildOptions:
     repairs: Collection[str] | None = None
     augment: str = AUGMENT[0]
     cache: Path | None = None
+    accept_accuracy: bool = False
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:

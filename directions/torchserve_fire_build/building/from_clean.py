@@ -17,6 +17,7 @@ from torchserve_fire.repair.layers import device_of
 
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
+from ..measure.fit_to_model import check_clean
 from ..reconstruct.find_triggers import FoundTriggers, find_triggers
 from ..reconstruct.methods import AFFORDABLE, OTHERWISE
 from ..reconstruct.reconstruction import Reconstruction
@@ -73,6 +74,7 @@ def build_from_clean(
     seed: int = 0,
     names_file: Path | None = None,
     cache: Path | None = None,
+    accept_accuracy: bool = False,
 ) -> BuildResult:
     """Search a model for its triggers, and build a bundle from the triggers that were found.
 
@@ -93,6 +95,8 @@ def build_from_clean(
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
         cache: folder to keep finished steps in, so that an interrupted build goes on from there;
             None to keep none.
+        accept_accuracy: whether to go on if the model would be right on far more of the clean
+            samples under another setting.
 
     Returns:
         The bundle, with what it was chosen from. It is not saved yet.
@@ -106,8 +110,13 @@ def build_from_clean(
         AttachError: the model is in training mode, or a named layer does not exist.
     """
     plan = SearchPlan() if plan is None else plan
-    options = BuildOptions(layers, target, form, seed, augment=augment, cache=cache)
-    search = _CleanBuild(as_loaded(model), keep_decoded(clean), plan, options, names_file)
+    options = BuildOptions(
+        layers, target, form, seed, augment=augment, cache=cache, accept_accuracy=accept_accuracy
+    )
+    loaded, clean = as_loaded(model), keep_decoded(clean)
+    # Before the search, which may take hours.
+    check_clean(loaded.model, clean, names_file, accept=accept_accuracy)
+    search = _CleanBuild(loaded, clean, plan, options, names_file)
     built = search.build(search.find(plan.settings))
     later = plan.settings
     if later.anomaly_index is None:

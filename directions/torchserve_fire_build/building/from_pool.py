@@ -38,6 +38,7 @@ def build_from_pool(
     seed: int = 0,
     names_file: Path | None = None,
     cache: Path | None = None,
+    accept_accuracy: bool = False,
 ) -> BuildResult:
     """Find the triggered samples of a pool, and build a bundle from them and the clean ones.
 
@@ -58,6 +59,8 @@ def build_from_pool(
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
         cache: folder to keep finished steps in, so that an interrupted build goes on from there;
             None to keep none.
+        accept_accuracy: whether to go on if the model would be right on far more of the clean
+            samples under another setting.
 
     Returns:
         The bundle, with what it was chosen from, and the split of the pool. It is not saved yet.
@@ -70,7 +73,9 @@ def build_from_pool(
         AttachError: the model is in training mode, or a named layer does not exist.
     """
     # A wrong option is refused before the work begins.
-    options = BuildOptions(layers, target, form, seed, augment=augment, cache=cache)
+    options = BuildOptions(
+        layers, target, form, seed, augment=augment, cache=cache, accept_accuracy=accept_accuracy
+    )
     loaded = as_loaded(model)
     require_samples(pool)
     example = pool.description.example()

@@ -43,6 +43,7 @@ def refine_bundle(
     seed: int = 0,
     names_file: Path | None = None,
     cache: Path | None = None,
+    accept_accuracy: bool = False,
 ) -> BuildResult:
     """Build a better bundle from the samples that a bundle flagged in production, rightly or not.
 
@@ -65,6 +66,8 @@ def refine_bundle(
         names_file: TorchServe's `index_to_name.json`, if the folders have its names.
         cache: folder to keep finished steps in, so that an interrupted build goes on from there;
             None to keep none.
+        accept_accuracy: whether to go on if the model would be right on far more of the clean
+            samples under another setting.
 
     Returns:
         The better bundle, with what it was chosen from. It is not saved yet.
@@ -99,7 +102,15 @@ def refine_bundle(
     for line in cleaned.describe():
         logger.info(line)
     targets = cleaned.split.targets
-    options = BuildOptions(layers, targets[0], form, seed, augment=augment, cache=cache)
+    options = BuildOptions(
+        layers,
+        targets[0],
+        form,
+        seed,
+        augment=augment,
+        cache=cache,
+        accept_accuracy=accept_accuracy,
+    )
     if len(targets) > 1:
         options = replace(options, target=target, several=targets)
     evidence = gather_evidence(clean, unlabelled(cleaned.samples, cleaned.kept))

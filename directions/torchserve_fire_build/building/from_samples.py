@@ -19,6 +19,7 @@ from ..choose.search import choose
 from ..common.step_cache import StepCache
 from ..estimate.candidate_layers import find_layers
 from ..estimate.layer_statistics import collect_statistics
+from ..measure.fit_to_model import check_observed
 from ..measure.observation import Observation, observe
 from ..samples.evidence import Evidence, gather_evidence
 from ..samples.folds import assign_folds
@@ -48,6 +49,7 @@ def build_bundle(
     names_file: Path | None = None,
     unpaired: bool = False,
     cache: Path | None = None,
+    accept_accuracy: bool = False,
 ) -> BuildResult:
     """Build a direction bundle from clean and triggered samples (FIRE, arXiv 2602.10780).
 
@@ -67,6 +69,8 @@ def build_bundle(
         unpaired: whether to take triggered samples as unpaired, whatever they are called.
         cache: folder to keep finished steps in, so that an interrupted build goes on from there;
             None to keep none.
+        accept_accuracy: whether to go on if the model would be right on far more of the clean
+            samples under another setting.
 
     Returns:
         The bundle, with what it was chosen from. It is not saved yet.
@@ -77,7 +81,9 @@ def build_bundle(
         OptionError: an argument is not one of its values.
         AttachError: the model is in training mode, or a named layer does not exist.
     """
-    options = BuildOptions(layers, target, form, seed, augment=augment, cache=cache)
+    options = BuildOptions(
+        layers, target, form, seed, augment=augment, cache=cache, accept_accuracy=accept_accuracy
+    )
     loaded = as_loaded(model)
     evidence = gather_evidence(clean, triggered, unpaired=unpaired)
     return build_from_evidence(loaded, evidence, options, names_file)
@@ -131,7 +137,11 @@ def build_from_evidence(
     example = evidence.clean.description.example()
     layers = find_layers(model, example, options.layers)
     observation = observe(model, evidence, names_file, cache=cache)
-    _log_labels(observation)
+    if unknown := observation.describe_labels():
+        logger.info(unknown)
+    # Before triggers are reconstructed, the clean samples were checked already.
+    if not evidence.guessed:
+        check_observed(model, observation, accept=options.accept_accuracy)
     triggers = find_triggers_in(observation, options)
     groups = [trigger.use for trigger in triggers] if len(triggers) > 1 else []
     folds = assign_folds(evidence, generator, groups)
@@ -198,17 +208,3 @@ def _alter(
         generator=torch.Generator().manual_seed(options.seed),
         cache=cache,
     )
-
-
-def _log_labels(observation: Observation) -> None:
-    """Log which labels are unknown: accuracy is then measured against the model's predictions."""
-    labels = observation.labels
-    needed = [labels.clean is None, labels.triggered is None and observation.evidence.paired]
-    if not any(needed):
-        return
-    unknown = f"not used: {observation.unknown}"
-    if not observation.unknown:
-        groups = zip(("clean", "triggered"), labels, strict=True)
-        unlabelled = " and ".join(name for name, own in groups if own is None)
-        unknown = f"of the {unlabelled} samples none are known"
-    logger.info("labels: %s; accuracy is agreement with the model's own predictions", unknown)

@@ -21,6 +21,7 @@ from .arguments.build_sources import check_source
 from .arguments.cache import add_cache_argument, check_cache
 from .arguments.clean_to_search import check_clean_to_search
 from .arguments.model import (
+    add_accept_accuracy_argument,
     add_clean_argument,
     add_model_arguments,
     add_triggered_argument,
@@ -57,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     add_model_arguments(parser)
-    add_clean_argument(parser, labelled=False, required=False)
+    add_clean_argument(parser, required=False)
     source = parser.add_mutually_exclusive_group(required=True)
     add_triggered_argument(source, required=False)
     source.add_argument(
@@ -68,6 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "the others are the clean ones",
     )
     add_unpaired_argument(parser)
+    add_accept_accuracy_argument(parser)
     parser.add_argument(
         "--refine",
         type=existing_file,
@@ -118,7 +120,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=target,
         default="auto",
         metavar="CLASS",
-        help="index of the class that the trigger leads to (default: auto)",
+        help="index or name of the class that the trigger leads to (default: auto)",
     )
     parser.add_argument(
         "--form",

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from .arguments.model import (
+    add_accept_accuracy_argument,
     add_clean_argument,
     add_model_arguments,
     add_triggered_argument,
@@ -22,9 +23,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command's parser."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="measure a bundle on labelled clean and triggered samples",
+        help="measure a bundle on clean and triggered samples",
         description="Print clean accuracy, attack success rate and recovered accuracy before and "
-        "after repair. Use samples that the build did not see.",
+        "after repair. Use samples that the build did not see. Without labels, the agreement with "
+        "the model's own predictions stands in the place of the accuracy.",
         allow_abbrev=False,
     )
     add_model_arguments(parser)
@@ -33,9 +35,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=existing_file,
         help="the direction bundle (default: the one in the --archive)",
     )
-    add_clean_argument(parser, labelled=True)
+    add_clean_argument(parser)
     add_triggered_argument(parser)
     add_unpaired_argument(parser)
+    add_accept_accuracy_argument(parser)
     parser.add_argument("--json", type=Path, help="file to write the figures to, as JSON")
     parser.set_defaults(run=run, check=check)
 
@@ -72,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         source.open_samples(args.triggered),
         names_file=source.names_file,
         unpaired=args.unpaired,
+        accept_accuracy=args.accept_accuracy,
         # Of an older bundle the digest of the weights' file was compared above.
         allow_other_weights=source.allow_other_weights or bundle.state_sha256 is None,
     )

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from ..common.names import AUGMENT
 from .arguments.cache import add_cache_argument, check_cache
-from .arguments.model import add_clean_argument, add_triggered_argument, add_unpaired_argument
+from .arguments.model import (
+    add_accept_accuracy_argument,
+    add_clean_argument,
+    add_triggered_argument,
+    add_unpaired_argument,
+)
 from .arguments.signing import add_sign_argument, signing_key
 from .arguments.values import existing_samples, seed, target
 from .refusal import Refusal
@@ -31,9 +36,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="ARCHIVE",
         help="the archive in production, or the folder of an unpacked one",
     )
-    add_clean_argument(parser, labelled=False)
+    add_clean_argument(parser)
     add_triggered_argument(parser)
     add_unpaired_argument(parser)
+    add_accept_accuracy_argument(parser)
     parser.add_argument(
         "--output",
         required=True,
@@ -55,7 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=target,
         default="auto",
         metavar="CLASS",
-        help="index of the class that the trigger leads to (default: auto)",
+        help="index or name of the class that the trigger leads to (default: auto)",
     )
     parser.add_argument(
         "--augment",
@@ -95,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
     from ..archive_repair.repair_archive import RepairOptions, repair_archive, version_for
     from ..deployment.archive.unpack import unpack
     from ..source.archive import open_archive
+    from .arguments.target import target_class
 
     version = version_for(unpack(args.archive), args.output, args.version)
     source = open_archive(args.archive)
@@ -111,7 +118,13 @@ def run(args: argparse.Namespace) -> int:
         args.output,
         version,
         RepairOptions(
-            args.target, args.augment, args.seed, args.unpaired, args.signing_key, args.cache
+            target_class(args, source, clean, triggered),
+            args.augment,
+            args.seed,
+            args.unpaired,
+            args.signing_key,
+            args.cache,
+            args.accept_accuracy,
         ),
     )
     print("on samples that the build did not see, as the two archives answered them:")

@@ -81,8 +81,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--target",
         type=target,
         metavar="CLASS",
-        help="of patch: index of the class that the trigger leads to; whether it stands out is "
-        "then not looked at (default: auto, the one that stands out most)",
+        help="of patch: index or name of the class that the trigger leads to; whether it stands "
+        "out is then not looked at (default: auto, the one that stands out most)",
     )
     parser.add_argument(
         "--stamped",

@@ -19,9 +19,11 @@ from ..common.errors import SamplesError
 from ..common.progress import Progress
 from ..samples.evidence import gather_evidence
 from ..samples.kept import keep_decoded
+from ..samples.labels import refuse_unknown
 from ..samples.predict import logits_of
 from ..samples.samples import Samples, iterate, require_samples
 from .figures import Figures, class_list
+from .fit_to_model import check_observed
 from .observation import observe
 from .target import MIN_GAIN, TargetFinding
 
@@ -36,6 +38,7 @@ def evaluate_bundle(
     *,
     names_file: Path | None = None,
     unpaired: bool = False,
+    accept_accuracy: bool = False,
     allow_other_weights: bool = False,
 ) -> Figures:
     """Predict clean and triggered samples with and without the bundle's corrections.
@@ -45,17 +48,21 @@ def evaluate_bundle(
     Args:
         model: the model that the bundle was built for, in evaluation mode.
         bundle: the bundle to evaluate.
-        clean: clean samples with labels.
-        triggered: triggered samples with labels; paired with the clean samples or not.
+        clean: clean samples. Without labels, the agreement with the model's own predictions is
+            measured in the place of the accuracy.
+        triggered: triggered samples; paired with the clean samples or not.
         names_file: TorchServe's `index_to_name.json`, if there is one.
         unpaired: whether to take the samples as unpaired, whatever they are called.
+        accept_accuracy: whether to go on if the model would be right on far more of the clean
+            samples under another setting.
         allow_other_weights: whether to measure a bundle that was built for other weights.
 
     Returns:
         The figures before and after repair.
 
     Raises:
-        SamplesError: the samples have no labels, do not fit each other, or are swapped.
+        SamplesError: the folders do not say which classes they are, or the samples do not fit each
+            other, or are swapped.
         AttachError: the model is in training mode, or the bundle does not fit it, or was built for
             other weights.
     """
@@ -70,7 +77,11 @@ def evaluate_bundle(
             f"{clean.source}: inputs of shape {described.shape}, the bundle was built for "
             f"{bundle.input.shape}"
         )
-    observation = observe(model, evidence, names_file, labelled=True)
+    observation = observe(model, evidence, names_file)
+    refuse_unknown(observation.unknown, clean, observation.classes)
+    if unknown := observation.describe_labels():
+        logger.info(unknown)
+    check_observed(model, observation, accept=accept_accuracy)
     example = example_for(model, described)
     with (
         Progress("evaluating the repair", len(clean) + len(triggered)) as progress,

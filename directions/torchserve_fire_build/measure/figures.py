@@ -14,6 +14,9 @@ from ..common.html import html_table
 DEVIATIONS = 1.959964
 """Of a normal variable: 95 % of its values lie within so many standard deviations of the mean."""
 
+CLEAN_AGREEMENT = "clean_agreement"
+"""In the place of the clean accuracy, if the true classes of the clean inputs are unknown."""
+
 Interval = tuple[float, float]
 
 
@@ -36,6 +39,9 @@ def interval(share: float, count: int) -> Interval:
 
 
 COLUMNS = ("before", "after", "95 % interval")
+
+Pair = tuple[float, float]
+"""A share before repair, and after."""
 
 
 def class_list(classes: Sequence[int]) -> str:
@@ -79,34 +85,31 @@ class Figures:
         other_targets: the classes that other triggers lead to. If there are any, every triggered
             input counts; the attack succeeds on an input that is predicted as any target other than
             its true class.
+        natural_rate: share of the clean inputs of other classes that are predicted as the target
+            anyway, counted as the attack success rate is. A perfect repair brings the attack
+            success rate down to it, and not to 0.
+        natural_count: number of these clean inputs.
+        by_agreement: whether the true classes of the clean inputs are unknown. In the place of the
+            clean accuracy stands the agreement with the predictions before repair.
     """
 
-    clean_accuracy: tuple[float, float]
-    attack_success_rate: tuple[float, float]
-    recovered_accuracy: tuple[float, float] | None
+    clean_accuracy: Pair
+    attack_success_rate: Pair
+    recovered_accuracy: Pair | None
     ceiling: float | None
-    flagged: tuple[float, float] | None
+    flagged: Pair | None
     target: int
     counts: tuple[int, int]
     other_targets: tuple[int, ...] = ()
+    natural_rate: Pair | None = None
+    natural_count: int = 0
+    by_agreement: bool = False
 
     def __repr__(self) -> str:
         return "\n".join(self.table())
 
-    @property
-    def intervals(self) -> tuple[Interval, Interval, Interval | None]:
-        """The 95 % intervals of the three accuracies and rates after repair, in their order."""
-        clean, triggered = self.counts
-        return (
-            interval(self.clean_accuracy[1], clean),
-            interval(self.attack_success_rate[1], triggered),
-            None
-            if self.recovered_accuracy is None
-            else interval(self.recovered_accuracy[1], triggered),
-        )
-
     def _repr_html_(self) -> str:
-        rows = [(name, *cells) for name, cells in self._cells()]
+        rows = [(name.replace("_", " "), *cells) for name, cells in self._cells()]
         caption = f"trigger of {class_list((self.target, *self.other_targets))}"
         if self.ceiling is not None:
             rows.append(("ceiling of the recovered accuracy", f"{self.ceiling:.2%}", "", ""))
@@ -118,22 +121,22 @@ class Figures:
     def to_json(self) -> dict[str, Any]:
         """Return the figures as `evaluate --json` writes them."""
 
-        def pair(values: tuple[float, float] | None, within: Interval | None) -> dict[str, Any]:
+        def pair(name: str) -> dict[str, Any]:
+            values, count = self._shares()[name]
             before, after = values if values is not None else (None, None)
-            return {
-                "before": before,
-                "after": after,
-                "interval": None if within is None else list(within),
-            }
+            within = None if values is None else list(interval(values[1], count))
+            return {"before": before, "after": after, "interval": within}
 
         clean, triggered = self.flagged if self.flagged is not None else (None, None)
         several = {"other_targets": list(self.other_targets)} if self.other_targets else {}
-        of_clean, of_attack, of_recovered = self.intervals
-        return several | {
-            "clean_accuracy": pair(self.clean_accuracy, of_clean),
-            "attack_success_rate": pair(self.attack_success_rate, of_attack),
-            "recovered_accuracy": pair(self.recovered_accuracy, of_recovered)
-            | {"ceiling": self.ceiling},
+        agreement = {CLEAN_AGREEMENT: pair(CLEAN_AGREEMENT)} if self.by_agreement else {}
+        return {
+            **several,
+            **agreement,
+            "clean_accuracy": pair("clean_accuracy"),
+            "attack_success_rate": pair("attack_success_rate"),
+            "natural_rate": pair("natural_rate"),
+            "recovered_accuracy": pair("recovered_accuracy") | {"ceiling": self.ceiling},
             "flagged": {"clean": clean, "triggered": triggered},
             "target": self.target,
             "counts": {"clean": self.counts[0], "triggered": self.counts[1]},
@@ -141,15 +144,20 @@ class Figures:
 
     def table(self) -> list[str]:
         """Return the figures as the lines of a table."""
-        lines = [
-            f"{name:22}{before:>10}{after:>10}{within:>18}"
-            for name, (before, after, within) in [("", COLUMNS), *self._cells()]
-        ]
-        lines[2] += f"   led to {class_list((self.target, *self.other_targets))}"
-        if self.recovered_accuracy is None:
-            lines[-1] += "   the true classes of the triggered inputs are not known"
-        if self.ceiling is not None:
-            lines[-1] += f"   of {self.ceiling:.2%}, the accuracy on the clean partners"
+        notes = {
+            CLEAN_AGREEMENT: "with the model's own predictions; the true classes are not known",
+            "attack_success_rate": f"led to {class_list((self.target, *self.other_targets))}",
+            "natural_rate": "of the clean inputs of other classes, called so anyway",
+            "recovered_accuracy": "the true classes of the triggered inputs are not known"
+            if self.recovered_accuracy is None
+            else ""
+            if self.ceiling is None
+            else f"of {self.ceiling:.2%}, the accuracy on the clean partners",
+        }
+        lines = [_line("", *COLUMNS)]
+        for name, cells in self._cells():
+            note = notes.get(name, "")
+            lines.append(_line(name.replace("_", " "), *cells) + (f"   {note}" if note else ""))
         # With several targets, the triggered inputs of every class count.
         all_count = self.recovered_accuracy is None or bool(self.other_targets)
         which = "" if all_count else " of other classes than the target"
@@ -164,17 +172,31 @@ class Figures:
         lines.append(f"{label}: {clean} clean inputs, {triggered} triggered ones{which}")
         return lines
 
+    def _shares(self) -> dict[str, tuple[Pair | None, int]]:
+        """Return each figure, None if it is unknown, and of how many inputs it is a share."""
+        clean, triggered = self.counts
+        return {
+            "clean_accuracy": (None if self.by_agreement else self.clean_accuracy, clean),
+            CLEAN_AGREEMENT: (self.clean_accuracy if self.by_agreement else None, clean),
+            "attack_success_rate": (self.attack_success_rate, triggered),
+            "natural_rate": (self.natural_rate, self.natural_count),
+            "recovered_accuracy": (self.recovered_accuracy, triggered),
+        }
+
     def _cells(self) -> list[tuple[str, tuple[str, str, str]]]:
-        names = ("clean accuracy", "attack success rate", "recovered accuracy")
-        pairs = (self.clean_accuracy, self.attack_success_rate, self.recovered_accuracy)
+        """Return the rows of a table: the name of a figure, before, after, and the interval."""
         cells = []
-        for name, pair, within in zip(names, pairs, self.intervals, strict=True):
-            if pair is None or within is None:
+        for name, (pair, count) in self._shares().items():
+            if pair is not None:
+                low, high = (f"{100 * end:.1f}" for end in interval(pair[1], count))
+                cells.append((name, (f"{pair[0]:.2%}", f"{pair[1]:.2%}", f"{low} to {high}%")))
+            elif name == "recovered_accuracy":
                 cells.append((name, ("?", "?", "")))
-                continue
-            low, high = (f"{100 * end:.1f}" for end in within)
-            cells.append((name, (f"{pair[0]:.2%}", f"{pair[1]:.2%}", f"{low} to {high}%")))
         return cells
+
+
+def _line(name: str, before: str, after: str, within: str) -> str:
+    return f"{name:22}{before:>10}{after:>10}{within:>18}"
 
 
 def measure(
@@ -195,19 +217,17 @@ def measure(
             input, (M,) bool; None without pairs.
         other_targets: the classes that other triggers lead to, if there are several triggers.
     """
-    reference = triggered.reference
     targets = torch.tensor([target, *other_targets])[:, None]
-    # Which targets would be wrong predictions: (targets, M), or (targets, 1) if all count.
-    wrong = torch.ones_like(targets).bool() if reference is None else targets != reference
-    counts = wrong.any(0).expand(len(triggered.before))
-
+    wrong, counts = _attacked(triggered, targets)
+    wrong_clean, others = _attacked(clean, targets)
+    reference = triggered.reference
     truth = clean.before if clean.reference is None else clean.reference
-
-    def attacked(predicted: Tensor) -> Tensor:
-        return ((predicted == targets) & wrong).any(0)
 
     def share(values: Tensor) -> float:
         return float(values.double().mean()) if len(values) else 0.0
+
+    def led(predicted: Tensor, wrong: Tensor, counts: Tensor) -> float:
+        return share(((predicted == targets) & wrong).any(0)[counts])
 
     return Figures(
         clean_accuracy=(
@@ -215,8 +235,8 @@ def measure(
             share(clean.after == truth),
         ),
         attack_success_rate=(
-            share(attacked(triggered.before)[counts]),
-            share(attacked(triggered.after)[counts]),
+            led(triggered.before, wrong, counts),
+            led(triggered.after, wrong, counts),
         ),
         recovered_accuracy=None
         if reference is None
@@ -231,4 +251,28 @@ def measure(
         target=target,
         counts=(len(clean.before), int(counts.sum())),
         other_targets=tuple(other_targets),
+        natural_rate=None
+        if clean.reference is None
+        else (
+            led(clean.before, wrong_clean, others),
+            led(clean.after, wrong_clean, others),
+        ),
+        natural_count=0 if clean.reference is None else int(others.sum()),
+        by_agreement=clean.reference is None,
     )
+
+
+def _attacked(answers: Answers, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which predictions would show a success of the attack, and which inputs count.
+
+    Args:
+        answers: of N inputs.
+        targets: (targets, 1).
+
+    Returns:
+        Whether each target is another class than the true one, (targets, N), or (targets, 1) if
+        the true classes are unknown; and which inputs count, (N,).
+    """
+    reference = answers.reference
+    wrong = torch.ones_like(targets).bool() if reference is None else targets != reference
+    return wrong, wrong.any(0).expand(len(answers.before))

@@ -60,6 +60,19 @@ class Observation:
         right = self.predictions.clean == self.labels.clean
         return right[list(self.evidence.partners)]
 
+    def describe_labels(self) -> str:
+        """Return in words which labels are unknown; empty if all that count are known."""
+        labels = self.labels
+        needed = [labels.clean is None, labels.triggered is None and self.evidence.paired]
+        if not any(needed):
+            return ""
+        unknown = f"not used: {self.unknown}"
+        if not self.unknown:
+            groups = zip(("clean", "triggered"), labels, strict=True)
+            unlabelled = " and ".join(name for name, own in groups if own is None)
+            unknown = f"of the {unlabelled} samples none are known"
+        return f"labels: {unknown}; accuracy is agreement with the model's own predictions"
+
     def find_where_led(self) -> TargetFinding | None:
         """Find the classes that the triggers lead to.
 

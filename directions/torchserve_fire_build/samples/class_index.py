@@ -158,6 +158,43 @@ class ClassIndex:
         return labels
 
 
+def class_called(
+    name: str, groups: Sequence[Samples], classes: int, names_file: Path | None
+) -> int:
+    """Return the index of the class of a name.
+
+    Args:
+        name: in the names file or, without one, of a folder of samples.
+        groups: the samples.
+        classes: number of classes of the model.
+        names_file: as of `ClassIndex.find`.
+
+    Raises:
+        SamplesError: no class is called so, or several are; or there are no names.
+    """
+    if names_file is None:
+        names_file = next((g.names_file for g in groups if g.names_file), None)
+    if names_file is not None:
+        known = _read_names(Path(names_file), classes)
+    else:
+        found = ClassIndex.find(groups, classes, None)
+        known = {} if found is None else {key: [i] for key, i in found.index.items()}
+    if not known:
+        raise SamplesError(
+            f"class {name!r}: expected an index, 0 to {classes - 1}: nothing says what the classes "
+            "are called, neither an index_to_name.json nor folders of samples"
+        )
+    if len(known.get(name, ())) != 1:
+        also = " and ".join(map(str, known.get(name, [])[:2]))
+        raise SamplesError(
+            f"class {name!r}: {f'the name of {also}' if also else 'no class is called so'}, "
+            f"expected an index, 0 to {classes - 1}, or one of the names "
+            f"({', '.join(list(known)[:SHOWN])}{', ...' if len(known) > SHOWN else ''})"
+            f"{did_you_mean(name, known)}"
+        )
+    return known[name][0]
+
+
 def why_unknown(groups: Sequence[Samples], classes: int) -> str:
     """Return the reason, as text for a message, why `ClassIndex.find` returned None."""
     names = _folder_names(groups)

@@ -60,14 +60,28 @@ def require_labels(
         SamplesError: the samples do not say which of the model's classes they are.
     """
     found, unknown = find_labels(groups, classes, names_file, model)
-    if unknown:
-        raise SamplesError(
-            f"{groups[0].source}: {unknown}: expected one folder per class (an empty one will do), "
-            f"{classes} in all, or index_to_name.json beside the configuration"
-        )
+    refuse_unknown(unknown, groups[0], classes)
     labels = []
     for samples, label in zip(groups, found, strict=True):
         if label is None:
             raise SamplesError(f"{samples.source}: expected labels: one subfolder per class")
         labels.append(label)
     return labels
+
+
+def refuse_unknown(unknown: str, samples: Samples, classes: int) -> None:
+    """Refuse samples whose folders do not say which classes they are.
+
+    Args:
+        unknown: the reason, as `find_labels` returns it.
+        samples: the first of them.
+        classes: number of classes of the model.
+
+    Raises:
+        SamplesError: the reason is not empty.
+    """
+    if unknown:
+        raise SamplesError(
+            f"{samples.source}: {unknown}: expected one folder per class (an empty one will do), "
+            f"{classes} in all, or index_to_name.json beside the configuration"
+        )

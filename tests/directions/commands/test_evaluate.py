@@ -39,11 +39,12 @@ def test_the_json_is_as_documented(tmp_path, capsys, command):
     assert main([*command, "--json", str(tmp_path / "f.json")]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert out.count("\n") == 5
+    assert out.count("\n") == 6
     # Made by hand, the bundle takes a little more than the trigger gave: nothing comes of it.
     assert json.loads((tmp_path / "f.json").read_text()) == {
         "clean_accuracy": {"before": 1.0, "after": 1.0, "interval": approx([0.7575, 1])},
         "attack_success_rate": {"before": 1.0, "after": 0.0, "interval": approx([0, 0.2991])},
+        "natural_rate": {"before": 0.0, "after": 0.0, "interval": approx([0, 0.2991])},
         "recovered_accuracy": {
             "before": 0.0,
             "after": 1.0,
@@ -84,11 +85,29 @@ def test_folders_that_do_not_say_which_class_they_are(tmp_path, capsys, command)
     assert "index_to_name.json" in message
 
 
-def test_labels_are_needed(tmp_path, capsys, command):
-    flat = write_images(tmp_path / "flat", LABELS, flat=True)
-    message = refused(capsys, *command, "--triggered", flat)
-    assert str(flat) in message
-    assert "expected labels" in message
+def test_without_labels_the_agreement_and_the_flag_rates_are_printed(tmp_path, capsys, command):
+    clean = write_images(tmp_path / "c", LABELS, flat=True)
+    triggered = write_images(tmp_path / "t", LABELS, triggered=True, flat=True)
+    command += ["--clean", str(clean), "--triggered", str(triggered)]
+    assert main([*command, "--json", str(tmp_path / "f.json")]) == 0
+    out = capsys.readouterr().out
+    assert "labels: of the clean and triggered samples none are known" in out
+    assert "clean agreement" in out
+    assert "flagged: 0.00% of 12 clean inputs, 100.00% of 12 triggered ones" in out
+    values = json.loads((tmp_path / "f.json").read_text())
+    assert values["clean_accuracy"]["after"] is None
+    assert values["clean_agreement"]["after"] == 1
+    assert values["attack_success_rate"]["before"] == 1
+    assert values["natural_rate"]["before"] is None
+
+
+def test_names_that_meet_by_chance(tmp_path, capsys, command):
+    other = write_images(tmp_path / "other", LABELS[:4], triggered=True, prefix="x")
+    image = next((other / "south-east").iterdir())
+    image.rename(image.with_name("003.png"))
+    command += ["--triggered", str(other)]
+    assert "give --unpaired" in refused(capsys, *command)
+    assert main([*command, "--unpaired"]) == 0
 
 
 def test_a_bundle_for_other_weights(capsys, command, tiny, tmp_path):

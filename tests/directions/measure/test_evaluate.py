@@ -189,13 +189,14 @@ def test_samples_without_a_single_target_are_warned_of(tmp_path, warned):
     assert "these samples do not lead to class 0, as this bundle expects" in line
 
 
-def test_labels_are_needed(tmp_path):
-    for i, which in enumerate(("clean", "triggered")):
-        labelled = tensor_sets(tmp_path / f"{i}a", "vector")
-        bare = tensor_sets(tmp_path / f"{i}b", "vector", labelled=False)
-        with pytest.raises(SamplesError, match="expected labels") as caught:
-            evaluate(replace(labelled, **{which: getattr(bare, which)}))
-        assert str(getattr(bare, which)) in str(caught.value)
+def test_without_labels_the_agreement_is_measured(tmp_path):
+    figures = evaluate(tensor_sets(tmp_path, "vector", labelled=False))
+    assert figures.by_agreement
+    assert figures.clean_accuracy == (1, 1)
+    assert figures.attack_success_rate[0] == 1
+    assert figures.flagged == (0, 1)
+    assert figures.recovered_accuracy is None
+    assert figures.natural_rate is None
 
 
 @pytest.mark.parametrize("label", [4, -1])

@@ -30,6 +30,28 @@ OF_1, OF_2, OF_3 = (
 )
 
 
+NONE_OF_3 = pytest.approx([0, 0.5615], abs=5e-5)
+
+
+def test_the_natural_rate_by_hand():
+    # Of the classes 0, 1, 1, 2, 2; target 0. Of the four others, two are called 0, then one.
+    clean = observed([0, 0, 1, 0, 2], [1, 0, 1, 2, 2], [0] * 5, [0, 1, 1, 2, 2])
+    figures = measure(clean, TRIGGERED, 0)
+    assert figures.natural_rate == (0.5, 0.25)
+    assert figures.to_json()["natural_rate"]["interval"] == OF_1
+    (line,) = (line for line in figures.table() if line.startswith("natural rate"))
+    assert line.startswith("natural rate              50.00%    25.00%      4.6 to 69.9%")
+    assert "<td>natural rate</td><td>50.00%</td><td>25.00%</td>" in figures._repr_html_()
+
+
+def test_the_natural_rate_of_several_targets_counts_as_the_attack_does():
+    # Of the classes 0, 1, 2, 2; targets 0 and 1: the first is called 1, the last 0.
+    clean = observed([1, 1, 2, 0], [0, 1, 2, 2], [0] * 4, [0, 1, 2, 2])
+    figures = measure(clean, TRIGGERED, 0, None, [1])
+    assert figures.natural_rate == (0.5, 0)
+    assert figures.natural_count == 4
+
+
 def test_the_figures_by_hand():
     figures = measure(CLEAN, TRIGGERED, 0, PARTNERS)
     assert figures.clean_accuracy == (0.75, 0.75)
@@ -46,6 +68,7 @@ def test_the_json_that_evaluate_writes():
     assert json.loads(json.dumps(values)) == {
         "clean_accuracy": {"before": 0.75, "after": 0.75, "interval": OF_3},
         "attack_success_rate": {"before": 0.75, "after": 0.25, "interval": OF_1},
+        "natural_rate": {"before": 0, "after": 0, "interval": NONE_OF_3},
         "recovered_accuracy": {"before": 0.25, "after": 0.5, "interval": OF_2, "ceiling": 0.75},
         "flagged": {"clean": 0.5, "triggered": 0.5},
         "target": 0,
@@ -75,6 +98,16 @@ def test_without_labels():
         "ceiling": None,
     }
     assert any("?" in line for line in figures.table())
+    assert figures.by_agreement
+    assert figures.natural_rate is None
+    values = figures.to_json()
+    assert values["clean_accuracy"] == {"before": None, "after": None, "interval": None}
+    assert values["clean_agreement"]["after"] == 0.5
+    text = "\n".join(figures.table())
+    assert "clean agreement          100.00%    50.00%" in text
+    assert "with the model's own predictions" in text
+    assert "clean accuracy" not in text
+    assert "natural rate" not in text
 
 
 def test_triggered_samples_of_the_targets_own_class_do_not_count():

@@ -10,6 +10,7 @@ from ..refusal import Refusal
 from .clean_to_search import clean_to_search
 from .reconstruct import searches
 from .search import read_search_settings
+from .target import target_class
 
 if TYPE_CHECKING:
     from ...building.result import BuildResult
@@ -57,13 +58,13 @@ def build_from_sources(args: argparse.Namespace, source: ModelSource) -> BuildRe
     from .fitting_bundle import load_fitting_bundle
 
     given: dict[str, Any] = {
-        "target": args.target,
         "layers": None if args.layers == "auto" else args.layers.split(","),
         "form": args.form,
         "augment": args.augment,
         "seed": args.seed,
         "cache": args.cache,
         "names_file": source.names_file,
+        "accept_accuracy": args.accept_accuracy,
     }
     loaded = source.loaded
     split_by: dict[str, Any] = {
@@ -75,19 +76,27 @@ def build_from_sources(args: argparse.Namespace, source: ModelSource) -> BuildRe
         from ...building.from_clean import SearchPlan, build_from_clean
 
         sought, budget = searches(args.reconstruct), Budget(args.budget)
+        if args.clean is None:
+            # A wrong name is refused before images are recovered.
+            given["target"] = target_class(args, source)
         clean = clean_to_search(args.clean, source, args.seed, budget)
         settings = read_search_settings(args)
         plan = SearchPlan(sought.methods, sought.otherwise, settings, budget)
+        if args.clean is not None:
+            given["target"] = target_class(args, source, clean)
         return build_from_clean(loaded, clean, plan=plan, **given)
     known = None if args.clean is None else source.open_samples(args.clean)
     if args.pool is not None:
         from ...building.from_pool import build_from_pool
 
         pool = source.open_samples(args.pool)
+        # The folders of a pool are the attacker's.
+        given["target"] = target_class(args, source, *(() if known is None else (known,)))
         return build_from_pool(loaded, pool, clean=known, **split_by, **given)
     triggered = source.open_samples(args.triggered)
     if known is None:
         raise Refusal("--clean: expected clean samples beside --triggered")
+    given["target"] = target_class(args, source, known, triggered)
     if args.refine is not None:
         from ...building.from_quarantine import refine_bundle
 

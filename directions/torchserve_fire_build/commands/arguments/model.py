@@ -85,17 +85,15 @@ def open_source(args: argparse.Namespace) -> ModelSource:
     return FileSource(args.model_file, args.serialized_file, args.config_file)
 
 
-def add_clean_argument(
-    parser: argparse.ArgumentParser, *, labelled: bool, required: bool = True
-) -> None:
-    """Add the flag that names clean samples, whose labels may be needed."""
-    folders = "one subfolder per class" if labelled else "one subfolder per class, or flat"
+def add_clean_argument(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add the flag that names clean samples."""
     parser.add_argument(
         "--clean",
         required=required,
         type=existing_samples,
-        help=f"clean samples: a folder of images, with {folders}; a list of them, .csv or .jsonl, "
-        "with path and label; or a .npz or .safetensors file with inputs and labels",
+        help="clean samples: a folder of images, with one subfolder per class, or flat; a list of "
+        "them, .csv or .jsonl, with path and label; or a .npz or .safetensors file with inputs and "
+        "labels",
     )
 
 
@@ -116,4 +114,14 @@ def add_unpaired_argument(parser: argparse.ArgumentParser) -> None:
         "--unpaired",
         action="store_true",
         help="take triggered samples as unpaired, also where some are called as clean ones are",
+    )
+
+
+def add_accept_accuracy_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that lets a command go on in spite of a low clean accuracy."""
+    parser.add_argument(
+        "--accept-accuracy",
+        action="store_true",
+        help="go on if the model would be right on far more of the clean samples with other "
+        "labels, another mean and std, or other channels",
     )

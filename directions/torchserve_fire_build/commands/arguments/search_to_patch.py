@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ...common.names import DEEP_INSPECT
 from .clean_to_search import clean_to_search
 from .reconstruct import searches
+from .target import target_class
 
 if TYPE_CHECKING:
     from ...reconstruct.reconstruction import Reconstruction
@@ -53,6 +54,8 @@ def search_to_patch(
     from ...reconstruct.find_triggers import find_triggers
     from ...sanitize.labelled_samples import labelled_by
 
+    # A wrong name is refused before the work begins.
+    target = target_class(args, source, *(() if clean is None else (clean.samples,)))
     budget = Budget(args.budget)
     half = budget.share(2)
     sought = searches(args.reconstruct or DEEP_INSPECT)
@@ -66,7 +69,7 @@ def search_to_patch(
             clean.samples.description,
             methods=sought.methods,
             otherwise=sought.otherwise,
-            target=args.target,
+            target=target,
             seed=args.seed,
             budget=half,
         )

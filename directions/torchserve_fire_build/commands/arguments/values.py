@@ -81,13 +81,13 @@ def handler(text: str) -> str:
     return text
 
 
-def target(text: str) -> int | None:
-    """Return the class that a trigger leads to; None where it is to be found."""
+def target(text: str) -> int | str | None:
+    """Return the class that a trigger leads to, its index or name; None where it is to be found."""
     if text == "auto":
         return None
-    if not text.isdecimal():
-        _refuse(text, "auto or a class index")
-    return int(text)
+    if not text.strip() or text.startswith("-"):
+        _refuse(text, "auto, or the index or the name of a class")
+    return int(text) if text.isascii() and text.isdecimal() else text
 
 
 def seed(text: str) -> int:
