@@ -45,9 +45,7 @@ def read_pictures(source: Path, part: str) -> list[Picture]:
         if not of_part:
             raise SystemExit(f"{source}: no files in {part}/CLASS")
         classes = sorted({name.split("/")[1] for name in of_part})
-        return [
-            Picture(archive.read(name), classes.index(name.split("/")[1])) for name in of_part
-        ]
+        return [Picture(archive.read(name), classes.index(name.split("/")[1])) for name in of_part]
 
 
 def class_names(source: Path) -> list[str]:
