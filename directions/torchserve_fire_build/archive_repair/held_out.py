@@ -24,10 +24,12 @@ class Halves:
     Attributes:
         build: clean and triggered samples for the build.
         proof: clean and triggered samples that it does not see.
+        held: their indices in the evidence.
     """
 
     build: tuple[Samples, Samples]
     proof: tuple[Samples, Samples]
+    held: tuple[list[int], list[int]]
 
 
 def hold_out_for_proof(evidence: Evidence, seed: int) -> Halves:
@@ -55,6 +57,7 @@ def hold_out_for_proof(evidence: Evidence, seed: int) -> Halves:
     return Halves(
         (Subset(samples[0], rest[0]), Subset(samples[1], rest[1])),
         (Subset(samples[0], held[0]), Subset(samples[1], held[1])),
+        held,
     )
 
 

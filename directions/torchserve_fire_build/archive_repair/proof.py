@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import nn
+from torch import Tensor
 
 from torchserve_fire.errors import FireError
 
@@ -19,11 +19,38 @@ from ..measure.figures import Figures
 from ..measure.observation import Observation
 from ..samples.both import Both
 from ..samples.evidence import Evidence
-from ..samples.labels import find_labels
-from ..samples.predict import logits_of
 from ..samples.samples import Samples
+from .answer_form import have_same_form
 
+BUNDLE = "x-fire-bundle"
 FLAGGED = "x-fire-flagged"
+REPAIRED = "x-fire-repaired"
+
+NOT_REPAIRED = (
+    "its mode only tells or refuses what is flagged, and repairs nothing: after repair, what is "
+    "predicted is what was predicted before"
+)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Samples that the new archive's bundle was not built from.
+
+    Attributes:
+        evidence: the samples.
+        parameter: of a request, in which the handler looks for the body.
+        classes: number of classes of the model.
+        targets: the classes that the triggers lead to.
+        labels: of the clean and of the triggered samples; None if unknown.
+        unknown: the reason why no labels are known; empty if some are known.
+    """
+
+    evidence: Evidence
+    parameter: str
+    classes: int
+    targets: tuple[int, ...]
+    labels: Both[Tensor | None]
+    unknown: str
 
 
 @dataclass(frozen=True)
@@ -33,131 +60,132 @@ class Proof:
     Attributes:
         figures: before (the old archive) and after (the new one).
         same_answers: clean samples that both answered with the same bytes.
+        same_predictions: clean samples for which both models' logits were the same to the bit.
         clean: clean samples.
+        repairs: whether what was flagged was repaired.
     """
 
     figures: Figures
     same_answers: int
+    same_predictions: int
     clean: int
+    repairs: bool = True
 
     def lines(self) -> list[str]:
-        """Return the table, and a line on the answers to clean samples."""
-        return [
+        """Return the table, and lines on the answers."""
+        lines = [
             *self.figures.table(),
             f"answers: {self.same_answers} of {self.clean} clean samples got the same from both "
             "archives; all answers have the form that they had",
         ]
+        if self.same_answers < self.same_predictions:
+            lines.append(
+                f"         {self.same_predictions} of {self.clean} were predicted the same to the "
+                "bit: answers hold something that changes from call to call"
+            )
+        return lines if self.repairs else [*lines, NOT_REPAIRED]
 
 
 def prove_in_workers(
-    folders: tuple[Path, Path],
-    name: str,
-    evidence: Evidence,
-    model: nn.Module,
-    targets: tuple[int, ...],
-    names_file: Path | None,
+    folders: tuple[Path, Path], name: str, digest: str, held_out: HeldOut
 ) -> Proof:
     """Send samples through the old and the new archive, and compare the answers.
 
     Args:
         folders: of the unpacked archives, the old one first.
         name: of the model.
-        evidence: samples that the new archive's bundle was not built from.
-        model: the model of both, in evaluation mode.
-        targets: the classes that the triggers lead to.
-        names_file: TorchServe's `index_to_name.json`, if there is one.
+        digest: of the new archive's bundle.
+        held_out: the samples.
 
     Raises:
-        FireError: an archive does not serve; the new one fails on a sample, answers in another
-            form, or answers a clean sample that it does not flag otherwise than the old one.
+        FireError: an archive does not serve; the new one fails on a sample, does not answer through
+            its bundle, answers in another form, or predicts otherwise than the old one for a clean
+            sample that neither flags.
     """
-    bodies = [body for samples in evidence.both for body in bodies_of(samples)]
+    evidence = held_out.evidence
+    bodies = [body for samples in evidence.both for body in bodies_of(samples, held_out.parameter)]
     old, new = (try_as_worker(folder, name, bodies, predictions=True) for folder in folders)
-    count = len(evidence.clean)
     sources = [
         f"{samples.source}: {sample}" for samples in evidence.both for sample in samples.names
     ]
-    same = 0
+    count = len(evidence.clean)
     for i, (before, after) in enumerate(zip(old, new, strict=True)):
-        _check_answer(sources[i], before, after)
-        if i < count:
-            same += before.body == after.body
-            if before.body != after.body and after.headers.get(FLAGGED) == "false":
-                raise CalibrationError(
-                    f"{sources[i]}: the repaired archive does not flag it, and answers "
-                    f"{str(after.body)[:100]}, the old one {str(before.body)[:100]}: its handler "
-                    "does not answer the same sample the same way twice, so nothing can be proved"
-                )
-    return Proof(_figures((old, new), evidence, model, targets, names_file), same, count)
+        _check_answer(sources[i], before, after, digest)
+        if i < count and not _is_flagged(before) and not _is_flagged(after):
+            _check_same(sources[i], before, after)
+    pairs = list(zip(old[:count], new[:count], strict=True))
+    return Proof(
+        _figures((old, new), held_out),
+        sum(before.body == after.body for before, after in pairs),
+        sum(before.logits == after.logits for before, after in pairs),
+        count,
+        all(after.headers.get(REPAIRED) == "true" for after in new if _is_flagged(after)),
+    )
 
 
-def bodies_of(samples: Samples) -> list[Body]:
+def bodies_of(samples: Samples, parameter: str = "body") -> list[Body]:
     """Return the requests that a client would send for samples."""
     bodies = []
     for i in range(len(samples)):
         body = samples.body(i)
-        bodies.append(Body(body.content, content_type(body.suffix)))
+        bodies.append(Body(body.content, content_type(body.suffix), parameter))
     return bodies
 
 
-def form_of(answer: Any) -> Any:
-    """Return of what an answer is made: its keys, lists and kinds of values, and no values.
-
-    Where the keys are the classes, as in `{"cat": 0.9, "dog": 0.1}`, they are values, too.
-    """
-    if isinstance(answer, dict):
-        forms = [form_of(value) for value in answer.values()]
-        if forms and all(form == "number" for form in forms):
-            return ("numbers by name", len(forms))
-        return ("object", tuple(sorted((key, form_of(value)) for key, value in answer.items())))
-    if isinstance(answer, list):
-        return ("list", tuple(dict.fromkeys(map(form_of, answer))))
-    if isinstance(answer, bool) or answer is None:
-        return str(type(answer).__name__)
-    return "number" if isinstance(answer, (int, float)) else type(answer).__name__
+def _is_flagged(answer: Answer) -> bool:
+    return answer.headers.get(FLAGGED) == "true"
 
 
-def _check_answer(source: str, before: Answer, after: Answer) -> None:
-    if before.error is not None:
-        raise FireError(f"{source}: the archive does not answer it: {before.error}")
-    if after.error is not None or after.status != before.status:
+def _is_refused(answer: Answer) -> bool:
+    """Whether mode `reject` refused what was flagged."""
+    return answer.status == HTTPStatus.UNPROCESSABLE_ENTITY and _is_flagged(answer)
+
+
+def _check_answer(source: str, before: Answer, after: Answer, digest: str) -> None:
+    if before.error is not None or before.predicted is None:
+        reason = before.error or "it predicts nothing for it"
+        raise FireError(f"{source}: the archive does not answer it: {reason}")
+    refused = _is_refused(before) or _is_refused(after)
+    if after.error is not None or (after.status != before.status and not refused):
         raise FireError(
             f"{source}: the repaired archive answers with status {after.status} "
             f"({after.error or after.body}), the old one with {before.status}"
         )
-    if form_of(before.body) != form_of(after.body):
+    if after.headers.get(BUNDLE) != digest or FLAGGED not in after.headers:
+        raise FireError(
+            f"{source}: the repaired archive does not judge it by its bundle: its handler must "
+            "answer a batch with one forward pass of self.model, one sample per request"
+        )
+    if not refused and not have_same_form(before.body, after.body):
         raise FireError(
             f"{source}: the repaired archive answers {str(after.body)[:150]}, which has another "
             f"form than {str(before.body)[:150]} of the old one"
         )
 
 
-def _figures(
-    answers: tuple[Sequence[Answer], Sequence[Answer]],
-    evidence: Evidence,
-    model: nn.Module,
-    targets: tuple[int, ...],
-    names_file: Path | None,
-) -> Figures:
-    count = len(evidence.clean)
-    before, after = (
-        torch.tensor([-1 if answer.predicted is None else answer.predicted for answer in group])
-        for group in answers
-    )
-    if bool((before < 0).any()) or bool((after < 0).any()):
+def _check_same(source: str, before: Answer, after: Answer) -> None:
+    if before.logits != after.logits:
         raise CalibrationError(
-            "the archive's handler answers without a forward pass of its model: nothing to prove"
+            f"{source}: flagged by neither archive, and predicted otherwise by the repaired one "
+            f"({after.predicted}, before {before.predicted}): the handler does not prepare one sample "
+            "the same way twice, so nothing can be proved"
         )
-    flagged = torch.tensor([answer.headers.get(FLAGGED) == "true" for answer in answers[1]])
-    classes = logits_of(model, evidence.clean.load([0])).shape[1]
-    labels, unknown = find_labels(tuple(evidence.both), classes, names_file, model)
+
+
+def _figures(answers: tuple[Sequence[Answer], Sequence[Answer]], held_out: HeldOut) -> Figures:
+    evidence, classes = held_out.evidence, held_out.classes
+    count = len(evidence.clean)
+    before, after = (torch.tensor([answer.predicted for answer in group]) for group in answers)
+    flagged = torch.tensor([_is_flagged(answer) for answer in answers[1]])
     observation = Observation(
         evidence,
         classes,
-        Both(*labels),
+        held_out.labels,
         Both(*(F.one_hot(part, classes).float() for part in (before[:count], before[count:]))),
-        unknown,
+        held_out.unknown,
     )
     return observation.figures_after(
-        Both(after[:count], after[count:]), Both(flagged[:count], flagged[count:]), targets
+        Both(after[:count], after[count:]),
+        Both(flagged[:count], flagged[count:]),
+        held_out.targets,
     )

@@ -8,7 +8,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from torch import Tensor
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import save_bundle
@@ -20,16 +22,19 @@ from ..deployment.archive.load_as_worker import load_as_worker
 from ..deployment.archive.next_archive import next_version
 from ..deployment.archive.repaired_archive import Addition, Example, pack, stage_repaired
 from ..deployment.archive.unpack import Unpacked
-from ..samples.evidence import gather_evidence
+from ..samples.both import Both
+from ..samples.evidence import Evidence, gather_evidence
+from ..samples.labels import find_labels
+from ..samples.predict import logits_of
 from ..samples.samples import Samples
 from ..source.archive import entry_of_source
 from ..source.model_source import ModelSource
-from .held_out import hold_out_for_proof
-from .proof import Proof, prove_in_workers
+from .held_out import Halves, hold_out_for_proof
+from .proof import HeldOut, Proof, prove_in_workers
 
 logger = logging.getLogger(__name__)
 
-NAMED_VERSION = re.compile(r"-([^-]*\d[^-]*)\.mar$")
+NAMED_VERSION = re.compile(r"-(v?\d[^-]*)\.mar$")
 """The version in the name of an archive's file."""
 
 
@@ -130,6 +135,7 @@ def repair_archive(
     with tempfile.TemporaryDirectory(prefix="fire-repair-") as temporary:
         bundle = Path(temporary) / "bundle.safetensors"
         saved = save_bundle(built.bundle, bundle)
+        classes = logits_of(source.loaded.model, evidence.clean.load([0])).shape[1]
         staged = Path(temporary) / "archive"
         addition = addition_for(source, bundle, version, clean)
         stage_repaired(archive, addition, staged, options.signing_key)
@@ -138,10 +144,14 @@ def repair_archive(
         proof = prove_in_workers(
             (archive.folder, staged),
             archive.name,
-            gather_evidence(*halves.proof, unpaired=not evidence.paired),
-            source.loaded.model,
-            saved.targets,
-            source.names_file,
+            saved.digest,
+            HeldOut(
+                gather_evidence(*halves.proof, unpaired=not evidence.paired),
+                source.parameter,
+                classes,
+                saved.targets,
+                *_labels(source, evidence, halves, classes),
+            ),
         )
         pack(staged, output)
     return Repaired(built, proof)
@@ -164,3 +174,20 @@ def addition_for(
         body = clean.body(0)
         example = Example(body.content, body.suffix)
     return Addition(bundle, version, entry, example)
+
+
+def _labels(
+    source: ModelSource, evidence: Evidence, halves: Halves, classes: int
+) -> tuple[Both[Tensor | None], str]:
+    """Return the labels of the held-out samples, and why they are unknown.
+
+    They are read of all samples, since those that are held out may lack a class.
+    """
+    labels, unknown = find_labels(
+        tuple(evidence.both), classes, source.names_file, source.loaded.model
+    )
+    held = (
+        None if part is None else part[torch.tensor(indices, dtype=torch.int64)]
+        for part, indices in zip(labels, halves.held, strict=True)
+    )
+    return Both(*held), unknown

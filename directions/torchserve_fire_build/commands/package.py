@@ -111,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
 def _package_archive(args: argparse.Namespace) -> int:
     """Pack an archive again, with a bundle that was built for it."""
     import tempfile
+    from dataclasses import replace
     from pathlib import Path
 
     from torchserve_fire.format.digest import file_sha256
@@ -118,10 +119,12 @@ def _package_archive(args: argparse.Namespace) -> int:
     from ..archive_repair.repair_archive import addition_for
     from ..deployment.archive.archive_name import archive_path
     from ..deployment.archive.load_as_worker import load_as_worker
-    from ..deployment.archive.repaired_archive import pack, stage_repaired
+    from ..deployment.archive.repaired_archive import check_signing, pack, stage_repaired
+    from ..deployment.archive.unpack import unpack
     from ..signing.bundle_signature import check_bundle_signature
     from .arguments.fitting_bundle import load_fitting_bundle
 
+    check_signing(unpack(args.archive), args.signing_key)
     source = open_source(args)
     load_fitting_bundle(args.bundle, source)
     if args.trusted_keys:
@@ -129,7 +132,9 @@ def _package_archive(args: argparse.Namespace) -> int:
     target = archive_path(args.export_path, args.model_name, args.version)
     with tempfile.TemporaryDirectory(prefix="fire-package-") as temporary:
         staged = Path(temporary) / "archive"
-        addition = addition_for(source, args.bundle, args.version, None)
+        addition = replace(
+            addition_for(source, args.bundle, args.version, None), name=args.model_name
+        )
         stage_repaired(source.unpacked(), addition, staged, args.signing_key)
         load_as_worker(staged, args.model_name)
         pack(staged, target)

@@ -99,17 +99,23 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..archive_repair.repair_archive import RepairOptions, repair_archive, version_for
+    from ..deployment.archive.repaired_archive import check_signing
     from ..deployment.archive.unpack import unpack
     from ..source.archive import open_archive
     from .arguments.target import target_class
 
-    version = version_for(unpack(args.archive), args.output, args.version)
+    archive = unpack(args.archive)
+    version = version_for(archive, args.output, args.version)
+    # Before anything of the archive runs.
+    check_signing(archive, args.signing_key)
     source = open_archive(args.archive)
     clean, triggered = source.open_samples(args.clean), source.open_samples(args.triggered)
     if args.dry_run:
         from ..archive_repair.dry_run import planned
+        from ..samples.evidence import gather_evidence
 
-        print("\n".join(planned(source, clean, triggered, args.output, version)))
+        evidence = gather_evidence(clean, triggered, unpaired=args.unpaired)
+        print("\n".join(planned(source, evidence, args.output, version)))
         return 0
     repaired = repair_archive(
         source,

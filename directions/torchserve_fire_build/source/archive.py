@@ -11,36 +11,41 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from torchserve_fire.errors import BundleError, FireError, ModelError
+from torchserve_fire.errors import BundleError, ConfigError, FireError, ModelError
 from torchserve_fire.format.bundle import Bundle, InputDescription
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
+from torchserve_fire.model.config import OWN_HANDLER, HandlerConfig, load_config
 from torchserve_fire.model.fit import check_model
 from torchserve_fire.model.load_model import LoadedModel, weights_digest
-from torchserve_fire.repair.layers import eager_model
+from torchserve_fire.repair import attach_layers
+from torchserve_fire.repair.layers import device_of, eager_model
 from torchserve_fire.serve.function_handler import FunctionHandler
 
 from ..common.errors import SamplesError
 from ..common.names import NAMES_FILE
 from ..deployment.archive.entry import ENTRY_FILE, HandlerEntry
+from ..deployment.archive.next_archive import config_of
 from ..deployment.archive.unpack import Unpacked, unpack
 from ..samples.listed_files import LIST_SUFFIXES, files_in_list
 from ..samples.sample_files import SampleFiles, bodies_in, files_named
 from .files import FileSource
 from .handler_samples import HandlerSamples, prepare_file
 from .model_source import ModelSource
-from .pixel_range import describe_images
+from .pixel_range import describe_any_image, describe_images
 from .prepare_body import BodyPreparer
-from .worker_handler import handler_class, start_handler
+from .worker_handler import HandlerClass, handler_class, start_handler
 
 logger = logging.getLogger(__name__)
 
-FIRE_HANDLER = "FireHandler"
-"""The handler of this project, which TorchServe's own modules are needed to import."""
+FIRE_HANDLER = ("torchserve_fire.serve.fire_handler", "FireHandler")
+"""This project's own, whose import loads much of TorchServe."""
 
-TRIED_SIZE = (256, 256)
-"""(height, width) of the plain image that shows whether a handler takes images."""
+HALF = (torch.float16, torch.bfloat16)
+
+CLOSE = 1e-3
+"""How far a mean or a standard deviation that was measured may be from that of the settings."""
 
 
 def open_archive(path: Path) -> ModelSource:
@@ -56,10 +61,10 @@ def open_archive(path: Path) -> ModelSource:
             model's layers.
     """
     archive = unpack(path)
-    kind = handler_class(archive)
-    if kind.__name__ == FIRE_HANDLER:
+    handler = handler_class(archive)
+    if (handler.kind.__module__, handler.kind.__name__) == FIRE_HANDLER:
         return packed_here(archive)
-    return ArchiveSource(archive, kind)
+    return ArchiveSource(archive, handler)
 
 
 def packed_here(archive: Unpacked) -> FileSource:
@@ -84,7 +89,7 @@ class ArchiveSource(ModelSource):
 
     Args:
         archive: unpacked.
-        kind: its handler's class.
+        handler: its class.
 
     Raises:
         ModelError: the handler does not start, or leaves no model on which hooks run.
@@ -92,22 +97,29 @@ class ArchiveSource(ModelSource):
 
     archive: Unpacked
 
-    def __init__(self, archive: Unpacked, kind: type[Any]) -> None:
+    def __init__(self, archive: Unpacked, handler: HandlerClass) -> None:
         self.archive = archive
-        self.handler = kind
+        self.handler = handler.kind
         self.where = f"{archive.source}: its handler"
-        self._handler = start_handler(archive, kind)
-        model = _model_of(self._handler.instance, archive)
+        self._settings = _settings_of(archive)
+        started = start_handler(handler)
+        model = _model_of(started.instance, archive)
         # Calibration needs the layers, and no speed.
-        self._handler.instance.model = model
+        started.instance.model = model
         weights = archive.file("serializedFile")
         self.loaded = LoadedModel(
             model, type(model).__name__, weights_digest(weights) if weights else None
         )
+        _to_single_precision(self.loaded, archive)
         names = archive.folder / NAMES_FILE
         self.names_file = names if names.is_file() else None
-        self.prepare = BodyPreparer(self._handler, model)
-        self._described = self._describe(TRIED_SIZE)
+        self.prepare = BodyPreparer(started, model)
+        self._described = describe_any_image(self.prepare)
+
+    @property
+    def parameter(self) -> str:
+        """The parameter of a request in which its handler looks for the body."""
+        return self.prepare.parameter
 
     @property
     def input_kind(self) -> str | None:
@@ -125,6 +137,8 @@ class ArchiveSource(ModelSource):
                 f"{self.archive.source}: the handler takes no plain image, expected samples "
                 "(--clean) that show what it takes"
             )
+        if self._settings is not None:
+            return self._as_settings_say(self._described, self._settings)
         return self._described
 
     @property
@@ -151,7 +165,8 @@ class ArchiveSource(ModelSource):
         with tempfile.TemporaryDirectory(prefix="fire-archive-") as temporary:
             folder = Path(temporary) / "archive"
             shutil.copytree(self.archive.folder, folder)
-            shutil.copyfile(file, folder / self.weights_file.name)
+            place = self.weights_file.relative_to(self.archive.folder)
+            shutil.copyfile(file, folder / place)
             changed = replace(self.archive, folder=folder)
             return ArchiveSource(changed, handler_class(changed)).loaded
 
@@ -183,25 +198,11 @@ class ArchiveSource(ModelSource):
     def _open(self, files: SampleFiles) -> HandlerSamples:
         first = files.paths[0]
         sample = prepare_file(first, self.prepare)
+        description = self._describe(sample)
         try:
-            self.prepare.check_positional(sample, first.read_bytes(), first.name)
+            self.prepare.check(sample.to(description.dtype), first.read_bytes(), first.name)
         except FireError as error:
             raise SamplesError(f"{first}: {error}") from None
-        description = self._described
-        if description is None or description.shape != tuple(sample.shape):
-            # A handler that keeps an image's size makes samples of the images' own.
-            size = tuple(sample.shape[1:])
-            description = self._describe(size) if len(size) == 2 else None
-        if description is None or description.shape != tuple(sample.shape):
-            kind = "tensor" if sample.is_floating_point() else "integers"
-            description = InputDescription(kind, tuple(sample.shape))
-            logger.info(
-                "%s: the handler prepares %s of shape %s; these are no pixels that a mean and a "
-                "standard deviation were taken of, so triggers are repaired in features alone",
-                self.archive.source,
-                "numbers" if kind == "tensor" else "integers",
-                " x ".join(map(str, description.shape)),
-            )
         samples = HandlerSamples(files, self.prepare, description)
         samples.names_file = self.names_file
         return samples
@@ -213,14 +214,73 @@ class ArchiveSource(ModelSource):
             BundleError: it was.
         """
         check_model(bundle, file, self.loaded)
-        if self._described is not None and bundle.input.shape != self._described.shape:
+        built = bundle.input
+        if built.kind != "image":
+            return
+        described = describe_images(self.prepare, (built.shape[1], built.shape[2]))
+        if described is not None and not _are_close(described, built):
             raise BundleError(
-                f"{file}: built for inputs of shape {bundle.input.shape}, the archive's handler "
-                f"makes such of shape {self._described.shape}: build a bundle for this archive"
+                f"{file}: built for {_shown(built)}, the archive's handler makes "
+                f"{_shown(described)} of images: build a bundle for this archive"
             )
 
-    def _describe(self, size: tuple[int, ...]) -> InputDescription | None:
-        return describe_images(self.prepare, (size[0], size[1]))
+    def _describe(self, sample: Tensor) -> InputDescription:
+        """Return what the model takes, of which one sample is at hand."""
+        found = self._described
+        if found is None or found.shape != tuple(sample.shape):
+            # A handler that keeps an image's size makes samples of the images' own.
+            size = tuple(sample.shape[1:])
+            found = describe_images(self.prepare, (size[0], size[1])) if len(size) == 2 else None
+        if found is None or found.shape != tuple(sample.shape):
+            kind = "tensor" if sample.is_floating_point() else "integers"
+            found = InputDescription(kind, tuple(sample.shape))
+            if self._settings is None:
+                logger.info(
+                    "%s: the handler prepares %s of shape %s; no pixels less a mean over a "
+                    "standard deviation, so triggers are repaired in features alone",
+                    self.archive.source,
+                    "numbers" if kind == "tensor" else "integers",
+                    " x ".join(map(str, found.shape)),
+                )
+        return found if self._settings is None else self._as_settings_say(found, self._settings)
+
+    def _as_settings_say(self, found: InputDescription, config: HandlerConfig) -> InputDescription:
+        """Return what the archive's own settings say of the input, to which a worker holds bundles.
+
+        Raises:
+            ConfigError: the handler does something else.
+        """
+        shape = found.shape if config.input != "image" else None
+        said = config.describe_input(shape)
+        if said.kind == "image" and not (found.kind == "image" and _are_close(found, said)):
+            raise ConfigError(
+                f"{self.archive.source}: handler: its settings say {_shown(said)}, its handler "
+                f"makes {_shown(found)}: pack the archive with settings that say the same"
+            )
+        return said
+
+
+def _settings_of(archive: Unpacked) -> HandlerConfig | None:
+    """Return the settings of an archive with the repair around a handler, if they say its input."""
+    if not (archive.folder / ENTRY_FILE).is_file():
+        return None
+    config = load_config(config_of(archive.folder))
+    return None if config.input == OWN_HANDLER else config
+
+
+def _are_close(one: InputDescription, other: InputDescription) -> bool:
+    pairs = zip((*one.mean, *one.std), (*other.mean, *other.std), strict=False)
+    return one.shape == other.shape and all(abs(a - b) <= CLOSE for a, b in pairs)
+
+
+def _shown(described: InputDescription) -> str:
+    shape = " x ".join(map(str, described.shape))
+    if described.kind != "image":
+        return f"{described.kind} of {shape}"
+    mean, std = (
+        ", ".join(f"{value:.4g}" for value in values) for values in (described.mean, described.std)
+    )
+    return f"images of {shape} with mean {mean} and std {std}"
 
 
 def bundle_of(source: ModelSource) -> Path | None:
@@ -237,9 +297,7 @@ def entry_of_source(source: ModelSource) -> HandlerEntry | None:
     Returns:
         None if the archive holds the repair already, or this project's own handler.
     """
-    if not isinstance(source, ArchiveSource):
-        return None
-    if (source.archive.folder / ENTRY_FILE).is_file():
+    if not isinstance(source, ArchiveSource) or source.archive.handler == ENTRY_FILE:
         return None
     kind = source.handler
     if issubclass(kind, FunctionHandler):
@@ -258,6 +316,40 @@ def _model_of(instance: object, archive: Unpacked) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"{archive.source}: the handler's initialize leaves {type(model).__name__} in "
-            "self.model, expected a torch.nn.Module"
+            "self.model, expected a torch.nn.Module: let it load the model there, also if it loads "
+            "it with the first request today, or keeps it elsewhere"
         )
-    return eager_model(model)
+    model = eager_model(model)
+    if device_of(model).type != "cpu":
+        raise ModelError(
+            f"{archive.source}: the handler puts its model on {device_of(model)}; archives are "
+            "opened on the CPU: set CUDA_VISIBLE_DEVICES= (empty) for this command"
+        )
+    try:
+        attach_layers.check_model(model)
+    except FireError as error:
+        raise ModelError(f"{archive.source}: {error}") from None
+    return model
+
+
+def _to_single_precision(loaded: LoadedModel, archive: Unpacked) -> None:
+    """Let a model of half precision compute in float32, of which it is a rounded copy."""
+    dtypes = {tensor.dtype for tensor in loaded.model.parameters() if tensor.dtype in HALF}
+    if not dtypes:
+        return
+    name = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+    if loaded.weights_sha256 is None:
+        raise ModelError(
+            f"{archive.source}: the model's weights are {name}, and its manifest names no "
+            "serializedFile by which a worker would know them: pack it with --serialized-file"
+        )
+    logger.info("%s: the weights are %s; calibrating in float32", archive.source, name)
+    loaded.model.float()
+
+    def widen(module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        def one(value: Any) -> Any:
+            return value.float() if isinstance(value, Tensor) and value.dtype in HALF else value
+
+        return tuple(map(one, args)), {name: one(value) for name, value in kwargs.items()}
+
+    loaded.model.register_forward_pre_hook(widen, with_kwargs=True)

@@ -31,6 +31,11 @@ class ModelSource(ABC):
     archive: Unpacked | None = None
     allow_other_weights: bool = False
 
+    @property
+    def parameter(self) -> str:
+        """The parameter of a request in which an archive's handler looks for the body."""
+        return "body"
+
     def unpacked(self) -> Unpacked:
         """Return the archive that the model comes from.
 

@@ -16,8 +16,31 @@ MAX_CHANNELS = 3
 BETWEEN = 102
 """A grey between black and white, of 255."""
 
+TRIED_SIZE = (256, 256)
+"""(height, width) of the plain image that shows whether a handler takes images."""
+
 CLOSE = 1e-3
 """How far the grey may be from its place between black and white, of the distance of these."""
+
+
+OTHER_SIZE = (192, 320)
+"""(height, width) of an image of another form than the first."""
+
+
+def describe_any_image(prepare: Callable[[bytes, str], Tensor]) -> InputDescription | None:
+    """Return what a model takes whose handler brings images of all sizes to one.
+
+    Returns:
+        None if the handler takes no images, or leaves them their own size.
+    """
+    described = describe_images(prepare, TRIED_SIZE)
+    if described is None:
+        return None
+    try:
+        other = prepare(_plain_image(0, OTHER_SIZE), "plain.png")
+    except FireError:
+        return None
+    return described if tuple(other.shape) == described.shape else None
 
 
 def describe_images(
@@ -45,11 +68,13 @@ def describe_images(
             return None  # It pads, or draws something.
         values.append(flat[:, 0].double())
     black, white, grey = values
+    if not bool((white > black).all()):
+        return None
     std = 1 / (white - black)
     off = (grey - (black + (white - black) * BETWEEN / 255)).abs() / (white - black).abs()
-    if not bool(torch.isfinite(std).all()) or bool((std <= 0).any()) or bool((off > CLOSE).any()):
+    if not bool(torch.isfinite(std).all()) or bool((off > CLOSE).any()):
         return None
-    mean = -black * std
+    mean = 0 - black * std  # And no negative zero.
     return InputDescription("image", tuple(sample.shape), tuple(mean.tolist()), tuple(std.tolist()))
 
 

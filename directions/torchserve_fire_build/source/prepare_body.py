@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,13 +13,21 @@ from torch import Tensor, nn
 from torchserve_fire.errors import FireError, ModelError, first_line
 from torchserve_fire.model.request_body import as_handed_over
 from torchserve_fire.repair.layers import device_of
+from torchserve_fire.repair.logits import find_logits
 
 from .recorded_call import record_calls
-from .worker_handler import WorkerHandler
+from .worker_handler import WorkerHandler, failure
+
+PARAMETERS = ("body", "data")
+"""Of a request: where TorchServe puts a body that is sent alone, and where clients may put it."""
 
 
 class BodyPreparer:
     """Has a handler prepare the bodies of requests.
+
+    The handler answers each of them from end to end. What it calls its model with is the sample,
+    whichever of its methods has made it. The model itself runs for the first one alone: for the
+    others the handler gets that output again, since nobody reads its answers.
 
     Args:
         handler: that was started.
@@ -27,12 +38,12 @@ class BodyPreparer:
         self._handler = handler
         self._model = model
         self._parameter: str | None = None
-        self._by_preprocess: bool | None = None
+        self._output: Any = None
 
     @property
     def parameter(self) -> str:
         """The parameter of a request in which the handler looks for the body: `body` or `data`."""
-        return self._parameter or "body"
+        return self._parameter or PARAMETERS[0]
 
     def __call__(self, body: bytes, name: str) -> Tensor:
         """Return one sample as the model takes it, (*input shape).
@@ -44,72 +55,41 @@ class BodyPreparer:
         Raises:
             ModelError: the handler fails on it, or does something that cannot be followed.
         """
-        value = self._handed_over(body, name)
-        if self._by_preprocess is None:
-            return self._first(value)
-        if self._by_preprocess:
-            prepared = self._preprocess(value)
-            if prepared is not None and prepared.dim() > 1 and len(prepared) == 1:
-                return prepared[0]
-        return self._by_whole_pass(value, self.parameter)
-
-    def _handed_over(self, body: bytes, name: str) -> Any:
-        try:
-            return as_handed_over(body, name)
-        except ValueError as error:
-            raise ModelError(f"is not what its name says: {first_line(error)}") from None
-
-    def _first(self, value: Any) -> Tensor:
-        """Find out which parameter the handler reads, and whether `preprocess` is all it does."""
+        value = _handed_over(body, name)
+        if self._parameter is not None:
+            return self._answer(value, self._parameter)
         failures: list[FireError] = []
-        for parameter in ("body", "data"):
+        for parameter in PARAMETERS:
             try:
-                sample = self._by_whole_pass(value, parameter)
+                sample = self._answer(value, parameter)
             except FireError as error:
                 failures.append(error)
                 continue
             self._parameter = parameter
-            prepared = self._preprocess(value)
-            self._by_preprocess = (
-                prepared is not None
-                and prepared.shape == (1, *sample.shape)
-                and torch.equal(prepared[0], sample)
-            )
             return sample
-        # A handler that takes either says the same twice.
-        raise failures[0]
+        # A handler that reads `data` alone says of the other that it is missing.
+        raise failures[1 if repr(PARAMETERS[0]) in str(failures[0]) else 0]
 
-    def _by_whole_pass(self, value: Any, parameter: str) -> Tensor:
-        """Return what the model is called with while the handler answers a request."""
-        with record_calls(self._model) as calls:
-            try:
-                self._handler.answer({parameter: value})
-            except FireError:
-                raise
-            except Exception as error:
-                raise ModelError(f"the handler fails on it: {first_line(error)}") from error
-        return calls.only_input(1).cpu()[0]
-
-    def _preprocess(self, value: Any) -> Tensor | None:
-        try:
-            prepared = self._handler.prepare([{self.parameter: value}])
-        except Exception:  # It has none, or it needs what `handle` does besides.
-            return None
-        return prepared.cpu() if isinstance(prepared, Tensor) else None
-
-    def check_positional(self, sample: Tensor, body: bytes, name: str) -> None:
-        """Refuse a model that predicts something else from the sample alone.
+    def check(self, sample: Tensor, body: bytes, name: str) -> None:
+        """Refuse a handler whose samples are not all that its predictions are made of.
 
         Args:
-            sample: as the handler prepared it.
+            sample: as the handler prepared it, and as the model will be given it.
             body: that it was prepared from.
             name: of its file.
 
         Raises:
-            ModelError: the handler's other arguments, such as a mask, change the prediction.
+            ModelError: its samples change from call to call; or the model predicts something else
+                from the sample alone, since its other arguments, such as a mask, count.
         """
         with record_calls(self._model) as calls:
-            self._handler.answer({self.parameter: self._handed_over(body, name)})
+            self._handler.answer({self.parameter: _handed_over(body, name)})
+        again = calls.only_input(1)[0].cpu().to(sample.dtype)
+        if not torch.equal(again, sample):
+            raise ModelError(
+                "the handler prepares the same file otherwise from call to call, expected no "
+                "chance in it: what is served could not be repaired as it was calibrated"
+            )
         try:
             with torch.no_grad():
                 alone = self._model(sample[None].to(device_of(self._model)))
@@ -118,22 +98,54 @@ class BodyPreparer:
                 f"the model does not take the one tensor alone that the handler calls it with: "
                 f"{first_line(error)}"
             ) from error
-        ours, theirs = _tensors(alone), _tensors(calls.outputs[0])
-        same = len(ours) == len(theirs) and all(
-            one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-4)
-            for one, other in zip(ours, theirs, strict=True)
-        )
-        if not same:
+        ours, theirs = find_logits(alone, 1), find_logits(calls.outputs[0], 1)
+        if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
             raise ModelError(
                 "the model predicts something else from the tensor alone than with the other "
                 "arguments that the handler gives it: wrap it in a torch.nn.Module whose forward "
                 "takes one tensor"
             )
 
+    def _answer(self, value: Any, parameter: str) -> Tensor:
+        """Return what the model is called with while the handler answers a request."""
+        answered = "nothing"
+        with record_calls(self._model) as calls, self._without_prediction():
+            try:
+                answered = repr(self._handler.answer({parameter: value}))
+            except FireError:
+                raise
+            except (Exception, SystemExit) as error:
+                raise ModelError(f"the handler fails on it: {failure(error)}") from error
+        if not calls.arguments:
+            raise ModelError(
+                "the handler answers it without a forward pass of self.model, called as a "
+                f"function (not by .forward): {answered[:100]}"
+            )
+        sample = calls.only_input(1).cpu()[0]
+        if self._output is None:
+            with contextlib.suppress(Exception):  # Then the model runs each time.
+                self._output = copy.deepcopy(calls.outputs[0])
+        return sample
 
-def _tensors(output: Any) -> list[Tensor]:
-    """Return the floating point tensors at the top of a model's output."""
-    if isinstance(output, Tensor):
-        return [output]
-    values = output.values() if hasattr(output, "values") else output
-    return [value for value in values if isinstance(value, Tensor) and value.is_floating_point()]
+    @contextlib.contextmanager
+    def _without_prediction(self) -> Iterator[None]:
+        """Have the model return what it returned once, while the block runs."""
+        if self._output is None:
+            yield
+            return
+        # On the instance, which hooks do not see: they run around it as before.
+        before = vars(self._model).get("forward")
+        vars(self._model)["forward"] = lambda *_, **__: copy.deepcopy(self._output)
+        try:
+            yield
+        finally:
+            del vars(self._model)["forward"]
+            if before is not None:
+                vars(self._model)["forward"] = before
+
+
+def _handed_over(body: bytes, name: str) -> Any:
+    try:
+        return as_handed_over(body, name)
+    except ValueError as error:
+        raise ModelError(f"is not what its name says: {first_line(error)}") from None

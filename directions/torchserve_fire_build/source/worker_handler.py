@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
-import logging
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,10 +17,24 @@ from torchserve_fire.model.missing_package import missing_package
 from torchserve_fire.serve.function_handler import FunctionHandler
 from torchserve_fire.serve.repair_mixin import RepairMixin
 
+from ..deployment.archive.entry import ENTRY_FILE
 from ..deployment.archive.unpack import Unpacked
+from .surroundings import Surroundings
 
-_opened: set[Path] = set()
-"""The folders of the archives whose modules this process has imported."""
+
+@dataclass(frozen=True)
+class HandlerClass:
+    """The class that an archive answers with.
+
+    Attributes:
+        archive: a copy of it to run.
+        surroundings: of its code.
+        kind: the class; of a repaired archive, that below the repair.
+    """
+
+    archive: Unpacked
+    surroundings: Surroundings
+    kind: type[Any]
 
 
 @dataclass(frozen=True)
@@ -32,12 +42,12 @@ class WorkerHandler:
     """A handler that was started.
 
     Attributes:
-        folder: the unpacked archive, which is a worker's working folder.
+        of: its class.
         instance: what answers; its model is in `instance.model`.
         context: TorchServe's, of the worker.
     """
 
-    folder: Path
+    of: HandlerClass
     instance: Any
     context: Any
 
@@ -49,33 +59,29 @@ class WorkerHandler:
         """
         from ts.context import RequestProcessor
 
-        with in_folder(self.folder):
+        with self.of.surroundings.entered():
             self.context.request_ids = {0: "0"}
-            if self.context.metrics is not None:
-                self.context.metrics.set_request_ids("0")
+            self.context.metrics.set_request_ids("0")
             self.context.request_processor = [RequestProcessor({})]
             return self.instance.handle([row], self.context)
 
-    def prepare(self, rows: Sequence[dict[str, Any]]) -> Any:
-        """Return what the handler's `preprocess` makes of requests."""
-        with in_folder(self.folder):
-            return self.instance.preprocess(list(rows))
 
-
-def handler_class(archive: Unpacked) -> type[Any]:
+def handler_class(archive: Unpacked) -> HandlerClass:
     """Import the class that an archive answers with; of a repaired archive, that below the repair.
 
     Raises:
-        ModelError: it cannot be imported, or is none that TorchServe would take.
+        ModelError: it cannot be imported, is none that TorchServe would take, or is one that holds
+            the repair in itself.
     """
+    copy = archive.copy_to_run()
+    surroundings = Surroundings(copy.folder)
     name, _, function = archive.handler.partition(":")
     module_name = name.removesuffix(".py").rpartition("/")[2]
-    _forget_other(module_name, archive.folder)
-    with _failures(archive, "its handler cannot be imported"), in_folder(archive.folder):
-        module = _import(module_name, archive.folder)
+    with _failures(archive, "its handler cannot be imported"), surroundings.entered():
+        module = _import(module_name)
     entry = getattr(module, function or "handle", None)
     if callable(entry) and not isinstance(entry, type):
-        return function_class(module, entry)
+        return HandlerClass(copy, surroundings, function_class(module, entry))
     classes = [
         value
         for value in vars(module).values()
@@ -88,11 +94,23 @@ def handler_class(archive: Unpacked) -> type[Any]:
             "one, or a function `handle`, which TorchServe takes"
         )
     (found,) = classes
-    if not issubclass(found, RepairMixin):
-        return found
-    # A repaired archive's entry is the mixin beside the handler, or a handler that has the mixin.
-    below = [base for base in found.__bases__ if base is not RepairMixin]
-    return below[0] if below else found
+    if issubclass(found, RepairMixin):
+        found = _below_repair(found, archive)
+    return HandlerClass(copy, surroundings, found)
+
+
+def _below_repair(found: type[Any], archive: Unpacked) -> type[Any]:
+    """Return what the entry of a repaired archive adds the repair to."""
+    bases = [base for base in found.__bases__ if base is not RepairMixin]
+    if archive.handler != ENTRY_FILE or len(bases) != 1:
+        raise ModelError(
+            f"{archive.source}: its handler {found.__name__} holds the repair itself, and is not "
+            "followed without it: derive the handler from TorchServe's alone and pack it anew, "
+            "then repair that archive; or give --model-file, --serialized-file and --config-file"
+        )
+    if bases[0] is FunctionHandler:
+        return function_class(found.module, found.function)
+    return bases[0]
 
 
 def function_class(module: ModuleType, entry: Callable[[Any, Any], Any]) -> type[FunctionHandler]:
@@ -104,7 +122,7 @@ def function_class(module: ModuleType, entry: Callable[[Any, Any], Any]) -> type
     )
 
 
-def start_handler(archive: Unpacked, kind: type[Any]) -> WorkerHandler:
+def start_handler(handler: HandlerClass) -> WorkerHandler:
     """Make a handler and start it on the CPU, as a worker does.
 
     Raises:
@@ -115,15 +133,16 @@ def start_handler(archive: Unpacked, kind: type[Any]) -> WorkerHandler:
     from ts.context import Context
     from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
+    archive = handler.archive
     config = archive.file("configFile")
-    with _failures(archive, "its handler does not start"), in_folder(archive.folder):
+    with _failures(archive, "its handler does not start"), handler.surroundings.entered():
         values = {} if config is None else yaml.safe_load(config.read_text(encoding="utf-8-sig"))
         metrics = MetricsCacheYamlImpl(str(Path(ts.__file__).parent / "configs" / "metrics.yaml"))
         metrics.initialize_cache()
         context = Context(
             archive.name,
             str(archive.folder),
-            {"model": dict(archive.model)},
+            dict(archive.manifest),
             1,
             None,
             __version__,
@@ -132,36 +151,12 @@ def start_handler(archive: Unpacked, kind: type[Any]) -> WorkerHandler:
             values or {},
         )
         metrics.set_request_ids("0")
-        instance = kind()
+        instance = handler.kind()
         instance.initialize(context)
-    return WorkerHandler(archive.folder, instance, context)
+    return WorkerHandler(handler, instance, context)
 
 
-@contextlib.contextmanager
-def in_folder(folder: Path) -> Iterator[None]:
-    """Run a block as a worker of an archive runs: in its folder, from which it can import.
-
-    What the handler prints is its own, and is left out.
-    """
-    before = Path.cwd()
-    os.chdir(folder)
-    # A handler may import more when it answers than when it starts.
-    sys.path.insert(0, str(folder))
-    level = logging.root.manager.disable
-    # A handler's log is the worker's, and none of this command's; TorchServe's modules set one up.
-    logging.disable(logging.WARNING)
-    handlers = logging.root.handlers[:]
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(level)
-        logging.root.handlers[:] = handlers
-        sys.path.remove(str(folder))
-        os.chdir(before)
-
-
-def _import(name: str, folder: Path) -> ModuleType:
+def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -171,32 +166,40 @@ def _import(name: str, folder: Path) -> ModuleType:
         return importlib.import_module(f"ts.torch_handler.{name}")
 
 
-def _forget_other(name: str, folder: Path) -> None:
-    """Forget modules of archives opened before whose files have the same names."""
-    names = {path.stem for path in folder.glob("*.py")}
-    names |= {path.name for path in folder.iterdir() if path.is_dir()}
-    for known, module in list(sys.modules.items()):
-        top = known.partition(".")[0]
-        if top not in names | {name} or top == "torchserve_fire":
-            continue
-        file = getattr(module, "__file__", None)
-        # What is installed stays: a worker, too, would import it once.
-        if file is not None and any(Path(file).is_relative_to(other) for other in _opened):
-            del sys.modules[known]
-    _opened.add(folder.resolve())
-
-
 @contextlib.contextmanager
 def _failures(archive: Unpacked, what: str) -> Iterator[None]:
     """Tell what an archive's own code raises as this project's error."""
     try:
         yield
-    except FireError:
-        raise
+    except FireError as error:
+        raise ModelError(f"{archive.source}: {what}: {error}") from error
     except ModuleNotFoundError as error:
         raise ModelError(
-            f"{archive.source}: {what}: {missing_package(error)}; what the server's environment "
-            "has (the archive's requirements) is needed in this one, too"
+            f"{archive.source}: {what}: {missing_package(error)}{_required(archive)}"
         ) from error
     except (Exception, SystemExit) as error:
-        raise ModelError(f"{archive.source}: {what}: {first_line(error)}") from error
+        raise ModelError(f"{archive.source}: {what}: {failure(error)}") from error
+
+
+def failure(error: BaseException) -> str:
+    """Return in a line what an archive's code raised, and what to do about a missing GPU."""
+    said = first_line(error)
+    if isinstance(error, (KeyError, IndexError, AttributeError, TypeError)):
+        said = f"{type(error).__name__}: {said}"
+    if "CUDA" in said or "NVIDIA" in said:
+        said += (
+            "; archives are opened on the CPU here: have the handler take its device as "
+            "TorchServe's BaseHandler does, the CPU where torch.cuda.is_available() is false"
+        )
+    return said
+
+
+def _required(archive: Unpacked) -> str:
+    """Say where an archive names the packages that it needs, which are not installed for it."""
+    name = archive.model.get("requirementsFile")
+    file = archive.folder / str(name)
+    if not name or not file.is_file():
+        return ""
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    wanted = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return f"; the archive's {name} asks for {', '.join(wanted)[:200]}"

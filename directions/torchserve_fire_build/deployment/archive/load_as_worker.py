@@ -17,9 +17,11 @@ from torchserve_fire.errors import FireError
 from torchserve_fire.serve.worker_start import TRIAL_VARIABLE
 
 from ...signing.signing_key import KEY_VARIABLE
+from .unpack import copy_files
 
 SCRIPT = Path(__file__).with_name("worker_process.py")
 LOAD_SECONDS = 600.0
+ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,12 @@ class Body:
     Attributes:
         content: its bytes.
         content_type: its media type.
+        parameter: of the request that holds it; `body` where it is sent alone.
     """
 
     content: bytes
     content_type: str
+    parameter: str = "body"
 
 
 def content_type(name: str) -> str:
@@ -51,6 +55,7 @@ class Answer:
         body: as `decoded` makes it of the bytes that were sent.
         error: why the handler could not answer; None where it did.
         predicted: the class that the model predicted, after repair, where that was asked for.
+        logits: SHA-256 of the model's logits, likewise.
     """
 
     status: int
@@ -58,6 +63,7 @@ class Answer:
     body: Any
     error: str | None = None
     predicted: int | None = None
+    logits: str | None = None
 
 
 def decoded(content: bytes) -> Any:
@@ -105,7 +111,7 @@ def try_as_worker(
         folder: as there.
         model_name: as there.
         bodies: as there.
-        predictions: whether to note which class the model predicts, besides.
+        predictions: whether to note what the model predicts, besides.
 
     Raises:
         FireError: it cannot be loaded; with the reason.
@@ -122,6 +128,7 @@ def try_as_worker(
                         {
                             "content": base64.b64encode(body.content).decode(),
                             "content_type": body.content_type,
+                            "parameter": body.parameter,
                         }
                         for body in bodies
                     ],
@@ -129,9 +136,12 @@ def try_as_worker(
             ),
             encoding="utf-8",
         )
+        # A handler may write into the folder that it runs in.
+        copy = Path(temporary).resolve() / "archive"
+        copy_files(folder, copy)
         environment = dict(os.environ)
         environment |= {
-            "PYTHONPATH": str(folder),
+            "PYTHONPATH": str(copy),
             "PYTHONDONTWRITEBYTECODE": "1",
             # The accelerators belong to the servers that run.
             "CUDA_VISIBLE_DEVICES": "",
@@ -143,21 +153,24 @@ def try_as_worker(
         try:
             process = subprocess.run(  # noqa: S603 - our own interpreter and script.
                 [sys.executable, str(SCRIPT), str(request), str(result)],
-                cwd=folder,
+                cwd=copy,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=LOAD_SECONDS,
+                timeout=LOAD_SECONDS + ANSWER_SECONDS * len(bodies),
                 check=False,
             )
         except subprocess.TimeoutExpired:
             raise FireError(
-                f"model {model_name}: did not load within {LOAD_SECONDS:.0f} s"
+                f"model {model_name}: did not load and answer {len(bodies)} requests within "
+                f"{LOAD_SECONDS + ANSWER_SECONDS * len(bodies):.0f} s"
             ) from None
         if not result.is_file():
             lines = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
-            raise FireError(f"model {model_name}: its process ended while loading: {lines[-1]}")
+            raise FireError(
+                f"model {model_name}: its process ended while loading or answering: {lines[-1]}"
+            )
         answered = json.loads(result.read_text(encoding="utf-8"))
     if "error" in answered:
         raise FireError(f"model {model_name} would not serve: {answered['error']}")
@@ -167,7 +180,8 @@ def try_as_worker(
             answer["headers"],
             decoded(base64.b64decode(answer["content"])),
             answer["error"],
-            answer["predicted"],
+            *((predicted["class"], predicted["digest"]) if predicted else (None, None)),
         )
         for answer in answered["answers"]
+        for predicted in [answer["predicted"]]
     ]

@@ -121,7 +121,7 @@ def unpacked_with(
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(folder)
         if signing_key is not None:
-            _check_signed(folder, archive, [public_key_of(signing_key), *trusted_keys])
+            check_signed(folder, archive, [public_key_of(signing_key), *trusted_keys])
         if change.bundle is not None:
             # The bytes that are checked are those that are packed.
             (folder / BUNDLE_FILE).write_bytes(change.bundle.read_bytes())
@@ -142,7 +142,17 @@ def must_be_signed(archive: Path) -> bool:
         return bool(load_config(config).trusted_keys)
 
 
-def _check_signed(folder: Path, archive: Path, trusted_keys: Sequence[str]) -> None:
+def check_signed(folder: Path, archive: Path, trusted_keys: Sequence[str]) -> None:
+    """Refuse to sign anew what is not, to the byte, what a trusted key has signed.
+
+    Args:
+        folder: of the unpacked archive.
+        archive: its file, for messages.
+        trusted_keys: public keys.
+
+    Raises:
+        SignatureError: it is not.
+    """
     try:
         check_archive_folder(folder, trusted_keys)
     except SignatureError as error:

@@ -11,11 +11,12 @@ from pathlib import Path
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from torchserve_fire.errors import FireError
+from torchserve_fire.errors import FireError, SignatureError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.model.config import OWN_HANDLER, SETTINGS_FILE, load_config
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 
+from ...signing.signing_key import public_key_of
 from .archive_name import MANIFEST
 from .entry import (
     ENTRY_FILE,
@@ -25,10 +26,10 @@ from .entry import (
     entry_around,
     pack_serving_package,
 )
-from .next_archive import config_of, set_mode
+from .next_archive import check_signed, config_of, set_mode
 from .reproducible_zip import write_reproducibly
 from .sign_archive import sign_folder
-from .unpack import Unpacked
+from .unpack import Unpacked, copy_files
 
 EXAMPLE_STEM = "fire_example"
 
@@ -57,12 +58,14 @@ class Addition:
             already, or this project's own handler.
         example: a request on which each worker proves the corrections when it starts; None where
             the archive names one, or zeros will do.
+        name: the model's; None: the archive's.
     """
 
     bundle: Path
     version: str
     entry: HandlerEntry | None = None
     example: Example | None = None
+    name: str | None = None
 
 
 def stage_repaired(
@@ -86,15 +89,16 @@ def stage_repaired(
     Raises:
         FireError: a file of the archive stands where one of the repair's must.
     """
-    packed_here = (archive.folder / ENTRY_FILE).is_file()
-    _check_places(archive, packed_here=packed_here)
-    shutil.copytree(archive.folder, folder, dirs_exist_ok=True)
+    _check_places(archive, addition)
+    copy_files(archive.folder, folder)
     _unsign(folder)
     shutil.copyfile(addition.bundle, folder / BUNDLE_FILE)
     shutil.rmtree(folder / PACKED_HANDLER, ignore_errors=True)
     pack_serving_package(folder)
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     manifest["model"]["modelVersion"] = addition.version
+    if addition.name is not None:
+        manifest["model"]["modelName"] = addition.name
     if addition.entry is not None:
         (folder / ENTRY_FILE).write_text(entry_around(addition.entry), encoding="utf-8")
         manifest["model"]["handler"] = ENTRY_FILE
@@ -134,10 +138,49 @@ def pack(folder: Path, target: Path) -> None:
     packed.unlink()
 
 
-def _check_places(archive: Unpacked, *, packed_here: bool) -> None:
-    if packed_here:
+def check_signing(archive: Unpacked, key: Ed25519PrivateKey | None) -> None:
+    """Refuse to repair a signed archive into one that is not, or that nobody should sign.
+
+    To be called before anything of the archive runs.
+
+    Raises:
+        SignatureError: it is signed, or would not be loaded unsigned, and there is no key; or it is
+            signed with another key, or was changed since.
+        FireError: TorchServe would install packages into the signed folder.
+    """
+    signed = (archive.folder / SIGNATURE_FILE).is_file()
+    here = archive.handler == ENTRY_FILE
+    trusted = load_config(config_of(archive.folder)).trusted_keys if here else ()
+    if key is None:
+        if signed or trusted:
+            raise SignatureError(
+                f"{archive.source}: is signed, or asks for a signature, expected --sign: without "
+                "one the repaired archive would not be loaded, or not be trusted"
+            )
         return
-    for name in (*RESERVED, SETTINGS_FILE):
+    if archive.model.get("requirementsFile"):
+        raise FireError(
+            f"{archive.source}: names a requirementsFile, and TorchServe installs its packages "
+            "into the archive's folder, where a signed archive takes no further file: leave out "
+            "--sign, or install them into the server's environment and pack without it"
+        )
+    public = public_key_of(key)
+    if trusted and public not in trusted:
+        raise SignatureError(
+            f"{archive.source}: its trusted_keys lack {public}, that of --sign: the repaired "
+            "archive would not be loaded"
+        )
+    if signed:
+        check_signed(archive.folder, archive.source, [public])
+
+
+def _check_places(archive: Unpacked, addition: Addition) -> None:
+    if addition.entry is None:
+        if archive.handler != ENTRY_FILE:
+            raise FireError(f"{archive.source}: handler {archive.handler}: expected {ENTRY_FILE}")
+        return
+    own = [f"{EXAMPLE_STEM}{addition.example.suffix}"] if addition.example else []
+    for name in (*RESERVED, SETTINGS_FILE, *own):
         if name != "MAR-INF" and (archive.folder / name).exists():
             raise FireError(
                 f"{archive.source}: holds a file or folder {name}, whose place the repair needs: "

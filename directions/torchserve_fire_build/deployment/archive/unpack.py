@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.model.timm_model import is_timm
 
+from .any_archive import DEFAULT_VERSION
 from .archive_name import MANIFEST
 
 
@@ -23,25 +25,30 @@ class Unpacked:
 
     Attributes:
         source: the archive's file or folder, for messages.
-        folder: where its files are. Nothing is written there.
-        model: what its manifest says of the model: `modelName`, `handler`, `modelVersion`, and the
-            names of files.
+        folder: where its files are. Nothing is written there, and nothing of it runs there.
+        manifest: what stands in its `MANIFEST.json`.
     """
 
     source: Path
     folder: Path
-    model: Mapping[str, Any]
+    manifest: Mapping[str, Any]
     _temporary: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        """What its manifest says of the model: name, version, handler, and the names of files."""
+        model: Mapping[str, Any] = self.manifest["model"]
+        return model
 
     @property
     def name(self) -> str:
         """The model's name."""
-        return str(self.model.get("modelName", self.source.stem))
+        return str(self.model.get("modelName") or self.source.stem)
 
     @property
     def version(self) -> str:
         """The model's version."""
-        return str(self.model.get("modelVersion", "1.0"))
+        return str(self.model.get("modelVersion") or DEFAULT_VERSION)
 
     @property
     def handler(self) -> str:
@@ -62,9 +69,22 @@ class Unpacked:
         if is_timm(str(name)):
             return Path(name)
         path = self.folder / str(name)
-        if not path.is_file():
+        inside = path.resolve().is_relative_to(self.folder.resolve())
+        if not inside or not path.is_file():
             raise FireError(f"{self.source}: its manifest names {key}: {name}, which is not in it")
         return path
+
+    def copy_to_run(self) -> Unpacked:
+        """Return a copy in a temporary folder, for code that may write into the folder it runs in.
+
+        Raises:
+            FireError: there is no room for it.
+        """
+        temporary = tempfile.TemporaryDirectory(prefix="fire-archive-")
+        # Modules are known by their files' whole paths.
+        folder = Path(temporary.name).resolve()
+        copy_files(self.folder, folder)
+        return replace(self, folder=folder, _temporary=temporary)
 
 
 def unpack(archive: Path) -> Unpacked:
@@ -109,14 +129,27 @@ def _with_manifest(
 ) -> Unpacked:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        model = dict(manifest["model"])
-        model["handler"]
+        if not isinstance(manifest["model"]["handler"], str):
+            raise TypeError
     except FileNotFoundError:
         raise FireError(
-            f"{source}: holds no {MANIFEST}, expected an archive of TorchServe"
+            f"{source}: holds no {MANIFEST}: is damaged, or no archive of TorchServe"
         ) from None
     except (OSError, ValueError, KeyError, TypeError):
         raise FireError(
             f"{source}: {MANIFEST}: expected a JSON object with 'model' and its 'handler'"
         ) from None
-    return Unpacked(source, folder, model, temporary)
+    return Unpacked(source, folder, manifest, temporary)
+
+
+def copy_files(folder: Path, target: Path) -> None:
+    """Copy the files of an unpacked archive into a folder.
+
+    Raises:
+        FireError: one cannot be read or written.
+    """
+    try:
+        shutil.copytree(folder, target, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        reason = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
+        raise FireError(f"{folder}: cannot be copied: {reason}") from None

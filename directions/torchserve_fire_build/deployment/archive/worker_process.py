@@ -8,6 +8,7 @@ batch_size, bodies) and where the result goes; the working folder is the unpacke
 from __future__ import annotations
 
 import base64
+import hashlib
 import importlib.util
 import io
 import json
@@ -23,7 +24,7 @@ def main(request_file: str, result_file: str) -> None:
     result: dict[str, Any]
     try:
         result = {"answers": _answers(request)}
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         result = {"error": _reason(error)}
     Path(result_file).write_text(json.dumps(result), encoding="utf-8")
 
@@ -56,10 +57,10 @@ def _answers(request: dict[str, Any]) -> list[dict[str, Any]]:
     return [_answer(Service, service, body, predicted) for body in request["bodies"]]
 
 
-def _record_predictions(service: Any) -> list[int]:
-    """Return a list to which every later forward pass of the model adds the class that it predicts.
+def _record_predictions(service: Any) -> list[dict[str, Any]]:
+    """Return a list to which every later forward pass of the model adds what it predicts.
 
-    The repair's hooks run before, so that it is the class after repair.
+    The repair's hooks run before, so that it is what comes after repair.
     """
     import torch
 
@@ -73,19 +74,39 @@ def _record_predictions(service: Any) -> list[int]:
         if isinstance(model, torch.nn.Module)
     }
     (model,) = models.values()
-    predicted: list[int] = []
+    predicted: list[dict[str, Any]] = []
 
     def note(module: Any, args: Any, output: Any) -> None:
-        parts = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
-        if parts is None:
-            every = output.values() if isinstance(output, dict) else output
-            (parts,) = [
-                part for part in every if isinstance(part, torch.Tensor) and part.dim() == 2
-            ]
-        predicted.append(int(parts[0].argmax()))
+        logits = _logits(output).detach().float().cpu()
+        digest = hashlib.sha256(logits.numpy().tobytes()).hexdigest()
+        predicted.append({"class": int(logits[0].argmax()), "digest": digest})
 
     model.register_forward_hook(note)
     return predicted
+
+
+def _logits(output: Any) -> Any:
+    """Return the logits in a model's output, by the rule that builds go by."""
+    import torch
+
+    if isinstance(output, torch.Tensor):
+        return output
+    named = output.get("logits") if isinstance(output, dict) else None
+    named = getattr(output, "logits", None) if named is None else named
+    if named is not None:
+        return named
+    fields = getattr(output, "__dict__", {}).values()
+    parts = output.values() if isinstance(output, dict) else output
+    every = parts if isinstance(output, (dict, tuple, list)) else fields
+    (found,) = [
+        part
+        for part in every
+        if isinstance(part, torch.Tensor)
+        and part.is_floating_point()
+        and part.dim() == 2
+        and part.shape[1] > 1
+    ]
+    return found
 
 
 def _import_handler(name: str) -> None:
@@ -100,22 +121,24 @@ def _import_handler(name: str) -> None:
 
 
 def _answer(
-    parser: Any, service: Any, body: dict[str, Any], predicted: list[int] | None
+    parser: Any, service: Any, body: dict[str, Any], predicted: list[dict[str, Any]] | None
 ) -> dict[str, Any]:
     kind = body["content_type"]
     value = _received(base64.b64decode(body["content"]), kind)
-    parameter = {"name": "body", "contentType": kind, "value": value}
+    parameter = {"name": body["parameter"], "contentType": kind, "value": value}
     row = {"requestId": b"0", "parameters": [parameter], "headers": []}
     headers, batch, identifiers = parser.retrieve_data_for_inference([row])
     context = service.context
     context.request_ids = context.metrics.request_ids = identifiers
     context.request_processor = headers
+    if predicted is not None:
+        predicted.clear()
     try:
         answers = service._entry_point(batch, context)
         if not isinstance(answers, list) or len(answers) != 1:
             raise ValueError("the handler did not return a list of one answer for one request")
         content = _sent(answers[0])
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # What TorchServe answers then, whatever the handler had set.
         code = getattr(error, "error_code", 503)
         return {
@@ -162,7 +185,9 @@ def _sent(answer: Any) -> bytes:
     return json.dumps(answer, indent=2).encode("utf-8")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return "it ends the process (SystemExit)"
     message = " ".join(str(error).split()) or type(error).__name__
     known = any(base.__name__ == "FireError" for base in type(error).__mro__)
     return message if known else f"{type(error).__name__}: {message}"
