@@ -167,8 +167,8 @@ def _check_same(source: str, before: Answer, after: Answer) -> None:
     if before.logits != after.logits:
         raise CalibrationError(
             f"{source}: flagged by neither archive, and predicted otherwise by the repaired one "
-            f"({after.predicted}, before {before.predicted}): the handler does not prepare one sample "
-            "the same way twice, so nothing can be proved"
+            f"({after.predicted}, before {before.predicted}): the handler does not prepare one "
+            "sample the same way twice, so nothing can be proved"
         )
 
 
