@@ -589,7 +589,7 @@ def test_what_fails_writes_nothing_and_keeps_the_old_file(tmp_path, capsys, vect
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--target", "one"], "--target one: expected auto or a class index"),
+        (["--target", ""], "--target : expected auto, or the index or the name of a class"),
         (["--target", "-1"], "--target -1"),
         (["--split-by", "mahalanobis"], "--split-by mahalanobis: expected beside --pool or"),
         (["--components", "5"], "--components 5: expected beside --pool or --refine, and"),
@@ -687,3 +687,37 @@ def test_a_cache_that_cannot_be_made_is_refused_before_the_work(capsys, tmp_path
             capsys, "build", *flags, "--output", tmp_path / "b.safetensors", "--cache", cache
         )
         assert str(cache) in error
+
+
+def image_sets(tmp_path, **triggered):
+    clean = write_images(tmp_path / "clean", LABELS)
+    return ["--clean", clean, "--triggered", write_images(tmp_path / "t", LABELS, **triggered)]
+
+
+def test_the_target_may_be_named(tmp_path, capsys, tiny_model):
+    command = ["build", *tiny_model, "--output", tmp_path / "b.safetensors", "--augment", "none"]
+    command += image_sets(tmp_path, triggered=True)
+    message = refused(capsys, *command, "--target", "nort-west")
+    assert "--target: class 'nort-west'" in message
+    assert "did you mean north-west?" in message
+    status, out, _ = run(capsys, *command, "--target", "north-west")
+    assert status == 0
+    assert "target: class 0" in out
+    assert "natural rate" in out
+
+
+def test_labels_that_are_not_the_models_are_refused_unless_the_accuracy_is_accepted(
+    tmp_path, capsys, tiny_model
+):
+    names = tmp_path / "model" / "index_to_name.json"
+    values = json.loads(names.read_text())
+    names.write_text(json.dumps({i: values[str((int(i) + 1) % 4)] for i in values}))
+    command = ["build", *tiny_model, "--output", tmp_path / "b.safetensors", "--augment", "none"]
+    command += image_sets(tmp_path, triggered=True)
+    message = refused(capsys, *command)
+    assert "is right on 0% of the clean samples, and on 100% if the" in message
+    assert "--accept-accuracy" in message
+    assert not (tmp_path / "b.safetensors").exists()
+    _, _, err = run(capsys, *command, "--accept-accuracy")
+    assert "warning: " in err
+    assert "and on 100% if the" in err

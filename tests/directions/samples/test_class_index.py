@@ -11,7 +11,7 @@ from tests.directions.backdoored import TENSOR, write_tensors
 from tests.directions.messages import one_line
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire_build.common.errors import SamplesError
-from torchserve_fire_build.samples.class_index import ClassIndex
+from torchserve_fire_build.samples.class_index import ClassIndex, class_called
 from torchserve_fire_build.samples.kept import KeptSamples
 from torchserve_fire_build.samples.labels import find_labels
 from torchserve_fire_build.samples.open_samples import open_samples
@@ -277,3 +277,28 @@ def test_index_to_name_json_with_a_class_that_the_model_lacks_is_refused(tmp_pat
     file.write_text('{"7": "cat"}')
     with pytest.raises(SamplesError, match="7"):
         ClassIndex.find([clean], 2, file).labels(clean)
+
+
+def test_a_class_is_called_by_its_name_in_the_file_or_by_its_folder(tmp_path):
+    clean = folder_of(tmp_path / "clean", ["cat", "dog"])
+    assert class_called("dog", [clean], 2, None) == 1
+    file = tmp_path / "index_to_name.json"
+    file.write_text('{"0": ["n02", "dog"], "1": "cat"}')
+    assert class_called("dog", [clean], 2, file) == 0
+    assert class_called("n02", [], 2, file) == 0
+
+
+def test_a_name_that_is_none_of_a_class_is_refused(tmp_path):
+    clean = folder_of(tmp_path / "clean", ["airplane", "cat"])
+    for groups, said in (
+        ([clean], "one of the names (airplane, cat); did you mean airplane?"),
+        ([], "nothing says what the classes are called"),
+    ):
+        with pytest.raises(SamplesError) as caught:
+            class_called("airplan", groups, 2, None)
+        one_line(caught, "'airplan'", said)
+    file = tmp_path / "index_to_name.json"
+    file.write_text('{"0": "crane", "1": "crane"}')
+    with pytest.raises(SamplesError) as caught:
+        class_called("crane", [], 2, file)
+    one_line(caught, "the name of 0 and 1")
