@@ -84,12 +84,13 @@ def test_pruned_weights_and_the_table(tmp_path, capsys, tiny, command):
         "",
         "clean accuracy",
         "attack success rate",
+        "natural rate",
         "recovered accuracy",
         "measured on: 40 clean inputs, 30 triggered ones of other classes than the target",
     ]
     assert table[2].split()[3:5] == ["100.00%", "0.00%"]
     assert table[2].endswith("led to class 0")
-    assert table[3].split()[2:4] == ["0.00%", "100.00%"]
+    assert table[4].split()[2:4] == ["0.00%", "100.00%"]
     before, after = _weights(tiny.serialized_file), _weights(output)
     assert list(before) == list(after)
     assert all(before[key].shape == after[key].shape for key in before)
@@ -126,10 +127,10 @@ def test_orthogonalized_weights(tmp_path, capsys, command, linear_bundle):
     out = run(capsys, *command, "--method", "orthogonalize", "--bundle", linear_bundle)
     assert "features.linear: projected out of features.linear" in out
     assert "\naccuracy on 40 clean samples 100.00%, then 100.00%\n" in out
-    table = out.splitlines()[-4:]
+    table = out.splitlines()[-5:]
     assert table[0].split()[2:4] == ["100.00%", "100.00%"]
     assert table[1].split()[3:5] == ["100.00%", "0.00%"]
-    assert table[2].split()[2:4] == ["0.00%", "100.00%"]
+    assert table[3].split()[2:4] == ["0.00%", "100.00%"]
 
 
 def test_the_old_bundle_does_not_fit_the_new_weights(tmp_path, capsys, tiny, tiny_model, command):
@@ -185,8 +186,8 @@ def test_weights_stay_of_their_kind_and_dtype(tmp_path, capsys, command):
         ),
         (["--target", "0"], "--target: not of --method prune, expected patch"),
         (["--reconstruct", "tabor"], "--reconstruct: not of --method prune, expected patch"),
-        (["--method", "patch", "--target", "cat"], "--target cat: expected auto or a class index"),
-        (["--method", "patch", "--target", ""], "--target : expected auto or a class index"),
+        (["--method", "patch", "--target", "cat"], "--target: class 'cat': no class is called so"),
+        (["--method", "patch", "--target", ""], "--target : expected auto, or the index or the"),
         (["--method", "patch", "--stamped", "0"], "--stamped 0: expected a number above 0, at"),
         (["--method", "patch", "--stamped", "1.1"], "--stamped 1.1: expected a number above 0, at"),
         (["--bundle", "own.pth"], "--bundle: not of --method prune, expected orthogonalize"),
@@ -276,7 +277,7 @@ def patching(tmp_path):
 
 def rates(out):
     """Clean accuracy, attack success and recovered accuracy after, in percent."""
-    table = out.splitlines()[-4:-1]
+    table = [line for line in out.splitlines()[-5:-1] if not line.startswith("natural rate")]
     return [float(line.split()[i].rstrip("%")) for line, i in zip(table, (3, 4, 3), strict=True)]
 
 
@@ -284,7 +285,7 @@ def test_patched_weights(tmp_path, capsys, patching):
     out = run(capsys, *patching, "--epochs", "10", "--stamped", "0.5")
     assert out.startswith("class 0 stands out\n")
     assert "patched: 10 of 10 epochs over 256 samples, 50% of them with one of " in out
-    table = out.splitlines()[-4:]
+    table = out.splitlines()[-5:]
     assert table[0].split()[2] == "100.00%"
     assert table[1].split()[3] == "100.00%"
     clean_accuracy, attack, recovered = rates(out)
@@ -317,7 +318,7 @@ def test_patched_with_another_search_for_a_target_that_is_known(tmp_path, capsys
     assert out.startswith("class 0 was named")
     assert "neural-cleanse" in out
     assert "deepinspect" not in out
-    assert float(out.splitlines()[-3].split()[4].rstrip("%")) < 5
+    assert float(out.splitlines()[-4].split()[4].rstrip("%")) < 5
 
 
 def test_patched_without_any_image(tmp_path, capsys):
@@ -404,7 +405,7 @@ def test_integers_are_not_searched(tmp_path, capsys, patching, clean):
 def test_retrained_weights(tmp_path, capsys, tiny, tiny_model, command):
     out = run(capsys, *command, "--method", "retrain", "--epochs", "60", "--rate", "0.3")
     assert out.startswith("retrained: 60 of 60 epochs over 40 clean samples\n")
-    assert out.splitlines()[-3].endswith("led to class 0")
+    assert out.splitlines()[-4].endswith("led to class 0")
     before, after = _weights(tiny.serialized_file), _weights(tmp_path / "new.pth")
     assert list(before) == list(after)
     assert not any(torch.equal(before[name], after[name]) for name in before)

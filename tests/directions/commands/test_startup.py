@@ -51,7 +51,7 @@ REFUSED = [
     ([*TRIGGERED, "--output", "b.pt"], "--output b.pt: expected a name ending in .safetensors"),
     ([*TRIGGERED, "--output", "no/b.safetensors"], "no/b.safetensors: cannot be written: no fold"),
     ([*TRIGGERED, "--report", "c.yaml"], "c.yaml: is a file, expected a folder"),
-    ([*TRIGGERED, "--target", "cat"], "--target cat: expected auto or a class index"),
+    ([*TRIGGERED, "--target", ""], "--target : expected auto, or the index or the name"),
     ([*TRIGGERED, "--seed", "-1"], "--seed -1: expected a whole number"),
     ([*TRIGGERED, "--budget", "2m"], "--budget: expected beside --reconstruct"),
     ([*TRIGGERED, "--bound", "9"], "--bound 9: expected beside a search for triggers"),
