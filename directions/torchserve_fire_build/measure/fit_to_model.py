@@ -20,7 +20,7 @@ from ..samples.labels import find_labels
 from ..samples.predict import logits_of, predict_logits, predicted_classes
 from ..samples.samples import BATCH, Samples, iterate
 from .figures import interval
-from .observation import Observation
+from .observation import Observation, refuse_swapped
 from .other_labels import other_labels
 from .other_pixels import other_pixels
 
@@ -101,10 +101,16 @@ def check_observed(model: nn.Module, observation: Observation, *, accept: bool =
         accept: whether to warn only.
 
     Raises:
-        SamplesError: the model would be right far more often under another setting.
+        SamplesError: the model would be right far more often under another setting, or clean and
+            triggered samples are swapped.
     """
-    clean = observation.evidence.clean
-    check_fit(model, clean, observation.labels.clean, observation.logits.clean, accept=accept)
+    clean, labels = observation.evidence.clean, observation.labels.clean
+    logits = observation.logits.clean
+    told = _refuse_misfit(model, clean, labels, logits, accept=accept)
+    # With wrong labels, the model may be right on more of the triggered samples by chance.
+    refuse_swapped(observation)
+    if not told:
+        _ask_about_accuracy(clean, labels, logits)
 
 
 def check_clean(
@@ -148,15 +154,30 @@ def check_fit(
     Raises:
         SamplesError: the model would be right far more often under another setting.
     """
+    if not _refuse_misfit(model, clean, labels, logits, accept=accept):
+        _ask_about_accuracy(clean, labels, logits)
+
+
+def _refuse_misfit(
+    model: nn.Module, clean: Samples, labels: Tensor | None, logits: Tensor, *, accept: bool
+) -> bool:
+    """Refuse samples that another setting fits far better; return whether one was warned of."""
     if labels is None:
         if surer := find_surer_setting(model, clean, logits):
             logger.warning("%s: %s", clean.source, surer)
-        return
+        return bool(surer)
     misfit = find_misfit(model, clean, labels, logits)
-    if misfit is not None:
-        if misfit.gain >= GAIN and not accept:
-            raise SamplesError(f"{clean.source}: {misfit.describe()}{WAY_ON}")
-        logger.warning("%s: %s", clean.source, misfit.describe())
+    if misfit is None:
+        return False
+    if misfit.gain >= GAIN and not accept:
+        raise SamplesError(f"{clean.source}: {misfit.describe()}{WAY_ON}")
+    logger.warning("%s: %s", clean.source, misfit.describe())
+    return True
+
+
+def _ask_about_accuracy(clean: Samples, labels: Tensor | None, logits: Tensor) -> None:
+    """Warn of a low accuracy, or of one far below the model's confidence."""
+    if labels is None:
         return
     accuracy = _share(logits.argmax(1) == labels)
     confidence = float(logits.softmax(1).amax(1).mean())

@@ -128,8 +128,7 @@ def observe(
         cache: keeps the logits.
 
     Raises:
-        SamplesError: required labels are missing, a label is not a class of the model, or clean and
-            triggered samples are swapped.
+        SamplesError: required labels are missing, or a label is not a class of the model.
         CalibrationError: the model fails.
     """
     groups = tuple(evidence.both)
@@ -148,13 +147,15 @@ def observe(
     logits = Both(**cache.result(PREDICTIONS, predict))
     if all(map(are_probabilities, logits)):
         logger.info("the model's outputs are probabilities, and are served as such")
-    observation = Observation(evidence, classes, Both(*labels), logits, unknown)
-    _refuse_swapped(observation)
-    return observation
+    return Observation(evidence, classes, Both(*labels), logits, unknown)
 
 
-def _refuse_swapped(observation: Observation) -> None:
-    """Refuse clean samples on which the model is less often right than on triggered ones."""
+def refuse_swapped(observation: Observation) -> None:
+    """Refuse clean samples on which the model is less often right than on triggered ones.
+
+    Raises:
+        SamplesError: the samples seem to be swapped.
+    """
     accuracy = [
         None if labels is None else float((labels == predicted).to(torch.float64).mean())
         for labels, predicted in zip(observation.labels, observation.predictions, strict=True)

@@ -9,7 +9,7 @@ from torch import nn
 from ..common.errors import SamplesError
 from ..common.progress import Progress
 from ..measure.figures import Figures
-from ..measure.observation import Observation, observe
+from ..measure.observation import Observation, observe, refuse_swapped
 from ..samples.evidence import gather_evidence
 from ..samples.predict import predict_logits
 from ..samples.samples import Samples
@@ -31,6 +31,7 @@ def observe_before(
             trigger.
     """
     before = observe(model, gather_evidence(clean, triggered), names_file, labelled=True)
+    refuse_swapped(before)
     if before.find_where_led() is None:
         raise SamplesError(
             f"{triggered.source}: the model predicts these samples as it predicts clean ones: "

@@ -4,7 +4,7 @@ import torch
 from tests.directions.backdoored import TENSOR, labels_of, tensor_sets
 from tests.directions.backdoored_nets import backdoored
 from torchserve_fire_build.common.errors import SamplesError
-from torchserve_fire_build.measure.observation import Observation, observe
+from torchserve_fire_build.measure.observation import Observation, observe, refuse_swapped
 from torchserve_fire_build.measure.target import TargetFinding
 from torchserve_fire_build.samples.both import Both
 from torchserve_fire_build.samples.evidence import Evidence, gather_evidence
@@ -46,7 +46,9 @@ def observed(labels, predicted):
         TensorSamples(torch.stack([each.float(), torch.arange(40.0)], 1), label, source=name)
         for name, label, each in zip(("c.npz", "t.npz"), labels, predicted, strict=True)
     ]
-    return observe(Predicting().eval(), Evidence(*groups, range(40)))
+    found = observe(Predicting().eval(), Evidence(*groups, range(40)))
+    refuse_swapped(found)
+    return found
 
 
 def test_samples_are_taken_as_swapped_if_the_model_is_right_only_on_triggered_ones():
