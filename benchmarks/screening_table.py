@@ -70,7 +70,8 @@ def _count(rows: Sequence[Row]) -> str:
     not_told = round(sum(each["not_told"] * each["sets"] for each in every))
     draws, clean = rows[0]["draws"], rows[0]["clean"]
     return (
-        f"{draws} draws of {clean} clean samples for each victim; of "
+        f"{draws} draws of {clean} clean samples, the same for all victims: an unlucky one counts "
+        "in several rows. Of "
         f"{sum(each['sets'] for each in every)} sets of pictures in all, {not_told} could not be "
         "told."
     )

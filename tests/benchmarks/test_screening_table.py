@@ -24,7 +24,7 @@ def test_shares_are_of_all_sets():
     assert lines[3].startswith("| tact-resnet* | 50.0 / 100.0 / - |")
     assert lines[4].startswith("| all 2 | 25.0 / 75.0 / - |")
     assert lines[5].startswith("| the 1 that nobody had looked at | 0.0 / 50.0 / - |")
-    assert lines[-1].endswith("of 120 sets of pictures in all, 10 could not be told.")
+    assert lines[-1].endswith("Of 120 sets of pictures in all, 10 could not be told.")
     assert screening_summary(rows).splitlines()[2:] == lines[4:6]
 
 

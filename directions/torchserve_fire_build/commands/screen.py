@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         CalibrationError: something that nobody foresaw went wrong: Python's own exit status would
             be 1, which says that something was found.
-        FireError: what was foreseen.
+        Refusal: the archive holds no bundle, and neither bundle nor clean samples were given.
+        FireError: what else was foreseen.
     """
     from torchserve_fire.errors import FireError, first_line
 
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         return _screen(args)
-    except (FireError, BrokenPipeError):
+    except (FireError, Refusal, BrokenPipeError):
         raise
     except Exception as error:
         raise CalibrationError(

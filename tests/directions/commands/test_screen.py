@@ -130,3 +130,20 @@ def test_tensors(tmp_path, capsys):
     status, out, _ = run(capsys, *model, "--clean", clean, first, second)
     assert status == 1
     assert "called class 0: 20 pictures" in out
+
+
+@pytest.mark.parametrize("repaired", [True, False])
+def test_the_bundle_in_an_archive_judges(tmp_path, capsys, tiny, tiny_model, triggered, repaired):
+    (tmp_path / "store").mkdir()
+    config = tiny.config(tmp_path / "store", mode="repair" if repaired else "off")
+    packed = ["package", *tiny_model, "--model-name", "net", "--version", "1.0"]
+    packed += ["--config-file", config, "--export-path", tmp_path / "store"]
+    packed += ["--bundle", tiny.bundle] if repaired else []
+    assert main([str(word) for word in packed]) == 0
+    capsys.readouterr()
+    (archive,) = (tmp_path / "store").glob("*.mar")
+    if repaired:
+        assert run(capsys, "--archive", archive, triggered)[0] == 1
+    else:
+        said = refused(capsys, "--archive", archive, triggered)
+        assert "holds no direction bundle, expected --bundle" in said
