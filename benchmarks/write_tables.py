@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.adaptive_tables import perturbed_table
 from benchmarks.altered_tables import altered_table, met_table
+from benchmarks.archives.table import archives_table, requests_table
 from benchmarks.inspecting_table import inspecting_table
 from benchmarks.kept import read_results
 from benchmarks.little_evidence_tables import (
@@ -48,6 +49,7 @@ SECURITY = ROOT / "docs" / "security.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
 ADAPTIVE = ROOT / "benchmarks" / "results" / "adaptive.json"
 ALTERED = ROOT / "benchmarks" / "results" / "altered.json"
+ARCHIVES = ROOT / "benchmarks" / "results" / "archives.json"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
@@ -129,6 +131,8 @@ def with_tables(text: str) -> str:
         "altered triggers": altered_table(_rows(ALTERED)),
         "altered triggers met": met_table(_rows(ALTERED)),
         "perturbed": perturbed_table(_rows(ADAPTIVE)),
+        "archives": archives_table(_rows(ARCHIVES)),
+        "archives' requests": requests_table(_rows(ARCHIVES)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
     }
     for name, table in contents.items():

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument(
         "--requests", type=int, default=1000, help="at least so many (default: %(default)s)"
     )
-    parser.add_argument("--clients", type=int, default=4, help="(default: %(default)s)")
+    parser.add_argument("--clients", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument(
         "--output",
         type=Path,

@@ -48,12 +48,6 @@ def read_pictures(source: Path, part: str) -> list[Picture]:
         return [Picture(archive.read(name), classes.index(name.split("/")[1])) for name in of_part]
 
 
-def class_names(source: Path) -> list[str]:
-    """Return the names of the folders `train/*` of a zip, in the order of the labels."""
-    with zipfile.ZipFile(source) as archive:
-        return sorted({n.split("/")[1] for n in archive.namelist() if n.startswith("train/")})
-
-
 def to_png(image: Image.Image) -> bytes:
     """Return an image as the bytes of a PNG file."""
     file = io.BytesIO()

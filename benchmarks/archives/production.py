@@ -31,6 +31,8 @@ SENT_PAIRS = 32
 """Test samples that the load sends, each clean and triggered."""
 UNSEEN = 100
 """Test samples that `evaluate` is given."""
+PAUSE_SECONDS = 0.1
+"""Of a client between its requests, so that the commands have processors left to work with."""
 LAST = 200
 """Requests to answer once the repaired archive is deployed."""
 TIMEOUT_SECONDS = 120.0
@@ -205,7 +207,7 @@ def go(case: Case, folder: Path, requests_at_least: int, clients: int) -> Went:
     with TorchServe(store, models, settings=SETTINGS, free_ports=True) as server:
         before = _ask_test(server, case, clients)
         senders = [_sender(server, bodies) for _ in range(clients)]
-        with steady_traffic(senders) as answered:
+        with steady_traffic(senders, PAUSE_SECONDS) as answered:
             wait_for(answered, len(bodies))
             repair = [str(case.archive.name), "--clean", str(case.clean)]
             repair += ["--triggered", str(case.triggered), "--output", REPAIRED]

@@ -31,7 +31,7 @@ def requests_table(rows: Sequence[Row]) -> str:
             f"{row['answered plain']:,} / {row['answered repaired']:,}",
             "the same" if row["same form"] else "**changed**",
         ]
-        for row in rows
+        for row in _in_order(rows)
     ]
     return markdown_table(headings, lines)
 
@@ -48,7 +48,7 @@ def archives_table(rows: Sequence[Row]) -> str:
         "of the ceiling",
     ]
     lines = []
-    for row in rows:
+    for row in _in_order(rows):
         before, after = row["before"], row["after"]
 
         def change(name: str, before: Row = before, after: Row = after) -> str:
@@ -67,3 +67,7 @@ def archives_table(rows: Sequence[Row]) -> str:
             ]
         )
     return markdown_table(headings, lines)
+
+
+def _in_order(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: str(row["victim"]))
