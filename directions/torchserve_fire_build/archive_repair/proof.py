@@ -104,7 +104,10 @@ def prove_in_workers(
     """
     evidence = held_out.evidence
     bodies = [body for samples in evidence.both for body in bodies_of(samples, held_out.parameter)]
-    old, new = (try_as_worker(folder, name, bodies, predictions=True) for folder in folders)
+    # The new one first: it has not run yet.
+    new, old = (
+        try_as_worker(folder, name, bodies, predictions=True) for folder in reversed(folders)
+    )
     sources = [
         f"{samples.source}: {sample}" for samples in evidence.both for sample in samples.names
     ]
@@ -167,8 +170,8 @@ def _check_same(source: str, before: Answer, after: Answer) -> None:
     if before.logits != after.logits:
         raise CalibrationError(
             f"{source}: flagged by neither archive, and predicted otherwise by the repaired one "
-            f"({after.predicted}, before {before.predicted}): the handler does not prepare one "
-            "sample the same way twice, so nothing can be proved"
+            f"({after.predicted}, before {before.predicted}): the handler prepares one sample "
+            "otherwise from call to call, so nothing can be proved"
         )
 
 

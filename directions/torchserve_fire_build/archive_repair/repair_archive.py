@@ -18,7 +18,6 @@ from torchserve_fire.format.bundle_file import save_bundle
 from ..building.from_samples import build_bundle
 from ..building.result import BuildResult
 from ..deployment.archive.archive_name import check_name
-from ..deployment.archive.load_as_worker import load_as_worker
 from ..deployment.archive.next_archive import next_version
 from ..deployment.archive.repaired_archive import Addition, Example, pack, stage_repaired
 from ..deployment.archive.unpack import Unpacked
@@ -139,8 +138,7 @@ def repair_archive(
         staged = Path(temporary) / "archive"
         addition = addition_for(source, bundle, version, clean)
         stage_repaired(archive, addition, staged, options.signing_key)
-        load_as_worker(staged, archive.name)
-        logger.info("the repaired archive loads; proving it in worker processes")
+        logger.info("proving the repaired archive beside the old one, each in a worker process")
         proof = prove_in_workers(
             (archive.folder, staged),
             archive.name,

@@ -262,7 +262,7 @@ class ArchiveSource(ModelSource):
 
 def _settings_of(archive: Unpacked) -> HandlerConfig | None:
     """Return the settings of an archive with the repair around a handler, if they say its input."""
-    if not (archive.folder / ENTRY_FILE).is_file():
+    if archive.handler != ENTRY_FILE:
         return None
     config = load_config(config_of(archive.folder))
     return None if config.input == OWN_HANDLER else config
