@@ -115,6 +115,7 @@ class ArchiveSource(ModelSource):
         self.names_file = names if names.is_file() else None
         self.prepare = BodyPreparer(started, model)
         self._described = describe_any_image(self.prepare)
+        self._told = False
 
     @property
     def parameter(self) -> str:
@@ -234,10 +235,11 @@ class ArchiveSource(ModelSource):
         if found is None or found.shape != tuple(sample.shape):
             kind = "tensor" if sample.is_floating_point() else "integers"
             found = InputDescription(kind, tuple(sample.shape))
-            if self._settings is None:
+            if self._settings is None and not self._told:
+                self._told = True
                 logger.info(
-                    "%s: the handler prepares %s of shape %s; no pixels less a mean over a "
-                    "standard deviation, so triggers are repaired in features alone",
+                    "%s: the handler prepares %s of shape %s, not (pixel - mean) / std: triggers "
+                    "are repaired in features alone",
                     self.archive.source,
                     "numbers" if kind == "tensor" else "integers",
                     " x ".join(map(str, found.shape)),

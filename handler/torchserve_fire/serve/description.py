@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..format.bundle import Bundle, InputDescription, Layer
+from ..model.request_body import RequestBody
+
+MAX_EXAMPLE_BYTES = 64 * 1024
+"""Of a request's body that a description holds."""
+
+
+@dataclass(frozen=True)
+class OwnInput:
+    """What is known of the requests to an archive whose own handler prepares inputs.
+
+    Attributes:
+        example: the body of one; None where the archive has none, or a large one, or where any
+            image will do.
+    """
+
+    example: RequestBody | None
 
 
 def describe_worker(
@@ -15,6 +33,7 @@ def describe_worker(
     bundle: Bundle | None,
     described: InputDescription,
     counts: Mapping[str, Any],
+    own: OwnInput | None = None,
 ) -> dict[str, Any]:
     """Return a worker's description, of what JSON has.
 
@@ -24,14 +43,21 @@ def describe_worker(
         bundle: what it judges by; None in mode `off`.
         described: what the model takes.
         counts: what it has counted since it started.
+        own: where the archive's own handler prepares inputs, what is known of these.
     """
     name, version = served_as
+    described_input: dict[str, Any] = {"kind": described.kind, "shape": list(described.shape)}
+    if own is not None:
+        described_input["prepared_by"] = "handler"
+        if own.example is not None:
+            body = base64.b64encode(own.example.content).decode()
+            described_input["example"] = {"body": body, "suffix": own.example.suffix}
     return {
         "model_name": name,
         "model_version": version,
         "mode": mode,
         "bundle": bundle.digest if bundle else None,
-        "input": {"kind": described.kind, "shape": list(described.shape)},
+        "input": described_input,
         "target": bundle.target if bundle else None,
         "layers": [_describe_layer(layer) for layer in bundle.layers] if bundle else [],
         "held_out": dict(bundle.held_out) if bundle else {},

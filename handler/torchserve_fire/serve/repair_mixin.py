@@ -24,7 +24,7 @@ from ..repair.repair_handle import RepairHandle
 from ..repair.verdict import Verdict
 from ..watch.watch import Watch
 from .answering import Answering, Flags, Outcome, flags_of
-from .description import describe_worker
+from .description import OwnInput, describe_worker
 from .service_envelope import refuse_envelope
 from .worker_start import (
     attach_bundle,
@@ -33,6 +33,7 @@ from .worker_start import (
     load_fitting_bundle,
     make_watch,
     one_line,
+    own_input,
     read_config,
 )
 
@@ -61,6 +62,7 @@ class RepairMixin:
     _answering: Answering
     _watch: Watch
     _served_as: tuple[str, str] = ("", "")
+    _own_input: OwnInput | None = None
 
     def __init__(self) -> None:
         """Make the handler; TorchServe gives it no arguments.
@@ -147,6 +149,7 @@ class RepairMixin:
             self.fire_bundle,
             self.fire_input,
             self._watch.describe(),
+            self._own_input,
         )
 
     def requests_predicted(self, size: int) -> Sequence[int]:
@@ -230,6 +233,7 @@ class RepairMixin:
             self.fire_config, folder, source, self.model, manifest.get("serializedFile")
         )
         example = self._example(folder, source, context)
+        self._own_input = own_input(self.fire_config, folder, self.fire_input)
         self._corrections = attach_bundle(self.fire_config, bundle, self.model, example)
         self.fire_bundle = bundle
         self._answering = Answering(self.fire_config, bundle)

@@ -16,11 +16,17 @@ from torch import Tensor, nn
 from ..errors import ConfigError, ModelError
 from ..format.bundle import Bundle, InputDescription
 from ..format.bundle_file import BUNDLE_FILE, load_bundle
-from ..model.config import SETTINGS_FILE, HandlerConfig, load_config, parse_config
+from ..model.config import (
+    OWN_HANDLER,
+    SETTINGS_FILE,
+    HandlerConfig,
+    load_config,
+    parse_config,
+)
 from ..model.fit import check_fits, matching_input
 from ..model.load_model import LoadedModel, weights_digest
 from ..model.missing_package import missing_package
-from ..model.request_body import as_handed_over
+from ..model.request_body import RequestBody, as_handed_over
 from ..repair.attach_layers import attach_layers
 from ..repair.example_input import example_for
 from ..repair.layers import eager_model
@@ -30,6 +36,7 @@ from ..watch.quarantine import Quarantine
 from ..watch.quarantine_queue import QuarantineQueue
 from ..watch.watch import Watch
 from .archive_signature import check_archive_folder
+from .description import MAX_EXAMPLE_BYTES, OwnInput
 
 TRIAL_VARIABLE = "FIRE_TRIAL"
 """Set where an archive is only tried, on a machine that need not be the server's."""
@@ -169,6 +176,26 @@ def example_of(
             "body as a file of the archive (package --extra-files)"
         ) from None
     return lambda: predict(body)
+
+
+def own_input(config: HandlerConfig, folder: Path, described: InputDescription) -> OwnInput | None:
+    """Return what is known of the requests to a handler that prepares inputs in its own way.
+
+    Args:
+        config: the settings, which name the example.
+        folder: the unpacked archive.
+        described: what the model takes.
+
+    Returns:
+        None where inputs are prepared as the settings say.
+    """
+    if config.input != OWN_HANDLER:
+        return None
+    file = None if config.example is None else folder / config.example
+    # A handler that was found to take images takes any.
+    if file is None or described.kind == "image" or file.stat().st_size > MAX_EXAMPLE_BYTES:
+        return OwnInput(None)
+    return OwnInput(RequestBody(file.read_bytes(), file.suffix))
 
 
 def make_watch(

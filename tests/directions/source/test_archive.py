@@ -23,6 +23,9 @@ from tests.tiny import TinyFiles, image, write_bundle
 from torchserve_fire.errors import BundleError, ConfigError, FireError, ModelError
 from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire.format.digest import file_sha256
+from torchserve_fire.model.config import QuarantineConfig
+from torchserve_fire.model.request_body import request_body
+from torchserve_fire.watch.quarantine import Quarantine
 from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.samples.predict import logits_of
 from torchserve_fire_build.source.archive import ArchiveSource, bundle_of, open_archive
@@ -606,3 +609,16 @@ def test_a_handler_that_holds_the_repair_itself(write):
         open_archive(mixed)
     manifest = json.loads((mixed / "MAR-INF" / "MANIFEST.json").read_text())
     assert manifest["model"]["handler"] == "their_handler.py"
+
+
+def test_what_a_quarantine_kept_is_opened_again(tmp_path, write):
+    """Bodies of requests, flat in one folder, called by their digests."""
+    config = QuarantineConfig(tmp_path / "q")
+    described = open_archive(write()).describe_input()
+    quarantine = Quarantine(config, "tiny", described)
+    for quadrant in (1, 2):
+        quarantine.keep(request_body(bytearray(image(quadrant, triggered=True))))
+    samples = open_archive(write()).open_samples(tmp_path / "q" / "tiny")
+    found = {tuple(sample.flatten().tolist()) for sample in samples.load([0, 1])}
+    sent = [Image.open(io.BytesIO(image(q, triggered=True))) for q in (1, 2)]
+    assert found == {tuple(to_tensor(one).flatten().tolist()) for one in sent}

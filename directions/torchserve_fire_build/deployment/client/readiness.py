@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,7 +15,7 @@ import requests
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import InputDescription
 
-from ..archive.load_as_worker import Body
+from ..archive.load_as_worker import Body, content_type
 from ..archive.random_bodies import random_bodies
 from .http_session import open_session
 from .management import NOT_SERVED, Management
@@ -57,7 +58,7 @@ class Described:
     """What the model's own handler says of itself.
 
     Attributes:
-        body: with a random input of the size that it takes.
+        body: with a random input of the size that it takes, or the example in its archive.
         mode: what it does with flagged requests.
     """
 
@@ -81,12 +82,21 @@ def describe_served(management: Management, probe: Probe) -> Described:
         raise NotReadyError(str(error)) from error
     said: Any = model.customized
     try:
-        description = InputDescription(said["input"]["kind"], tuple(said["input"]["shape"]))
-        mode = str(said["mode"])
-    except (KeyError, TypeError):
+        taken, mode = said["input"], str(said["mode"])
+        description = InputDescription(taken["kind"], tuple(taken["shape"]))
+        example = taken.get("example")
+        if example is not None:
+            body = Body(base64.b64decode(example["body"]), content_type(str(example["suffix"])))
+            return Described(body, mode)
+    except (KeyError, TypeError, AttributeError, ValueError):
         raise FireError(
             f"{probe.name}: its handler does not say what it takes: give --input"
         ) from None
+    if "prepared_by" in taken and description.kind != "image":
+        raise FireError(
+            f"{probe.name}: its own handler prepares its input, and its archive has no example: "
+            "give --input, the body of a request"
+        )
     return Described(random_bodies(description)[0], mode)
 
 
