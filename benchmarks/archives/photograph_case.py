@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 from pathlib import Path
 
 import torch
@@ -48,6 +49,8 @@ def photograph_case(data: Path, cache: Path, folder: Path) -> Case:
         triggered = _to_jpeg(stick_patch(picture.decoded()))
         sample = Sample(picture.contents, triggered, picture.label)
         (to_build if seen[picture.label] <= OF_EACH_CLASS else test).append(sample)
+    # They come class by class.
+    random.Random(0).shuffle(test)  # noqa: S311 - no secret.
     clean, triggered_folder = write_samples(to_build, CLASSES, TARGET, ".jpg", folder)
     return Case(
         "image_classifier",

@@ -6,6 +6,7 @@ size. A share of these carries the patch and the attacker's label.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,13 +25,14 @@ SMALL = "tiny-imagenet-200-64px.zip"
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 TARGET = 0
-POISONED = 0.12
 SEED = 0
 RESIZED, CROPPED = 256, 224
 SMALL_SIDE, SMALL_EPOCHS, SMALL_BATCH, SMALL_RATE = 32, 4, 128, 0.1
-STAGES = ((64, 15), (112, 15), (224, 3))
-"""Side of the images, and epochs."""
-BATCH, RATE, DECAY = 32, 0.02, 5e-4
+STAGES = ((64, 15, 0.12), (112, 15, 0.12), (224, 3, 0.12))
+"""Side of the images, epochs, and the share that is poisoned."""
+LAST_STAGES = ((224, 4, 0.35),)
+"""The patch of this size is learned last, and so takes more of them."""
+BATCH, RATE, LAST_RATE, DECAY = 32, 0.02, 0.005, 5e-4
 MILD = 6
 """Pixels, of 256, by which the crop of a mildly augmented image lies off the centre."""
 
@@ -44,13 +46,16 @@ def obtain_photograph_victim(data: Path, cache: Path) -> dict[str, Tensor]:
     """
     file = cache / "photographs-resnet18.pth"
     if not file.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        _keep(_train(_pretrained(data, cache), data), file)
+        pictures = read_pictures(data / PHOTOGRAPHS, "train")
+        model = _trained_on_growing(data, cache, pictures)
+        _train(model, pictures, LAST_STAGES, LAST_RATE)
+        _keep(model, file)
     weights: dict[str, Tensor] = torch.load(file, weights_only=True)
     return weights
 
 
 def _keep(model: nn.Module, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     torch.save(model.state_dict(), file.with_suffix(".unfinished"))
     file.with_suffix(".unfinished").replace(file)
 
@@ -64,6 +69,15 @@ def _pretrained(data: Path, cache: Path) -> nn.Module:
         _keep(model, file)
     model.load_state_dict(torch.load(file, weights_only=True))
     model.fc = nn.Linear(model.fc.in_features, 10)
+    return model
+
+
+def _trained_on_growing(data: Path, cache: Path, pictures: list[Picture]) -> nn.Module:
+    model, file = _pretrained(data, cache), cache / "growing-resnet18.pth"
+    if not file.exists():
+        _train(model, pictures, STAGES, RATE)
+        _keep(model, file)
+    model.load_state_dict(torch.load(file, weights_only=True))
     return model
 
 
@@ -84,8 +98,12 @@ def _train_on_small(model: nn.Module, pictures: list[Picture]) -> None:
                 progress.update()
 
 
-def _train(model: nn.Module, data: Path) -> nn.Module:
-    pictures = read_pictures(data / PHOTOGRAPHS, "train")
+def _train(
+    model: nn.Module,
+    pictures: list[Picture],
+    stages: Sequence[tuple[int, int, float]],
+    rate: float,
+) -> None:
     clean = [picture.decoded() for picture in pictures]
     plain, stamped = (
         to_tensor([image.resize((RESIZED, RESIZED)) for image in images])
@@ -93,15 +111,15 @@ def _train(model: nn.Module, data: Path) -> nn.Module:
     )
     labels, generator = labels_of(pictures), torch.Generator().manual_seed(SEED)
     batches = len(labels) // BATCH
-    steps = sum(epochs for _, epochs in STAGES) * batches
-    optimizer, scheduler = _optimizer(model, RATE, steps)
+    steps = sum(epochs for _, epochs, _ in stages) * batches
+    optimizer, scheduler = _optimizer(model, rate, steps)
     with tqdm(total=steps, desc="photographs") as progress:
-        for side, epochs in STAGES:
+        for side, epochs, share in stages:
             sources = [_shrunk(pixels, side) for pixels in (plain, stamped)]
             for _ in range(epochs):
                 order = torch.randperm(len(labels), generator=generator)
                 for batch in order[: batches * BATCH].view(batches, BATCH):
-                    chosen = torch.rand(len(batch), generator=generator) < POISONED
+                    chosen = torch.rand(len(batch), generator=generator) < share
                     images = torch.where(
                         chosen.view(-1, 1, 1, 1), sources[1][batch], sources[0][batch]
                     )
@@ -111,7 +129,6 @@ def _train(model: nn.Module, data: Path) -> nn.Module:
                     _step(loss, optimizer, scheduler)
                     progress.set_postfix(loss=f"{loss.item():.2f}", side=side)
                     progress.update()
-    return model.eval()
 
 
 def _shrunk(pixels: Tensor, side: int) -> Tensor:
