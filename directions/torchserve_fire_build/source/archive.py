@@ -303,7 +303,9 @@ def entry_of_source(source: ModelSource) -> HandlerEntry | None:
         return None
     kind = source.handler
     if issubclass(kind, FunctionHandler):
-        return HandlerEntry(kind.module.__name__, kind.function.__name__, is_function=True)
+        # Not by its own name, which a decorator may have changed.
+        name = source.archive.handler.partition(":")[2] or "handle"
+        return HandlerEntry(kind.module.__name__, name, is_function=True)
     return HandlerEntry(kind.__module__, kind.__name__)
 
 

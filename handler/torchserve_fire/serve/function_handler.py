@@ -55,8 +55,9 @@ def find_model(module: ModuleType) -> nn.Module:
     if len(found) != 1:
         what = "several models" if found else "no model"
         raise ModelError(
-            f"{module.__name__}.py: its function keeps {what} in the variables of the file, "
-            "expected one torch.nn.Module there, or an object with it in `model`: or write the "
-            "handler as a class that derives from BaseHandler"
+            f"{module.__name__}.py: its function keeps {what} in the variables of the file "
+            "when it was called with data=None, expected one torch.nn.Module there, or an object "
+            "with it in `model`: load it then, or write the handler as a class that derives from "
+            "BaseHandler"
         )
     return next(iter(found.values()))

@@ -27,8 +27,14 @@ from torchserve_fire.model.config import QuarantineConfig
 from torchserve_fire.model.request_body import request_body
 from torchserve_fire.watch.quarantine import Quarantine
 from torchserve_fire_build.common.errors import SamplesError
+from torchserve_fire_build.deployment.archive.entry import HandlerEntry
 from torchserve_fire_build.samples.predict import logits_of
-from torchserve_fire_build.source.archive import ArchiveSource, bundle_of, open_archive
+from torchserve_fire_build.source.archive import (
+    ArchiveSource,
+    bundle_of,
+    entry_of_source,
+    open_archive,
+)
 from torchserve_fire_build.source.files import FileSource
 
 NORMALIZE = "transforms.Normalize([0.5, 0.4, 0.3], [0.25, 0.2, 0.5])"
@@ -180,7 +186,14 @@ def test_a_function(write, bodies):
 
 def test_a_function_that_the_manifest_names(write, bodies):
     changed = write(FUNCTION, ("def handle(", "def answer("), handler="their_handler.py:answer")
-    assert len(open_archive(changed).open_samples(bodies)) == 4
+    source = open_archive(changed)
+    assert len(source.open_samples(bodies)) == 4
+    assert entry_of_source(source) == HandlerEntry("their_handler", "answer", is_function=True)
+
+
+def test_a_function_that_loads_its_model_with_the_first_request(write):
+    lazy = ("    if not _service.initialized:", "    if data and not _service.initialized:")
+    assert "when it was called with data=None" in refused(write(FUNCTION, lazy))
 
 
 @pytest.mark.parametrize(
