@@ -5,11 +5,11 @@ import io
 import json
 import logging
 import os
+import runpy
 import shutil
 import sys
 import tempfile
 import zipfile
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import numpy as np
@@ -290,8 +290,8 @@ class Small(nn.Module):
         return self.head(self.features(x).relu().mean((2, 3)))
 """
     (tmp_path / "small.py").write_text(net)
-    module = SourceFileLoader("small", str(tmp_path / "small.py")).load_module()
-    torch.save(module.Small().state_dict(), tmp_path / "small.pth")
+    small = runpy.run_path(str(tmp_path / "small.py"))["Small"]
+    torch.save(small().state_dict(), tmp_path / "small.pth")
     archive = write_archive(
         tmp_path / "named",
         tiny,
