@@ -246,4 +246,8 @@ def _figures(
     partners_right = repeated(held_out.triggered.partners_right)
     figures = measure(clean, triggered, target, partners_right)
     answered, attacked = figures.counts
-    return replace(figures, counts=(answered // times, attacked // times))
+    return replace(
+        figures,
+        counts=(answered // times, attacked // times),
+        natural_count=figures.natural_count // times,
+    )

@@ -459,7 +459,7 @@ def test_a_model_without_rows_of_logits_is_refused(tmp_path):
     model = loaded("map")
     model.model.head = torch.nn.Unflatten(1, (2, 36)).eval()
     sets = tensor_sets(tmp_path, "map")
-    with pytest.raises(CalibrationError, match="logits"):
+    with pytest.raises(FireError, match="expected logits"):
         build_bundle(model, *opened(sets))
 
 

@@ -63,7 +63,7 @@ def test_batch_statistics_and_dropout_are_learnt_and_repeatable():
 def test_a_network_that_cannot_be_trained_is_refused():
     class Silent(nn.Linear):
         def forward(self, x):
-            return {"logits": super().forward(x)}
+            return {"features": [super().forward(x)]}
 
     with pytest.raises(CalibrationError, match="Silent"):
         train_shadow(Task(Silent(16, 4), inputs(), LABELS, 20, 4, 0), 0)
