@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from .arguments.model import add_model_arguments, check_model_arguments, open_source
 from .arguments.signing import add_sign_argument, add_trusted_key_argument, signing_key
@@ -84,6 +85,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     if args.archive is not None:
         return _package_archive(args)
+    import tempfile
+
+    from ..deployment.archive.any_archive import copy_as
     from ..deployment.archive.package import ArchiveInputs, package_archive
 
     inputs = ArchiveInputs(
@@ -97,22 +101,48 @@ def run(args: argparse.Namespace) -> int:
         args.extra_files,
         args.requirements_file,
     )
-    archive = package_archive(
-        inputs,
-        args.export_path,
-        force=args.force,
-        signing_key=args.signing_key,
-        trusted_keys=args.trusted_keys,
-    )
-    print(archive)
+    with tempfile.TemporaryDirectory(prefix="fire-package-") as temporary:
+        archive = package_archive(
+            inputs,
+            Path(temporary),
+            signing_key=args.signing_key,
+            trusted_keys=args.trusted_keys,
+        )
+        if args.handler is not None and args.bundle is not None:
+            _compare_preparation(archive)
+        target = args.export_path / archive.name
+        copy_as(archive, args.version, target)
+    print(target)
     return 0
+
+
+def _compare_preparation(archive: Path) -> None:
+    """Refuse a handler that prepares images otherwise than the bundle was calibrated."""
+    from torchserve_fire.errors import FireError
+
+    from ..source.archive import open_archive
+    from ..source.same_preparation import try_preparation
+
+    try:
+        source = open_archive(archive)
+    except FireError as error:
+        # What a worker does with it was tried; only this way of following it does not work.
+        unknown = str(error)
+    else:
+        try:
+            unknown = try_preparation(source)
+        except FireError as error:
+            # It lies in a temporary folder, of which nobody knows.
+            raise FireError(str(error).replace(str(archive), archive.name)) from None
+    if unknown:
+        unknown = unknown.replace(str(archive), archive.name)
+        print(f"whether the handler prepares inputs as in calibration is not known: {unknown}")
 
 
 def _package_archive(args: argparse.Namespace) -> int:
     """Pack an archive again, with a bundle that was built for it."""
     import tempfile
     from dataclasses import replace
-    from pathlib import Path
 
     from torchserve_fire.format.digest import file_sha256
 

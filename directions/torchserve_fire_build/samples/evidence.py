@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from ..common.errors import SamplesError
 from .both import Both
 from .samples import Samples, require_samples
 
 ROWS_COMPARED = 64
-"""Rows of two tensor files that are compared to see whether the rows are pairs."""
+"""Samples that are compared to see whether they are pairs."""
+
+LEAST_COMPARED = 8
+"""Files of the same name; of fewer, chance may decide."""
+
+LEAST_SHARE = 0.5
+"""Of files of the same name, those that look like their partner if they are pairs at all."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ def gather_evidence(clean: Samples, triggered: Samples, *, unpaired: bool = Fals
     A triggered file and a clean file at the same relative path are a pair. The rows of two tensor
     files are pairs if they have the same names; without names, if both files have as many rows, the
     labels agree, and nearly every triggered row is nearer to its partner than to any other clean
-    row.
+    row. Files whose names meet by chance are told by their labels and by their content.
 
     Args:
         clean: the clean samples.
@@ -76,8 +83,8 @@ def gather_evidence(clean: Samples, triggered: Samples, *, unpaired: bool = Fals
         unpaired: whether to take the samples as unpaired, whatever they are called.
 
     Raises:
-        SamplesError: some triggered files have a partner and some have none, or clean and
-            triggered samples differ in shape.
+        SamplesError: some triggered files have a partner and some have none; files of the same
+            name have other labels or other content; or clean and triggered samples differ in shape.
     """
     require_samples(clean, triggered)
     by_rows = clean.numbered or triggered.numbered
@@ -105,7 +112,50 @@ def gather_evidence(clean: Samples, triggered: Samples, *, unpaired: bool = Fals
             f"or for none{'; are --clean and --triggered swapped?' if swapped else ''}; if the "
             "names meet by chance, give --unpaired"
         )
-    return Evidence(clean, triggered, [place[name] for name in with_partner])
+    partners = [place[name] for name in with_partner]
+    if partners:
+        _refuse_names_by_chance(clean, triggered, partners)
+    return Evidence(clean, triggered, partners)
+
+
+def _refuse_names_by_chance(clean: Samples, triggered: Samples, partners: Sequence[int]) -> None:
+    """Refuse files of the same name that are no pairs."""
+    for ours, theirs in (
+        (clean.class_names, triggered.class_names),
+        (clean.labels, triggered.labels),
+    ):
+        if ours is None or theirs is None:
+            continue
+        for i, partner in enumerate(partners):
+            if ours[partner] != theirs[i]:
+                raise SamplesError(
+                    f"{triggered.source}: {triggered.names[i]} has the label {_text(theirs[i])}, "
+                    f"the file of that name in {clean.source} has {_text(ours[partner])}: expected "
+                    "the true class in both; if the names meet by chance, give --unpaired"
+                )
+    rows = range(min(len(partners), ROWS_COMPARED))
+    inputs = triggered.load(rows)
+    # Of a text to which words were added, every position differs.
+    if len(rows) < LEAST_COMPARED or not inputs.is_floating_point():
+        return
+    pairs = (clean.load([partners[i] for i in rows]), inputs)
+    ours, theirs = (x.flatten(1).float() for x in pairs)
+    # A trigger may turn or flip an image: its values stay what they are, in another order.
+    shares = [
+        _share_nearest(ours, theirs),
+        _share_nearest(ours.sort(1).values, theirs.sort(1).values),
+    ]
+    if max(shares) < LEAST_SHARE:
+        raise SamplesError(
+            f"{triggered.source}: the files have names of clean files in {clean.source}, but of "
+            f"{len(rows)} compared {round(max(shares) * len(rows))} look like the clean file of "
+            "their name: if the names meet by chance, give --unpaired; else let each triggered "
+            "file have the name of the clean one that it was made from"
+        )
+
+
+def _text(label: object) -> str:
+    return repr(label) if isinstance(label, str) else str(int(label))  # type: ignore[call-overload]
 
 
 def _rows_are_pairs(clean: Samples, triggered: Samples) -> bool:
@@ -117,9 +167,15 @@ def _rows_are_pairs(clean: Samples, triggered: Samples) -> bool:
         return False
     rows = range(min(count, ROWS_COMPARED))
     partners, inputs = (x.load(rows).flatten(1).float() for x in (clean, triggered))
+    return _share_nearest(partners, inputs) > 0.75
+
+
+def _share_nearest(partners: Tensor, inputs: Tensor) -> float:
+    """Return the share of inputs to which no row is nearer than the partner; both (N, values)."""
     # The medians are subtracted, since a trigger adds the same to all rows. The distance is a sum
     # of absolute values: the few large differences, where a trigger is stamped, count less in it
     # than in a sum of squares.
     inputs, partners = (x - x.median(0).values for x in (inputs, partners))
-    nearest = torch.cdist(inputs, partners, p=1).argmin(1)
-    return bool((nearest == torch.arange(len(rows))).float().mean() > 0.75)
+    distances = torch.cdist(inputs, partners, p=1)
+    # Of copies, each is as near.
+    return float((distances.diagonal() <= distances.min(1).values).float().mean())

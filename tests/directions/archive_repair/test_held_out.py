@@ -8,8 +8,9 @@ from torchserve_fire_build.samples.tensor_samples import TensorSamples
 
 
 def evidence(clean: int, triggered: int, *, paired: bool) -> Evidence:
+    inputs = torch.rand(max(clean, triggered), 3, generator=torch.Generator().manual_seed(0))
     samples = (
-        TensorSamples(torch.rand(n, 3), [0] * n, names=[f"{kind}{i}" for i in range(n)])
+        TensorSamples(inputs[:n], [0] * n, names=[f"{kind}{i}" for i in range(n)])
         for n, kind in ((clean, ""), (triggered, "" if paired else "t"))
     )
     return gather_evidence(*samples, unpaired=not paired)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from tests.directions.backdoored import (
     stamp,
     write_tensors,
 )
+from tests.directions.messages import one_line
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.samples.evidence import gather_evidence
@@ -90,6 +92,56 @@ def test_either_all_files_have_a_partner_or_none_has(tmp_path_factory, clean, ba
     assert evidence.paired == (bad <= clean)
     if evidence.paired:
         assert [ours.names[i] for i in evidence.partners] == list(theirs.names)
+
+
+SMALL = HandlerConfig("image", (6, 6), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def pictures(folder, contents):
+    """Write images of 6 x 6, and return them as samples."""
+    for name, pixels in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / name)
+    return open_samples(folder, SMALL)
+
+
+def noise(count, seed):
+    return np.random.default_rng(seed).integers(0, 200, (count, 6, 6, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("trigger", ["stamped", "blended", "flipped"])
+def test_files_of_the_same_name_are_pairs_where_they_look_alike(tmp_path, trigger):
+    images = noise(10, seed=0)
+    changed = images.copy()
+    if trigger == "stamped":
+        changed[:, :2, :2] = 255
+    elif trigger == "blended":
+        changed = (0.6 * images + 0.4 * noise(1, seed=1)).astype(np.uint8)
+    else:
+        changed = np.ascontiguousarray(images[:, :, ::-1])
+    clean = pictures(tmp_path / "c", {f"{i}.png": x for i, x in enumerate(images)})
+    other = pictures(tmp_path / "t", {f"{i}.png": x for i, x in enumerate(changed)})
+    assert gather_evidence(clean, other).paired
+
+
+def test_names_that_meet_by_chance_make_no_pairs(tmp_path):
+    clean = pictures(tmp_path / "c", {f"a/{i}.png": x for i, x in enumerate(noise(10, seed=0))})
+    other = pictures(tmp_path / "t", {f"a/{i}.png": x for i, x in enumerate(noise(10, seed=1))})
+    with pytest.raises(SamplesError, match="names meet by chance, give --unpaired") as caught:
+        gather_evidence(clean, other)
+    one_line(caught, str(tmp_path / "t"), "of 10 compared")
+    assert not gather_evidence(clean, other, unpaired=True).paired
+
+
+@pytest.mark.parametrize("labels", ["ab", "01"])
+def test_files_of_the_same_name_have_the_same_label(tmp_path, labels):
+    for kind, label in zip("ct", labels, strict=True):
+        images(tmp_path / kind, ["1.png"])
+        (tmp_path / kind / "list.csv").write_text(f"path,label\n1.png,{label}\n")
+    clean, other = (open_samples(tmp_path / kind / "list.csv", IMAGES) for kind in "ct")
+    with pytest.raises(SamplesError, match="expected the true class in both") as caught:
+        gather_evidence(clean, other)
+    one_line(caught, "1.png has the label", "--unpaired")
 
 
 # Files of tensors: rows are pairs where they look like it.

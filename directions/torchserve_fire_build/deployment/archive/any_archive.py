@@ -111,6 +111,36 @@ def same_but_for_version(one: Path, other: Path) -> bool:
     return found[0] == found[1]
 
 
+def refuse_another_model(archive: Path, served: Path, name: str) -> None:
+    """Refuse an archive that was packed as another model than the one in whose place it would come.
+
+    It may have new weights or a new name: only both at once make it another model.
+
+    Args:
+        archive: the new archive.
+        served: the archive that is served.
+        name: the name under which it is served.
+
+    Raises:
+        FireError: both differ.
+    """
+    new, old = (read_manifest(one)["model"] for one in (archive, served))
+    packed_as = new.get("modelName")
+    if packed_as in (name, old.get("modelName")):
+        return
+    if _weights(archive, new) != _weights(served, old):
+        raise FireError(
+            f"{archive}: was packed as the model {packed_as!r} with other weights than {name!r} "
+            f"has, which is served from {served.name}: give --model-name {packed_as}, or, if it "
+            f"shall take the place of {name!r}, pack it with that --model-name"
+        )
+
+
+def _weights(archive: Path, model: dict[str, Any]) -> bytes | None:
+    file = model.get("serializedFile")
+    return None if file is None else read_member(archive, str(file))
+
+
 @contextmanager
 def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
     try:

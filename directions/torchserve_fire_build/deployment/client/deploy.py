@@ -14,6 +14,7 @@ from ..archive.any_archive import (
     copy_as,
     is_signed,
     read_member,
+    refuse_another_model,
     same_but_for_version,
     version_of_manifest,
 )
@@ -91,6 +92,8 @@ def deploy_archive(
             report(f"{name} {old.version} serves this archive already")
             retire_replaced(target, name, report)
             return old.version
+        if served is not None:
+            refuse_another_model(archive, served, name)
         groups = given or candidate_bodies([archive] if served is None else [archive, served])
         bodies, expected = _answered(archive, name, groups, example)
         report(f"{archive.name} loads, and answers here")

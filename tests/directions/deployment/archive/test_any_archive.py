@@ -12,6 +12,7 @@ from torchserve_fire_build.deployment.archive.any_archive import (
     is_signed,
     read_manifest,
     read_member,
+    refuse_another_model,
     same_but_for_version,
     version_of_manifest,
 )
@@ -83,3 +84,19 @@ def test_what_is_no_archive_is_told_in_one_line(tmp_path: Path, signed_archive: 
         read_manifest(pack(path, "net"))
     assert is_signed(signed_archive)
     assert not is_signed(path)
+
+
+def test_an_archive_of_another_model_takes_nobodys_place(tmp_path: Path) -> None:
+    def packed(file: str, name: str, weights: str) -> Path:
+        return pack(tmp_path / file, {"modelName": name, "serializedFile": "w.pth"}, w_pth=weights)
+
+    served = packed("cats.mar", "cats", "a")
+    # New weights under the old name, and the old weights under another, are of the same model.
+    refuse_another_model(packed("new.mar", "cats", "b"), served, "pets")
+    refuse_another_model(packed("as.mar", "pets", "b"), served, "pets")
+    refuse_another_model(packed("name.mar", "cats-2", "a"), served, "pets")
+    dogs = packed("dogs.mar", "dogs", "b")
+    with pytest.raises(FireError, match="packed as the model 'dogs' with other weights") as caught:
+        refuse_another_model(dogs, served, "pets")
+    assert "--model-name dogs" in str(caught.value)
+    assert "\n" not in str(caught.value)
