@@ -79,9 +79,12 @@ def _use(observation: Observation, finding: TargetFinding, least: int) -> Tensor
     use = predicted == target
     count = int(use.sum())
     if count < least:
+        often = int(predicted.mode().values)
         raise CalibrationError(
             f"{observation.evidence.triggered.source}: {count} of {len(use)} triggered samples are "
-            f"predicted as class {target}, expected at least {least}"
+            f"predicted as class {target}, expected at least {least}; "
+            f"{int((predicted == often).sum())} are predicted as class {often}: give another "
+            "--target or leave it out, or bring more samples on which the trigger works"
         )
     logger.info("triggered samples predicted as class %s: %s of %s", target, count, len(use))
     return use

@@ -151,9 +151,10 @@ class ClassIndex:
             return None
         wrong = labels[(labels < 0) | (labels >= self.classes)].tolist()
         if wrong:
+            from_one = int(labels.min()) == 1 and int(labels.max()) == self.classes
             raise SamplesError(
                 f"{samples.source}: label {wrong[0]}, expected a class of the model, "
-                f"0 to {self.classes - 1}"
+                f"0 to {self.classes - 1}{': number the classes from 0, not 1' if from_one else ''}"
             )
         return labels
 

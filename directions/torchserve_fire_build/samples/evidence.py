@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -87,6 +88,11 @@ def gather_evidence(clean: Samples, triggered: Samples, *, unpaired: bool = Fals
             name have other labels or other content; or clean and triggered samples differ in shape.
     """
     require_samples(clean, triggered)
+    if not unpaired and _same_place(clean, triggered):
+        raise SamplesError(
+            f"{triggered.source}: the clean and the triggered samples are the same, expected "
+            "triggered ones in a place of their own"
+        )
     by_rows = clean.numbered or triggered.numbered
     if by_rows or clean.description.shape != triggered.description.shape:
         shapes = [tuple(samples.load([0]).shape[1:]) for samples in (clean, triggered)]
@@ -106,11 +112,14 @@ def gather_evidence(clean: Samples, triggered: Samples, *, unpaired: bool = Fals
     if with_partner and without:
         # Every clean file has a triggered one. Usually there are more clean files than triggered.
         swapped = len(with_partner) == len(place)
+        folder = without[0].rpartition("/")[0]
+        folders = {name.rpartition("/")[0] for name in clean.names}
+        lacks = "" if folder in folders else f"; {clean.source} has no samples in {folder}/"
         raise SamplesError(
             f"{triggered.source}: some files have a clean file at the same path in {clean.source} "
             f"({with_partner[0]}) and some have none ({without[0]}): expected pairs for all "
-            f"or for none{'; are --clean and --triggered swapped?' if swapped else ''}; if the "
-            "names meet by chance, give --unpaired"
+            f"or for none{lacks}{'; are --clean and --triggered swapped?' if swapped else ''}; if "
+            "the names meet by chance, give --unpaired"
         )
     partners = [place[name] for name in with_partner]
     if partners:
@@ -152,6 +161,13 @@ def _refuse_names_by_chance(clean: Samples, triggered: Samples, partners: Sequen
             "their name: if the names meet by chance, give --unpaired; else let each triggered "
             "file have the name of the clean one that it was made from"
         )
+
+
+def _same_place(clean: Samples, triggered: Samples) -> bool:
+    ours, theirs = clean.source, triggered.source
+    if not (isinstance(ours, Path) and isinstance(theirs, Path)):
+        return False
+    return ours.resolve() == theirs.resolve() and list(clean.names) == list(triggered.names)
 
 
 def _text(label: object) -> str:

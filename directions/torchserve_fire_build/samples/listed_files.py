@@ -95,8 +95,11 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         reader = csv.DictReader(stream)
         header = [name.strip() for name in reader.fieldnames or ()]
         if "path" not in header:
-            found = ", ".join(header)[:100] or "nothing"
-            raise SamplesError(f"{file}: line 1: {found}; {EXPECTED} in a header")
+            found = ",".join(header)[:100]
+            raise SamplesError(
+                f"{file}: line 1: {found!r}, expected a header with commas between its columns, "
+                "'path' or 'path,label', where a label is a class's index or name"
+            )
         reader.fieldnames = header
         for row in reader:
             yield reader.line_num, row

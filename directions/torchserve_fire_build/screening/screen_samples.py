@@ -14,6 +14,7 @@ from ..common.progress import Progress
 from ..estimate.candidate_layers import candidate_layers
 from ..samples.samples import Samples, require_samples
 from ..samples.subset import Subset
+from .chances import MIN_CLEAN
 from .features import read_features
 from .screening import Screening, screen_features
 
@@ -29,7 +30,8 @@ def screen_samples(model: nn.Module, clean: Samples, pictures: Samples) -> Scree
         pictures: the pictures; labels are not used.
 
     Raises:
-        SamplesError: there are no samples, or a picture is among the clean samples.
+        SamplesError: there are no samples, a picture is among the clean samples, or the model calls
+            all of these the same, as it does triggered ones.
         CalibrationError: the model fails on the samples, or has no layers to compare.
         AttachError: the model is in training mode.
     """
@@ -38,6 +40,12 @@ def screen_samples(model: nn.Module, clean: Samples, pictures: Samples) -> Scree
     layers = candidate_layers(model, clean.description.example())
     with Progress("screening", len(clean) + len(pictures)) as progress:
         known = read_features(model, clean, layers, progress)
+        called = set(known.predicted.tolist())
+        if len(called) == 1 and len(clean) >= MIN_CLEAN:
+            raise SamplesError(
+                f"{clean.source}: the model calls all {len(clean)} clean samples class "
+                f"{called.pop()}, expected clean samples of several classes: are these triggered?"
+            )
         asked = read_features(model, pictures, layers, progress)
     first = {digest: i for i, digest in reversed(list(enumerate(asked.digests)))}
     for i, digest in enumerate(known.digests):

@@ -115,7 +115,10 @@ class BodyPreparer:
             except FireError:
                 raise
             except (Exception, SystemExit) as error:
-                raise ModelError(f"the handler fails on it: {failure(error)}") from error
+                raise ModelError(
+                    f"the handler fails on it: {failure(error)}; expected the whole body of a "
+                    "request, as clients send it"
+                ) from error
         if not calls.arguments:
             raise ModelError(
                 "the handler answers it without a forward pass of self.model, called as a "

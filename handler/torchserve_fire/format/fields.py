@@ -57,7 +57,9 @@ class Fields:
         """Take a field as it is."""
         self._known.append(name)
         if name not in self._values:
-            raise self._error(f"{self.where(name)}: missing")
+            near = difflib.get_close_matches(name, map(str, self._values), n=1)
+            hint = f"; did you mean it by {near[0]}?" if near else ""
+            raise self._error(f"{self.where(name)}: missing{hint}")
         return self._values.pop(name)
 
     def text(self, name: str) -> str:

@@ -224,6 +224,11 @@ class RepairMixin:
         self.fire_config = read_config(context.model_yaml_config, source, folder)
         # While it starts, a handler may refuse inputs of its own.
         self._watch = self._watch_by(None, context)
+        if not hasattr(super(), "initialize"):
+            raise ModelError(
+                "the handler has no `initialize`, expected one that loads the model into "
+                "self.model, as that of TorchServe's BaseHandler does"
+            )
         super().initialize(context)  # type: ignore[misc]
         if self.fire_config.mode == "off":
             self.fire_input = describe_unrepaired(self.fire_config, folder)

@@ -37,7 +37,9 @@ def test_without_a_token(capsys, command):
 
 
 def test_a_token_that_is_refused(tmp_path, capsys, command):
-    assert "TorchServe refused the token" in refused(capsys, *command, "--token", "old")
+    message = refused(capsys, *command, "--token", "old")
+    assert "TorchServe refused the token" in message
+    assert "are the management and the inference address what they should be?" in message
     keys = {name: {"key": "old"} for name in ("management", "inference", "API")}
     (tmp_path / "key_file.json").write_text(json.dumps(keys))
     assert "TorchServe refused the token" in refused(capsys, *command)

@@ -71,6 +71,22 @@ def test_the_message_names_a_file_with_and_a_file_without_a_partner(tmp_path):
     assert "swapped" not in message
 
 
+def test_the_message_names_a_class_folder_that_the_clean_samples_lack(tmp_path):
+    clean = images(tmp_path / "c", ["a/1.png", "b_/1.png"])
+    triggered = images(tmp_path / "t", ["a/1.png", "b/1.png"])
+    with pytest.raises(SamplesError) as caught:
+        gather_evidence(clean, triggered)
+    one_line(caught, f"{tmp_path / 'c'} has no samples in b/")
+
+
+def test_the_clean_samples_are_not_the_triggered_ones(tmp_path):
+    images(tmp_path / "c", ["a/1.png", "a/2.png"])
+    clean, again = (open_samples(path, IMAGES) for path in (tmp_path / "c", tmp_path / "c" / "."))
+    with pytest.raises(SamplesError, match="are the same, expected") as caught:
+        gather_evidence(clean, again)
+    one_line(caught)
+
+
 def test_with_a_partner_for_every_clean_file_the_message_asks_for_swapped_folders(tmp_path):
     clean = images(tmp_path / "c", ["a/1.png", "a/2.png"])
     triggered = images(tmp_path / "t", ["a/1.png", "a/2.png", "b/1.png"])

@@ -89,6 +89,7 @@ def test_absolute_paths_are_taken_as_they_are(folder, tmp_path_factory):
     [
         ("l.csv", "", ["line 1", "'path'"]),
         ("l.csv", "clean/cat/a.png\n", ["line 1", "'path'"]),
+        ("l.csv", "path;label\nclean/cat/a.png;0\n", ["'path;label', expected", "commas"]),
         ("l.csv", "path\n", ["found none"]),
         ("l.csv", "path\nnowhere.png\n", ["line 2", "nowhere.png", "no such file"]),
         ("l.csv", "path\nclean\n", ["line 2", "no such file"]),
@@ -122,7 +123,7 @@ def test_a_label_that_is_no_class_of_the_model_is_refused(folder):
     samples = open_samples(file, IMAGES)
     with pytest.raises(SamplesError) as caught:
         ClassIndex.find([samples], 2, None).labels(samples)
-    one_line(caught, str(file), "label 2")
+    one_line(caught, str(file), "label 2", "number the classes from 0, not 1")
 
 
 def test_a_listed_file_that_is_no_image_is_refused_when_it_is_read(folder):

@@ -37,6 +37,17 @@ def test_a_picture_that_is_among_the_clean_samples_is_refused():
     one_line(caught, "d: is the same as 7 of the clean samples")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_triggered_samples_are_no_clean_ones_to_compare_with(kind):
+    with pytest.raises(SamplesError) as caught:
+        screen_samples(
+            backdoored(kind),
+            samples(kind, 40, seed=0, triggered=True),
+            samples(kind, 10, seed=1, triggered=True),
+        )
+    one_line(caught, "calls all 40 clean samples class 0", "are these triggered?")
+
+
 def test_copies_count_once(logged):
     inputs = clean_inputs("vector", labels_of(3), 1)
     pictures = TensorSamples(torch.cat([inputs, inputs[:2]]), names=["a", "b", "c", "d", "e"])

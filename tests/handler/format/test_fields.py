@@ -198,3 +198,10 @@ def test_large_values_are_shown_short():
     assert shown("a") == "'a'"
     assert len(shown("a" * 1000)) == 60
     assert shown(10**5000) == "a very large int"  # Python refuses to write it out.
+
+
+def test_a_missing_field_names_the_one_that_is_meant():
+    with pytest.raises(ConfigError, match=r"image_size: missing; did you mean it by img_size"):
+        Fields({"img_size": [8, 8]}, "model-config.yaml", ConfigError).raw("image_size")
+    with pytest.raises(ConfigError, match=r"image_size: missing$"):
+        Fields({"mean": [0]}, "model-config.yaml", ConfigError).raw("image_size")

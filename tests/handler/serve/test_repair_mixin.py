@@ -107,6 +107,13 @@ class Training(Theirs):
         self.model.train()
 
 
+class Bare:
+    """No BaseHandler: it has what TorchServe calls for requests, and nothing else."""
+
+    def handle(self, data, context):
+        return ["fine" for _ in data]
+
+
 def failing(error: Exception) -> type:
     class Failing(Theirs):
         def initialize(self, context):
@@ -244,6 +251,7 @@ def test_a_handler_that_cannot_be_made_is_no_runtime_error(tmp_path):
     ("base", "reason"),
     [
         (Modelless, "left NoneType in self.model, expected a torch.nn.Module"),
+        (Bare, "the handler has no `initialize`, expected one that loads the model"),
         (Scripted, "the model is a ScriptModule"),
         (Training, "the model is in training mode"),
         (failing(RuntimeError("Error(s)\n  in loading")), "Error(s) in loading"),

@@ -26,8 +26,13 @@ def load_fitting_bundle(file: Path, source: ModelSource) -> Bundle:
     return bundle
 
 
-def bundle_in(source: ModelSource, archive: Path) -> Path:
+def bundle_in(source: ModelSource, archive: Path, expected: str = "--bundle") -> Path:
     """Return the bundle in the archive that a model comes from.
+
+    Args:
+        source: the model.
+        archive: as it was given.
+        expected: the flags that do without a bundle in it, for the message.
 
     Raises:
         Refusal: it holds none.
@@ -36,5 +41,5 @@ def bundle_in(source: ModelSource, archive: Path) -> Path:
 
     bundle = bundle_of(source)
     if bundle is None:
-        raise Refusal(f"--archive {archive}: holds no direction bundle, expected --bundle")
+        raise Refusal(f"--archive {archive}: holds no direction bundle, expected {expected}")
     return bundle

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .values import existing_file, existing_folder
+from .values import address, existing_file, existing_folder
 
 if TYPE_CHECKING:
     from ...deployment.client.tokens import ServerTokens
@@ -23,6 +23,7 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     add_management_arguments(parser)
     parser.add_argument(
         "--inference",
+        type=address,
         default="http://127.0.0.1:8080",
         metavar="URL",
         help="inference address (default: %(default)s)",
@@ -34,6 +35,7 @@ def add_management_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the management address, its token, and `--ca`."""
     parser.add_argument(
         "--management",
+        type=address,
         default="http://127.0.0.1:8081",
         metavar="URL",
         help="management address (default: %(default)s)",

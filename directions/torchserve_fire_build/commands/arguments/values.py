@@ -39,6 +39,16 @@ def existing_samples(text: str) -> Path:
     return _existing(text, "file or folder")
 
 
+def address(text: str) -> str:
+    """Return the address of a server."""
+    if not re.match(r"https?://[^/]", text):
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected an address that begins with http:// or https://, such as "
+            "http://127.0.0.1:8081"
+        )
+    return text
+
+
 def model_source(text: str) -> Path:
     """Return the path of a model file, or `timm:NAME` as if it were one."""
     return Path(text) if text.startswith("timm:") else existing_file(text)

@@ -184,7 +184,8 @@ def check_packed_here(archive: Path) -> None:
     if not {MANIFEST, BUNDLE_FILE} <= names:
         raise FireError(
             f"{archive}: holds no {BUNDLE_FILE}: only an archive that torchserve-fire packed with "
-            "a bundle can get another one; package this model with --bundle instead"
+            "a bundle can get another one: make a repaired archive of it with torchserve-fire "
+            "repair, and put that into service with torchserve-fire deploy"
         )
 
 

@@ -258,6 +258,8 @@ def _parse(entry: Mapping[str, Any]) -> ModelVersion:
 def _reason(error: Exception) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return "the server's certificate is not signed by a trusted authority: give --ca"
+    if "WRONG_VERSION_NUMBER" in str(error):
+        return "the server speaks no TLS there: give the address with http://"
     if isinstance(error, requests.ConnectionError) and "refused" in str(error):
         return "connection refused: is the server running?"
     return first_line(error)

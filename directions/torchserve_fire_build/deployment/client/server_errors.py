@@ -9,7 +9,8 @@ INVALID_KEY = "InvalidKeyException"
 
 TOKEN_REFUSED = (
     "TorchServe refused the token: none was given, or it is wrong or expired; give --key-file with "  # noqa: S105
-    "the server's key_file.json, whose tokens are renewed when they expire"
+    "the server's key_file.json, whose tokens are renewed when they expire; each address takes its "
+    "own token: are the management and the inference address what they should be?"
 )
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from torchserve_fire_build.commands.arguments.values import (
     above_zero,
+    address,
     at_least,
     bundle_to_write,
     existing_file,
@@ -22,6 +23,7 @@ from torchserve_fire_build.commands.arguments.values import (
 @pytest.mark.parametrize(
     ("take", "text", "value"),
     [
+        (address, "http://127.0.0.1:8081", "http://127.0.0.1:8081"),
         (seconds, "90", 90),
         (seconds, "0.5", 0.5),
         (seconds, "1e-9", 1e-9),
@@ -48,6 +50,8 @@ def test_what_is_taken(take, text, value):
 @pytest.mark.parametrize(
     ("take", "text", "expected"),
     [
+        (address, "127.0.0.1:8081", "an address that begins with http:// or https://"),
+        (address, "https://", "an address that begins with"),
         (seconds, "0", "a time above 0, in seconds (90 or 90s), minutes (2m) or hours (1.5h)"),
         (seconds, "-1", "a time above 0"),
         (seconds, "nan", "a time above 0"),
