@@ -143,11 +143,16 @@ def test_clean_and_triggered_in_each_others_place(tmp_path, capsys, command):
 
 
 def test_samples_without_the_trigger_are_told(tmp_path, capsys, command):
-    assert main([*command, "--triggered", str(tmp_path / "clean")]) == 0
+    copies = write_images(tmp_path / "copies", LABELS)
+    assert main([*command, "--triggered", str(copies)]) == 0
     out, err = capsys.readouterr()
     assert "led to class 0" in out
-    assert err.startswith(f"torchserve-fire evaluate: warning: {tmp_path / 'clean'}: before rep")
+    assert err.startswith(f"torchserve-fire evaluate: warning: {copies}: before rep")
     assert err.count("\n") == 1
+
+
+def test_the_clean_folder_is_not_the_triggered_one(tmp_path, capsys, command):
+    assert "are the same" in refused(capsys, *command, "--triggered", tmp_path / "clean")
 
 
 @pytest.mark.parametrize("where", ["nowhere/f.json", "clean"])
