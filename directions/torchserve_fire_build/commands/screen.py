@@ -122,7 +122,8 @@ def _screen(args: argparse.Namespace) -> int:
         check_sheet(pictures)
     screened: Screening | BundleScreening
     if args.clean is None:
-        bundle = load_fitting_bundle(args.bundle or bundle_in(source, args.archive), source)
+        file = args.bundle or bundle_in(source, args.archive, "--clean with clean samples")
+        bundle = load_fitting_bundle(file, source)
         screened = screen_with_bundle(
             source.loaded.model,
             bundle,

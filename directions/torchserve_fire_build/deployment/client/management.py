@@ -259,5 +259,8 @@ def _reason(error: Exception) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return "the server's certificate is not signed by a trusted authority: give --ca"
     if isinstance(error, requests.ConnectionError) and "refused" in str(error):
-        return "connection refused: is the server running?"
+        return (
+            "connection refused: is the server running? "
+            "--management and --inference say where it listens"
+        )
     return first_line(error)
