@@ -213,7 +213,7 @@ def test_a_tampered_bundle_is_refused_at_registration_and_leaves_no_version(
 
 
 def test_a_model_without_a_bundle_cannot_be_swapped(server: TorchServe, tiny: TinyFiles) -> None:
-    with pytest.raises(FireError, match="package this model with --bundle"):
+    with pytest.raises(FireError, match="torchserve-fire repair makes one"):
         swap_bundle(target(server), "plain", tiny.bundle)
     with pytest.raises(ServerError, match="404"):
         swap_bundle(target(server), "nobody", tiny.bundle)

@@ -98,7 +98,7 @@ def _lines(repairs: TriggerRepairs) -> list[str]:
     lines = [*first.description]
     for option in others:
         lines += [f"else {line}" for line in option.description]
-    lines += ["on held-out calibration samples:", *repairs.figures.table()]
+    lines += ["on the calibration samples, each held out in turn:", *repairs.figures.table()]
     if repairs.altered is not None:
         lines += ["with altered triggers that the model obeys:", *repairs.altered.table()]
     return lines

@@ -39,7 +39,7 @@ class BuildResult:
     split_samples: Samples | None = None
 
     def __repr__(self) -> str:
-        lines = [repr(self.bundle), "on held-out calibration samples:"]
+        lines = [repr(self.bundle), "on the calibration samples, each held out in turn:"]
         for figures in self.figures:
             lines += [f"  {line}" for line in figures.table()]
         return "\n".join(lines)

@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     from .arguments.fitting_bundle import bundle_in, load_fitting_bundle
 
     source = open_source(args)
-    bundle = load_fitting_bundle(args.bundle or bundle_in(source, args.archive), source)
+    file = args.bundle or bundle_in(source, args.archive, "an archive that repair has written")
+    bundle = load_fitting_bundle(file, source)
     figures = evaluate_bundle(
         source.loaded.model,
         bundle,

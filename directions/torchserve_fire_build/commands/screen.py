@@ -122,7 +122,7 @@ def _screen(args: argparse.Namespace) -> int:
         check_sheet(pictures)
     screened: Screening | BundleScreening
     if args.clean is None:
-        file = args.bundle or bundle_in(source, args.archive, "--clean or --bundle")
+        file = args.bundle or bundle_in(source, args.archive, "--clean with clean samples")
         bundle = load_fitting_bundle(file, source)
         screened = screen_with_bundle(
             source.loaded.model,

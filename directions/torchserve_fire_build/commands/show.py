@@ -62,7 +62,7 @@ def _lines(values: dict[str, Any]) -> list[str]:
         if correction is not None:
             form, strength = correction["form"], correction["strength"]
             lines.append(f"          repairs: {form}, strength {strength:g}")
-    lines.append("measured on held-out calibration samples:")
+    lines.append("measured on the calibration samples, each held out in turn:")
     lines += _measured(values["held_out"], " " * 10)
     lines.append("built by  " + _listed(values["versions"]) + f", seed {values['seed']}")
     return lines

@@ -37,7 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "started, how many bad inputs they refused, and the drift: -log10 of the probability that "
         "the latest 500 scores of a worker differ by chance as much as they do from those of the "
         "clean calibration samples (above 4, see why; '-' before one has that many). The question "
-        "waits in the queue of each model.",
+        "waits in the queue of each model. A worker that does not answer it holds no repair, or is "
+        "busy.",
         allow_abbrev=False,
     )
     add_management_arguments(parser)

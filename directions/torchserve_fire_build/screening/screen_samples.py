@@ -48,11 +48,13 @@ def screen_samples(model: nn.Module, clean: Samples, pictures: Samples) -> Scree
             )
         asked = read_features(model, pictures, layers, progress)
     first = {digest: i for i, digest in reversed(list(enumerate(asked.digests)))}
+    both = first.keys() & set(known.digests)
     for i, digest in enumerate(known.digests):
-        if digest in first:
+        if digest in both:
+            more = f"; so are {len(both) - 1} more of the pictures" if len(both) > 1 else ""
             raise SamplesError(
                 f"{pictures.names[first[digest]]}: is the same as {clean.names[i]} of the clean "
-                f"samples in {clean.source}, expected others: leave it out of one of them"
+                f"samples in {clean.source}, expected others: leave it out of one of them{more}"
             )
     once = sorted(first.values())
     if len(once) < len(pictures):

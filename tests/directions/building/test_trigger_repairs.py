@@ -129,7 +129,7 @@ def test_what_is_repaired_how_is_logged_in_order(logged):
     lines = logged.messages
     assert "detects and repairs: the model's input (overlay)" in lines
     assert any(line.startswith("else repairs: ") for line in lines)
-    first = lines.index("on held-out calibration samples:")
+    first = lines.index("on the calibration samples, each held out in turn:")
     assert lines.index("with altered triggers that the model obeys:") > first
 
 

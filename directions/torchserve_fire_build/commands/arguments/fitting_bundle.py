@@ -26,13 +26,13 @@ def load_fitting_bundle(file: Path, source: ModelSource) -> Bundle:
     return bundle
 
 
-def bundle_in(source: ModelSource, archive: Path, expected: str = "--bundle") -> Path:
+def bundle_in(source: ModelSource, archive: Path, otherwise: str) -> Path:
     """Return the bundle in the archive that a model comes from.
 
     Args:
         source: the model.
-        archive: as it was given.
-        expected: the flags that do without a bundle in it, for the message.
+        archive: its archive.
+        otherwise: what to do where the archive holds no bundle, and none is given.
 
     Raises:
         Refusal: it holds none.
@@ -41,5 +41,7 @@ def bundle_in(source: ModelSource, archive: Path, expected: str = "--bundle") ->
 
     bundle = bundle_of(source)
     if bundle is None:
-        raise Refusal(f"--archive {archive}: holds no direction bundle, expected {expected}")
+        raise Refusal(
+            f"--archive {archive}: holds no direction bundle, expected --bundle, or {otherwise}"
+        )
     return bundle

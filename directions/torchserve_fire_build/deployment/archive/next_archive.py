@@ -183,9 +183,8 @@ def check_packed_here(archive: Path) -> None:
         raise FireError(f"{archive}: damaged, expected an archive (.mar)") from None
     if not {MANIFEST, BUNDLE_FILE} <= names:
         raise FireError(
-            f"{archive}: holds no {BUNDLE_FILE}: only an archive that torchserve-fire packed with "
-            "a bundle can get another one: make a repaired archive of it with torchserve-fire "
-            "repair, and put that into service with torchserve-fire deploy"
+            f"{archive}: holds no {BUNDLE_FILE}: swap changes the bundle or the mode of a "
+            "repaired archive; torchserve-fire repair makes one of this, and deploy serves it"
         )
 
 

@@ -261,5 +261,8 @@ def _reason(error: Exception) -> str:
     if "WRONG_VERSION_NUMBER" in str(error):
         return "the server speaks no TLS there: give the address with http://"
     if isinstance(error, requests.ConnectionError) and "refused" in str(error):
-        return "connection refused: is the server running?"
+        return (
+            "connection refused: is the server running? "
+            "--management and --inference say where it listens"
+        )
     return first_line(error)

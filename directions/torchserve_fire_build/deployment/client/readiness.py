@@ -90,7 +90,8 @@ def describe_served(management: Management, probe: Probe) -> Described:
             return Described(body, mode)
     except (KeyError, TypeError, AttributeError, ValueError):
         raise FireError(
-            f"{probe.name}: its handler does not say what it takes: give --input"
+            f"{probe.name}: its handler does not say what it takes, as one that holds no repair: "
+            "torchserve-fire status shows what is served; else give --input"
         ) from None
     if "prepared_by" in taken and description.kind != "image":
         raise FireError(

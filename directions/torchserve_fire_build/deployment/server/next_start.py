@@ -101,7 +101,7 @@ def next_start(
         given = f"{command} --models {' '.join(process.models)}"
         if kept is not None:
             return [f"leave out --models at the next start: it stands above load_models of {kept}"]
-        return [f"the next {given} does not serve {archive}: name {wanted} there"]
+        return [f"the next {given} does not serve {archive}: name {wanted} in --models"]
     config = config_of(process)
     if kept is not None and kept.resolve() == config.resolve():
         return [f"the next start by the same command serves {archive}"]
