@@ -259,8 +259,5 @@ def _reason(error: Exception) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return "the server's certificate is not signed by a trusted authority: give --ca"
     if isinstance(error, requests.ConnectionError) and "refused" in str(error):
-        return (
-            "connection refused: is the server running? "
-            "--management and --inference say where it listens"
-        )
+        return "connection refused: is the server running? --management names another address"
     return first_line(error)
