@@ -261,8 +261,5 @@ def _reason(error: Exception) -> str:
     if "WRONG_VERSION_NUMBER" in str(error):
         return "the server speaks no TLS there: give the address with http://"
     if isinstance(error, requests.ConnectionError) and "refused" in str(error):
-        return (
-            "connection refused: is the server running? "
-            "--management and --inference say where it listens"
-        )
+        return "connection refused: is the server running? --management names another address"
     return first_line(error)
