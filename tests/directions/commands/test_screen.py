@@ -146,4 +146,4 @@ def test_the_bundle_in_an_archive_judges(tmp_path, capsys, tiny, tiny_model, tri
         assert run(capsys, "--archive", archive, triggered)[0] == 1
     else:
         said = refused(capsys, "--archive", archive, triggered)
-        assert "holds no direction bundle, expected --clean or --bundle" in said
+        assert "holds no direction bundle, expected --bundle, or --clean with clean samples" in said
