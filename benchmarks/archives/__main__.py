@@ -3,7 +3,7 @@
     python -m benchmarks.archives --data DIR --cache DIR
 
 Four plain archives are served as they would be in production. Three commands of this project lead
-from there to repaired answers, while clients never pause. An answer is right if it is what the
+from there to repaired answers, while clients keep sending. An answer is right if it is what the
 archive that was served at its time answers on this machine. What the server answers to test
 samples, which no build saw, is compared before and after.
 """
