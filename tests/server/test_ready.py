@@ -56,7 +56,7 @@ def test_a_repaired_model_is_ready(
         ("nobody", (), "torchserve-fire status shows what is served"),
         ("tiny", ("--version", "9"), "status 404"),
         ("tiny", ("--bundle", "0" * 64), f"expected {'0' * 64}"),
-        ("tiny", ("--inference", "http://127.0.0.1:9"), "no answer (ConnectionError"),
+        ("tiny", ("--inference", "http://127.0.0.1:9"), "refused: --inference names"),
         ("tiny", ("--management", "http://127.0.0.1:9"), "is the server running"),
     ],
 )

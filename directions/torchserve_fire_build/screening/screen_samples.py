@@ -51,7 +51,7 @@ def screen_samples(model: nn.Module, clean: Samples, pictures: Samples) -> Scree
     both = first.keys() & set(known.digests)
     for i, digest in enumerate(known.digests):
         if digest in both:
-            more = f"; so are {len(both) - 1} more of the pictures" if len(both) > 1 else ""
+            more = f" (in all, {len(both)} pictures are)" if len(both) > 1 else ""
             raise SamplesError(
                 f"{pictures.names[first[digest]]}: is the same as {clean.names[i]} of the clean "
                 f"samples in {clean.source}, expected others: leave it out of one of them{more}"

@@ -35,6 +35,10 @@ def test_a_picture_that_is_among_the_clean_samples_is_refused():
     with pytest.raises(SamplesError) as caught:
         screen_samples(backdoored("vector"), clean, pictures)
     one_line(caught, "d: is the same as 7 of the clean samples")
+    twice = TensorSamples(clean.load([7, 8]), names=["a", "b"])
+    with pytest.raises(SamplesError) as caught:
+        screen_samples(backdoored("vector"), clean, twice)
+    one_line(caught, "(in all, 2 pictures are)")
 
 
 @pytest.mark.parametrize("kind", KINDS)

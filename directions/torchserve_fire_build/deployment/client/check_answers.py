@@ -14,6 +14,7 @@ from torchserve_fire.errors import FireError
 
 from ..archive.load_as_worker import Answer, Body, decoded
 from .http_session import open_session
+from .server_errors import unanswered
 from .tokens import Token, current
 
 # Another device or thread count rounds differently; a wrong answer is farther away.
@@ -53,7 +54,7 @@ def check_predictions(
                 timeout=(10, 120),
             )
         except requests.RequestException as error:
-            raise FireError(f"POST {url}: no answer ({type(error).__name__})") from None
+            raise FireError(f"POST {url}: no answer ({unanswered(error)})") from None
         if answer.status_code != wanted.status:
             raise FireError(
                 f"POST {url}: status {answer.status_code}, expected {wanted.status}: "

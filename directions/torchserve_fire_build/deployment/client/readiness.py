@@ -19,7 +19,7 @@ from ..archive.load_as_worker import Body, content_type
 from ..archive.random_bodies import random_bodies
 from .http_session import open_session
 from .management import NOT_SERVED, Management
-from .server_errors import INVALID_KEY, TOKEN_REFUSED, TokenError
+from .server_errors import INVALID_KEY, TOKEN_REFUSED, TokenError, unanswered
 from .tokens import Token, current
 
 BUNDLE_HEADER = "x-fire-bundle"
@@ -127,7 +127,7 @@ def check_ready(probe: Probe, body: Body) -> str:
             )
         except requests.RequestException as error:
             waited = time.monotonic() - started
-            reason = f"{type(error).__name__} after {waited:.1f} s"
+            reason = f"{unanswered(error)}, after {waited:.1f} s"
             raise NotReadyError(f"POST {url}: no answer ({reason})") from None
     refused = (
         answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import requests
+
 from torchserve_fire.errors import FireError
 
 INVALID_KEY = "InvalidKeyException"
@@ -34,3 +36,11 @@ class TokenError(ServerError):
 
 class ModelApiOffError(ServerError):
     """The server registers and unregisters nothing."""
+
+
+def unanswered(error: requests.RequestException) -> str:
+    """Return why the inference API did not answer, and where nobody listens, what to do."""
+    name = type(error).__name__
+    if isinstance(error, requests.ConnectionError) and "refused" in str(error):
+        return f"{name}, refused: --inference names another address"
+    return name
