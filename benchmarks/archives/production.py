@@ -213,9 +213,6 @@ def go(case: Case, folder: Path, requests_at_least: int, clients: int) -> Went:
             repair += ["--triggered", str(case.triggered), "--output", REPAIRED]
             evaluate = ["--archive", REPAIRED, "--clean", unseen[0], "--triggered", unseen[1]]
             deploy = [REPAIRED, "--model-name", MODEL, "--model-store", str(store)]
-            if case.media_type.startswith("text"):
-                # Without an example, it would check the answers with random images.
-                deploy += ["--example", str(min(case.clean.rglob(f"*{case.suffix}")))]
             addresses = ["--management", server.addresses.management]
             addresses += ["--inference", server.addresses.inference]
             addresses += ["--key-file", str(server.key_file)]
