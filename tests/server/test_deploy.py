@@ -21,6 +21,7 @@ from tests.server.plain_archives import pack_plainly
 from tests.server.registered import BOUNDS
 from tests.tiny import TinyFiles, image
 from torchserve_fire.errors import FireError
+from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
 from torchserve_fire_build.deployment.client import deploy
 from torchserve_fire_build.deployment.client.deploy import deploy_archive
@@ -152,6 +153,18 @@ def versions(server: TorchServe) -> dict[str, bool]:
 
 def in_store(server: TorchServe) -> set[str]:
     return {path.name for path in server.model_store.iterdir() if NAME in path.name}
+
+
+def test_a_plain_archive_is_served_and_not_ready(
+    server: TorchServe, archives: Archives, example: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deploy_archive(target(server), NAME, archives.plain, report=lambda line: None, example=example)
+    command = ["ready", "--model-name", NAME, "--management", server.addresses.management]
+    command += ["--inference", server.addresses.inference, "--key-file", str(server.key_file)]
+    assert main(command) == 1
+    assert "holds no repair" in capsys.readouterr().err
+    assert main([*command, "--input", str(example)]) == 1
+    assert "answered without repair" in capsys.readouterr().err
 
 
 def test_from_plain_to_repaired_and_back_under_load(

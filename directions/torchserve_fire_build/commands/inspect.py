@@ -213,7 +213,7 @@ def _inspect(args: argparse.Namespace) -> int:
             f"{source.where}: input: integers: a search changes its inputs little by little, and "
             "integers cannot be"
         )
-    print("methods: " + ", ".join(names) + ("" if args.method else " (what is affordable)"))
+    print("methods: " + ", ".join(names) + ("" if args.method else " (the default)"))
     if otherwise:
         print("where these find nothing: " + ", ".join(otherwise))
     findings = inspect_model(

@@ -139,7 +139,7 @@ class Screening:
             f"pictures differ as much with a chance of {group.p:.2g})"
         )
         if differs:
-            line += f", most at layer {self.layers[int(group.by_layer.argmax())]}"
+            line += f", most at {self.layers[int(group.by_layer.argmax())]}"
         return line
 
     def _notes(self) -> list[str]:

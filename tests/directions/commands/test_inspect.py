@@ -96,7 +96,7 @@ def test_the_default_tells_a_model_from_its_twin(tmp_path, capsys, corner, statu
     found, out, err = run(capsys, "inspect", *flags, *clean)
     assert (found, err) == (status, "")
     first, second, *_, last = out.splitlines()
-    assert first == f"methods: {', '.join(methods.DEFAULT)} (what is affordable)"
+    assert first == f"methods: {', '.join(methods.DEFAULT)} (the default)"
     assert second == "where these find nothing: sinusoidal"
     # The row of its table.
     assert ("\nsinusoidal  " in out) == (status == 0)

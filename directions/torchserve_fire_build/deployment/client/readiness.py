@@ -89,7 +89,7 @@ def describe_served(management: Management, probe: Probe) -> Described:
             body = Body(base64.b64decode(example["body"]), content_type(str(example["suffix"])))
             return Described(body, mode)
     except (KeyError, TypeError, AttributeError, ValueError):
-        raise FireError(
+        raise NotReadyError(
             f"{probe.name}: its handler does not say what it takes, as one that holds no repair: "
             "torchserve-fire status shows what is served; else give --input"
         ) from None
