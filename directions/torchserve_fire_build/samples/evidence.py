@@ -19,7 +19,7 @@ ROWS_COMPARED = 64
 LEAST_COMPARED = 8
 """Files of the same name; of fewer, chance may decide."""
 
-LEAST_SHARE = 0.5
+LEAST_SHARE = 0.3
 """Of files of the same name, those that look like their partner if they are pairs at all."""
 
 

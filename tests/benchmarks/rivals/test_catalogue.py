@@ -14,7 +14,7 @@ from benchmarks.rivals.rival import RivalNotApplicable
 from benchmarks.victims.architectures import ARCHITECTURES
 from benchmarks.victims.data import Images
 from tests.benchmarks.rivals.nets import generator, granted, is_as_before
-from torchserve_fire_build.common.errors import CalibrationError
+from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
@@ -22,9 +22,9 @@ from torchserve_fire_build.sanitize.training import Schedule
 
 CANNOT = {
     ("channel_lipschitz_pruning", "vit"): RivalNotApplicable,
-    # It builds a bundle, and these images show no trigger.
-    ("orthogonalizing", "preact_resnet"): CalibrationError,
-    ("orthogonalizing", "vit"): CalibrationError,
+    # It builds a bundle, and these images are no pairs.
+    ("orthogonalizing", "preact_resnet"): SamplesError,
+    ("orthogonalizing", "vit"): SamplesError,
 }
 
 

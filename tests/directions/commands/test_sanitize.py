@@ -203,7 +203,7 @@ def test_weights_stay_of_their_kind_and_dtype(tmp_path, capsys, command):
         (["--clean", "test-triggered"], "right on 25% of these samples, which is no more than by"),
         (["--clean", "nowhere"], "--clean nowhere: no such file or folder"),
         (["--test-clean", "clean/../clean"], "expected others than those of --clean"),
-        (["--test-triggered", "test-clean"], "expected samples with a trigger of this model"),
+        (["--test-triggered", "test-clean"], "expected triggered ones in a place of their own"),
         (["--test-clean", "test-triggered", "--test-triggered", "test-clean"], "swapped"),
     ],
 )

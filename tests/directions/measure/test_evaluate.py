@@ -203,15 +203,21 @@ def test_without_labels_the_agreement_is_measured(tmp_path):
 def test_labels_that_the_model_does_not_have_are_refused(tmp_path, label):
     labels = labels_of(8)
     labels[2] = label
-    path = write_tensors(tmp_path / "c.npz", clean_inputs("vector", labels_of(8), 0), labels)
+    clean, triggered = (
+        write_tensors(tmp_path / name, clean_inputs("vector", labels_of(8), 0), labels)
+        for name in ("c.npz", "t.npz")
+    )
     with pytest.raises(SamplesError, match=f"label {label}, expected .* 0 to 3"):
-        evaluate(Sets(path, path))
+        evaluate(Sets(clean, triggered))
 
 
 def test_samples_of_another_shape_than_the_bundles_are_refused(tmp_path):
-    path = write_tensors(tmp_path / "c.npz", torch.zeros(8, 5), labels_of(8))
+    clean, triggered = (
+        write_tensors(tmp_path / name, torch.zeros(8, 5), labels_of(8))
+        for name in ("c.npz", "t.npz")
+    )
     with pytest.raises(SamplesError, match=r"\(5,\).*\(6,\)"):
-        evaluate(Sets(path, path))
+        evaluate(Sets(clean, triggered))
 
 
 def test_a_bundle_for_another_model_is_refused(tmp_path):

@@ -47,7 +47,7 @@ def test_only_archives_of_this_project(tmp_path: Path) -> None:
         check_packed_here(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("MAR-INF/MANIFEST.json", "{}")
-    with pytest.raises(FireError, match="--bundle"):
+    with pytest.raises(FireError, match="torchserve-fire repair makes one of this"):
         check_packed_here(path)
 
 
