@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.kept_input import holds_kept_input
 from torchserve_fire.model.preprocess import image_to_tensor
-from torchserve_fire.model.request_body import RequestBody
 
 from ..common.errors import SamplesError
-from ..samples.sample_files import SampleFiles, read_body_file
-from ..samples.samples import Samples
+from ..samples.file_samples import FileSamples
+from ..samples.sample_files import SampleFiles
 
 Prepare = Callable[[bytes, str], Tensor]
 """From the body of a request, and the name of its file, to a sample."""
 
 
-class HandlerSamples(Samples):
+class HandlerSamples(FileSamples):
     """Bodies of requests in files, prepared by a handler.
 
     Args:
@@ -32,33 +30,10 @@ class HandlerSamples(Samples):
     """
 
     def __init__(self, files: SampleFiles, prepare: Prepare, description: InputDescription) -> None:
-        super().__init__(
-            files.source,
-            files.names,
-            description,
-            class_names=files.class_names,
-            labels=files.labels,
-        )
-        self._paths = files.paths
+        super().__init__(files, description)
         self._prepare = prepare
 
-    def body(self, index: int) -> RequestBody:
-        """Return the body of a request with a sample: its file.
-
-        Raises:
-            SamplesError: the file cannot be read.
-        """
-        return read_body_file(self._paths[index])
-
-    def load(self, indices: Sequence[int]) -> Tensor:
-        """Return the samples at `indices`, (n, *input shape), as the handler prepares them.
-
-        Raises:
-            SamplesError: the handler fails on a file, or makes something else of it.
-        """
-        return torch.stack([self._load_one(self._paths[i]) for i in indices])
-
-    def _load_one(self, file: Path) -> Tensor:
+    def _read(self, file: Path) -> Tensor:
         sample = prepare_file(file, self._prepare_sent)
         expected = self.description.shape
         if tuple(sample.shape) != expected:
