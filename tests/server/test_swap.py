@@ -16,8 +16,8 @@ from tests.tiny import TinyFiles, image
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire_build.commands.main import main
+from torchserve_fire_build.deployment.archive.archive_name import MANIFEST
 from torchserve_fire_build.deployment.archive.next_archive import next_version
-from torchserve_fire_build.deployment.archive.package import MANIFEST
 from torchserve_fire_build.deployment.client.rollout import Target
 from torchserve_fire_build.deployment.client.server_errors import ServerError
 from torchserve_fire_build.deployment.client.swap import swap_bundle

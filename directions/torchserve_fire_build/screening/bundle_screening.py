@@ -20,6 +20,7 @@ from ..common.progress import Progress
 from ..samples.kept import keep_decoded
 from ..samples.predict import logits_of, predict_logits
 from ..samples.samples import Samples, iterate, require_samples
+from .text_table import text_table
 
 SHOWN = 20
 """Pictures that are printed."""
@@ -98,12 +99,7 @@ class BundleScreening:
     def table(self) -> list[str]:
         """Return lines to print: the pictures, and the verdict."""
         rows, order = self.rows(), self.order()
-        cells = [COLUMNS, *(_cells(rows[i]) for i in order[:SHOWN])]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-            for row in cells
-        ]
+        lines = text_table(COLUMNS, (_cells(rows[i]) for i in order[:SHOWN]))
         if len(order) > SHOWN:
             lines.append(f"and {len(order) - SHOWN} more pictures")
         return [*lines, self._in_words()]

@@ -12,6 +12,7 @@ from ..measure.figures import class_list
 from .chances import MIN_CLEAN, Chances, find_chances
 from .compare_groups import LEVEL, Group, compare_groups, holm
 from .features import Features
+from .text_table import text_table
 
 SHOWN = 20
 """Pictures that are printed."""
@@ -120,12 +121,7 @@ class Screening:
     def table(self) -> list[str]:
         """Return lines to print: the pictures, the groups, and the verdict."""
         rows, order = self.rows(), self.order()
-        cells = [COLUMNS, *(_cells(rows[i]) for i in order[:SHOWN])]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-            for row in cells
-        ]
+        lines = text_table(COLUMNS, (_cells(rows[i]) for i in order[:SHOWN]))
         if len(order) > SHOWN:
             lines.append(f"and {len(order) - SHOWN} more pictures, which lie less far")
         for group, differs in zip(self.groups, self.differ, strict=True):

@@ -188,12 +188,6 @@ def check_packed_here(archive: Path) -> None:
         )
 
 
-def version_of(archive: Path) -> str:
-    """Return the version that an archive's manifest names."""
-    with zipfile.ZipFile(archive) as packed:
-        return str(json.loads(packed.read(MANIFEST))["model"].get("modelVersion"))
-
-
 @contextmanager
 def _some_files_of(archive: Path) -> Iterator[tuple[Path, Path]]:
     """Unpack manifest, bundle and configuration; yield the folder, and the configuration."""

@@ -30,8 +30,7 @@ from torchserve_fire.model.sharded_weights import INDEX_SUFFIX, shard_files
 from torchserve_fire.model.timm_model import is_timm
 
 from ...signing.bundle_signature import check_bundle_signature
-from .archive_name import MANIFEST as MANIFEST
-from .archive_name import new_archive_path
+from .archive_name import MANIFEST, new_archive_path
 from .entry import (
     ENTRY_FILE,
     PACKED_HANDLER,

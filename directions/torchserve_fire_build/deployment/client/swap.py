@@ -12,6 +12,7 @@ from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire.format.write_file import check_writable
 
 from ...signing.bundle_signature import check_bundle_signature
+from ..archive.any_archive import version_of_manifest
 from ..archive.archive_name import archive_path, check_name
 from ..archive.load_as_worker import load_as_worker
 from ..archive.next_archive import (
@@ -20,7 +21,6 @@ from ..archive.next_archive import (
     must_be_signed,
     next_version,
     unpacked_with,
-    version_of,
 )
 from .rollout import Target, archive_of, place, put_into_service, retire_replaced
 from .swap_lock import swap_lock
@@ -80,10 +80,11 @@ def swap_bundle(
         old = target.management.describe(name)
         archive = archive_of(target, old)
         check_packed_here(archive)
-        if version_of(archive) != old.version:
+        held = version_of_manifest(archive)
+        if held != old.version:
             raise FireError(
-                f"{archive}: holds version {version_of(archive)}, the server has {old.version} as "
-                "the default: is this the server's model store?"
+                f"{archive}: holds version {held}, the server has {old.version} as the default: is "
+                "this the server's model store?"
             )
         if change.is_made_in(archive):
             what = " and ".join(["this bundle"] * (bundle is not None) + ["this mode"] * bool(mode))

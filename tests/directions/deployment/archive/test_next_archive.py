@@ -13,6 +13,7 @@ from tests.keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
 from tests.tiny import TinyFiles
 from torchserve_fire.errors import FireError, SignatureError
 from torchserve_fire.serve.archive_signature import SIGNATURE_FILE, check_archive_folder
+from torchserve_fire_build.deployment.archive.any_archive import version_of_manifest
 from torchserve_fire_build.deployment.archive.load_as_worker import Body
 from torchserve_fire_build.deployment.archive.next_archive import (
     Change,
@@ -20,7 +21,6 @@ from torchserve_fire_build.deployment.archive.next_archive import (
     must_be_signed,
     next_version,
     unpacked_with,
-    version_of,
 )
 from torchserve_fire_build.deployment.archive.sign_archive import verify_archive
 
@@ -72,7 +72,7 @@ def test_the_successor_of_a_signed_archive_is_signed(
             unpacked.write("1.1", path)
     verify_archive(paths[0], [PUBLIC])
     assert paths[0].read_bytes() == paths[1].read_bytes()
-    assert version_of(paths[0]) == "1.1"
+    assert version_of_manifest(paths[0]) == "1.1"
     assert Change(tiny.other_bundle).is_made_in(paths[0])
 
 

@@ -19,13 +19,13 @@ from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.format.digest import file_sha256
 from torchserve_fire.model.config import SETTINGS_FILE, load_config
 from torchserve_fire_build.commands.main import main
+from torchserve_fire_build.deployment.archive.any_archive import version_of_manifest
 from torchserve_fire_build.deployment.archive.entry import HandlerEntry
 from torchserve_fire_build.deployment.archive.load_as_worker import Body, load_as_worker
 from torchserve_fire_build.deployment.archive.next_archive import (
     Change,
     must_be_signed,
     unpacked_with,
-    version_of,
 )
 from torchserve_fire_build.deployment.archive.repaired_archive import (
     Addition,
@@ -72,7 +72,7 @@ def test_another_mode(tmp_path: Path, repaired: Path) -> None:
     successor = unpack(tmp_path / "tiny-2.1.mar")
     assert load_config(successor.folder / SETTINGS_FILE).mode == "observe"
     assert (successor.folder / "model-config.yaml").read_text() == "handler: a text of theirs\n"
-    assert version_of(tmp_path / "tiny-2.1.mar") == "2.1"
+    assert version_of_manifest(tmp_path / "tiny-2.1.mar") == "2.1"
     assert change.is_made_in(tmp_path / "tiny-2.1.mar")
 
 
