@@ -13,8 +13,7 @@ from ..common.budget import Budget
 from .subject import Subject
 
 STRETCH = 20
-"""Steps between two checks of the time. It is a multiple of the window in which some searches count
-their successes, so that these searches do the same as without checks."""
+"""Steps between two checks of the time."""
 
 Stamp = Callable[[Tensor], Tensor]
 """Puts a trigger on inputs (N, *S), float32."""

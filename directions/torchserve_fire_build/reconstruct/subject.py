@@ -37,6 +37,7 @@ class Subject:
         predicted: the predicted classes of these inputs, (N,) int64.
         classes: number of classes.
         box: the values that inputs may have.
+        batch_size: inputs of each step of a search.
     """
 
     model: nn.Module
@@ -44,17 +45,22 @@ class Subject:
     predicted: Tensor
     classes: int
     box: InputBox
+    batch_size: int = BATCH
 
     def others(self, target: int) -> Tensor:
         """Return the inputs that are not predicted as the target, (M, *S)."""
         return self.inputs[self.predicted != target]
 
-    def draw(self, target: int, generator: torch.Generator, size: int = BATCH) -> Tensor:
-        """Draw from `others(target)`; return the indices in `inputs`, (size,) int64."""
-        others = (self.predicted != target).nonzero().flatten()
-        return others[torch.randint(len(others), (size,), generator=generator)]
+    def draw(self, target: int, generator: torch.Generator, size: int | None = None) -> Tensor:
+        """Draw from `others(target)`; return the indices in `inputs`, (size,) int64.
 
-    def batch(self, target: int, generator: torch.Generator, size: int = BATCH) -> Tensor:
+        The size is `batch_size` if it is not given.
+        """
+        others = (self.predicted != target).nonzero().flatten()
+        count = self.batch_size if size is None else size
+        return others[torch.randint(len(others), (count,), generator=generator)]
+
+    def batch(self, target: int, generator: torch.Generator, size: int | None = None) -> Tensor:
         """Draw from `others(target)`; return the inputs, (size, *S)."""
         return self.inputs[self.draw(target, generator, size)]
 
