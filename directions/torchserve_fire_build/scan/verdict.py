@@ -60,6 +60,10 @@ def judge(evidence: Tensor) -> Verdict:
     Args:
         evidence: from `evidence_of`, (classes, len(evidence.NAMES)) float64.
     """
-    weights = torch.tensor(WEIGHTS, dtype=torch.float64)
-    odds = evidence @ weights + OFFSET - math.log(len(evidence) / USUAL)
+    return judge_by(evidence, torch.tensor(WEIGHTS, dtype=torch.float64), OFFSET)
+
+
+def judge_by(evidence: Tensor, weights: Tensor, offset: float) -> Verdict:
+    """Compute the probabilities by weights, (len(evidence.NAMES),) float64, and an offset."""
+    odds = evidence @ weights + offset - math.log(len(evidence) / USUAL)
     return Verdict(odds.sigmoid())
