@@ -105,4 +105,4 @@ def _pictures(subject: Subject, screening: Screening) -> Tensor:
         change = after - before
         magnified = 0.5 + 0.5 * change / change.abs().max().clamp(min=1e-12)
         pictures.append(torch.cat([before, after, magnified], 1))
-    return torch.stack(pictures)
+    return torch.stack(pictures).cpu()

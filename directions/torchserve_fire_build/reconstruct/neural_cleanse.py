@@ -52,7 +52,7 @@ class NeuralCleanse:
 
     def advance(self, steps: int) -> None:
         """Take `steps` more steps, of a batch each."""
-        successes: list[float] = []
+        successes: list[Tensor] = []
         for _ in range(steps):
             rows = self._subject.draw(self._target, self._generator)
             inputs, predicted = self._subject.inputs[rows], self._subject.predicted[rows]
@@ -62,9 +62,9 @@ class NeuralCleanse:
                 loss = loss_towards(self._target, logits)
                 loss = loss + self._penalty(patch, self._weight, inputs, predicted)
                 self._optimizer.step(loss)
-            successes.append(float((logits.argmax(1) == self._target).float().mean()))
+            successes.append((logits.argmax(1) == self._target).float().mean())
             if len(successes) == PATIENCE:
-                works = sum(successes) / PATIENCE >= SUCCESS
+                works = sum(torch.stack(successes).tolist()) / PATIENCE >= SUCCESS
                 size = float(patch.size.detach())
                 if works and size < self.size:
                     self._best, self.size = patch.detach(), size
@@ -86,6 +86,6 @@ class NeuralCleanse:
             patch: the present patch.
             weight: the present weight of the mask's size.
             inputs: the step's batch, (N, C, H, W).
-            predicted: the predicted classes of this batch, (N,) int64.
+            predicted: the predicted classes of this batch, (N,) int64, on the CPU.
         """
         return weight * patch.size

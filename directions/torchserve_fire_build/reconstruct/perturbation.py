@@ -69,8 +69,8 @@ class PerturbationSearch:
         self._subject, self._target, self._generator = subject, target, generator
         self._longest = norm.radius(bound, subject.inputs[0].numel())
         self._spread, self._norm = spread, norm
-        self._coefficients = torch.zeros(shape)
-        self._momentum = torch.zeros(shape)
+        self._coefficients = torch.zeros(shape, device=subject.device)
+        self._momentum = torch.zeros_like(self._coefficients)
 
     def advance(self, steps: int) -> None:
         """Take `steps` more steps, of a batch each."""
@@ -116,7 +116,7 @@ def search_smooth(
 ) -> PerturbationSearch:
     """Search for a perturbation of low frequencies, bounded in L2; for maps (C, H, W)."""
     channels, height, width = subject.inputs.shape[1:]
-    rows, columns = _cosines(height), _cosines(width)
+    rows, columns = (_cosines(side).to(subject.device) for side in (height, width))
     shape = (channels, rows.shape[1], columns.shape[1])
     return PerturbationSearch(
         subject, target, generator, bound, shape, lambda x: rows @ x @ columns.T, L2

@@ -36,6 +36,17 @@ class Verdict:
     detector_scores: Sequence[Tensor] = ()
     flagged_by: Sequence[Tensor] = ()
 
+    def on_cpu(self) -> Verdict:
+        """Return it on the CPU; itself where it is there."""
+        if self.flagged.device.type == "cpu":
+            return self
+        return Verdict(
+            None if self.scores is None else self.scores.cpu(),
+            self.flagged.cpu(),
+            [scores.cpu() for scores in self.detector_scores],
+            [flagged.cpu() for flagged in self.flagged_by],
+        )
+
 
 @dataclass(frozen=True)
 class Judge:
