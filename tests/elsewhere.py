@@ -77,6 +77,9 @@ class Watched(TorchDispatchMode):
         operation = func.overloadpacket
         tensors = [x for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)]
         away = any(isinstance(x, Away) for x in tensors)
+        if any(x.is_meta and not isinstance(x, Away) for x in tensors):
+            # `torch.tensor(values, device=...)` makes one without asking anybody.
+            raise RuntimeError(f"{func}: on meta without values: make it on the CPU, and move it")
         here = any(not isinstance(x, Away) and x.dim() > 0 for x in tensors)
         device = kwargs.get("device")
         to = away if device is None else torch.device(device) == ELSEWHERE
@@ -103,7 +106,7 @@ class Watched(TorchDispatchMode):
 
     def _count(self, operation: Any, args: Any, to: bool) -> None:
         masks = operation in TAKES_CPU_INDICES and any(
-            x is not None and x.dtype == torch.bool for x in args[1]
+            isinstance(x, Away) and x.dtype == torch.bool for x in args[1]
         )
         left = (operation is aten._to_copy and not to) or (
             operation is aten.copy_ and not isinstance(args[0], Away)

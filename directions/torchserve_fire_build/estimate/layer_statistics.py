@@ -235,7 +235,7 @@ def collect_statistics(
         batch = torch.cat(parts).to(device_of(model))
         beside = None
         if partner and triggered:
-            beside = torch.tensor([clean.index(partner[i]) for i in triggered], device=batch.device)
+            beside = torch.tensor([clean.index(partner[i]) for i in triggered]).to(batch.device)
         targets = [target[list(clean)] for target in clean_targets]
         # A pass that memory does not suffice for leaves nothing behind, and is made again in parts.
         grown = [

@@ -98,7 +98,7 @@ class DeepInspect:
         with torch.no_grad():
             made: Tensor = self._network(
                 torch.zeros(1, NOISE, device=self._subject.device),
-                torch.tensor([target], device=self._subject.device),
+                torch.full((1,), target, device=self._subject.device),
             )
         return made[0]
 

@@ -58,7 +58,7 @@ def input_box(description: InputDescription, inputs: Tensor) -> InputBox:
     """
     if description.kind == "image":
         mean, std = (
-            torch.tensor(values, device=inputs.device).view(-1, 1, 1)
+            torch.tensor(values).view(-1, 1, 1).to(inputs.device)
             for values in (description.mean, description.std)
         )
         return InputBox((0 - mean) / std, (1 - mean) / std, LEVELS)
