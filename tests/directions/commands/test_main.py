@@ -69,7 +69,8 @@ def test_help_of_each_command(capsys, name):
         ),
         (
             "evaluate",
-            "--model-file --serialized-file --config-file --bundle --clean --triggered --json --device",
+            "--model-file --serialized-file --config-file --bundle --clean --triggered --json "
+            "--device",
         ),
         (
             "package",
