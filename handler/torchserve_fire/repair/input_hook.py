@@ -65,8 +65,8 @@ class InputHook:
         if not inputs.is_cpu:
             # To pick the samples, the pass would have to wait for them; to score all costs less.
             return torch.where(among.to(inputs.device), self.projection(inputs.detach()), scores)
-        rows = among.nonzero().flatten()
-        if len(rows):
+        rows = [i for i, may in enumerate(among.tolist()) if may]
+        if rows:
             scores[rows] = self.projection(inputs[rows].detach())
         return scores
 

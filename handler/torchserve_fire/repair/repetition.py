@@ -46,8 +46,8 @@ def repeat_flagged(
     result = None
     repaired = None
     # The one place of a pass that waits for a GPU: it decides whether there is a second pass.
-    if len(flagged) == 1:
-        needed = [bool(flagged[0].any())]
+    if flagged[0].is_cpu:
+        needed = [bool(mask.any()) for mask in flagged]
     else:
         needed = torch.stack(list(flagged)).any(1).tolist()
     for repair, mask in enumerate(flagged):

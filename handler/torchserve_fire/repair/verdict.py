@@ -161,16 +161,15 @@ def may_be_flagged(judges: Sequence[Judge], output: Any, size: int) -> list[Tens
     Raises:
         RepairError: the logits that a judge asks for are not there, or lack its target.
     """
-    every = torch.ones(size, dtype=torch.bool)
     classes: Tensor | None = None
     found = []
     for one in judges:
-        may = every
-        if one.only_target:
-            logits, target = _logits(one, output, size)
-            classes = logits.argmax(1) if classes is None else classes
-            may = classes == target
-        found.append(may)
+        if not one.only_target:
+            found.append(torch.ones(size, dtype=torch.bool))
+            continue
+        logits, target = _logits(one, output, size)
+        classes = logits.argmax(1) if classes is None else classes
+        found.append(classes == target)
     return found
 
 
