@@ -17,6 +17,7 @@ from torchserve_fire.repair.layers import device_of
 from ..common.errors import CalibrationError
 from ..common.hooks import edit_features, record_features
 from ..samples.both import Both
+from ..samples.fitting_batches import fitting_batches
 from ..samples.predict import logits_of
 from .held_out import Group, HeldOut
 from .kept_features import Features
@@ -174,12 +175,18 @@ def _run_part(
     sorted_places = group.folds[rows].argsort(stable=True)[part::PARTS]
     if len(sorted_places) == 0:
         return
-    for places in torch.split(sorted_places, TRIAL_BATCH):
-        batch, folds = rows[places], group.folds[rows[places]]
+
+    def run(part: Sequence[int]) -> Tensor:
+        places = torch.tensor(part)
+        batch = rows[places]
         if features is None:
-            yield batch, route.run.on_inputs(repairs, group.load(batch), folds)
-        else:
-            yield batch, route.run.on_features(repairs, features[places], folds)
+            return route.run.on_inputs(repairs, group.load(batch), group.folds[batch])
+        return route.run.on_features(repairs, features[places], group.folds[batch])
+
+    model = route.run.model
+    batches = fitting_batches(model, sorted_places.tolist(), run, most=TRIAL_BATCH)
+    for places_of_batch, logits in batches:
+        yield rows[torch.tensor(places_of_batch)], logits
 
 
 def run_trials(

@@ -111,4 +111,4 @@ def picture_of(subject: Subject, target: int, search: TriggerSearch) -> Tensor:
     before, after = ((inputs[0] - box.low) / box.width for inputs in (sample, stamped))
     change = after - before
     magnified = 0.5 + 0.5 * change / change.abs().max().clamp(min=1e-12)
-    return torch.cat([before, after, magnified], 1)
+    return torch.cat([before, after, magnified], 1).cpu()

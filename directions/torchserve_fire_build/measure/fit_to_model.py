@@ -17,8 +17,13 @@ from torch import Tensor, nn
 from ..common.errors import SamplesError
 from ..common.progress import Progress
 from ..samples.labels import find_labels
-from ..samples.predict import logits_of, predict_logits, predicted_classes
-from ..samples.samples import BATCH, Samples, iterate
+from ..samples.predict import (
+    logits_in_batches,
+    logits_of,
+    predict_logits,
+    predicted_classes,
+)
+from ..samples.samples import Samples, iterate
 from .figures import interval
 from .observation import Observation, refuse_swapped
 from .other_labels import other_labels
@@ -250,9 +255,7 @@ def find_surer_setting(model: nn.Module, clean: Samples, logits: Tensor) -> str:
     found = {}
     for cause, change, prepare in other_pixels(inputs, clean.description):
         changed = prepare(inputs)
-        other = _sureness(
-            torch.cat([logits_of(model, batch) for batch in torch.split(changed, BATCH)])
-        )
+        other = _sureness(logits_in_batches(model, changed))
         more = (other.spread - other.each) - (now.spread - now.each)
         if more >= SURER and other.each <= now.each - SURER:
             found[f"the model is surer of these samples if {cause}: {change}"] = more

@@ -42,7 +42,7 @@ class NeuralCleanse:
         self._subject, self._target, self._generator = subject, target, generator
         self._optimizer = PatchOptimizer(subject.inputs.shape[1:], subject.box, generator)
         self._weight = FIRST_WEIGHT
-        self._successes: list[float] = []
+        self._successes: list[Tensor] = []
         self._best: Patch | None = None
         self.size = math.inf
 
@@ -62,9 +62,9 @@ class NeuralCleanse:
                 loss = loss_towards(self._target, logits)
                 loss = loss + self._penalty(patch, self._weight, inputs, predicted)
                 self._optimizer.step(loss)
-            self._successes.append(float((logits.argmax(1) == self._target).float().mean()))
+            self._successes.append((logits.argmax(1) == self._target).float().mean())
             if len(self._successes) == PATIENCE:
-                works = sum(self._successes) / PATIENCE >= SUCCESS
+                works = sum(torch.stack(self._successes).tolist()) / PATIENCE >= SUCCESS
                 size = float(patch.size.detach())
                 if works and size < self.size:
                     self._best, self.size = patch.detach(), size
@@ -86,6 +86,6 @@ class NeuralCleanse:
             patch: the present patch.
             weight: the present weight of the mask's size.
             inputs: the step's batch, (N, C, H, W).
-            predicted: the predicted classes of this batch, (N,) int64.
+            predicted: the predicted classes of this batch, (N,) int64, on the CPU.
         """
         return weight * patch.size

@@ -75,10 +75,10 @@ class Perturbation:
     ) -> None:
         self._box, self._longest = box, longest
         self._spread, self._norm = spread, norm
-        self._momentum = torch.zeros(shape)
-        self._coefficients = torch.zeros(shape)
+        self._momentum = torch.zeros(shape).to(box.low.device)
+        self._coefficients = torch.zeros_like(self._momentum)
         if generator is not None:
-            drawn = torch.randn(shape, generator=generator)
+            drawn = torch.randn(shape, generator=generator).to(box.low.device)
             self._coefficients = START * longest * norm.ahead(drawn)
         self._stride = STRIDE if generator is None else FREE_STRIDE
 
@@ -177,7 +177,7 @@ def _smooth(
     subject: Subject, bound: float, generator: torch.Generator | None = None
 ) -> Perturbation:
     channels, height, width = subject.inputs.shape[1:]
-    rows, columns = _cosines(height), _cosines(width)
+    rows, columns = (_cosines(side).to(subject.device) for side in (height, width))
     shape = (channels, rows.shape[1], columns.shape[1])
     longest = L2.radius(bound, subject.inputs[0].numel())
     return Perturbation(subject.box, longest, shape, lambda x: rows @ x @ columns.T, L2, generator)

@@ -16,7 +16,7 @@ STRETCH = 20
 """Steps between two checks of the time."""
 
 Stamp = Callable[[Tensor], Tensor]
-"""Puts a trigger on inputs (N, *S), float32."""
+"""Puts a trigger on inputs (N, *S), float32; they stay on their device."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def reconstruction_of(
 
     def stamp(inputs: Tensor) -> Tensor:
         with torch.no_grad():
-            return subject.box.legal(search.stamp(inputs))
+            stamped = subject.box.legal(search.stamp(inputs.to(subject.device)))
+        return stamped.to(inputs.device)
 
     return Reconstruction(
         method, target, stamp, subject.success(stamp(subject.others(target)), target)

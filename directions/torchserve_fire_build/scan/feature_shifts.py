@@ -88,7 +88,7 @@ def _shift(rest: RestOfModel, features: Tensor, targets: Tensor, radius: float) 
     """
     shifts = torch.zeros_like(features[:, 0])
     momentum = torch.zeros_like(shifts)
-    wanted = targets.repeat_interleave(features.shape[1])
+    wanted = targets.repeat_interleave(features.shape[1]).to(features.device)
     for step in range(STEPS + 1):
         with torch.enable_grad():
             shifts.requires_grad_()
@@ -101,7 +101,7 @@ def _shift(rest: RestOfModel, features: Tensor, targets: Tensor, radius: float) 
         momentum = MOMENTUM * momentum + _unit(gradient)
         moved = shifts.detach() - STRIDE * radius * _unit(momentum)
         shifts = moved * (radius / _lengths(moved)).clamp(max=1)
-    return losses.detach()
+    return losses.detach().cpu()
 
 
 def _lengths(vectors: Tensor) -> Tensor:

@@ -132,7 +132,7 @@ def losses_towards_each(logits: Tensor, predicted: Tensor) -> Tensor:
     Returns:
         (classes,), in nats; of a class that all inputs have, the largest value there is.
     """
-    others = predicted[:, None] != torch.arange(logits.shape[1], device=logits.device)
+    others = (predicted[:, None] != torch.arange(logits.shape[1])).to(logits.device)
     counts = others.sum(0)
     losses = -(logits.log_softmax(1) * others).sum(0) / counts.clamp(min=1)
     return torch.where(counts > 0, losses, losses.detach().max())
@@ -141,7 +141,7 @@ def losses_towards_each(logits: Tensor, predicted: Tensor) -> Tensor:
 def _measure(subject: Subject, kind: str, change: Change) -> Lead:
     inputs, predicted = subject.inputs[:INPUTS], subject.predicted[:INPUTS]
     with torch.no_grad():
-        logits = subject.logits(subject.box.legal(change.stamp(inputs)))
+        logits = subject.logits(subject.box.legal(change.stamp(inputs))).cpu()
         target = int(losses_towards_each(logits, predicted).argmin())
     led = logits.argmax(1)[predicted != target] == target
     return Lead(kind, target, float(led.double().mean()) if len(led) else 0.0)

@@ -60,7 +60,7 @@ class RestOfModel:
         expected = logits_of(self._model, inputs)
         try:
             with torch.no_grad():
-                logits = self.logits(self.features(inputs))
+                logits = self.logits(self.features(inputs)).cpu()
         except FireError:
             return False
         span = float(expected.max() - expected.min())

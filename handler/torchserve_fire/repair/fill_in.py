@@ -25,7 +25,7 @@ def fill_in(values: Tensor, hidden: Tensor, lower: Tensor, upper: Tensor) -> Ten
     """
     filled = torch.where(hidden, _means_of_windows(values, hidden, (lower + upper) / 2), values)
     channels = values.shape[1]
-    cross = values.new_tensor([[0.0, 0.25, 0.0], [0.25, 0.0, 0.25], [0.0, 0.25, 0.0]])
+    cross = torch.tensor([[0.0, 0.25, 0.0], [0.25, 0.0, 0.25], [0.0, 0.25, 0.0]]).to(values)
     kernel = cross.expand(channels, 1, 3, 3)
     for _ in range(ROUNDS):
         padded = functional.pad(filled, (1, 1, 1, 1), mode="replicate")
