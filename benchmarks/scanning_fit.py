@@ -1,4 +1,4 @@
-"""Fits the weights of a scan's evidence, and judges models by weights that never saw them."""
+"""Fits what a verdict is computed by, and judges models by fits that never saw them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from torchserve_fire.format.write_file import write_file
 from torchserve_fire_build.scan import calibration
 from torchserve_fire_build.scan.compare_classes import Comparison
-from torchserve_fire_build.scan.evidence import NAMES, evidence_of
+from torchserve_fire_build.scan.evidence import evidence_of
 from torchserve_fire_build.scan.free_search import Lead
 from torchserve_fire_build.scan.scan_model import Scan
-from torchserve_fire_build.scan.verdict import USUAL, Verdict, judge_by
+from torchserve_fire_build.scan.verdict import FITTED_ON, Verdict, exceeding, judge_by
 
 Row = Mapping[str, Any]
 
-STEPS, RATE = 1500, 0.05
-DECAY = 0.02
-"""Weight of the squared weights: with some dozens of models, the evidence could be separated
-perfectly, by weights without a bound."""
+QUANTILE = 0.9
+"""What a number reaches in this share of the benign models, or less, is usual."""
+
+STEPS, RATE = 600, 0.05
+DECAY = 0.002
+"""Weight of the squared slope: without it, models that are told apart perfectly have a slope
+without a bound."""
 
 
 def scan_of(row: Row) -> Scan:
@@ -43,56 +47,57 @@ def scan_of(row: Row) -> Scan:
     return Scan(row["classes"], leads, None, comparisons, [])
 
 
-def fit(rows: Sequence[Row]) -> tuple[Tensor, float]:
-    """Fit the weights, which are not negative, and the offset.
+def fit(rows: Sequence[Row]) -> tuple[Tensor, float, float]:
+    """Fit what is usual, and the logistic regression on what exceeds it.
 
-    A benign model is to have no probable class. A victim is to have probable targets, and no other
-    probable class. Victims in which each class leads to another one are left out. Benign models
-    count as much as victims do, all draws of a model as much as one model.
+    A benign model counts by its most suspicious class, a victim by its targets. Victims in which
+    each class leads to another one are left out. Benign models count as much as victims do, all
+    draws of a model as much as one model.
 
     Args:
         rows: of scans.
 
     Returns:
-        (len(NAMES),) float64, and the offset.
+        what is usual, (len(NAMES),) float64; the slope; and the offset.
     """
-    terms = [_terms(row) for row in rows if row["targets"] is not None]
-    victims = sorted({row["victim"] for row in rows if row["targets"]})
-    benign = sorted({row["victim"] for row in rows if row["targets"] == []})
-    draws = {name: sum(row["victim"] == name for row in rows) for name in (*victims, *benign)}
-    shares = {
-        **{name: 1 / (len(victims) * draws[name]) for name in victims},
-        **{name: 1 / (len(benign) * draws[name]) for name in benign},
-    }
-    share = torch.tensor([shares[row["victim"]] for row in rows if row["targets"] is not None])
-    raw = torch.zeros(len(NAMES), dtype=torch.float64, requires_grad=True)
-    offset = torch.tensor(-4.0, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.Adam([raw, offset], RATE)
+    rows = [row for row in rows if row["targets"] is not None]
+    evidence = [evidence_of(scan_of(row)) for row in rows]
+    highest = torch.stack([e.amax(0) for e, r in zip(evidence, rows, strict=True) if benign(r)])
+    usual = highest.quantile(QUANTILE, dim=0)
+    sums = torch.stack(
+        [
+            exceeding(e, usual).max() if benign(row) else exceeding(e, usual)[row["targets"]].mean()
+            for e, row in zip(evidence, rows, strict=True)
+        ]
+    )
+    prior = torch.tensor([math.log(row["classes"] / FITTED_ON) for row in rows])
+    wanted = torch.tensor([float(not benign(row)) for row in rows], dtype=torch.float64)
+    share = torch.tensor([_share(row, rows) for row in rows], dtype=torch.float64)
+    slope, offset = (torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in range(2))
+    optimizer = torch.optim.Adam([slope, offset], RATE)
     for _ in range(STEPS):
-        weights = torch.nn.functional.softplus(raw)
-        losses = []
-        for evidence, targets, prior in terms:
-            odds = evidence @ weights + offset - prior
-            others = torch.ones(len(odds), dtype=torch.bool)
-            others[targets] = False
-            loss = -torch.nn.functional.logsigmoid(-odds[others].max())
-            if targets:
-                loss = loss - torch.nn.functional.logsigmoid(odds[targets]).mean()
-            losses.append(loss)
-        total = (torch.stack(losses) * share).sum() + DECAY * weights.square().sum()
+        odds = slope * sums + offset - prior
+        losses = F.binary_cross_entropy_with_logits(odds, wanted, reduction="none")
+        total = (share * losses).sum() + DECAY * slope.square()
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
-    return torch.nn.functional.softplus(raw).detach(), float(offset.detach())
+    return usual, float(slope.detach()), float(offset.detach())
 
 
-def _terms(row: Row) -> tuple[Tensor, list[int], float]:
-    evidence = evidence_of(scan_of(row))
-    return evidence, list(row["targets"]), math.log(row["classes"] / USUAL)
+def benign(row: Row) -> bool:
+    """Return whether a row is of a model without a backdoor."""
+    return not row["backdoored"]
+
+
+def _share(row: Row, rows: Sequence[Row]) -> float:
+    """Return how much a row counts."""
+    alike = {other["victim"] for other in rows if benign(other) == benign(row)}
+    return 1 / (len(alike) * sum(other["victim"] == row["victim"] for other in rows))
 
 
 def judge_left_out(rows: Sequence[Row]) -> list[Verdict]:
-    """Return the verdict on each row, by weights that were fitted without its model.
+    """Return the verdict on each row, by what was fitted without its model.
 
     The models take turns in ten groups.
     """
@@ -100,23 +105,25 @@ def judge_left_out(rows: Sequence[Row]) -> list[Verdict]:
     group = {name: i % 10 for i, name in enumerate(names)}
     verdicts: dict[int, Verdict] = {}
     for left_out in sorted(set(group.values())):
-        weights, offset = fit([row for row in rows if group[row["victim"]] != left_out])
+        fitted = fit([row for row in rows if group[row["victim"]] != left_out])
         for i, row in enumerate(rows):
             if group[row["victim"]] == left_out:
-                verdicts[i] = judge_by(evidence_of(scan_of(row)), weights, offset)
+                verdicts[i] = judge_by(evidence_of(scan_of(row)), *fitted)
     return [verdicts[i] for i in range(len(rows))]
 
 
 def fit_and_write(rows: Sequence[Row]) -> None:
-    """Fit the weights to all rows, and write them to the package."""
-    weights, offset = fit(rows)
-    numbers = ", ".join(f"{weight:.3f}" for weight in weights.tolist())
+    """Fit to all rows, and write what was fitted to the package."""
+    usual, slope, offset = fit(rows)
+    numbers = ", ".join(f"{number:.3f}" for number in usual.tolist())
     text = (
-        '"""The weights of the evidence, fitted by `python -m benchmarks.scanning --fit`."""\n\n'
+        '"""What a verdict is computed by, fitted by `python -m benchmarks.scanning --fit`."""\n\n'
         "from __future__ import annotations\n\n"
-        f"WEIGHTS = ({numbers})\n"
-        '"""Of the numbers in `evidence.NAMES`."""\n\n'
-        f"OFFSET = {offset:.3f}\n"
+        f"USUAL = ({numbers})\n"
+        '"""What each number of `evidence.NAMES` usually reaches for some class of a benign model.'
+        '"""\n\n'
+        f"SLOPE, OFFSET = {slope:.3f}, {offset:.3f}\n"
+        '"""Of the logistic regression on what exceeds it."""\n'
     )
     write_file(text.encode(), Path(str(calibration.__file__)))
     print(text)

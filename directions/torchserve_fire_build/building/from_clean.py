@@ -29,6 +29,7 @@ from ..samples.samples import Samples
 from .build_options import BuildOptions
 from .from_samples import as_loaded, build_from_evidence
 from .join_bundles import join_bundles
+from .name_target import name_target
 from .result import BuildResult
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,16 @@ class SearchPlan:
     settings: SearchSettings = OWN_VALUES
     budget: Budget = field(default_factory=Budget)
 
+    @property
+    def scans(self) -> bool:
+        """Whether a scan names the target, as `inspect` does by default.
+
+        It does unless searches are chosen by name, or how they compare the classes is.
+        """
+        chosen = self.settings
+        compared = (chosen.bound, chosen.patch_share, chosen.screening_steps, chosen.anomaly_index)
+        return tuple(self.methods) == AFFORDABLE and compared == (None,) * len(compared)
+
 
 def build_from_clean(
     model: nn.Module | LoadedModel,
@@ -80,7 +91,7 @@ def build_from_clean(
 
     If the repair does not undo triggers of other kinds that lead to the same class, it is built
     once more, from these triggers, too. The model is then searched again, with its repairs so far,
-    until no other class stands out (by `FURTHER_INDEX`), or the class that does cannot be repaired.
+    until no other class stands out, or the class that does cannot be repaired.
     With a given target, only triggers of this target are searched for.
 
     Args:
@@ -160,6 +171,8 @@ class _CleanBuild:
 
     def find(self, settings: SearchSettings) -> FoundTriggers:
         """Search for the triggers of one class."""
+        if self.plan.scans and self.options.target is None:
+            return self._find_by_scan()
         return find_triggers(
             self.loaded.model,
             self.clean,
@@ -170,6 +183,27 @@ class _CleanBuild:
             seed=self.options.seed,
             budget=self.plan.budget,
             settings=settings,
+        )
+
+    def _find_by_scan(self) -> FoundTriggers:
+        named = name_target(
+            self.loaded.model,
+            self.clean,
+            self.clean.description,
+            candidates=self.plan.methods,
+            seed=self.options.seed,
+            budget=self.plan.budget,
+        )
+        return find_triggers(
+            self.loaded.model,
+            self.clean,
+            self.clean.description,
+            methods=named.methods,
+            others=named.others,
+            target=named.target,
+            seed=self.options.seed,
+            budget=self.plan.budget,
+            settings=self.plan.settings,
         )
 
     def further(self, built: BuildResult, settings: SearchSettings) -> BuildResult | None:

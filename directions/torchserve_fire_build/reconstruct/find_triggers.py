@@ -67,6 +67,7 @@ def find_triggers(
     *,
     methods: Sequence[str],
     otherwise: Sequence[str] = (),
+    others: Sequence[str] | None = None,
     target: int | None,
     seed: int,
     budget: Budget,
@@ -88,6 +89,8 @@ def find_triggers(
         methods: names in `reconstruct.methods.SEARCH_METHODS`.
         otherwise: names of further methods, used if no class stands out by `methods`, or if these
             find no trigger of the given target.
+        others: names of methods by which a given target does not stand out, to check the repair
+            with; None for a target of which it is not known whether it stands out.
         target: the class to search for, or None to find it.
         seed: of the random numbers.
         budget: time limit. When it is spent, all searches stop, and the triggers found so far are
@@ -113,7 +116,7 @@ def find_triggers(
             "to see whether one stands out: name the --target"
         )
     screenings: list[Screening] = []
-    others: list[str] = []
+    beside_names = others or ()
     if target is None:
         for names in (methods, otherwise):
             if not any(screening.suspects for screening in screenings):
@@ -121,14 +124,15 @@ def find_triggers(
         target = _stands_out_most(screenings, clean)
         methods = [s.method for s in screenings if target in s.suspects]
         compared = [s.method for s in screenings if s.index is not None]
-        # A search without a bound finds a trigger of any class.
-        others = [m for m in compared if m not in methods and SEARCH_METHODS[m].unit is not None]
+        beside_names = [m for m in compared if m not in methods]
         logger.info(f"class {target} stands out")
         for screening in screenings:
             how = "by" if target in screening.suspects else "not by"
             logger.info(f"  {how} {_describe(screening, target)}")
-    else:
+    elif others is None:
         logger.info(f"class {target} was named: it is not checked whether it stands out")
+    # A search without a bound finds a trigger of any class.
+    beside_names = [m for m in beside_names if SEARCH_METHODS[m].unit is not None]
 
     def reconstruct(names: Sequence[str], *, once: bool = False) -> list[Reconstruction]:
         return _reconstruct(subject, target, names, once, screenings, seed, budget, settings)
@@ -140,7 +144,7 @@ def find_triggers(
         if not any(trigger.success >= MIN_SUCCESS for trigger in found):
             found += reconstruct(names)
     if any(trigger.success >= MIN_SUCCESS for trigger in found):
-        beside = reconstruct(others, once=True)
+        beside = reconstruct(beside_names, once=True)
     if not found:
         raise CalibrationError(
             f"{clean.source}: the time was over before a trigger of class {target} was searched "
@@ -161,7 +165,8 @@ def find_triggers(
         if budget.spent():
             raise CalibrationError(f"{none}, until the time was over: raise the --budget")
         # If a class stands out, that is a sign of a trigger all the same.
-        raise CalibrationError(none) if screenings else NoTriggerError(none)
+        stands_out = bool(screenings) or others is not None
+        raise CalibrationError(none) if stands_out else NoTriggerError(none)
     placed = [
         moved_where_it_leads(trigger, subject) if SEARCH_METHODS[trigger.method].patch else trigger
         for trigger in useful

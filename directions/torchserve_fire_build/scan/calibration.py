@@ -1,8 +1,9 @@
-"""The weights of the evidence, fitted by `python -m benchmarks.scanning --fit`."""
+"""What a verdict is computed by, fitted by `python -m benchmarks.scanning --fit`."""
 
 from __future__ import annotations
 
-WEIGHTS = (2.0, 1.0, 3.0, 0.8, 0.5, 0.5, 0.5)
-"""Of the numbers in `evidence.NAMES`."""
+USUAL = (0.5, 1.0, 0.2, 1.7, 2.0, 1.7, 2.4)
+"""What each number of `evidence.NAMES` usually reaches for some class of a benign model."""
 
-OFFSET = -4.0
+SLOPE, OFFSET = 4.0, -4.0
+"""Of the logistic regression on what exceeds it."""

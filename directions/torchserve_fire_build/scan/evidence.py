@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -36,8 +35,9 @@ def evidence_of(scan: Scan) -> Tensor:
     """Return the numbers for each class, (classes, len(NAMES)) float64; 0 for nothing found.
 
     For searches that name no class, the number is how surely their restarts led to the class:
-    -ln(1 - share of the inputs led there), from 0 to 1. For searches that name a class, it is how
-    far the class's effort lies below that of most classes, in deviations, from 0 to `MOST`.
+    -ln(1 - share of the inputs led there), up to that of `NEARLY_ALL`. For searches that name a
+    class, it is how far the class's effort lies below that of most classes, in deviations, from 0
+    to `MOST`.
     """
     columns = [_led(scan.leads, kind, scan.classes) for kind in KINDS]
     compared = {comparison.method: comparison for comparison in scan.comparisons}
@@ -50,7 +50,7 @@ def _led(leads: Sequence[Lead], kind: str, classes: int) -> Tensor:
     for lead in leads:
         if lead.kind == kind:
             shares[lead.target] += lead.success / RESTARTS
-    return (1 - shares.clamp(max=NEARLY_ALL)).log() / math.log(1 - NEARLY_ALL)
+    return -(1 - shares.clamp(max=NEARLY_ALL)).log()
 
 
 def _compared(comparison: Comparison | None, method: str, classes: int) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .calibration import OFFSET, WEIGHTS
+from .calibration import OFFSET, SLOPE, USUAL
 
 FOUND = 0.9
 """A class is named if its probability is at least this."""
@@ -16,8 +16,8 @@ FOUND = 0.9
 CLEAR = 0.5
 """Nothing is found if no probability exceeds this; in between, nobody can tell."""
 
-USUAL = 10
-"""Number of classes of the models that the weights were fitted on, for the most part."""
+FITTED_ON = 10
+"""Number of classes of the models that the regression was fitted on, for the most part."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +50,31 @@ class Verdict:
 
 
 def judge(evidence: Tensor) -> Verdict:
-    """Compute the probabilities.
+    """Compute the probabilities from a scan's evidence, (classes, len(NAMES)) float64.
 
-    Logistic regression, with weights that were fitted on models of which it is known whether they
-    are backdoored: benign ones and victims, as many of each (`benchmarks/scanning.py`). With more
-    classes, each is less likely to be the target, and the one that stands out most stands out
-    further by chance: its odds are divided by their number.
+    Each number counts only as far as it exceeds what it usually reaches for some class of a benign
+    model, in multiples of that. The logistic regression on the sum, as what is usual, was fitted on
+    models of which it is known whether they are backdoored, as many benign ones as victims
+    (`benchmarks/scanning.py`). With more classes, each is less likely to be the target, and the
+    highest sum is higher by chance: the odds are divided by the number of classes.
+    """
+    return judge_by(evidence, torch.tensor(USUAL, dtype=torch.float64), SLOPE, OFFSET)
+
+
+def judge_by(evidence: Tensor, usual: Tensor, slope: float, offset: float) -> Verdict:
+    """Compute the probabilities by other values.
 
     Args:
-        evidence: from `evidence_of`, (classes, len(evidence.NAMES)) float64.
+        evidence: (classes, len(NAMES)) float64.
+        usual: what each number usually reaches in a benign model, (len(NAMES),) float64.
+        slope: of the log-odds over the sum.
+        offset: log-odds of a sum of 0, for `FITTED_ON` classes.
     """
-    return judge_by(evidence, torch.tensor(WEIGHTS, dtype=torch.float64), OFFSET)
-
-
-def judge_by(evidence: Tensor, weights: Tensor, offset: float) -> Verdict:
-    """Compute the probabilities by weights, (len(evidence.NAMES),) float64, and an offset."""
-    odds = evidence @ weights + offset - math.log(len(evidence) / USUAL)
+    odds = slope * exceeding(evidence, usual) + offset - math.log(len(evidence) / FITTED_ON)
     return Verdict(odds.sigmoid())
+
+
+def exceeding(evidence: Tensor, usual: Tensor) -> Tensor:
+    """Return by how much each class's numbers exceed the usual ones, in all, (classes,)."""
+    total: Tensor = (evidence / usual - 1).clamp(min=0).sum(1)
+    return total

@@ -1,0 +1,114 @@
+"""Which class a model's trigger leads to, and which searches show it: by a scan."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from torchserve_fire.format.bundle import InputDescription
+
+from ..common.budget import Budget
+from ..common.errors import CalibrationError, NoTriggerError
+from ..measure.anomaly_index import MIN_CLASSES
+from ..reconstruct.subject import gather_subject
+from ..samples.samples import Samples
+from ..scan.evidence import NAMES, evidence_of
+from ..scan.plan import plan_scan
+from ..scan.scan_model import scan_model
+from ..scan.verdict import judge
+
+logger = logging.getLogger(__name__)
+
+REACHED = {
+    "anywhere, additive": "additive",
+    "anywhere, smooth": "smooth",
+    "anywhere, patch": "neural-cleanse",
+}
+"""The search that reconstructs what a search that names no class has followed."""
+
+SHOWN_ANYWHERE, SHOWN = 1.5, 2.5
+"""A search shows a class by at least this much: one that names no class, and one that does. Benign
+models' classes lie below."""
+
+SHARE = 0.5
+"""Share of the time that a scan may take; the rest is for the reconstruction."""
+
+
+@dataclass(frozen=True)
+class NamedTarget:
+    """The class that stands out.
+
+    Attributes:
+        target: the class.
+        methods: searches that show it; at least one.
+        others: searches of `candidates` that do not.
+    """
+
+    target: int
+    methods: Sequence[str]
+    others: Sequence[str]
+
+
+def name_target(
+    model: nn.Module,
+    clean: Samples,
+    description: InputDescription,
+    *,
+    candidates: Sequence[str],
+    seed: int,
+    budget: Budget,
+) -> NamedTarget:
+    """Scan a model, and return the class that it names, and the searches that show it.
+
+    Args:
+        model: in evaluation mode.
+        clean: clean samples.
+        description: what the model takes.
+        candidates: names in `reconstruct.methods.SEARCH_METHODS`, of searches to reconstruct with.
+        seed: of the random numbers.
+        budget: time limit of the scan and of what follows.
+
+    Raises:
+        CalibrationError: the model or the samples do not allow a scan, or the time does not; or
+            nobody can tell.
+        NoTriggerError: no class stands out.
+    """
+    subject = gather_subject(model, clean, description, seed)
+    if subject.classes < MIN_CLASSES:
+        raise CalibrationError(
+            f"{type(model).__name__}: {subject.classes} classes, expected at least {MIN_CLASSES} "
+            "to see whether one stands out: name the --target"
+        )
+    share = budget.share(round(1 / SHARE))
+    plan = plan_scan(subject, share)
+    logger.info(plan.in_words())
+    scan = scan_model(subject, seed, share, depth=plan.depth)
+    evidence = evidence_of(scan)
+    verdict = judge(evidence)
+    target = int(verdict.probabilities.argmax())
+    likely = f"class {target} is the target of a backdoor with {verdict.probability:.1%}"
+    if verdict.found is None:
+        raise CalibrationError(
+            f"{clean.source}: could not tell whether there is a trigger: {likely}; give other "
+            "clean samples, or more of them, or name the --target to build for it"
+        )
+    if not verdict.found:
+        raise NoTriggerError(
+            f"{clean.source}: no class stands out, so there is no sign of a trigger (nearest: "
+            f"{likely})"
+        )
+    shown = dict(zip(NAMES, evidence[target].tolist(), strict=True))
+    logger.info(likely)
+    logger.info("  " + ", ".join(f"{name} {score:.2f}" for name, score in shown.items()))
+    methods = dict.fromkeys(
+        REACHED.get(name, name)
+        for name, score in shown.items()
+        if score >= (SHOWN_ANYWHERE if name in REACHED else SHOWN)
+    )
+    # All pieces of evidence together may show what none shows by itself.
+    best = max(shown, key=lambda name: shown[name] * (SHOWN / SHOWN_ANYWHERE) ** (name in REACHED))
+    named = list(methods) or [REACHED.get(best, best)]
+    return NamedTarget(target, named, [name for name in candidates if name not in named])
