@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +16,15 @@ from torchserve_fire.repair.corrections import build_correction
 from torchserve_fire.repair.layers import device_of
 
 from ..common.errors import CalibrationError
-from ..common.hooks import edit_features, record_features
+from ..common.hooks import edit_features
+from ..common.partial_runs import features_at, has_values, shapes_until
 from ..samples.both import Both
-from ..samples.predict import logits_of
+from ..samples.predict import logits_of, reporting_failures
+from ..samples.samples import BATCH, BATCH_BYTES, batch_of
 from .held_out import Group, HeldOut
 from .kept_features import Features
+
+logger = logging.getLogger(__name__)
 
 TRIAL_BATCH = 32
 """Samples in a batch. After the layer, the batch has as many samples for each repair."""
@@ -30,6 +35,10 @@ CLOSE = 1e-3
 PARTS = 4
 """The samples are run in this many parts, so that a candidate that cannot win is stopped early."""
 
+SMALLER = 8
+"""Behind a layer whose features are smaller than its inputs, up to so many times more rows are run
+at once."""
+
 GoesOn = Callable[[int, Both[Tensor], Both[Tensor]], bool]
 """Returns whether to go on with a repair. It gets the repair's index, its logits so far, and which
 samples, (N,) and (M,) bool, have such logits."""
@@ -37,13 +46,17 @@ samples, (N,) and (M,) bool, have such logits."""
 Move = Callable[[Tensor], Tensor]
 """Corrects features (n, *S)."""
 
+Behind = Callable[[Tensor], Tensor]
+"""Takes a layer's features (n, *S) and returns the logits, (n, classes)."""
+
 
 class TrialRunner:
     """Runs held-out samples with candidate repairs; all repairs of one call are of the same layer.
 
     The part of the model before the layer is run once for all repairs, or not at all if the
     features are known. After the layer, the batch is repeated once for each repair. If the model
-    does not allow that (something passes by the layer), each repair is run by itself.
+    does not allow that (something passes by the layer), each repair is run by itself, which a line
+    in the log says.
 
     Args:
         model: in evaluation mode.
@@ -71,7 +84,7 @@ class TrialRunner:
     def run(
         self, repairs: Sequence[Sequence[Layer]], goes_on: GoesOn | None = None
     ) -> list[Both[Tensor] | None]:
-        """Run the samples with each repair, part by part.
+        """Run the samples with each repair, part by part: the triggered ones, then the clean ones.
 
         Args:
             repairs: repairs of the same layer; each is a list with, for each fold, the repair that
@@ -98,23 +111,19 @@ class TrialRunner:
         results = [held_out.map(lambda group: group.logits.clone()) for _ in repairs]
         done = self._which.map(torch.zeros_like)
         alive = list(range(len(repairs)))
-        for part in range(PARTS):
+        clean, triggered = zip(held_out, self._which, route.features, done, strict=True)
+        # The triggered samples are first: they tell most of what a repair is worth.
+        steps = [(*of_group, part) for of_group in (triggered, clean) for part in range(PARTS)]
+        for step, (group, which, features, seen, part) in enumerate(steps, start=1):
             for i in _together(alive, route):
-                for group, which, features, into, seen in zip(
-                    held_out,
-                    self._which,
-                    route.features,
-                    _clean_and_triggered([results[k] for k in i]),
-                    done,
-                    strict=True,
+                into = [results[k].triggered if step <= PARTS else results[k].clean for k in i]
+                for rows, logits in _run_part(
+                    part, route, [moves[k] for k in i], group, which, features
                 ):
-                    for rows, logits in _run_part(
-                        part, route, [moves[k] for k in i], group, which, features
-                    ):
-                        seen[rows] = True
-                        for result, values in zip(into, logits, strict=True):
-                            result[rows] = values
-            if goes_on is not None and part < PARTS - 1:
+                    seen[rows] = True
+                    for result, values in zip(into, logits, strict=True):
+                        result[rows] = values
+            if goes_on is not None and step < len(steps):
                 alive = [k for k in alive if goes_on(k, results[k], done)]
         return [results[k] if k in alive else None for k in range(len(repairs))]
 
@@ -126,11 +135,22 @@ class TrialRunner:
                 pass
             run, triggered = _Run(self._model, layer.name, self._example), self._held_out.triggered
             alone = run.goes_on_alone(triggered)
-            known = self._features().get(layer.name)
+            behind: Behind | None = None
+            if alone and run.stays(triggered, run.from_one):
+                behind = run.from_one
+            elif run.stays(triggered, run.from_shapes):
+                behind, alone = run.from_shapes, True
+            if not alone:
+                logger.info(
+                    "layer %s: the model goes on from more than its features, so each repair there "
+                    "costs a whole pass",
+                    layer.name,
+                )
+            known = None if behind is None else self._features().get(layer.name)
             features: Both[Tensor | None] = Both(None, None)
-            if known is not None and alone and run.goes_on_from_one(triggered):
+            if known is not None:
                 features = Both(known.clean, known.triggered)
-            self._routes[layer.name] = _Route(run, alone, features)
+            self._routes[layer.name] = _Route(run, behind, alone, features)
         return self._routes[layer.name]
 
 
@@ -140,6 +160,7 @@ class _Route:
 
     Attributes:
         run: runs them.
+        behind: runs the model behind the layer; None if it does not run without all inputs.
         alone: whether the rest of the model depends on the layer's features only, so that all
             repairs can be run together.
         features: features of the clean and of the triggered samples to start from; None to start
@@ -147,6 +168,7 @@ class _Route:
     """
 
     run: _Run
+    behind: Behind | None
     alone: bool
     features: Both[Tensor | None]
 
@@ -154,10 +176,6 @@ class _Route:
 def _together(repairs: list[int], route: _Route) -> list[list[int]]:
     """Return the groups of repairs that are run at once: all together, or each by itself."""
     return [repairs] * bool(repairs) if route.alone else [[repair] for repair in repairs]
-
-
-def _clean_and_triggered(results: Sequence[Both[Tensor]]) -> Both[list[Tensor]]:
-    return Both([result.clean for result in results], [result.triggered for result in results])
 
 
 def _run_part(
@@ -174,12 +192,31 @@ def _run_part(
     sorted_places = group.folds[rows].argsort(stable=True)[part::PARTS]
     if len(sorted_places) == 0:
         return
-    for places in torch.split(sorted_places, TRIAL_BATCH):
+    size = min(TRIAL_BATCH, batch_of(group.samples.description))
+    for places in torch.split(sorted_places, size):
         batch, folds = rows[places], group.folds[rows[places]]
-        if features is None:
+        if route.behind is None:
             yield batch, route.run.on_inputs(repairs, group.load(batch), folds)
-        else:
-            yield batch, route.run.on_features(repairs, features[places], folds)
+            continue
+        known = route.run.features_of(group.load(batch)) if features is None else features[places]
+        yield batch, _on_features(repairs, known, folds, route.behind, route.run.rows_of(known))
+
+
+def _on_features(
+    repairs: Sequence[Sequence[Move]], features: Tensor, folds: Tensor, behind: Behind, rows: int
+) -> Tensor:
+    """Return the logits, (repairs, n, classes), of features (n, *S) that are sorted by their fold.
+
+    As many repairs are run at once as make up `rows`, one at least.
+    """
+    at_once = max(1, rows // len(features))
+    return torch.cat(
+        [
+            behind(_moved(part, folds, features)).view(len(part), len(features), -1)
+            for start in range(0, len(repairs), at_once)
+            for part in [repairs[start : start + at_once]]
+        ]
+    )
 
 
 def run_trials(
@@ -220,37 +257,51 @@ class _Run:
             logits = logits_of(self.model, inputs, copies=len(repairs))
         return logits.view(len(repairs), len(inputs), -1)
 
-    def on_features(
-        self, repairs: Sequence[Sequence[Move]], features: Tensor, folds: Tensor
-    ) -> Tensor:
-        """Return the same for features (n, *S); before the layer, the model runs on one input."""
-        moved = _moved(repairs, folds, features)
-        with edit_features(self.model, self.layer, lambda _: moved):
-            logits = logits_of(self.model, self.example, copies=len(moved))
-        return logits.view(len(repairs), len(features), -1)
+    def features_of(self, inputs: Tensor) -> Tensor:
+        """Return the layer's features, (n, *S), of inputs (n, *input shape)."""
+        with reporting_failures(self.model, inputs):
+            return features_at(self.model, self.layer, inputs)
+
+    def rows_of(self, features: Tensor) -> int:
+        """Return how many rows of features, (n, *S), to run at once behind the layer."""
+        of_input, of_row = self.example[0].nbytes, features[0].nbytes
+        return BATCH_BYTES // max(1, of_input // SMALLER, min(of_input, of_row))
+
+    def from_one(self, features: Tensor) -> Tensor:
+        """Return the logits, (n, classes), of features (n, *S), after a run on one input."""
+        with edit_features(self.model, self.layer, lambda _: features):
+            return logits_of(self.model, self.example, copies=len(features))
+
+    def from_shapes(self, features: Tensor) -> Tensor:
+        """Return the same where the model has to know how many rows there are.
+
+        It runs on as many inputs, of which only the shapes are computed up to the layer.
+        """
+        with shapes_until(self.model, self.layer, features, self.example) as inputs:
+            return logits_of(self.model, inputs)
 
     def goes_on_alone(self, group: Group) -> bool:
         """Return whether the rest of the model runs on any number of the layer's features."""
-        return self._stays(group, lambda inputs, folds: self.on_inputs(TWICE, inputs, folds))
+        return self._keeps_logits(group, lambda inputs, folds: self.on_inputs(TWICE, inputs, folds))
 
-    def goes_on_from_one(self, group: Group) -> bool:
-        """Return whether it also does if the model was run on one input up to the layer."""
+    def stays(self, group: Group, behind: Behind) -> bool:
+        """Return whether the rest of the model runs on nothing but the layer's features."""
 
         def run(inputs: Tensor, folds: Tensor) -> Tensor:
-            features: list[Tensor] = []
-            with record_features(self.model, [self.layer], lambda _, f: features.append(f.clone())):
-                logits_of(self.model, inputs)
-            return self.on_features(TWICE, features[0], folds)
+            return _on_features(TWICE, self.features_of(inputs), folds, behind, BATCH)
 
-        return self._stays(group, run)
+        return self._keeps_logits(group, run)
 
-    def _stays(self, group: Group, run: Callable[[Tensor, Tensor], Tensor]) -> bool:
+    def _keeps_logits(self, group: Group, run: Callable[[Tensor, Tensor], Tensor]) -> bool:
         """Return whether two samples keep their logits if repeated twice and not moved."""
         rows = torch.arange(min(2, len(group.folds)))
         inputs, expected = group.load(rows), group.logits[rows]
         try:
             copies = run(inputs, torch.zeros(len(inputs), dtype=torch.int64))
         except CalibrationError:  # Raised for any failure of the model.
+            return False
+        # Something from before the layer may have gone into them, which has no values.
+        if not has_values(copies):
             return False
         span = float(expected.max() - expected.min())
         return bool(((copies - expected).abs() <= CLOSE * span).all())

@@ -17,7 +17,7 @@ from ..common.step_cache import NO_CACHE, StepCache
 from ..samples.both import Both
 from ..samples.evidence import Evidence
 from ..samples.folds import FOLDS
-from ..samples.samples import BATCH, iterate
+from ..samples.samples import batch_of, iterate
 from .channels import channel_means, channels_of_places
 from .covariance import Covariance
 from .moments import Moments
@@ -245,6 +245,8 @@ def collect_statistics(
             model(batch.to(device_of(model)))
         progress.advance(len(batch))
 
+    size = batch_of(evidence.clean.description)
+
     def run_fold(fold: int) -> dict[str, Tensor]:
         for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
             rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
@@ -253,7 +255,7 @@ def collect_statistics(
                     run(batch, [], fold, own)
                 continue
             rows.sort(key=lambda i: bool(target[partner[i]]))
-            for part in _with_all_of_a_partner(rows, partner):
+            for part in _with_all_of_a_partner(rows, partner, size):
                 partners = list(dict.fromkeys(partner[i] for i in part))
                 beside = torch.tensor([partners.index(partner[i]) for i in part])
                 both = [evidence.triggered.load(part), evidence.clean.load(partners)]
@@ -286,15 +288,18 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _with_all_of_a_partner(
-    rows: Sequence[int], partner: Mapping[int, int]
+    rows: Sequence[int], partner: Mapping[int, int], size: int
 ) -> Iterator[Sequence[int]]:
-    """Yield triggered samples in batches; those of one partner together, so that it runs once."""
+    """Yield triggered samples in batches of `size` or, of one partner, of more.
+
+    Those of one partner are together, so that it runs once.
+    """
     of_partner: dict[int, list[int]] = {}
     for row in rows:
         of_partner.setdefault(partner[row], []).append(row)
     batch: list[int] = []
     for together in of_partner.values():
-        if batch and len(batch) + len(together) > BATCH:
+        if batch and len(batch) + len(together) > size:
             yield batch
             batch = []
         batch += together

@@ -18,7 +18,7 @@ from ..common.errors import SamplesError
 from ..common.progress import Progress
 from ..samples.labels import find_labels
 from ..samples.predict import logits_of, predict_logits, predicted_classes
-from ..samples.samples import BATCH, Samples, iterate
+from ..samples.samples import Samples, batch_of, iterate
 from .figures import interval
 from .observation import Observation, refuse_swapped
 from .other_labels import other_labels
@@ -251,7 +251,12 @@ def find_surer_setting(model: nn.Module, clean: Samples, logits: Tensor) -> str:
     for cause, change, prepare in other_pixels(inputs, clean.description):
         changed = prepare(inputs)
         other = _sureness(
-            torch.cat([logits_of(model, batch) for batch in torch.split(changed, BATCH)])
+            torch.cat(
+                [
+                    logits_of(model, batch)
+                    for batch in torch.split(changed, batch_of(clean.description))
+                ]
+            )
         )
         more = (other.spread - other.each) - (now.spread - now.each)
         if more >= SURER and other.each <= now.each - SURER:

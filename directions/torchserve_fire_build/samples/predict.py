@@ -16,7 +16,7 @@ from torchserve_fire.repair.logits import find_logits
 
 from ..common.errors import CalibrationError
 from ..common.progress import Progress
-from .samples import BATCH, Samples, iterate
+from .samples import Samples, batch_of_size, iterate
 
 
 @contextmanager
@@ -70,7 +70,8 @@ def _find_logits(model: nn.Module, output: Any, rows: int | None) -> Tensor:
 
 def predicted_classes(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return the predicted class of each of the inputs (N, ...), (N,) int64."""
-    return torch.cat([logits_of(model, part).argmax(1) for part in torch.split(inputs, BATCH)])
+    parts = torch.split(inputs, batch_of_size(inputs[0].nbytes))
+    return torch.cat([logits_of(model, part).argmax(1) for part in parts])
 
 
 def differentiable_logits(
