@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from .choice import Choice
@@ -33,13 +32,13 @@ class Ranking:
             # Rounding in the forward pass does not decide between equals.
             self.choices.sort(key=lambda added: -round(added.worth, DIGITS))
 
-    def worth_of(self, place: int) -> float:
-        """Return the worth of the choice at a place (the best is 1); -inf if there is none."""
-        return self.choices[place - 1].worth if len(self.choices) >= place else -math.inf
+    def at(self, place: int) -> Choice | None:
+        """Return the choice at a place (the best is 1); None if there is none."""
+        return self.choices[place - 1] if len(self.choices) >= place else None
 
-    def worth_of_layer(self, place: int) -> float:
-        """Return the best worth at the layer at a place in `layers` (the best is 1), or -inf."""
+    def at_layer(self, place: int) -> Choice | None:
+        """Return the best choice at the layer at a place in `layers` (the best is 1), or None."""
         layers = self.layers
         if len(layers) < place:
-            return -math.inf
-        return next(c.worth for c in self.choices if c.repair.layer == layers[place - 1])
+            return None
+        return next(c for c in self.choices if c.repair.layer == layers[place - 1])

@@ -97,31 +97,33 @@ def choose(
         runner = TrialRunner(model, held_out, judge.to_run, scoring.features)
 
         def run(
-            stage: str, candidates: Iterable[Candidate], least: Callable[[], float] | None
+            stage: str, candidates: Iterable[Candidate], rival: Callable[[], Choice | None]
         ) -> Iterator[Trial]:
             steps = cache.within(stage)
-            return _run(runner, statistics, judge, candidates, least, progress, steps)
+            return _run(runner, statistics, judge, candidates, rival, progress, steps)
 
-        def layers_and_repairs() -> float:
-            return min(ranking.worth_of_layer(refined), ranking.worth_of(REPAIRS_TO_REFINE))
+        def last_refined() -> Choice | None:
+            rivals = (ranking.at_layer(refined), ranking.at(REPAIRS_TO_REFINE))
+            found = [rival for rival in rivals if rival is not None]
+            return min(found, key=lambda c: c.worth) if len(found) == len(rivals) else None
 
         initial = [Candidate(layer, e) for layer in layers for e in first]
         if held_out.triggered.reference is None:
-            trials = list(run("first", initial, None))
+            trials = list(run("first", initial, lambda: None))
             _expect_what_is_agreed(judge, held_out, trials)
             ranking.add(map(judge.use, trials))
         else:
-            ranking.add(map(judge.use, run("first", initial, layers_and_repairs)))
+            ranking.add(map(judge.use, run("first", initial, last_refined)))
         second = [Candidate(layer, e) for layer in ranking.layers[:refined] for e in others]
-        least = partial(ranking.worth_of, REPAIRS_TO_REFINE)
-        ranking.add(map(judge.use, run("others", second, least)))
+        rival = partial(ranking.at, REPAIRS_TO_REFINE)
+        ranking.add(map(judge.use, run("others", second, rival)))
         third = [
             replace(choice.repair, strength=strength)
             for choice in ranking.choices[:REPAIRS_TO_REFINE]
             for strength in STRENGTHS
             if strength < 1 or _may_exceed(choice.repair.estimator, statistics)
         ]
-        ranking.add(map(judge.use, run("strengths", third, partial(ranking.worth_of, 1))))
+        ranking.add(map(judge.use, run("strengths", third, partial(ranking.at, 1))))
     choices = ranking.choices
     if not _recovers(choices, judge):
         raise CalibrationError(
@@ -159,7 +161,7 @@ def _run(
     statistics: Statistics,
     judge: Judge,
     candidates: Iterable[Candidate],
-    least: Callable[[], float] | None,
+    rival: Callable[[], Choice | None],
     progress: Progress,
     cache: StepCache,
 ) -> Iterator[Trial]:
@@ -170,8 +172,8 @@ def _run(
         statistics: of the layers, fold by fold.
         judge: judges the candidates.
         candidates: the candidates to try.
-        least: returns what a candidate must be worth to matter; a candidate that can no longer
-            reach this is stopped. None to stop none.
+        rival: returns the choice that a candidate must be worth as much as to matter; a candidate
+            that can no longer reach this is stopped. None to stop none.
         progress: counts the candidates.
         cache: keeps the logits of each layer's candidates.
     """
@@ -187,9 +189,8 @@ def _run(
             layers = repairing_layers_of_folds(candidate, folds, clean_range)
             if layers:
                 estimated[candidate] = layers
-        goes_on = None
-        if least is not None:
-            goes_on = partial(_could_matter, judge, least() - ROUNDING)
+        best = rival()
+        goes_on = None if best is None else partial(_could_matter, judge, best)
         results = _kept_trials(cache, layer, runner, list(estimated.values()), goes_on)
         for candidate, logits in zip(estimated, results, strict=True):
             if logits is not None:
@@ -292,9 +293,9 @@ def _expect_what_is_agreed(judge: Judge, held_out: HeldOut, trials: Sequence[Tri
 
 
 def _could_matter(
-    judge: Judge, least: float, index: int, logits: Both[Tensor], done: Both[Tensor]
+    judge: Judge, rival: Choice, index: int, logits: Both[Tensor], done: Both[Tensor]
 ) -> bool:
-    return judge.most_worth(logits, done) >= least
+    return judge.most_worth(logits, done, rival.repair) >= rival.worth - ROUNDING
 
 
 def _recovers(choices: Sequence[Choice], judge: Judge) -> bool:

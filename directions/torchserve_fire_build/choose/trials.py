@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torchserve_fire.repair.layers import device_of
 
 from ..common.errors import CalibrationError
 from ..common.hooks import edit_features
-from ..common.partial_runs import features_at, has_values, shapes_until
+from ..common.partial_runs import BehindLayer, features_at
 from ..samples.both import Both
 from ..samples.predict import logits_of, reporting_failures
 from ..samples.samples import BATCH, BATCH_BYTES, batch_of
@@ -136,10 +136,10 @@ class TrialRunner:
             run, triggered = _Run(self._model, layer.name, self._example), self._held_out.triggered
             alone = run.goes_on_alone(triggered)
             behind: Behind | None = None
-            if alone and run.stays(triggered, run.from_one):
+            if run.stays(triggered, run.from_nothing):
+                behind, alone = run.from_nothing, True
+            elif alone and run.stays(triggered, run.from_one):
                 behind = run.from_one
-            elif run.stays(triggered, run.from_shapes):
-                behind, alone = run.from_shapes, True
             if not alone:
                 logger.info(
                     "layer %s: the model goes on from more than its features, so each repair there "
@@ -272,13 +272,14 @@ class _Run:
         with edit_features(self.model, self.layer, lambda _: features):
             return logits_of(self.model, self.example, copies=len(features))
 
-    def from_shapes(self, features: Tensor) -> Tensor:
-        """Return the same where the model has to know how many rows there are.
-
-        It runs on as many inputs, of which only the shapes are computed up to the layer.
-        """
-        with shapes_until(self.model, self.layer, features, self.example) as inputs:
+    def from_nothing(self, features: Tensor) -> Tensor:
+        """Return the same without a run up to the layer."""
+        with self._behind.starting_from(features) as inputs:
             return logits_of(self.model, inputs)
+
+    @cached_property
+    def _behind(self) -> BehindLayer:
+        return BehindLayer(self.model, self.layer, self.example)
 
     def goes_on_alone(self, group: Group) -> bool:
         """Return whether the rest of the model runs on any number of the layer's features."""
@@ -299,9 +300,6 @@ class _Run:
         try:
             copies = run(inputs, torch.zeros(len(inputs), dtype=torch.int64))
         except CalibrationError:  # Raised for any failure of the model.
-            return False
-        # Something from before the layer may have gone into them, which has no values.
-        if not has_values(copies):
             return False
         span = float(expected.max() - expected.min())
         return bool(((copies - expected).abs() <= CLOSE * span).all())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.repair.layers import device_of
@@ -41,35 +41,81 @@ def features_at(model: nn.Module, layer: str, inputs: Tensor) -> Tensor:
     return reached[0]
 
 
-@contextmanager
-def shapes_until(
-    model: nn.Module, layer: str, features: Tensor, example: Tensor
-) -> Iterator[Tensor]:
-    """Let a model compute nothing but shapes up to a layer, which returns features then.
+class BehindLayer:
+    """Runs what lies behind a layer of a model, and next to nothing of what lies before it.
 
-    Up to the layer, tensors have no values: a model that looks at some fails.
+    The modules before the layer return, without running, what has the right shape and no value but
+    NaN. So logits are NaN where something from before the layer goes into them beside its features.
 
     Args:
         model: in evaluation mode.
         layer: a module name.
-        features: (n, *S).
         example: one input, (1, *input shape).
 
-    Yields:
-        Inputs without values to run the model on once, (n, *input shape).
+    Raises:
+        AttachError: the model has no such layer, or the layer returns no tensor.
     """
-    with ExitStack() as before:
-        before.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        inputs = example.new_empty(len(features), *example.shape[1:])
 
-        def go_on(_: Tensor) -> Tensor:
-            before.close()
-            return features
+    def __init__(self, model: nn.Module, layer: str, example: Tensor) -> None:
+        self._model, self._layer, self._example = model, layer, example
+        outputs: dict[str, list[object]] = {}
 
-        with edit_features(model, layer, go_on):
-            yield inputs
+        def note(name: str) -> Callable[[nn.Module, object, object], None]:
+            return lambda module, args, output: outputs.setdefault(name, []).append(output)
+
+        with ExitStack() as hooks:
+            for name, module in model.named_modules():
+                hooks.callback(module.register_forward_hook(note(name)).remove)
+            features_at(model, layer, example)
+        self._replaced = list(_outermost(model, "", layer, outputs))
+
+    @contextmanager
+    def starting_from(self, features: Tensor) -> Iterator[Tensor]:
+        """Let the layer return other features the next time that the model runs.
+
+        Args:
+            features: (n, *S).
+
+        Yields:
+            Inputs to run the model on, once, (n, *input shape).
+        """
+        count = len(features)
+        with ExitStack() as replaced:
+            for module, output in self._replaced:
+                # In place of the method of its class.
+                module.forward = _returning(_unknown(output, count))
+                replaced.callback(module.__dict__.pop, "forward")
+
+            def go_on(_: Tensor) -> Tensor:
+                # A module may run behind the layer, too.
+                replaced.close()
+                return features
+
+            with edit_features(self._model, self._layer, go_on):
+                yield _unknown(self._example, count)
 
 
-def has_values(tensor: Tensor) -> bool:
-    """Whether a tensor has values, and not only a shape."""
-    return not isinstance(tensor, FakeTensor)
+def _outermost(
+    module: nn.Module, name: str, layer: str, outputs: Mapping[str, Sequence[object]]
+) -> Iterator[tuple[nn.Module, Tensor]]:
+    """Yield the outermost modules that ran once before a layer, each with its output for a row."""
+    # One that has not come to its end yet holds the layer.
+    ran = outputs.get(name, ())
+    output = ran[0] if len(ran) == 1 else None
+    if name == layer:
+        return
+    if isinstance(output, Tensor) and output.shape[:1] == (1,) and "forward" not in module.__dict__:
+        yield module, output
+        return
+    for child, inner in module.named_children():
+        yield from _outermost(inner, f"{name}.{child}".lstrip("."), layer, outputs)
+
+
+def _unknown(row: Tensor, count: int) -> Tensor:
+    """Return a tensor with as many rows like one, (count, *S), all NaN; integers are 0."""
+    value = math.nan if row.is_floating_point() else 0
+    return row.new_full((), value).expand(count, *row.shape[1:])
+
+
+def _returning(output: Tensor) -> Callable[..., Tensor]:
+    return lambda *args, **kwargs: output

@@ -1,4 +1,3 @@
-import math
 from types import SimpleNamespace
 
 from torchserve_fire_build.choose.choice import Candidate
@@ -18,15 +17,15 @@ def test_the_highest_worth_comes_first_and_among_equals_the_first_added():
     assert ranking.layers == ["c", "a", "b"]
 
 
-def test_the_worth_at_a_place():
+def test_the_choice_at_a_place():
     ranking = Ranking()
     ranking.add([choice("a", 0.9), choice("a", 0.8, "channel_mean"), choice("b", 0.7)])
-    assert [ranking.worth_of(place) for place in (1, 2, 3)] == [0.9, 0.8, 0.7]
-    assert [ranking.worth_of_layer(place) for place in (1, 2)] == [0.9, 0.7]
+    assert [ranking.at(place).worth for place in (1, 2, 3)] == [0.9, 0.8, 0.7]
+    assert [ranking.at_layer(place).worth for place in (1, 2)] == [0.9, 0.7]
 
 
-def test_at_an_empty_place_anything_is_worth_more():
+def test_at_an_empty_place_there_is_no_choice():
     ranking = Ranking()
-    assert ranking.worth_of(1) == ranking.worth_of_layer(1) == -math.inf
+    assert ranking.at(1) is ranking.at_layer(1) is None
     ranking.add([choice("a", -1.0)])
-    assert ranking.worth_of(2) == ranking.worth_of_layer(2) == -math.inf
+    assert ranking.at(2) is ranking.at_layer(2) is None
