@@ -100,6 +100,21 @@ class Judge:
             return self._ungated(trial.candidate, repaired)
         return self._gated(trial.candidate, repaired)
 
+    def gain_of(self, logits: Both[Tensor]) -> Both[Tensor]:
+        """Return by how much more right each sample, (N,) and (M,), is with other logits."""
+        return self.gain(result_of(self._held_out, logits, self.wanted))
+
+    def promise(self, rows: Tensor, logits: Tensor) -> float:
+        """Return how much more right triggered samples are after a repair, on average.
+
+        Args:
+            rows: their indices, (n,) int64.
+            logits: their logits after the repair, (n, classes).
+        """
+        all_logits = self._held_out.map(lambda group: group.logits.clone())
+        all_logits.triggered[rows] = logits
+        return float(self.gain_of(all_logits).triggered[rows].mean())
+
     def most_worth(self, logits: Both[Tensor], done: Both[Tensor], rival: Candidate) -> float:
         """Return what a candidate is worth at most, but for chance.
 
@@ -113,7 +128,7 @@ class Judge:
             rival: a candidate that was judged.
         """
         before = self.before.rightness
-        gain = self.gain(result_of(self._held_out, logits, self.wanted))
+        gain = self.gain_of(logits)
         gain = Both(
             torch.where(done.clean, gain.clean, 1 - before.clean),
             torch.where(done.triggered, gain.triggered, 1 - before.triggered),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -32,16 +32,20 @@ TRIAL_BATCH = 32
 CLOSE = 1e-3
 """Share of the logits' range by which rounding may change a logit in a batch of another size."""
 
-PARTS = 4
-"""The samples are run in this many parts, so that a candidate that cannot win is stopped early."""
+PARTS, MOST_PARTS = 4, 8
+"""The samples of each kind are run in at least, and at most, so many parts, so that a candidate
+that cannot win is stopped early."""
+
+OF_PART = 25
+"""Of more samples there are more parts, so that each part has no fewer than this."""
 
 SMALLER = 8
 """Behind a layer whose features are smaller than its inputs, up to so many times more rows are run
 at once."""
 
-GoesOn = Callable[[int, Both[Tensor], Both[Tensor]], bool]
-"""Returns whether to go on with a repair. It gets the repair's index, its logits so far, and which
-samples, (N,) and (M,) bool, have such logits."""
+GoOn = Callable[[Mapping[int, Both[Tensor]], Both[Tensor]], Iterable[int]]
+"""Returns the repairs to go on with, by their indices. It gets the logits so far of those that are
+run, and which samples, (N,) and (M,) bool, have such logits."""
 
 Move = Callable[[Tensor], Tensor]
 """Corrects features (n, *S)."""
@@ -81,16 +85,40 @@ class TrialRunner:
         self._example = held_out.triggered.load(torch.tensor([0])).to(device_of(model))
         self._routes: dict[str, _Route] = {}
 
+    @property
+    def first_part(self) -> Tensor:
+        """The triggered samples that are run first, their indices (n,) int64."""
+        return _parts(self._held_out.triggered, self._which.triggered)[0][0]
+
+    def run_first_part(self, repairs: Sequence[Sequence[Layer]]) -> Tensor:
+        """Return the logits of `first_part` with each repair, (repairs, n, classes).
+
+        Args:
+            repairs: as in `run`.
+        """
+        seen: dict[int, Both[Tensor]] = {}
+
+        def stop(logits: Mapping[int, Both[Tensor]], done: Both[Tensor]) -> list[int]:
+            seen.update(logits)
+            return []
+
+        self.run(repairs, stop)
+        return torch.stack([logits.triggered[self.first_part] for logits in seen.values()])
+
     def run(
-        self, repairs: Sequence[Sequence[Layer]], goes_on: GoesOn | None = None
+        self,
+        repairs: Sequence[Sequence[Layer]],
+        go_on: GoOn | None = None,
+        known: Tensor | None = None,
     ) -> list[Both[Tensor] | None]:
         """Run the samples with each repair, part by part: the triggered ones, then the clean ones.
 
         Args:
             repairs: repairs of the same layer; each is a list with, for each fold, the repair that
                 was estimated without that fold.
-            goes_on: called after each part, to ask whether a repair is run on the next part; None
-                to run all repairs on all parts.
+            go_on: called after each part, to ask which repairs are run on the next part; None to
+                run all repairs on all parts.
+            known: the logits of the first part, if `run_first_part` was called of these repairs.
 
         Returns:
             For each repair, the logits of the clean (N, classes) and of the triggered samples
@@ -111,20 +139,27 @@ class TrialRunner:
         results = [held_out.map(lambda group: group.logits.clone()) for _ in repairs]
         done = self._which.map(torch.zeros_like)
         alive = list(range(len(repairs)))
-        clean, triggered = zip(held_out, self._which, route.features, done, strict=True)
+        clean, triggered = (
+            [(group, features, seen, *part) for part in _parts(group, which)]
+            for group, which, features, seen in zip(
+                held_out, self._which, route.features, done, strict=True
+            )
+        )
         # The triggered samples are first: they tell most of what a repair is worth.
-        steps = [(*of_group, part) for of_group in (triggered, clean) for part in range(PARTS)]
-        for step, (group, which, features, seen, part) in enumerate(steps, start=1):
+        steps = [*triggered, *clean]
+        for step, (group, features, seen, rows, places) in enumerate(steps):
+            seen[rows] = True
             for i in _together(alive, route):
-                into = [results[k].triggered if step <= PARTS else results[k].clean for k in i]
-                for rows, logits in _run_part(
-                    part, route, [moves[k] for k in i], group, which, features
-                ):
-                    seen[rows] = True
-                    for result, values in zip(into, logits, strict=True):
-                        result[rows] = values
-            if goes_on is not None and step < len(steps):
-                alive = [k for k in alive if goes_on(k, results[k], done)]
+                logits = (
+                    known[i]
+                    if known is not None and step == 0
+                    else _run_part(route, [moves[k] for k in i], group, rows, features, places)
+                )
+                for k, values in zip(i, logits, strict=True):
+                    into = results[k].triggered if step < len(triggered) else results[k].clean
+                    into[rows] = values
+            if go_on is not None and alive and step < len(steps) - 1:
+                alive = sorted(go_on({k: results[k] for k in alive}, done))
         return [results[k] if k in alive else None for k in range(len(repairs))]
 
     def _route(self, layer: Layer) -> _Route:
@@ -178,28 +213,51 @@ def _together(repairs: list[int], route: _Route) -> list[list[int]]:
     return [repairs] * bool(repairs) if route.alone else [[repair] for repair in repairs]
 
 
+def _parts(group: Group, which: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return the parts that samples, (N,) bool, are run in.
+
+    Returns:
+        For each part, the indices of its samples, (n,) int64, sorted by their folds, and their
+        places among all that are run.
+    """
+    rows = which.nonzero().flatten()
+    order = group.folds[rows].argsort(stable=True)
+    count = min(MOST_PARTS, max(PARTS, len(rows) // OF_PART))
+    # Each part has samples of all folds.
+    return [(rows[places], places) for places in (order[part::count] for part in range(count))]
+
+
 def _run_part(
-    part: int,
     route: _Route,
     repairs: Sequence[Sequence[Move]],
     group: Group,
-    which: Tensor,
+    rows: Tensor,
     features: Tensor | None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the samples of each batch, (n,) int64, and their logits, (repairs, n, classes)."""
-    rows = which.nonzero().flatten()
-    # Each part has samples of all folds.
-    sorted_places = group.folds[rows].argsort(stable=True)[part::PARTS]
-    if len(sorted_places) == 0:
-        return
+    places: Tensor,
+) -> Tensor:
+    """Return the logits of a part's samples, (repairs, n, classes).
+
+    Args:
+        route: how they are run.
+        repairs: for each repair, its correction for each fold.
+        group: where the samples are from.
+        rows: their indices, (n,) int64, sorted by their folds.
+        features: known features, (m, *S); None to compute them.
+        places: the samples' places there, (n,) int64.
+    """
+    if len(rows) == 0:
+        return torch.empty(len(repairs), 0, group.logits.shape[1])
     size = min(TRIAL_BATCH, batch_of(group.samples.description))
-    for places in torch.split(sorted_places, size):
-        batch, folds = rows[places], group.folds[rows[places]]
+    logits = []
+    for batch, place in zip(torch.split(rows, size), torch.split(places, size), strict=True):
+        folds = group.folds[batch]
         if route.behind is None:
-            yield batch, route.run.on_inputs(repairs, group.load(batch), folds)
+            logits.append(route.run.on_inputs(repairs, group.load(batch), folds))
             continue
-        known = route.run.features_of(group.load(batch)) if features is None else features[places]
-        yield batch, _on_features(repairs, known, folds, route.behind, route.run.rows_of(known))
+        known = route.run.features_of(group.load(batch)) if features is None else features[place]
+        at_once = route.run.rows_of(known)
+        logits.append(_on_features(repairs, known, folds, route.behind, at_once))
+    return torch.cat(logits, 1)
 
 
 def _on_features(
