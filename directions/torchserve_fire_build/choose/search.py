@@ -277,7 +277,8 @@ class _Scoring:
         which: Both[Tensor],
     ) -> None:
         self._layers = layers
-        self._kept = KeptFeatures(which)
+        shapes = {layer: statistics.folds[0][layer].shape for layer in layers}
+        self._kept = KeptFeatures(which, shapes)
         self._run = partial(score_detectors, model, statistics, layers, held_out, kept=self._kept)
         self._has_run = False
 

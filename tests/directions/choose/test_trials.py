@@ -37,7 +37,7 @@ def group(folds):
 
 def features_of(model, held_out, which, layer="relu"):
     """The layer's features of the samples to run, as a pass before would have kept them."""
-    kept = KeptFeatures(which)
+    kept = KeptFeatures(which, {layer: (6,)})
     for group, is_clean in zip(held_out, (True, False), strict=True):
         rows = torch.arange(len(group.folds))
         with record_features(
