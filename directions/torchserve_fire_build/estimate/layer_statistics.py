@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import partial
 
@@ -14,6 +15,7 @@ from torchserve_fire.repair.layers import device_of
 from ..common.hooks import record_features
 from ..common.progress import Progress
 from ..common.step_cache import NO_CACHE, StepCache
+from ..common.tensor_file import TensorFile
 from ..samples.both import Both
 from ..samples.evidence import Evidence
 from ..samples.folds import FOLDS
@@ -24,6 +26,10 @@ from .moments import Moments
 
 MAX_CHANNELS = 512
 """The covariance of more channels than this would take more memory than it is worth."""
+
+IN_MEMORY = 16 << 20
+"""The most bytes that a fold's statistics may take to be kept in memory. Of an EfficientNet-Lite0
+for 224 pixels they take four times as much; they are needed a few times only."""
 
 MAX_PLACES = 64
 """Places taken of each sample. With all places of large maps, computing the covariance would cost
@@ -159,15 +165,17 @@ class Statistics:
     """Statistics of all candidate layers, one set for each fold.
 
     Attributes:
-        folds: for each fold, layer name to the statistics of that fold's samples.
+        folds: for each fold, layer name to the statistics of that fold's samples. Large ones lie in
+            a file and are read each time that they are asked for.
     """
 
-    folds: Sequence[dict[str, LayerStatistics]]
+    folds: Sequence[Mapping[str, LayerStatistics]]
 
     @property
     def paired(self) -> bool:
         """Whether the samples were pairs."""
-        return any(layer.difference.count for part in self.folds for layer in part.values())
+        # Of every layer the same samples are counted.
+        return any(next(iter(part.values())).difference.count for part in self.folds)
 
     def without(self, fold: int, layer: str) -> LayerStatistics:
         """Return a layer's statistics over all samples but those of one fold."""
@@ -209,10 +217,9 @@ def collect_statistics(
     Returns:
         For each trigger, statistics in memory that does not depend on the number of samples.
     """
-    collected = [
-        Statistics([{name: LayerStatistics() for name in layers} for _ in range(FOLDS)])
-        for _ in uses
-    ]
+    folds_of: list[list[Mapping[str, LayerStatistics]]] = [[] for _ in uses]
+    running: list[dict[str, LayerStatistics]] = []
+    file = TensorFile()
     partner = dict(enumerate(evidence.partners))
     in_pairs = torch.zeros(len(evidence.clean), dtype=torch.bool)
     used = torch.stack(list(uses)).any(0)
@@ -221,7 +228,6 @@ def collect_statistics(
     def run(
         batch: Tensor,
         clean_rows: Sequence[int],
-        fold: int,
         own: int | None,
         beside: Tensor | None = None,
     ) -> None:
@@ -233,9 +239,9 @@ def collect_statistics(
 
         def take(name: str, feature: Tensor) -> None:
             feature = feature.float().cpu()
-            for i, statistics in enumerate(collected):
+            for i, of_trigger in enumerate(running):
                 target = clean_targets[i][list(clean_rows)]
-                part = statistics.folds[fold][name]
+                part = of_trigger[name]
                 if i == own:
                     part.add(feature, triggered, target, partners=beside)
                 else:
@@ -248,37 +254,78 @@ def collect_statistics(
     size = batch_of(evidence.clean.description)
 
     def run_fold(fold: int) -> dict[str, Tensor]:
+        running[:] = [{name: LayerStatistics() for name in layers} for _ in uses]
         for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
             rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
             if not partner:
                 for _, batch in iterate(evidence.triggered, rows):
-                    run(batch, [], fold, own)
+                    run(batch, [], own)
                 continue
             rows.sort(key=lambda i: bool(target[partner[i]]))
             for part in _with_all_of_a_partner(rows, partner, size):
                 partners = list(dict.fromkeys(partner[i] for i in part))
                 beside = torch.tensor([partners.index(partner[i]) for i in part])
                 both = [evidence.triggered.load(part), evidence.clean.load(partners)]
-                run(torch.cat(both), partners, fold, own, beside)
+                run(torch.cat(both), partners, own, beside)
         rows = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
         rows.sort(key=lambda i: bool(clean_targets[0][i]))
         for part, batch in iterate(evidence.clean, rows):
-            run(batch, part, fold, None)
+            run(batch, part, None)
         return {
             f"{i}.{place}.{name}": tensor
-            for i, statistics in enumerate(collected)
+            for i, of_trigger in enumerate(running)
             for place, layer in enumerate(layers)
-            for name, tensor in statistics.folds[fold][layer].stored().items()
+            for name, tensor in of_trigger[layer].stored().items()
         }
 
     with Progress("collecting statistics", len(evidence.clean) + int(used.sum())) as progress:
         for fold in range(FOLDS):
             tensors = cache.result(f"statistics of fold {fold}", partial(run_fold, fold))
-            for i, statistics in enumerate(collected):
-                for place, layer in enumerate(layers):
-                    of_layer = _below(tensors, f"{i}.{place}")
-                    statistics.folds[fold][layer] = LayerStatistics.restored(of_layer)
-    return collected
+            running.clear()
+            for i, of_folds in enumerate(folds_of):
+                of_folds.append(_kept(_below(tensors, str(i)), layers, file, f"{fold}.{i}."))
+    return [Statistics(of_folds) for of_folds in folds_of]
+
+
+class _InFile(Mapping[str, LayerStatistics]):
+    """A fold's statistics of each layer, read from a file whenever they are asked for.
+
+    Args:
+        file: holds them as `LayerStatistics.stored` returns them.
+        layers: names of the layers.
+        prefix: of the names in the file; the layer's place follows.
+    """
+
+    def __init__(self, file: TensorFile, layers: Sequence[str], prefix: str) -> None:
+        self._file, self._layers, self._prefix = file, list(layers), prefix
+
+    def __getitem__(self, layer: str) -> LayerStatistics:
+        try:
+            place = self._layers.index(layer)
+        except ValueError:
+            raise KeyError(layer) from None
+        return LayerStatistics.restored(self._file.load(f"{self._prefix}{place}."))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+
+def _kept(
+    tensors: Mapping[str, Tensor], layers: Sequence[str], file: TensorFile, prefix: str
+) -> Mapping[str, LayerStatistics]:
+    """Return a fold's statistics of each layer, large ones from the file."""
+    if sum(tensor.nbytes for tensor in tensors.values()) > IN_MEMORY:
+        # Without room on the disk they stay in memory.
+        with suppress(OSError):
+            file.store({f"{prefix}{name}": tensor for name, tensor in tensors.items()})
+            return _InFile(file, layers, prefix)
+    return {
+        layer: LayerStatistics.restored(_below(tensors, str(place)))
+        for place, layer in enumerate(layers)
+    }
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
