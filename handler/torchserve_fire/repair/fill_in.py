@@ -6,6 +6,8 @@ inpainting (Chan and Shen, "Mathematical models for local nontexture inpaintings
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -23,6 +25,74 @@ def fill_in(values: Tensor, hidden: Tensor, lower: Tensor, upper: Tensor) -> Ten
         lower: what each filled in value is at least, broadcastable to `values`.
         upper: what each filled in value is at most, broadcastable to `values`.
     """
+    region = _region_of(hidden) if len(hidden) else None
+    if region is None:
+        return _fill_in(values, hidden, lower, upper)
+    filled = values.clone()
+    ends = (end.expand_as(values)[region] for end in (lower, upper))
+    filled[region] = _fill_in(values[region], hidden[region], *ends)
+    return filled
+
+
+def _region_of(hidden: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+    """Return the part of each map that what is hidden there is filled in from.
+
+    Args:
+        hidden: which values to fill in, (N, C, H, W) bool.
+
+    Returns:
+        Indices of the parts, all of one size, (N, C, h, w); None if they are not small.
+    """
+    rows, columns = (_Extent.of(hidden.any(axis).any(1)) for axis in (3, 2))
+    # So far it is from any hidden place to a seen one, and the windows' halves double.
+    margin = 1 << (min(rows.depth, columns.depth) - 1).bit_length()
+    if any(2 * (extent.longest + 2 * margin) > extent.side for extent in (rows, columns)):
+        return None
+    samples, channels = (torch.arange(n, device=hidden.device) for n in hidden.shape[:2])
+    return (
+        samples[:, None, None, None],
+        channels[None, :, None, None],
+        rows.around(margin)[:, None, :, None],
+        columns.around(margin)[:, None, None, :],
+    )
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """Where hidden values lie along one side of maps.
+
+    Attributes:
+        side: its length.
+        first: of each map, the first line with hidden values, (N,) int64.
+        longest: the most lines from there to the last such line.
+        depth: the most lines from a hidden one to one with none.
+    """
+
+    side: int
+    first: Tensor
+    longest: int
+    depth: int
+
+    @classmethod
+    def of(cls, lines: Tensor) -> _Extent:
+        """Return the extent of the lines with hidden values, (N, side) bool."""
+        side = lines.shape[1]
+        first = lines.int().argmax(1)
+        end = side - lines.flip(1).int().argmax(1)
+        end = torch.where(lines.any(1), end, first + 1)
+        longest = int((end - first).max())
+        at_edge = bool(((first == 0) | (end == side)).any())
+        return cls(side, first, longest, longest if at_edge else -(-longest // 2))
+
+    def around(self, margin: int) -> Tensor:
+        """Return the lines of each map to fill in from, (N, longest + 2 * margin) int64."""
+        length = self.longest + 2 * margin
+        start = (self.first - margin).clamp(0, self.side - length)
+        return start[:, None] + torch.arange(length, device=start.device)
+
+
+def _fill_in(values: Tensor, hidden: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Return the same, computed for the whole maps."""
     filled = torch.where(hidden, _means_of_windows(values, hidden, (lower + upper) / 2), values)
     channels = values.shape[1]
     cross = values.new_tensor([[0.0, 0.25, 0.0], [0.25, 0.0, 0.25], [0.0, 0.25, 0.0]])
