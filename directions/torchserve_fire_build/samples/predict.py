@@ -70,7 +70,7 @@ def _find_logits(model: nn.Module, output: Any, rows: int | None) -> Tensor:
 
 def predicted_classes(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return the predicted class of each of the inputs (N, ...), (N,) int64."""
-    parts = torch.split(inputs, batch_of_size(inputs[0].nbytes))
+    parts = torch.split(inputs, batch_of_size(inputs[:1].nbytes))
     return torch.cat([logits_of(model, part).argmax(1) for part in parts])
 
 
