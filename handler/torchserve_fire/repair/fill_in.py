@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+LARGE = 96 * 96
+"""Places of a map that takes long enough to be filled in by itself."""
+
 ROUNDS = 10
 """Rounds of averaging. They start from means of windows, so that few are enough."""
 
@@ -25,13 +28,17 @@ def fill_in(values: Tensor, hidden: Tensor, lower: Tensor, upper: Tensor) -> Ten
         lower: what each filled in value is at least, broadcastable to `values`.
         upper: what each filled in value is at most, broadcastable to `values`.
     """
+    lower, upper = lower.expand_as(values), upper.expand_as(values)
     region = _region_of(hidden) if len(hidden) else None
-    if region is None:
-        return _fill_in(values, hidden, lower, upper)
-    filled = values.clone()
-    ends = (end.expand_as(values)[region] for end in (lower, upper))
-    filled[region] = _fill_in(values[region], hidden[region], *ends)
-    return filled
+    if region is not None:
+        filled = values.clone()
+        filled[region] = _fill_in(values[region], hidden[region], lower[region], upper[region])
+        return filled
+    if len(values) > 1 and values[0, 0].numel() >= LARGE:
+        # In one of them it may be small.
+        parts = (torch.split(tensor, 1) for tensor in (values, hidden, lower, upper))
+        return torch.cat([fill_in(*one) for one in zip(*parts, strict=True)])
+    return _fill_in(values, hidden, lower, upper)
 
 
 def _region_of(hidden: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:

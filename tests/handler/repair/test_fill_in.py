@@ -138,3 +138,10 @@ def test_holes_in_large_maps_are_filled_in_from_around_them_bit_for_bit(side, pl
 def test_what_is_hidden_all_over_is_filled_in_from_everywhere():
     hidden = hidden_at((1, 1, 64, 64), (0, 0, 2, 2), (0, 0, 60, 60))
     assert _region_of(hidden) is None
+
+
+def test_large_maps_of_which_one_is_hidden_all_over_are_filled_in_one_by_one():
+    values = maps(3, 2, 96, 100)
+    hidden = hidden_at(values.shape, (0, 0, 2, 2), (0, 1, 90, 95), (1, 0, slice(20, 25), 30))
+    expected = _fill_in(values, hidden, NONE, ALL)
+    assert torch.equal(fill_in(values, hidden, NONE, ALL), expected)
