@@ -41,18 +41,19 @@ def fill_in(values: Tensor, hidden: Tensor, lower: Tensor, upper: Tensor) -> Ten
     return _fill_in(values, hidden, lower, upper)
 
 
-def _region_of(hidden: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+def _region_of(hidden: Tensor, beyond: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
     """Return the part of each map that what is hidden there is filled in from.
 
     Args:
         hidden: which values to fill in, (N, C, H, W) bool.
+        beyond: how far it is at most from any other place to a seen one.
 
     Returns:
         Indices of the parts, all of one size, (N, C, h, w); None if they are not small.
     """
     rows, columns = (_Extent.of(hidden.any(axis).any(1)) for axis in (3, 2))
     # So far it is from any hidden place to a seen one, and the windows' halves double.
-    margin = 1 << (min(rows.depth, columns.depth) - 1).bit_length()
+    margin = 1 << (min(rows.depth, columns.depth) + beyond - 1).bit_length()
     if any(2 * (extent.longest + 2 * margin) > extent.side for extent in (rows, columns)):
         return None
     samples, channels = (torch.arange(n, device=hidden.device) for n in hidden.shape[:2])
@@ -100,35 +101,57 @@ class _Extent:
 
 def _fill_in(values: Tensor, hidden: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     """Return the same, computed for the whole maps."""
-    filled = torch.where(hidden, _means_of_windows(values, hidden, (lower + upper) / 2), values)
-    channels = values.shape[1]
-    cross = values.new_tensor([[0.0, 0.25, 0.0], [0.25, 0.0, 0.25], [0.0, 0.25, 0.0]])
-    kernel = cross.expand(channels, 1, 3, 3)
+    means = _means_of_windows(values, hidden, (lower + upper) / 2, hidden)
+    filled = torch.where(hidden, means, values).flatten()
+    channels, height, width = values.shape[1:]
+    sample, channel, row, column = hidden.nonzero(as_tuple=True)
+    plane = (sample * channels + channel) * height
+
+    def beside(down: int, right: int) -> Tensor:
+        """Return the indices of what is beside the hidden values; at an edge, of themselves."""
+        rows = (row + down).clamp(0, height - 1)
+        return (plane + rows) * width + (column + right).clamp(0, width - 1)
+
+    least, most = lower.expand_as(values)[hidden], upper.expand_as(values)[hidden]
+    here = beside(0, 0)
+    around = torch.stack([beside(-1, 0), beside(0, -1), beside(0, 1), beside(1, 0)])
     for _ in range(ROUNDS):
-        padded = functional.pad(filled, (1, 1, 1, 1), mode="replicate")
-        mean = functional.conv2d(padded, kernel, groups=channels)
-        filled = torch.where(hidden, mean.clamp(lower, upper), filled)
-    return filled
+        filled[here] = filled[around].mean(0).clamp(least, most)
+    return filled.view_as(values)
 
 
-def _means_of_windows(values: Tensor, hidden: Tensor, otherwise: Tensor) -> Tensor:
-    """Return the mean of the seen values around each place, in the smallest window with any."""
+def _means_of_windows(
+    values: Tensor, hidden: Tensor, otherwise: Tensor, missing: Tensor, window: int = 3
+) -> Tensor:
+    """Return the mean of the seen values around each place, in the smallest window with any.
+
+    Args:
+        values: the maps.
+        hidden: which of their values are not seen.
+        otherwise: the means so far, and what they are where no window has any.
+        missing: where smaller windows had none.
+        window: side of the smallest window to try.
+    """
     means = otherwise.expand_as(values)
-    missing = hidden
     # The last window reaches from one corner to the other.
-    window, too_large = 3, 4 * max(values.shape[2:])
-    while bool(missing.any()) and window < too_large:
+    if window >= 4 * max(values.shape[2:]) or not bool(missing.any()):
+        return means
+    half = window // 2
 
-        def mean(of: Tensor, window: int = window) -> Tensor:
-            # A large window at once would take as many additions for each place as it has places.
-            half = window // 2
-            rows = functional.avg_pool2d(of, (window, 1), stride=1, padding=(half, 0))
-            return functional.avg_pool2d(rows, (1, window), stride=1, padding=(0, half))
+    def mean(of: Tensor) -> Tensor:
+        # A large window at once would take as many additions for each place as it has places.
+        rows = functional.avg_pool2d(of, (window, 1), stride=1, padding=(half, 0))
+        return functional.avg_pool2d(rows, (1, window), stride=1, padding=(0, half))
 
-        total, share = mean(values.masked_fill(hidden, 0)), mean((~hidden).to(values.dtype))
-        # The least share that is not 0 is one place of the window.
-        seen = share > 0.5 / window**2
-        means = torch.where(missing & seen, total / share, means)
-        missing = missing & ~seen
-        window = 2 * window - 1
+    total, share = mean(values.masked_fill(hidden, 0)), mean((~hidden).to(values.dtype))
+    # The least share that is not 0 is one place of the window.
+    seen = share > 0.5 / window**2
+    means = torch.where(missing & seen, total / share, means)
+    missing = missing & ~seen
+    region = _region_of(missing, half)
+    if region is None:
+        return _means_of_windows(values, hidden, means, missing, 2 * window - 1)
+    means[region] = _means_of_windows(
+        values[region], hidden[region], means[region], missing[region], 2 * window - 1
+    )
     return means
