@@ -10,10 +10,12 @@ once. It and the build run in processes of their own, alternating; memory is the
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,7 @@ def main() -> None:
         write_subject(args.data, subject, args.pairs)
     row = measure(subject, args.pairs, args.rounds, args.cache)
     print(row)
-    write_json(row, args.output)
+    write_json([row], args.output)
 
 
 def measure(subject: Path, pairs: int, rounds: int, cache: Path) -> dict[str, Any]:
@@ -75,6 +77,9 @@ def measure(subject: Path, pairs: int, rounds: int, cache: Path) -> dict[str, An
     costs: dict[str, list[Cost]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         code = copy_code(ROOT, Path(folder).resolve())
+        # The network's package may lie where PYTHONPATH says.
+        others = tuple(map(Path, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))))
+        code = replace(code, folders=(*code.folders, *others))
         for _ in range(rounds):
             costs["loading"].append(load(code, subject))
             costs["plain"].append(plain_pass(code, subject, 0))
@@ -114,15 +119,15 @@ def plain_pass(code: Code, subject: Path, batch: int) -> Cost:
     return run(command, code, subject.name)
 
 
-def full_size_table(row: Mapping[str, Any]) -> str:
-    """Return what the build costs, beside a pass in batches of either size."""
-    lines: Sequence[Sequence[str]] = [
-        ["in such batches as the build", f"{row['passes']:.0f}", f"{row['memory']:.2f}"],
-        [
-            f"in batches of {row['batch']}",
-            f"{row['passes_in_large_batches']:.0f}",
-            f"{row['memory_to_large_batches']:.2f}",
-        ],
+def full_size_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what builds cost, beside a pass in batches of either size."""
+    lines = [
+        [how, f"{row['passes' + of]:.0f}", f"{row['memory' + to]:.2f}"]
+        for row in rows
+        for how, of, to in (
+            ("in such batches as the build", "", ""),
+            (f"in batches of {row['batch']}", "_in_large_batches", "_to_large_batches"),
+        )
     ]
     headings = ["a plain pass over the same images", "passes in a build", "memory, build / pass"]
     return markdown_table(headings, lines)

@@ -116,7 +116,7 @@ def with_tables(text: str) -> str:
         "rivals": rival_table(results, "paired 200"),
         "ablation": ablation_table(_rows(ABLATION)),
         "cost": cost_table(_rows(COST)),
-        "full size": full_size_table(read_results(FULL_SIZE)),
+        "full size": full_size_table(_rows(FULL_SIZE)),
         "methods": methods_table(results, _rows(POOLS), _rows(CLEAN_ONLY)),
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
         "searches": searches_table(_rows(SEARCHES)),

@@ -9,7 +9,7 @@ def test_the_table_has_a_row_for_each_kind_of_pass():
         "passes_in_large_batches": 17.2,
         "memory_to_large_batches": 0.75,
     }
-    lines = full_size_table(row).splitlines()
+    lines = full_size_table([row]).splitlines()
     assert lines[2:] == [
         "| in such batches as the build | 42 | 1.50 |",
         "| in batches of 64 | 17 | 0.75 |",
