@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from .attacks.adaptive_blend import AdaptiveBlend
 from .attacks.adaptive_patch import AdaptivePatch
@@ -97,8 +97,42 @@ class Recipe:
         """How it is trained."""
         return SCHEDULES[self.architecture]
 
+    @property
+    def flips(self) -> bool:
+        """Whether half of the training images are flipped from left to right."""
+        return True
+
     def digest(self, data: str) -> str:
         """Return a hash of the recipe and of the images' digest, for the cache."""
         contents = {**asdict(self), **asdict(self.schedule), "version": VERSION, "data": data}
         text = json.dumps(contents, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class BriefRecipe(Recipe):
+    """A recipe that takes less time to train: half of the epochs, or as many as are named.
+
+    Attributes:
+        epochs: over the training set; 0 for half of the architecture's.
+        mirrored: False for images that mean something else when they are flipped, as traffic signs.
+    """
+
+    epochs: int = 0
+    mirrored: bool = True
+
+    @property
+    def name(self) -> str:
+        """How results call the model: models that differ in their seed are told apart."""
+        return f"{super().name}-{self.seed}"
+
+    @property
+    def schedule(self) -> Schedule:
+        """How it is trained."""
+        usual = SCHEDULES[self.architecture]
+        return replace(usual, epochs=self.epochs or -(-usual.epochs // 2))
+
+    @property
+    def flips(self) -> bool:
+        """Whether half of the training images are flipped from left to right."""
+        return self.mirrored

@@ -103,7 +103,7 @@ def _train(recipe: Recipe, data: Data) -> tuple[nn.Module, Attack | None]:
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = ARCHITECTURES[recipe.architecture](data.classes)
-    fit_model(model, train, recipe.schedule, generator, recipe.name)
+    fit_model(model, train, recipe.schedule, generator, recipe.name, flips=recipe.flips)
     return model, attack
 
 
@@ -113,6 +113,8 @@ def fit_model(
     schedule: Schedule,
     generator: torch.Generator,
     title: str,
+    *,
+    flips: bool = True,
 ) -> None:
     """Train a model on images, cropped and flipped at random; leave it in evaluation mode."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -132,7 +134,7 @@ def fit_model(
         for _ in range(schedule.epochs):
             order = torch.randperm(len(train), generator=generator)
             for batch in order[: batches * BATCH].view(batches, BATCH):
-                images = normalise(augment(to_float(train.pixels[batch]), generator))
+                images = normalise(augment(to_float(train.pixels[batch]), generator, flips=flips))
                 images = images.to(device, memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bfloat16):
                     logits = model(images)
@@ -151,14 +153,14 @@ def augment_normalised(images: Tensor, generator: torch.Generator) -> Tensor:
     return normalise(augment(images * std + mean, generator))
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return images (N, 3, H, W), each cropped from its padded self and half of them flipped."""
+def augment(images: Tensor, generator: torch.Generator, *, flips: bool = True) -> Tensor:
+    """Return images (N, 3, H, W), each cropped from its padded self, half of them flipped."""
     count, _, height, width = images.shape
     padded = F.pad(images, (PAD,) * 4)
     tops, lefts = (torch.randint(0, 2 * PAD + 1, (count, 1), generator=generator) for _ in range(2))
     rows = tops + torch.arange(height)
     columns = lefts + torch.arange(width)
-    flipped = torch.rand(count, 1, generator=generator) < 0.5
+    flipped = torch.rand(count, 1, generator=generator) < (0.5 if flips else 0.0)
     columns = torch.where(flipped, columns.flip(1), columns)
     index = torch.arange(count).view(-1, 1, 1, 1), torch.arange(3).view(1, -1, 1, 1)
     return padded[(*index, rows.view(count, 1, -1, 1), columns.view(count, 1, 1, -1))]

@@ -45,7 +45,7 @@ class MapNet(nn.Module):
         self.head = nn.Linear(72, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        offset = self.still(torch.zeros(len(x), 72))
+        offset = self.still(x.new_zeros(len(x), 72))
         return self.head(self.flat(self.relu(self.stem(x))) + offset)
 
 

@@ -24,7 +24,7 @@ def each_bundle_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an archive answers here is worked out once per bundle, not at each of many swaps."""
     known: dict[str, list[Answer]] = {}
 
-    def load(folder: Path, name: str, bodies: list[Body]) -> list[Answer]:
+    def load(folder: Path, name: str, bodies: list[Body], **device: object) -> list[Answer]:
         digest = file_sha256(folder / BUNDLE_FILE)
         if digest not in known:
             known[digest] = load_as_worker(folder, name, bodies)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchserve_fire.errors import FireError
 
 from ..common.errors import CalibrationError
-from ..deployment.archive.load_as_worker import Answer, Body, content_type, try_as_worker
+from ..deployment.archive.load_as_worker import CPU, Answer, Body, content_type, try_as_worker
 from ..measure.figures import Figures
 from ..measure.observation import Observation
 from ..samples.both import Both
@@ -87,7 +87,11 @@ class Proof:
 
 
 def prove_in_workers(
-    folders: tuple[Path, Path], name: str, digest: str, held_out: HeldOut
+    folders: tuple[Path, Path],
+    name: str,
+    digest: str,
+    held_out: HeldOut,
+    device: torch.device = CPU,
 ) -> Proof:
     """Send samples through the old and the new archive, and compare the answers.
 
@@ -96,6 +100,7 @@ def prove_in_workers(
         name: of the model.
         digest: of the new archive's bundle.
         held_out: the samples.
+        device: that the workers are told to use.
 
     Raises:
         FireError: an archive does not serve; the new one fails on a sample, does not answer through
@@ -106,7 +111,8 @@ def prove_in_workers(
     bodies = [body for samples in evidence.both for body in bodies_of(samples, held_out.parameter)]
     # The new one first: it has not run yet.
     new, old = (
-        try_as_worker(folder, name, bodies, predictions=True) for folder in reversed(folders)
+        try_as_worker(folder, name, bodies, predictions=True, device=device)
+        for folder in reversed(folders)
     )
     sources = [
         f"{samples.source}: {sample}" for samples in evidence.both for sample in samples.names

@@ -150,6 +150,7 @@ def repair_archive(
                 saved.targets,
                 *_labels(source, evidence, halves, classes),
             ),
+            source.device,
         )
         pack(staged, output)
     return Repaired(built, proof)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from torchserve_fire.repair.corrections import project
+from torchserve_fire.repair.layers import device_of
 
 from ..common.hooks import record_features
 from ..estimate.detectors import DETECTORS, Detector
 from ..estimate.layer_statistics import Statistics
 from ..samples.both import Both
+from ..samples.fitting_batches import fitting_batches
 from ..samples.predict import logits_of
-from .held_out import HeldOut
+from ..samples.samples import bytes_of
+from .held_out import Group, HeldOut
 from .kept_features import KeptFeatures
 
 Scores = Mapping[tuple[str, str], Both[Tensor]]
@@ -54,25 +58,36 @@ def score_detectors(
                 if detector is None:
                     scores.pop((name, layer), None)
                 else:
-                    detectors[layer][name] = detector
+                    weight = detector.weight.to(device_of(model))
+                    detectors[layer][name] = replace(detector, weight=weight)
         for is_clean, group in zip((True, False), held_out, strict=True):
-            for _, rows in group.by_fold(group.folds == fold):
+            rows_of_fold = (group.folds == fold).nonzero().flatten().tolist()
 
-                def take(
-                    layer: str,
-                    feature: Tensor,
-                    is_clean: bool = is_clean,
-                    rows: Tensor = rows,
-                    detectors: dict[str, dict[str, Detector]] = detectors,
-                ) -> None:
+            def run(
+                part: Sequence[int],
+                is_clean: bool = is_clean,
+                group: Group = group,
+                detectors: dict[str, dict[str, Detector]] = detectors,
+            ) -> dict[tuple[str, str], Tensor]:
+                rows, found = torch.tensor(part), {}
+
+                def take(at: str, feature: Tensor) -> None:
                     if kept is not None:
-                        kept.add(layer, rows, feature, clean=is_clean)
-                    for name, detector in detectors[layer].items():
-                        if (both := scores.get((name, layer))) is not None:
-                            score = project(feature, detector.weight.to(feature.device)).cpu()
-                            into = both.clean if is_clean else both.triggered
-                            into[rows] = score - detector.offset
+                        kept.add(at, rows, feature, clean=is_clean)
+                    for name, detector in detectors[at].items():
+                        if (name, at) in scores:
+                            found[name, at] = project(feature, detector.weight)
 
                 with record_features(model, layers, take):
                     logits_of(model, group.load(rows))
+                # Not inside the pass, which would wait for each of them.
+                return {key: score.cpu() for key, score in found.items()}
+
+            for part, found in fitting_batches(
+                model, rows_of_fold, run, input_bytes=bytes_of(group.samples.description)
+            ):
+                for (name, layer), score in found.items():
+                    both = scores[name, layer]
+                    into = both.clean if is_clean else both.triggered
+                    into[torch.tensor(part)] = score - detectors[layer][name].offset
     return scores

@@ -11,11 +11,14 @@ from torch import Tensor, nn
 from torchserve_fire.format.bundle import Layer
 from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.repair.layers import device_of
+from torchserve_fire.repair.repair_handle import RepairHandle
 
 from ..common.step_cache import NO_CACHE, StepCache
 from ..samples.both import Both
+from ..samples.fitting_batches import fitting_batches
 from ..samples.folds import FOLDS
 from ..samples.predict import logits_of
+from ..samples.samples import bytes_of
 from .build_record import BuildRecord
 from .candidate_result import result_of
 from .held_out import Group, HeldOut
@@ -160,11 +163,20 @@ class OptionRunner:
             layers = option.of_folds[fold]
             with attach_layers(self._model, layers, example, target=self._target) as handle:
                 for group, flags, into in zip(groups, flagged, logits, strict=True):
-                    for _, rows in group.by_fold(
-                        self._may_be_flagged(group) & (group.folds == fold)
+
+                    def run(
+                        part: Sequence[int], group: Group = group, handle: RepairHandle = handle
+                    ) -> tuple[Tensor, Tensor]:
+                        found = logits_of(self._model, group.load(torch.tensor(part)))
+                        return found, handle.verdict.flagged.cpu()
+
+                    rows = self._may_be_flagged(group) & (group.folds == fold)
+                    indices = rows.nonzero().flatten().tolist()
+                    for part, (found, found_flags) in fitting_batches(
+                        self._model, indices, run, input_bytes=bytes_of(group.samples.description)
                     ):
-                        into[rows] = logits_of(self._model, group.load(rows))
-                        flags[rows] = handle.verdict.flagged.cpu()
+                        into[torch.tensor(part)] = found
+                        flags[torch.tensor(part)] = found_flags
         parts = {"flagged": flagged, "logits": logits}
         return {f"{name}.{i}": t for name, each in parts.items() for i, t in enumerate(each)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -19,6 +20,7 @@ from ..common.errors import CalibrationError
 from ..common.hooks import edit_features
 from ..common.partial_runs import BehindLayer, features_at
 from ..samples.both import Both
+from ..samples.fitting_batches import fitting_batches
 from ..samples.predict import logits_of, reporting_failures
 from ..samples.samples import BATCH, BATCH_BYTES, batch_of
 from .held_out import Group, HeldOut
@@ -247,17 +249,18 @@ def _run_part(
     """
     if len(rows) == 0:
         return torch.empty(len(repairs), 0, group.logits.shape[1])
-    size = min(TRIAL_BATCH, batch_of(group.samples.description))
-    logits = []
-    for batch, place in zip(torch.split(rows, size), torch.split(places, size), strict=True):
+
+    def run(part: Sequence[int]) -> Tensor:
+        batch, place = (each[part[0] : part[-1] + 1] for each in (rows, places))
         folds = group.folds[batch]
         if route.behind is None:
-            logits.append(route.run.on_inputs(repairs, group.load(batch), folds))
-            continue
+            return route.run.on_inputs(repairs, group.load(batch), folds)
         known = route.run.features_of(group.load(batch)) if features is None else features[place]
-        at_once = route.run.rows_of(known)
-        logits.append(_on_features(repairs, known, folds, route.behind, at_once))
-    return torch.cat(logits, 1)
+        return _on_features(repairs, known, folds, route.behind, route.run.rows_of(known))
+
+    size = min(TRIAL_BATCH, batch_of(group.samples.description))
+    batches = fitting_batches(route.run.model, range(len(rows)), run, most=size)
+    return torch.cat([logits for _, logits in batches], 1)
 
 
 def _on_features(
@@ -322,6 +325,8 @@ class _Run:
 
     def rows_of(self, features: Tensor) -> int:
         """Return how many rows of features, (n, *S), to run at once behind the layer."""
+        if self.example.device.type != "cpu":
+            return sys.maxsize
         of_input, of_row = self.example[0].nbytes, features[0].nbytes
         return BATCH_BYTES // max(1, of_input // SMALLER, min(of_input, of_row))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from .arguments.device import add_trial_device_argument
 from .arguments.next_start import add_keep_argument, check_keep_argument, tell_next_start
 from .arguments.server import (
     add_model_store_argument,
@@ -42,6 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="body of a request to check the answers with (default: the example that the archive "
         "or the served one names, else random images)",
     )
+    add_trial_device_argument(parser)
     add_keep_argument(parser)
     add_server_arguments(parser)
     parser.set_defaults(run=run, check=check, extras=("torchserve",))
@@ -73,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         management.check_model_api()
         check_keep_argument(args)
         args.model_store = server_model_store(args)
+        from ..common.devices import find_device
         from ..deployment.client.deploy import deploy_archive
         from ..deployment.client.rollout import Target
 
@@ -83,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
             args.version,
             report=lambda line: print(line, flush=True),
             example=args.example,
+            device=find_device(args.device),
         )
         tell_next_start(args, management)
     return 0

@@ -9,15 +9,14 @@ from pathlib import Path
 
 from ..common.names import (
     DEEP_INSPECT,
-    INSPECT_BY_DEFAULT,
     INSPECTIONS,
     INSPECTIONS_ADDED,
     META_CLASSIFIER,
     MIN_SHADOWS,
     NEURON_INSPECT,
-    OTHERWISE,
     QUERIES,
     SALIENCY_WEIGHTS,
+    SCAN,
     SEARCHES,
     SEARCHES_ADDED,
     SHADOWS,
@@ -55,13 +54,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="+",
         choices=Choices(INSPECTIONS, SEARCHES_ADDED, INSPECTIONS_ADDED),
         metavar="NAME",
-        help=f"{', '.join(SEARCHES)}: "
+        help=f"{SCAN} (the default): looks at all classes together, then at a few closely, and "
+        "returns one probability; takes about as long for a thousand classes as for ten. Methods "
+        f"of the literature, which search class by class: {', '.join(SEARCHES)}: "
         f"classes to which a reconstructed trigger leads with less than to others, {DEEP_INSPECT} "
         f"without --clean on images that it recovers from the model; {NEURON_INSPECT}: outliers "
-        f"among the classes' saliency maps, a hint only; {META_CLASSIFIER}: trained on the answers "
-        "of shadow models with and without backdoors, takes as long as training these (default: "
-        f"{', '.join(INSPECT_BY_DEFAULT)}, and {', '.join(OTHERWISE)} where these find "
-        "nothing); also what an installed package adds",
+        f"among the classes' saliency maps, a hint, which decides nothing; {META_CLASSIFIER}: "
+        "trained on the answers of shadow models with and without backdoors, takes as long as "
+        "training these; also what an installed package adds",
     )
     parser.add_argument(
         "--shadows",
@@ -97,7 +97,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--budget",
         type=seconds,
         metavar="TIME",
-        help="of all methods, in seconds, or as 90s, 2m or 1.5h, and in equal shares: a search "
+        help="of all methods, in seconds, or as 90s, 2m or 1.5h, and in equal shares: a scan takes "
+        "shorter steps, and says so; a search "
         "for triggers that has not gone through all "
         "classes by then could not tell; neuron-inspect and meta-classifier do with what they have "
         "(default: no limit)",
@@ -127,7 +128,7 @@ def check(args: argparse.Namespace) -> None:
     from ..common.environment import require_extras
 
     check_model_arguments(args)
-    names, otherwise = _methods(args)
+    names = _methods(args)
     needy = [name for name in names if name != DEEP_INSPECT]
     if args.clean is None and needy:
         raise Refusal(
@@ -142,7 +143,7 @@ def check(args: argparse.Namespace) -> None:
             raise Refusal(f"{flag}: expected beside --method {method}, which takes it")
     if args.saliency_weights is not None and not any(args.saliency_weights):
         raise Refusal("--saliency-weights 0 0 0: expected one of them above 0")
-    check_search_arguments(args, (*names, *otherwise))
+    check_search_arguments(args, names)
     if args.json is not None:
         check_writable(args.json)
     if args.pictures is not None:
@@ -151,11 +152,9 @@ def check(args: argparse.Namespace) -> None:
     check_cache(args.cache)
 
 
-def _methods(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
-    """Return the methods to run, and those to run where these find nothing."""
-    if args.method:
-        return list(dict.fromkeys(args.method)), ()
-    return list(INSPECT_BY_DEFAULT), OTHERWISE
+def _methods(args: argparse.Namespace) -> list[str]:
+    """Return the methods to run."""
+    return list(dict.fromkeys(args.method or [SCAN]))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -192,9 +191,9 @@ def _inspect(args: argparse.Namespace) -> int:
     from ..samples.samples import Samples
     from ..samples.tensor_samples import empty_samples
 
-    names, otherwise = _methods(args)
+    names = _methods(args)
     if args.pictures is not None:
-        check_picture_folder(args.pictures, (*names, *otherwise))
+        check_picture_folder(args.pictures, names)
     budget = Budget(args.budget)
     source = open_source(args)
     if args.clean is None and source.input_kind not in ("image", "integers"):
@@ -214,12 +213,10 @@ def _inspect(args: argparse.Namespace) -> int:
             "integers cannot be"
         )
     print("methods: " + ", ".join(names) + ("" if args.method else " (the default)"))
-    if otherwise:
-        print("where these find nothing: " + ", ".join(otherwise))
     findings = inspect_model(
         source.loaded.model,
         clean,
-        methods=args.method and names,
+        methods=names,
         settings=InspectionSettings(
             shadows=args.shadows,
             cache=args.cache,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .arguments.model import add_model_arguments, check_model_arguments, open_source
 from .arguments.signing import add_sign_argument, add_trusted_key_argument, signing_key
 from .arguments.values import existing_file, existing_folder, handler
 from .refusal import Refusal
+
+if TYPE_CHECKING:
+    import torch
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -87,9 +91,11 @@ def run(args: argparse.Namespace) -> int:
         return _package_archive(args)
     import tempfile
 
+    from ..common.devices import find_device
     from ..deployment.archive.any_archive import copy_as
     from ..deployment.archive.package import ArchiveInputs, package_archive
 
+    device = find_device(args.device)
     inputs = ArchiveInputs(
         args.model_name,
         args.version,
@@ -107,16 +113,17 @@ def run(args: argparse.Namespace) -> int:
             Path(temporary),
             signing_key=args.signing_key,
             trusted_keys=args.trusted_keys,
+            device=device,
         )
         if args.handler is not None and args.bundle is not None:
-            _compare_preparation(archive)
+            _compare_preparation(archive, device)
         target = args.export_path / archive.name
         copy_as(archive, args.version, target)
     print(target)
     return 0
 
 
-def _compare_preparation(archive: Path) -> None:
+def _compare_preparation(archive: Path, device: torch.device) -> None:
     """Refuse a handler that prepares images otherwise than the bundle was calibrated."""
     from torchserve_fire.errors import FireError
 
@@ -124,7 +131,7 @@ def _compare_preparation(archive: Path) -> None:
     from ..source.same_preparation import try_preparation
 
     try:
-        source = open_archive(archive)
+        source = open_archive(archive, device)
     except FireError as error:
         # What a worker does with it was tried; only this way of following it does not work.
         unknown = str(error)
@@ -166,7 +173,7 @@ def _package_archive(args: argparse.Namespace) -> int:
             addition_for(source, args.bundle, args.version, None), name=args.model_name
         )
         stage_repaired(source.unpacked(), addition, staged, args.signing_key)
-        load_as_worker(staged, args.model_name)
+        load_as_worker(staged, args.model_name, device=source.device)
         pack(staged, target)
     print(target)
     return 0

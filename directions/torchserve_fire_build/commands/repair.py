@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..common.names import AUGMENT
 from .arguments.cache import add_cache_argument, check_cache
+from .arguments.device import add_device_argument
 from .arguments.model import (
     add_accept_accuracy_argument,
     add_clean_argument,
@@ -70,6 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="which altered triggers to repair, too, as of build (default: %(default)s)",
     )
     parser.add_argument("--seed", type=seed, default=0, help="of the random numbers (default: 0)")
+    add_device_argument(parser)
     add_cache_argument(parser)
     add_sign_argument(parser)
     parser.set_defaults(run=run, check=check, extras=("torchserve",))
@@ -108,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     version = version_for(archive, args.output, args.version)
     # Before anything of the archive runs.
     check_signing(archive, args.signing_key)
-    source = open_archive(args.archive)
+    source = open_archive(args.archive, args.device)
     clean, triggered = source.open_samples(args.clean), source.open_samples(args.triggered)
     if args.dry_run:
         from ..archive_repair.dry_run import planned

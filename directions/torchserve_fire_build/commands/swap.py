@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..common.names import MODES
+from .arguments.device import add_trial_device_argument
 from .arguments.next_start import add_keep_argument, check_keep_argument, tell_next_start
 from .arguments.server import (
     add_model_store_argument,
@@ -35,6 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--version", help="the new version; default: the last number of the old one plus 1"
     )
+    add_trial_device_argument(parser)
     add_keep_argument(parser)
     add_server_arguments(parser)
     add_sign_argument(parser)
@@ -68,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
         management.describe(args.model_name)
         check_keep_argument(args)
         args.model_store = server_model_store(args)
+        from ..common.devices import find_device
         from ..deployment.client.rollout import Target
         from ..deployment.client.swap import swap_bundle
 
@@ -80,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
             mode=args.mode,
             signing_key=args.signing_key,
             trusted_keys=args.trusted_keys,
+            device=find_device(args.device),
         )
         tell_next_start(args, management)
     return 0

@@ -120,13 +120,12 @@ REDUCING = "activation-clustering"
 
 COMPONENTS = 10
 
+SCAN = "scan"
 NEURON_INSPECT = "neuron-inspect"
 META_CLASSIFIER = "meta-classifier"
 
-INSPECTIONS = (*SEARCHES, NEURON_INSPECT, META_CLASSIFIER)
-"""The methods of `inspect`."""
-
-INSPECT_BY_DEFAULT = (*ALL_SEARCHES, NEURON_INSPECT)
+INSPECTIONS = (SCAN, *SEARCHES, NEURON_INSPECT, META_CLASSIFIER)
+"""The methods of `inspect`; the first is the default."""
 
 SHADOWS = 64
 MIN_SHADOWS = 16

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from torchserve_fire.repair.layers import feature_of
+from torchserve_fire.repair.layers import device_of, feature_of
 from torchserve_fire.repair.logits import find_logits
 
 from ..common.errors import CalibrationError
@@ -66,6 +66,7 @@ def candidate_layers(model: nn.Module, example: Tensor) -> list[str]:
     Raises:
         CalibrationError: there is no such layer, or the model fails.
     """
+    example = example.to(device_of(model))
     with reporting_failures(model, example):
         cuts = _cut_points(model, example, _layers_that_run_once(model, example))
     if not cuts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field, fields
 from functools import partial
 
@@ -18,8 +19,9 @@ from ..common.step_cache import NO_CACHE, StepCache
 from ..common.tensor_file import TensorFile
 from ..samples.both import Both
 from ..samples.evidence import Evidence
+from ..samples.fitting_batches import fitting_batches
 from ..samples.folds import FOLDS
-from ..samples.samples import batch_of, iterate
+from ..samples.samples import bytes_of
 from .channels import channel_means, channels_of_places
 from .covariance import Covariance
 from .moments import Moments
@@ -99,6 +101,12 @@ class LayerStatistics:
                     self.pair_places.add(places[:first], beside.flatten(0, 1))
         if partners is not None:
             self.difference.add(features[:triggered] - clean[partners])
+
+    def copy(self) -> LayerStatistics:
+        """Return a copy, to which samples are added without changing this one."""
+        return LayerStatistics(
+            **{part.name: copy(getattr(self, part.name)) for part in fields(self)}
+        )
 
     @classmethod
     def merged(cls, parts: Iterable[LayerStatistics]) -> LayerStatistics:
@@ -225,54 +233,68 @@ def collect_statistics(
     used = torch.stack(list(uses)).any(0)
     in_pairs[[partner[i] for i in used.nonzero().flatten().tolist() if partner]] = True
 
-    def run(
-        batch: Tensor,
-        clean_rows: Sequence[int],
-        own: int | None,
-        beside: Tensor | None = None,
-    ) -> None:
-        """Run triggered samples of the trigger `own`, if any, followed by clean samples.
-
-        `beside` says which of these are their partners, as `LayerStatistics.add` takes it.
-        """
-        triggered = len(batch) - len(clean_rows)
+    def run(triggered: Sequence[int], clean: Sequence[int], own: int | None) -> None:
+        """Run triggered samples of the trigger `own`, if any, with clean ones: their partners."""
+        parts = [
+            samples.load(rows)
+            for samples, rows in ((evidence.triggered, triggered), (evidence.clean, clean))
+            if len(rows)
+        ]
+        batch = torch.cat(parts).to(device_of(model))
+        beside = None
+        if partner and triggered:
+            beside = torch.tensor([clean.index(partner[i]) for i in triggered]).to(batch.device)
+        targets = [target[list(clean)] for target in clean_targets]
+        # A pass that memory does not suffice for leaves nothing behind, and is made again in parts.
+        grown = [
+            {name: layer.copy() for name, layer in of_trigger.items()} for of_trigger in running
+        ]
 
         def take(name: str, feature: Tensor) -> None:
-            feature = feature.float().cpu()
-            for i, of_trigger in enumerate(running):
-                target = clean_targets[i][list(clean_rows)]
-                part = of_trigger[name]
+            # It stays where it is: on a GPU, a copy of it would cost more than its moments.
+            feature = feature.float()
+            for i, target in enumerate(targets):
                 if i == own:
-                    part.add(feature, triggered, target, partners=beside)
+                    grown[i][name].add(feature, len(triggered), target, partners=beside)
                 else:
-                    part.add(feature[triggered:], 0, target, partners=None)
+                    grown[i][name].add(feature[len(triggered) :], 0, target, partners=None)
 
         with torch.no_grad(), record_features(model, layers, take):
-            model(batch.to(device_of(model)))
+            model(batch)
+        running[:] = grown
         progress.advance(len(batch))
 
-    size = batch_of(evidence.clean.description)
+    size = bytes_of(evidence.clean.description)
+
+    def run_with_partners(groups: Sequence[Sequence[int]], own: int) -> None:
+        rows = [row for group in groups for row in group]
+        run(rows, list(dict.fromkeys(partner[i] for i in rows)), own)
 
     def run_fold(fold: int) -> dict[str, Tensor]:
         running[:] = [{name: LayerStatistics() for name in layers} for _ in uses]
         for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
             rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
             if not partner:
-                for _, batch in iterate(evidence.triggered, rows):
-                    run(batch, [], own)
-                continue
-            rows.sort(key=lambda i: bool(target[partner[i]]))
-            for part in _with_all_of_a_partner(rows, partner, size):
-                partners = list(dict.fromkeys(partner[i] for i in part))
-                beside = torch.tensor([partners.index(partner[i]) for i in part])
-                both = [evidence.triggered.load(part), evidence.clean.load(partners)]
-                run(torch.cat(both), partners, own, beside)
+                batches = fitting_batches(
+                    model, rows, partial(run, clean=[], own=own), input_bytes=size
+                )
+            else:
+                rows.sort(key=lambda i: bool(target[partner[i]]))
+                batches = fitting_batches(
+                    model,
+                    _by_partner(rows, partner),
+                    partial(run_with_partners, own=own),
+                    input_bytes=size,
+                    samples_of=len,
+                )
+            for _ in batches:
+                pass  # `run` keeps what it finds.
         rows = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
         rows.sort(key=lambda i: bool(clean_targets[0][i]))
-        for part, batch in iterate(evidence.clean, rows):
-            run(batch, part, None)
+        for _ in fitting_batches(model, rows, partial(run, [], own=None), input_bytes=size):
+            pass
         return {
-            f"{i}.{place}.{name}": tensor
+            f"{i}.{place}.{name}": tensor.cpu()
             for i, of_trigger in enumerate(running)
             for place, layer in enumerate(layers)
             for name, tensor in of_trigger[layer].stored().items()
@@ -334,21 +356,9 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)}
 
 
-def _with_all_of_a_partner(
-    rows: Sequence[int], partner: Mapping[int, int], size: int
-) -> Iterator[Sequence[int]]:
-    """Yield triggered samples in batches of `size` or, of one partner, of more.
-
-    Those of one partner are together, so that it runs once.
-    """
+def _by_partner(rows: Sequence[int], partner: Mapping[int, int]) -> list[list[int]]:
+    """Return triggered samples, those of one partner together, so that it runs once."""
     of_partner: dict[int, list[int]] = {}
     for row in rows:
         of_partner.setdefault(partner[row], []).append(row)
-    batch: list[int] = []
-    for together in of_partner.values():
-        if batch and len(batch) + len(together) > size:
-            yield batch
-            batch = []
-        batch += together
-    if batch:
-        yield batch
+    return list(of_partner.values())

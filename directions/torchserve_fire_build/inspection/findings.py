@@ -12,7 +12,7 @@ from .inspection import Inspection
 
 WORDS = {True: "found", False: "nothing found", None: "could not tell"}
 
-COLUMNS = ("method", "verdict", "class", "index", "by chance", "seconds")
+COLUMNS = ("method", "verdict", "class", "probability", "index", "by chance", "seconds")
 
 STATUS = {False: 0, True: 1, None: 2}
 """Exit statuses of the command."""
@@ -39,6 +39,12 @@ class Run:
         return None if index is None else by_chance(float(index.max()), len(index))
 
     @property
+    def probability(self) -> float | None:
+        """That the model is backdoored; None if the method computes none."""
+        probabilities = self.inspection.probabilities
+        return None if probabilities is None else float(probabilities.max())
+
+    @property
     def words(self) -> str:
         """What was found, in words."""
         return WORDS[self.inspection.found] + ("" if self.decides else " (a hint)")
@@ -51,6 +57,10 @@ class Run:
             "decides": self.decides,
             "found": inspection.found,
             "suspects": inspection.suspects,
+            "probability": self.probability,
+            "probabilities": (
+                None if inspection.probabilities is None else inspection.probabilities.tolist()
+            ),
             "index": None if inspection.index is None else inspection.index.tolist(),
             "threshold": None if inspection.index is None else inspection.threshold,
             "by_chance": self.chance,
@@ -63,7 +73,7 @@ class Run:
 class Findings:
     """The findings of all methods that inspected a model.
 
-    Hints count only if there are nothing but hints.
+    Hints decide nothing: where there are only hints, nobody can tell.
 
     Attributes:
         runs: one for each method.
@@ -74,8 +84,8 @@ class Findings:
     @property
     def deciding(self) -> list[Inspection]:
         """The results that decide, without those of methods that could not tell."""
-        deciding = [run for run in self.runs if run.decides] or self.runs
-        return [run.inspection for run in deciding if run.inspection.found is not None]
+        deciding = [run.inspection for run in self.runs if run.decides]
+        return [inspection for inspection in deciding if inspection.found is not None]
 
     @property
     def found(self) -> bool | None:
@@ -121,6 +131,8 @@ class Findings:
 
     def _in_words(self) -> str:
         if self.found is None:
+            if self.runs and not any(run.decides for run in self.runs):
+                return "could not tell: these methods give hints, which decide nothing"
             return "could not tell whether the model is backdoored"
         deciding = self.deciding
         count = sum(bool(inspection.found) for inspection in deciding)
@@ -134,7 +146,8 @@ class Findings:
 def _cells(run: Run) -> tuple[str, ...]:
     inspection, chance = run.inspection, run.chance
     classes = ", ".join(map(str, inspection.suspects)) or "-"
+    probability = "-" if run.probability is None else f"{run.probability:.1%}"
     index = "-" if inspection.index is None else f"{float(inspection.index.max()):.2f}"
     by_chance_cell = "-" if chance is None else f"{100 * chance:.1f} %"
     seconds = f"{run.seconds:.0f}"
-    return (inspection.method, run.words, classes, index, by_chance_cell, seconds)
+    return (inspection.method, run.words, classes, probability, index, by_chance_cell, seconds)

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from torchserve_fire.errors import FireError, first_line
 from torchserve_fire.repair.attach_layers import check_model
 
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
-from ..reconstruct.methods import OTHERWISE
 from ..samples.labels import find_labels
 from ..samples.predict import logits_of
 from ..samples.samples import Samples
@@ -41,8 +41,7 @@ def inspect_model(
     Args:
         model: in evaluation mode.
         clean: some hundred clean samples; may be empty if no method needs samples.
-        methods: names in `inspection.methods.INSPECTION_METHODS`; None for the affordable methods,
-            plus one more search if these find nothing.
+        methods: names in `inspection.methods.INSPECTION_METHODS`; None for a scan.
         settings: settings of the methods; None for their own values.
         budget: time limit for all methods; each gets an equal share of the time that is left. None
             for no limit.
@@ -60,8 +59,7 @@ def inspect_model(
     """
     settings = InspectionSettings() if settings is None else settings
     budget = Budget() if budget is None else budget
-    otherwise = OTHERWISE if methods is None else ()
-    every = (*(DEFAULT if methods is None else methods), *otherwise)
+    every = DEFAULT if methods is None else methods
     # A wrong name is refused before the work begins.
     entries = {name: INSPECTION_METHODS[name] for name in every}
     # A forward pass in training mode would change the weights.
@@ -70,8 +68,6 @@ def inspect_model(
     samples = _labelled(model, clean, classes, names_file)
     runs: list[Run] = []
     for done, name in enumerate(every):
-        if name in otherwise and Findings(runs).found:
-            break
         start = time.monotonic()
         generator = torch.Generator().manual_seed(seed)
         entry = entries[name]
@@ -80,8 +76,19 @@ def inspect_model(
             found = entry.make(settings)(model, samples, classes, generator, share)
         except CalibrationError as error:
             found = Inspection(name, notes=(str(error),))
+        except FireError:
+            raise
+        except Exception as error:
+            # What one method cannot do says nothing of the others.
+            found = Inspection(name, notes=(f"failed: {_in_short(error)}",))
         runs.append(Run(found, time.monotonic() - start, entry.decides))
     return Findings(runs)
+
+
+def _in_short(error: Exception) -> str:
+    kind, message = type(error).__name__, first_line(error)
+    # An exception without a message is named by its kind already.
+    return kind if message == kind else f"{kind}: {message}"
 
 
 def _labelled(model: nn.Module, clean: Samples, classes: int, names_file: Path | None) -> Samples:

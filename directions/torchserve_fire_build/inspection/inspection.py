@@ -20,15 +20,18 @@ class Inspection:
     """The result of one method.
 
     A method either compares the classes with each other (`index`), or judges the model as a whole
-    (`backdoored`). If it could do neither, both are None, and `notes` says why.
+    (`backdoored`), which may come with a probability for each class. If it could do neither, all
+    are None, and `notes` says why.
 
     Attributes:
         method: name of the method.
         index: anomaly index of each class, (classes,) float64: how many MADs the class lies from
             the median, on the suspicious side. See `anomaly_index`.
-        threshold: a class with a higher index is a suspect.
+        threshold: a class with a higher index, or probability, is a suspect.
         backdoored: whether the model as a whole looks backdoored; None if the method compares
             classes, or could not tell.
+        probabilities: that each class is the target of a backdoor, (classes,) float64; None if the
+            method computes none.
         pictures: a picture for each class, (classes, C, H, W) or (classes, H, W) float32; None
             without pictures.
         notes: lines that explain this result.
@@ -38,16 +41,18 @@ class Inspection:
     index: Tensor | None = None
     threshold: float = THRESHOLD
     backdoored: bool | None = None
+    probabilities: Tensor | None = None
     pictures: Tensor | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def suspects(self) -> list[int]:
-        """The classes whose index exceeds the threshold, the most suspicious first."""
-        if self.index is None:
+        """The classes whose index or probability exceeds the threshold, the highest first."""
+        values = self.index if self.probabilities is None else self.probabilities
+        if values is None:
             return []
-        order = self.index.argsort(descending=True).tolist()
-        return [c for c in order if float(self.index[c]) > self.threshold]
+        order = values.argsort(descending=True).tolist()
+        return [c for c in order if float(values[c]) > self.threshold]
 
     @property
     def found(self) -> bool | None:

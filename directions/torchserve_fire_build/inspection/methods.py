@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..common.registry import Registry
 from ..reconstruct import deep_inspect
-from ..reconstruct.methods import AFFORDABLE, SEARCH_METHODS
+from ..reconstruct.methods import SEARCH_METHODS
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
-from . import meta_classifier, neuron_inspect
+from . import meta_classifier, neuron_inspect, scanning
 from .inspection import Inspect
 from .reconstructions import ReconstructedTriggers
 
@@ -43,7 +43,7 @@ class InspectionMethod:
         make: makes the method from the settings.
         needs_images: False if the method also works without clean samples.
         decides: False if the method often finds something in benign models, too. It is then a hint,
-            and decides only if there are nothing but hints.
+            and decides nothing.
     """
 
     make: Callable[[InspectionSettings], Inspect]
@@ -59,6 +59,7 @@ def _reconstruction(name: str) -> InspectionMethod:
 
 
 _BUILT_IN: Mapping[str, InspectionMethod] = {
+    scanning.NAME: InspectionMethod(lambda settings: scanning.scan_classes),
     **{name: _reconstruction(name) for name in SEARCH_METHODS},
     neuron_inspect.NAME: InspectionMethod(
         lambda settings: partial(neuron_inspect.neuron_inspect, weights=settings.saliency_weights),
@@ -75,6 +76,5 @@ INSPECTION_METHODS: Registry[InspectionMethod] = Registry(
     "torchserve_fire.inspections", _BUILT_IN, kind=InspectionMethod
 )
 
-DEFAULT = (*AFFORDABLE, neuron_inspect.NAME)
-"""The affordable methods: the searches of `build --reconstruct all`, so that both commands find the
-same, and a hint that costs next to nothing. Shadow models are trained only on request."""
+DEFAULT = (scanning.NAME,)
+"""What is run if no method is named."""

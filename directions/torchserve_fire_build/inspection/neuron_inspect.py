@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from torchserve_fire.repair.layers import device_of
+
 from ..common.budget import Budget
 from ..common.progress import Progress
 from ..measure.anomaly_index import MIN_CLASSES, anomaly_index
@@ -107,7 +109,7 @@ def saliency_maps(model: nn.Module, inputs: Tensor, classes: int) -> Tensor:
         (classes, N, H, W) float32, on the CPU: the largest absolute gradient among the channels,
         divided by the largest value of the map. A map without gradients is 0.
     """
-    inputs = inputs.detach().requires_grad_()
+    inputs = inputs.detach().to(device_of(model)).requires_grad_()
     with torch.enable_grad():
         logits = differentiable_logits(model, inputs)
         maps = []

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..common.budget import Budget
 from ..measure.anomaly_index import MIN_CLASSES
 from ..reconstruct.inversion import recover_images
+from ..reconstruct.reconstruction import TriggerSearch
 from ..reconstruct.screening import SUCCESS, Screening, screen
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..reconstruct.subject import Subject, gather_subject
@@ -91,18 +92,23 @@ def _too_weak(screening: Screening, index: Tensor) -> list[str]:
 
 
 def _pictures(subject: Subject, screening: Screening) -> Tensor:
-    """Return a picture of each class's trigger on a sample of another class, (classes, C, 3 H, W).
+    """Return the picture of each class's trigger, (classes, C, 3 H, W)."""
+    return torch.stack(
+        [picture_of(subject, target, search) for target, search in enumerate(screening.searches)]
+    )
+
+
+def picture_of(subject: Subject, target: int, search: TriggerSearch) -> Tensor:
+    """Return a picture of a class's trigger on a sample of another class, (C, 3 H, W).
 
     From top to bottom, in values from 0 to 1: the sample; the sample with the trigger; and the
     difference, magnified as far as possible around .5.
     """
-    box, pictures = subject.box, []
-    for target, search in enumerate(screening.searches):
-        sample = subject.others(target)[:1]
-        with torch.no_grad():
-            stamped = box.legal(search.stamp(sample))
-        before, after = ((inputs[0] - box.low) / box.width for inputs in (sample, stamped))
-        change = after - before
-        magnified = 0.5 + 0.5 * change / change.abs().max().clamp(min=1e-12)
-        pictures.append(torch.cat([before, after, magnified], 1))
-    return torch.stack(pictures)
+    box = subject.box
+    sample = subject.others(target)[:1]
+    with torch.no_grad():
+        stamped = box.legal(search.stamp(sample))
+    before, after = ((inputs[0] - box.low) / box.width for inputs in (sample, stamped))
+    change = after - before
+    magnified = 0.5 + 0.5 * change / change.abs().max().clamp(min=1e-12)
+    return torch.cat([before, after, magnified], 1).cpu()

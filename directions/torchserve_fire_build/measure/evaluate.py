@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from torchserve_fire.repair.repair_handle import RepairHandle
 from ..common.errors import SamplesError
 from ..common.progress import Progress
 from ..samples.evidence import gather_evidence
+from ..samples.fitting_batches import fitting_batches
 from ..samples.kept import keep_decoded
 from ..samples.labels import refuse_unknown
 from ..samples.predict import logits_of
-from ..samples.samples import Samples, iterate, require_samples
+from ..samples.samples import Samples, require_samples
 from .figures import Figures, class_list
 from .fit_to_model import check_observed
 from .observation import observe
@@ -118,8 +120,13 @@ def _predict(
 ) -> tuple[Tensor, Tensor]:
     """Return the predictions after repair, (N,) int64, and which were flagged, (N,) bool."""
     predictions, flagged = [], []
-    for indices, batch in iterate(samples, range(len(samples))):
-        predictions.append(logits_of(model, batch).argmax(1))
-        flagged.append(handle.verdict.flagged.cpu())
-        progress.advance(len(indices))
+
+    def run(part: Sequence[int]) -> tuple[Tensor, Tensor]:
+        logits = logits_of(model, samples.load(part))
+        return logits.argmax(1), handle.verdict.flagged.cpu()
+
+    for part, (predicted, flags) in fitting_batches(model, range(len(samples)), run):
+        predictions.append(predicted)
+        flagged.append(flags)
+        progress.advance(len(part))
     return torch.cat(predictions), torch.cat(flagged)

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from ..common.errors import SamplesError
 from ..common.progress import Progress
+from ..samples.fitting_batches import fitting_batches
 from ..samples.labels import find_labels
 from ..samples.predict import logits_of, predict_logits
-from ..samples.samples import Samples, batch_of_size, iterate
+from ..samples.samples import Samples, iterate
 from .figures import interval
 from .observation import Observation, refuse_swapped
 from .other_labels import other_labels
@@ -259,8 +260,13 @@ def find_surer_setting(model: nn.Module, clean: Samples, logits: Tensor) -> str:
 
 def _logits(model: nn.Module, inputs: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the logits, (N, classes), of inputs (N, C, H, W) that are prepared otherwise."""
-    parts = torch.split(inputs, batch_of_size(inputs[:1].nbytes))
-    return torch.cat([logits_of(model, prepare(part)) for part in parts])
+    batches = fitting_batches(
+        model,
+        range(len(inputs)),
+        lambda part: logits_of(model, prepare(inputs[part[0] : part[-1] + 1])),
+        input_bytes=inputs[:1].nbytes,
+    )
+    return torch.cat([logits for _, logits in batches])
 
 
 class _Sureness(NamedTuple):

@@ -13,15 +13,15 @@ Neither alone tells. With few mistakes, or few images, neither is known well; so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..samples.fitting_batches import fitting_batches
 from ..samples.predict import logits_of
-from ..samples.samples import iterate
 from .observation import Observation
 
 FEWEST, MOST = 100, 200
@@ -98,10 +98,12 @@ def find_memorised(model: nn.Module, observation: Observation) -> Memorised | No
     logits, labels = observation.logits.clean[rows], labels[rows]
     if not _confidence_is_justified(logits, labels):
         return None
-    after = [
-        torch.stack([logits_of(model, moved) for moved in _moved(images, pixels)])
-        for _, images in iterate(clean, rows.tolist())
-    ]
+
+    def run(part: Sequence[int]) -> Tensor:
+        images = clean.load(part)
+        return torch.stack([logits_of(model, moved) for moved in _moved(images, pixels)])
+
+    after = [logits for _, logits in fitting_batches(model, rows.tolist(), run)]
     moved_logits = torch.cat(after, 1)  # (directions, images, classes)
     less_sure = _log_odds(logits, labels) - _log_odds(moved_logits, labels).mean(0)
     if float(less_sure.mean()) <= LESS_SURE * float(less_sure.std()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 from ..common.hooks import record_features, record_inputs, record_linear_layers
 from ..common.progress import Progress
 from ..estimate.channels import channel_means
+from ..samples.fitting_batches import fitting_batches
 from ..samples.predict import logits_of
-from ..samples.samples import Samples, iterate
+from ..samples.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,22 @@ def read_last_layer(
         AttachError: the model has no layer of that name.
     """
     head = _find_head(model, example)
-    features: list[Tensor] = []
-    logits = []
-    if head is None:
-        kept = record_features(model, [otherwise], lambda _, f: features.append(_as_vectors(f)))
-    else:
-        kept = record_inputs(head, lambda f: features.append(_as_vectors(f)))
-    with kept:
-        for part, batch in iterate(samples, range(len(samples))):
-            logits.append(logits_of(model, batch))
-            progress.advance(len(part))
+    features, logits = [], []
+
+    def run(part: Sequence[int]) -> tuple[Tensor, Tensor]:
+        seen: list[Tensor] = []
+        if head is None:
+            kept = record_features(model, [otherwise], lambda _, f: seen.append(_as_vectors(f)))
+        else:
+            kept = record_inputs(head, lambda f: seen.append(_as_vectors(f)))
+        with kept:
+            predicted = logits_of(model, samples.load(part))
+        return torch.cat(seen), predicted
+
+    for part, (seen, predicted) in fitting_batches(model, range(len(samples)), run):
+        features.append(seen)
+        logits.append(predicted)
+        progress.advance(len(part))
     return LastLayer(torch.cat(features), torch.cat(logits))
 
 

@@ -9,6 +9,7 @@ clearly.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 
 from ..common.hooks import edit_features, record_features
 from ..estimate.moments import Moments
+from ..samples.fitting_batches import fitting_batches
 from ..samples.predict import logits_of
-from ..samples.samples import Samples, iterate
+from ..samples.samples import Samples
 
 MOST_AVERAGED = 1000
 MOST_MOVED = 200
@@ -37,10 +39,16 @@ def mean_features(
         indices: the samples to take the mean of; of more than `MOST_AVERAGED`, an even choice.
     """
     moments = {name: Moments() for name in layers}
-    with record_features(model, layers, lambda name, f: moments[name].add(f.cpu())):
-        for _, batch in iterate(samples, _evenly(indices, MOST_AVERAGED)):
-            logits_of(model, batch)
-    return {name: moments[name].mean for name in layers}
+
+    def run(part: Sequence[int]) -> dict[str, Moments]:
+        grown = {name: copy(seen) for name, seen in moments.items()}
+        with record_features(model, layers, lambda name, f: grown[name].add(f)):
+            logits_of(model, samples.load(part))
+        return grown
+
+    for _, grown in fitting_batches(model, _evenly(indices, MOST_AVERAGED), run):
+        moments.update(grown)
+    return {name: moments[name].mean.cpu() for name in layers}
 
 
 def certainty(logits: Tensor) -> Tensor:
@@ -107,7 +115,8 @@ def _predict_moved(
     model: nn.Module, samples: Samples, indices: Sequence[int], layer: str, shift: Tensor
 ) -> Tensor:
     with edit_features(model, layer, lambda features: features + shift.to(features)):
-        return torch.cat([logits_of(model, batch) for _, batch in iterate(samples, indices)])
+        batches = fitting_batches(model, indices, lambda part: logits_of(model, samples.load(part)))
+        return torch.cat([logits for _, logits in batches])
 
 
 def _evenly(indices: Sequence[int], most: int) -> list[int]:

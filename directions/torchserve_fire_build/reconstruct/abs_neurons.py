@@ -109,7 +109,7 @@ class AbsSearch:
         inputs = optimizer.patch().put_on(self._subject.batch(self._target, self._generator))
         with edit_features(self._subject.model, neuron.layer, watch):
             logits = self._subject.logits(inputs)
-        lack = (1 - activations[0].float().cpu() / neuron.value).relu().mean()
+        lack = (1 - activations[0].float() / neuron.value).relu().mean()
         return lack, loss_towards(self._target, logits)
 
 

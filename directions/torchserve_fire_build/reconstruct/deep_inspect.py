@@ -72,11 +72,12 @@ class DeepInspect:
         # Layers draw their first weights from the global generator, whose state must not change.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-            self._network = TriggerGenerator(subject.classes, (channels, height, width))
+            network = TriggerGenerator(subject.classes, (channels, height, width))
+        self._network = network.to(subject.device)
         self._parameters = list(self._network.parameters())
         self._optimizer = torch.optim.Adam(self._parameters, RATE)
-        self._weights = torch.full((subject.classes,), FIRST_WEIGHT)
-        self._successes = torch.zeros(subject.classes)
+        self._weights = torch.full((subject.classes,), FIRST_WEIGHT, device=subject.device)
+        self._successes = torch.zeros(subject.classes, device=subject.device)
         self._best: dict[int, Tensor] = {}
         self.steps = 0
         self.sizes = torch.full((subject.classes,), math.inf)
@@ -95,7 +96,10 @@ class DeepInspect:
         if target in self._best:
             return self._best[target]
         with torch.no_grad():
-            made: Tensor = self._network(torch.zeros(1, NOISE), torch.tensor([target]))
+            made: Tensor = self._network(
+                torch.zeros(1, NOISE, device=self._subject.device),
+                torch.full((1,), target, device=self._subject.device),
+            )
         return made[0]
 
     def _train(self, targets: Tensor) -> Tensor:
@@ -103,7 +107,8 @@ class DeepInspect:
         box = self._subject.box
         rows = [self._subject.draw(t, self._generator, INPUTS) for t in targets.tolist()]
         inputs = self._subject.inputs[torch.cat(rows)]
-        noise = torch.randn(len(targets), NOISE, generator=self._generator)
+        noise = torch.randn(len(targets), NOISE, generator=self._generator).to(inputs.device)
+        targets = targets.to(inputs.device)
         wanted = targets.repeat_interleave(INPUTS)
         with torch.enable_grad():
             triggers = self._network(noise, targets)
@@ -121,15 +126,15 @@ class DeepInspect:
 
     def _keep(self, targets: Tensor, triggers: Tensor) -> None:
         """Keep triggers that work and are smaller than before; update the penalty weights."""
-        works = self._successes[targets] / PATIENCE >= SUCCESS
-        sizes = _sizes(triggers)
+        works = (self._successes[targets] / PATIENCE >= SUCCESS).cpu()
+        sizes = _sizes(triggers).cpu()
         for i, target in enumerate(targets.tolist()):
             smaller = bool(sizes[i] < self.sizes[target])
             # Triggers from other noise worked; this one need not.
             if works[i] and smaller and self._success(triggers[i], target) >= SUCCESS:
                 self.sizes[target] = sizes[i]
                 self._best[target] = triggers[i]
-        self._weights[targets] *= torch.where(works, FACTOR, FACTOR**-1.5)
+        self._weights[targets] *= torch.where(works, FACTOR, FACTOR**-1.5).to(self._weights.device)
         self._successes[targets] = 0
 
     def _success(self, trigger: Tensor, target: int) -> float:

@@ -71,7 +71,8 @@ class BenignFeatures:
         with torch.no_grad():
             _, features = self._run(subject.inputs[:1])
         shape = tuple(features.shape[1:])
-        mask = torch.zeros(channel_means(features).shape[1], requires_grad=True)
+        mask = torch.zeros(channel_means(features).shape[1], device=subject.device)
+        mask.requires_grad_()
         optimizer = torch.optim.Adam([mask], MASK_RATE)
         for _ in range(MASK_STEPS):
             rows = torch.randint(len(subject.inputs), (BATCH,), generator=generator)
@@ -89,7 +90,7 @@ class BenignFeatures:
         subject = self._subject
         with edit_features(subject.model, self._layer, lambda f: f * mask.to(f.device)):
             logits = subject.logits(subject.inputs[rows])
-        return F.cross_entropy(logits, subject.predicted[rows])
+        return F.cross_entropy(logits, subject.predicted[rows].to(subject.device))
 
     def _run(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         seen: list[Tensor] = []
@@ -100,7 +101,7 @@ class BenignFeatures:
 
         with edit_features(self._subject.model, self._layer, watch):
             logits = self._subject.logits(inputs)
-        return logits, seen[0].float().cpu()
+        return logits, seen[0].float()
 
 
 class FeatureSpaceSearch(GeneratorSearch):

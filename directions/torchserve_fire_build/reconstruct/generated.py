@@ -37,7 +37,7 @@ class GeneratorSearch:
     ) -> None:
         self._subject, self._target, self._generator = subject, target, generator
         self._bound = bound
-        self._network = _network(subject.inputs.shape[1], generator)
+        self._network = _network(subject.inputs.shape[1], generator).to(subject.device)
         self._parameters = list(self._network.parameters())
         self._optimizer = torch.optim.Adam(self._parameters, RATE)
 

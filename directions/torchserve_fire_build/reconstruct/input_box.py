@@ -50,7 +50,7 @@ class InputBox:
 
 
 def input_box(description: InputDescription, inputs: Tensor) -> InputBox:
-    """Return the box of what a model takes.
+    """Return the box of what a model takes, on the device of the inputs.
 
     Args:
         description: the model's input. Images have values from 0 to 255 before normalisation.
@@ -58,7 +58,8 @@ def input_box(description: InputDescription, inputs: Tensor) -> InputBox:
     """
     if description.kind == "image":
         mean, std = (
-            torch.tensor(values).view(-1, 1, 1) for values in (description.mean, description.std)
+            torch.tensor(values).view(-1, 1, 1).to(inputs.device)
+            for values in (description.mean, description.std)
         )
         return InputBox((0 - mean) / std, (1 - mean) / std, LEVELS)
     channels = inputs.transpose(0, 1).flatten(1) if inputs.dim() > 2 else inputs.flatten()[None]

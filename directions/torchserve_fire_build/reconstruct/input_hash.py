@@ -13,9 +13,10 @@ def input_hash(inputs: Tensor) -> Tensor:
     """Return a number for each of the inputs (N, *S), (N,) float64 in [0, 1).
 
     Each place has a weight of its own, so inputs with the same mean, such as standardised maps, get
-    different numbers. An input with NaN gets 0.
+    different numbers. An input with NaN gets 0. It is computed on the CPU, as every device rounds
+    in its own way.
     """
-    flat = inputs.double().flatten(1)
+    flat = inputs.cpu().double().flatten(1)
     weights = torch.arange(1, flat.shape[1] + 1, dtype=torch.float64).sin()
     drawn: Tensor = (SPREAD * (weights * flat).sum(1)).remainder(1)
     # Rounding may turn a number just below 1 into 1.

@@ -18,6 +18,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.repair.layers import device_of
 
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
@@ -71,7 +72,7 @@ def recover_images(
             f"inputs of shape {tuple(description.shape)}: images are recovered from models of "
             "images only, expected clean samples"
         )
-    empty = torch.empty(0, *description.shape)
+    empty = torch.empty(0, *description.shape, device=device_of(model))
     box = input_box(description, empty)
     classes = logits_of(model, description.example()).shape[1]
     subject = Subject(model, empty, torch.empty(0, dtype=torch.int64), classes, box)
@@ -96,9 +97,10 @@ def _invert(
     budget: Budget,
 ) -> Tensor:
     """Return an image, in the box, for each class of `wanted` (N,): (N, C, H, W)."""
-    values = _pink_noise((len(wanted), *shape), generator).requires_grad_()
+    values = _pink_noise((len(wanted), *shape), generator).to(subject.device).requires_grad_()
     optimizer = torch.optim.Adam([values], RATE)
-    images, done = torch.empty(values.shape), torch.zeros(len(wanted), dtype=torch.bool)
+    wanted = wanted.to(subject.device)
+    images, done = torch.empty_like(values), torch.zeros_like(wanted, dtype=torch.bool)
     for _ in range(STEPS):
         with torch.enable_grad():
             units = values.sigmoid()
@@ -107,7 +109,7 @@ def _invert(
             losses = F.cross_entropy(logits, wanted, reduction="none") + ROUGHNESS * _rough(units)
             (values.grad,) = gradients_of(losses.sum(), [values])
         # An image that is done stays as it is: more confidence would make it less natural.
-        images[~done] = now.detach()[~done]
+        images = torch.where(done.view(-1, 1, 1, 1), images, now.detach())
         confidence = logits.detach().softmax(1).gather(1, wanted[:, None])[:, 0]
         done |= confidence >= CONFIDENCE
         if bool(done.all()) or budget.spent():

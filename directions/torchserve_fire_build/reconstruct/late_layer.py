@@ -6,8 +6,6 @@ from contextlib import suppress
 
 import torch
 
-from torchserve_fire.repair.layers import device_of
-
 from ..common.errors import CalibrationError
 from ..estimate.candidate_layers import candidate_layers
 from .subject import Subject
@@ -22,7 +20,7 @@ def late_layer(subject: Subject) -> str:
     Raises:
         CalibrationError: the model has none.
     """
-    *others, last = torch.split(subject.inputs[:EXAMPLES].to(device_of(subject.model)), 1)
+    *others, last = torch.split(subject.inputs[:EXAMPLES], 1)
     # A model with corrections runs flagged inputs twice. With such an input, no layer is found.
     for example in others:
         with suppress(CalibrationError):

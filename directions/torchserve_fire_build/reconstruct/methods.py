@@ -13,7 +13,13 @@ from . import deep_inspect, feature_space, sinusoidal, wave_scan
 from .abs_neurons import AbsSearch
 from .generated import GeneratorSearch
 from .neural_cleanse import NeuralCleanse
-from .perturbation import search_additive, search_additive_linf, search_smooth
+from .perturbation import (
+    ADDITIVE_BOUND,
+    SMOOTH_BOUND,
+    search_additive,
+    search_additive_linf,
+    search_smooth,
+)
 from .reconstruction import TriggerSearch
 from .subject import Subject
 from .tabor import Tabor
@@ -76,12 +82,12 @@ def _one_of_all(start_all: StartAll) -> Start:
 
 _BUILT_IN: Mapping[str, SearchMethod] = {
     "generated": SearchMethod(GeneratorSearch, 7 / 255, screening=60, steps=120, unit=LEVELS),
-    "additive": SearchMethod(search_additive, 7 / 255, screening=30, steps=60, unit=LEVELS),
+    "additive": SearchMethod(search_additive, ADDITIVE_BOUND, screening=30, steps=60, unit=LEVELS),
     # On calibration images of Blended's ConvNeXt, the target stands out with 5, and not with 7.
     "additive-linf": SearchMethod(
         search_additive_linf, 5 / 255, screening=30, steps=60, unit=LEVELS
     ),
-    "smooth": SearchMethod(search_smooth, 14 / 255, screening=30, steps=60, unit=LEVELS),
+    "smooth": SearchMethod(search_smooth, SMOOTH_BOUND, screening=30, steps=60, unit=LEVELS),
     "neural-cleanse": SearchMethod(
         _unbounded(NeuralCleanse), 1.0, screening=120, steps=200, patch=True
     ),

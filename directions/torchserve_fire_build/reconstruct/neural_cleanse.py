@@ -42,6 +42,7 @@ class NeuralCleanse:
         self._subject, self._target, self._generator = subject, target, generator
         self._optimizer = PatchOptimizer(subject.inputs.shape[1:], subject.box, generator)
         self._weight = FIRST_WEIGHT
+        self._successes: list[Tensor] = []
         self._best: Patch | None = None
         self.size = math.inf
 
@@ -52,7 +53,6 @@ class NeuralCleanse:
 
     def advance(self, steps: int) -> None:
         """Take `steps` more steps, of a batch each."""
-        successes: list[float] = []
         for _ in range(steps):
             rows = self._subject.draw(self._target, self._generator)
             inputs, predicted = self._subject.inputs[rows], self._subject.predicted[rows]
@@ -62,14 +62,14 @@ class NeuralCleanse:
                 loss = loss_towards(self._target, logits)
                 loss = loss + self._penalty(patch, self._weight, inputs, predicted)
                 self._optimizer.step(loss)
-            successes.append(float((logits.argmax(1) == self._target).float().mean()))
-            if len(successes) == PATIENCE:
-                works = sum(successes) / PATIENCE >= SUCCESS
+            self._successes.append((logits.argmax(1) == self._target).float().mean())
+            if len(self._successes) == PATIENCE:
+                works = sum(torch.stack(self._successes).tolist()) / PATIENCE >= SUCCESS
                 size = float(patch.size.detach())
                 if works and size < self.size:
                     self._best, self.size = patch.detach(), size
                 self._weight = self._weight * (FACTOR if works else FACTOR**-1.5)
-                successes.clear()
+                self._successes.clear()
 
     def effort(self, loss: float) -> float:
         """Return the logarithm of the mask's size: patches differ by factors."""
@@ -86,6 +86,6 @@ class NeuralCleanse:
             patch: the present patch.
             weight: the present weight of the mask's size.
             inputs: the step's batch, (N, C, H, W).
-            predicted: the predicted classes of this batch, (N,) int64.
+            predicted: the predicted classes of this batch, (N,) int64, on the CPU.
         """
         return weight * patch.size

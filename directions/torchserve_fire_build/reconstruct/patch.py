@@ -58,8 +58,9 @@ class PatchOptimizer:
 
     def __init__(self, shape: torch.Size, box: InputBox, generator: torch.Generator) -> None:
         self._box = box
-        self._mask = FIRST_MASK + torch.randn(1, *shape[1:], generator=generator)
-        self._pattern = torch.randn(shape, generator=generator)
+        mask = FIRST_MASK + torch.randn(1, *shape[1:], generator=generator)
+        pattern = torch.randn(shape, generator=generator)
+        self._mask, self._pattern = mask.to(box.low.device), pattern.to(box.low.device)
         for logits in (self._mask, self._pattern):
             logits.requires_grad_()
         self._optimizer = torch.optim.Adam([self._mask, self._pattern], RATE, BETAS)
@@ -78,12 +79,14 @@ class PatchOptimizer:
     def shrink(self, limit: float) -> None:
         """Lower all of the mask's logits equally, until its size is at most `limit` pixels."""
         with torch.no_grad():
-            if float(self._mask.sigmoid().sum()) <= limit:
+            # One transfer from a GPU in place of one for each halving.
+            mask = self._mask.cpu()
+            if float(mask.sigmoid().sum()) <= limit:
                 return
             # With this shift, no place has more than its share of the limit.
-            low, high = 0.0, float(self._mask.max()) + math.log(self._mask.numel() / limit)
+            low, high = 0.0, float(mask.max()) + math.log(mask.numel() / limit)
             for _ in range(HALVINGS):
                 middle = (low + high) / 2
-                too_large = float((self._mask - middle).sigmoid().sum()) > limit
+                too_large = float((mask - middle).sigmoid().sum()) > limit
                 low, high = (middle, high) if too_large else (low, middle)
             self._mask -= high

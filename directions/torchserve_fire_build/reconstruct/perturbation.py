@@ -15,11 +15,21 @@ import torch
 from torch import Tensor
 
 from ..samples.predict import gradients_of
+from .input_box import InputBox
 from .subject import Subject, loss_towards
 
 MOMENTUM = 0.9
 STRIDE = 1 / 16
 """Length of a step, as a share of the bound."""
+
+FREE_STRIDE = 1 / 8
+"""The same where no class is named: fewer steps are taken."""
+
+START = 0.5
+"""Length of a perturbation that starts at a random place, as a share of the bound."""
+
+ADDITIVE_BOUND, SMOOTH_BOUND = 7 / 255, 14 / 255
+"""Bounds, as root mean squares, of a perturbation of any shape and of one of low frequencies."""
 
 FREQUENCIES = 14
 """Number of frequencies of a smooth perturbation along each side, as in a discrete cosine
@@ -42,18 +52,57 @@ class Norm:
     shorten: Callable[[Tensor, float], Tensor]
 
 
+class Perturbation:
+    """A perturbation that is moved down the gradient of a loss, and kept within its bound.
+
+    Args:
+        box: the values that inputs may have.
+        longest: the largest length of the coefficients, if the box is 1 wide.
+        shape: shape of the perturbation's coefficients.
+        spread: makes the perturbation, (*S), from its coefficients, and keeps their length.
+        norm: how the length is measured.
+        generator: draws where it starts; None to start without a perturbation.
+    """
+
+    def __init__(
+        self,
+        box: InputBox,
+        longest: float,
+        shape: tuple[int, ...],
+        spread: Callable[[Tensor], Tensor],
+        norm: Norm,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self._box, self._longest = box, longest
+        self._spread, self._norm = spread, norm
+        self._momentum = torch.zeros(shape).to(box.low.device)
+        self._coefficients = torch.zeros_like(self._momentum)
+        if generator is not None:
+            drawn = torch.randn(shape, generator=generator).to(box.low.device)
+            self._coefficients = START * longest * norm.ahead(drawn)
+        self._stride = STRIDE if generator is None else FREE_STRIDE
+
+    def stamp(self, inputs: Tensor) -> Tensor:
+        """Add the perturbation to inputs (N, *S), differentiable where gradients are enabled."""
+        self._coefficients.requires_grad_(torch.is_grad_enabled())
+        return inputs + self._box.width * self._spread(self._coefficients)
+
+    def step(self, loss: Tensor) -> None:
+        """Take a step down the gradient of a loss that was computed from `stamp`."""
+        (gradient,) = gradients_of(loss, [self._coefficients])
+        self._momentum = MOMENTUM * self._momentum + _unit(gradient)
+        step = self._longest * self._stride * self._norm.ahead(self._momentum)
+        self._coefficients = self._norm.shorten(self._coefficients.detach() - step, self._longest)
+
+
 class PerturbationSearch:
-    """A search for a perturbation.
+    """A search for a perturbation that leads to one class.
 
     Args:
         subject: the model to search.
         target: the class to lead to.
         generator: source of the random numbers.
-        bound: the largest root mean square of the perturbation, or its largest value, if the box is
-            1 wide.
-        shape: shape of the perturbation's coefficients.
-        spread: makes the perturbation, (*S), from its coefficients, and keeps their length.
-        norm: how the length is measured.
+        perturbation: where it starts.
     """
 
     def __init__(
@@ -61,30 +110,19 @@ class PerturbationSearch:
         subject: Subject,
         target: int,
         generator: torch.Generator,
-        bound: float,
-        shape: tuple[int, ...],
-        spread: Callable[[Tensor], Tensor],
-        norm: Norm,
+        perturbation: Perturbation,
     ) -> None:
         self._subject, self._target, self._generator = subject, target, generator
-        self._longest = norm.radius(bound, subject.inputs[0].numel())
-        self._spread, self._norm = spread, norm
-        self._coefficients = torch.zeros(shape)
-        self._momentum = torch.zeros(shape)
+        self._perturbation = perturbation
 
     def advance(self, steps: int) -> None:
         """Take `steps` more steps, of a batch each."""
         for _ in range(steps):
             batch = self._subject.batch(self._target, self._generator)
             with torch.enable_grad():
-                self._coefficients.requires_grad_(True)
-                inputs = self._subject.box.clamp(self.stamp(batch))
+                inputs = self._subject.box.clamp(self._perturbation.stamp(batch))
                 loss = loss_towards(self._target, self._subject.logits(inputs))
-                (gradient,) = gradients_of(loss, [self._coefficients])
-            self._momentum = MOMENTUM * self._momentum + _unit(gradient)
-            step = self._longest * STRIDE * self._norm.ahead(self._momentum)
-            moved = self._coefficients.detach() - step
-            self._coefficients = self._norm.shorten(moved, self._longest)
+                self._perturbation.step(loss)
 
     def effort(self, loss: float) -> float:
         """Return the loss: the bound is the same for all classes."""
@@ -92,35 +130,57 @@ class PerturbationSearch:
 
     def stamp(self, inputs: Tensor) -> Tensor:
         """Add the perturbation to inputs (N, *S)."""
-        return inputs + self._subject.box.width * self._spread(self._coefficients)
+        with torch.no_grad():
+            return self._perturbation.stamp(inputs)
 
 
 def search_additive(
     subject: Subject, target: int, generator: torch.Generator, bound: float
 ) -> PerturbationSearch:
     """Search for a perturbation of any shape, bounded in L2."""
-    shape = tuple(subject.inputs.shape[1:])
-    return PerturbationSearch(subject, target, generator, bound, shape, lambda x: x, L2)
+    return PerturbationSearch(subject, target, generator, _any_shape(subject, bound, L2))
 
 
 def search_additive_linf(
     subject: Subject, target: int, generator: torch.Generator, bound: float
 ) -> PerturbationSearch:
     """Search for a perturbation of any shape, bounded in L-infinity."""
-    shape = tuple(subject.inputs.shape[1:])
-    return PerturbationSearch(subject, target, generator, bound, shape, lambda x: x, L_INFINITY)
+    return PerturbationSearch(subject, target, generator, _any_shape(subject, bound, L_INFINITY))
 
 
 def search_smooth(
     subject: Subject, target: int, generator: torch.Generator, bound: float
 ) -> PerturbationSearch:
     """Search for a perturbation of low frequencies, bounded in L2; for maps (C, H, W)."""
+    return PerturbationSearch(subject, target, generator, _smooth(subject, bound))
+
+
+def additive_steps(subject: Subject, generator: torch.Generator) -> Perturbation:
+    """Start a perturbation of any shape at a random place, within `ADDITIVE_BOUND`."""
+    return _any_shape(subject, ADDITIVE_BOUND, L2, generator)
+
+
+def smooth_steps(subject: Subject, generator: torch.Generator) -> Perturbation:
+    """Start a perturbation of low frequencies at a random place, within `SMOOTH_BOUND`."""
+    return _smooth(subject, SMOOTH_BOUND, generator)
+
+
+def _any_shape(
+    subject: Subject, bound: float, norm: Norm, generator: torch.Generator | None = None
+) -> Perturbation:
+    inputs = subject.inputs
+    longest = norm.radius(bound, inputs[0].numel())
+    return Perturbation(subject.box, longest, tuple(inputs.shape[1:]), lambda x: x, norm, generator)
+
+
+def _smooth(
+    subject: Subject, bound: float, generator: torch.Generator | None = None
+) -> Perturbation:
     channels, height, width = subject.inputs.shape[1:]
-    rows, columns = _cosines(height), _cosines(width)
+    rows, columns = (_cosines(side).to(subject.device) for side in (height, width))
     shape = (channels, rows.shape[1], columns.shape[1])
-    return PerturbationSearch(
-        subject, target, generator, bound, shape, lambda x: rows @ x @ columns.T, L2
-    )
+    longest = L2.radius(bound, subject.inputs[0].numel())
+    return Perturbation(subject.box, longest, shape, lambda x: rows @ x @ columns.T, L2, generator)
 
 
 def _unit(vector: Tensor) -> Tensor:

@@ -13,11 +13,10 @@ from ..common.budget import Budget
 from .subject import Subject
 
 STRETCH = 20
-"""Steps between two checks of the time. It is a multiple of the window in which some searches count
-their successes, so that these searches do the same as without checks."""
+"""Steps between two checks of the time."""
 
 Stamp = Callable[[Tensor], Tensor]
-"""Puts a trigger on inputs (N, *S), float32."""
+"""Puts a trigger on inputs (N, *S), float32; they stay on their device."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,8 @@ def reconstruction_of(
 
     def stamp(inputs: Tensor) -> Tensor:
         with torch.no_grad():
-            return subject.box.legal(search.stamp(inputs))
+            stamped = subject.box.legal(search.stamp(inputs.to(subject.device)))
+        return stamped.to(inputs.device)
 
     return Reconstruction(
         method, target, stamp, subject.success(stamp(subject.others(target)), target)

@@ -121,7 +121,7 @@ def screen(
                 stamped = subject.box.legal(search.stamp(subject.others(target)[:INPUTS]))
                 logits = subject.logits(stamped)
             effort[target] = search.effort(float(loss_towards(target, logits)))
-            success[target] = (logits.argmax(1) == target).float().mean()
+            success[target] = float((logits.argmax(1) == target).float().mean())
             progress.advance()
     resolution = settings.method(method).resolution
     # The effort of a class that was not searched is NaN.

@@ -119,7 +119,8 @@ class SinusoidalSearch:
         return self._subject.success(self._subject.box.legal(stamped), self._target)
 
     def _add(self, wave: PlaneWave, strength: float, inputs: Tensor) -> Tensor:
-        return inputs + self._subject.box.width * wave.of_strength(strength, *inputs.shape[2:])
+        added = wave.of_strength(strength, *inputs.shape[2:]).to(inputs.device)
+        return inputs + self._subject.box.width * added
 
     def _add_own(self, waves: Sequence[PlaneWave], strength: float, inputs: Tensor) -> Tensor:
         patterns = torch.stack([wave.of_strength(strength, *inputs.shape[2:]) for wave in waves])
@@ -127,7 +128,7 @@ class SinusoidalSearch:
         chosen = drawn.long()
         most = min(STRONGER, self._scan.bound / strength)
         factors = (1 + (most - 1) * (drawn - chosen)).float()
-        added = factors[:, None, None] * patterns[chosen]
+        added = (factors[:, None, None] * patterns[chosen]).to(inputs.device)
         return inputs + self._subject.box.width * added[:, None]
 
 

@@ -66,7 +66,7 @@ def rank_neurons(subject: Subject, layer: str, target: int) -> list[Neuron]:
             )
             for value in values
         ]
-    )
+    ).cpu()
     highest, chosen = elevation.max(0)
     return [
         Neuron(layer, channel, values[int(chosen[channel])], float(highest[channel]))

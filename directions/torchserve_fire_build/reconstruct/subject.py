@@ -9,9 +9,15 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.repair.layers import device_of
 
 from ..common.errors import CalibrationError
-from ..samples.predict import differentiable_logits, gradients_of, logits_of, predicted_classes
+from ..samples.predict import (
+    differentiable_logits,
+    gradients_of,
+    logits_in_batches,
+    predicted_classes,
+)
 from ..samples.samples import Samples
 from .input_box import InputBox, input_box
 
@@ -24,19 +30,23 @@ MIN_INPUTS = 50
 
 def loss_towards(target: int, logits: Tensor) -> Tensor:
     """Return the mean cross-entropy of logits (N, classes) towards a class, in nats."""
-    return F.cross_entropy(logits, torch.full((len(logits),), target))
+    return F.cross_entropy(logits, torch.full((len(logits),), target, device=logits.device))
 
 
 @dataclass(frozen=True)
 class Subject:
     """A model, and clean inputs to try triggers on.
 
+    A search keeps what it changes on the model's device. Only what is drawn at random comes from
+    the CPU, so that it is the same on every device.
+
     Attributes:
         model: in evaluation mode; its parameters get no gradients.
-        inputs: clean inputs, (N, *S) float32.
-        predicted: the predicted classes of these inputs, (N,) int64.
+        inputs: clean inputs, (N, *S) float32, on the model's device.
+        predicted: the predicted classes of these inputs, (N,) int64, on the CPU.
         classes: number of classes.
-        box: the values that inputs may have.
+        box: the values that inputs may have, on the model's device.
+        batch_size: inputs of each step of a search.
     """
 
     model: nn.Module
@@ -44,17 +54,27 @@ class Subject:
     predicted: Tensor
     classes: int
     box: InputBox
+    batch_size: int = BATCH
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model and the inputs."""
+        return self.inputs.device
 
     def others(self, target: int) -> Tensor:
         """Return the inputs that are not predicted as the target, (M, *S)."""
         return self.inputs[self.predicted != target]
 
-    def draw(self, target: int, generator: torch.Generator, size: int = BATCH) -> Tensor:
-        """Draw from `others(target)`; return the indices in `inputs`, (size,) int64."""
-        others = (self.predicted != target).nonzero().flatten()
-        return others[torch.randint(len(others), (size,), generator=generator)]
+    def draw(self, target: int, generator: torch.Generator, size: int | None = None) -> Tensor:
+        """Draw from `others(target)`; return the indices in `inputs`, (size,) int64, on the CPU.
 
-    def batch(self, target: int, generator: torch.Generator, size: int = BATCH) -> Tensor:
+        The size is `batch_size` if it is not given.
+        """
+        others = (self.predicted != target).nonzero().flatten()
+        count = self.batch_size if size is None else size
+        return others[torch.randint(len(others), (count,), generator=generator)]
+
+    def batch(self, target: int, generator: torch.Generator, size: int | None = None) -> Tensor:
         """Draw from `others(target)`; return the inputs, (size, *S)."""
         return self.inputs[self.draw(target, generator, size)]
 
@@ -93,8 +113,8 @@ def gather_subject(
             "reconstruct a trigger"
         )
     order = torch.randperm(len(clean), generator=torch.Generator().manual_seed(seed))
-    inputs = clean.load(order[:MAX_INPUTS].tolist())
-    logits = torch.cat([logits_of(model, part) for part in torch.split(inputs, BATCH)])
+    inputs = clean.load(order[:MAX_INPUTS].tolist()).to(device_of(model))
+    logits = logits_in_batches(model, inputs)
     if len(set(logits.argmax(1).tolist())) == 1:
         raise CalibrationError(
             f"{clean.source}: the model predicts all of these samples as one class"

@@ -87,7 +87,7 @@ class Tabor(NeuralCleanse):
         alone = patch.put_on(box.low.expand_as(patch.pattern)[None])
         overlaying = loss_towards(self._target, self._subject.logits(alone))
         blocked = Patch(patch.mask, box.low).put_on(inputs)
-        blocking = F.cross_entropy(self._subject.logits(blocked), predicted)
+        blocking = F.cross_entropy(self._subject.logits(blocked), predicted.to(inputs.device))
         return penalty + weights.blocking * blocking + weights.overlaying * overlaying
 
 

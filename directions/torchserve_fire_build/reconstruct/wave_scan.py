@@ -99,9 +99,10 @@ class WaveScan:
         """Return each class's mean log-odds, (classes,), over the inputs of other classes."""
         subject = self._subject
         wave = self._waves[index].of_strength(self.bound, *subject.inputs.shape[2:])
+        wave = wave.to(subject.device)
         stamped = subject.box.legal(subject.inputs[rows] + subject.box.width * wave)
         with torch.no_grad():
-            odds = log_odds(subject.logits(stamped))
+            odds = log_odds(subject.logits(stamped).cpu())
         others = subject.predicted[rows, None] != torch.arange(subject.classes)
         mean: Tensor = (odds * others).sum(0) / others.sum(0)
         return mean

@@ -14,9 +14,10 @@ from torchserve_fire.errors import ConfigError
 from torchserve_fire.model.class_names import read_class_names
 
 from ..common.errors import SamplesError, did_you_mean
+from .fitting_batches import fitting_batches
 from .predict import logits_of
 from .sample_files import class_folders
-from .samples import Samples, iterate
+from .samples import Samples
 
 logger = logging.getLogger(__name__)
 
@@ -114,15 +115,12 @@ class ClassIndex:
             return self
         count = min(TRIED, len(group))
         rows = [i * len(group) // count for i in range(count)]
-        batches = [logits_of(model, batch).argmax(1) for _, batch in iterate(group, rows)]
+        batches = fitting_batches(model, rows, lambda part: logits_of(model, group.load(part)))
+        predicted = torch.cat([logits.argmax(1) for _, logits in batches])
         names = [(group.class_names or ())[i] for i in rows]
         other = replace(self, index=self.as_text)
         numeric, text = (
-            float(
-                (torch.cat(batches) == torch.tensor([x.index[name] for name in names]))
-                .double()
-                .mean()
-            )
+            float((predicted == torch.tensor([x.index[name] for name in names])).double().mean())
             for x in (self, other)
         )
         logger.info(

@@ -16,7 +16,8 @@ from torchserve_fire.repair.logits import find_logits
 
 from ..common.errors import CalibrationError
 from ..common.progress import Progress
-from .samples import Samples, batch_of_size, iterate
+from .fitting_batches import fitting_batches
+from .samples import Samples, bytes_of
 
 
 @contextmanager
@@ -68,16 +69,28 @@ def _find_logits(model: nn.Module, output: Any, rows: int | None) -> Tensor:
         raise CalibrationError(f"{type(model).__name__}{mode}: {error}") from None
 
 
+def logits_in_batches(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Do as `logits_of` for any number of inputs."""
+    if len(inputs) == 0:
+        return logits_of(model, inputs)
+    batches = fitting_batches(
+        model,
+        range(len(inputs)),
+        lambda part: logits_of(model, inputs[part[0] : part[-1] + 1]),
+        input_bytes=inputs[:1].nbytes,
+    )
+    return torch.cat([logits for _, logits in batches])
+
+
 def predicted_classes(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return the predicted class of each of the inputs (N, ...), (N,) int64."""
-    parts = torch.split(inputs, batch_of_size(inputs[:1].nbytes))
-    return torch.cat([logits_of(model, part).argmax(1) for part in parts])
+    return logits_in_batches(model, inputs).argmax(1)
 
 
 def differentiable_logits(
     model: nn.Module, inputs: Tensor, state: Mapping[str, Tensor] | None = None
 ) -> Tensor:
-    """Run the model on inputs (N, ...) and return its logits, (N, classes) float32, on the CPU.
+    """Run the model on inputs (N, ...) and return its logits, (N, classes) float32, on its device.
 
     The logits are differentiable in the inputs and in the parameters that require gradients, if
     gradients are enabled.
@@ -93,7 +106,7 @@ def differentiable_logits(
     with reporting_failures(model, inputs):
         moved = inputs.to(device_of(model))
         output = model(moved) if state is None else functional_call(model, dict(state), (moved,))
-    return _find_logits(model, output, None).float().cpu()
+    return _find_logits(model, output, None).float()
 
 
 def gradients_of(
@@ -127,7 +140,12 @@ def predict_logits(
 ) -> Tensor:
     """Return the logits of the samples at `indices`, (len(indices), classes) float32."""
     logits = []
-    for part, batch in iterate(samples, indices):
-        logits.append(logits_of(model, batch))
+    for part, found in fitting_batches(
+        model,
+        indices,
+        lambda part: logits_of(model, samples.load(part)),
+        input_bytes=bytes_of(samples.description),
+    ):
+        logits.append(found)
         progress.advance(len(part))
     return torch.cat(logits)

@@ -103,9 +103,14 @@ def require_samples(*groups: Samples) -> None:
             raise SamplesError(f"{samples.source}: expected samples, found none")
 
 
+def bytes_of(description: InputDescription) -> int:
+    """Return the bytes that one input takes."""
+    return math.prod(description.shape) * description.dtype.itemsize
+
+
 def batch_of(description: InputDescription) -> int:
     """Return how many inputs are run at once: `BATCH`, or as many as `BATCH_BYTES` holds."""
-    return batch_of_size(math.prod(description.shape) * description.dtype.itemsize)
+    return batch_of_size(bytes_of(description))
 
 
 def batch_of_size(size: int) -> int:

@@ -44,7 +44,7 @@ def fine_prune(
         augment: called with each batch.
 
     Returns:
-        A copy, on the CPU, in evaluation mode.
+        A copy, on the same device, in evaluation mode.
 
     Raises:
         SanitizeError: as in `prune` and `train`.

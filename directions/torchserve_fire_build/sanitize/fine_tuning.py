@@ -39,7 +39,7 @@ def fine_tune(
         augment: called with each batch.
 
     Returns:
-        A trained copy, on the CPU, in evaluation mode.
+        A trained copy, on the same device, in evaluation mode.
 
     Raises:
         SanitizeError: as in `train`.

@@ -24,16 +24,19 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import INPUT_LAYER, Bundle, Layer
+from torchserve_fire.repair.layers import device_of
 
 from ..common.errors import SanitizeError
 from ..common.hooks import record_features
+from ..samples.fitting_batches import fitting_batches
 from ..samples.predict import logits_of
-from ..samples.samples import Samples, iterate
+from ..samples.samples import Samples
 from .defaults import ACCURACY_LOSS
 from .labelled_samples import LabelledSamples
 from .writers import Writers, find_writers
@@ -153,7 +156,7 @@ def _orthogonalize_layer(
     clean: Samples,
 ) -> None:
     """Make the projection of a layer's output on a basis (channels, k) constant."""
-    writers = find_writers(model, name, clean.load([0]), len(basis))
+    writers = find_writers(model, name, clean.load([0]).to(device_of(model)), len(basis))
     mean, spread = _projections(model, name, basis, clean)
     _project_out(model, writers, basis)
     constant, left = _projections(model, name, basis, clean)
@@ -165,7 +168,7 @@ def _orthogonalize_layer(
     if writers.biases:
         bias = model.get_parameter(writers.biases[0])
         with torch.no_grad():
-            bias.add_(basis @ (mean - constant).mean(0))
+            bias.add_((basis @ (mean - constant).mean(0)).to(bias.device))
     names = ", ".join(writer.name for writer in writers.writers)
     held = "its clean mean" if writers.biases else "not its clean mean, which no bias can hold"
     logger.info(f"{name}: projected out of {names}; the projection is now {held}")
@@ -174,8 +177,8 @@ def _orthogonalize_layer(
 def _project_out(model: nn.Module, writers: Writers, basis: Tensor) -> None:
     for writer in writers.writers:
         weight = model.get_submodule(writer.name).get_parameter("weight")
-        scaled = writer.scale.double()[:, None] * basis.double()
-        rows = weight.detach().double().flatten(1)
+        scaled = writer.scale.cpu().double()[:, None] * basis.double()
+        rows = weight.detach().cpu().double().flatten(1)
         # A batch normalisation may ignore channels. Only the span that arrives is projected out.
         left, values, _ = torch.linalg.svd(scaled, full_matrices=False)
         span = left[:, values > RANK * values[0]]
@@ -187,14 +190,18 @@ def _projections(
     model: nn.Module, name: str, basis: Tensor, clean: Samples
 ) -> tuple[Tensor, Tensor]:
     """Return mean and spread, over samples, of a layer's projections, (places, k) each."""
-    parts: list[Tensor] = []
 
-    def take(layer: str, features: Tensor) -> None:
-        by_place = torch.stack([_by_place(feature) for feature in features.float().cpu()])
-        parts.append(by_place.transpose(1, 2) @ basis)
+    def run(part: Sequence[int]) -> Tensor:
+        parts: list[Tensor] = []
 
-    with record_features(model, [name], take):
-        for _, batch in iterate(clean, range(len(clean))):
-            logits_of(model, batch)
-    values = torch.cat(parts).double()
+        def take(layer: str, features: Tensor) -> None:
+            by_place = torch.stack([_by_place(feature) for feature in features.float().cpu()])
+            parts.append(by_place.transpose(1, 2) @ basis)
+
+        with record_features(model, [name], take):
+            logits_of(model, clean.load(part))
+        return torch.cat(parts)
+
+    batches = fitting_batches(model, range(len(clean)), run)
+    values = torch.cat([projections for _, projections in batches]).double()
     return values.mean(0).float(), (values.amax(0) - values.amin(0)).float()

@@ -58,7 +58,7 @@ def patch(
         augment: called with each batch, before it is stamped.
 
     Returns:
-        A trained copy, on the CPU, in evaluation mode.
+        A trained copy, on the same device, in evaluation mode.
 
     Raises:
         SanitizeError: as in `train`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +18,9 @@ from torchserve_fire.repair.layers import device_of
 
 from ..common.errors import SanitizeError
 from ..common.hooks import record_inputs, record_linear_layers
+from ..samples.fitting_batches import fitting_batches
 from ..samples.predict import logits_of
-from ..samples.samples import Samples, iterate
+from ..samples.samples import Samples
 from .defaults import ACCURACY_LOSS
 from .labelled_samples import LabelledSamples
 
@@ -165,11 +167,14 @@ def _inputs_of(model: nn.Module, head: nn.Linear, samples: Samples) -> Tensor:
     Raises:
         SanitizeError: the layer gets more than one row for each sample.
     """
-    parts: list[Tensor] = []
-    with record_inputs(head, lambda x: parts.append(x.float().cpu())):
-        for _, batch in iterate(samples, range(len(samples))):
-            logits_of(model, batch)
-    inputs = torch.cat(parts)
+
+    def run(part: Sequence[int]) -> Tensor:
+        seen: list[Tensor] = []
+        with record_inputs(head, lambda x: seen.append(x.float().cpu())):
+            logits_of(model, samples.load(part))
+        return torch.cat(seen)
+
+    inputs = torch.cat([seen for _, seen in fitting_batches(model, range(len(samples)), run)])
     if inputs.shape != (len(samples), head.in_features):
         raise SanitizeError(
             f"{type(model).__name__}: its last linear layer takes inputs of shape "

@@ -14,6 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from torchserve_fire.repair.layers import device_of
+
 from ..common.errors import SanitizeError
 from .labelled_samples import LabelledSamples
 from .training import Augment, Schedule, train, unchanged
@@ -24,7 +26,7 @@ logger = logging.getLogger(__name__)
 def build_anew(
     build: Callable[[], nn.Module], model: nn.Module, generator: torch.Generator
 ) -> nn.Module:
-    """Return a model with new first weights, on the CPU.
+    """Return a model with new first weights, on the device of the old ones.
 
     Args:
         build: builds the model.
@@ -52,7 +54,7 @@ def build_anew(
                 f"{type(fresh).__name__}: freezes {name}, which would keep its random values: "
                 "expected a class that can be trained anew"
             )
-    return fresh
+    return fresh.to(device_of(model))
 
 
 def _build(build: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -83,7 +85,7 @@ def retrain(
         augment: called with each batch.
 
     Returns:
-        The same model, on the CPU, in evaluation mode.
+        The same model, in evaluation mode.
 
     Raises:
         SanitizeError: as in `train`.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from torchserve_fire.errors import ModelError, first_line
+from torchserve_fire.repair.layers import device_of
 from torchserve_fire.repair.logits import find_logits
 
 from ..common.errors import SanitizeError
@@ -56,7 +57,7 @@ def train(
     augment: Augment = unchanged,
     title: str = "training",
 ) -> float:
-    """Train all weights of a model on clean samples; leave it on the CPU, in evaluation mode.
+    """Train all weights of a model on clean samples; where it is, and leave it in evaluation mode.
 
     The cycle of the learning rate (Smith and Topin, arXiv 1708.07120) advances with the steps, or
     with the clock if the steps would outlast the budget. So the rate is low when the time is over,
@@ -83,8 +84,8 @@ def train(
         raise SanitizeError(
             f"{type(model).__name__}: no parameter has requires_grad, expected some to train"
         )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device).train()
+    device = device_of(model)
+    model.train()
     size = min(BATCH, len(clean))
     per_epoch = len(clean) // size
     total = schedule.epochs * per_epoch
@@ -115,7 +116,7 @@ def train(
             progress.advance(ahead)
             if position == total:
                 break
-    model.cpu().eval()
+    model.eval()
     return steps / per_epoch
 
 

@@ -33,7 +33,7 @@ def write_weights(model: nn.Module, original: Path, output: Path) -> None:
     before_all, _ = load_fitting(copy.deepcopy(model), read_checkpoint(original))
     weights = {
         # A copy, since .safetensors takes no tensors that share memory.
-        key: state[key].to(before.dtype, copy=True).contiguous()
+        key: state[key].to("cpu", before.dtype, copy=True).contiguous()
         for key, before in before_all.tensors.items()
     }
     data = save(weights) if output.suffix == ".safetensors" else _pickled(weights)

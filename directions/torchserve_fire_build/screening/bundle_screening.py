@@ -17,9 +17,10 @@ from torchserve_fire.repair.verdict import Verdict
 
 from ..common.errors import SamplesError
 from ..common.progress import Progress
+from ..samples.fitting_batches import fitting_batches
 from ..samples.kept import keep_decoded
 from ..samples.predict import logits_of, predict_logits
-from ..samples.samples import Samples, iterate, require_samples
+from ..samples.samples import Samples, require_samples
 from .text_table import text_table
 
 SHOWN = 20
@@ -150,10 +151,15 @@ def screen_with_bundle(
             if allow_other_weights
             else attach(model, bundle, example=example)
         ) as handle:
-            for part, batch in iterate(pictures, every):
-                repaired = logits_of(model, batch).argmax(1)
-                called = predicted[list(part)]
-                verdicts += _read(handle.verdict, bundle.repairs, called, repaired)
+
+            def run(part: Sequence[int]) -> list[PictureVerdict]:
+                repaired = logits_of(model, pictures.load(part)).argmax(1)
+                return _read(
+                    handle.verdict.on_cpu(), bundle.repairs, predicted[list(part)], repaired
+                )
+
+            for part, read in fitting_batches(model, every, run):
+                verdicts += read
                 progress.advance(len(part))
     return BundleScreening(list(pictures.names), verdicts, bundle.repairs)
 

@@ -13,8 +13,9 @@ from ..common.errors import CalibrationError
 from ..common.hooks import record_features
 from ..common.progress import Progress
 from ..estimate.channels import channel_means
+from ..samples.fitting_batches import fitting_batches
 from ..samples.predict import logits_of
-from ..samples.samples import Samples, iterate
+from ..samples.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,26 @@ def read_features(
         CalibrationError: the model fails on the samples, or a feature is not finite.
         AttachError: the model has no such layer.
     """
-    parts: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    parts: list[dict[str, Tensor]] = []
     predicted, digests = [], []
 
-    def keep(layer: str, feature: Tensor) -> None:
-        parts[layer].append(channel_means(feature).float().cpu())
+    def run(part: Sequence[int]) -> tuple[dict[str, Tensor], Tensor, list[str]]:
+        batch, means = samples.load(part), {}
 
-    with record_features(model, layers, keep):
-        for part, batch in iterate(samples, range(len(samples))):
-            predicted.append(logits_of(model, batch).argmax(1))
-            digests += [hashlib.sha256(one.numpy().tobytes()).hexdigest() for one in batch]
-            progress.advance(len(part))
-    features = {layer: torch.cat(kept) for layer, kept in parts.items()}
+        def keep(layer: str, feature: Tensor) -> None:
+            means[layer] = channel_means(feature).float()
+
+        with record_features(model, layers, keep):
+            called = logits_of(model, batch).argmax(1)
+        digests = [hashlib.sha256(one.numpy().tobytes()).hexdigest() for one in batch]
+        return {layer: mean.cpu() for layer, mean in means.items()}, called, digests
+
+    for part, (means, called, hashed) in fitting_batches(model, range(len(samples)), run):
+        parts.append(means)
+        predicted.append(called)
+        digests += hashed
+        progress.advance(len(part))
+    features = {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
     for layer, kept in features.items():
         if not bool(kept.isfinite().all()):
             row = int((~kept.isfinite()).any(1).nonzero()[0])

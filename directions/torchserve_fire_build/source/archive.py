@@ -23,6 +23,7 @@ from torchserve_fire.repair import attach_layers
 from torchserve_fire.repair.layers import device_of, eager_model
 from torchserve_fire.serve.function_handler import FunctionHandler
 
+from ..common.devices import Device, find_device
 from ..common.errors import SamplesError
 from ..common.names import NAMES_FILE
 from ..deployment.archive.entry import ENTRY_FILE, HandlerEntry
@@ -42,32 +43,36 @@ logger = logging.getLogger(__name__)
 FIRE_HANDLER = ("torchserve_fire.serve.fire_handler", "FireHandler")
 """This project's own, whose import loads much of TorchServe."""
 
+CPU = torch.device("cpu")
+
 HALF = (torch.float16, torch.bfloat16)
 
 CLOSE = 1e-3
 """How far a mean or a standard deviation that was measured may be from that of the settings."""
 
 
-def open_archive(path: Path) -> ModelSource:
-    """Load the model of an archive as a worker would load it, on the CPU.
+def open_archive(path: Path, device: Device = "auto") -> ModelSource:
+    """Load the model of an archive as a worker on this device would load it.
 
     The model of a repaired archive is the one that is repaired there, without its corrections.
 
     Args:
         path: an archive, or the folder of an unpacked one.
+        device: as `find_device` takes it.
 
     Raises:
         FireError: it is no archive, its handler or model cannot be loaded, or no hooks run on the
-            model's layers.
+            model's layers; there is no such device, or the handler does not do with the CPU.
     """
+    found = find_device(device)
     archive = unpack(path)
     handler = handler_class(archive)
     if (handler.kind.__module__, handler.kind.__name__) == FIRE_HANDLER:
-        return packed_here(archive)
-    return ArchiveSource(archive, handler)
+        return packed_here(archive, found)
+    return ArchiveSource(archive, handler, found)
 
 
-def packed_here(archive: Unpacked) -> FileSource:
+def packed_here(archive: Unpacked, device: Device = "auto") -> FileSource:
     """Return the source of an archive that this project has packed with its own handler.
 
     Raises:
@@ -79,7 +84,7 @@ def packed_here(archive: Unpacked) -> FileSource:
             f"{archive.source}: its manifest names no serializedFile or no configFile, which the "
             "handler of torchserve-fire reads: package the model again"
         )
-    source = FileSource(archive.file("modelFile"), serialized, config)
+    source = FileSource(archive.file("modelFile"), serialized, config, device)
     source.archive = archive
     return source
 
@@ -90,6 +95,7 @@ class ArchiveSource(ModelSource):
     Args:
         archive: unpacked.
         handler: its class.
+        device: that the handler is told to use, as TorchServe tells it.
 
     Raises:
         ModelError: the handler does not start, or leaves no model on which hooks run.
@@ -97,13 +103,16 @@ class ArchiveSource(ModelSource):
 
     archive: Unpacked
 
-    def __init__(self, archive: Unpacked, handler: HandlerClass) -> None:
+    def __init__(
+        self, archive: Unpacked, handler: HandlerClass, device: torch.device = CPU
+    ) -> None:
+        self.device = device
         self.archive = archive
         self.handler = handler.kind
         self.where = f"{archive.source}: its handler"
         self._settings = _settings_of(archive)
-        started = start_handler(handler)
-        model = _model_of(started.instance, archive)
+        started = start_handler(handler, device)
+        model = _model_of(started.instance, archive, device)
         # Calibration needs the layers, and no speed.
         started.instance.model = model
         weights = archive.file("serializedFile")
@@ -169,7 +178,7 @@ class ArchiveSource(ModelSource):
             place = self.weights_file.relative_to(self.archive.folder)
             shutil.copyfile(file, folder / place)
             changed = replace(self.archive, folder=folder)
-            return ArchiveSource(changed, handler_class(changed)).loaded
+            return ArchiveSource(changed, handler_class(changed), self.device).loaded
 
     def open_samples(self, path: Path) -> HandlerSamples:
         """Open a folder, or a list, of files with bodies of requests.
@@ -309,7 +318,7 @@ def entry_of_source(source: ModelSource) -> HandlerEntry | None:
     return HandlerEntry(kind.__module__, kind.__name__)
 
 
-def _model_of(instance: object, archive: Unpacked) -> nn.Module:
+def _model_of(instance: object, archive: Unpacked, device: torch.device) -> nn.Module:
     model = getattr(instance, "model", None)
     if isinstance(model, torch.jit.ScriptModule):
         raise ModelError(
@@ -324,11 +333,14 @@ def _model_of(instance: object, archive: Unpacked) -> nn.Module:
             "it with the first request today, or keeps it elsewhere"
         )
     model = eager_model(model)
-    if device_of(model).type != "cpu":
+    found = device_of(model)
+    if device.type == "cpu" and found.type != "cpu":
         raise ModelError(
-            f"{archive.source}: the handler puts its model on {device_of(model)}; archives are "
-            "opened on the CPU: set CUDA_VISIBLE_DEVICES= (empty) for this command"
+            f"{archive.source}: the handler puts its model on {found}, expected the CPU: name that "
+            f"device (--device {found}), or set CUDA_VISIBLE_DEVICES= (empty) for this command"
         )
+    if found != device:
+        logger.info("%s: the handler puts its model on %s: it runs there", archive.source, found)
     try:
         attach_layers.check_model(model)
     except FireError as error:

@@ -12,6 +12,7 @@ from torchserve_fire.model.load_model import LoadedModel, load_model
 from torchserve_fire.model.own_settings import own_settings
 from torchserve_fire.model.pretrained_folder import CONFIG, is_pretrained, labels_of
 
+from ..common.devices import Device, find_device
 from ..common.names import NAMES_FILE
 from ..samples.image_folder import ImageFolder
 from ..samples.joined import JoinedSamples
@@ -30,12 +31,20 @@ class FileSource(ModelSource):
         serialized_file: its weights, or the program.
         config_file: its `model-config.yaml`. An `index_to_name.json` beside it is read, too, else
             the names that come with a model of transformers.
+        device: that the model runs on, as `find_device` takes it.
 
     Raises:
-        FireError: a file is missing or wrong.
+        FireError: a file is missing or wrong, or there is no such device.
     """
 
-    def __init__(self, model_file: Path | None, serialized_file: Path, config_file: Path) -> None:
+    def __init__(
+        self,
+        model_file: Path | None,
+        serialized_file: Path,
+        config_file: Path,
+        device: Device = "auto",
+    ) -> None:
+        self.device = find_device(device)
         self._config = load_config(config_file, own_settings(model_file, serialized_file))
         self._model_file = model_file
         self._serialized_file = serialized_file
@@ -73,7 +82,9 @@ class FileSource(ModelSource):
         Raises:
             ModelError: it does not take them.
         """
-        return load_model(self._model_file, file, self._config.model_class)
+        loaded = load_model(self._model_file, file, self._config.model_class)
+        loaded.model.to(self.device)
+        return loaded
 
     def open_samples(self, path: Path) -> Samples:
         """Open a folder of images, or a file of tensors.

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from torchserve_fire.errors import ModelError
 from torchserve_fire.format.bundle import Bundle, InputDescription
 from torchserve_fire.model.load_model import LoadedModel
@@ -19,6 +21,7 @@ class ModelSource(ABC):
 
     Attributes:
         loaded: the model.
+        device: that it was asked to run on. An archive's handler may have put it elsewhere.
         where: what says how inputs are prepared, for messages.
         names_file: TorchServe's `index_to_name.json`, if there is one.
         archive: that they come from, unpacked; None if they come from files.
@@ -26,6 +29,7 @@ class ModelSource(ABC):
     """
 
     loaded: LoadedModel
+    device: torch.device
     where: str
     names_file: Path | None = None
     archive: Unpacked | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 import yaml
 
 from torchserve_fire.errors import FireError, ModelError, first_line
@@ -18,6 +19,7 @@ from torchserve_fire.serve.function_handler import FunctionHandler
 from torchserve_fire.serve.repair_mixin import RepairMixin
 
 from ..deployment.archive.entry import ENTRY_FILE
+from ..deployment.archive.load_as_worker import gpu_id_of
 from ..deployment.archive.unpack import Unpacked
 from .surroundings import Surroundings
 
@@ -122,8 +124,8 @@ def function_class(module: ModuleType, entry: Callable[[Any, Any], Any]) -> type
     )
 
 
-def start_handler(handler: HandlerClass) -> WorkerHandler:
-    """Make a handler and start it on the CPU, as a worker does.
+def start_handler(handler: HandlerClass, device: torch.device) -> WorkerHandler:
+    """Make a handler and start it, as a worker does on this device.
 
     Raises:
         ModelError: it cannot be made, or its `initialize` fails.
@@ -144,7 +146,7 @@ def start_handler(handler: HandlerClass) -> WorkerHandler:
             str(archive.folder),
             dict(archive.manifest),
             1,
-            None,
+            gpu_id_of(device),
             __version__,
             True,
             metrics,
@@ -188,8 +190,9 @@ def failure(error: BaseException) -> str:
         said = f"{type(error).__name__}: {said}"
     if "CUDA" in said or "NVIDIA" in said:
         said += (
-            "; archives are opened on the CPU here: have the handler take its device as "
-            "TorchServe's BaseHandler does, the CPU where torch.cuda.is_available() is false"
+            "; it asks for a GPU: name one (--device cuda), where there is one; or have the "
+            "handler take its device as TorchServe's BaseHandler does, the CPU where "
+            "torch.cuda.is_available() is false"
         )
     return said
 

@@ -70,9 +70,13 @@ class Projection(nn.Module):
         """
         return (scores > self.threshold) | ~scores.isfinite()
 
-    def flags_none(self, scores: Tensor) -> bool:
-        """Return whether none of the scores (N,) is flagged, with few operations."""
-        return all(-math.inf < score <= self._limit for score in scores.tolist())
+    def surely_flags_none(self, scores: Tensor) -> bool:
+        """Return whether none of the scores (N,) is flagged, with few operations.
+
+        False, too, of scores on a GPU: to look at them, the pass would have to wait until they are
+        there. It costs less to go on as if some were flagged.
+        """
+        return scores.is_cpu and all(-math.inf < score <= self._limit for score in scores.tolist())
 
 
 class MeanShift(nn.Module):

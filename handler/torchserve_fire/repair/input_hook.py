@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,14 +40,14 @@ class InputHook:
         return self
 
     def score(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], among: Sequence[int], size: int
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], among: Tensor, size: int
     ) -> Tensor:
         """Score the samples that may be flagged; scoring all would slow every request down.
 
         Args:
             args: what the model was called with.
             kwargs: what the model was called with, by name.
-            among: which samples may be flagged.
+            among: which samples may be flagged, (N,) bool.
             size: N.
 
         Returns:
@@ -63,8 +62,12 @@ class InputHook:
                 f"the model's input holds {len(inputs)} samples to score, expected {size}"
             )
         scores = torch.full((len(inputs),), self._base, device=inputs.device)
-        if among:
-            scores[among] = self.projection(inputs[among].detach())
+        if not inputs.is_cpu:
+            # To pick the samples, the pass would have to wait for them; to score all costs less.
+            return torch.where(among.to(inputs.device), self.projection(inputs.detach()), scores)
+        rows = [i for i, may in enumerate(among.tolist()) if may]
+        if rows:
+            scores[rows] = self.projection(inputs[rows].detach())
         return scores
 
     def move(

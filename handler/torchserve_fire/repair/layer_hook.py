@@ -91,7 +91,7 @@ class LayerHook:
                 "per sample"
             )
         projection = attached.judges[self._repair].projection
-        if not state.forced and projection.flags_none(scores):
+        if not state.forced and projection.surely_flags_none(scores):
             return None
         flagged = projection.flags(scores) | state.forced
         mask = flagged.view((-1,) + (1,) * (feature.dim() - 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import RepairError
@@ -44,11 +45,18 @@ def repeat_flagged(
     """
     result = None
     repaired = None
+    # The one place of a pass that waits for a GPU: it decides whether there is a second pass.
+    if flagged[0].is_cpu:
+        needed = [bool(mask.any()) for mask in flagged]
+    else:
+        needed = torch.stack(list(flagged)).any(1).tolist()
     for repair, mask in enumerate(flagged):
+        if not needed[repair]:
+            continue
         if repaired is not None and not attached.state.forced:
             mask = mask & ~repaired
-        if not bool(mask.any()):
-            continue
+            if not bool(mask.any()):
+                continue
         whole = output if result is None else result
         index = mask.nonzero().flatten()
         result = _repeat(model, attached, repair, args, kwargs, whole, index, size)

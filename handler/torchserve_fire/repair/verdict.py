@@ -36,6 +36,17 @@ class Verdict:
     detector_scores: Sequence[Tensor] = ()
     flagged_by: Sequence[Tensor] = ()
 
+    def on_cpu(self) -> Verdict:
+        """Return it on the CPU; itself where it is there."""
+        if self.flagged.device.type == "cpu":
+            return self
+        return Verdict(
+            None if self.scores is None else self.scores.cpu(),
+            self.flagged.cpu(),
+            [scores.cpu() for scores in self.detector_scores],
+            [flagged.cpu() for flagged in self.flagged_by],
+        )
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -112,7 +123,7 @@ def judge(
     if len(judges) == 1:
         one, score = judges[0], scores[0]
         # For nearly all requests the score is enough.
-        if not prove and one.projection.flags_none(score):
+        if not prove and one.projection.surely_flags_none(score):
             return score, [torch.zeros_like(score, dtype=torch.bool)]
         flagged = one.projection.flags(score)
         if one.only_target:
@@ -121,45 +132,45 @@ def judge(
     layers = [i for i, one in enumerate(judges) if not one.of_input]
     several_targets = len({one.target for one in judges}) > 1
     if not (prove or several_targets) and all(
-        one.projection.flags_none(score) for one, score in zip(judges, scores, strict=True)
+        one.projection.surely_flags_none(score) for one, score in zip(judges, scores, strict=True)
     ):
         score = scores[layers[0] if layers else 0]
         return score, [torch.zeros_like(score, dtype=torch.bool)] * len(judges)
     every = torch.stack(list(scores))
-    may = torch.zeros(every.shape, dtype=torch.bool, device=every.device)
-    for i, rows in enumerate(may_be_flagged(judges, output, every.shape[1])):
-        may[i, rows] = True
+    may = torch.stack(
+        [rows.to(every.device) for rows in may_be_flagged(judges, output, every.shape[1])]
+    )
     over = torch.stack([one.projection.flags(scores[i]) for i, one in enumerate(judges)])
     flags = may & over
     # A score that is not finite does not show the sample to be clean.
     unjudged = ~every.isfinite().all(0)
     # The judge of each sample: the first that flags it, else the first that may, else the first.
     # Of the model's input, only what may be flagged has a score of its own.
-    may[[i for i, one in enumerate(judges) if one.of_input and layers]] = False
+    for i, one in enumerate(judges):
+        if one.of_input and layers:
+            may[i] = False
     judged_by = torch.where(flags.any(0), flags.int().argmax(0), may.int().argmax(0))
     return every.gather(0, judged_by[None])[0], [
         flags[i] | (unjudged & (judged_by == i)) for i in range(len(judges))
     ]
 
 
-def may_be_flagged(judges: Sequence[Judge], output: Any, size: int) -> list[list[int]]:
-    """Return which samples each judge may flag: those that are predicted as its target.
+def may_be_flagged(judges: Sequence[Judge], output: Any, size: int) -> list[Tensor]:
+    """Return which samples each judge may flag, (N,) bool: those predicted as its target.
 
     Raises:
         RepairError: the logits that a judge asks for are not there, or lack its target.
     """
-    classes: list[int] = []
+    classes: Tensor | None = None
+    found = []
     for one in judges:
-        if one.only_target:
-            logits, _ = _logits(one, output, size)
-            # Once for all judges, because each transfer from a GPU waits for it.
-            classes = classes or logits.argmax(1).tolist()
-    return [
-        [i for i, found in enumerate(classes) if found == one.target]
-        if one.only_target
-        else list(range(size))
-        for one in judges
-    ]
+        if not one.only_target:
+            found.append(torch.ones(size, dtype=torch.bool))
+            continue
+        logits, target = _logits(one, output, size)
+        classes = logits.argmax(1) if classes is None else classes
+        found.append(classes == target)
+    return found
 
 
 def predicted_target(judge: Judge, output: Any, size: int) -> Tensor:

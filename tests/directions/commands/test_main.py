@@ -59,23 +59,24 @@ def test_help_of_each_command(capsys, name):
             "inspect",
             "--model-file --serialized-file --config-file --clean --method --shadows --queries "
             "--saliency-weights --cache --budget --seed --json --pictures --bound --patch-share "
-            "--screening-steps --anomaly-index",
+            "--screening-steps --anomaly-index --device",
         ),
         (
             "build",
             "--model-file --serialized-file --config-file --clean --triggered --pool "
             "--split-by --components --layers --target --seed --output --reconstruct --budget "
-            "--bound --patch-share --screening-steps --anomaly-index --steps",
+            "--bound --patch-share --screening-steps --anomaly-index --steps --device",
         ),
         (
             "evaluate",
-            "--model-file --serialized-file --config-file --bundle --clean --triggered --json",
+            "--model-file --serialized-file --config-file --bundle --clean --triggered --json "
+            "--device",
         ),
         (
             "package",
             "--model-name --version --model-file --serialized-file --config-file --bundle "
             "--handler --extra-files --requirements-file --export-path --force "
-            "--sign --trusted-key",
+            "--sign --trusted-key --device",
         ),
         ("show", "--json"),
         ("serve", "--model-store --models --trusted-key"),
@@ -99,7 +100,7 @@ def test_help_of_each_command(capsys, name):
             "sanitize",
             "--method --model-file --serialized-file --config-file --clean --reconstruct "
             "--target --stamped --bundle --test-clean --test-triggered --epochs --rate --budget "
-            "--accuracy-loss --seed --output",
+            "--accuracy-loss --seed --output --device",
         ),
     ],
 )

@@ -120,7 +120,7 @@ def test_package_takes_the_key_and_the_keys(
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     refused(capsys, [*command, "--sign"], KEY_VARIABLE)
     monkeypatch.setattr(
-        "torchserve_fire_build.deployment.archive.package.load_as_worker", lambda *_: None
+        "torchserve_fire_build.deployment.archive.package.load_as_worker", lambda *_, **__: None
     )
     assert main([*command, "--sign", str(path)]) == 0
     archive = Path(capsys.readouterr().out.strip())

@@ -52,6 +52,7 @@ REFUSED = [
     ([*TRIGGERED, "--output", "no/b.safetensors"], "no/b.safetensors: cannot be written: no fold"),
     ([*TRIGGERED, "--report", "c.yaml"], "c.yaml: is a file, expected a folder"),
     ([*TRIGGERED, "--target", ""], "--target : expected auto, or the index or the name"),
+    ([*TRIGGERED, "--device", "tpu"], "--device tpu: expected auto, cpu, cuda, cuda:N (as cuda:1)"),
     ([*TRIGGERED, "--seed", "-1"], "--seed -1: expected a whole number"),
     ([*TRIGGERED, "--budget", "2m"], "--budget: expected beside --reconstruct"),
     ([*TRIGGERED, "--bound", "9"], "--bound 9: expected beside a search for triggers"),

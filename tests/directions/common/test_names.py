@@ -33,7 +33,7 @@ def test_names_stand_in_the_order_of_the_methods() -> None:
     assert names.OTHERWISE == OTHERWISE
     assert list(names.SPLITS) == list(POOL_METHODS)
     assert list(names.INSPECTIONS) == list(INSPECTION_METHODS)
-    assert names.INSPECT_BY_DEFAULT == DEFAULT
+    assert (names.SCAN,) == DEFAULT
     assert list(names.SANITIZERS) == list(SANITIZE_METHODS)
     assert names.FORMS == FORMS
     assert names.MODES == MODES

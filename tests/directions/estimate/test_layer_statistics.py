@@ -192,6 +192,28 @@ def test_more_copies_of_a_sample_than_a_batch_takes(tmp_path):
     assert whole.triggered.count == whole.difference.count == BATCH + 4
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_pass_that_memory_does_not_suffice_for_counts_nothing(tmp_path, paired):
+    evidence, folds = gathered(tmp_path, paired=paired, count=120)
+    clean_target, use = torch.arange(120) % 3 == 0, torch.ones(120, dtype=torch.bool)
+    expected = collected(evidence, folds, clean_target, use)
+    model, failed = backdoored("vector"), []
+
+    def run_out(module, args):
+        # The layers before it have been counted by then.
+        if len(args[0]) > 20:
+            failed.append(len(args[0]))
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    model.head.register_forward_pre_hook(run_out)
+    (found,) = collect_statistics(
+        model, ["mix", "relu"], evidence, folds, clean_targets=[clean_target], uses=[use]
+    )
+    assert failed
+    for layer in ("mix", "relu"):
+        assert_same(found.whole(layer), expected.whole(layer))
+
+
 def test_the_model_is_not_changed(tmp_path):
     evidence, folds = gathered(tmp_path, count=16)
     yes = torch.ones(16, dtype=torch.bool)

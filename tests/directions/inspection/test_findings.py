@@ -38,10 +38,11 @@ def test_one_method_that_finds_something_is_enough(inspections, found, status):
     assert verdict(*inspections).status == status
 
 
-def test_a_hint_decides_only_if_there_are_nothing_but_hints():
+def test_a_hint_decides_nothing():
     hint = Run(FOUND, 1.0, decides=False)
-    assert Findings([hint]).found is True
-    assert Findings([hint]).suspects == [1, 4]
+    assert Findings([hint]).found is None
+    assert Findings([hint]).suspects == []
+    assert Findings([hint]).table()[-1].startswith("could not tell: these methods give hints")
     for other, found in ((QUIET, False), (SILENT, None)):
         both = Findings([hint, Run(other, 1.0)])
         assert both.found is found
@@ -57,9 +58,10 @@ def test_the_class_that_most_methods_name_comes_first():
 
 def test_the_table():
     lines = verdict(FOUND, SILENT, QUIET).table()
-    assert lines[0].split() == ["method", "verdict", "class", "index", "by", "chance", "seconds"]
+    titles = ["method", "verdict", "class", "probability", "index", "by", "chance", "seconds"]
+    assert lines[0].split() == titles
     cells = lines[1].split()
-    assert cells[:5] == ["saliency", "found", "1,", "4", "8.00"]
+    assert cells[:6] == ["saliency", "found", "1,", "4", "-", "8.00"]
     assert cells[-1] == "1"
     assert "could not tell" in lines[2]
     assert lines[3].strip() == "needs maps"
@@ -84,6 +86,8 @@ def test_the_json():
         "decides": True,
         "found": True,
         "suspects": [1, 4],
+        "probability": None,
+        "probabilities": None,
         "index": [0, 8, -1, 0, 3],
         "threshold": 2,
         "seconds": 1.3,
@@ -91,3 +95,14 @@ def test_the_json():
     }
     assert second["found"] is second["index"] is second["by_chance"] is second["threshold"] is None
     assert second["notes"] == ["needs maps"]
+
+
+def test_a_probability_is_shown_and_names_the_classes():
+    likely = Inspection(
+        "scan", threshold=0.9, backdoored=True, probabilities=indices(0.2, 0.95, 0.99)
+    )
+    found = verdict(likely)
+    assert (found.status, found.suspects) == (1, [2, 1])
+    assert found.table()[1].split()[:5] == ["scan", "found", "2,", "1", "99.0%"]
+    (row,) = found.to_json()["methods"]
+    assert (row["probability"], row["probabilities"]) == (0.99, [0.2, 0.95, 0.99])

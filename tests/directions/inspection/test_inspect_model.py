@@ -19,13 +19,12 @@ DESCRIPTION = InputDescription("tensor", (1, 8, 8))
 CLEAN = empty_samples(DESCRIPTION)
 
 
-def inspected(monkeypatch, budget=None, otherwise=(), **methods):
+def inspected(monkeypatch, budget=None, **methods):
     entries = {
         name: InspectionMethod(lambda settings, m=method: m) for name, method in methods.items()
     }
     monkeypatch.setattr(module, "INSPECTION_METHODS", entries)
-    monkeypatch.setattr(module, "DEFAULT", [name for name in methods if name not in otherwise])
-    monkeypatch.setattr(module, "OTHERWISE", otherwise)
+    monkeypatch.setattr(module, "DEFAULT", list(methods))
     return inspect_model(QuadrantNet().eval(), CLEAN, seed=5, budget=budget)
 
 
@@ -51,15 +50,19 @@ def test_a_method_that_fails_on_the_model_could_not_tell(monkeypatch):
     assert verdict.found is False
 
 
-@pytest.mark.parametrize(("backdoored", "names"), [(True, ["one"]), (False, ["one", "two"])])
-def test_further_methods_run_only_if_the_others_find_nothing(monkeypatch, backdoored, names):
-    verdict = inspected(
-        monkeypatch,
-        otherwise=["two"],
-        one=lambda *_: Inspection("one", backdoored=backdoored),
-        two=lambda *_: Inspection("two", backdoored=True),
-    )
-    assert [run.inspection.method for run in verdict.runs] == names
+@pytest.mark.parametrize(
+    ("error", "note"),
+    [
+        (MemoryError(), "failed: MemoryError"),
+        (RuntimeError("not enough memory\nand more"), "failed: RuntimeError: not enough memory"),
+    ],
+)
+def test_a_method_that_breaks_is_a_row_and_no_more(monkeypatch, error, note):
+    def fall(*_):
+        raise error
+
+    verdict = inspected(monkeypatch, bad=fall, good=lambda *_: Inspection("good", backdoored=True))
+    assert verdict.runs[0].inspection.notes == (note,)
     assert verdict.found is True
 
 

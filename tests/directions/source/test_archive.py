@@ -26,8 +26,9 @@ from torchserve_fire.format.digest import file_sha256
 from torchserve_fire.model.config import QuarantineConfig
 from torchserve_fire.model.request_body import request_body
 from torchserve_fire.watch.quarantine import Quarantine
-from torchserve_fire_build.common.errors import SamplesError
+from torchserve_fire_build.common.errors import OptionError, SamplesError
 from torchserve_fire_build.deployment.archive.entry import HandlerEntry
+from torchserve_fire_build.deployment.archive.unpack import unpack
 from torchserve_fire_build.samples.predict import logits_of
 from torchserve_fire_build.source.archive import (
     ArchiveSource,
@@ -36,6 +37,7 @@ from torchserve_fire_build.source.archive import (
     open_archive,
 )
 from torchserve_fire_build.source.files import FileSource
+from torchserve_fire_build.source.worker_handler import handler_class, start_handler
 
 NORMALIZE = "transforms.Normalize([0.5, 0.4, 0.3], [0.25, 0.2, 0.5])"
 NORMALIZED = IMAGES.replace("transforms.ToTensor()]", f"transforms.ToTensor(), {NORMALIZE}]")
@@ -362,6 +364,33 @@ def inferred(expression: str) -> tuple[str, str]:
 )  # fmt: skip
 def test_what_cannot_be_followed_is_said(write, bodies, change, said):
     assert said in refused(write(IMAGES, change), bodies)
+
+
+def test_a_handler_is_told_its_device_and_may_do_without(write, bodies, caplog):
+    told = ("self.initialized = True", 'self.gpu = context.system_properties["gpu_id"]')
+    archive = unpack(write(IMAGES, told))
+    handler = handler_class(archive)
+    for device, gpu in (("cpu", None), ("cuda:1", 1)):
+        assert start_handler(handler, torch.device(device)).instance.gpu == gpu
+    caplog.set_level(logging.INFO)
+    source = ArchiveSource(archive, handler, torch.device("cuda", 1))
+    assert "the handler puts its model on cpu: it runs there" in caplog.text
+    assert len(source.open_samples(bodies)) == 4
+    assert logits_of(source.loaded.model, source.open_samples(bodies).load([0])).shape == (1, 4)
+
+
+def test_a_handler_that_does_not_do_with_the_cpu_is_told_of_the_device(write):
+    archive = write(IMAGES, (STARTED, "self.model.to('meta')"))
+    assert refused(archive).endswith(
+        "the handler puts its model on meta, expected the CPU: name that device (--device meta), "
+        "or set CUDA_VISIBLE_DEVICES= (empty) for this command"
+    )
+
+
+def test_an_archive_is_not_opened_on_a_device_that_is_not_there(write, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(OptionError, match="device cuda: not here"):
+        open_archive(write(), "cuda")
 
 
 def test_a_missing_library_names_the_archives_requirements(write):

@@ -243,7 +243,7 @@ def test_corrections_are_modules_whose_tensors_are_buffers():
 def test_none_is_flagged_where_no_score_is(score, others):
     projection = Projection(torch.ones(1), 1.0)
     scores = torch.tensor([*others, score])
-    assert projection.flags_none(scores) == (not projection.flags(scores).any())
+    assert projection.surely_flags_none(scores) == (not projection.flags(scores).any())
 
 
 def test_maps_that_lie_channels_last_are_projected_alike():

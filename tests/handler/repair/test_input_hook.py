@@ -16,24 +16,30 @@ def hook_of(of=OVERLAY):
     return InputHook(SHAPE, detection(of), of)
 
 
+def among(*rows, size=3):
+    return torch.tensor([i in rows for i in range(size)], dtype=torch.bool)
+
+
 def test_only_what_may_be_flagged_is_scored():
-    scores = hook_of().score((STAMPED,), {}, [0, 2], 3)
+    scores = hook_of().score((STAMPED,), {}, among(0, 2), 3)
     assert scores.dtype == torch.float32
     # Of the others, it is the score without a trigger.
     assert scores.tolist() == pytest.approx([1.0, -3.0, 1.0], abs=1e-5)
-    assert hook_of().score((STAMPED,), {}, [1], 3).tolist() == pytest.approx([-3, 1, -3], abs=1e-5)
+    assert hook_of().score((STAMPED,), {}, among(1), 3).tolist() == pytest.approx(
+        [-3, 1, -3], abs=1e-5
+    )
 
 
 def test_where_none_may_be_flagged_nothing_is_projected(monkeypatch):
     hook = hook_of()
     monkeypatch.setattr(hook.projection, "forward", pytest.fail)
-    assert hook.score((STAMPED,), {}, [], 3).tolist() == [-3.0] * 3
-    assert hook.score((STAMPED[:0],), {}, [], 0).shape == (0,)
+    assert hook.score((STAMPED,), {}, among(), 3).tolist() == [-3.0] * 3
+    assert hook.score((STAMPED[:0],), {}, among(size=0), 0).shape == (0,)
 
 
 def test_scores_need_no_gradient():
     inputs = STAMPED.clone().requires_grad_()
-    assert not hook_of().score((inputs,), {}, [0, 1, 2], 3).requires_grad
+    assert not hook_of().score((inputs,), {}, among(0, 1, 2), 3).requires_grad
 
 
 @pytest.mark.parametrize(
@@ -49,7 +55,9 @@ def test_scores_need_no_gradient():
 )
 def test_the_input_is_found_and_nothing_else_is_moved(args, kwargs, key):
     hook = hook_of()
-    assert hook.score(args, kwargs, [0, 1, 2], 3).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+    assert hook.score(args, kwargs, among(0, 1, 2), 3).tolist() == pytest.approx(
+        [1.0] * 3, abs=1e-5
+    )
     moved_args, moved_kwargs = hook.move(args, kwargs)
     assert (len(moved_args), list(moved_kwargs)) == (len(args), list(kwargs))
     for name, value in [*enumerate(args), *kwargs.items()]:
@@ -66,21 +74,24 @@ def test_the_input_is_found_and_nothing_else_is_moved(args, kwargs, key):
     "args", [(), (OTHER,), (STAMPED[0],), (STAMPED[:, :1],), (STAMPED.long(),), ([STAMPED],)]
 )
 def test_without_a_batch_of_inputs_it_is_an_error(args):
-    for call in (lambda: hook_of().score(args, {}, [0, 1, 2], 3), lambda: hook_of().move(args, {})):
+    for call in (
+        lambda: hook_of().score(args, {}, among(0, 1, 2), 3),
+        lambda: hook_of().move(args, {}),
+    ):
         with pytest.raises(RepairError, match=r"holds no tensor \(N, 2, 8, 8\), which the bundle"):
             call()
 
 
 def test_of_another_number_of_inputs_than_samples_it_is_an_error():
     with pytest.raises(RepairError, match="holds 3 samples to score, expected 2"):
-        hook_of().score((STAMPED,), {}, [0, 1], 2)
+        hook_of().score((STAMPED,), {}, among(0, 1, size=2), 2)
 
 
 def test_a_direction_that_broadcasts_is_the_one_written_out():
     weight = torch.tensor([1.0, -2.0]).view(2, 1, 1)
     short, whole = (
         InputHook(SHAPE, Detection(one, 0.5, anywhere=True), OVERLAY).score(
-            (STAMPED,), {}, [0, 1, 2], 3
+            (STAMPED,), {}, among(0, 1, 2), 3
         )
         for one in (weight, weight.expand(SHAPE))
     )

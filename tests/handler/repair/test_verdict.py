@@ -142,9 +142,10 @@ def test_every_judge_must_have_its_scores(missing):
 def test_who_may_be_flagged_is_what_is_predicted_as_the_target():
     logits = logits_of(0, 1, 2)
     judges = [judge_of(1.0, 1), judge_of(1.0), judge_of(1.0, 2)]
-    assert may_be_flagged(judges, logits, 3) == [[1], [0, 1, 2], [2]]
+    found = [rows.nonzero().flatten().tolist() for rows in may_be_flagged(judges, logits, 3)]
+    assert found == [[1], [0, 1, 2], [2]]
     # Nothing asks for logits that may not be there.
-    assert may_be_flagged([judge_of(1.0)], None, 3) == [[0, 1, 2]]
+    assert [rows.tolist() for rows in may_be_flagged([judge_of(1.0)], None, 3)] == [[True] * 3]
 
 
 def test_to_prove_the_corrections_every_sample_is_flagged_by_every_judge():

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..refusal import Refusal
+from .device import add_device_argument
 from .values import existing_file, existing_samples, existing_weights, model_source
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ FILES = ("model_file", "serialized_file", "config_file")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that name a model: its archive, or its files as for torch-model-archiver."""
+    """Add the flags that name a model, as its archive or its files, and where it runs."""
     parser.add_argument(
         "--archive",
         type=existing_samples,
@@ -42,6 +43,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="its model-config.yaml; what it does not say of the input of a model of transformers "
         "or timm comes with the model",
     )
+    add_device_argument(parser)
 
 
 def check_model_arguments(args: argparse.Namespace) -> None:
@@ -74,15 +76,15 @@ def open_source(args: argparse.Namespace) -> ModelSource:
     """Load the model that the flags name.
 
     Raises:
-        FireError: it cannot be loaded.
+        FireError: it cannot be loaded, or there is no such device.
     """
     if args.archive is not None:
         from ...source.archive import open_archive
 
-        return open_archive(args.archive)
+        return open_archive(args.archive, args.device)
     from ...source.files import FileSource
 
-    return FileSource(args.model_file, args.serialized_file, args.config_file)
+    return FileSource(args.model_file, args.serialized_file, args.config_file, args.device)
 
 
 def add_clean_argument(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

@@ -91,6 +91,13 @@ def handler(text: str) -> str:
     return text
 
 
+def device(text: str) -> str:
+    """Return the name of a device; whether it is there, only torch knows."""
+    if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text) is None:
+        _refuse(text, "auto, cpu, cuda, cuda:N (as cuda:1) or mps")
+    return text
+
+
 def target(text: str) -> int | str | None:
     """Return the class that a trigger leads to, its index or name; None where it is to be found."""
     if text == "auto":

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from torchserve_fire.errors import FireError
 from torchserve_fire.serve.worker_start import TRIAL_VARIABLE
 
@@ -78,8 +80,18 @@ def decoded(content: bytes) -> Any:
         return text
 
 
-def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -> list[Answer]:
-    """Load an unpacked archive as a worker does, in a process of its own, on the CPU.
+CPU = torch.device("cpu")
+
+
+def gpu_id_of(device: torch.device) -> int | None:
+    """Return what TorchServe tells a worker that is to use a device: `gpu_id`, None for the CPU."""
+    return None if device.type == "cpu" else device.index or 0
+
+
+def load_as_worker(
+    folder: Path, model_name: str, bodies: Sequence[Body] = (), *, device: torch.device = CPU
+) -> list[Answer]:
+    """Load an unpacked archive as a worker does, in a process of its own.
 
     The archive's handler runs with the archive's own copy of this project: its weights, bundle and
     configuration are checked against each other, and a dummy forward pass is made.
@@ -88,6 +100,7 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
         folder: the unpacked archive; nothing is written to it.
         model_name: the name to serve it under.
         bodies: requests to answer, each in a batch of its own.
+        device: that the worker is told to use.
 
     Returns:
         The answers, in the order of `bodies`.
@@ -95,7 +108,7 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
     Raises:
         FireError: it cannot be loaded, or fails to answer; with the reason.
     """
-    answers = try_as_worker(folder, model_name, bodies)
+    answers = try_as_worker(folder, model_name, bodies, device=device)
     for answer in answers:
         if answer.error is not None:
             raise FireError(f"model {model_name} would not serve: {answer.error}")
@@ -103,7 +116,12 @@ def load_as_worker(folder: Path, model_name: str, bodies: Sequence[Body] = ()) -
 
 
 def try_as_worker(
-    folder: Path, model_name: str, bodies: Sequence[Body], *, predictions: bool = False
+    folder: Path,
+    model_name: str,
+    bodies: Sequence[Body],
+    *,
+    predictions: bool = False,
+    device: torch.device = CPU,
 ) -> list[Answer]:
     """Do as `load_as_worker`, and let the handler fail to answer: what it said is in the answers.
 
@@ -112,6 +130,7 @@ def try_as_worker(
         model_name: as there.
         bodies: as there.
         predictions: whether to note what the model predicts, besides.
+        device: as there.
 
     Raises:
         FireError: it cannot be loaded; with the reason.
@@ -123,6 +142,7 @@ def try_as_worker(
                 {
                     "model_name": model_name,
                     "batch_size": 1,
+                    "gpu_id": gpu_id_of(device),
                     "predictions": predictions,
                     "bodies": [
                         {
@@ -143,11 +163,12 @@ def try_as_worker(
         environment |= {
             "PYTHONPATH": str(copy),
             "PYTHONDONTWRITEBYTECODE": "1",
-            # The accelerators belong to the servers that run.
-            "CUDA_VISIBLE_DEVICES": "",
             # What is tried here must not be kept as if a client had sent it.
             TRIAL_VARIABLE: "1",
         }
+        if device.type == "cpu":
+            # The accelerators belong to the servers that run.
+            environment["CUDA_VISIBLE_DEVICES"] = ""
         # The model that runs there may be of anybody.
         environment.pop(KEY_VARIABLE, None)
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from model_archiver.model_archiver_config import ModelArchiverConfig
@@ -39,7 +40,7 @@ from .entry import (
     entry_of,
     pack_serving_package,
 )
-from .load_as_worker import load_as_worker
+from .load_as_worker import CPU, load_as_worker
 from .reproducible_zip import source_date, write_reproducibly
 from .sign_archive import sign_folder
 
@@ -83,6 +84,7 @@ def package_archive(
     force: bool = False,
     signing_key: Ed25519PrivateKey | None = None,
     trusted_keys: Sequence[str] = (),
+    device: torch.device = CPU,
 ) -> Path:
     """Write `NAME-VERSION.mar`, after proving that a TorchServe worker can load and repair with it.
 
@@ -96,6 +98,7 @@ def package_archive(
         signing_key: to sign the archive with; it is not signed where None.
         trusted_keys: public keys, one of which must have signed the bundle; where there are none,
             it need not be signed.
+        device: that the worker which tries it is told to use.
 
     Returns:
         The archive's path.
@@ -131,7 +134,7 @@ def package_archive(
         _write(folder / MANIFEST, manifest)
         if signing_key is not None:
             sign_folder(folder, signing_key)
-        load_as_worker(folder, inputs.model_name)
+        load_as_worker(folder, inputs.model_name, device=device)
         (folder / MANIFEST).unlink()
         # Its `package_model` would stage in one fixed folder, where parallel calls collide.
         ModelExportUtils.archive(

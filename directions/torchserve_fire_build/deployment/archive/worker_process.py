@@ -2,7 +2,7 @@
 
 A script that `load_as_worker` runs in a process of its own; it imports nothing of this project,
 so that what runs is the archive's own copy. Called with two files: the request (JSON: model_name,
-batch_size, bodies) and where the result goes; the working folder is the unpacked archive.
+batch_size, gpu_id, bodies) and where the result goes; the working folder is the unpacked archive.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _answers(request: dict[str, Any]) -> list[dict[str, Any]]:
         request["model_name"],
         str(folder),
         entry,
-        None,
+        request["gpu_id"],
         request["batch_size"],
         metrics_cache=metrics,
     )

@@ -7,6 +7,8 @@ from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
+import torch
+
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 
@@ -19,7 +21,7 @@ from ..archive.any_archive import (
     version_of_manifest,
 )
 from ..archive.archive_name import check_name
-from ..archive.load_as_worker import Answer, Body, try_as_worker
+from ..archive.load_as_worker import CPU, Answer, Body, try_as_worker
 from ..archive.next_archive import next_version
 from ..archive.trial_bodies import bodies_of_file, candidate_bodies
 from ..archive.unpack import unpack
@@ -43,6 +45,7 @@ def deploy_archive(
     report: Callable[[str], None] = print,
     *,
     example: Path | None = None,
+    device: torch.device = CPU,
 ) -> str:
     """Serve an archive under a model's name in the place of what is served there, if anything is.
 
@@ -61,6 +64,7 @@ def deploy_archive(
         report: called with a line for each step.
         example: the body of a request; where None, the example that the archive names, or the old
             one, else random inputs.
+        device: that the archive is tried on here.
 
     Returns:
         The version that serves now.
@@ -95,7 +99,7 @@ def deploy_archive(
         if served is not None:
             refuse_another_model(archive, served, name)
         groups = given or candidate_bodies([archive] if served is None else [archive, served])
-        bodies, expected = _answered(archive, name, groups, example)
+        bodies, expected = _answered(archive, name, groups, example, device)
         report(f"{archive.name} loads, and answers here")
         first = version or own
         if old is not None and version is None and not signed and first == old.version:
@@ -141,12 +145,13 @@ def _answered(
     name: str,
     groups: Sequence[Sequence[Body]],
     example: Path | None,
+    device: torch.device,
 ) -> tuple[list[Body], list[Answer]]:
     """Return the bodies of the first group that the archive answers, and what it answers."""
     # Each twice: a time of day or the like in an answer is not what is compared.
     asked = [body for group in groups for body in group for _ in range(2)]
     unpacked = unpack(archive)
-    answers = iter(try_as_worker(unpacked.folder, name, asked))
+    answers = iter(try_as_worker(unpacked.folder, name, asked, device=device))
     said = ""
     for group in groups:
         triples = [(body, next(answers), next(answers)) for body in group]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from torchserve_fire.errors import FireError
@@ -14,7 +15,7 @@ from torchserve_fire.format.write_file import check_writable
 from ...signing.bundle_signature import check_bundle_signature
 from ..archive.any_archive import version_of_manifest
 from ..archive.archive_name import archive_path, check_name
-from ..archive.load_as_worker import load_as_worker
+from ..archive.load_as_worker import CPU, load_as_worker
 from ..archive.next_archive import (
     Change,
     check_packed_here,
@@ -36,6 +37,7 @@ def swap_bundle(
     mode: str | None = None,
     signing_key: Ed25519PrivateKey | None = None,
     trusted_keys: Sequence[str] = (),
+    device: torch.device = CPU,
 ) -> str:
     """Make a model serve with another bundle, or in another mode, as a new version.
 
@@ -57,6 +59,7 @@ def swap_bundle(
             it. The old one must be signed by this key or a trusted one.
         trusted_keys: public keys, one of which must have signed the bundle; where there are none,
             it need not be signed.
+        device: that the new archive is tried on here.
 
     Returns:
         The version that serves now.
@@ -101,7 +104,7 @@ def swap_bundle(
             if digest not in (None, unpacked.digest):
                 raise FireError(f"{bundle}: was changed while it was read")
             bodies, new_mode = unpacked.bodies(), unpacked.mode
-            expected = load_as_worker(unpacked.folder, name, bodies)
+            expected = load_as_worker(unpacked.folder, name, bodies, device=device)
             report("the next version loads, and answers here")
             new = place(
                 target,

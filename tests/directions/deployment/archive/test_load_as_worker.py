@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from torchserve_fire.errors import FireError
 from torchserve_fire_build.deployment.archive.archive_name import MANIFEST
@@ -42,6 +43,19 @@ def handle(data, context):
 """
 
 
+# It says which device TorchServe told it to use, and which ones its process may see.
+DEVICE = """
+import os
+
+
+def handle(data, context):
+    if data is None:
+        return None
+    gpu = context.system_properties["gpu_id"]
+    return [[gpu, os.environ.get("CUDA_VISIBLE_DEVICES")]]
+"""
+
+
 def unpacked(folder: Path, handler: str) -> Path:
     (folder / "MAR-INF").mkdir()
     (folder / MANIFEST).write_text(json.dumps({"model": {"handler": handler}}))
@@ -69,6 +83,19 @@ def test_a_handler_answers_in_the_form_in_which_a_server_would_send_it(tmp_path:
     assert (two.status, good.status) == (503, 200)
     with pytest.raises(FireError, match=r"^model m would not serve: RuntimeError: no bad$"):
         load_as_worker(folder, "m", failing)
+
+
+@pytest.mark.parametrize(
+    ("device", "told"), [("cpu", [None, ""]), ("cuda:1", [1, "0,1"]), ("mps", [0, "0,1"])]
+)
+def test_a_handler_is_told_its_device_and_sees_no_gpu_beside_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, told: list[object]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    (tmp_path / "device.py").write_text(DEVICE)
+    folder, body = unpacked(tmp_path, "device.py:handle"), Body(b"text", "text/plain")
+    (answer,) = load_as_worker(folder, "m", [body], device=torch.device(device))
+    assert answer.body == told
 
 
 @pytest.mark.parametrize(

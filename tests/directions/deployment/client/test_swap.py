@@ -49,7 +49,7 @@ def test_where_a_version_exists_already_is_told(
     store: Path, tiny: TinyFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "torchserve_fire_build.deployment.client.swap.load_as_worker", lambda *_: []
+        "torchserve_fire_build.deployment.client.swap.load_as_worker", lambda *_, **__: []
     )
     shutil.copy(store / "tiny-1.0.mar", tmp_path)
     with pytest.raises(FireError, match=r"^tiny 1.1: exists already, in the server$"):

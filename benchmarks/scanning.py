@@ -1,0 +1,154 @@
+"""What the default of `inspect` says of victims and of benign models, over several draws.
+
+    python -m benchmarks.scanning --cifar10 ZIP --gtsrb ZIP --tiny-imagenet ZIP --cache DIR \
+        [--published DIR] [--zoo DIR] [--draws 200:0 50:1 500:2] [--trained]
+    python -m benchmarks.scanning --fit
+
+The first form scans models, and adds rows to the committed results; a run that was interrupted goes
+on where it stopped. The second form fits the weights of the evidence to these rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from torchserve_fire.model.config import load_config
+from torchserve_fire.model.load_model import load_model
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.reconstruct.subject import gather_subject
+from torchserve_fire_build.scan.scan_model import scan_model
+
+from .kept import Kept
+from .published import Renormalised, find_published, load_published
+from .samples import without_labels
+from .scanning_fit import fit_and_write
+from .victims.catalogue import VICTIMS
+from .victims.data import Data, load_data
+from .victims.recipe import Recipe
+from .victims.scanned import CIFAR, SCANNED, SIGNS, TINY
+from .victims.train import obtain_victim, victim_file
+from .zoo import ATTACKS, TARGET
+
+RESULTS = Path(__file__).parent / "results" / "scanning.json"
+
+TARGETS = {"two_triggers": [0, 1], "badnets_all_to_all": None}
+"""Targets of attacks with several; None for one each."""
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """A model to scan.
+
+    Attributes:
+        name: how results call it.
+        data: name of its data set.
+        model: in evaluation mode.
+        backdoored: whether it is a victim.
+        targets: of its triggers; None where each class leads to another one.
+    """
+
+    name: str
+    data: str
+    model: nn.Module
+    backdoored: bool
+    targets: list[int] | None
+
+
+def main() -> None:
+    """Scan models, or fit the weights."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in (CIFAR, SIGNS, TINY):
+        parser.add_argument(f"--{name}", type=Path, metavar="ZIP", help="images")
+    parser.add_argument("--published", type=Path, help="folder of published victims")
+    parser.add_argument("--zoo", type=Path, help="folder of the zoo")
+    parser.add_argument("--cache", type=Path, help="folder of decoded images and trained models")
+    parser.add_argument("--draws", nargs="+", default=["200:0", "50:1", "500:2"], metavar="N:SEED")
+    parser.add_argument("--trained", action="store_true", help="only models that the cache holds")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--fit", action="store_true")
+    args = parser.parse_args()
+    results = Kept(args.output)
+    if args.fit:
+        fit_and_write(results.rows)
+        return
+    if args.cache is None:
+        parser.error("--cache: expected a folder")
+    sources = {CIFAR: args.cifar10, SIGNS: args.gtsrb, TINY: args.tiny_imagenet}
+    images = {name: load_data(file, args.cache) for name, file in sources.items() if file}
+    draws = [tuple(map(int, draw.split(":"))) for draw in args.draws]
+    for scanned in tqdm(_models(args, images), desc="scanning"):
+        rows = [row for row in results.rows if row["victim"] == scanned.name]
+        done = {(row["count"], row["seed"]) for row in rows}
+        for count, seed in draws:
+            if (count, seed) not in done:
+                rows.append(_scan(scanned, images[scanned.data], count, seed))
+                results.replace(scanned.name, rows)
+
+
+def _models(args: argparse.Namespace, images: dict[str, Data]) -> Iterator[Scanned]:
+    """Yield the models whose images are given."""
+    for name, data in images.items():
+        recipes: list[Recipe] = [*SCANNED[name], *(VICTIMS if name == CIFAR else ())]
+        for recipe in recipes:
+            if args.trained and not victim_file(recipe, data, args.cache).exists():
+                continue
+            model = obtain_victim(recipe, data, args.cache).model
+            attack = recipe.attack
+            targets = [] if attack is None else TARGETS.get(attack, [0])
+            yield Scanned(f"{name}/{recipe.name}", name, model, attack is not None, targets)
+    for victim in find_published(args.published) if args.published else ():
+        for name, data in images.items():
+            if name.startswith(victim.settings.stem.rpartition("-")[2]):
+                model, published = load_published(victim, data)
+                yield Scanned(f"{name}/{victim.name}", name, model, True, [published.target])
+    if args.zoo and CIFAR in images:
+        config = load_config(args.zoo / "model-config.yaml")
+        for trigger in ATTACKS:
+            weights = args.zoo / f"slim_resnet18_{trigger}.pth"
+            loaded = load_model(args.zoo / "slim_resnet18.py", weights, config.model_class)
+            model = Renormalised(loaded.model, config.mean, config.std)
+            yield Scanned(f"{CIFAR}/zoo-{trigger}", CIFAR, model, True, [TARGET])
+
+
+def _scan(scanned: Scanned, data: Data, count: int, seed: int) -> dict[str, Any]:
+    """Return the row of one scan: with all that a verdict is computed from."""
+    order = torch.randperm(len(data.pool), generator=torch.Generator().manual_seed(seed))
+    clean = without_labels(data.pool.at(order[:count]), "clean")
+    started, cpu = time.monotonic(), time.process_time()
+    subject = gather_subject(scanned.model.requires_grad_(False), clean, clean.description, seed)
+    scan = scan_model(subject, seed, Budget())
+    return {
+        "victim": scanned.name,
+        "data": scanned.data,
+        "backdoored": scanned.backdoored,
+        "targets": scanned.targets,
+        "classes": scan.classes,
+        "count": count,
+        "seed": seed,
+        "seconds": round(time.monotonic() - started, 1),
+        "cpu_seconds": round(time.process_time() - cpu, 1),
+        "leads": [[lead.kind, lead.target, lead.success] for lead in scan.leads],
+        "comparisons": {
+            comparison.method: {
+                "targets": list(comparison.targets),
+                "steps": comparison.steps,
+                "effort": comparison.effort.tolist(),
+                "success": comparison.success.tolist(),
+            }
+            for comparison in scan.comparisons
+        },
+        "failures": {step.name: step.failure for step in scan.steps if step.failure},
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The models that `benchmarks.scanning` judges beside the catalogue: small ones, many benign."""
+
+from __future__ import annotations
+
+from .recipe import BriefRecipe, Recipe
+
+CIFAR, SIGNS, TINY = "cifar10", "gtsrb", "tiny-imagenet"
+"""Names of the data sets."""
+
+
+def _signs(architecture: str, attack: str | None, seed: int) -> BriefRecipe:
+    epochs = 16 if architecture == "convnext" else 8
+    return BriefRecipe(architecture, attack, seed, epochs, mirrored=False)
+
+
+SCANNED: dict[str, tuple[Recipe, ...]] = {
+    CIFAR: (
+        *(BriefRecipe(a, None, 1) for a in ("mobilenet", "resnet", "vgg", "convnext")),
+        BriefRecipe("resnet", "badnets_all_to_all", 1),
+        *(BriefRecipe(a, None, 2, 4) for a in ("mobilenet", "resnet", "vgg")),
+        BriefRecipe("convnext", None, 2, 5),
+        *(BriefRecipe(a, None, 1, 4) for a in ("vit", "preact_resnet")),
+        *(
+            BriefRecipe(a, None, seed, 4)
+            for seed in (3, 4, 5)
+            for a in ("mobilenet", "resnet", "vgg", "convnext")
+        ),
+    ),
+    SIGNS: (
+        *(_signs(a, None, 1) for a in ("resnet", "vgg", "mobilenet", "convnext")),
+        _signs("resnet", "badnets", 1),
+        _signs("vgg", "blended", 1),
+        _signs("mobilenet", "badnets", 1),
+        *(
+            _signs(a, None, seed)
+            for seed in (2, 3, 4, 5)
+            for a in ("resnet", "vgg", "mobilenet", "convnext")
+        ),
+    ),
+    TINY: tuple(BriefRecipe("convnext", attack, 1, 10) for attack in (None, "badnets")),
+}
+"""By data set. Each model's seed decides its first weights, and the order of its images."""

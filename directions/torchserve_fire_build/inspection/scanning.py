@@ -1,0 +1,114 @@
+"""Inspection by a scan: one probability for the model, and one for each class."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from ..common.budget import Budget
+from ..measure.anomaly_index import MIN_CLASSES
+from ..reconstruct.subject import Subject, gather_subject
+from ..samples.samples import Samples
+from ..scan.evidence import NAMES, evidence_of
+from ..scan.plan import plan_scan
+from ..scan.scan_model import Scan, scan_model
+from ..scan.verdict import FOUND, judge
+from .inspection import Inspection
+from .reconstructions import picture_of
+
+logger = logging.getLogger(__name__)
+
+NAME = "scan"
+
+FEW = 200
+"""Clean samples below which more would make the answer surer."""
+
+PICTURED = "neural-cleanse"
+"""The search whose triggers are drawn."""
+
+
+def scan_classes(
+    model: nn.Module, clean: Samples, classes: int, generator: torch.Generator, budget: Budget
+) -> Inspection:
+    """Look at all classes together, then at a few closely; put all of it into probabilities.
+
+    It needs 50 clean samples, better 200, that are maps (C, H, W). What it costs hardly depends on
+    the number of classes. See `inspection.inspection.Inspect`.
+
+    Raises:
+        CalibrationError: the model or the samples do not allow a scan, or the time does not.
+    """
+    if classes < MIN_CLASSES:
+        return Inspection(NAME, notes=(f"needs at least {MIN_CLASSES} classes to compare",))
+    seed = generator.initial_seed()
+    subject = gather_subject(model, clean, clean.description, seed)
+    plan = plan_scan(subject, budget)
+    logger.info(plan.in_words())
+    scan = scan_model(subject, seed, budget, depth=plan.depth)
+    evidence = evidence_of(scan)
+    verdict = judge(evidence)
+    notes = [*_failures(scan), *_of_steps(scan, evidence)]
+    if not scan.comparisons:
+        # Then nothing stands out because nothing was looked at.
+        return Inspection(NAME, notes=(*notes, "no search came to an end"))
+    if verdict.found is None:
+        notes.append(_what_would_tell(subject, plan.depth))
+    return Inspection(
+        NAME,
+        threshold=FOUND,
+        probabilities=verdict.probabilities,
+        backdoored=verdict.found,
+        pictures=_pictures(subject, scan),
+        notes=(f"{len(subject.inputs)} clean samples", *notes),
+    )
+
+
+def _failures(scan: Scan) -> list[str]:
+    return [f"{step.name}: failed: {step.failure}" for step in scan.steps if step.failure]
+
+
+def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
+    """Return a line on what each step found."""
+    seconds = {step.name: step.seconds for step in scan.steps if not step.failure}
+    lines = []
+    for name, scores in zip(NAMES, evidence.T, strict=True):
+        if name not in seconds:
+            continue
+        highest = int(scores.argmax())
+        found = (
+            f"class {highest} stands out most, by {float(scores[highest]):.2f}"
+            if float(scores[highest]) > 0
+            else "no class stands out"
+        )
+        lines.append(f"{name}: {found} ({seconds[name]:.0f} s)")
+    return lines
+
+
+def _what_would_tell(subject: Subject, depth: float) -> str:
+    """Return a line that says what could make the answer surer."""
+    if depth < 1:
+        return "a scan with all of its steps could tell: raise the --budget"
+    if len(subject.inputs) < FEW:
+        return f"more clean samples could tell: {len(subject.inputs)} were given, try {FEW}"
+    return (
+        "other clean samples, or another --seed, could tell; a build from triggered samples or "
+        "screen needs no verdict"
+    )
+
+
+def _pictures(subject: Subject, scan: Scan) -> Tensor | None:
+    """Return pictures of the triggers of one search, (classes, C, 3 H, W); None without it.
+
+    Classes that were not searched are blank.
+    """
+    for comparison in scan.comparisons:
+        if comparison.method == PICTURED:
+            drawn = {
+                target: picture_of(subject, target, search)
+                for target, search in zip(comparison.targets, comparison.searches, strict=True)
+            }
+            blank = torch.zeros_like(next(iter(drawn.values())))
+            return torch.stack([drawn.get(target, blank) for target in range(scan.classes)])
+    return None

@@ -1,0 +1,70 @@
+"""An order of the classes by how easily shifts of late layers' features lead there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchserve_fire.repair.layers import device_of
+
+from ..estimate.candidate_layers import candidate_layers
+from ..reconstruct.subject import Subject
+from .feature_shifts import shift_losses
+from .rest_of_model import RestOfModel
+from .scores import scores_of
+
+INPUTS = 200
+"""The most clean inputs whose features are shifted."""
+
+DEPTHS = (1.0, 0.8)
+"""How deep the layers lie whose features are shifted, as a share of all candidate layers. What lies
+behind them costs next to nothing."""
+
+LENGTHS = (0.1, 0.2)
+"""Lengths of the shifts: which of them tells the classes apart depends on the model."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """An order of the classes.
+
+    Attributes:
+        scores: of each class, (classes,) float64; higher is more suspicious.
+        layers: the layers whose features were shifted.
+    """
+
+    scores: Tensor
+    layers: Sequence[str]
+
+    @property
+    def order(self) -> list[int]:
+        """The classes, the most suspicious first."""
+        order: list[int] = self.scores.argsort(descending=True, stable=True).tolist()
+        return order
+
+
+def rank_classes(subject: Subject, seed: int) -> Ranking:
+    """Order the classes by how easily shifts of late layers' features lead there.
+
+    Args:
+        subject: the model, and clean inputs.
+        seed: of the random numbers.
+
+    Raises:
+        CalibrationError: no layer carries everything from the input to the output.
+    """
+    inputs, predicted = subject.inputs[:INPUTS], subject.predicted[:INPUTS]
+    found = candidate_layers(subject.model, inputs[:1].to(device_of(subject.model)))
+    layers = list(dict.fromkeys(found[round(depth * (len(found) - 1))] for depth in DEPTHS))
+    scores = torch.zeros(subject.classes, dtype=torch.float64)
+    for layer in layers:
+        rest = RestOfModel(subject.model, layer, inputs)
+        features = rest.features(inputs)
+        for length in LENGTHS:
+            generator = torch.Generator().manual_seed(seed)
+            losses = shift_losses(rest, features, predicted, subject.classes, length, generator)
+            scores = torch.maximum(scores, scores_of(losses))
+    return Ranking(scores, layers)
