@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.adaptive_tables import perturbed_table
 from benchmarks.altered_tables import altered_table, met_table
 from benchmarks.archives.table import archives_table, requests_table
+from benchmarks.full_size import full_size_table
 from benchmarks.inspecting_table import inspecting_table
 from benchmarks.kept import read_results
 from benchmarks.little_evidence_tables import (
@@ -52,6 +53,7 @@ ALTERED = ROOT / "benchmarks" / "results" / "altered.json"
 ARCHIVES = ROOT / "benchmarks" / "results" / "archives.json"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
+FULL_SIZE = ROOT / "benchmarks" / "results" / "full_size.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
 SEARCHES = ROOT / "benchmarks" / "results" / "searches.json"
 INSPECTING = ROOT / "benchmarks" / "results" / "inspecting.json"
@@ -114,6 +116,7 @@ def with_tables(text: str) -> str:
         "rivals": rival_table(results, "paired 200"),
         "ablation": ablation_table(_rows(ABLATION)),
         "cost": cost_table(_rows(COST)),
+        "full size": full_size_table(_rows(FULL_SIZE)),
         "methods": methods_table(results, _rows(POOLS), _rows(CLEAN_ONLY)),
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
         "searches": searches_table(_rows(SEARCHES)),

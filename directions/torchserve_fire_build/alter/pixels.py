@@ -15,7 +15,7 @@ def to_pixels(inputs: Tensor, description: InputDescription) -> Tensor:
     if description.kind != "image":
         return inputs
     mean, std = _of_channels(description)
-    return (inputs * std + mean).clamp(0, 1)
+    return (inputs * std).add_(mean).clamp_(0, 1)
 
 
 def to_inputs(pixels: Tensor, description: InputDescription) -> Tensor:

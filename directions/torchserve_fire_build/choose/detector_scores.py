@@ -17,6 +17,7 @@ from ..estimate.layer_statistics import Statistics
 from ..samples.both import Both
 from ..samples.fitting_batches import fitting_batches
 from ..samples.predict import logits_of
+from ..samples.samples import bytes_of
 from .held_out import Group, HeldOut
 from .kept_features import KeptFeatures
 
@@ -82,7 +83,9 @@ def score_detectors(
                 # Not inside the pass, which would wait for each of them.
                 return {key: score.cpu() for key, score in found.items()}
 
-            for part, found in fitting_batches(model, rows_of_fold, run):
+            for part, found in fitting_batches(
+                model, rows_of_fold, run, input_bytes=bytes_of(group.samples.description)
+            ):
                 for (name, layer), score in found.items():
                     both = scores[name, layer]
                     into = both.clean if is_clean else both.triggered

@@ -12,7 +12,7 @@ from ..measure.observation import Observation
 from ..samples.both import Both
 from ..samples.folds import FOLDS
 from ..samples.kept import in_memory
-from ..samples.samples import BATCH, Samples
+from ..samples.samples import Samples, batch_of
 
 MAX_SAMPLES = 400
 """The most samples of each kind, clean and triggered. They are kept in memory, so their number must
@@ -57,8 +57,14 @@ class Group:
         """Return the inputs at `rows`, (n,) int64, as (n, *input shape)."""
         return self.samples.load(rows.tolist())
 
-    def by_fold(self, which: Tensor, batch_size: int = BATCH) -> Iterator[tuple[int, Tensor]]:
-        """Yield the samples of `which`, (N,) bool, in batches (fold, indices), fold by fold."""
+    def by_fold(self, which: Tensor, batch_size: int | None = None) -> Iterator[tuple[int, Tensor]]:
+        """Yield the samples of `which`, (N,) bool, in batches (fold, indices), fold by fold.
+
+        Args:
+            which: the samples.
+            batch_size: the samples in a batch; None for `batch_of` what they are.
+        """
+        batch_size = batch_size or batch_of(self.samples.description)
         for fold in range(FOLDS):
             indices = (which & (self.folds == fold)).nonzero().flatten()
             for start in range(0, len(indices), batch_size):

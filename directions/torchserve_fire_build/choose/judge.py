@@ -16,6 +16,13 @@ from .detector_scores import Scores
 from .held_out import HeldOut
 from .threshold import CLEAN_WEIGHT, FEW, Thresholds, WorthBound
 
+ENOUGH = 12
+"""The fewest samples from which it is concluded how a candidate fares on others."""
+
+DEVIATIONS = 3.0
+"""How many standard deviations below a rival a candidate has to lie to be stopped. There are a
+hundred candidates, of which none should be lost by chance."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -61,6 +68,7 @@ class Judge:
         self.clamps = form == "clamp"
         self.scores = scores
         self.tried: list[CandidateResult] = []
+        self._tried_of: dict[Candidate, CandidateResult] = {}
         self.wanted = finding.target if finding.single else None
         self._only_target = form == "gated" and finding.single
         self.eligible = _eligible(held_out, finding, form)
@@ -87,26 +95,51 @@ class Judge:
         """Return how a candidate is best used, and what it is then worth."""
         repaired = result_of(self._held_out, trial.logits, self.wanted)
         self.tried.append(repaired)
+        self._tried_of[trial.candidate] = repaired
         if self.form != "gated":
             return self._ungated(trial.candidate, repaired)
         return self._gated(trial.candidate, repaired)
 
-    def most_worth(self, logits: Both[Tensor], done: Both[Tensor]) -> float:
-        """Return what a candidate is worth at most: if it is right on all samples still to run.
+    def gain_of(self, logits: Both[Tensor]) -> Both[Tensor]:
+        """Return by how much more right each sample, (N,) and (M,), is with other logits."""
+        return self.gain(result_of(self._held_out, logits, self.wanted))
+
+    def promise(self, rows: Tensor, logits: Tensor) -> float:
+        """Return how much more right triggered samples are after a repair, on average.
+
+        Args:
+            rows: their indices, (n,) int64.
+            logits: their logits after the repair, (n, classes).
+        """
+        all_logits = self._held_out.map(lambda group: group.logits.clone())
+        all_logits.triggered[rows] = logits
+        return float(self.gain_of(all_logits).triggered[rows].mean())
+
+    def most_worth(self, logits: Both[Tensor], done: Both[Tensor], rival: Candidate) -> float:
+        """Return what a candidate is worth at most, but for chance.
+
+        It is worth most if it is right on all samples still to run. On many triggered samples, what
+        it may gain more than a rival on those still to run is also known from those that it was
+        tried on.
 
         Args:
             logits: of the held-out clean (N, classes) and triggered samples (M, classes).
             done: the samples that the candidate was tried on, (N,) and (M,) bool.
+            rival: a candidate that was judged.
         """
         before = self.before.rightness
-        gain = self.gain(result_of(self._held_out, logits, self.wanted))
+        gain = self.gain_of(logits)
         gain = Both(
             torch.where(done.clean, gain.clean, 1 - before.clean),
             torch.where(done.triggered, gain.triggered, 1 - before.triggered),
         )
         if self.form != "gated":
             return _ungated_worth(gain)
-        return self._bound.of(*self._mean_gains(gain))
+        clean, triggered = self._mean_gains(gain)
+        which = self.eligible.triggered
+        beside = self.gain(self._tried_of[rival]).triggered
+        more = most_mean((gain.triggered - beside)[which & done.triggered], int(which.sum()))
+        return self._bound.of(clean, min(triggered, float(beside[which].mean()) + more))
 
     def clean_range(self, layer: str) -> tuple[float, float] | None:
         """Return the upper end and the median of a layer's clean scores if the form clamps."""
@@ -165,6 +198,26 @@ class Judge:
         """Return by how much more right each sample is after a repair, (N,) and (M,)."""
         after, before = repaired.rightness, self.before.rightness
         return Both(after.clean - before.clean, after.triggered - before.triggered)
+
+
+def most_mean(seen: Tensor, count: int) -> float:
+    """Return what the mean of numbers of at most 1 is at most, but for chance.
+
+    Args:
+        seen: those that are known, (n,), drawn at random.
+        count: how many there are.
+
+    Returns:
+        The mean plus `DEVIATIONS` of its standard deviations, as if one more had been seen: a 1, so
+        that what is rare is not ruled out. 1 if fewer than `ENOUGH` are known.
+    """
+    if len(seen) == count:
+        return float(seen.mean())
+    if len(seen) < ENOUGH:
+        return 1.0
+    seen = torch.cat([seen, torch.ones(1)])
+    left = max(0.0, 1 / len(seen) - 1 / count)
+    return float(seen.mean() + DEVIATIONS * seen.std() * left**0.5)
 
 
 def harm(clean_gain: Tensor) -> Tensor:

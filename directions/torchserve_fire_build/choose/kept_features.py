@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from ..samples.both import Both
@@ -20,15 +22,28 @@ class KeptFeatures:
 
     Args:
         which: the held-out clean (N,) and triggered samples (M,) whose features to keep, bool.
+        shapes: of one sample's features, by layer, in the order in which the layers run. The last
+            layers come first: their features are the smallest and take longest to compute again.
         limit: bytes to keep at most.
     """
 
-    def __init__(self, which: Both[Tensor], limit: int = KEPT_BYTES) -> None:
+    def __init__(
+        self,
+        which: Both[Tensor],
+        shapes: Mapping[str, tuple[int, ...]],
+        limit: int = KEPT_BYTES,
+    ) -> None:
         self._which = which
         # The index of each sample among the kept samples.
         self._place = which.map(lambda kept: kept.long().cumsum(0) - 1)
-        self._left = limit
-        self._kept: dict[str, Both[Tensor] | None] = {}
+        count = sum(int(of_group.sum()) for of_group in which)
+        self._room_for: set[str] = set()
+        for layer, shape in reversed(list(shapes.items())):
+            size = count * math.prod(shape) * torch.float32.itemsize
+            if size <= limit:
+                limit -= size
+                self._room_for.add(layer)
+        self._kept: dict[str, Both[Tensor]] = {}
 
     def add(self, layer: str, rows: Tensor, features: Tensor, *, clean: bool) -> None:
         """Add the features that a layer returns for a batch.
@@ -39,9 +54,13 @@ class KeptFeatures:
             features: the features of these samples, (n, *S).
             clean: True for clean samples, False for triggered ones.
         """
-        kept = self._room_for(layer, features)
-        if kept is None:
+        if layer not in self._room_for:
             return
+        if layer not in self._kept:
+            self._kept[layer] = self._which.map(
+                lambda which: features.new_empty(int(which.sum()), *features.shape[1:])
+            )
+        kept = self._kept[layer]
         which, place = (
             (self._which.clean, self._place.clean)
             if clean
@@ -53,17 +72,4 @@ class KeptFeatures:
     @property
     def features(self) -> Features:
         """The features by layer, without the layers for which there was no room."""
-        return {layer: kept for layer, kept in self._kept.items() if kept is not None}
-
-    def _room_for(self, layer: str, features: Tensor) -> Both[Tensor] | None:
-        if layer not in self._kept:
-            counts = self._which.map(lambda which: int(which.sum()))
-            size = features[0].nbytes * (counts.clean + counts.triggered)
-            fits = size <= self._left
-            self._left -= size if fits else 0
-            self._kept[layer] = (
-                counts.map(lambda count: features.new_empty(count, *features.shape[1:]))
-                if fits
-                else None
-            )
-        return self._kept[layer]
+        return self._kept

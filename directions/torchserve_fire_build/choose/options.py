@@ -18,6 +18,7 @@ from ..samples.both import Both
 from ..samples.fitting_batches import fitting_batches
 from ..samples.folds import FOLDS
 from ..samples.predict import logits_of
+from ..samples.samples import bytes_of
 from .build_record import BuildRecord
 from .candidate_result import result_of
 from .held_out import Group, HeldOut
@@ -171,7 +172,9 @@ class OptionRunner:
 
                     rows = self._may_be_flagged(group) & (group.folds == fold)
                     indices = rows.nonzero().flatten().tolist()
-                    for part, (found, found_flags) in fitting_batches(self._model, indices, run):
+                    for part, (found, found_flags) in fitting_batches(
+                        self._model, indices, run, input_bytes=bytes_of(group.samples.description)
+                    ):
                         into[torch.tensor(part)] = found
                         flags[torch.tensor(part)] = found_flags
         parts = {"flagged": flagged, "logits": logits}

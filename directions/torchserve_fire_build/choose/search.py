@@ -7,7 +7,8 @@ on held-out samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -33,8 +34,9 @@ from .held_out import HeldOut
 from .judge import Judge, Trial, samples_to_try
 from .kept_features import Features, KeptFeatures
 from .left_out import choose_without_parts
+from .race import FirstRace, Race
 from .ranking import Ranking
-from .trials import GoesOn, TrialRunner
+from .trials import GoOn, TrialRunner
 
 FIRST_REPAIRS = ("mean_difference", "local_3", "transport")
 LAYERS_TO_REFINE = 3
@@ -45,8 +47,6 @@ costs less."""
 REPAIRS_TO_REFINE = 2
 STRENGTHS = (0.75, 1.25, 1.5)
 KINDS = ("clean", "triggered")
-ROUNDING = 1e-6
-"""The most that a worth may differ if it is computed in two ways."""
 
 
 def choose(
@@ -97,13 +97,11 @@ def choose(
         runner = TrialRunner(model, held_out, judge.to_run, scoring.features)
 
         def run(
-            stage: str, candidates: Iterable[Candidate], least: Callable[[], float] | None
+            stage: str, candidates: Sequence[Candidate], race: Race | None, *, scouted: bool = False
         ) -> Iterator[Trial]:
-            steps = cache.within(stage)
-            return _run(runner, statistics, judge, candidates, least, progress, steps)
-
-        def layers_and_repairs() -> float:
-            return min(ranking.worth_of_layer(refined), ranking.worth_of(REPAIRS_TO_REFINE))
+            ranking.announce(candidates)
+            of_stage = _Stage(runner, statistics, judge, candidates, cache.within(stage))
+            return of_stage.run(race, progress, scouted=scouted)
 
         initial = [Candidate(layer, e) for layer in layers for e in first]
         if held_out.triggered.reference is None:
@@ -111,17 +109,18 @@ def choose(
             _expect_what_is_agreed(judge, held_out, trials)
             ranking.add(map(judge.use, trials))
         else:
-            ranking.add(map(judge.use, run("first", initial, layers_and_repairs)))
+            first_race = FirstRace(judge, ranking, REPAIRS_TO_REFINE, refined)
+            ranking.add(map(judge.use, run("first", initial, first_race, scouted=True)))
         second = [Candidate(layer, e) for layer in ranking.layers[:refined] for e in others]
-        least = partial(ranking.worth_of, REPAIRS_TO_REFINE)
-        ranking.add(map(judge.use, run("others", second, least)))
+        others_race = Race(judge, ranking, REPAIRS_TO_REFINE)
+        ranking.add(map(judge.use, run("others", second, others_race)))
         third = [
             replace(choice.repair, strength=strength)
             for choice in ranking.choices[:REPAIRS_TO_REFINE]
             for strength in STRENGTHS
             if strength < 1 or _may_exceed(choice.repair.estimator, statistics)
         ]
-        ranking.add(map(judge.use, run("strengths", third, partial(ranking.worth_of, 1))))
+        ranking.add(map(judge.use, run("strengths", third, Race(judge, ranking, 1))))
     choices = ranking.choices
     if not _recovers(choices, judge):
         raise CalibrationError(
@@ -154,71 +153,108 @@ def _may_exceed(estimator: str, statistics: Statistics) -> bool:
     return estimator in SHIFTS or (estimator in TRANSPORTS and not statistics.paired)
 
 
-def _run(
-    runner: TrialRunner,
-    statistics: Statistics,
-    judge: Judge,
-    candidates: Iterable[Candidate],
-    least: Callable[[], float] | None,
-    progress: Progress,
-    cache: StepCache,
-) -> Iterator[Trial]:
-    """Try candidates; those of one layer are tried together.
+class _Stage:
+    """A stage of the search: tries candidates; those of one layer are tried together.
 
     Args:
         runner: runs the held-out samples.
         statistics: of the layers, fold by fold.
         judge: judges the candidates.
         candidates: the candidates to try.
-        least: returns what a candidate must be worth to matter; a candidate that can no longer
-            reach this is stopped. None to stop none.
-        progress: counts the candidates.
         cache: keeps the logits of each layer's candidates.
     """
-    by_layer: dict[str, list[Candidate]] = {}
-    for candidate in candidates:
-        by_layer.setdefault(candidate.layer, []).append(candidate)
-    for layer, of_layer in by_layer.items():
-        clean_range = judge.clean_range(layer)
-        estimated: dict[Candidate, list[Layer]] = {}
+
+    def __init__(
+        self,
+        runner: TrialRunner,
+        statistics: Statistics,
+        judge: Judge,
+        candidates: Iterable[Candidate],
+        cache: StepCache,
+    ) -> None:
+        self._runner, self._statistics, self._judge = runner, statistics, judge
+        self._cache = cache
+        self._by_layer: dict[str, list[Candidate]] = {}
+        for candidate in candidates:
+            self._by_layer.setdefault(candidate.layer, []).append(candidate)
+
+    def run(self, race: Race | None, progress: Progress, *, scouted: bool) -> Iterator[Trial]:
+        """Yield the trials of the candidates, layer by layer.
+
+        Args:
+            race: says which candidates are stopped; None to stop none.
+            progress: counts the candidates.
+            scouted: whether a part of the samples is run at every layer first, to begin with the
+                layers where that promises most. Else they come in the order of the candidates.
+        """
+        layers = list(self._by_layer)
+        known = {layer: self._first_part(layer) for layer in layers} if scouted else {}
+        if scouted:
+            layers.sort(key=lambda layer: -self._promise(known[layer]))
+        for layer in layers:
+            estimated = self._estimated(layer)
+            go_on = None if race is None else race.go_on
+            results = self._trials(layer, list(estimated.values()), go_on, known.get(layer))
+            for candidate, logits in zip(estimated, results, strict=True):
+                if logits is not None:
+                    yield Trial(candidate, logits)
+            progress.advance(len(self._by_layer[layer]))
+
+    def _estimated(self, layer: str) -> dict[Candidate, list[Layer]]:
+        """Return a layer's candidates that can be estimated, each with its repair for each fold."""
+        clean_range = self._judge.clean_range(layer)
         # A clamp needs the range of the clean scores. Not every layer has scores.
-        folds = [] if judge.clamps and clean_range is None else statistics.without_each(layer)
-        for candidate in of_layer:
+        if self._judge.clamps and clean_range is None:
+            return {}
+        folds, estimated = self._statistics.without_each(layer), {}
+        for candidate in self._by_layer[layer]:
             layers = repairing_layers_of_folds(candidate, folds, clean_range)
             if layers:
                 estimated[candidate] = layers
-        goes_on = None
-        if least is not None:
-            goes_on = partial(_could_matter, judge, least() - ROUNDING)
-        results = _kept_trials(cache, layer, runner, list(estimated.values()), goes_on)
-        for candidate, logits in zip(estimated, results, strict=True):
-            if logits is not None:
-                yield Trial(candidate, logits)
-        progress.advance(len(of_layer))
+        return estimated
 
+    def _first_part(self, layer: str) -> Tensor | None:
+        """Return the logits of the first part, (repairs, n, classes), from the cache if there.
 
-def _kept_trials(
-    cache: StepCache,
-    layer: str,
-    runner: TrialRunner,
-    repairs: Sequence[Sequence[Layer]],
-    goes_on: GoesOn | None,
-) -> list[Both[Tensor] | None]:
-    """Return what `TrialRunner.run` does, from the cache if it is there."""
+        None if no candidate of the layer can be estimated.
+        """
 
-    def run() -> dict[str, Tensor]:
-        return {
-            f"{i}.{kind}": logits
-            for i, both in enumerate(runner.run(repairs, goes_on))
-            if both is not None
-            for kind, logits in zip(KINDS, both, strict=True)
-        }
+        def run() -> dict[str, Tensor]:
+            repairs = list(self._estimated(layer).values())
+            return {"logits": self._runner.run_first_part(repairs)} if repairs else {}
 
-    tensors = cache.result(f"trials at {layer}", run)
-    return [
-        Both(*(tensors[f"{i}.{kind}"] for kind in KINDS)) if f"{i}.{KINDS[0]}" in tensors else None
-        for i in range(len(repairs))
-    ]
+        return self._cache.result(f"first part at {layer}", run).get("logits")
+
+    def _promise(self, known: Tensor | None) -> float:
+        """Return the most that a candidate of a layer gains on the first part."""
+        rows = self._runner.first_part
+        of_each = [] if known is None else [self._judge.promise(rows, logits) for logits in known]
+        return max((gain for gain in of_each if not math.isnan(gain)), default=-math.inf)
+
+    def _trials(
+        self,
+        layer: str,
+        repairs: Sequence[Sequence[Layer]],
+        go_on: GoOn | None,
+        known: Tensor | None,
+    ) -> list[Both[Tensor] | None]:
+        """Return what `TrialRunner.run` does, from the cache if it is there."""
+
+        def run() -> dict[str, Tensor]:
+            return {
+                f"{i}.{kind}": logits
+                for i, both in enumerate(self._runner.run(repairs, go_on, known))
+                if both is not None
+                for kind, logits in zip(KINDS, both, strict=True)
+            }
+
+        tensors = self._cache.result(f"trials at {layer}", run)
+        return [
+            Both(*(tensors[f"{i}.{kind}"] for kind in KINDS))
+            if f"{i}.{KINDS[0]}" in tensors
+            else None
+            for i in range(len(repairs))
+        ]
 
 
 class _Scoring:
@@ -241,7 +277,8 @@ class _Scoring:
         which: Both[Tensor],
     ) -> None:
         self._layers = layers
-        self._kept = KeptFeatures(which)
+        shapes = {layer: statistics.folds[0][layer].shape for layer in layers}
+        self._kept = KeptFeatures(which, shapes)
         self._run = partial(score_detectors, model, statistics, layers, held_out, kept=self._kept)
         self._has_run = False
 
@@ -289,12 +326,6 @@ def _expect_what_is_agreed(judge: Judge, held_out: HeldOut, trials: Sequence[Tri
         unwanted_classes(triggered, judge.wanted)[eligible],
     )
     judge.expect(expected)
-
-
-def _could_matter(
-    judge: Judge, least: float, index: int, logits: Both[Tensor], done: Both[Tensor]
-) -> bool:
-    return judge.most_worth(logits, done) >= least
 
 
 def _recovers(choices: Sequence[Choice], judge: Judge) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +17,16 @@ from torchserve_fire.repair.corrections import build_correction
 from torchserve_fire.repair.layers import device_of
 
 from ..common.errors import CalibrationError
-from ..common.hooks import edit_features, record_features
+from ..common.hooks import edit_features
+from ..common.partial_runs import BehindLayer, features_at
 from ..samples.both import Both
 from ..samples.fitting_batches import fitting_batches
-from ..samples.predict import logits_of
+from ..samples.predict import logits_of, reporting_failures
+from ..samples.samples import BATCH, BATCH_BYTES, batch_of
 from .held_out import Group, HeldOut
 from .kept_features import Features
+
+logger = logging.getLogger(__name__)
 
 TRIAL_BATCH = 32
 """Samples in a batch. After the layer, the batch has as many samples for each repair."""
@@ -28,15 +34,26 @@ TRIAL_BATCH = 32
 CLOSE = 1e-3
 """Share of the logits' range by which rounding may change a logit in a batch of another size."""
 
-PARTS = 4
-"""The samples are run in this many parts, so that a candidate that cannot win is stopped early."""
+PARTS, MOST_PARTS = 4, 8
+"""The samples of each kind are run in at least, and at most, so many parts, so that a candidate
+that cannot win is stopped early."""
 
-GoesOn = Callable[[int, Both[Tensor], Both[Tensor]], bool]
-"""Returns whether to go on with a repair. It gets the repair's index, its logits so far, and which
-samples, (N,) and (M,) bool, have such logits."""
+OF_PART = 25
+"""Of more samples there are more parts, so that each part has no fewer than this."""
+
+SMALLER = 8
+"""Behind a layer whose features are smaller than its inputs, up to so many times more rows are run
+at once."""
+
+GoOn = Callable[[Mapping[int, Both[Tensor]], Both[Tensor]], Iterable[int]]
+"""Returns the repairs to go on with, by their indices. It gets the logits so far of those that are
+run, and which samples, (N,) and (M,) bool, have such logits."""
 
 Move = Callable[[Tensor], Tensor]
 """Corrects features (n, *S)."""
+
+Behind = Callable[[Tensor], Tensor]
+"""Takes a layer's features (n, *S) and returns the logits, (n, classes)."""
 
 
 class TrialRunner:
@@ -44,7 +61,8 @@ class TrialRunner:
 
     The part of the model before the layer is run once for all repairs, or not at all if the
     features are known. After the layer, the batch is repeated once for each repair. If the model
-    does not allow that (something passes by the layer), each repair is run by itself.
+    does not allow that (something passes by the layer), each repair is run by itself, which a line
+    in the log says.
 
     Args:
         model: in evaluation mode.
@@ -69,16 +87,40 @@ class TrialRunner:
         self._example = held_out.triggered.load(torch.tensor([0])).to(device_of(model))
         self._routes: dict[str, _Route] = {}
 
+    @property
+    def first_part(self) -> Tensor:
+        """The triggered samples that are run first, their indices (n,) int64."""
+        return _parts(self._held_out.triggered, self._which.triggered)[0][0]
+
+    def run_first_part(self, repairs: Sequence[Sequence[Layer]]) -> Tensor:
+        """Return the logits of `first_part` with each repair, (repairs, n, classes).
+
+        Args:
+            repairs: as in `run`.
+        """
+        seen: dict[int, Both[Tensor]] = {}
+
+        def stop(logits: Mapping[int, Both[Tensor]], done: Both[Tensor]) -> list[int]:
+            seen.update(logits)
+            return []
+
+        self.run(repairs, stop)
+        return torch.stack([logits.triggered[self.first_part] for logits in seen.values()])
+
     def run(
-        self, repairs: Sequence[Sequence[Layer]], goes_on: GoesOn | None = None
+        self,
+        repairs: Sequence[Sequence[Layer]],
+        go_on: GoOn | None = None,
+        known: Tensor | None = None,
     ) -> list[Both[Tensor] | None]:
-        """Run the samples with each repair, part by part.
+        """Run the samples with each repair, part by part: the triggered ones, then the clean ones.
 
         Args:
             repairs: repairs of the same layer; each is a list with, for each fold, the repair that
                 was estimated without that fold.
-            goes_on: called after each part, to ask whether a repair is run on the next part; None
-                to run all repairs on all parts.
+            go_on: called after each part, to ask which repairs are run on the next part; None to
+                run all repairs on all parts.
+            known: the logits of the first part, if `run_first_part` was called of these repairs.
 
         Returns:
             For each repair, the logits of the clean (N, classes) and of the triggered samples
@@ -99,24 +141,27 @@ class TrialRunner:
         results = [held_out.map(lambda group: group.logits.clone()) for _ in repairs]
         done = self._which.map(torch.zeros_like)
         alive = list(range(len(repairs)))
-        for part in range(PARTS):
+        clean, triggered = (
+            [(group, features, seen, *part) for part in _parts(group, which)]
+            for group, which, features, seen in zip(
+                held_out, self._which, route.features, done, strict=True
+            )
+        )
+        # The triggered samples are first: they tell most of what a repair is worth.
+        steps = [*triggered, *clean]
+        for step, (group, features, seen, rows, places) in enumerate(steps):
+            seen[rows] = True
             for i in _together(alive, route):
-                for group, which, features, into, seen in zip(
-                    held_out,
-                    self._which,
-                    route.features,
-                    _clean_and_triggered([results[k] for k in i]),
-                    done,
-                    strict=True,
-                ):
-                    for rows, logits in _run_part(
-                        part, route, [moves[k] for k in i], group, which, features
-                    ):
-                        seen[rows] = True
-                        for result, values in zip(into, logits, strict=True):
-                            result[rows] = values
-            if goes_on is not None and part < PARTS - 1:
-                alive = [k for k in alive if goes_on(k, results[k], done)]
+                logits = (
+                    known[i]
+                    if known is not None and step == 0
+                    else _run_part(route, [moves[k] for k in i], group, rows, features, places)
+                )
+                for k, values in zip(i, logits, strict=True):
+                    into = results[k].triggered if step < len(triggered) else results[k].clean
+                    into[rows] = values
+            if go_on is not None and alive and step < len(steps) - 1:
+                alive = sorted(go_on({k: results[k] for k in alive}, done))
         return [results[k] if k in alive else None for k in range(len(repairs))]
 
     def _route(self, layer: Layer) -> _Route:
@@ -127,11 +172,22 @@ class TrialRunner:
                 pass
             run, triggered = _Run(self._model, layer.name, self._example), self._held_out.triggered
             alone = run.goes_on_alone(triggered)
-            known = self._features().get(layer.name)
+            behind: Behind | None = None
+            if run.stays(triggered, run.from_nothing):
+                behind, alone = run.from_nothing, True
+            elif alone and run.stays(triggered, run.from_one):
+                behind = run.from_one
+            if not alone:
+                logger.info(
+                    "layer %s: the model goes on from more than its features, so each repair there "
+                    "costs a whole pass",
+                    layer.name,
+                )
+            known = None if behind is None else self._features().get(layer.name)
             features: Both[Tensor | None] = Both(None, None)
-            if known is not None and alone and run.goes_on_from_one(triggered):
+            if known is not None:
                 features = Both(known.clean, known.triggered)
-            self._routes[layer.name] = _Route(run, alone, features)
+            self._routes[layer.name] = _Route(run, behind, alone, features)
         return self._routes[layer.name]
 
 
@@ -141,6 +197,7 @@ class _Route:
 
     Attributes:
         run: runs them.
+        behind: runs the model behind the layer; None if it does not run without all inputs.
         alone: whether the rest of the model depends on the layer's features only, so that all
             repairs can be run together.
         features: features of the clean and of the triggered samples to start from; None to start
@@ -148,6 +205,7 @@ class _Route:
     """
 
     run: _Run
+    behind: Behind | None
     alone: bool
     features: Both[Tensor | None]
 
@@ -157,36 +215,69 @@ def _together(repairs: list[int], route: _Route) -> list[list[int]]:
     return [repairs] * bool(repairs) if route.alone else [[repair] for repair in repairs]
 
 
-def _clean_and_triggered(results: Sequence[Both[Tensor]]) -> Both[list[Tensor]]:
-    return Both([result.clean for result in results], [result.triggered for result in results])
+def _parts(group: Group, which: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return the parts that samples, (N,) bool, are run in.
+
+    Returns:
+        For each part, the indices of its samples, (n,) int64, sorted by their folds, and their
+        places among all that are run.
+    """
+    rows = which.nonzero().flatten()
+    order = group.folds[rows].argsort(stable=True)
+    count = min(MOST_PARTS, max(PARTS, len(rows) // OF_PART))
+    # Each part has samples of all folds.
+    return [(rows[places], places) for places in (order[part::count] for part in range(count))]
 
 
 def _run_part(
-    part: int,
     route: _Route,
     repairs: Sequence[Sequence[Move]],
     group: Group,
-    which: Tensor,
+    rows: Tensor,
     features: Tensor | None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the samples of each batch, (n,) int64, and their logits, (repairs, n, classes)."""
-    rows = which.nonzero().flatten()
-    # Each part has samples of all folds.
-    sorted_places = group.folds[rows].argsort(stable=True)[part::PARTS]
-    if len(sorted_places) == 0:
-        return
+    places: Tensor,
+) -> Tensor:
+    """Return the logits of a part's samples, (repairs, n, classes).
+
+    Args:
+        route: how they are run.
+        repairs: for each repair, its correction for each fold.
+        group: where the samples are from.
+        rows: their indices, (n,) int64, sorted by their folds.
+        features: known features, (m, *S); None to compute them.
+        places: the samples' places there, (n,) int64.
+    """
+    if len(rows) == 0:
+        return torch.empty(len(repairs), 0, group.logits.shape[1])
 
     def run(part: Sequence[int]) -> Tensor:
-        places = torch.tensor(part)
-        batch = rows[places]
-        if features is None:
-            return route.run.on_inputs(repairs, group.load(batch), group.folds[batch])
-        return route.run.on_features(repairs, features[places], group.folds[batch])
+        batch, place = (each[part[0] : part[-1] + 1] for each in (rows, places))
+        folds = group.folds[batch]
+        if route.behind is None:
+            return route.run.on_inputs(repairs, group.load(batch), folds)
+        known = route.run.features_of(group.load(batch)) if features is None else features[place]
+        return _on_features(repairs, known, folds, route.behind, route.run.rows_of(known))
 
-    model = route.run.model
-    batches = fitting_batches(model, sorted_places.tolist(), run, most=TRIAL_BATCH)
-    for places_of_batch, logits in batches:
-        yield rows[torch.tensor(places_of_batch)], logits
+    size = min(TRIAL_BATCH, batch_of(group.samples.description))
+    batches = fitting_batches(route.run.model, range(len(rows)), run, most=size)
+    return torch.cat([logits for _, logits in batches], 1)
+
+
+def _on_features(
+    repairs: Sequence[Sequence[Move]], features: Tensor, folds: Tensor, behind: Behind, rows: int
+) -> Tensor:
+    """Return the logits, (repairs, n, classes), of features (n, *S) that are sorted by their fold.
+
+    As many repairs are run at once as make up `rows`, one at least.
+    """
+    at_once = max(1, rows // len(features))
+    return torch.cat(
+        [
+            behind(_moved(part, folds, features)).view(len(part), len(features), -1)
+            for start in range(0, len(repairs), at_once)
+            for part in [repairs[start : start + at_once]]
+        ]
+    )
 
 
 def run_trials(
@@ -227,31 +318,45 @@ class _Run:
             logits = logits_of(self.model, inputs, copies=len(repairs))
         return logits.view(len(repairs), len(inputs), -1)
 
-    def on_features(
-        self, repairs: Sequence[Sequence[Move]], features: Tensor, folds: Tensor
-    ) -> Tensor:
-        """Return the same for features (n, *S); before the layer, the model runs on one input."""
-        moved = _moved(repairs, folds, features)
-        with edit_features(self.model, self.layer, lambda _: moved):
-            logits = logits_of(self.model, self.example, copies=len(moved))
-        return logits.view(len(repairs), len(features), -1)
+    def features_of(self, inputs: Tensor) -> Tensor:
+        """Return the layer's features, (n, *S), of inputs (n, *input shape)."""
+        with reporting_failures(self.model, inputs):
+            return features_at(self.model, self.layer, inputs)
+
+    def rows_of(self, features: Tensor) -> int:
+        """Return how many rows of features, (n, *S), to run at once behind the layer."""
+        if self.example.device.type != "cpu":
+            return sys.maxsize
+        of_input, of_row = self.example[0].nbytes, features[0].nbytes
+        return BATCH_BYTES // max(1, of_input // SMALLER, min(of_input, of_row))
+
+    def from_one(self, features: Tensor) -> Tensor:
+        """Return the logits, (n, classes), of features (n, *S), after a run on one input."""
+        with edit_features(self.model, self.layer, lambda _: features):
+            return logits_of(self.model, self.example, copies=len(features))
+
+    def from_nothing(self, features: Tensor) -> Tensor:
+        """Return the same without a run up to the layer."""
+        with self._behind.starting_from(features) as inputs:
+            return logits_of(self.model, inputs)
+
+    @cached_property
+    def _behind(self) -> BehindLayer:
+        return BehindLayer(self.model, self.layer, self.example)
 
     def goes_on_alone(self, group: Group) -> bool:
         """Return whether the rest of the model runs on any number of the layer's features."""
-        return self._stays(group, lambda inputs, folds: self.on_inputs(TWICE, inputs, folds))
+        return self._keeps_logits(group, lambda inputs, folds: self.on_inputs(TWICE, inputs, folds))
 
-    def goes_on_from_one(self, group: Group) -> bool:
-        """Return whether it also does if the model was run on one input up to the layer."""
+    def stays(self, group: Group, behind: Behind) -> bool:
+        """Return whether the rest of the model runs on nothing but the layer's features."""
 
         def run(inputs: Tensor, folds: Tensor) -> Tensor:
-            features: list[Tensor] = []
-            with record_features(self.model, [self.layer], lambda _, f: features.append(f.clone())):
-                logits_of(self.model, inputs)
-            return self.on_features(TWICE, features[0], folds)
+            return _on_features(TWICE, self.features_of(inputs), folds, behind, BATCH)
 
-        return self._stays(group, run)
+        return self._keeps_logits(group, run)
 
-    def _stays(self, group: Group, run: Callable[[Tensor, Tensor], Tensor]) -> bool:
+    def _keeps_logits(self, group: Group, run: Callable[[Tensor, Tensor], Tensor]) -> bool:
         """Return whether two samples keep their logits if repeated twice and not moved."""
         rows = torch.arange(min(2, len(group.folds)))
         inputs, expected = group.load(rows), group.logits[rows]

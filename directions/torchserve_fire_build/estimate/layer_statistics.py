@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -15,16 +16,22 @@ from torchserve_fire.repair.layers import device_of
 from ..common.hooks import record_features
 from ..common.progress import Progress
 from ..common.step_cache import NO_CACHE, StepCache
+from ..common.tensor_file import TensorFile
 from ..samples.both import Both
 from ..samples.evidence import Evidence
 from ..samples.fitting_batches import fitting_batches
 from ..samples.folds import FOLDS
+from ..samples.samples import bytes_of
 from .channels import channel_means, channels_of_places
 from .covariance import Covariance
 from .moments import Moments
 
 MAX_CHANNELS = 512
 """The covariance of more channels than this would take more memory than it is worth."""
+
+IN_MEMORY = 16 << 20
+"""The most bytes that a fold's statistics may take to be kept in memory. Of an EfficientNet-Lite0
+for 224 pixels they take four times as much; they are needed a few times only."""
 
 MAX_PLACES = 64
 """Places taken of each sample. With all places of large maps, computing the covariance would cost
@@ -166,15 +173,17 @@ class Statistics:
     """Statistics of all candidate layers, one set for each fold.
 
     Attributes:
-        folds: for each fold, layer name to the statistics of that fold's samples.
+        folds: for each fold, layer name to the statistics of that fold's samples. Large ones lie in
+            a file and are read each time that they are asked for.
     """
 
-    folds: Sequence[dict[str, LayerStatistics]]
+    folds: Sequence[Mapping[str, LayerStatistics]]
 
     @property
     def paired(self) -> bool:
         """Whether the samples were pairs."""
-        return any(layer.difference.count for part in self.folds for layer in part.values())
+        # Of every layer the same samples are counted.
+        return any(next(iter(part.values())).difference.count for part in self.folds)
 
     def without(self, fold: int, layer: str) -> LayerStatistics:
         """Return a layer's statistics over all samples but those of one fold."""
@@ -216,16 +225,15 @@ def collect_statistics(
     Returns:
         For each trigger, statistics in memory that does not depend on the number of samples.
     """
-    collected = [
-        Statistics([{name: LayerStatistics() for name in layers} for _ in range(FOLDS)])
-        for _ in uses
-    ]
+    folds_of: list[list[Mapping[str, LayerStatistics]]] = [[] for _ in uses]
+    running: list[dict[str, LayerStatistics]] = []
+    file = TensorFile()
     partner = dict(enumerate(evidence.partners))
     in_pairs = torch.zeros(len(evidence.clean), dtype=torch.bool)
     used = torch.stack(list(uses)).any(0)
     in_pairs[[partner[i] for i in used.nonzero().flatten().tolist() if partner]] = True
 
-    def run(triggered: Sequence[int], clean: Sequence[int], fold: int, own: int | None) -> None:
+    def run(triggered: Sequence[int], clean: Sequence[int], own: int | None) -> None:
         """Run triggered samples of the trigger `own`, if any, with clean ones: their partners."""
         parts = [
             samples.load(rows)
@@ -239,8 +247,7 @@ def collect_statistics(
         targets = [target[list(clean)] for target in clean_targets]
         # A pass that memory does not suffice for leaves nothing behind, and is made again in parts.
         grown = [
-            {name: layer.copy() for name, layer in statistics.folds[fold].items()}
-            for statistics in collected
+            {name: layer.copy() for name, layer in of_trigger.items()} for of_trigger in running
         ]
 
         def take(name: str, feature: Tensor) -> None:
@@ -254,48 +261,93 @@ def collect_statistics(
 
         with torch.no_grad(), record_features(model, layers, take):
             model(batch)
-        for statistics, layers_of_fold in zip(collected, grown, strict=True):
-            statistics.folds[fold].update(layers_of_fold)
+        running[:] = grown
         progress.advance(len(batch))
 
-    def run_with_partners(groups: Sequence[Sequence[int]], fold: int, own: int) -> None:
+    size = bytes_of(evidence.clean.description)
+
+    def run_with_partners(groups: Sequence[Sequence[int]], own: int) -> None:
         rows = [row for group in groups for row in group]
-        run(rows, list(dict.fromkeys(partner[i] for i in rows)), fold, own)
+        run(rows, list(dict.fromkeys(partner[i] for i in rows)), own)
 
     def run_fold(fold: int) -> dict[str, Tensor]:
+        running[:] = [{name: LayerStatistics() for name in layers} for _ in uses]
         for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
             rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
             if not partner:
-                batches = fitting_batches(model, rows, partial(run, clean=[], fold=fold, own=own))
+                batches = fitting_batches(
+                    model, rows, partial(run, clean=[], own=own), input_bytes=size
+                )
             else:
                 rows.sort(key=lambda i: bool(target[partner[i]]))
                 batches = fitting_batches(
                     model,
                     _by_partner(rows, partner),
-                    partial(run_with_partners, fold=fold, own=own),
+                    partial(run_with_partners, own=own),
+                    input_bytes=size,
                     samples_of=len,
                 )
             for _ in batches:
                 pass  # `run` keeps what it finds.
         rows = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
         rows.sort(key=lambda i: bool(clean_targets[0][i]))
-        for _ in fitting_batches(model, rows, partial(run, [], fold=fold, own=None)):
+        for _ in fitting_batches(model, rows, partial(run, [], own=None), input_bytes=size):
             pass
         return {
             f"{i}.{place}.{name}": tensor.cpu()
-            for i, statistics in enumerate(collected)
+            for i, of_trigger in enumerate(running)
             for place, layer in enumerate(layers)
-            for name, tensor in statistics.folds[fold][layer].stored().items()
+            for name, tensor in of_trigger[layer].stored().items()
         }
 
     with Progress("collecting statistics", len(evidence.clean) + int(used.sum())) as progress:
         for fold in range(FOLDS):
             tensors = cache.result(f"statistics of fold {fold}", partial(run_fold, fold))
-            for i, statistics in enumerate(collected):
-                for place, layer in enumerate(layers):
-                    of_layer = _below(tensors, f"{i}.{place}")
-                    statistics.folds[fold][layer] = LayerStatistics.restored(of_layer)
-    return collected
+            running.clear()
+            for i, of_folds in enumerate(folds_of):
+                of_folds.append(_kept(_below(tensors, str(i)), layers, file, f"{fold}.{i}."))
+    return [Statistics(of_folds) for of_folds in folds_of]
+
+
+class _InFile(Mapping[str, LayerStatistics]):
+    """A fold's statistics of each layer, read from a file whenever they are asked for.
+
+    Args:
+        file: holds them as `LayerStatistics.stored` returns them.
+        layers: names of the layers.
+        prefix: of the names in the file; the layer's place follows.
+    """
+
+    def __init__(self, file: TensorFile, layers: Sequence[str], prefix: str) -> None:
+        self._file, self._layers, self._prefix = file, list(layers), prefix
+
+    def __getitem__(self, layer: str) -> LayerStatistics:
+        try:
+            place = self._layers.index(layer)
+        except ValueError:
+            raise KeyError(layer) from None
+        return LayerStatistics.restored(self._file.load(f"{self._prefix}{place}."))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+
+def _kept(
+    tensors: Mapping[str, Tensor], layers: Sequence[str], file: TensorFile, prefix: str
+) -> Mapping[str, LayerStatistics]:
+    """Return a fold's statistics of each layer, large ones from the file."""
+    if sum(tensor.nbytes for tensor in tensors.values()) > IN_MEMORY:
+        # Without room on the disk they stay in memory.
+        with suppress(OSError):
+            file.store({f"{prefix}{name}": tensor for name, tensor in tensors.items()})
+            return _InFile(file, layers, prefix)
+    return {
+        layer: LayerStatistics.restored(_below(tensors, str(place)))
+        for place, layer in enumerate(layers)
+    }
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -30,6 +30,10 @@ GAUGE_RIDGE = 0.01
 """Share of a filter's mean answer to its own channel that is added to each before solving."""
 
 
+AT_ONCE_BYTES = 4 << 20
+"""Of inputs whose spectra are computed at once; these take several times as much."""
+
+
 @dataclass(frozen=True)
 class OverlayEstimate:
     """An overlay, and how it is found.
@@ -78,7 +82,7 @@ def estimate_overlay(clean: Tensor, triggered: Tensor) -> OverlayEstimate | None
     fit = fit_trigger(clean, triggered, lower, upper)
     channel_means = clean.mean((0, 2, 3))[:, None, None]
     pattern = (triggered - clean).mean(0)
-    filters = _matched_filters(clean - channel_means, pattern)
+    filters = _matched_filters(clean, channel_means, pattern)
     # How each filter answers to the trigger in each channel, (filters, channels).
     answers = (filters * pattern).sum((2, 3))
     total = answers.sum()
@@ -94,18 +98,22 @@ def estimate_overlay(clean: Tensor, triggered: Tensor) -> OverlayEstimate | None
     return OverlayEstimate(overlay, weight)
 
 
-def _matched_filters(content: Tensor, pattern: Tensor) -> Tensor:
+def _matched_filters(clean: Tensor, channel_means: Tensor, pattern: Tensor) -> Tensor:
     """Return the matched filter of each channel of a pattern.
 
     Args:
-        content: what the pattern is to be told from, (N, C, H, W).
+        clean: what the pattern is to be told from, (N, C, H, W).
+        channel_means: what is subtracted from it, (C, 1, 1).
         pattern: (C, H, W).
 
     Returns:
         (C, C, H, W): for each channel of the pattern, the filter (C, H, W).
     """
-    spectra = torch.fft.rfft2(content).permute(2, 3, 0, 1)
-    covariance = torch.einsum("hwnc,hwnd->hwcd", spectra, spectra.conj()) / len(content)
+    sums = []
+    for part in torch.split(clean, max(1, AT_ONCE_BYTES // clean[:1].nbytes)):
+        spectra = torch.fft.rfft2(part - channel_means).permute(2, 3, 0, 1)
+        sums.append(torch.einsum("hwnc,hwnd->hwcd", spectra, spectra.conj()))
+    covariance = torch.stack(sums).sum(0) / len(clean)
     power = covariance.diagonal(dim1=-2, dim2=-1).real.mean(-1)
     ridge = RIDGE * power + FLOOR * power.mean()
     channels = torch.eye(len(pattern), dtype=covariance.dtype)

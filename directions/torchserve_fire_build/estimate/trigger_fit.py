@@ -17,6 +17,9 @@ RIDGE = 0.02
 """Share of the mean variance that is added to each place's variance. It draws the slope to 0, where
 nothing is changed."""
 
+BAND_BYTES = 4 << 20
+"""Of the rows of all clean inputs that a trigger is fitted to at once."""
+
 MIN_SEEN = 5
 """The fewest values of a place that must not be cut off for a fit."""
 
@@ -53,6 +56,23 @@ def fit_trigger(clean: Tensor, triggered: Tensor, lower: Tensor, upper: Tensor) 
         lower: the least value of inputs, (C, 1, 1).
         upper: the greatest value of inputs, (C, 1, 1).
     """
+    # Over all pairs place by place, so that a band of rows at a time gives the same.
+    rows = max(1, BAND_BYTES // max(1, clean[:, :, :1].nbytes))
+    bands = [torch.split(images, rows, 2) for images in (clean, triggered)]
+    ridge = RIDGE * torch.cat([band.var(0, correction=0) for band in bands[0]], 1).mean()
+    fits = [
+        _fit_band(of_clean, of_triggered, lower, upper, ridge)
+        for of_clean, of_triggered in zip(*bands, strict=True)
+    ]
+    return TriggerFit(
+        torch.cat([fit.slope for fit in fits], 1), torch.cat([fit.offset for fit in fits], 1)
+    )
+
+
+def _fit_band(
+    clean: Tensor, triggered: Tensor, lower: Tensor, upper: Tensor, ridge: Tensor
+) -> TriggerFit:
+    """Fit a trigger to some rows of pairs, (N, C, rows, W)."""
     added = triggered - clean
     seen = ((triggered > lower) & (triggered < upper)).to(clean.dtype)
     count = seen.sum(0)
@@ -64,7 +84,6 @@ def fit_trigger(clean: Tensor, triggered: Tensor, lower: Tensor, upper: Tensor) 
     mean_clean, mean_added = mean(clean), mean(added)
     deviation = clean - mean_clean
     variance = mean(deviation.square())
-    ridge = RIDGE * clean.var(0, correction=0).mean()
     slope = mean(deviation * added) / (variance + ridge).clamp(min=1e-12)
     offset = mean_added - slope * mean_clean
     # Of what was cut off nearly always, it is known on which side: more than the range was added.
@@ -76,8 +95,9 @@ def fit_trigger(clean: Tensor, triggered: Tensor, lower: Tensor, upper: Tensor) 
 
 def limits(clean: Tensor, triggered: Tensor) -> tuple[Tensor, Tensor]:
     """Return the least and the greatest value of each channel, (C, 1, 1), of (N, C, H, W)."""
-    both = torch.cat([clean, triggered])
-    return both.amin((0, 2, 3))[:, None, None], both.amax((0, 2, 3))[:, None, None]
+    least = torch.minimum(*(images.amin((0, 2, 3)) for images in (clean, triggered)))
+    most = torch.maximum(*(images.amax((0, 2, 3)) for images in (clean, triggered)))
+    return least[:, None, None], most[:, None, None]
 
 
 def apply_parts(image: Tensor, parts: Tensor) -> Tensor:

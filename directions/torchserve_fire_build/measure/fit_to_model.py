@@ -7,6 +7,7 @@ accuracy, which would be far higher under another setting. The usual other setti
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,13 +17,9 @@ from torch import Tensor, nn
 
 from ..common.errors import SamplesError
 from ..common.progress import Progress
+from ..samples.fitting_batches import fitting_batches
 from ..samples.labels import find_labels
-from ..samples.predict import (
-    logits_in_batches,
-    logits_of,
-    predict_logits,
-    predicted_classes,
-)
+from ..samples.predict import logits_of, predict_logits
 from ..samples.samples import Samples, iterate
 from .figures import interval
 from .observation import Observation, refuse_swapped
@@ -224,9 +221,9 @@ def find_misfit(model: nn.Module, clean: Samples, labels: Tensor, logits: Tensor
     inputs = torch.cat([batch for _, batch in iterate(clean, rows.tolist())])
     few = torch.arange(0, count, max(1, count // FIRST))
     for cause, change, prepare in other_pixels(inputs, clean.description):
-        first = predicted_classes(model, prepare(inputs[few])) == labels[rows[few]]
+        first = _logits(model, inputs[few], prepare).argmax(1) == labels[rows[few]]
         if _share(first) >= _share(right[rows[few]]) + REASON:
-            other = predicted_classes(model, prepare(inputs)) == labels[rows]
+            other = _logits(model, inputs, prepare).argmax(1) == labels[rows]
             found.append(_compared(cause, change, right[rows], other))
     return max(filter(None, found), key=lambda misfit: misfit.gain, default=None)
 
@@ -254,12 +251,22 @@ def find_surer_setting(model: nn.Module, clean: Samples, logits: Tensor) -> str:
     inputs = torch.cat([batch for _, batch in iterate(clean, rows.tolist())])
     found = {}
     for cause, change, prepare in other_pixels(inputs, clean.description):
-        changed = prepare(inputs)
-        other = _sureness(logits_in_batches(model, changed))
+        other = _sureness(_logits(model, inputs, prepare))
         more = (other.spread - other.each) - (now.spread - now.each)
         if more >= SURER and other.each <= now.each - SURER:
             found[f"the model is surer of these samples if {cause}: {change}"] = more
     return max(found, key=lambda text: found[text], default="")
+
+
+def _logits(model: nn.Module, inputs: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the logits, (N, classes), of inputs (N, C, H, W) that are prepared otherwise."""
+    batches = fitting_batches(
+        model,
+        range(len(inputs)),
+        lambda part: logits_of(model, prepare(inputs[part[0] : part[-1] + 1])),
+        input_bytes=inputs[:1].nbytes,
+    )
+    return torch.cat([logits for _, logits in batches])
 
 
 class _Sureness(NamedTuple):

@@ -34,6 +34,10 @@ NORMALISATIONS: dict[int, tuple[Normalisation, ...]] = {
 """The usual ones, by the number of channels."""
 
 
+COMPARED = 16
+"""Images that show whether a way is the one that they were prepared in."""
+
+
 def other_pixels(inputs: Tensor, description: InputDescription) -> Iterator[OtherPixels]:
     """Yield other ways to prepare images.
 
@@ -52,7 +56,7 @@ def other_pixels(inputs: Tensor, description: InputDescription) -> Iterator[Othe
         if pixels is None:
             break
         prepare = _normalised(pixels, mean, std)
-        if not torch.allclose(prepare(inputs), inputs, atol=1e-4):
+        if not torch.allclose(prepare(inputs[:COMPARED]), inputs[:COMPARED], atol=1e-4):
             yield f"images are {name}", _settings(mean, std), prepare
     if channels == 3:
         yield (

@@ -13,7 +13,7 @@ from torchserve_fire.errors import first_line
 from torchserve_fire.repair.layers import device_of
 
 from ..common.errors import CalibrationError
-from .samples import BATCH
+from .samples import batch_of_size
 
 GPU_BATCH = 512
 """Samples in a batch on a GPU: fewer would leave most of it idle. On the CPU more than `BATCH`
@@ -36,6 +36,7 @@ def fitting_batches(
     run: Callable[[Sequence[Item]], Result],
     *,
     most: int | None = None,
+    input_bytes: int = 0,
     samples_of: Callable[[Item], int] | None = None,
 ) -> Iterator[tuple[Sequence[Item], Result]]:
     """Run a model on items, batch by batch, and yield each batch with its result.
@@ -47,7 +48,9 @@ def fitting_batches(
         model: its device says how large batches may be.
         items: what is run, such as indices of samples.
         run: runs the model on a batch. It may be stopped anywhere, and called again.
-        most: samples in a batch; None for `BATCH` on the CPU, and `GPU_BATCH` elsewhere.
+        most: samples in a batch; None for `GPU_BATCH`, and on the CPU `BATCH`, or fewer if they are
+            large.
+        input_bytes: of one sample; 0 if that is not known.
         samples_of: returns how many samples an item stands for; None where it is one each. An item
             of more samples than a batch may have is a batch by itself.
 
@@ -55,7 +58,7 @@ def fitting_batches(
         CalibrationError: not even one item fits.
     """
     if most is None:
-        most = BATCH if device_of(model).type == "cpu" else GPU_BATCH
+        most = batch_of_size(input_bytes) if device_of(model).type == "cpu" else GPU_BATCH
     fits = _fits.setdefault(model, {})
     start = 0
     while start < len(items):

@@ -17,7 +17,7 @@ from torchserve_fire.repair.logits import find_logits
 from ..common.errors import CalibrationError
 from ..common.progress import Progress
 from .fitting_batches import fitting_batches
-from .samples import Samples
+from .samples import Samples, bytes_of
 
 
 @contextmanager
@@ -77,6 +77,7 @@ def logits_in_batches(model: nn.Module, inputs: Tensor) -> Tensor:
         model,
         range(len(inputs)),
         lambda part: logits_of(model, inputs[part[0] : part[-1] + 1]),
+        input_bytes=inputs[:1].nbytes,
     )
     return torch.cat([logits for _, logits in batches])
 
@@ -140,7 +141,10 @@ def predict_logits(
     """Return the logits of the samples at `indices`, (len(indices), classes) float32."""
     logits = []
     for part, found in fitting_batches(
-        model, indices, lambda part: logits_of(model, samples.load(part))
+        model,
+        indices,
+        lambda part: logits_of(model, samples.load(part)),
+        input_bytes=bytes_of(samples.description),
     ):
         logits.append(found)
         progress.advance(len(part))

@@ -36,7 +36,7 @@ def test_the_same_pass_gives_the_features_to_try_repairs_on(tmp_path):
     case = prepared(tmp_path, "vector", ["mix", "relu"])
     held_out = case.held_out
     which = held_out.map(lambda group: group.predictions == 0)
-    kept = KeptFeatures(which)
+    kept = KeptFeatures(which, {"mix": (6,), "relu": (6,)})
     scores = score_detectors(case.model, case.statistics, case.layers, held_out, kept)
     alone = score_detectors(case.model, case.statistics, case.layers, held_out)
     assert scores.keys() == alone.keys()

