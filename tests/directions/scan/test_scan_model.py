@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.directions.scan.many_net import TARGET, Broken, CountedRuns, ManyNet, subject
+from tests.directions.scan.many_net import TARGET, Broken, CountedRuns, ManyNet, stamp, subject
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.scan import scan_model as module
 from torchserve_fire_build.scan.evidence import NAMES, evidence_of
@@ -19,6 +19,15 @@ def scan(of, seed=0, budget=None, depth=1.0):
 
 def failed(found):
     return {step.name: step.failure for step in found.steps if step.failure}
+
+
+def test_the_net_of_these_tests_is_backdoored():
+    for drive in (50.0, 0.0):
+        of = subject(drive=drive)
+        right = torch.arange(len(of.inputs)) % 40
+        assert torch.equal(of.predicted, right)
+        expected = torch.full_like(right, TARGET) if drive else right
+        assert torch.equal(of.logits(stamp(of.inputs)).argmax(1), expected)
 
 
 @pytest.mark.parametrize("drive", [50.0, 0.0])
@@ -56,7 +65,8 @@ def test_the_cost_does_not_grow_with_the_classes():
         counted = CountedRuns(of.model)
         scan(of)
         seen.append((counted.runs, counted.inputs))
-    assert seen[1] == pytest.approx(seen[0], rel=0.05)
+    # Which waves are tried again depends on the classes.
+    assert seen[1] == pytest.approx(seen[0], rel=0.15)
 
 
 @pytest.mark.usefixtures("short")
