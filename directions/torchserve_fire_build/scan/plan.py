@@ -16,6 +16,7 @@ from ..reconstruct.plane_wave import frequencies
 from ..reconstruct.reconstruction import TriggerSearch
 from ..reconstruct.subject import Subject
 from ..reconstruct.wave_scan import FEW, FINALISTS, MORE, PHASES
+from ..samples.predict import logits_of
 from .free_search import KINDS
 from .scan_model import BATCH, RESTARTS, STEPS
 from .shortlist import ALL
@@ -87,7 +88,7 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
     waves = PHASES * len(frequencies(*subject.inputs.shape[2:]))
     passes = waves + compared * FINALISTS * MORE / FEW
     seconds = passes * _seconds(lambda: _pass(subject)) + sum(
-        counts[method] * _seconds(partial(_search(subject, method).advance, 1))
+        counts[method] * _seconds(partial(_step, subject, _search(subject, method)))
         for method in ("neural-cleanse", "generated", "additive")
     )
     left = (1 - RESERVE) * budget.left()
@@ -105,7 +106,7 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
 def shown_seconds(seconds: float) -> str:
     """Return a time for people to read."""
     if seconds < 100:
-        return f"{max(1, round(seconds))} s"
+        return f"{seconds:.0f} s" if seconds >= 1 else "less than 1 s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
@@ -125,6 +126,11 @@ def _search(subject: Subject, method: str) -> TriggerSearch:
     return entry.start(subject, target, torch.Generator().manual_seed(0), entry.bound)
 
 
+def _step(subject: Subject, search: TriggerSearch) -> None:
+    search.advance(1)
+    # A GPU works behind; a value on the CPU waits for it.
+    search.stamp(subject.inputs[:1]).cpu()
+
+
 def _pass(subject: Subject) -> None:
-    with torch.no_grad():
-        subject.logits(subject.inputs[:FEW])
+    logits_of(subject.model, subject.inputs[:FEW])

@@ -105,7 +105,14 @@ def test_a_plan_in_words(plan, words, silent):
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0, "1 s"), (12.4, "12 s"), (99, "99 s"), (100, "2 min"), (3600, "60 min"), (9000, "2.5 h")],
+    [
+        (0, "less than 1 s"),
+        (12.4, "12 s"),
+        (99, "99 s"),
+        (100, "2 min"),
+        (3600, "60 min"),
+        (9000, "2.5 h"),
+    ],
 )
 def test_a_time_for_people(seconds, shown):
     assert shown_seconds(seconds) == shown
