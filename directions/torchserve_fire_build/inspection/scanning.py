@@ -92,7 +92,7 @@ def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
         highest = int(scores.argmax())
         found = (
             f"class {highest} stands out most, by {float(scores[highest]):.2f}"
-            if float(scores[highest]) > 0
+            if float(scores[highest]) >= 0.005
             else "no class stands out"
         )
         lines.append(f"{name}: {found} ({seconds[name]:.0f} s)")
