@@ -3,9 +3,15 @@ import math
 import pytest
 import torch
 
-from torchserve_fire_build.scan.calibration import WEIGHTS
+from torchserve_fire_build.scan.calibration import USUAL
 from torchserve_fire_build.scan.compare_classes import Comparison
-from torchserve_fire_build.scan.evidence import MOST, NAMES, RESOLUTIONS, evidence_of
+from torchserve_fire_build.scan.evidence import (
+    MOST,
+    NAMES,
+    NEARLY_ALL,
+    RESOLUTIONS,
+    evidence_of,
+)
 from torchserve_fire_build.scan.free_search import KINDS, Lead
 from torchserve_fire_build.scan.scan_model import RESTARTS, STEPS, Scan
 
@@ -25,8 +31,8 @@ def column(name, of):
     return evidence_of(of)[:, NAMES.index(name)]
 
 
-def test_each_number_has_a_name_a_weight_and_a_resolution():
-    assert len(NAMES) == len(set(NAMES)) == len(WEIGHTS) == len(KINDS) + len(STEPS)
+def test_each_number_has_a_name_a_usual_value_and_a_resolution():
+    assert len(NAMES) == len(set(NAMES)) == len(USUAL) == len(KINDS) + len(STEPS)
     assert set(RESOLUTIONS) == set(STEPS)
 
 
@@ -41,7 +47,7 @@ def test_nothing_found_is_0_everywhere():
 def test_searches_that_all_lead_surely_to_one_class_say_most(kind):
     found = evidence_of(scan([Lead(kind, 4, 1.0)] * RESTARTS))
     expected = torch.zeros_like(found)
-    expected[4, NAMES.index(f"anywhere, {kind}")] = 1
+    expected[4, NAMES.index(f"anywhere, {kind}")] = -math.log(1 - NEARLY_ALL)
     torch.testing.assert_close(found, expected)
 
 
@@ -49,7 +55,7 @@ def test_searches_that_lead_to_several_classes_say_less():
     leads = [Lead("patch", 4, 0.9), Lead("patch", 4, 0.6), Lead("patch", 2, 0.3)]
     found = column("anywhere, patch", scan(leads))
     for target, share in ((4, 0.5), (2, 0.1), (0, 0.0)):
-        expected = math.log(1 - share) / math.log(0.01)
+        expected = -math.log(1 - share)
         assert float(found[target]) == pytest.approx(expected, abs=1e-12)
 
 
@@ -57,7 +63,7 @@ def test_a_number_grows_with_success():
     shares = [0, 0.2, 0.5, 0.9, 0.98, 1]
     found = [float(column("anywhere, smooth", scan([Lead("smooth", 1, x)]))[1]) for x in shares]
     assert found == sorted(found)
-    assert all(0 <= value <= 1 for value in found)
+    assert all(0 <= value <= -math.log(1 - NEARLY_ALL) for value in found)
 
 
 @pytest.mark.parametrize("method", list(STEPS))
