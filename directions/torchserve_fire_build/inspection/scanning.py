@@ -14,6 +14,7 @@ from ..samples.samples import Samples
 from ..scan.evidence import NAMES, evidence_of
 from ..scan.plan import plan_scan
 from ..scan.scan_model import Scan, scan_model
+from ..scan.shortlist import ALL
 from ..scan.verdict import FOUND, judge
 from .inspection import Inspection
 from .reconstructions import picture_of
@@ -53,16 +54,28 @@ def scan_classes(
     if not scan.comparisons:
         # Then nothing stands out because nothing was looked at.
         return Inspection(NAME, notes=(*notes, "no search came to an end"))
-    if verdict.found is None:
+    missing, backdoored = _missing(scan), verdict.found
+    if backdoored is False and missing:
+        # What did not run has found nothing, whatever there is.
+        backdoored = None
+        notes.append(f"could tell only if nothing failed: {', '.join(missing)}")
+    elif backdoored is None:
         notes.append(_what_would_tell(subject, plan.depth))
     return Inspection(
         NAME,
         threshold=FOUND,
         probabilities=verdict.probabilities,
-        backdoored=verdict.found,
+        backdoored=backdoored,
         pictures=_pictures(subject, scan),
         notes=(f"{len(subject.inputs)} clean samples", *notes),
     )
+
+
+def _missing(scan: Scan) -> list[str]:
+    """Return the steps that failed, of those whose findings count."""
+    failed = [step.name for step in scan.steps if step.failure]
+    # Shifts of features only choose which classes are searched one by one.
+    return [name for name in failed if name in NAMES or scan.classes > ALL]
 
 
 def _failures(scan: Scan) -> list[str]:
@@ -79,7 +92,7 @@ def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
         highest = int(scores.argmax())
         found = (
             f"class {highest} stands out most, by {float(scores[highest]):.2f}"
-            if float(scores[highest]) > 0
+            if float(scores[highest]) >= 0.005
             else "no class stands out"
         )
         lines.append(f"{name}: {found} ({seconds[name]:.0f} s)")

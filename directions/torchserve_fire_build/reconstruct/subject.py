@@ -100,7 +100,7 @@ def gather_subject(
 
     Raises:
         CalibrationError: the samples are too few, are not maps, or are all predicted as one class;
-            or the model has no gradients to search along.
+            or the model's logits are NaN, or have no gradients to search along.
     """
     if len(description.shape) != 3:
         raise CalibrationError(
@@ -115,6 +115,12 @@ def gather_subject(
     order = torch.randperm(len(clean), generator=torch.Generator().manual_seed(seed))
     inputs = clean.load(order[:MAX_INPUTS].tolist()).to(device_of(model))
     logits = logits_in_batches(model, inputs)
+    if bool(logits.isnan().any()):
+        raise CalibrationError(
+            f"{clean.source}: the model's logits are NaN for "
+            f"{int(logits.isnan().any(1).sum())} of {len(logits)} samples, expected numbers: are "
+            "the samples prepared as the model expects, and its weights complete?"
+        )
     if len(set(logits.argmax(1).tolist())) == 1:
         raise CalibrationError(
             f"{clean.source}: the model predicts all of these samples as one class"

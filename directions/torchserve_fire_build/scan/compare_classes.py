@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..common.budget import Budget
+from ..common.errors import CalibrationError
 from ..common.progress import Progress
 from ..reconstruct.methods import SEARCH_METHODS
 from ..reconstruct.reconstruction import TriggerSearch
@@ -64,7 +65,7 @@ def compare_classes(
         budget: when it is spent, all searches stop after the same number of steps.
 
     Raises:
-        CalibrationError: the model does not allow the search.
+        CalibrationError: the model does not allow the search, or has no logits for its triggers.
     """
     entry = SEARCH_METHODS[method]
     if entry.start_all is not None:
@@ -88,6 +89,13 @@ def compare_classes(
         with torch.no_grad():
             stamped = subject.box.legal(search.stamp(subject.others(target)[:INPUTS]))
             logits = subject.logits(stamped)
+        if bool(logits.isnan().any()):
+            # The largest of NaN would be class 0, and all inputs led there.
+            raise CalibrationError(
+                f"{type(subject.model).__name__}: its logits are NaN for inputs with a trigger of "
+                f"class {target}, expected numbers for all inputs within the range of the clean "
+                "ones"
+            )
         effort[i] = search.effort(float(loss_towards(target, logits)))
         success[i] = (logits.argmax(1) == target).double().mean()
     return Comparison(method, targets, searches, taken, effort, success)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from ..common.errors import CalibrationError
 from ..samples.predict import gradients_of
 from .rest_of_model import RestOfModel
 
@@ -29,7 +30,7 @@ STRIDE = 1 / 4
 MOMENTUM = 0.9
 
 MOST_VALUES = 1 << 24
-"""Values of features that are shifted at a time; more classes take turns."""
+"""Values that the model takes at a time; more classes take turns."""
 
 
 def shift_losses(
@@ -53,17 +54,25 @@ def shift_losses(
     Returns:
         The mean cross-entropy of the shifted features towards each class, (classes,) float64, in
         nats; NaN for a class that all inputs are predicted as.
+
+    Raises:
+        CalibrationError: the model lets no gradients through, or has no logits for these features.
     """
     deviation = float(features.var(0).mean().sqrt())
     radius = length * deviation * math.sqrt(features[0].numel())
     rows = [_draw(predicted != target, generator) for target in range(classes)]
-    together = max(1, MOST_VALUES // (PER_CLASS * features[0].numel()))
+    together = max(1, MOST_VALUES // (PER_CLASS * rest.values(features)))
     losses = torch.full((classes,), math.nan, dtype=torch.float64)
     possible = [target for target in range(classes) if len(rows[target])]
     for start in range(0, len(possible), together):
         targets = torch.tensor(possible[start : start + together])
         chosen = features[torch.stack([rows[int(target)] for target in targets])]
         losses[targets] = _shift(rest, chosen, targets, radius).double()
+    if bool(losses[possible].isnan().any()):
+        raise CalibrationError(
+            f"layer {rest.layer!r}: the model's logits are NaN for shifted features, expected "
+            "numbers"
+        )
     return losses
 
 

@@ -20,6 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..common.errors import CalibrationError
 from ..reconstruct.patch import PatchOptimizer
 from ..reconstruct.perturbation import additive_steps, smooth_steps
 from ..reconstruct.subject import Subject
@@ -110,7 +111,7 @@ def search_freely(
         steps: in place of the kind's own number.
 
     Raises:
-        CalibrationError: the model does not allow the search.
+        CalibrationError: the model does not allow the search, or has no logits for changed inputs.
     """
     change = KINDS[kind].start(subject, generator)
     for _ in range(KINDS[kind].steps if steps is None else steps):
@@ -142,6 +143,13 @@ def _measure(subject: Subject, kind: str, change: Change) -> Lead:
     inputs, predicted = subject.inputs[:INPUTS], subject.predicted[:INPUTS]
     with torch.no_grad():
         logits = subject.logits(subject.box.legal(change.stamp(inputs))).cpu()
-        target = int(losses_towards_each(logits, predicted).argmin())
+        losses = losses_towards_each(logits, predicted)
+    if bool(losses.isnan().any()):
+        # The largest of NaN would be class 0, and all inputs led there.
+        raise CalibrationError(
+            f"{type(subject.model).__name__}: its logits are NaN for changed inputs, expected "
+            "numbers for all inputs within the range of the clean ones"
+        )
+    target = int(losses.argmin())
     led = logits.argmax(1)[predicted != target] == target
     return Lead(kind, target, float(led.double().mean()) if len(led) else 0.0)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
+from ..reconstruct.methods import SEARCH_METHODS
 from ..reconstruct.plane_wave import frequencies
-from ..reconstruct.subject import Subject, loss_towards
+from ..reconstruct.reconstruction import TriggerSearch
+from ..reconstruct.subject import Subject
 from ..reconstruct.wave_scan import FEW, FINALISTS, MORE, PHASES
+from ..samples.predict import logits_of
 from .free_search import KINDS
 from .scan_model import BATCH, RESTARTS, STEPS
 from .shortlist import ALL
 
-GENERATOR_COST = 2.0
-"""A step of `generated` over another step: its own network runs, too."""
+LIKE: Mapping[str, str] = {
+    "additive": "additive",
+    "smooth": "additive",
+    "patch": "neural-cleanse",
+}
+"""Whose steps take as long as those of each search that names no class."""
 
 LEAST_DEPTH = 0.25
 """With a smaller share of their steps, the searches tell nothing."""
@@ -63,22 +71,26 @@ class Plan:
 
 
 def plan_scan(subject: Subject, budget: Budget) -> Plan:
-    """Measure a step and a pass of the model, and plan a scan that fits into the time.
+    """Measure a step of each search, and plan a scan that fits into the time.
 
     Args:
         subject: the model, and clean inputs.
         budget: the time for the scan.
 
     Raises:
-        CalibrationError: the time does not suffice for a scan that tells anything.
+        CalibrationError: the time does not suffice for a scan that tells anything, or the model
+            does not allow the searches.
     """
     compared = min(ALL, subject.classes)
-    step, forward = _seconds(lambda: _step(subject)), _seconds(lambda: _pass(subject))
-    free = RESTARTS * sum(kind.steps for kind in KINDS.values())
-    of_class = STEPS["neural-cleanse"] + STEPS["additive"] + GENERATOR_COST * STEPS["generated"]
+    counts = {method: compared * STEPS[method] for method in STEPS}
+    for kind, like in LIKE.items():
+        counts[like] += RESTARTS * KINDS[kind].steps
     waves = PHASES * len(frequencies(*subject.inputs.shape[2:]))
-    of_waves = (waves * FEW + compared * FINALISTS * MORE) / BATCH
-    seconds = step * (free + compared * of_class) + forward * of_waves
+    passes = waves + compared * FINALISTS * MORE / FEW
+    seconds = passes * _seconds(lambda: _pass(subject)) + sum(
+        counts[method] * _seconds(partial(_step, subject, _search(subject, method)))
+        for method in ("neural-cleanse", "generated", "additive")
+    )
     left = (1 - RESERVE) * budget.left()
     depth = min(1.0, left / seconds)
     if depth < LEAST_DEPTH:
@@ -94,7 +106,7 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
 def shown_seconds(seconds: float) -> str:
     """Return a time for people to read."""
     if seconds < 100:
-        return f"{max(1, round(seconds))} s"
+        return f"{seconds:.0f} s" if seconds >= 1 else "less than 1 s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
@@ -106,13 +118,19 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _step(subject: Subject) -> None:
-    inputs = subject.inputs[:BATCH].clone()
-    with torch.enable_grad():
-        inputs.requires_grad_()
-        torch.autograd.grad(loss_towards(0, subject.logits(inputs)), inputs)
+def _search(subject: Subject, method: str) -> TriggerSearch:
+    entry = SEARCH_METHODS[method]
+    subject = replace(subject, batch_size=BATCH)
+    # Of a class that not all inputs have.
+    target = int(subject.predicted[0])
+    return entry.start(subject, target, torch.Generator().manual_seed(0), entry.bound)
+
+
+def _step(subject: Subject, search: TriggerSearch) -> None:
+    search.advance(1)
+    # A GPU works behind; a value on the CPU waits for it.
+    search.stamp(subject.inputs[:1]).cpu()
 
 
 def _pass(subject: Subject) -> None:
-    with torch.no_grad():
-        subject.logits(subject.inputs[:BATCH])
+    logits_of(subject.model, subject.inputs[:FEW])

@@ -54,7 +54,8 @@ def rank_classes(subject: Subject, seed: int) -> Ranking:
         seed: of the random numbers.
 
     Raises:
-        CalibrationError: no layer carries everything from the input to the output.
+        CalibrationError: no layer carries everything from the input to the output, or the model
+            does not allow the shifts.
     """
     inputs, predicted = subject.inputs[:INPUTS], subject.predicted[:INPUTS]
     found = candidate_layers(subject.model, inputs[:1].to(device_of(subject.model)))

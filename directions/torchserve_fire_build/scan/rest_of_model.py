@@ -54,6 +54,11 @@ class RestOfModel:
         with edit_features(self._model, self.layer, lambda _: features):
             return differentiable_logits(self._model, before)
 
+    def values(self, features: Tensor) -> int:
+        """Return how many values `logits` takes for each of the features (N, *features)."""
+        own = features[0].numel()
+        return own if self.from_one else max(own, self._inputs[0].numel())
+
     def _goes_on_from_one(self) -> bool:
         """Return whether two inputs have the same logits if the model goes on from features."""
         inputs = self._inputs[:2]

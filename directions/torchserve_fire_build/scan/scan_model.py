@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +19,6 @@ from .compare_classes import Comparison, compare_classes
 from .free_search import KINDS, Lead, search_freely
 from .rank_classes import rank_classes
 from .shortlist import shortlist
-
-logger = logging.getLogger(__name__)
 
 BATCH = 32
 """Inputs of each step. Twice as many cost twice as much, and told the classes apart no better."""
@@ -83,13 +80,17 @@ def scan_model(
     Args:
         subject: the model, and clean inputs.
         seed: of the random numbers; each step draws the same numbers, whatever ran before.
-        budget: when it is spent, the searches stop after equally many steps for all classes.
+        budget: when it is spent, a search of classes stops after equally many steps for each, and
+            no further step begins.
         depth: share of the steps that each search takes.
     """
     subject = replace(subject, batch_size=BATCH)
     steps: list[Step] = []
 
     def attempt(name: str, work: Callable[[], None]) -> None:
+        if budget.spent():
+            steps.append(Step(name, 0.0, "the time was over before it began"))
+            return
         started, failure = time.monotonic(), None
         try:
             work()
@@ -127,8 +128,5 @@ def scan_model(
     generator = torch.Generator().manual_seed(seed)
     targets = shortlist(subject.classes, leads, order, generator)
     for method, most in STEPS.items():
-        if budget.spent():
-            steps.append(Step(method, 0.0, "the time was over before it began"))
-        else:
-            attempt(method, partial(compare, method, max(1, round(depth * most))))
+        attempt(method, partial(compare, method, max(1, round(depth * most))))
     return Scan(subject.classes, leads, ranked[0] if ranked else None, comparisons, steps)

@@ -10,7 +10,6 @@ from torchserve_fire.format.bundle import Detection, Layer
 from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.common.budget import Budget
-from torchserve_fire_build.reconstruct import neural_cleanse
 from torchserve_fire_build.reconstruct.methods import SEARCH_METHODS
 from torchserve_fire_build.reconstruct.reconstruction import STRETCH, reconstruction_of
 from torchserve_fire_build.reconstruct.screening import screen, start
@@ -103,8 +102,17 @@ def test_continuing_a_search_is_the_same_as_one_long_run(name):
     assert torch.equal(*results)
 
 
-def test_time_is_checked_between_whole_windows_of_steps():
-    assert STRETCH % neural_cleanse.PATIENCE == 0
+@pytest.mark.parametrize("target", [0, 2])
+def test_a_mask_is_judged_over_as_many_steps_whatever_the_parts(target):
+    of, results = subject(), []
+    for parts in ([3] * 20, [60]):
+        search = start("neural-cleanse", of, target, 3)
+        for steps in parts:
+            search.advance(steps)
+        results.append((search.size, search.patch))
+    assert results[0][0] == results[1][0]
+    assert torch.equal(results[0][1].mask, results[1][1].mask)
+    assert torch.equal(results[0][1].pattern, results[1][1].pattern)
 
 
 @METHOD

@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from tests.directions.scan.many_net import TARGET, Broken, CountedRuns, subject
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.common.errors import CalibrationError
+from torchserve_fire_build.scan.compare_classes import INPUTS, ROUND, compare_classes
+from torchserve_fire_build.scan.scan_model import STEPS
+
+METHOD = pytest.mark.parametrize("method", list(STEPS))
+TARGETS = [7, TARGET, 20, 1]
+
+
+class Ending(Budget):
+    """A budget that is spent when it was asked so often."""
+
+    def __init__(self, asked: int) -> None:
+        super().__init__()
+        self.left_to_ask = asked
+
+    def spent(self) -> bool:
+        self.left_to_ask -= 1
+        return self.left_to_ask < 0
+
+
+def compare(of, method, targets=TARGETS, steps=12, seed=0, budget=None):
+    return compare_classes(of, method, targets, steps, seed, Budget() if budget is None else budget)
+
+
+@METHOD
+def test_the_target_takes_the_least_effort(method):
+    found = compare(subject(), method)
+    assert (found.method, found.targets, found.steps) == (method, TARGETS, 12)
+    assert found.effort.dtype == found.success.dtype == torch.float64
+    least = found.effort.argsort()
+    assert TARGETS[int(least[0])] == TARGET
+    assert float(found.success[1]) > 0.9
+    # The other classes differ less among each other than from the target.
+    assert found.effort[least[1]] - found.effort[least[0]] > found.effort[least[[1, 3]]].diff()
+
+
+@METHOD
+def test_a_class_is_searched_alike_whatever_the_others_are(method):
+    of = subject()
+    first, reverse = compare(of, method, steps=6), compare(of, method, TARGETS[::-1], steps=6)
+    torch.testing.assert_close(first.effort, reverse.effort.flip(0))
+    torch.testing.assert_close(first.success, reverse.success.flip(0))
+
+
+@METHOD
+def test_only_the_seed_decides(method):
+    of = subject()
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    first = compare(of, method, steps=3).effort
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(1)
+    assert torch.equal(compare(of, method, steps=3).effort, first)
+
+
+@METHOD
+def test_when_the_time_is_over_all_classes_took_as_many_steps(method):
+    of = subject()
+    cut = compare(of, method, steps=100, budget=Ending(2))
+    assert cut.steps == 2 * ROUND
+    torch.testing.assert_close(cut.effort, compare(of, method, steps=2 * ROUND).effort)
+
+
+@METHOD
+def test_without_any_time_there_are_no_steps(method):
+    found = compare(subject(), method, budget=Ending(0))
+    assert found.steps == 0
+    assert bool(found.effort.isfinite().all())
+
+
+def test_searches_can_be_continued():
+    of = subject()
+    short, long = (compare(of, "additive", steps=steps) for steps in (4, 10))
+    for search in short.searches:
+        search.advance(6)
+    stamped = [found.searches[0].stamp(of.inputs) for found in (short, long)]
+    torch.testing.assert_close(*stamped)
+
+
+def test_only_the_classes_that_are_named_cost_something():
+    of, runs = subject(), []
+    for targets in ([0, 1], [0, 1, 2, 3]):
+        counted = CountedRuns(of.model)
+        compare(of, "additive", targets, steps=10)
+        runs.append((counted.runs, counted.inputs))
+    # Ten steps, and a measurement on the inputs of other classes.
+    assert runs[0][0] == 2 * 11
+    assert runs[1][0] == 4 * 11
+    assert runs[0][1] <= 2 * (10 * of.batch_size + INPUTS)
+
+
+@METHOD
+def test_logits_that_are_nan_are_no_comparison(method):
+    of = subject(model=Broken())
+    with pytest.raises(CalibrationError, match="Broken: its logits are NaN for inputs with"):
+        compare(of, method, steps=2)

@@ -1,0 +1,94 @@
+import math
+
+import pytest
+import torch
+
+from torchserve_fire_build.scan.calibration import USUAL
+from torchserve_fire_build.scan.compare_classes import Comparison
+from torchserve_fire_build.scan.evidence import (
+    MOST,
+    NAMES,
+    NEARLY_ALL,
+    RESOLUTIONS,
+    evidence_of,
+)
+from torchserve_fire_build.scan.free_search import KINDS, Lead
+from torchserve_fire_build.scan.scan_model import RESTARTS, STEPS, Scan
+
+CLASSES = 20
+
+
+def scan(leads=(), comparisons=()):
+    return Scan(CLASSES, leads, None, comparisons, [])
+
+
+def compared(method, targets, effort, steps=10):
+    values = torch.tensor(effort, dtype=torch.float64)
+    return Comparison(method, targets, [], steps, values, torch.zeros_like(values))
+
+
+def column(name, of):
+    return evidence_of(of)[:, NAMES.index(name)]
+
+
+def test_each_number_has_a_name_a_usual_value_and_a_resolution():
+    assert len(NAMES) == len(set(NAMES)) == len(USUAL) == len(KINDS) + len(STEPS)
+    assert set(RESOLUTIONS) == set(STEPS)
+
+
+def test_nothing_found_is_0_everywhere():
+    found = evidence_of(scan())
+    assert found.shape == (CLASSES, len(NAMES))
+    assert found.dtype == torch.float64
+    assert not bool(found.any())
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_searches_that_all_lead_surely_to_one_class_say_most(kind):
+    found = evidence_of(scan([Lead(kind, 4, 1.0)] * RESTARTS))
+    expected = torch.zeros_like(found)
+    expected[4, NAMES.index(f"anywhere, {kind}")] = -math.log(1 - NEARLY_ALL)
+    torch.testing.assert_close(found, expected)
+
+
+def test_searches_that_lead_to_several_classes_say_less():
+    leads = [Lead("patch", 4, 0.9), Lead("patch", 4, 0.6), Lead("patch", 2, 0.3)]
+    found = column("anywhere, patch", scan(leads))
+    for target, share in ((4, 0.5), (2, 0.1), (0, 0.0)):
+        expected = -math.log(1 - share)
+        assert float(found[target]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_number_grows_with_success():
+    shares = [0, 0.2, 0.5, 0.9, 0.98, 1]
+    found = [float(column("anywhere, smooth", scan([Lead("smooth", 1, x)]))[1]) for x in shares]
+    assert found == sorted(found)
+    assert all(0 <= value <= -math.log(1 - NEARLY_ALL) for value in found)
+
+
+@pytest.mark.parametrize("method", list(STEPS))
+def test_the_class_that_takes_less_effort_than_most_has_a_number(method):
+    unit = RESOLUTIONS[method]
+    found = column(method, scan(comparisons=[compared(method, [5, 9, 2], [0, -3 * unit, 0])]))
+    # Most classes are alike; a class that takes more effort, or was not searched, has 0.
+    assert float(found[9]) == pytest.approx(3)
+    assert found.count_nonzero() == 1
+    harder = column(method, scan(comparisons=[compared(method, [5, 9, 2], [0, 9 * unit, 0])]))
+    assert not bool(harder.any())
+
+
+def test_a_score_beyond_the_most_says_no_more():
+    far = scan(comparisons=[compared("additive", [0, 1, 2], [0, -1e6, 0])])
+    assert float(column("additive", far)[1]) == MOST
+
+
+def test_without_a_step_efforts_say_nothing():
+    assert not bool(
+        evidence_of(scan(comparisons=[compared("additive", [0, 1, 2], [0, -9, 0], steps=0)])).any()
+    )
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_class_without_an_effort_has_0(value):
+    found = column("additive", scan(comparisons=[compared("additive", [0, 1, 2], [value, 0, 0])]))
+    assert not bool(found.any())

@@ -1,0 +1,196 @@
+import pytest
+import torch
+
+from tests.directions.scan.many_net import TARGET, Broken, CountedRuns, ManyNet, stamp, subject
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.scan import scan_model as module
+from torchserve_fire_build.scan.evidence import NAMES, evidence_of
+from torchserve_fire_build.scan.free_search import KINDS
+from torchserve_fire_build.scan.scan_model import BATCH, RESTARTS, STEPS, scan_model
+from torchserve_fire_build.scan.shortlist import ALL
+
+RANKING = "feature shifts"
+EVERY = [*(f"anywhere, {kind}" for kind in KINDS), RANKING, *STEPS]
+
+
+def scan(of, seed=0, budget=None, depth=1.0):
+    return scan_model(of, seed, Budget() if budget is None else budget, depth=depth)
+
+
+def failed(found):
+    return {step.name: step.failure for step in found.steps if step.failure}
+
+
+def test_the_net_of_these_tests_is_backdoored():
+    for drive in (50.0, 0.0):
+        of = subject(drive=drive)
+        right = torch.arange(len(of.inputs)) % 40
+        assert torch.equal(of.predicted, right)
+        expected = torch.full_like(right, TARGET) if drive else right
+        assert torch.equal(of.logits(stamp(of.inputs)).argmax(1), expected)
+
+
+@pytest.mark.parametrize("drive", [50.0, 0.0])
+def test_of_many_classes_the_target_of_a_backdoor_stands_out(drive):
+    found = scan(subject(drive=drive), depth=0.3)
+    assert [step.name for step in found.steps] == EVERY
+    assert not failed(found)
+    total = evidence_of(found).sum(1)
+    highest, second = total.topk(2).values.tolist()
+    if drive:
+        assert int(total.argmax()) == TARGET
+        assert highest > 10 > 2 * second
+    else:
+        assert highest < 5
+
+
+@pytest.mark.usefixtures("short")
+def test_all_methods_compare_the_same_classes_of_which_there_are_few():
+    found = scan(subject())
+    assert found.classes == len(found.ranked) == 40
+    assert [comparison.method for comparison in found.comparisons] == list(STEPS)
+    first = found.comparisons[0].targets
+    assert len(set(first)) == ALL
+    assert TARGET in first
+    assert all(comparison.targets == first for comparison in found.comparisons)
+    assert [comparison.steps for comparison in found.comparisons] == list(STEPS.values())
+    assert [lead.kind for lead in found.leads] == [kind for kind in KINDS for _ in range(RESTARTS)]
+
+
+@pytest.mark.usefixtures("short")
+def test_the_cost_does_not_grow_with_the_classes():
+    seen = []
+    for classes in (ALL, 56):
+        of = subject(classes)
+        counted = CountedRuns(of.model)
+        scan(of)
+        seen.append((counted.runs, counted.inputs))
+    # Which waves are tried again depends on the classes.
+    assert seen[1] == pytest.approx(seen[0], rel=0.15)
+
+
+@pytest.mark.usefixtures("short")
+def test_only_the_seed_decides():
+    of = subject()
+    before = {name: value.clone() for name, value in of.model.state_dict().items()}
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    first = scan(of, 3)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(1)
+    again = scan(of, 3)
+    assert torch.equal(evidence_of(again), evidence_of(first))
+    assert again.leads == first.leads
+    assert torch.equal(again.ranked, first.ranked)
+    for one, two in zip(first.comparisons, again.comparisons, strict=True):
+        assert torch.equal(one.effort, two.effort)
+    # Nothing stays in the model.
+    assert all(torch.equal(value, before[name]) for name, value in of.model.state_dict().items())
+    assert not any(layer._forward_hooks for layer in of.model.modules())
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (RuntimeError("no space\nand more"), "RuntimeError: no space"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+@pytest.mark.parametrize("name", [EVERY[1], RANKING, EVERY[-2]])
+@pytest.mark.usefixtures("short")
+def test_a_step_that_breaks_is_recorded_and_the_others_go_on(monkeypatch, name, error, failure):
+    of = subject()
+    place = {EVERY[1]: "search_freely", RANKING: "rank_classes"}.get(name, "compare_classes")
+    work = getattr(module, place)
+
+    def breaking(subject, which, *others):
+        if name == RANKING or which in name:
+            raise error
+        return work(subject, which, *others)
+
+    monkeypatch.setattr(module, place, breaking)
+    found = scan(of)
+    assert [step.name for step in found.steps] == EVERY
+    assert failed(found) == {name: failure}
+    assert (found.ranked is None) == (name == RANKING)
+    missing = {"additive"} if name == EVERY[-2] else set()
+    assert {comparison.method for comparison in found.comparisons} == set(STEPS) - missing
+    # What did not run says nothing of any class.
+    if name in NAMES:
+        assert not bool(evidence_of(found)[:, NAMES.index(name)].any())
+
+
+@pytest.mark.usefixtures("short")
+def test_without_the_ranking_the_free_searches_still_name_suspects(monkeypatch):
+    def fall(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "rank_classes", fall)
+    monkeypatch.setitem(KINDS, "patch", type(KINDS["patch"])(KINDS["patch"].start, 25))
+    of = subject()
+    found = scan(of)
+    assert found.comparisons[0].targets[0] == TARGET
+
+
+@pytest.mark.usefixtures("short")
+def test_a_model_whose_logits_are_nan_has_no_evidence():
+    found = scan(subject(model=Broken()))
+    assert not bool(evidence_of(found).any())
+    assert set(failed(found)) == set(EVERY) - {RANKING}
+    assert all("logits are NaN" in failure for failure in failed(found).values())
+
+
+@pytest.mark.usefixtures("short")
+def test_when_the_time_is_over_no_further_step_begins(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def tick(*_):
+        now[0] += 1
+
+    of = subject()
+    of.model.register_forward_hook(tick)
+    begins = dict.fromkeys(EVERY, "the time was over before it began")
+    assert failed(scan(of, budget=Budget(0))) == begins
+    assert now[0] == 0
+    # Three searches of four steps each, with a measurement.
+    found = scan(of, budget=Budget(3 * 5 + 1))
+    assert failed(found) == {name: begins[name] for name in EVERY[2:]}
+    assert now[0] <= 2 * 3 * 5
+    assert evidence_of(found).shape == (40, len(NAMES))
+
+
+def test_depth_is_the_share_of_the_steps(monkeypatch):
+    batches, wanted = set(), {}
+
+    def follow(subject, kind, generator, steps):
+        batches.add(subject.batch_size)
+        wanted[kind] = steps
+        return module.Lead(kind, 0, 0.0)
+
+    def compare(subject, method, targets, steps, *_):
+        batches.add(subject.batch_size)
+        wanted[method] = steps
+
+    monkeypatch.setattr(module, "search_freely", follow)
+    monkeypatch.setattr(module, "compare_classes", compare)
+    of = subject(6)
+    for depth in (1.0, 0.5, 0.25, 1e-3):
+        scan(of, depth=depth)
+        whole = {kind: KINDS[kind].steps for kind in KINDS} | STEPS
+        # Rounded, and never none.
+        assert wanted == {name: max(1, round(depth * steps)) for name, steps in whole.items()}
+    assert batches == {BATCH}
+
+
+@pytest.mark.usefixtures("short")
+def test_a_model_that_counts_its_inputs_has_the_same_evidence():
+    class Counting(ManyNet):
+        def forward(self, x):
+            count = len(x)
+            features = self.act(self.first(x.flatten(1)))
+            return self.head(features.view(count, -1))
+
+    first, second = scan(subject()), scan(subject(model=Counting()))
+    torch.testing.assert_close(second.ranked, first.ranked)
+    torch.testing.assert_close(evidence_of(second), evidence_of(first))

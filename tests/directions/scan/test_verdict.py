@@ -1,0 +1,112 @@
+import math
+
+import pytest
+import torch
+
+from torchserve_fire_build.scan import calibration, verdict
+from torchserve_fire_build.scan.evidence import NAMES
+from torchserve_fire_build.scan.verdict import (
+    CLEAR,
+    FITTED_ON,
+    FOUND,
+    Verdict,
+    exceeding,
+    judge,
+    judge_by,
+)
+
+USUAL = tuple(1.0 + i for i in range(len(NAMES)))
+SLOPE, OFFSET = 3.0, -4.0
+
+
+@pytest.fixture(autouse=True)
+def _fitted(monkeypatch):
+    """Values of the tests' own: the fit changes the others."""
+    for name, value in {"USUAL": USUAL, "SLOPE": SLOPE, "OFFSET": OFFSET}.items():
+        monkeypatch.setattr(verdict, name, value)
+
+
+def evidence(classes, **of_class):
+    """Evidence of classes, `c3=2.0` of class 3, in its first number."""
+    found = torch.zeros(classes, len(NAMES), dtype=torch.float64)
+    for name, value in of_class.items():
+        found[int(name[1:]), 0] = value
+    return found
+
+
+def test_a_number_counts_as_far_as_it_exceeds_the_usual():
+    values = evidence(3, c0=0.5, c1=1.0, c2=3.0)
+    values[2, 1] = 3.0
+    # Its first number is three times the usual 1, its second half as much again as the usual 2.
+    found = exceeding(values, torch.tensor(USUAL, dtype=torch.float64))
+    assert found.tolist() == pytest.approx([0, 0, 2.5])
+
+
+def test_odds_of_what_exceeds_the_usual():
+    found = judge(evidence(FITTED_ON, c3=2.0)).probabilities
+    assert found.dtype == torch.float64
+    assert float(found[3]) == pytest.approx(1 / (1 + math.exp(4 - 3)))
+    assert float(found[0]) == pytest.approx(1 / (1 + math.exp(4)))
+    by = judge_by(
+        evidence(FITTED_ON, c3=2.0), torch.tensor(USUAL, dtype=torch.float64), SLOPE, OFFSET
+    )
+    assert torch.equal(by.probabilities, found)
+
+
+@pytest.mark.parametrize("factor", [2, 10, 100])
+def test_more_classes_lower_the_odds_by_their_number(factor):
+    few, many = (
+        float(judge(evidence(classes, c3=2.5)).probabilities[3])
+        for classes in (FITTED_ON, FITTED_ON * factor)
+    )
+    assert few / (1 - few) == pytest.approx(factor * many / (1 - many))
+
+
+@pytest.mark.parametrize("number", range(len(NAMES)))
+def test_each_number_raises_the_probability_of_its_class_alone(number):
+    values = evidence(8)
+    before = judge(values).probabilities
+    for amount in (0.5, 1, 1.5, 2, 3):
+        values[5, number] = amount * USUAL[number]
+        after = judge(values).probabilities
+        # What is usual says nothing.
+        assert (float(after[5]) > float(before[5])) is (amount > 1)
+        assert torch.equal(after[:5], before[:5])
+        before = after
+
+
+@pytest.mark.parametrize(
+    ("highest", "found", "targets"),
+    [
+        (FOUND + 0.01, True, [2]),
+        (FOUND, True, [2]),
+        (FOUND - 0.01, None, []),
+        (CLEAR + 0.01, None, []),
+        (CLEAR, False, []),
+        (0.0, False, []),
+        (math.nan, None, []),
+    ],
+)
+def test_what_a_probability_means(highest, found, targets):
+    judged = Verdict(torch.tensor([0.0, 0.0, highest, 0.0], dtype=torch.float64))
+    assert judged.found is found
+    assert judged.targets == targets
+    assert judged.probability == pytest.approx(highest, nan_ok=True)
+
+
+def test_several_targets_are_named_the_most_likely_first():
+    judged = judge(evidence(8, c1=4.0, c6=5.0, c2=2.0))
+    assert judged.targets == [6, 1]
+    assert judged.found is True
+
+
+def test_what_was_fitted_finds_nothing_where_nothing_exceeds_the_usual():
+    usual = torch.tensor(calibration.USUAL, dtype=torch.float64)
+    assert bool((usual > 0).all())
+    assert calibration.SLOPE > 0
+    values = evidence(FITTED_ON)
+    values[4] = usual
+    judged = judge_by(values, usual, calibration.SLOPE, calibration.OFFSET)
+    assert judged.found is False
+    values[4] = 100 * usual
+    assert judge_by(values, usual, calibration.SLOPE, calibration.OFFSET).targets == [4]
