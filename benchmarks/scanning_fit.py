@@ -15,8 +15,8 @@ from torchserve_fire.format.write_file import write_file
 from torchserve_fire_build.scan import calibration
 from torchserve_fire_build.scan.compare_classes import Comparison
 from torchserve_fire_build.scan.evidence import evidence_of
+from torchserve_fire_build.scan.findings import Scan
 from torchserve_fire_build.scan.free_search import Lead
-from torchserve_fire_build.scan.scan_model import Scan
 from torchserve_fire_build.scan.verdict import FITTED_ON, Verdict, exceeding, judge_by
 
 Row = Mapping[str, Any]

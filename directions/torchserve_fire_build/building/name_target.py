@@ -95,6 +95,11 @@ def name_target(
             f"{clean.source}: could not tell whether there is a trigger: {likely}; give other "
             "clean samples, or more of them, or name the --target to build for it"
         )
+    if not verdict.found and scan.failed:
+        raise CalibrationError(
+            f"{clean.source}: could not tell whether there is a trigger, since "
+            f"{', '.join(scan.failed)} failed: {next(s.failure for s in scan.steps if s.failure)}"
+        )
     if not verdict.found:
         raise NoTriggerError(
             f"{clean.source}: no class stands out, so there is no sign of a trigger (nearest: "

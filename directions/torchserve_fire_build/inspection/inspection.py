@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,7 +28,7 @@ class Inspection:
         method: name of the method.
         index: anomaly index of each class, (classes,) float64: how many MADs the class lies from
             the median, on the suspicious side. See `anomaly_index`.
-        threshold: a class with a higher index, or probability, is a suspect.
+        threshold: a class with a higher index, or at least this probability, is a suspect.
         backdoored: whether the model as a whole looks backdoored; None if the method compares
             classes, or could not tell.
         probabilities: that each class is the target of a backdoor, (classes,) float64; None if the
@@ -47,12 +48,15 @@ class Inspection:
 
     @property
     def suspects(self) -> list[int]:
-        """The classes whose index or probability exceeds the threshold, the highest first."""
-        values = self.index if self.probabilities is None else self.probabilities
+        """The suspects, the one with the highest index or probability first."""
+        values, least = self.index, self.threshold
+        if self.probabilities is not None:
+            # A probability of just the threshold is enough.
+            values, least = self.probabilities, math.nextafter(least, 0)
         if values is None:
             return []
-        order = values.argsort(descending=True).tolist()
-        return [c for c in order if float(values[c]) > self.threshold]
+        order = values.argsort(descending=True, stable=True).tolist()
+        return [c for c in order if float(values[c]) > least]
 
     @property
     def found(self) -> bool | None:

@@ -12,9 +12,9 @@ from ..measure.anomaly_index import MIN_CLASSES
 from ..reconstruct.subject import Subject, gather_subject
 from ..samples.samples import Samples
 from ..scan.evidence import NAMES, evidence_of
+from ..scan.findings import STEPS, Scan
 from ..scan.plan import plan_scan
-from ..scan.scan_model import Scan, scan_model
-from ..scan.shortlist import ALL
+from ..scan.scan_model import scan_model
 from ..scan.verdict import FOUND, judge
 from .inspection import Inspection
 from .reconstructions import picture_of
@@ -54,7 +54,7 @@ def scan_classes(
     if not scan.comparisons:
         # Then nothing stands out because nothing was looked at.
         return Inspection(NAME, notes=(*notes, "no search came to an end"))
-    missing, backdoored = _missing(scan), verdict.found
+    missing, backdoored = scan.failed, verdict.found
     if backdoored is False and missing:
         # What did not run has found nothing, whatever there is.
         backdoored = None
@@ -71,13 +71,6 @@ def scan_classes(
     )
 
 
-def _missing(scan: Scan) -> list[str]:
-    """Return the steps that failed, of those whose findings count."""
-    failed = [step.name for step in scan.steps if step.failure]
-    # Shifts of features only choose which classes are searched one by one.
-    return [name for name in failed if name in NAMES or scan.classes > ALL]
-
-
 def _failures(scan: Scan) -> list[str]:
     return [f"{step.name}: failed: {step.failure}" for step in scan.steps if step.failure]
 
@@ -85,6 +78,11 @@ def _failures(scan: Scan) -> list[str]:
 def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
     """Return a line on what each step found."""
     seconds = {step.name: step.seconds for step in scan.steps if not step.failure}
+    taken = {
+        comparison.method: f", {comparison.steps} of {STEPS[comparison.method]} steps"
+        for comparison in scan.comparisons
+        if comparison.steps < STEPS[comparison.method]
+    }
     lines = []
     for name, scores in zip(NAMES, evidence.T, strict=True):
         if name not in seconds:
@@ -95,7 +93,7 @@ def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
             if float(scores[highest]) >= 0.005
             else "no class stands out"
         )
-        lines.append(f"{name}: {found} ({seconds[name]:.0f} s)")
+        lines.append(f"{name}: {found} ({seconds[name]:.0f} s{taken.get(name, '')})")
     return lines
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from .compare_classes import Comparison
+from .findings import RESTARTS, STEPS, Scan
 from .free_search import KINDS, Lead
-from .scan_model import RESTARTS, STEPS, Scan
 from .scores import scores_of
 
 RESOLUTIONS: Mapping[str, float] = {

@@ -17,8 +17,9 @@ from ..reconstruct.reconstruction import TriggerSearch
 from ..reconstruct.subject import Subject
 from ..reconstruct.wave_scan import FEW, FINALISTS, MORE, PHASES
 from ..samples.predict import logits_of
+from .findings import RESTARTS, STEPS
 from .free_search import KINDS
-from .scan_model import BATCH, RESTARTS, STEPS
+from .scan_model import BATCH
 from .shortlist import ALL
 
 LIKE: Mapping[str, str] = {

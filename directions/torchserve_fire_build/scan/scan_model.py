@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -16,54 +16,18 @@ from ..common.budget import Budget
 from ..common.errors import CalibrationError
 from ..reconstruct.subject import Subject
 from .compare_classes import Comparison, compare_classes
+from .evidence import evidence_of
+from .findings import RANKING, RESTARTS, STEPS, Scan, Step
 from .free_search import KINDS, Lead, search_freely
 from .rank_classes import rank_classes
-from .shortlist import shortlist
+from .shortlist import ALL, shortlist
+from .verdict import judge
 
 BATCH = 32
 """Inputs of each step. Twice as many cost twice as much, and told the classes apart no better."""
 
-RESTARTS = 3
-"""Searches of each kind that name no class."""
-
-STEPS: Mapping[str, int] = {"neural-cleanse": 60, "generated": 14, "additive": 10, "sinusoidal": 64}
-"""Searches that name a class, in the order of their use, and their steps. With more steps, all
-classes are reached, and the target stands out less."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step of a scan.
-
-    Attributes:
-        name: of the step.
-        seconds: the time it took.
-        failure: why it came to nothing; None if it did not fail.
-    """
-
-    name: str
-    seconds: float
-    failure: str | None = None
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What all steps found.
-
-    Attributes:
-        classes: number of classes.
-        leads: where searches led that named no class.
-        ranked: scores of the classes by shifts of features, (classes,) float64; None if they
-            failed.
-        comparisons: of some classes, one for each search that names a class.
-        steps: all steps, in the order in which they ran.
-    """
-
-    classes: int
-    leads: Sequence[Lead]
-    ranked: Tensor | None
-    comparisons: Sequence[Comparison]
-    steps: Sequence[Step]
+SURE = 0.99
+"""Once a class is this likely, no further search begins: it could only make the class likelier."""
 
 
 def scan_model(
@@ -75,7 +39,7 @@ def scan_model(
 ) -> Scan:
     """Look at all classes together, then search the most suspicious ones one by one.
 
-    A step that fails is recorded, and no more.
+    A step that fails is recorded, and no more. The searches end once a class is surely found.
 
     Args:
         subject: the model, and clean inputs.
@@ -124,9 +88,13 @@ def scan_model(
 
     for kind in KINDS:
         attempt(f"anywhere, {kind}", partial(follow, kind))
-    attempt("feature shifts", rank)
+    if subject.classes > ALL:
+        attempt(RANKING, rank)
     generator = torch.Generator().manual_seed(seed)
     targets = shortlist(subject.classes, leads, order, generator)
     for method, most in STEPS.items():
         attempt(method, partial(compare, method, max(1, round(depth * most))))
-    return Scan(subject.classes, leads, ranked[0] if ranked else None, comparisons, steps)
+        found = Scan(subject.classes, leads, ranked[0] if ranked else None, comparisons, steps)
+        if judge(evidence_of(found)).probability >= SURE:
+            break
+    return found

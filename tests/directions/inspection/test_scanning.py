@@ -127,7 +127,7 @@ def test_what_failed_has_not_found_that_there_is_nothing(
     assert advised is (found is None)
 
 
-def test_an_order_that_is_not_needed_may_fail(tmp_path):
+def test_few_classes_need_no_layer_to_order_them_by(tmp_path):
     class Bare(torch.nn.Module):
         """Has no layer whose features could be shifted."""
 
@@ -136,7 +136,7 @@ def test_an_order_that_is_not_needed_may_fail(tmp_path):
 
     found = scanned(tmp_path, Bare(), classes=5)
     assert found.backdoored is False
-    assert any(note.startswith("feature shifts: failed: ") for note in found.notes)
+    assert not any("failed" in note for note in found.notes)
 
 
 def test_where_no_search_came_to_an_end_nobody_can_tell(tmp_path):

@@ -5,7 +5,7 @@ from tests.directions.scan.many_net import TARGET, Broken, CountedRuns, subject
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError
 from torchserve_fire_build.scan.compare_classes import INPUTS, ROUND, compare_classes
-from torchserve_fire_build.scan.scan_model import STEPS
+from torchserve_fire_build.scan.findings import STEPS
 
 METHOD = pytest.mark.parametrize("method", list(STEPS))
 TARGETS = [7, TARGET, 20, 1]

@@ -12,8 +12,8 @@ from torchserve_fire_build.scan.evidence import (
     RESOLUTIONS,
     evidence_of,
 )
+from torchserve_fire_build.scan.findings import RESTARTS, STEPS, Scan
 from torchserve_fire_build.scan.free_search import KINDS, Lead
-from torchserve_fire_build.scan.scan_model import RESTARTS, STEPS, Scan
 
 CLASSES = 20
 

@@ -4,12 +4,14 @@ import torch
 from tests.directions.scan.many_net import TARGET, Broken, CountedRuns, ManyNet, stamp, subject
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.scan import scan_model as module
+from torchserve_fire_build.scan.compare_classes import Comparison
 from torchserve_fire_build.scan.evidence import NAMES, evidence_of
+from torchserve_fire_build.scan.findings import RANKING, RESTARTS, STEPS
 from torchserve_fire_build.scan.free_search import KINDS
-from torchserve_fire_build.scan.scan_model import BATCH, RESTARTS, STEPS, scan_model
+from torchserve_fire_build.scan.scan_model import BATCH, scan_model
 from torchserve_fire_build.scan.shortlist import ALL
+from torchserve_fire_build.scan.verdict import Verdict
 
-RANKING = "feature shifts"
 EVERY = [*(f"anywhere, {kind}" for kind in KINDS), RANKING, *STEPS]
 
 
@@ -31,7 +33,8 @@ def test_the_net_of_these_tests_is_backdoored():
 
 
 @pytest.mark.parametrize("drive", [50.0, 0.0])
-def test_of_many_classes_the_target_of_a_backdoor_stands_out(drive):
+def test_of_many_classes_the_target_of_a_backdoor_stands_out(monkeypatch, drive):
+    monkeypatch.setattr(module, "SURE", 2.0)
     found = scan(subject(drive=drive), depth=0.3)
     assert [step.name for step in found.steps] == EVERY
     assert not failed(found)
@@ -60,7 +63,7 @@ def test_all_methods_compare_the_same_classes_of_which_there_are_few():
 @pytest.mark.usefixtures("short")
 def test_the_cost_does_not_grow_with_the_classes():
     seen = []
-    for classes in (ALL, 56):
+    for classes in (ALL + 1, 56):
         of = subject(classes)
         counted = CountedRuns(of.model)
         scan(of)
@@ -171,6 +174,7 @@ def test_depth_is_the_share_of_the_steps(monkeypatch):
     def compare(subject, method, targets, steps, *_):
         batches.add(subject.batch_size)
         wanted[method] = steps
+        return Comparison(method, [0], [], steps, torch.zeros(1).double(), torch.zeros(1).double())
 
     monkeypatch.setattr(module, "search_freely", follow)
     monkeypatch.setattr(module, "compare_classes", compare)
@@ -181,6 +185,22 @@ def test_depth_is_the_share_of_the_steps(monkeypatch):
         # Rounded, and never none.
         assert wanted == {name: max(1, round(depth * steps)) for name, steps in whole.items()}
     assert batches == {BATCH}
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(("probability", "compared"), [(0.99, 1), (0.98, len(STEPS))])
+def test_once_a_class_is_surely_found_no_further_search_begins(monkeypatch, probability, compared):
+    monkeypatch.setattr(module, "SURE", 0.99)
+    monkeypatch.setattr(module, "judge", lambda _: Verdict(torch.tensor([0.0, probability])))
+    found = scan(subject(6))
+    assert [comparison.method for comparison in found.comparisons] == list(STEPS)[:compared]
+    assert found.failed == []
+
+
+@pytest.mark.usefixtures("short")
+def test_few_classes_need_no_order():
+    names = [step.name for step in scan(subject(ALL)).steps]
+    assert names == [name for name in EVERY if name != RANKING]
 
 
 @pytest.mark.usefixtures("short")

@@ -1,0 +1,61 @@
+"""What a scan consists of, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .compare_classes import Comparison
+from .free_search import Lead
+
+RESTARTS = 3
+"""Searches of each kind that name no class."""
+
+RANKING = "feature shifts"
+"""The step that chooses which classes are searched one by one, where there are too many for all."""
+
+STEPS: Mapping[str, int] = {"neural-cleanse": 60, "generated": 14, "additive": 10, "sinusoidal": 64}
+"""Searches that name a class, in the order of their use, and their steps. With more steps, all
+classes are reached, and the target stands out less."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a scan.
+
+    Attributes:
+        name: of the step.
+        seconds: the time it took.
+        failure: why it came to nothing; None if it did not fail.
+    """
+
+    name: str
+    seconds: float
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What all steps found.
+
+    Attributes:
+        classes: number of classes.
+        leads: where searches led that named no class.
+        ranked: scores of the classes by shifts of features, (classes,) float64; None if they
+            failed.
+        comparisons: of some classes, one for each search that names a class.
+        steps: all steps, in the order in which they ran.
+    """
+
+    classes: int
+    leads: Sequence[Lead]
+    ranked: Tensor | None
+    comparisons: Sequence[Comparison]
+    steps: Sequence[Step]
+
+    @property
+    def failed(self) -> list[str]:
+        """The steps that failed: what they would have found, nobody knows."""
+        return [step.name for step in self.steps if step.failure]
