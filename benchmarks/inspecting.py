@@ -1,4 +1,4 @@
-"""What `inspect` says of each victim and of its benign twin, with its default methods.
+"""What methods of the literature say of each victim and of its benign twin.
 
     python -m benchmarks.inspecting --data cifar10-jpg.zip --cache DIR --victims wanet-vgg ...
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.inspection import neuron_inspect
+from torchserve_fire_build.inspection.findings import Findings
 from torchserve_fire_build.inspection.inspect_model import inspect_model
-from torchserve_fire_build.inspection.methods import DEFAULT, InspectionSettings
-from torchserve_fire_build.reconstruct.methods import OTHERWISE
+from torchserve_fire_build.reconstruct.methods import AFFORDABLE, OTHERWISE
 
 from .first_bundle import SEED, draw_clean
 from .options import parse_options
@@ -22,6 +22,7 @@ from .victims.catalogue import benign_twins
 from .victims.data import load_data
 from .victims.train import obtain_victim
 
+METHODS = (*AFFORDABLE, neuron_inspect.NAME)
 RESULTS = Path(__file__).parent / "results" / "inspecting.json"
 
 
@@ -35,16 +36,10 @@ def main() -> None:
         if recipe.name in done:
             continue
         victim = obtain_victim(recipe, data, args.cache)
-        verdict = inspect_model(
-            victim.model,
-            clean,
-            data.classes,
-            DEFAULT,
-            otherwise=OTHERWISE,
-            settings=InspectionSettings(clean.description),
-            seed=SEED,
-            budget=Budget(),
-        )
+        verdict = inspect_model(victim.model, clean, methods=METHODS, seed=SEED)
+        if not verdict.found:
+            further = inspect_model(victim.model, clean, methods=OTHERWISE, seed=SEED)
+            verdict = Findings([*verdict.runs, *further.runs])
         row = {"victim": recipe.name, "backdoored": recipe.attack is not None}
         results.replace(recipe.name, [{**row, "target": victim.target, **verdict.to_json()}])
 

@@ -5,7 +5,8 @@
     python -m benchmarks.scanning --fit
 
 The first form scans models, and adds rows to the committed results; a run that was interrupted goes
-on where it stopped. The second form fits the weights of the evidence to these rows.
+on where it stopped. The second form fits what a verdict is computed by to these rows, and judges
+each model by a fit to the others.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from .victims.train import obtain_victim, victim_file
 from .zoo import ATTACKS, TARGET
 
 RESULTS = Path(__file__).parent / "results" / "scanning.json"
+VERDICTS = RESULTS.with_name("scanning_verdicts.json")
 
 TARGETS = {"two_triggers": [0, 1], "badnets_all_to_all": None}
 """Targets of attacks with several; None for one each."""
@@ -78,7 +80,7 @@ def main() -> None:
     args = parser.parse_args()
     results = Kept(args.output)
     if args.fit:
-        fit_and_write(results.rows)
+        fit_and_write(results.rows, VERDICTS)
         return
     if args.cache is None:
         parser.error("--cache: expected a folder")

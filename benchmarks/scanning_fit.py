@@ -19,6 +19,8 @@ from torchserve_fire_build.scan.findings import Scan
 from torchserve_fire_build.scan.free_search import Lead
 from torchserve_fire_build.scan.verdict import FITTED_ON, Verdict, exceeding, judge_by
 
+from .kept import write_json
+
 Row = Mapping[str, Any]
 
 QUANTILE = 0.9
@@ -112,8 +114,29 @@ def judge_left_out(rows: Sequence[Row]) -> list[Verdict]:
     return [verdicts[i] for i in range(len(rows))]
 
 
-def fit_and_write(rows: Sequence[Row]) -> None:
-    """Fit to all rows, and write what was fitted to the package."""
+def verdict_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return what is said of each row's model by a fit that never saw it."""
+    kept = ("victim", "data", "backdoored", "targets", "classes", "count", "seed", "cpu_seconds")
+    return [
+        {
+            **{name: row[name] for name in kept},
+            "found": verdict.found,
+            "named": verdict.targets,
+            "probability": round(verdict.probability, 4),
+            "most_likely": int(verdict.probabilities.argmax()),
+        }
+        for row, verdict in zip(rows, judge_left_out(rows), strict=True)
+    ]
+
+
+def fit_and_write(rows: Sequence[Row], verdicts: Path) -> None:
+    """Fit to all rows, and write what was fitted to the package; judge each by other models' fit.
+
+    Args:
+        rows: of scans.
+        verdicts: the file for what is said of each row's model by a fit that never saw it.
+    """
+    write_json(verdict_rows(rows), verdicts)
     usual, slope, offset = fit(rows)
     numbers = ", ".join(f"{number:.3f}" for number in usual.tolist())
     text = (

@@ -29,6 +29,12 @@ from benchmarks.little_evidence_tables import (
 from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
 from benchmarks.same_bundles import table as same_bundles_table
+from benchmarks.scanning_table import (
+    roc_table,
+    scanning_growth_table,
+    scanning_summary,
+    scanning_table,
+)
 from benchmarks.screening_table import screening_summary, screening_table
 from benchmarks.serving_tables import (
     growth_table,
@@ -57,6 +63,8 @@ FULL_SIZE = ROOT / "benchmarks" / "results" / "full_size.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
 SEARCHES = ROOT / "benchmarks" / "results" / "searches.json"
 INSPECTING = ROOT / "benchmarks" / "results" / "inspecting.json"
+SCANNED = ROOT / "benchmarks" / "results" / "scanning_verdicts.json"
+SCANNING_GROWTH = ROOT / "benchmarks" / "results" / "scanning_growth.json"
 SCREENING = ROOT / "benchmarks" / "results" / "screening.json"
 POOLS = ROOT / "benchmarks" / "results" / "pools.json"
 SERVING = ROOT / "benchmarks" / "results" / "serving.json"
@@ -121,6 +129,10 @@ def with_tables(text: str) -> str:
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
         "searches": searches_table(_rows(SEARCHES)),
         "inspecting": inspecting_table(_rows(INSPECTING)),
+        "scanning": scanning_table(_rows(SCANNED)),
+        "scanning summary": scanning_summary(_rows(SCANNED)),
+        "scanning roc": roc_table(_rows(SCANNED)),
+        "scanning growth": scanning_growth_table(_rows(SCANNING_GROWTH)),
         "screening": screening_table(_rows(SCREENING)),
         "screening summary": screening_summary(_rows(SCREENING)),
         "refined": refined_table(_rows(CLEAN_ONLY)),

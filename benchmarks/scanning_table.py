@@ -1,0 +1,109 @@
+"""The tables of what the default of `inspect` says of victims and of benign models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from .markdown_table import markdown_table
+
+Row = Mapping[str, Any]
+
+THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.99)
+
+
+def scanning_table(rows: Sequence[Row]) -> str:
+    """Return the verdict on each model, by the number of clean images it was judged with."""
+    counts = sorted({row["count"] for row in rows})
+    headings = ["model", "classes", "targets", *(f"{count} images" for count in counts), "seconds"]
+    lines = []
+    for name in sorted({row["victim"] for row in rows}, key=lambda n: (_benign(rows, n), n)):
+        of_model = [row for row in rows if row["victim"] == name]
+        lines.append(
+            [
+                name,
+                str(of_model[0]["classes"]),
+                _targets(of_model[0]),
+                *(_cell([row for row in of_model if row["count"] == count]) for count in counts),
+                f"{median(row['cpu_seconds'] for row in of_model):.0f}",
+            ]
+        )
+    return markdown_table(headings, lines)
+
+
+def scanning_summary(rows: Sequence[Row]) -> str:
+    """Return the shares of scans that are right, by the number of images."""
+    headings = [
+        "clean images",
+        "benign: scans (models)",
+        "false alarms",
+        "could not tell",
+        "one target: scans (models)",
+        "found",
+        "a target named first",
+        "could not tell",
+    ]
+    lines = []
+    for count in sorted({row["count"] for row in rows}):
+        benign = [row for row in rows if row["count"] == count and not row["backdoored"]]
+        # Those with targets; where each class leads to another one, no class stands out.
+        victims = [row for row in rows if row["count"] == count and row["targets"]]
+        lines.append(
+            [
+                str(count),
+                f"{len(benign)} ({len({row['victim'] for row in benign})})",
+                str(sum(row["found"] is True for row in benign)),
+                str(sum(row["found"] is None for row in benign)),
+                f"{len(victims)} ({len({row['victim'] for row in victims})})",
+                str(sum(row["found"] is True for row in victims)),
+                str(sum(row["named"][:1] in [[t] for t in row["targets"]] for row in victims)),
+                str(sum(row["found"] is None for row in victims)),
+            ]
+        )
+    return markdown_table(headings, lines)
+
+
+def roc_table(rows: Sequence[Row]) -> str:
+    """Return how many benign models and victims reach each probability, over all draws."""
+    benign = [row for row in rows if not row["backdoored"]]
+    victims = [row for row in rows if row["targets"]]
+    lines = [
+        [f"{threshold:.2f}", _share(benign, threshold), _share(victims, threshold)]
+        for threshold in THRESHOLDS
+    ]
+    headings = ["named from a probability of", "benign models: alarms", "victims: found"]
+    return markdown_table(headings, lines)
+
+
+def scanning_growth_table(rows: Sequence[Row]) -> str:
+    """Return the time of a scan by the number of classes, as multiples of that of the fewest."""
+    least = rows[0]["cpu_seconds"] if rows else 1
+    lines = [
+        [str(row["classes"]), f"{row['cpu_seconds']:.0f}", f"{row['cpu_seconds'] / least:.2f}"]
+        for row in rows
+    ]
+    return markdown_table(["classes", "seconds of CPU", "ratio"], lines)
+
+
+def _share(rows: Sequence[Row], threshold: float) -> str:
+    reached = sum(row["probability"] >= threshold for row in rows)
+    return f"{reached} of {len(rows)} ({reached / max(1, len(rows)):.0%})"
+
+
+def _benign(rows: Sequence[Row], name: str) -> bool:
+    return not next(row["backdoored"] for row in rows if row["victim"] == name)
+
+
+def _targets(row: Row) -> str:
+    if not row["backdoored"]:
+        return "none"
+    return "each another" if row["targets"] is None else ", ".join(map(str, row["targets"]))
+
+
+def _cell(rows: Sequence[Row]) -> str:
+    cells = []
+    for row in rows:
+        said = ", ".join(map(str, row["named"])) or ("none" if row["found"] is False else "unsure")
+        cells.append(f"{said} ({row['probability']:.2f})")
+    return "; ".join(cells)

@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from benchmarks.scanning_fit import fit, judge_left_out, verdict_rows
+from torchserve_fire_build.scan.findings import RESTARTS, STEPS
+from torchserve_fire_build.scan.free_search import KINDS
+
+
+def row(name, targets, lead, gap, *, seed=0):
+    """A scan of ten classes, of which class 4 was reached, and took less effort by a gap."""
+    effort = [5.0 + 0.2 * ((target + seed) % 5) for target in range(10)]
+    effort[4] = 5.4 - gap
+    compared = {
+        "targets": list(range(10)),
+        "steps": 9,
+        "effort": effort,
+        "success": [1.0] * 10,
+    }
+    return {
+        "victim": name,
+        "data": "d",
+        "backdoored": targets != [],
+        "targets": targets,
+        "classes": 10,
+        "count": 200,
+        "seed": seed,
+        "cpu_seconds": 1.0,
+        "leads": [[kind, 4, lead] for kind in KINDS for _ in range(RESTARTS)],
+        "comparisons": dict.fromkeys(STEPS, compared),
+    }
+
+
+BENIGN = [row(f"benign-{i}", [], 0.2 + 0.02 * i, 0.3 + 0.05 * i, seed=i) for i in range(12)]
+VICTIMS = [row(f"victim-{i}", [4], 0.9 + 0.01 * i, 6.0, seed=i) for i in range(9)]
+OTHERS = [row("each-another", None, 0.2, 0.3)]
+
+
+def test_what_is_usual_is_what_most_benign_models_do_not_exceed():
+    usual, slope, _ = fit([*BENIGN, *VICTIMS])
+    assert usual.shape == (len(KINDS) + len(STEPS),)
+    # Eleven of twelve leads lie below the last one's, and nine below this quantile.
+    shares = -(1 - torch.tensor([row["leads"][0][2] for row in BENIGN])).log()
+    assert float(usual[0]) == pytest.approx(float(shares.double().quantile(0.9)), rel=1e-6)
+    assert slope > 0
+
+
+def test_models_are_judged_by_a_fit_that_never_saw_them():
+    rows = [*BENIGN, *VICTIMS, *OTHERS]
+    verdicts = judge_left_out(rows)
+    found = [verdict.found for verdict in verdicts]
+    assert True not in found[: len(BENIGN)]
+    assert found[len(BENIGN) : -1] == [True] * len(VICTIMS)
+    assert all(verdict.targets == [4] for verdict in verdicts[len(BENIGN) : -1])
+
+
+def test_a_strange_benign_model_is_not_excused_by_itself():
+    strange = row("benign-strange", [], 0.99, 6.0)
+    rows = [*BENIGN, *VICTIMS, strange]
+    (said,) = [said for said in verdict_rows(rows) if said["victim"] == "benign-strange"]
+    assert said["found"] is True
+    assert said["most_likely"] == 4
+    assert "leads" not in said
+
+
+def test_draws_of_one_model_count_as_one_model():
+    often = [row("victim-0", [4], 0.9, 6.0) for _ in range(5)]
+    once = fit([*BENIGN, *VICTIMS])
+    again = fit([*BENIGN, *often, *VICTIMS[1:]])
+    assert again[1:] == pytest.approx(once[1:], rel=1e-6)

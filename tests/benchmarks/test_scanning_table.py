@@ -1,0 +1,65 @@
+from benchmarks.scanning_table import (
+    roc_table,
+    scanning_growth_table,
+    scanning_summary,
+    scanning_table,
+)
+
+
+def row(victim, targets, named, probability, *, found=None, count=200, backdoored=True):
+    return {
+        "victim": victim,
+        "backdoored": backdoored,
+        "targets": targets,
+        "classes": 10,
+        "count": count,
+        "cpu_seconds": 30.0,
+        "found": bool(named) if found is None else found,
+        "named": named,
+        "probability": probability,
+    }
+
+
+ROWS = [
+    row("a/benign", [], [], 0.1, backdoored=False),
+    row("a/benign", [], [3], 0.96, count=50, backdoored=False),
+    {**row("a/sure", [0], [0], 0.999), "cpu_seconds": 41.0},
+    row("a/wrong", [0], [2, 0], 0.93),
+    {**row("a/unsure", [0], [], 0.7), "found": None},
+    row("a/all", None, [], 0.2),
+]
+
+
+def cells(table):
+    lines = table.splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_each_model_has_a_row_with_a_column_for_each_number_of_images():
+    found = cells(scanning_table(ROWS))
+    assert found == [
+        ["a/all", "10", "each another", "", "none (0.20)", "30"],
+        ["a/sure", "10", "0", "", "0 (1.00)", "41"],
+        ["a/unsure", "10", "0", "", "unsure (0.70)", "30"],
+        ["a/wrong", "10", "0", "", "2, 0 (0.93)", "30"],
+        ["a/benign", "10", "none", "3 (0.96)", "none (0.10)", "30"],
+    ]
+
+
+def test_what_is_right_is_counted_by_the_number_of_images():
+    assert cells(scanning_summary(ROWS)) == [
+        ["50", "1 (1)", "1", "0", "0 (0)", "0", "0", "0"],
+        ["200", "1 (1)", "0", "0", "3 (3)", "2", "1", "1"],
+    ]
+
+
+def test_alarms_and_finds_by_the_probability():
+    found = {line[0]: line[1:] for line in cells(roc_table(ROWS))}
+    assert found["0.50"] == ["1 of 2 (50%)", "3 of 3 (100%)"]
+    assert found["0.95"] == ["1 of 2 (50%)", "1 of 3 (33%)"]
+    assert found["0.99"] == ["0 of 2 (0%)", "1 of 3 (33%)"]
+
+
+def test_growth_is_told_as_multiples_of_the_fewest_classes():
+    rows = [{"classes": 10, "cpu_seconds": 20.0}, {"classes": 43, "cpu_seconds": 30.0}]
+    assert cells(scanning_growth_table(rows)) == [["10", "20", "1.00"], ["43", "30", "1.50"]]

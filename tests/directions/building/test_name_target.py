@@ -1,0 +1,120 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.directions.scan.many_net import SHAPE, TARGET, ManyNet, images
+from tests.directions.scan.short_scan import shorten
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire_build.building import name_target as module
+from torchserve_fire_build.building.from_clean import SearchPlan
+from torchserve_fire_build.building.name_target import name_target
+from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
+from torchserve_fire_build.reconstruct.methods import AFFORDABLE
+from torchserve_fire_build.reconstruct.settings import SearchSettings
+from torchserve_fire_build.samples.tensor_samples import TensorSamples
+from torchserve_fire_build.scan.evidence import NAMES
+from torchserve_fire_build.scan.findings import Step
+from torchserve_fire_build.scan.verdict import Verdict
+
+CLASSES = 14
+DESCRIPTION = InputDescription("image", SHAPE, (0.0,), (1.0,))
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    shorten(monkeypatch)
+
+
+def named(*, classes=CLASSES, budget=None):
+    clean = TensorSamples(images(classes, 60), source="clean", description=DESCRIPTION)
+    return name_target(
+        ManyNet(classes).eval(),
+        clean,
+        DESCRIPTION,
+        candidates=AFFORDABLE,
+        seed=0,
+        budget=Budget() if budget is None else budget,
+    )
+
+
+def judged(monkeypatch, highest, **shown):
+    """Give one class a probability, and evidence by some names, whatever was found."""
+    probabilities = torch.zeros(CLASSES, dtype=torch.float64)
+    probabilities[TARGET] = highest
+    evidence = torch.zeros(CLASSES, len(NAMES), dtype=torch.float64)
+    for name, score in shown.items():
+        evidence[TARGET, NAMES.index(name.replace("_", ", "))] = score
+    monkeypatch.setattr(module, "judge", lambda _: Verdict(probabilities))
+    monkeypatch.setattr(module, "evidence_of", lambda _: evidence)
+
+
+@pytest.mark.parametrize(
+    ("shown", "methods"),
+    [
+        ({"generated": 3.0, "additive": 2.4}, ["generated"]),
+        ({"anywhere_smooth": 4.0, "sinusoidal": 2.6}, ["smooth", "sinusoidal"]),
+        ({"anywhere_additive": 4.0, "additive": 3.0}, ["additive"]),
+        ({"anywhere_patch": 1.6}, ["neural-cleanse"]),
+        # Too little by itself: the one that shows the class most.
+        ({"anywhere_patch": 1.4, "generated": 2.0}, ["neural-cleanse"]),
+        ({"anywhere_patch": 0.5, "generated": 2.0}, ["generated"]),
+    ],
+)
+def test_the_searches_that_show_the_class_reconstruct_its_triggers(monkeypatch, shown, methods):
+    judged(monkeypatch, 0.95, **shown)
+    found = named()
+    assert found.target == TARGET
+    assert list(found.methods) == methods
+    assert list(found.others) == [name for name in AFFORDABLE if name not in methods]
+
+
+def test_what_lies_in_between_is_no_answer(monkeypatch):
+    judged(monkeypatch, 0.7)
+    with pytest.raises(CalibrationError, match=r"could not tell .* class 2 is the target"):
+        named()
+
+
+def test_no_class_stands_out(monkeypatch):
+    judged(monkeypatch, 0.3)
+    with pytest.raises(NoTriggerError, match=r"no class stands out.* class 2 .* with 30\.0%"):
+        named()
+
+
+def test_what_failed_has_not_found_that_there_is_nothing(monkeypatch):
+    judged(monkeypatch, 0.3)
+    scan = module.scan_model
+
+    def fail(*arguments, **options):
+        return replace(scan(*arguments, **options), steps=[Step("generated", 1.0, "no space")])
+
+    monkeypatch.setattr(module, "scan_model", fail)
+    with pytest.raises(CalibrationError, match=r"could not tell .* generated failed: no space"):
+        named()
+
+
+def test_too_few_classes_to_compare():
+    with pytest.raises(CalibrationError, match="3 classes, expected at least 4"):
+        named(classes=3)
+
+
+def test_a_scan_leaves_time_for_what_follows(monkeypatch):
+    left = []
+
+    def look(subject, budget):
+        left.append(budget.left())
+        raise CalibrationError("seen")
+
+    monkeypatch.setattr(module, "plan_scan", look)
+    with pytest.raises(CalibrationError, match="seen"):
+        named(budget=Budget(100))
+    assert 40 < left[0] <= 50
+
+
+def test_a_scan_is_for_a_plan_that_chooses_nothing_else():
+    assert SearchPlan().scans
+    assert SearchPlan(settings=SearchSettings(steps=300)).scans
+    assert not SearchPlan(methods=["additive"], otherwise=()).scans
+    for chosen in ({"bound": 0.1}, {"anomaly_index": 3.0}, {"screening_steps": 20}):
+        assert not SearchPlan(settings=SearchSettings(**chosen)).scans
