@@ -29,9 +29,8 @@ REACHED = {
 }
 """The search that reconstructs what a search that names no class has followed."""
 
-SHOWN_ANYWHERE, SHOWN = 1.5, 2.5
-"""A search shows a class by at least this much: one that names no class, and one that does. Benign
-models' classes lie below."""
+SHOWN = 2.5
+"""A search that names a class shows it by at least this much. Benign models' classes lie below."""
 
 SHARE = 0.5
 """Share of the time that a scan may take; the rest is for the reconstruction."""
@@ -85,7 +84,8 @@ def name_target(
     share = budget.share(round(1 / SHARE))
     plan = plan_scan(subject, share)
     logger.info(plan.in_words())
-    scan = scan_model(subject, seed, share, depth=plan.depth)
+    # All searches, since each shows a trigger of its kind.
+    scan = scan_model(subject, seed, share, depth=plan.depth, to_the_end=True)
     evidence = evidence_of(scan)
     verdict = judge(evidence)
     target = int(verdict.probabilities.argmax())
@@ -108,12 +108,8 @@ def name_target(
     shown = dict(zip(NAMES, evidence[target].tolist(), strict=True))
     logger.info(likely)
     logger.info("  " + ", ".join(f"{name} {score:.2f}" for name, score in shown.items()))
-    methods = dict.fromkeys(
-        REACHED.get(name, name)
-        for name, score in shown.items()
-        if score >= (SHOWN_ANYWHERE if name in REACHED else SHOWN)
-    )
-    # All pieces of evidence together may show what none shows by itself.
-    best = max(shown, key=lambda name: shown[name] * (SHOWN / SHOWN_ANYWHERE) ** (name in REACHED))
-    named = list(methods) or [REACHED.get(best, best)]
+    named = [name for name, score in shown.items() if name not in REACHED and score >= SHOWN]
+    if not named:
+        # Where the easiest change led says less of the trigger's kind: many a change leads there.
+        named = [REACHED[max(REACHED, key=shown.__getitem__)]]
     return NamedTarget(target, named, [name for name in candidates if name not in named])

@@ -36,6 +36,7 @@ def scan_model(
     budget: Budget,
     *,
     depth: float = 1.0,
+    to_the_end: bool = False,
 ) -> Scan:
     """Look at all classes together, then search the most suspicious ones one by one.
 
@@ -47,6 +48,7 @@ def scan_model(
         budget: when it is spent, a search of classes stops after equally many steps for each, and
             no further step begins.
         depth: share of the steps that each search takes.
+        to_the_end: whether all searches run, even if a class is surely found before.
     """
     subject = replace(subject, batch_size=BATCH)
     steps: list[Step] = []
@@ -95,6 +97,6 @@ def scan_model(
     for method, most in STEPS.items():
         attempt(method, partial(compare, method, max(1, round(depth * most))))
         found = Scan(subject.classes, leads, ranked[0] if ranked else None, comparisons, steps)
-        if judge(evidence_of(found)).probability >= SURE:
+        if not to_the_end and judge(evidence_of(found)).probability >= SURE:
             break
     return found

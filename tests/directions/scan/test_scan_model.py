@@ -195,6 +195,8 @@ def test_once_a_class_is_surely_found_no_further_search_begins(monkeypatch, prob
     found = scan(subject(6))
     assert [comparison.method for comparison in found.comparisons] == list(STEPS)[:compared]
     assert found.failed == []
+    whole = scan_model(subject(6), 0, Budget(), to_the_end=True)
+    assert [comparison.method for comparison in whole.comparisons] == list(STEPS)
 
 
 @pytest.mark.usefixtures("short")
