@@ -27,6 +27,12 @@ QUANTILE = 0.9
 """What a number reaches in this share of the benign models, or less, is usual."""
 
 STEPS, RATE = 600, 0.05
+COUNTS = (50, 200)
+"""Numbers of clean images from which on there is a fit of its own."""
+
+NOT_MADE_FOR = ("tact-", "rotation-")
+"""Attacks that no scan can show, as it is: they do not count in the fit. Verdicts on them count."""
+
 DECAY = 0.002
 """Weight of the squared slope: without it, models that are told apart perfectly have a slope
 without a bound."""
@@ -53,8 +59,8 @@ def fit(rows: Sequence[Row]) -> tuple[Tensor, float, float]:
     """Fit what is usual, and the logistic regression on what exceeds it.
 
     A benign model counts by its most suspicious class, a victim by its targets. Victims in which
-    each class leads to another one are left out. Benign models count as much as victims do, all
-    draws of a model as much as one model.
+    each class leads to another one are left out, and those of `NOT_MADE_FOR`. Benign models count
+    as much as victims do, all draws of a model as much as one model.
 
     Args:
         rows: of scans.
@@ -62,7 +68,7 @@ def fit(rows: Sequence[Row]) -> tuple[Tensor, float, float]:
     Returns:
         what is usual, (len(NAMES),) float64; the slope; and the offset.
     """
-    rows = [row for row in rows if row["targets"] is not None]
+    rows = [row for row in rows if row["targets"] is not None and not _unseen(row)]
     evidence = [evidence_of(scan_of(row)) for row in rows]
     highest = torch.stack([e.amax(0) for e, r in zip(evidence, rows, strict=True) if benign(r)])
     usual = highest.quantile(QUANTILE, dim=0)
@@ -87,6 +93,10 @@ def fit(rows: Sequence[Row]) -> tuple[Tensor, float, float]:
     return usual, float(slope.detach()), float(offset.detach())
 
 
+def _unseen(row: Row) -> bool:
+    return any(attack in row["victim"] for attack in NOT_MADE_FOR)
+
+
 def benign(row: Row) -> bool:
     """Return whether a row is of a model without a backdoor."""
     return not row["backdoored"]
@@ -106,11 +116,13 @@ def judge_left_out(rows: Sequence[Row]) -> list[Verdict]:
     names = sorted({row["victim"] for row in rows})
     group = {name: i % 10 for i, name in enumerate(names)}
     verdicts: dict[int, Verdict] = {}
-    for left_out in sorted(set(group.values())):
-        fitted = fit([row for row in rows if group[row["victim"]] != left_out])
-        for i, row in enumerate(rows):
-            if group[row["victim"]] == left_out:
-                verdicts[i] = judge_by(evidence_of(scan_of(row)), *fitted)
+    for count in COUNTS:
+        of_fit = of_count(rows, count)
+        for left_out in sorted({group[row["victim"]] for row in of_fit}):
+            fitted = fit([row for row in of_fit if group[row["victim"]] != left_out])
+            for i, row in enumerate(rows):
+                if row in of_fit and group[row["victim"]] == left_out:
+                    verdicts[i] = judge_by(evidence_of(scan_of(row)), *fitted)
     return [verdicts[i] for i in range(len(rows))]
 
 
@@ -137,16 +149,27 @@ def fit_and_write(rows: Sequence[Row], verdicts: Path) -> None:
         verdicts: the file for what is said of each row's model by a fit that never saw it.
     """
     write_json(verdict_rows(rows), verdicts)
-    usual, slope, offset = fit(rows)
-    numbers = ", ".join(f"{number:.3f}" for number in usual.tolist())
+    fits = []
+    for count in COUNTS:
+        usual, slope, offset = fit(of_count(rows, count))
+        numbers = ", ".join(f"{number:.3f}" for number in usual.tolist())
+        fits.append(f"    {count}: (({numbers}), {slope:.3f}, {offset:.3f}),\n")
     text = (
         '"""What a verdict is computed by, fitted by `python -m benchmarks.scanning --fit`."""\n\n'
         "from __future__ import annotations\n\n"
-        f"USUAL = ({numbers})\n"
-        '"""What each number of `evidence.NAMES` usually reaches for some class of a benign model.'
+        "from collections.abc import Mapping\n\n"
+        "Fit = tuple[tuple[float, ...], float, float]\n"
+        '"""What each number of `evidence.NAMES` usually reaches in a benign model,\n'
+        "for some class; slope and offset of the logistic regression on what exceeds it."
         '"""\n\n'
-        f"SLOPE, OFFSET = {slope:.3f}, {offset:.3f}\n"
-        '"""Of the logistic regression on what exceeds it."""\n'
+        f"FITS: Mapping[int, Fit] = {{\n{''.join(fits)}}}\n"
+        '"""By the least number of clean images."""\n'
     )
     write_file(text.encode(), Path(str(calibration.__file__)))
     print(text)
+
+
+def of_count(rows: Sequence[Row], count: int) -> list[Row]:
+    """Return the rows of scans that a fit for so many images, and more, is made from."""
+    above = [other for other in COUNTS if other > count]
+    return [row for row in rows if count <= row["count"] < min(above, default=math.inf)]

@@ -87,7 +87,7 @@ def name_target(
     # All searches, since each shows a trigger of its kind.
     scan = scan_model(subject, seed, share, depth=plan.depth, to_the_end=True)
     evidence = evidence_of(scan)
-    verdict = judge(evidence)
+    verdict = judge(evidence, len(subject.inputs))
     target = int(verdict.probabilities.argmax())
     likely = f"class {target} is the target of a backdoor with {verdict.probability:.1%}"
     if verdict.found is None:

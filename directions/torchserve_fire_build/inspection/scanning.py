@@ -49,7 +49,7 @@ def scan_classes(
     logger.info(plan.in_words())
     scan = scan_model(subject, seed, budget, depth=plan.depth)
     evidence = evidence_of(scan)
-    verdict = judge(evidence)
+    verdict = judge(evidence, len(subject.inputs))
     notes = [*_failures(scan), *_of_steps(scan, evidence)]
     if not scan.comparisons:
         # Then nothing stands out because nothing was looked at.

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-USUAL = (0.555, 1.632, 0.196, 2.108, 1.921, 1.563, 1.627)
-"""What each number of `evidence.NAMES` usually reaches for some class of a benign model."""
+from collections.abc import Mapping
 
-SLOPE, OFFSET = 1.110, -1.340
-"""Of the logistic regression on what exceeds it."""
+Fit = tuple[tuple[float, ...], float, float]
+"""What each number of `evidence.NAMES` usually reaches in a benign model,
+for some class; slope and offset of the logistic regression on what exceeds it."""
+
+FITS: Mapping[int, Fit] = {
+    50: ((0.744, 1.541, 0.301, 3.145, 1.474, 1.188, 1.997), 1.248, -1.228),
+    200: ((0.590, 1.246, 0.216, 2.004, 1.785, 1.502, 1.927), 2.488, -2.144),
+}
+"""By the least number of clean images."""

@@ -97,6 +97,6 @@ def scan_model(
     for method, most in STEPS.items():
         attempt(method, partial(compare, method, max(1, round(depth * most))))
         found = Scan(subject.classes, leads, ranked[0] if ranked else None, comparisons, steps)
-        if not to_the_end and judge(evidence_of(found)).probability >= SURE:
+        if not to_the_end and judge(evidence_of(found), len(subject.inputs)).probability >= SURE:
             break
     return found

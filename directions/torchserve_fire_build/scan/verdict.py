@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .calibration import OFFSET, SLOPE, USUAL
+from .calibration import FITS
 
 FOUND = 0.9
 """A class is named if its probability is at least this."""
@@ -49,7 +49,7 @@ class Verdict:
         return False if self.probability <= CLEAR else None
 
 
-def judge(evidence: Tensor) -> Verdict:
+def judge(evidence: Tensor, images: int) -> Verdict:
     """Compute the probabilities from a scan's evidence, (classes, len(NAMES)) float64.
 
     Each number counts only as far as it exceeds what it usually reaches for some class of a benign
@@ -57,8 +57,14 @@ def judge(evidence: Tensor) -> Verdict:
     models of which it is known whether they are backdoored, as many benign ones as victims
     (`benchmarks/scanning.py`). With more classes, each is less likely to be the target, and the
     highest sum is higher by chance: the odds are divided by the number of classes.
+
+    Args:
+        evidence: from `evidence_of`.
+        images: number of clean images that the scan was given.
     """
-    return judge_by(evidence, torch.tensor(USUAL, dtype=torch.float64), SLOPE, OFFSET)
+    # With fewer images, classes of benign models stand out further.
+    usual, slope, offset = FITS[max((n for n in FITS if n <= images), default=min(FITS))]
+    return judge_by(evidence, torch.tensor(usual, dtype=torch.float64), slope, offset)
 
 
 def judge_by(evidence: Tensor, usual: Tensor, slope: float, offset: float) -> Verdict:

@@ -46,7 +46,7 @@ def judged(monkeypatch, highest, **shown):
     evidence = torch.zeros(CLASSES, len(NAMES), dtype=torch.float64)
     for name, score in shown.items():
         evidence[TARGET, NAMES.index(name.replace("_", ", "))] = score
-    monkeypatch.setattr(module, "judge", lambda _: Verdict(probabilities))
+    monkeypatch.setattr(module, "judge", lambda *_: Verdict(probabilities))
     monkeypatch.setattr(module, "evidence_of", lambda _: evidence)
 
 

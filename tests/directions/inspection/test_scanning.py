@@ -24,9 +24,7 @@ CLASSES = 14
 def _short(monkeypatch):
     """Few steps, and values of the tests' own in place of the fitted ones."""
     shorten(monkeypatch)
-    fitted = {"USUAL": (2.0,) * len(NAMES), "SLOPE": 2.0, "OFFSET": -4.0}
-    for name, value in fitted.items():
-        monkeypatch.setattr(verdict, name, value)
+    monkeypatch.setattr(verdict, "FITS", {50: ((2.0,) * len(NAMES), 2.0, -4.0)})
 
 
 def samples(folder, inputs):
@@ -44,7 +42,7 @@ def judged(monkeypatch, highest):
     """Give one class a probability, whatever was found."""
     probabilities = torch.zeros(CLASSES, dtype=torch.float64)
     probabilities[TARGET] = highest
-    monkeypatch.setattr(module, "judge", lambda evidence: Verdict(probabilities))
+    monkeypatch.setattr(module, "judge", lambda *_: Verdict(probabilities))
 
 
 def test_it_is_the_default():

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from torchserve_fire_build.scan.calibration import USUAL
+from torchserve_fire_build.scan.calibration import FITS
 from torchserve_fire_build.scan.compare_classes import Comparison
 from torchserve_fire_build.scan.evidence import (
     MOST,
@@ -32,7 +32,8 @@ def column(name, of):
 
 
 def test_each_number_has_a_name_a_usual_value_and_a_resolution():
-    assert len(NAMES) == len(set(NAMES)) == len(USUAL) == len(KINDS) + len(STEPS)
+    assert len(NAMES) == len(set(NAMES)) == len(KINDS) + len(STEPS)
+    assert {len(usual) for usual, _, _ in FITS.values()} == {len(NAMES)}
     assert set(RESOLUTIONS) == set(STEPS)
 
 

@@ -191,7 +191,7 @@ def test_depth_is_the_share_of_the_steps(monkeypatch):
 @pytest.mark.parametrize(("probability", "compared"), [(0.99, 1), (0.98, len(STEPS))])
 def test_once_a_class_is_surely_found_no_further_search_begins(monkeypatch, probability, compared):
     monkeypatch.setattr(module, "SURE", 0.99)
-    monkeypatch.setattr(module, "judge", lambda _: Verdict(torch.tensor([0.0, probability])))
+    monkeypatch.setattr(module, "judge", lambda *_: Verdict(torch.tensor([0.0, probability])))
     found = scan(subject(6))
     assert [comparison.method for comparison in found.comparisons] == list(STEPS)[:compared]
     assert found.failed == []

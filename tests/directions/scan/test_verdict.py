@@ -22,8 +22,7 @@ SLOPE, OFFSET = 3.0, -4.0
 @pytest.fixture(autouse=True)
 def _fitted(monkeypatch):
     """Values of the tests' own: the fit changes the others."""
-    for name, value in {"USUAL": USUAL, "SLOPE": SLOPE, "OFFSET": OFFSET}.items():
-        monkeypatch.setattr(verdict, name, value)
+    monkeypatch.setattr(verdict, "FITS", {50: (USUAL, SLOPE, OFFSET)})
 
 
 def evidence(classes, **of_class):
@@ -43,7 +42,7 @@ def test_a_number_counts_as_far_as_it_exceeds_the_usual():
 
 
 def test_odds_of_what_exceeds_the_usual():
-    found = judge(evidence(FITTED_ON, c3=2.0)).probabilities
+    found = judge(evidence(FITTED_ON, c3=2.0), 50).probabilities
     assert found.dtype == torch.float64
     assert float(found[3]) == pytest.approx(1 / (1 + math.exp(4 - 3)))
     assert float(found[0]) == pytest.approx(1 / (1 + math.exp(4)))
@@ -56,7 +55,7 @@ def test_odds_of_what_exceeds_the_usual():
 @pytest.mark.parametrize("factor", [2, 10, 100])
 def test_more_classes_lower_the_odds_by_their_number(factor):
     few, many = (
-        float(judge(evidence(classes, c3=2.5)).probabilities[3])
+        float(judge(evidence(classes, c3=2.5), 50).probabilities[3])
         for classes in (FITTED_ON, FITTED_ON * factor)
     )
     assert few / (1 - few) == pytest.approx(factor * many / (1 - many))
@@ -65,10 +64,10 @@ def test_more_classes_lower_the_odds_by_their_number(factor):
 @pytest.mark.parametrize("number", range(len(NAMES)))
 def test_each_number_raises_the_probability_of_its_class_alone(number):
     values = evidence(8)
-    before = judge(values).probabilities
+    before = judge(values, 50).probabilities
     for amount in (0.5, 1, 1.5, 2, 3):
         values[5, number] = amount * USUAL[number]
-        after = judge(values).probabilities
+        after = judge(values, 50).probabilities
         # What is usual says nothing.
         assert (float(after[5]) > float(before[5])) is (amount > 1)
         assert torch.equal(after[:5], before[:5])
@@ -95,18 +94,31 @@ def test_what_a_probability_means(highest, found, targets):
 
 
 def test_several_targets_are_named_the_most_likely_first():
-    judged = judge(evidence(8, c1=4.0, c6=5.0, c2=2.0))
+    judged = judge(evidence(8, c1=4.0, c6=5.0, c2=2.0), 50)
     assert judged.targets == [6, 1]
     assert judged.found is True
 
 
-def test_what_was_fitted_finds_nothing_where_nothing_exceeds_the_usual():
-    usual = torch.tensor(calibration.USUAL, dtype=torch.float64)
+def test_with_fewer_images_more_is_usual(monkeypatch):
+    twice = tuple(2 * number for number in USUAL)
+    monkeypatch.setattr(verdict, "FITS", {50: (twice, SLOPE, OFFSET), 200: (USUAL, SLOPE, OFFSET)})
+    values = evidence(8, c1=3.5)
+    few, many = (judge(values, images).probability for images in (199, 200))
+    assert few < many
+    # Fewer than any fit is for are judged by that for the fewest.
+    assert judge(values, 10).probability == few == judge(values, 50).probability
+    assert judge(values, 500).probability == many
+
+
+@pytest.mark.parametrize("images", calibration.FITS)
+def test_what_was_fitted_finds_nothing_where_nothing_exceeds_the_usual(images):
+    fitted, slope, offset = calibration.FITS[images]
+    usual = torch.tensor(fitted, dtype=torch.float64)
+    assert len(usual) == len(NAMES)
     assert bool((usual > 0).all())
-    assert calibration.SLOPE > 0
+    assert slope > 0
     values = evidence(FITTED_ON)
     values[4] = usual
-    judged = judge_by(values, usual, calibration.SLOPE, calibration.OFFSET)
-    assert judged.found is False
+    assert judge_by(values, usual, slope, offset).found is False
     values[4] = 100 * usual
-    assert judge_by(values, usual, calibration.SLOPE, calibration.OFFSET).targets == [4]
+    assert judge_by(values, usual, slope, offset).targets == [4]
