@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import torch
 
 from benchmarks.load.steady import steady_traffic, wait_for
 from tests.conftest import USER_HANDLER
@@ -289,7 +290,7 @@ def test_a_run_that_was_killed_can_be_started_again(
 ) -> None:
     serve(server, archives.plain, 1, 60)
     groups = deploy.candidate_bodies([archives.repaired])
-    known = deploy._answered(archives.repaired, NAME, groups, None)
+    known = deploy._answered(archives.repaired, NAME, groups, None, torch.device("cpu"))
     # Worked out once, in this process, from which the others are forked.
     monkeypatch.setattr(deploy, "_answered", lambda *_: known)
     for step in (WRITING, REGISTERING, SERVING, RETIRING):

@@ -89,7 +89,8 @@ def name_target(
     evidence = evidence_of(scan)
     verdict = judge(evidence, len(subject.inputs))
     target = int(verdict.probabilities.argmax())
-    likely = f"class {target} is the target of a backdoor with {verdict.probability:.1%}"
+    probability = f"{verdict.probability:.1%}"
+    likely = f"class {target} is the target of a backdoor with {probability}"
     if verdict.found is None:
         raise CalibrationError(
             f"{clean.source}: could not tell whether there is a trigger: {likely}; give other "
@@ -106,7 +107,7 @@ def name_target(
             f"{likely})"
         )
     shown = dict(zip(NAMES, evidence[target].tolist(), strict=True))
-    logger.info(likely)
+    logger.info(f"class {target} stands out, as the target of a backdoor with {probability}")
     logger.info("  " + ", ".join(f"{name} {score:.2f}" for name, score in shown.items()))
     named = [name for name, score in shown.items() if name not in REACHED and score >= SHOWN]
     if not named:

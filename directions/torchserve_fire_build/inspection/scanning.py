@@ -43,6 +43,8 @@ def scan_classes(
     """
     if classes < MIN_CLASSES:
         return Inspection(NAME, notes=(f"needs at least {MIN_CLASSES} classes to compare",))
+    if budget.spent():
+        return Inspection(NAME, notes=("the time was over before it began: raise the --budget",))
     seed = generator.initial_seed()
     subject = gather_subject(model, clean, clean.description, seed)
     plan = plan_scan(subject, budget)

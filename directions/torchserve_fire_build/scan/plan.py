@@ -66,8 +66,8 @@ class Plan:
                 "a whole scan"
             )
         return (
-            f"scan: looks at all {self.classes} classes together, then {searched}; about "
-            f"{shown_seconds(self.depth * self.seconds)} here, by a measured step{shortened}"
+            f"scan: looks at all {self.classes} classes together, then {searched}; takes "
+            f"{_about(self.depth * self.seconds)} here, by a measured step{shortened}"
         )
 
 
@@ -102,6 +102,11 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
             f"{shown_seconds(seconds)}: raise it, or use a machine that is faster"
         )
     return Plan(subject.classes, compared, seconds, depth)
+
+
+def _about(seconds: float) -> str:
+    shown = shown_seconds(seconds)
+    return shown if seconds < 1 else f"about {shown}"
 
 
 def shown_seconds(seconds: float) -> str:

@@ -430,7 +430,7 @@ def test_without_any_image_the_model_takes_images(tmp_path, capsys, vector_model
 @pytest.mark.parametrize(
     ("name", "methods"),
     [
-        ("all", ["generated", "additive", "smooth", "neural-cleanse", "otherwise", "sinusoidal"]),
+        ("all", ["scan", "generated", "additive", "smooth", "neural-cleanse"]),
         ("additive-linf", ["additive-linf"]),
         ("tabor", ["tabor"]),
         ("abs", ["abs"]),
@@ -446,7 +446,12 @@ def test_the_methods_that_search(tmp_path, capsys, monkeypatch, patch_model, nam
         searched.extend([*methods, *(["otherwise"] if otherwise else []), *otherwise])
         raise NoTriggerError("none")
 
+    def scan(*args, candidates, **others):
+        searched.extend(["scan", *candidates])
+        raise NoTriggerError("none")
+
     monkeypatch.setattr("torchserve_fire_build.building.from_clean.find_triggers", find)
+    monkeypatch.setattr("torchserve_fire_build.building.from_clean.name_target", scan)
     clean = save_images(tmp_path / "clean", images(8))
     command = ["build", *patch_model[0.0], "--clean", clean, "--reconstruct", name]
     assert run(capsys, *command, "--output", tmp_path / "b.safetensors")[0] == 3

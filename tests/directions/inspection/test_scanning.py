@@ -174,7 +174,7 @@ def nan_for_some(model, inputs):
             None,
             "logits are NaN for 1 of 60 samples",
         ),
-        (ManyNet(CLASSES), images(CLASSES, 60), Budget(0), "--budget: "),
+        (ManyNet(CLASSES), images(CLASSES, 60), Budget(1e-3), "--budget: "),
     ],
 )
 def test_what_does_not_allow_a_scan_is_one_line(tmp_path, model, inputs, budget, reason):
