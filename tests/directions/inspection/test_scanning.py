@@ -174,12 +174,13 @@ def nan_for_some(model, inputs):
             None,
             "logits are NaN for 1 of 60 samples",
         ),
-        (ManyNet(CLASSES), images(CLASSES, 60), Budget(1e-3), "--budget: "),
+        (ManyNet(CLASSES), images(CLASSES, 60), 0.01, "--budget: "),
     ],
 )
 def test_what_does_not_allow_a_scan_is_one_line(tmp_path, model, inputs, budget, reason):
     clean = samples(tmp_path, inputs)
-    budget = Budget() if budget is None else budget
+    # From now on, and not from when the tests were collected.
+    budget = Budget(budget)
     with pytest.raises(CalibrationError, match=reason) as caught:
         scan_classes(model.eval(), clean, CLASSES, torch.Generator(), budget)
     assert isinstance(caught.value, FireError)
