@@ -55,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         choices=Choices(INSPECTIONS, SEARCHES_ADDED, INSPECTIONS_ADDED),
         metavar="NAME",
         help=f"{SCAN} (the default): looks at all classes together, then at a few closely, and "
-        "returns one probability; takes about as long for a thousand classes as for ten. Methods "
+        "returns one probability; takes hardly longer for a thousand classes than for ten. Methods "
         f"of the literature, which search class by class: {', '.join(SEARCHES)}: "
         f"classes to which a reconstructed trigger leads with less than to others, {DEEP_INSPECT} "
         f"without --clean on images that it recovers from the model; {NEURON_INSPECT}: outliers "

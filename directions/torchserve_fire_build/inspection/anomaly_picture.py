@@ -79,11 +79,12 @@ def draw_bars(runs: Sequence[Run]) -> bytes:
 
 
 def draw_grid(run: Run, pictures: Tensor) -> bytes:
-    """Draw the picture of each class, with its anomaly index; suspects are framed.
+    """Draw the picture of each class, with its index or probability; suspects are framed.
 
     Args:
         run: the run of a method.
-        pictures: its pictures, (classes, C, H, W) or (classes, H, W). Pictures of three channels
+        pictures: its pictures, (classes, C, H, W) or (classes, H, W), of all classes or of those
+            in `pictured`. Pictures of three channels
             are drawn in colour, each between its own extremes. For others, the mean absolute value
             of the channels is drawn, all on one scale.
 
@@ -91,7 +92,9 @@ def draw_grid(run: Run, pictures: Tensor) -> bytes:
         A PNG.
     """
     inspection = run.inspection
-    shown = _shown(inspection, len(pictures))
+    classes = range(len(pictures)) if inspection.pictured is None else inspection.pictured
+    rows_of = {c: row for row, c in enumerate(classes)}
+    shown = _shown(inspection, len(pictures)) if inspection.pictured is None else sorted(classes)
     columns = min(COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
     tall = pictures.shape[-2] / pictures.shape[-1]
@@ -105,10 +108,12 @@ def draw_grid(run: Run, pictures: Tensor) -> bytes:
     for place, c in enumerate(shown):
         axes = figure.add_subplot(rows, columns, place + 1)
         if colour:
-            axes.imshow(_in_colour(flat[c]))
+            axes.imshow(_in_colour(flat[rows_of[c]]))
         else:
-            axes.imshow(flat[c].numpy(), **scale)
+            axes.imshow(flat[rows_of[c]].numpy(), **scale)
         index = "" if inspection.index is None else f": {float(inspection.index[c]):.2f}"
+        if inspection.probabilities is not None:
+            index = f": {float(inspection.probabilities[c]):.0%}"
         suspect = c in inspection.suspects
         axes.set_title(f"class {c}{index}", fontsize=8.5, color=MARK if suspect else FAINT, pad=4)
         axes.set_xticks([])

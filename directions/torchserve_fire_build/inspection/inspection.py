@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +35,7 @@ class Inspection:
             method computes none.
         pictures: a picture for each class, (classes, C, H, W) or (classes, H, W) float32; None
             without pictures.
+        pictured: the classes of the pictures, if these are not of all classes.
         notes: lines that explain this result.
     """
 
@@ -44,6 +45,7 @@ class Inspection:
     backdoored: bool | None = None
     probabilities: Tensor | None = None
     pictures: Tensor | None = None
+    pictured: Sequence[int] | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -11,6 +11,7 @@ from ..common.budget import Budget
 from ..measure.anomaly_index import MIN_CLASSES
 from ..reconstruct.subject import Subject, gather_subject
 from ..samples.samples import Samples
+from ..scan.compare_classes import Comparison
 from ..scan.evidence import NAMES, evidence_of
 from ..scan.findings import STEPS, Scan
 from ..scan.plan import plan_scan
@@ -69,6 +70,7 @@ def scan_classes(
         probabilities=verdict.probabilities,
         backdoored=backdoored,
         pictures=_pictures(subject, scan),
+        pictured=[target for c in _pictured(scan) for target in c.targets] or None,
         notes=(f"{len(subject.inputs)} clean samples", *notes),
     )
 
@@ -111,17 +113,19 @@ def _what_would_tell(subject: Subject, depth: float) -> str:
     )
 
 
-def _pictures(subject: Subject, scan: Scan) -> Tensor | None:
-    """Return pictures of the triggers of one search, (classes, C, 3 H, W); None without it.
+def _pictured(scan: Scan) -> list[Comparison]:
+    """Return the comparison whose triggers are drawn; none if it failed."""
+    return [comparison for comparison in scan.comparisons if comparison.method == PICTURED]
 
-    Classes that were not searched are blank.
+
+def _pictures(subject: Subject, scan: Scan) -> Tensor | None:
+    """Return pictures of the classes' triggers, (targets, C, 3 H, W); None if their search failed.
+
+    Only classes that were searched have one: pictures of a thousand classes would take gigabytes.
     """
-    for comparison in scan.comparisons:
-        if comparison.method == PICTURED:
-            drawn = {
-                target: picture_of(subject, target, search)
-                for target, search in zip(comparison.targets, comparison.searches, strict=True)
-            }
-            blank = torch.zeros_like(next(iter(drawn.values())))
-            return torch.stack([drawn.get(target, blank) for target in range(scan.classes)])
-    return None
+    drawn = [
+        picture_of(subject, target, search)
+        for comparison in _pictured(scan)
+        for target, search in zip(comparison.targets, comparison.searches, strict=True)
+    ]
+    return torch.stack(drawn) if drawn else None

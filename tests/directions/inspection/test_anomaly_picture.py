@@ -103,3 +103,25 @@ def test_hints_and_methods_that_could_not_tell_differ_in_the_picture():
     assert draw_bars([plain]) != draw_bars([hint])
     assert draw_bars([plain, silent]) != draw_bars([plain])
     assert_nothing_is_cut_off(draw_bars([plain, silent, silent]))
+
+
+def test_pictures_of_some_classes_are_drawn_in_the_order_of_the_classes():
+    pictures = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(0))
+    probabilities = torch.zeros(100, dtype=torch.float64)
+    probabilities[93] = 0.99
+
+    def drawn(*pictured, of=pictures):
+        found = Inspection(
+            "scan",
+            threshold=0.9,
+            backdoored=True,
+            probabilities=probabilities,
+            pictures=of,
+            pictured=pictured,
+        )
+        return draw_grid(Run(found, 1.0), of)
+
+    assert_nothing_is_cut_off(drawn(93, 7))
+    assert drawn(93, 7) == drawn(7, 93, of=pictures.flip(0)) != drawn(7, 93)
+    # The likely one is framed.
+    assert red(drawn(93, 7)) > red(drawn(8, 7))
