@@ -89,7 +89,7 @@ def name_target(
     evidence = evidence_of(scan)
     verdict = judge(evidence, len(subject.inputs))
     target = int(verdict.probabilities.argmax())
-    probability = f"{verdict.probability:.1%}"
+    probability = f"{float(verdict.probabilities[target]):.1%}"
     likely = f"class {target} is the target of a backdoor with {probability}"
     if verdict.found is None:
         raise CalibrationError(

@@ -39,12 +39,6 @@ class Run:
         return None if index is None else by_chance(float(index.max()), len(index))
 
     @property
-    def probability(self) -> float | None:
-        """That the model is backdoored; None if the method computes none."""
-        probabilities = self.inspection.probabilities
-        return None if probabilities is None else float(probabilities.max())
-
-    @property
     def words(self) -> str:
         """What was found, in words."""
         return WORDS[self.inspection.found] + ("" if self.decides else " (a hint)")
@@ -57,7 +51,7 @@ class Run:
             "decides": self.decides,
             "found": inspection.found,
             "suspects": inspection.suspects,
-            "probability": self.probability,
+            "probability": inspection.probability,
             "probabilities": (
                 None if inspection.probabilities is None else inspection.probabilities.tolist()
             ),
@@ -146,7 +140,7 @@ class Findings:
 def _cells(run: Run) -> tuple[str, ...]:
     inspection, chance = run.inspection, run.chance
     classes = ", ".join(map(str, inspection.suspects)) or "-"
-    probability = "-" if run.probability is None else f"{run.probability:.1%}"
+    probability = "-" if inspection.probability is None else f"{inspection.probability:.1%}"
     index = "-" if inspection.index is None else f"{float(inspection.index.max()):.2f}"
     by_chance_cell = "-" if chance is None else f"{100 * chance:.1f} %"
     seconds = f"{run.seconds:.0f}"

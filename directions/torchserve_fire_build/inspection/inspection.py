@@ -33,6 +33,7 @@ class Inspection:
             classes, or could not tell.
         probabilities: that each class is the target of a backdoor, (classes,) float64; None if the
             method computes none.
+        probability: that the model is backdoored; None if the method computes none.
         pictures: a picture for each class, (classes, C, H, W) or (classes, H, W) float32; None
             without pictures.
         pictured: the classes of the pictures, if these are not of all classes.
@@ -44,6 +45,7 @@ class Inspection:
     threshold: float = THRESHOLD
     backdoored: bool | None = None
     probabilities: Tensor | None = None
+    probability: float | None = None
     pictures: Tensor | None = None
     pictured: Sequence[int] | None = None
     notes: tuple[str, ...] = ()

@@ -68,6 +68,7 @@ def scan_classes(
         NAME,
         threshold=FOUND,
         probabilities=verdict.probabilities,
+        probability=verdict.probability,
         backdoored=backdoored,
         pictures=_pictures(subject, scan),
         pictured=[target for c in _pictured(scan) for target in c.targets] or None,

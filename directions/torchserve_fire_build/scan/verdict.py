@@ -26,14 +26,16 @@ class Verdict:
 
     Attributes:
         probabilities: that each class is the target of a backdoor, (classes,) float64.
+        least: probability that a model is backdoored by which nothing is unusual.
     """
 
     probabilities: Tensor
+    least: float = 0.0
 
     @property
     def probability(self) -> float:
         """That the model is backdoored."""
-        return float(self.probabilities.max())
+        return float(self.probabilities.max().clamp(min=self.least))
 
     @property
     def targets(self) -> list[int]:
@@ -76,8 +78,14 @@ def judge_by(evidence: Tensor, usual: Tensor, slope: float, offset: float) -> Ve
         slope: of the log-odds over the sum.
         offset: log-odds of a sum of 0, for `FITTED_ON` classes.
     """
-    odds = slope * exceeding(evidence, usual) + offset - math.log(len(evidence) / FITTED_ON)
-    return Verdict(odds.sigmoid())
+    exceeds = exceeding(evidence, usual)
+    prior = offset - math.log(len(evidence) / FITTED_ON)
+    least = 1 / (1 + math.exp(-prior))
+    # Of classes by which nothing is unusual, any may be the target.
+    probabilities = torch.where(
+        exceeds == 0, least / len(evidence), (slope * exceeds + prior).sigmoid()
+    )
+    return Verdict(probabilities, least)
 
 
 def exceeding(evidence: Tensor, usual: Tensor) -> Tensor:

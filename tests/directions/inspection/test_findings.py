@@ -99,10 +99,14 @@ def test_the_json():
 
 def test_a_probability_is_shown_and_names_the_classes():
     likely = Inspection(
-        "scan", threshold=0.9, backdoored=True, probabilities=indices(0.2, 0.95, 0.99)
+        "scan",
+        threshold=0.9,
+        backdoored=True,
+        probabilities=indices(0.2, 0.95, 0.98),
+        probability=0.99,
     )
     found = verdict(likely)
     assert (found.status, found.suspects) == (1, [2, 1])
     assert found.table()[1].split()[:5] == ["scan", "found", "2,", "1", "99.0%"]
     (row,) = found.to_json()["methods"]
-    assert (row["probability"], row["probabilities"]) == (0.99, [0.2, 0.95, 0.99])
+    assert (row["probability"], row["probabilities"]) == (0.99, [0.2, 0.95, 0.98])

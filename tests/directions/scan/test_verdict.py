@@ -45,7 +45,8 @@ def test_odds_of_what_exceeds_the_usual():
     found = judge(evidence(FITTED_ON, c3=2.0), 50).probabilities
     assert found.dtype == torch.float64
     assert float(found[3]) == pytest.approx(1 / (1 + math.exp(4 - 3)))
-    assert float(found[0]) == pytest.approx(1 / (1 + math.exp(4)))
+    # Of the other nine, any may be the target: they share what is left without evidence.
+    assert float(found[0]) == pytest.approx(1 / (1 + math.exp(4)) / FITTED_ON)
     by = judge_by(
         evidence(FITTED_ON, c3=2.0), torch.tensor(USUAL, dtype=torch.float64), SLOPE, OFFSET
     )
@@ -122,3 +123,10 @@ def test_what_was_fitted_finds_nothing_where_nothing_exceeds_the_usual(images):
     assert judge_by(values, usual, slope, offset).found is False
     values[4] = 100 * usual
     assert judge_by(values, usual, slope, offset).targets == [4]
+
+
+def test_without_anything_unusual_a_model_keeps_the_probability_of_its_kind():
+    judged = judge(evidence(FITTED_ON), 50)
+    assert judged.probability == pytest.approx(1 / (1 + math.exp(4)))
+    assert float(judged.probabilities.sum()) == pytest.approx(judged.probability)
+    assert judged.found is False
