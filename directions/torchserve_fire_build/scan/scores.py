@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CONSISTENCY = 1.4826
-"""The median absolute deviation (MAD) of normal values times this is their standard deviation."""
+from ..measure.anomaly_index import CONSISTENCY
 
 
 def scores_of(values: Tensor, resolution: float = 0.0) -> Tensor:
