@@ -127,7 +127,7 @@ def _scan(scanned: Scanned, data: Data, count: int, seed: int) -> dict[str, Any]
     clean = without_labels(data.pool.at(order[:count]), "clean")
     started, cpu = time.monotonic(), time.process_time()
     subject = gather_subject(scanned.model.requires_grad_(False), clean, clean.description, seed)
-    scan = scan_model(subject, seed, Budget())
+    scan = scan_model(subject, seed, Budget(), to_the_end=True)
     return {
         "victim": scanned.name,
         "data": scanned.data,
