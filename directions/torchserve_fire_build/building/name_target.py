@@ -15,10 +15,10 @@ from ..common.errors import CalibrationError, NoTriggerError
 from ..measure.anomaly_index import MIN_CLASSES
 from ..reconstruct.subject import gather_subject
 from ..samples.samples import Samples
-from ..scan.evidence import NAMES, evidence_of
+from ..scan.evidence import NAMES, evidence_of, followed_by
 from ..scan.plan import plan_scan
 from ..scan.scan_model import scan_model
-from ..scan.verdict import judge
+from ..scan.verdict import FOUND, judge
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +87,15 @@ def name_target(
     # All searches, since each shows a trigger of its kind.
     scan = scan_model(subject, seed, share, depth=plan.depth, to_the_end=True)
     evidence = evidence_of(scan)
-    verdict = judge(evidence, len(subject.inputs))
+    verdict = judge(evidence, len(subject.inputs), followed_by(scan))
     target = int(verdict.probabilities.argmax())
     probability = f"{float(verdict.probabilities[target]):.1%}"
     likely = f"class {target} is the target of a backdoor with {probability}"
+    if not verdict.targets and verdict.all_to_all >= FOUND:
+        raise CalibrationError(
+            f"{clean.source}: the model looks backdoored, but each class leads to another one, and "
+            "triggers are reconstructed for one target: build from triggered samples"
+        )
     if verdict.found is None:
         raise CalibrationError(
             f"{clean.source}: could not tell whether there is a trigger: {likely}; give other "

@@ -11,12 +11,13 @@ from ..common.budget import Budget
 from ..measure.anomaly_index import MIN_CLASSES
 from ..reconstruct.subject import Subject, gather_subject
 from ..samples.samples import Samples
+from ..scan.all_to_all import MIN_MEASURED, measurable
 from ..scan.compare_classes import Comparison
-from ..scan.evidence import NAMES, evidence_of
+from ..scan.evidence import NAMES, evidence_of, followed_by
 from ..scan.findings import STEPS, Scan
 from ..scan.plan import plan_scan
 from ..scan.scan_model import scan_model
-from ..scan.verdict import FOUND, judge
+from ..scan.verdict import FOUND, Verdict, judge
 from .inspection import Inspection
 from .reconstructions import picture_of
 
@@ -26,6 +27,9 @@ NAME = "scan"
 
 FEW = 200
 """Clean samples below which more would make the answer surer."""
+
+PAIRS_SHOWN = 12
+"""The most classes whose ways are told."""
 
 PICTURED = "neural-cleanse"
 """The search whose triggers are drawn."""
@@ -52,8 +56,8 @@ def scan_classes(
     logger.info(plan.in_words())
     scan = scan_model(subject, seed, budget, depth=plan.depth)
     evidence = evidence_of(scan)
-    verdict = judge(evidence, len(subject.inputs))
-    notes = [*_failures(scan), *_of_steps(scan, evidence)]
+    verdict = judge(evidence, len(subject.inputs), followed_by(scan))
+    notes = [*_failures(scan), *_of_steps(scan, evidence), *_of_all_to_all(subject, scan, verdict)]
     if not scan.comparisons:
         # Then nothing stands out because nothing was looked at.
         return Inspection(NAME, notes=(*notes, "no search came to an end"))
@@ -100,6 +104,26 @@ def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
         )
         lines.append(f"{name}: {found} ({seconds[name]:.0f} s{taken.get(name, '')})")
     return lines
+
+
+def _of_all_to_all(subject: Subject, scan: Scan, verdict: Verdict) -> list[str]:
+    """Return a line on whether each class is led to another one."""
+    if not measurable(subject.predicted):
+        return [
+            "all to all: not looked for, since too few classes have several of the clean samples: "
+            f"{2 * MIN_MEASURED} samples of classes that have two or more would do"
+        ]
+    if not scan.all_to_all:
+        return []
+    best = max(scan.all_to_all, key=lambda found: found.followed)
+    line = (
+        f"all to all: {best.followed:.0%} of inputs follow one change of all, each class to "
+        f"another one, by {verdict.all_to_all:.1%} because of a backdoor"
+    )
+    if verdict.all_to_all >= FOUND:
+        pairs = ", ".join(f"{a} to {b}" for a, b in sorted(best.targets.items())[:PAIRS_SHOWN])
+        line += f": {pairs}{', ...' if len(best.targets) > PAIRS_SHOWN else ''}"
+    return [line]
 
 
 def _what_would_tell(subject: Subject, depth: float) -> str:

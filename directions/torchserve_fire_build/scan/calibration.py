@@ -13,3 +13,7 @@ FITS: Mapping[int, Fit] = {
     200: ((0.590, 1.246, 0.216, 2.004, 1.785, 1.502, 1.927), 2.488, -2.144),
 }
 """By the least number of clean images."""
+
+ALL_TO_ALL = (30.0, -8.4)
+"""Slope and offset of the logistic regression on the share of inputs that follow in a search for a
+backdoor that leads each class to another one."""

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .all_to_all import AllToAll
 from .compare_classes import Comparison
 from .free_search import Lead
 
 RESTARTS = 3
 """Searches of each kind that name no class."""
+
+ALL_TO_ALL_RESTARTS = 2
+"""Searches of each kind for a backdoor that leads each class to another one."""
 
 RANKING = "feature shifts"
 """The step that chooses which classes are searched one by one, where there are too many for all."""
@@ -47,6 +51,7 @@ class Scan:
             failed.
         comparisons: of some classes, one for each search that names a class.
         steps: all steps, in the order in which they ran.
+        all_to_all: where searches led each class by itself; empty where they did not run.
     """
 
     classes: int
@@ -54,6 +59,7 @@ class Scan:
     ranked: Tensor | None
     comparisons: Sequence[Comparison]
     steps: Sequence[Step]
+    all_to_all: Sequence[AllToAll] = ()
 
     @property
     def failed(self) -> list[str]:

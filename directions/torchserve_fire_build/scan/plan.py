@@ -17,8 +17,9 @@ from ..reconstruct.reconstruction import TriggerSearch
 from ..reconstruct.subject import Subject
 from ..reconstruct.wave_scan import FEW, FINALISTS, MORE, PHASES
 from ..samples.predict import logits_of
-from .findings import RESTARTS, STEPS
-from .free_search import KINDS
+from .all_to_all import CHANGES, LONGER, measurable
+from .findings import ALL_TO_ALL_RESTARTS, RESTARTS, STEPS
+from .free_search import INPUTS, KINDS
 from .scan_model import BATCH
 from .shortlist import ALL
 
@@ -84,10 +85,16 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
     """
     compared = min(ALL, subject.classes)
     counts = {method: compared * STEPS[method] for method in STEPS}
+    each_class = measurable(subject.predicted)
+    measured = RESTARTS * len(KINDS) * min(INPUTS, len(subject.inputs))
+    if each_class:
+        measured += ALL_TO_ALL_RESTARTS * len(CHANGES) * len(subject.inputs)
     for kind, like in LIKE.items():
         counts[like] += RESTARTS * KINDS[kind].steps
+        if each_class and kind in CHANGES:
+            counts[like] += round(ALL_TO_ALL_RESTARTS * (1 + LONGER) * KINDS[kind].steps)
     waves = PHASES * len(frequencies(*subject.inputs.shape[2:]))
-    passes = waves + compared * FINALISTS * MORE / FEW
+    passes = waves + (compared * FINALISTS * MORE + measured) / FEW
     seconds = passes * _seconds(lambda: _pass(subject)) + sum(
         counts[method] * _seconds(partial(_step, subject, _search(subject, method)))
         for method in ("neural-cleanse", "generated", "additive")

@@ -15,9 +15,10 @@ from torchserve_fire.errors import first_line
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
 from ..reconstruct.subject import Subject
+from .all_to_all import CHANGES, AllToAll, measurable, search_all_to_all
 from .compare_classes import Comparison, compare_classes
 from .evidence import evidence_of
-from .findings import RANKING, RESTARTS, STEPS, Scan, Step
+from .findings import ALL_TO_ALL_RESTARTS, RANKING, RESTARTS, STEPS, Scan, Step
 from .free_search import KINDS, Lead, search_freely
 from .rank_classes import rank_classes
 from .shortlist import ALL, shortlist
@@ -72,6 +73,7 @@ def scan_model(
     leads: list[Lead] = []
     ranked: list[Tensor] = []
     comparisons: list[Comparison] = []
+    all_to_all: list[AllToAll] = []
     order: list[int] = list(range(subject.classes))
 
     def follow(kind: str) -> None:
@@ -79,6 +81,12 @@ def scan_model(
         for restart in range(RESTARTS):
             generator = torch.Generator().manual_seed(seed + restart)
             leads.append(search_freely(subject, kind, generator, wanted))
+
+    def follow_each(kind: str) -> None:
+        wanted = max(1, round(depth * KINDS[kind].steps))
+        for restart in range(ALL_TO_ALL_RESTARTS):
+            generator = torch.Generator().manual_seed(seed + restart)
+            all_to_all.append(search_all_to_all(subject, kind, generator, wanted))
 
     def rank() -> None:
         ranking = rank_classes(subject, seed)
@@ -88,6 +96,10 @@ def scan_model(
     def compare(method: str, wanted: int) -> None:
         comparisons.append(compare_classes(subject, method, targets, wanted, seed, budget))
 
+    def found() -> Scan:
+        scores = ranked[0] if ranked else None
+        return Scan(subject.classes, leads, scores, comparisons, steps, all_to_all)
+
     for kind in KINDS:
         attempt(f"anywhere, {kind}", partial(follow, kind))
     if subject.classes > ALL:
@@ -96,7 +108,9 @@ def scan_model(
     targets = shortlist(subject.classes, leads, order, generator)
     for method, most in STEPS.items():
         attempt(method, partial(compare, method, max(1, round(depth * most))))
-        found = Scan(subject.classes, leads, ranked[0] if ranked else None, comparisons, steps)
-        if not to_the_end and judge(evidence_of(found), len(subject.inputs)).probability >= SURE:
-            break
-    return found
+        if not to_the_end and judge(evidence_of(found()), len(subject.inputs)).probability >= SURE:
+            return found()
+    if measurable(subject.predicted):
+        for kind in CHANGES:
+            attempt(f"all to all, {kind}", partial(follow_each, kind))
+    return found()

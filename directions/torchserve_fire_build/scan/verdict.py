@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from .calibration import FITS
+from .calibration import ALL_TO_ALL, FITS
 
 FOUND = 0.9
 """A class is named if its probability is at least this."""
@@ -27,15 +27,17 @@ class Verdict:
     Attributes:
         probabilities: that each class is the target of a backdoor, (classes,) float64.
         least: probability that a model is backdoored by which nothing is unusual.
+        all_to_all: probability that a backdoor leads each class to another one.
     """
 
     probabilities: Tensor
     least: float = 0.0
+    all_to_all: float = 0.0
 
     @property
     def probability(self) -> float:
         """That the model is backdoored."""
-        return float(self.probabilities.max().clamp(min=self.least))
+        return max(float(self.probabilities.max()), self.least, self.all_to_all)
 
     @property
     def targets(self) -> list[int]:
@@ -46,12 +48,12 @@ class Verdict:
     @property
     def found(self) -> bool | None:
         """Whether the model looks backdoored; None if nobody can tell."""
-        if self.targets:
+        if self.targets or self.all_to_all >= FOUND:
             return True
         return False if self.probability <= CLEAR else None
 
 
-def judge(evidence: Tensor, images: int) -> Verdict:
+def judge(evidence: Tensor, images: int, followed: float | None = None) -> Verdict:
     """Compute the probabilities from a scan's evidence, (classes, len(NAMES)) float64.
 
     Each number counts only as far as it exceeds what it usually reaches for some class of a benign
@@ -63,10 +65,23 @@ def judge(evidence: Tensor, images: int) -> Verdict:
     Args:
         evidence: from `evidence_of`.
         images: number of clean images that the scan was given.
+        followed: from `followed_by`.
     """
     # With fewer images, classes of benign models stand out further.
     usual, slope, offset = FITS[max((n for n in FITS if n <= images), default=min(FITS))]
-    return judge_by(evidence, torch.tensor(usual, dtype=torch.float64), slope, offset)
+    verdict = judge_by(evidence, torch.tensor(usual, dtype=torch.float64), slope, offset)
+    return replace(verdict, all_to_all=judge_all_to_all(followed, *ALL_TO_ALL))
+
+
+def judge_all_to_all(followed: float | None, slope: float, offset: float) -> float:
+    """Return the probability that a backdoor leads each class to another one.
+
+    Args:
+        followed: from `followed_by`; where it is None, nothing speaks for such a backdoor.
+        slope: of the log-odds over the share of inputs that follow.
+        offset: log-odds where none follows.
+    """
+    return 0.0 if followed is None else 1 / (1 + math.exp(-slope * followed - offset))
 
 
 def judge_by(evidence: Tensor, usual: Tensor, slope: float, offset: float) -> Verdict:

@@ -93,6 +93,14 @@ def test_what_failed_has_not_found_that_there_is_nothing(monkeypatch):
         named()
 
 
+def test_where_each_class_leads_to_another_one_no_trigger_is_reconstructed(monkeypatch):
+    judged(monkeypatch, 0.1)
+    found = Verdict(torch.full((CLASSES,), 0.1, dtype=torch.float64), all_to_all=0.95)
+    monkeypatch.setattr(module, "judge", lambda *_: found)
+    with pytest.raises(CalibrationError, match=r"each class leads to another.*triggered samples"):
+        named()
+
+
 def test_too_few_classes_to_compare():
     with pytest.raises(CalibrationError, match="3 classes, expected at least 4"):
         named(classes=3)

@@ -3,6 +3,7 @@ import torch
 
 from tests.directions.backdoored import write_tensors
 from tests.directions.scan.many_net import TARGET, Broken, ManyNet, images
+from tests.directions.scan.permuted_net import PermutedNet
 from tests.directions.scan.short_scan import shorten
 from torchserve_fire.errors import FireError
 from torchserve_fire_build.common.budget import Budget
@@ -14,6 +15,7 @@ from torchserve_fire_build.samples.read_tensors import read_tensors
 from torchserve_fire_build.scan import scan_model as scan_module
 from torchserve_fire_build.scan import verdict
 from torchserve_fire_build.scan.evidence import NAMES
+from torchserve_fire_build.scan.free_search import KINDS, Kind
 from torchserve_fire_build.scan.plan import Plan
 from torchserve_fire_build.scan.verdict import FOUND, Verdict
 
@@ -58,10 +60,27 @@ def test_a_backdoored_model(tmp_path, logged):
     assert found.index is None
     assert found.notes[0] == "60 clean samples"
     # What each step found; shifts of features only put the classes in order.
-    assert [note.split(":")[0] for note in found.notes[1:]] == list(NAMES)
-    assert f"class {TARGET} stands out most, by " in found.notes[-1]
+    assert [note.split(":")[0] for note in found.notes[1:]] == [*NAMES, "all to all"]
+    assert f"class {TARGET} stands out most, by " in found.notes[-2]
+    assert "not looked for, since too few classes have several of the" in found.notes[-1]
     (said,) = logged.messages
     assert f"all {CLASSES} classes together, then searches 12 of them" in said
+
+
+@pytest.mark.parametrize("drive", [40.0, 0.0])
+def test_a_model_in_which_each_class_leads_to_the_next(monkeypatch, tmp_path, drive):
+    monkeypatch.setitem(KINDS, "patch", Kind(KINDS["patch"].start, 20))
+    found = scanned(tmp_path, PermutedNet(8, drive), count=160, classes=8)
+    assert found.suspects == []
+    note = found.notes[-1]
+    if drive:
+        assert found.found is True
+        assert found.probability >= FOUND
+        assert note.startswith("all to all: ")
+        assert note.endswith(": 0 to 1, 1 to 2, 2 to 3, 3 to 4, 4 to 5, 5 to 6, 6 to 7, 7 to 0")
+    else:
+        assert found.found is False
+        assert " to 1" not in note
 
 
 def test_the_triggers_of_the_classes_that_were_searched_are_drawn(tmp_path):

@@ -2,17 +2,20 @@ import pytest
 import torch
 
 from tests.directions.scan.many_net import TARGET, Broken, CountedRuns, ManyNet, stamp, subject
+from tests.directions.scan.permuted_net import PermutedNet
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.scan import scan_model as module
+from torchserve_fire_build.scan.all_to_all import CHANGES
 from torchserve_fire_build.scan.compare_classes import Comparison
-from torchserve_fire_build.scan.evidence import NAMES, evidence_of
+from torchserve_fire_build.scan.evidence import NAMES, evidence_of, followed_by
 from torchserve_fire_build.scan.findings import RANKING, RESTARTS, STEPS
 from torchserve_fire_build.scan.free_search import KINDS
 from torchserve_fire_build.scan.scan_model import BATCH, scan_model
 from torchserve_fire_build.scan.shortlist import ALL
-from torchserve_fire_build.scan.verdict import Verdict
+from torchserve_fire_build.scan.verdict import Verdict, judge
 
-EVERY = [*(f"anywhere, {kind}" for kind in KINDS), RANKING, *STEPS]
+NAMED = [*(f"anywhere, {kind}" for kind in KINDS), RANKING, *STEPS]
+EVERY = [*NAMED, *(f"all to all, {kind}" for kind in CHANGES)]
 
 
 def scan(of, seed=0, budget=None, depth=1.0):
@@ -99,11 +102,16 @@ def test_only_the_seed_decides():
         (MemoryError(), "out of memory"),
     ],
 )
-@pytest.mark.parametrize("name", [EVERY[1], RANKING, EVERY[-2]])
+@pytest.mark.parametrize("name", [EVERY[1], RANKING, "additive", EVERY[-1]])
 @pytest.mark.usefixtures("short")
 def test_a_step_that_breaks_is_recorded_and_the_others_go_on(monkeypatch, name, error, failure):
     of = subject()
-    place = {EVERY[1]: "search_freely", RANKING: "rank_classes"}.get(name, "compare_classes")
+    places = {
+        EVERY[1]: "search_freely",
+        RANKING: "rank_classes",
+        EVERY[-1]: "search_all_to_all",
+    }
+    place = places.get(name, "compare_classes")
     work = getattr(module, place)
 
     def breaking(subject, which, *others):
@@ -116,8 +124,11 @@ def test_a_step_that_breaks_is_recorded_and_the_others_go_on(monkeypatch, name, 
     assert [step.name for step in found.steps] == EVERY
     assert failed(found) == {name: failure}
     assert (found.ranked is None) == (name == RANKING)
-    missing = {"additive"} if name == EVERY[-2] else set()
+    missing = {name} & set(STEPS)
     assert {comparison.method for comparison in found.comparisons} == set(STEPS) - missing
+    assert {each.kind for each in found.all_to_all} == set(CHANGES) - (
+        {"patch"} if name == EVERY[-1] else set()
+    )
     # What did not run says nothing of any class.
     if name in NAMES:
         assert not bool(evidence_of(found)[:, NAMES.index(name)].any())
@@ -140,6 +151,7 @@ def test_a_model_whose_logits_are_nan_has_no_evidence():
     found = scan(subject(model=Broken()))
     assert not bool(evidence_of(found).any())
     assert set(failed(found)) == set(EVERY) - {RANKING}
+    assert followed_by(found) is None
     assert all("logits are NaN" in failure for failure in failed(found).values())
 
 
@@ -197,6 +209,28 @@ def test_once_a_class_is_surely_found_no_further_search_begins(monkeypatch, prob
     assert found.failed == []
     whole = scan_model(subject(6), 0, Budget(), to_the_end=True)
     assert [comparison.method for comparison in whole.comparisons] == list(STEPS)
+    # No class is named by where each class is led by itself.
+    assert bool(found.all_to_all) == (probability < 0.99)
+    assert whole.all_to_all
+
+
+def test_each_class_leads_to_the_next_where_no_class_stands_out(monkeypatch):
+    monkeypatch.setattr(module, "SURE", 2.0)
+    of = subject(8, count=200, model=PermutedNet(8))
+    found = scan(of, depth=0.5)
+    assert failed(found) == {}
+    assert followed_by(found) > 0.7
+    assert judge(evidence_of(found), 200, followed_by(found)).found
+    benign = scan(subject(8, count=200, model=PermutedNet(8, 0)), depth=0.5)
+    assert followed_by(benign) < 0.25
+    assert judge(evidence_of(benign), 200, followed_by(benign)).all_to_all < 0.5
+
+
+@pytest.mark.usefixtures("short")
+def test_where_each_class_has_one_input_it_is_not_looked_for():
+    found = scan(subject(40, count=50))
+    assert [step.name for step in found.steps] == NAMED
+    assert found.all_to_all == []
 
 
 @pytest.mark.usefixtures("short")

@@ -130,3 +130,13 @@ def test_without_anything_unusual_a_model_keeps_the_probability_of_its_kind():
     assert judged.probability == pytest.approx(1 / (1 + math.exp(4)))
     assert float(judged.probabilities.sum()) == pytest.approx(judged.probability)
     assert judged.found is False
+
+
+def test_a_share_that_follows_raises_the_probability_of_the_model_and_of_no_class(monkeypatch):
+    monkeypatch.setattr(verdict, "ALL_TO_ALL", (10.0, -3.0))
+    few, many, none = (judge(evidence(5), 200, share) for share in (0.1, 0.8, None))
+    assert few.all_to_all == pytest.approx(1 / (1 + math.exp(2)))
+    assert many.all_to_all == many.probability == pytest.approx(1 / (1 + math.exp(-5)))
+    assert none.all_to_all == 0
+    assert torch.equal(many.probabilities, none.probabilities)
+    assert (few.found, many.found, many.targets) == (False, True, [])
