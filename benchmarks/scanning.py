@@ -29,9 +29,11 @@ from torchserve_fire_build.reconstruct.subject import gather_subject
 from torchserve_fire_build.scan.scan_model import scan_model
 
 from .kept import Kept
+from .measure import hold, predict, share
 from .published import Renormalised, find_published, load_published
 from .samples import without_labels
 from .scanning_fit import fit_and_write
+from .victims.attacks.attack import Attack
 from .victims.catalogue import VICTIMS
 from .victims.data import Data, load_data
 from .victims.recipe import Recipe
@@ -41,6 +43,13 @@ from .zoo import ATTACKS, TARGET
 
 RESULTS = Path(__file__).parent / "results" / "scanning.json"
 VERDICTS = RESULTS.with_name("scanning_verdicts.json")
+
+LEAST_SUCCESS = 0.5
+"""Share of triggered images that must be led where the attacker wants them, else the model is no
+victim."""
+
+TRIED = 500
+"""Test images that this is tried on."""
 
 TARGETS = {"two_triggers": [0, 1], "badnets_all_to_all": None}
 """Targets of attacks with several; None for one each."""
@@ -103,10 +112,12 @@ def _models(args: argparse.Namespace, images: dict[str, Data]) -> Iterator[Scann
         for recipe in recipes:
             if args.trained and not victim_file(recipe, data, args.cache).exists():
                 continue
-            model = obtain_victim(recipe, data, args.cache).model
-            attack = recipe.attack
-            targets = [] if attack is None else TARGETS.get(attack, [0])
-            yield Scanned(f"{name}/{recipe.name}", name, model, attack is not None, targets)
+            victim = obtain_victim(recipe, data, args.cache)
+            if victim.attack is None:
+                yield Scanned(f"{name}/{recipe.name}", name, victim.model, False, [])
+            elif _works(victim.model, victim.attack, data):
+                targets = TARGETS.get(recipe.attack or "", [0])
+                yield Scanned(f"{name}/{recipe.name}", name, victim.model, True, targets)
     for victim in find_published(args.published) if args.published else ():
         for name, data in images.items():
             if name.startswith(victim.settings.stem.rpartition("-")[2]):
@@ -121,11 +132,18 @@ def _models(args: argparse.Namespace, images: dict[str, Data]) -> Iterator[Scann
             yield Scanned(f"{CIFAR}/zoo-{trigger}", CIFAR, model, True, [TARGET])
 
 
+def _works(model: nn.Module, attack: Attack, data: Data) -> bool:
+    """Return whether a model learned the backdoor: a trigger that does nothing is none."""
+    images = data.test.at(torch.arange(0, len(data.test), len(data.test) // TRIED))
+    held = hold(attack, images)
+    return share(predict(model, held.triggered) == held.wanted) >= LEAST_SUCCESS
+
+
 def _scan(scanned: Scanned, data: Data, count: int, seed: int) -> dict[str, Any]:
     """Return the row of one scan: with all that a verdict is computed from."""
     order = torch.randperm(len(data.pool), generator=torch.Generator().manual_seed(seed))
     clean = without_labels(data.pool.at(order[:count]), "clean")
-    started, cpu = time.monotonic(), time.process_time()
+    started = time.process_time()
     subject = gather_subject(scanned.model.requires_grad_(False), clean, clean.description, seed)
     scan = scan_model(subject, seed, Budget(), to_the_end=True)
     return {
@@ -136,8 +154,7 @@ def _scan(scanned: Scanned, data: Data, count: int, seed: int) -> dict[str, Any]
         "classes": scan.classes,
         "count": count,
         "seed": seed,
-        "seconds": round(time.monotonic() - started, 1),
-        "cpu_seconds": round(time.process_time() - cpu, 1),
+        "cpu_seconds": round(time.process_time() - started, 1),
         "leads": [[lead.kind, lead.target, lead.success] for lead in scan.leads],
         "comparisons": {
             comparison.method: {
@@ -148,6 +165,7 @@ def _scan(scanned: Scanned, data: Data, count: int, seed: int) -> dict[str, Any]
             }
             for comparison in scan.comparisons
         },
+        "all_to_all": [[each.kind, each.followed] for each in scan.all_to_all],
         "failures": {step.name: step.failure for step in scan.steps if step.failure},
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,18 @@ from torch import Tensor
 
 from torchserve_fire.format.write_file import write_file
 from torchserve_fire_build.scan import calibration
+from torchserve_fire_build.scan.all_to_all import AllToAll
 from torchserve_fire_build.scan.compare_classes import Comparison
-from torchserve_fire_build.scan.evidence import evidence_of
+from torchserve_fire_build.scan.evidence import evidence_of, followed_by
 from torchserve_fire_build.scan.findings import Scan
 from torchserve_fire_build.scan.free_search import Lead
-from torchserve_fire_build.scan.verdict import FITTED_ON, Verdict, exceeding, judge_by
+from torchserve_fire_build.scan.verdict import (
+    FITTED_ON,
+    Verdict,
+    exceeding,
+    judge_all_to_all,
+    judge_by,
+)
 
 from .kept import write_json
 
@@ -32,6 +40,12 @@ COUNTS = (50, 200)
 
 NOT_MADE_FOR = ("tact-", "rotation-")
 """Attacks that no scan can show, as it is: they do not count in the fit. Verdicts on them count."""
+
+LEAST_KEPT = 0.01
+"""Probabilities of classes below this are not written down."""
+
+UNIT = 0.05
+"""Shares of inputs that follow are told apart by differences of about this."""
 
 DECAY = 0.002
 """Weight of the squared slope: without it, models that are told apart perfectly have a slope
@@ -52,7 +66,8 @@ def scan_of(row: Row) -> Scan:
         for method, found in row["comparisons"].items()
     ]
     leads = [Lead(*lead) for lead in row["leads"]]
-    return Scan(row["classes"], leads, None, comparisons, [])
+    each = [AllToAll(kind, {}, followed) for kind, followed in row["all_to_all"]]
+    return Scan(row["classes"], leads, None, comparisons, [], each)
 
 
 def fit(rows: Sequence[Row]) -> tuple[Tensor, float, float]:
@@ -79,18 +94,40 @@ def fit(rows: Sequence[Row]) -> tuple[Tensor, float, float]:
         ]
     )
     prior = torch.tensor([math.log(row["classes"] / FITTED_ON) for row in rows])
+    return usual, *_regress(sums, prior, rows)
+
+
+def fit_all_to_all(rows: Sequence[Row]) -> tuple[float, float]:
+    """Fit the logistic regression on the share of inputs that follow, each class to another one.
+
+    Victims with targets are left out, and scans that did not look for it.
+
+    Args:
+        rows: of scans.
+
+    Returns:
+        the slope and the offset.
+    """
+    rows = [row for row in rows if (benign(row) or row["targets"] is None) and row["all_to_all"]]
+    followed = torch.tensor([followed_by(scan_of(row)) for row in rows], dtype=torch.float64)
+    slope, offset = _regress(followed / UNIT, torch.zeros(len(rows)), rows)
+    return slope / UNIT, offset
+
+
+def _regress(values: Tensor, prior: Tensor, rows: Sequence[Row]) -> tuple[float, float]:
+    """Fit log-odds of a backdoor, slope * value + offset - prior; return slope and offset."""
     wanted = torch.tensor([float(not benign(row)) for row in rows], dtype=torch.float64)
     share = torch.tensor([_share(row, rows) for row in rows], dtype=torch.float64)
     slope, offset = (torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in range(2))
     optimizer = torch.optim.Adam([slope, offset], RATE)
     for _ in range(STEPS):
-        odds = slope * sums + offset - prior
+        odds = slope * values + offset - prior
         losses = F.binary_cross_entropy_with_logits(odds, wanted, reduction="none")
         total = (share * losses).sum() + DECAY * slope.square()
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
-    return usual, float(slope.detach()), float(offset.detach())
+    return float(slope.detach()), float(offset.detach())
 
 
 def _unseen(row: Row) -> bool:
@@ -116,14 +153,24 @@ def judge_left_out(rows: Sequence[Row]) -> list[Verdict]:
     names = sorted({row["victim"] for row in rows})
     group = {name: i % 10 for i, name in enumerate(names)}
     verdicts: dict[int, Verdict] = {}
-    for count in COUNTS:
-        of_fit = of_count(rows, count)
-        for left_out in sorted({group[row["victim"]] for row in of_fit}):
-            fitted = fit([row for row in of_fit if group[row["victim"]] != left_out])
-            for i, row in enumerate(rows):
-                if row in of_fit and group[row["victim"]] == left_out:
-                    verdicts[i] = judge_by(evidence_of(scan_of(row)), *fitted)
+    for left_out in sorted(set(group.values())):
+        others = [row for row in rows if group[row["victim"]] != left_out]
+        of_each_class = fit_all_to_all(others)
+        fits = {count: fit(of_count(others, count)) for count in _counts(rows)}
+        for i, row in enumerate(rows):
+            if group[row["victim"]] == left_out:
+                scan = scan_of(row)
+                count = max(count for count in fits if count <= row["count"])
+                verdicts[i] = replace(
+                    judge_by(evidence_of(scan), *fits[count]),
+                    all_to_all=judge_all_to_all(followed_by(scan), *of_each_class),
+                )
     return [verdicts[i] for i in range(len(rows))]
+
+
+def _counts(rows: Sequence[Row]) -> list[int]:
+    """Return the numbers of `COUNTS` for which there are rows."""
+    return [count for count in COUNTS if of_count(rows, count)]
 
 
 def verdict_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -135,7 +182,13 @@ def verdict_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "found": verdict.found,
             "named": verdict.targets,
             "probability": round(verdict.probability, 4),
+            "all_to_all": round(verdict.all_to_all, 4),
             "most_likely": int(verdict.probabilities.argmax()),
+            "of_classes": {
+                str(target): round(probability, 4)
+                for target, probability in enumerate(verdict.probabilities.tolist())
+                if probability >= LEAST_KEPT
+            },
         }
         for row, verdict in zip(rows, judge_left_out(rows), strict=True)
     ]
@@ -154,6 +207,7 @@ def fit_and_write(rows: Sequence[Row], verdicts: Path) -> None:
         usual, slope, offset = fit(of_count(rows, count))
         numbers = ", ".join(f"{number:.3f}" for number in usual.tolist())
         fits.append(f"    {count}: (({numbers}), {slope:.3f}, {offset:.3f}),\n")
+    slope, offset = fit_all_to_all(rows)
     text = (
         '"""What a verdict is computed by, fitted by `python -m benchmarks.scanning --fit`."""\n\n'
         "from __future__ import annotations\n\n"
@@ -163,7 +217,10 @@ def fit_and_write(rows: Sequence[Row], verdicts: Path) -> None:
         "for some class; slope and offset of the logistic regression on what exceeds it."
         '"""\n\n'
         f"FITS: Mapping[int, Fit] = {{\n{''.join(fits)}}}\n"
-        '"""By the least number of clean images."""\n'
+        '"""By the least number of clean images."""\n\n'
+        f"ALL_TO_ALL = ({slope:.3f}, {offset:.3f})\n"
+        '"""Slope and offset of the logistic regression on the share of inputs that follow in a\n'
+        'search for a backdoor that leads each class to another one."""\n'
     )
     write_file(text.encode(), Path(str(calibration.__file__)))
     print(text)

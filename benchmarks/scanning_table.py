@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
 from .markdown_table import markdown_table
 
 Row = Mapping[str, Any]
+
+WORDS = {True: "each another", False: "none", None: "unsure"}
+"""What is said where no class is named."""
+
+BOUNDS = (0.05, 0.2, 0.5, 0.9, 0.99, 1.01)
+"""Of probabilities that are counted together."""
 
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.99)
 
@@ -43,12 +50,14 @@ def scanning_summary(rows: Sequence[Row]) -> str:
         "found",
         "a target named first",
         "could not tell",
+        "all-to-all: scans (models)",
+        "found",
     ]
     lines = []
     for count in sorted({row["count"] for row in rows}):
         benign = [row for row in rows if row["count"] == count and not row["backdoored"]]
-        # Those with targets; where each class leads to another one, no class stands out.
         victims = [row for row in rows if row["count"] == count and row["targets"]]
+        each = [row for row in rows if row["count"] == count and row["targets"] is None]
         lines.append(
             [
                 str(count),
@@ -59,6 +68,8 @@ def scanning_summary(rows: Sequence[Row]) -> str:
                 str(sum(row["found"] is True for row in victims)),
                 str(sum(row["named"][:1] in [[t] for t in row["targets"]] for row in victims)),
                 str(sum(row["found"] is None for row in victims)),
+                f"{len(each)} ({len({row['victim'] for row in each})})",
+                str(sum(row["found"] is True for row in each)),
             ]
         )
     return markdown_table(headings, lines)
@@ -74,6 +85,26 @@ def roc_table(rows: Sequence[Row]) -> str:
     ]
     headings = ["named from a probability of", "benign models: alarms", "victims: found"]
     return markdown_table(headings, lines)
+
+
+def reliability_table(rows: Sequence[Row]) -> str:
+    """Return how many classes of which probability are a target, over all draws."""
+    found = [
+        (probability, int(target) in (row["targets"] or []))
+        for row in rows
+        if row["targets"] is not None
+        for target, probability in row["of_classes"].items()
+    ]
+    lines = []
+    for least, most in pairwise(BOUNDS):
+        within = [pair for pair in found if least <= pair[0] < most]
+        if within:
+            mean = sum(probability for probability, _ in within) / len(within)
+            targets = sum(is_target for _, is_target in within)
+            bounds = f"{least:.2f} to {min(1, most):.2f}"
+            share = f"{targets} ({targets / len(within):.2f})"
+            lines.append([bounds, str(len(within)), f"{mean:.2f}", share])
+    return markdown_table(["probability of a class", "classes", "mean", "targets"], lines)
 
 
 def scanning_growth_table(rows: Sequence[Row]) -> str:
@@ -104,6 +135,6 @@ def _targets(row: Row) -> str:
 def _cell(rows: Sequence[Row]) -> str:
     cells = []
     for row in rows:
-        said = ", ".join(map(str, row["named"])) or ("none" if row["found"] is False else "unsure")
+        said = ", ".join(map(str, row["named"])) or WORDS[row["found"]]
         cells.append(f"{said} ({row['probability']:.2f})")
     return "; ".join(cells)

@@ -16,27 +16,37 @@ def _signs(architecture: str, attack: str | None, seed: int) -> BriefRecipe:
 SCANNED: dict[str, tuple[Recipe, ...]] = {
     CIFAR: (
         *(BriefRecipe(a, None, 1) for a in ("mobilenet", "resnet", "vgg", "convnext")),
-        BriefRecipe("resnet", "badnets_all_to_all", 1),
         *(BriefRecipe(a, None, 2, 4) for a in ("mobilenet", "resnet", "vgg")),
         BriefRecipe("convnext", None, 2, 5),
-        *(BriefRecipe(a, None, 1, 4) for a in ("vit", "preact_resnet")),
         *(
             BriefRecipe(a, None, seed, 4)
             for seed in (3, 4, 5)
             for a in ("mobilenet", "resnet", "vgg", "convnext")
         ),
+        *(BriefRecipe(a, None, 1, 4) for a in ("vit", "preact_resnet")),
+        BriefRecipe("resnet", "badnets_all_to_all", 1),
+        BriefRecipe("vgg", "badnets_all_to_all", 2),
+        BriefRecipe("mobilenet", "badnets_all_to_all", 3),
+        BriefRecipe("vgg", "badnets", 2),
+        BriefRecipe("resnet", "blended", 2),
+        BriefRecipe("mobilenet", "blended", 2),
+        BriefRecipe("convnext", "low_frequency", 2),
     ),
     SIGNS: (
-        *(_signs(a, None, 1) for a in ("resnet", "vgg", "mobilenet", "convnext")),
+        *(
+            _signs(a, None, seed)
+            for seed in (1, 2, 3, 4)
+            for a in ("resnet", "vgg", "mobilenet", "convnext")
+        ),
         _signs("resnet", "badnets", 1),
         _signs("vgg", "blended", 1),
         _signs("mobilenet", "badnets", 1),
-        *(
-            _signs(a, None, seed)
-            for seed in (2, 3, 4, 5)
-            for a in ("resnet", "vgg", "mobilenet", "convnext")
-        ),
+        _signs("convnext", "badnets", 2),
+        _signs("mobilenet", "low_frequency", 2),
     ),
-    TINY: tuple(BriefRecipe("convnext", attack, 1, 10) for attack in (None, "badnets")),
+    TINY: (
+        BriefRecipe("convnext", None, 1, 10),
+        *(BriefRecipe("resnet", attack, 1, 10) for attack in (None, "badnets")),
+    ),
 }
 """By data set. Each model's seed decides its first weights, and the order of its images."""

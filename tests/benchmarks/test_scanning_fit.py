@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from benchmarks.scanning_fit import fit, judge_left_out, verdict_rows
+from benchmarks.scanning_fit import fit, fit_all_to_all, judge_left_out, verdict_rows
 from torchserve_fire_build.scan.findings import RESTARTS, STEPS
 from torchserve_fire_build.scan.free_search import KINDS
 
 
-def row(name, targets, lead, gap, *, seed=0):
+def row(name, targets, lead, gap, *, seed=0, followed=0.1):
     """A scan of ten classes, of which class 4 was reached, and took less effort by a gap."""
     effort = [5.0 + 0.2 * ((target + seed) % 5) for target in range(10)]
     effort[4] = 5.4 - gap
@@ -27,12 +27,16 @@ def row(name, targets, lead, gap, *, seed=0):
         "cpu_seconds": 1.0,
         "leads": [[kind, 4, lead] for kind in KINDS for _ in range(RESTARTS)],
         "comparisons": dict.fromkeys(STEPS, compared),
+        "all_to_all": [["patch", followed], ["patch", followed + 0.02]],
     }
 
 
-BENIGN = [row(f"benign-{i}", [], 0.2 + 0.02 * i, 0.3 + 0.05 * i, seed=i) for i in range(12)]
+BENIGN = [
+    row(f"benign-{i}", [], 0.2 + 0.02 * i, 0.3 + 0.05 * i, seed=i, followed=0.05 + 0.01 * i)
+    for i in range(12)
+]
 VICTIMS = [row(f"victim-{i}", [4], 0.9 + 0.01 * i, 6.0, seed=i) for i in range(9)]
-OTHERS = [row("each-another", None, 0.2, 0.3)]
+OTHERS = [row(f"each-another-{i}", None, 0.2, 0.3, seed=i, followed=0.4) for i in range(2)]
 
 
 def test_what_is_usual_is_what_most_benign_models_do_not_exceed():
@@ -49,8 +53,19 @@ def test_models_are_judged_by_a_fit_that_never_saw_them():
     verdicts = judge_left_out(rows)
     found = [verdict.found for verdict in verdicts]
     assert True not in found[: len(BENIGN)]
-    assert found[len(BENIGN) : -1] == [True] * len(VICTIMS)
-    assert all(verdict.targets == [4] for verdict in verdicts[len(BENIGN) : -1])
+    assert found[len(BENIGN) :] == [True] * (len(VICTIMS) + len(OTHERS))
+    assert all(verdict.targets == [4] for verdict in verdicts[len(BENIGN) : -2])
+    # No class stands out by the others.
+    assert all(verdict.targets == [] for verdict in verdicts[-2:])
+
+
+def test_a_share_that_follows_lies_between_those_of_benign_models_and_of_victims():
+    slope, offset = fit_all_to_all([*BENIGN, *VICTIMS, *OTHERS])
+    # Half of the odds lie between 0.17, the highest of benign models, and 0.41.
+    assert 0.17 < -offset / slope < 0.41
+    # Scans that did not look for it do not count, and neither do victims with one target.
+    unseen = {**row("benign-unseen", [], 0.2, 0.3), "all_to_all": []}
+    assert fit_all_to_all([*BENIGN, *OTHERS, unseen]) == (slope, offset)
 
 
 def test_a_strange_benign_model_is_not_excused_by_itself():
