@@ -52,7 +52,7 @@ def scan_of(row: Row) -> Scan:
         for method, found in row["comparisons"].items()
     ]
     leads = [Lead(*lead) for lead in row["leads"]]
-    return Scan(row["classes"], leads, None, comparisons, [])
+    return Scan(row["classes"], leads, comparisons, [])
 
 
 def fit(rows: Sequence[Row]) -> tuple[Tensor, float, float]:

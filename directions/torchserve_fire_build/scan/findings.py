@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from .compare_classes import Comparison
 from .free_search import Lead
 
@@ -43,15 +41,12 @@ class Scan:
     Attributes:
         classes: number of classes.
         leads: where searches led that named no class.
-        ranked: scores of the classes by shifts of features, (classes,) float64; None if they
-            failed.
         comparisons: of some classes, one for each search that names a class.
         steps: all steps, in the order in which they ran.
     """
 
     classes: int
     leads: Sequence[Lead]
-    ranked: Tensor | None
     comparisons: Sequence[Comparison]
     steps: Sequence[Step]
 

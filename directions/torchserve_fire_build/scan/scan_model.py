@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from torchserve_fire.errors import first_line
 
@@ -70,7 +69,6 @@ def scan_model(
         steps.append(Step(name, time.monotonic() - started, failure))
 
     leads: list[Lead] = []
-    ranked: list[Tensor] = []
     comparisons: list[Comparison] = []
     order: list[int] = list(range(subject.classes))
 
@@ -81,9 +79,8 @@ def scan_model(
             leads.append(search_freely(subject, kind, generator, wanted))
 
     def rank() -> None:
-        ranking = rank_classes(subject, seed)
-        ranked.append(ranking.scores)
-        order[:] = ranking.order
+        scores = rank_classes(subject, seed)
+        order[:] = scores.argsort(descending=True, stable=True).tolist()
 
     def compare(method: str, wanted: int) -> None:
         comparisons.append(compare_classes(subject, method, targets, wanted, seed, budget))
@@ -96,7 +93,7 @@ def scan_model(
     targets = shortlist(subject.classes, leads, order, generator)
     for method, most in STEPS.items():
         attempt(method, partial(compare, method, max(1, round(depth * most))))
-        found = Scan(subject.classes, leads, ranked[0] if ranked else None, comparisons, steps)
+        found = Scan(subject.classes, leads, comparisons, steps)
         if not to_the_end and judge(evidence_of(found), len(subject.inputs)).probability >= SURE:
             break
     return found
