@@ -67,7 +67,7 @@ def scan_of(row: Row) -> Scan:
     ]
     leads = [Lead(*lead) for lead in row["leads"]]
     each = [AllToAll(kind, {}, followed) for kind, followed in row["all_to_all"]]
-    return Scan(row["classes"], leads, None, comparisons, [], each)
+    return Scan(row["classes"], leads, comparisons, [], each)
 
 
 def fit(rows: Sequence[Row]) -> tuple[Tensor, float, float]:

@@ -12,13 +12,10 @@ from torchserve_fire.format.bundle import InputDescription
 
 from ..common.budget import Budget
 from ..common.errors import CalibrationError, NoTriggerError
-from ..measure.anomaly_index import MIN_CLASSES
-from ..reconstruct.subject import gather_subject
 from ..samples.samples import Samples
-from ..scan.evidence import NAMES, evidence_of, followed_by
-from ..scan.plan import plan_scan
-from ..scan.scan_model import scan_model
-from ..scan.verdict import FOUND, judge
+from ..scan.evidence import NAMES
+from ..scan.judged_scan import scan_and_judge
+from ..scan.verdict import FOUND
 
 logger = logging.getLogger(__name__)
 
@@ -75,19 +72,16 @@ def name_target(
             nobody can tell.
         NoTriggerError: no class stands out.
     """
-    subject = gather_subject(model, clean, description, seed)
-    if subject.classes < MIN_CLASSES:
-        raise CalibrationError(
-            f"{type(model).__name__}: {subject.classes} classes, expected at least {MIN_CLASSES} "
-            "to see whether one stands out: name the --target"
-        )
-    share = budget.share(round(1 / SHARE))
-    plan = plan_scan(subject, share)
-    logger.info(plan.in_words())
     # All searches, since each shows a trigger of its kind.
-    scan = scan_model(subject, seed, share, depth=plan.depth, to_the_end=True)
-    evidence = evidence_of(scan)
-    verdict = judge(evidence, len(subject.inputs), followed_by(scan))
+    judged = scan_and_judge(
+        model,
+        clean,
+        description,
+        seed=seed,
+        budget=budget.share(round(1 / SHARE)),
+        to_the_end=True,
+    )
+    scan, verdict = judged.scan, judged.verdict
     target = int(verdict.probabilities.argmax())
     probability = f"{float(verdict.probabilities[target]):.1%}"
     likely = f"class {target} is the target of a backdoor with {probability}"
@@ -111,7 +105,7 @@ def name_target(
             f"{clean.source}: no class stands out, so there is no sign of a trigger (nearest: "
             f"{likely})"
         )
-    shown = dict(zip(NAMES, evidence[target].tolist(), strict=True))
+    shown = dict(zip(NAMES, judged.evidence[target].tolist(), strict=True))
     logger.info(f"class {target} stands out, as the target of a backdoor with {probability}")
     logger.info("  " + ", ".join(f"{name} {score:.2f}" for name, score in shown.items()))
     named = [name for name, score in shown.items() if name not in REACHED and score >= SHOWN]

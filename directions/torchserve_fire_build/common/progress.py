@@ -11,6 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from .duration import about
+
 logger = logging.getLogger(__name__)
 
 LINE_SECONDS = 30.0
@@ -46,9 +48,7 @@ class Progress:
         if self._done and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
             left = (now - self._started) / self._done * max(0, self._total - self._done)
-            logger.info(
-                "%s: %s of %s, about %s left", self._title, self._done, self._total, _shown(left)
-            )
+            logger.info("%s: %s of %s, %s left", self._title, self._done, self._total, about(left))
 
     def __enter__(self) -> Progress:
         return self
@@ -61,11 +61,3 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-
-
-def _shown(seconds: float) -> str:
-    """Return a duration as people say it."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

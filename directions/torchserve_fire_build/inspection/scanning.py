@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 from torch import Tensor, nn
 
 from ..common.budget import Budget
-from ..measure.anomaly_index import MIN_CLASSES
-from ..reconstruct.subject import Subject, gather_subject
+from ..reconstruct.subject import Subject
 from ..samples.samples import Samples
 from ..scan.all_to_all import MIN_MEASURED, measurable
 from ..scan.compare_classes import Comparison
-from ..scan.evidence import NAMES, evidence_of, followed_by
+from ..scan.evidence import NAMES
 from ..scan.findings import STEPS, Scan
-from ..scan.plan import plan_scan
-from ..scan.scan_model import scan_model
-from ..scan.verdict import FOUND, Verdict, judge
+from ..scan.judged_scan import scan_and_judge
+from ..scan.verdict import FOUND, Verdict
 from .inspection import Inspection
 from .reconstructions import picture_of
-
-logger = logging.getLogger(__name__)
 
 NAME = "scan"
 
@@ -46,18 +40,17 @@ def scan_classes(
     Raises:
         CalibrationError: the model or the samples do not allow a scan, or the time does not.
     """
-    if classes < MIN_CLASSES:
-        return Inspection(NAME, notes=(f"needs at least {MIN_CLASSES} classes to compare",))
     if budget.spent():
         return Inspection(NAME, notes=("the time was over before it began: raise the --budget",))
-    seed = generator.initial_seed()
-    subject = gather_subject(model, clean, clean.description, seed)
-    plan = plan_scan(subject, budget)
-    logger.info(plan.in_words())
-    scan = scan_model(subject, seed, budget, depth=plan.depth)
-    evidence = evidence_of(scan)
-    verdict = judge(evidence, len(subject.inputs), followed_by(scan))
-    notes = [*_failures(scan), *_of_steps(scan, evidence), *_of_all_to_all(subject, scan, verdict)]
+    judged = scan_and_judge(
+        model, clean, clean.description, seed=generator.initial_seed(), budget=budget
+    )
+    subject, scan, verdict = judged.subject, judged.scan, judged.verdict
+    notes = [
+        *_failures(scan),
+        *_of_steps(scan, judged.evidence),
+        *_of_all_to_all(subject, scan, verdict),
+    ]
     if not scan.comparisons:
         # Then nothing stands out because nothing was looked at.
         return Inspection(NAME, notes=(*notes, "no search came to an end"))
@@ -67,7 +60,7 @@ def scan_classes(
         backdoored = None
         notes.append(f"could tell only if nothing failed: {', '.join(missing)}")
     elif backdoored is None:
-        notes.append(_what_would_tell(subject, plan.depth))
+        notes.append(_what_would_tell(subject, judged.plan.depth))
     return Inspection(
         NAME,
         threshold=FOUND,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from .all_to_all import AllToAll
 from .compare_classes import Comparison
 from .free_search import Lead
@@ -47,8 +45,6 @@ class Scan:
     Attributes:
         classes: number of classes.
         leads: where searches led that named no class.
-        ranked: scores of the classes by shifts of features, (classes,) float64; None if they
-            failed.
         comparisons: of some classes, one for each search that names a class.
         steps: all steps, in the order in which they ran.
         all_to_all: where searches led each class by itself; empty where they did not run.
@@ -56,7 +52,6 @@ class Scan:
 
     classes: int
     leads: Sequence[Lead]
-    ranked: Tensor | None
     comparisons: Sequence[Comparison]
     steps: Sequence[Step]
     all_to_all: Sequence[AllToAll] = ()

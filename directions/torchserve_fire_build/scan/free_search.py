@@ -99,22 +99,20 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def search_freely(
-    subject: Subject, kind: str, generator: torch.Generator, steps: int | None = None
-) -> Lead:
+def search_freely(subject: Subject, kind: str, generator: torch.Generator, steps: int) -> Lead:
     """Follow the cheapest universal change of one kind from a random place.
 
     Args:
         subject: the model, and clean inputs.
         kind: a name in `KINDS`.
         generator: source of the random numbers.
-        steps: in place of the kind's own number.
+        steps: that it is to take.
 
     Raises:
         CalibrationError: the model does not allow the search, or has no logits for changed inputs.
     """
     change = KINDS[kind].start(subject, generator)
-    for _ in range(KINDS[kind].steps if steps is None else steps):
+    for _ in range(steps):
         rows = torch.randint(len(subject.inputs), (subject.batch_size,), generator=generator)
         with torch.enable_grad():
             stamped = subject.box.clamp(change.stamp(subject.inputs[rows]))

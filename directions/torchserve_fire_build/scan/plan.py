@@ -10,6 +10,7 @@ from functools import partial
 import torch
 
 from ..common.budget import Budget
+from ..common.duration import about, shown_seconds
 from ..common.errors import CalibrationError
 from ..reconstruct.methods import SEARCH_METHODS
 from ..reconstruct.plane_wave import frequencies
@@ -68,7 +69,7 @@ class Plan:
             )
         return (
             f"scan: looks at all {self.classes} classes together, then {searched}; takes "
-            f"{_about(self.depth * self.seconds)} here, by a measured step{shortened}"
+            f"{about(self.depth * self.seconds)} here, by a measured step{shortened}"
         )
 
 
@@ -109,18 +110,6 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
             f"{shown_seconds(seconds)}: raise it, or use a machine that is faster"
         )
     return Plan(subject.classes, compared, seconds, depth)
-
-
-def _about(seconds: float) -> str:
-    shown = shown_seconds(seconds)
-    return shown if seconds < 1 else f"about {shown}"
-
-
-def shown_seconds(seconds: float) -> str:
-    """Return a time for people to read."""
-    if seconds < 100:
-        return f"{seconds:.0f} s" if seconds >= 1 else "less than 1 s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _seconds(work: Callable[[], object]) -> float:

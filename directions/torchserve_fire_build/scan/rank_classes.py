@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -27,31 +24,15 @@ LENGTHS = (0.1, 0.2)
 """Lengths of the shifts: which of them tells the classes apart depends on the model."""
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """An order of the classes.
-
-    Attributes:
-        scores: of each class, (classes,) float64; higher is more suspicious.
-        layers: the layers whose features were shifted.
-    """
-
-    scores: Tensor
-    layers: Sequence[str]
-
-    @property
-    def order(self) -> list[int]:
-        """The classes, the most suspicious first."""
-        order: list[int] = self.scores.argsort(descending=True, stable=True).tolist()
-        return order
-
-
-def rank_classes(subject: Subject, seed: int) -> Ranking:
-    """Order the classes by how easily shifts of late layers' features lead there.
+def rank_classes(subject: Subject, seed: int) -> Tensor:
+    """Score the classes by how easily shifts of late layers' features lead there.
 
     Args:
         subject: the model, and clean inputs.
         seed: of the random numbers.
+
+    Returns:
+        Of each class, (classes,) float64; higher is more suspicious.
 
     Raises:
         CalibrationError: no layer carries everything from the input to the output, or the model
@@ -68,4 +49,4 @@ def rank_classes(subject: Subject, seed: int) -> Ranking:
             generator = torch.Generator().manual_seed(seed)
             losses = shift_losses(rest, features, predicted, subject.classes, length, generator)
             scores = torch.maximum(scores, scores_of(losses))
-    return Ranking(scores, layers)
+    return scores

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from torchserve_fire.errors import FireError
 
-from ..common.hooks import edit_features, record_features
-from ..samples.predict import differentiable_logits, logits_of
+from ..common.hooks import edit_features
+from ..common.partial_runs import BehindLayer, features_at
+from ..samples.predict import differentiable_logits, logits_of, reporting_failures
 
 CLOSE = 1e-3
 """Logits that differ by less than this share of their span are the same."""
@@ -19,7 +22,8 @@ class RestOfModel:
 
     What the layers before compute does not matter then, so they get one input, to save time. Some
     models count their inputs, and fail if the number of features is another one; their earlier
-    layers get as many inputs as there are features.
+    layers do not run, and only the number of inputs goes through. Where the values go through, too,
+    the earlier layers get as many inputs as there are features.
 
     Args:
         model: in evaluation mode.
@@ -28,44 +32,59 @@ class RestOfModel:
 
     Attributes:
         layer: the module name.
-        from_one: whether the layers before get one input.
+        whole: whether the layers before get as many inputs as there are features.
+
+    Raises:
+        AttachError: the model has no such layer, or the layer returns no tensor.
+        CalibrationError: the model fails on these inputs.
     """
 
     def __init__(self, model: nn.Module, layer: str, inputs: Tensor) -> None:
         self._model, self.layer = model, layer
         self._inputs = inputs
-        self.from_one = True
-        self.from_one = self._goes_on_from_one()
+        with reporting_failures(model, inputs):
+            self._behind = BehindLayer(model, layer, inputs[:1])
+        cheap = (self._from_one, self._from_nothing)
+        found = next((run for run in cheap if self._keeps_logits(run)), None)
+        self.whole = found is None
+        self._run = self._from_as_many if found is None else found
 
     def features(self, inputs: Tensor) -> Tensor:
         """Return the layer's features of inputs (N, *S), (N, *features)."""
-        seen: list[Tensor] = []
-        # Copies, since a later layer may work in place.
-        with record_features(self._model, [self.layer], lambda _, f: seen.append(f.clone())):
-            logits_of(self._model, inputs)
-        return seen[0]
+        with reporting_failures(self._model, inputs):
+            return features_at(self._model, self.layer, inputs)
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the logits of features (N, *features), (N, classes) float32, differentiable."""
-        before = self._inputs[:1]
-        if not self.from_one:
-            rows = torch.arange(len(features)) % len(self._inputs)
-            before = self._inputs[rows]
-        with edit_features(self._model, self.layer, lambda _: features):
-            return differentiable_logits(self._model, before)
+        return self._run(features)
 
     def values(self, features: Tensor) -> int:
         """Return how many values `logits` takes for each of the features (N, *features)."""
         own = features[0].numel()
-        return own if self.from_one else max(own, self._inputs[0].numel())
+        return max(own, self._inputs[0].numel()) if self.whole else own
 
-    def _goes_on_from_one(self) -> bool:
+    def _from_one(self, features: Tensor) -> Tensor:
+        return self._replacing(features, self._inputs[:1])
+
+    def _from_nothing(self, features: Tensor) -> Tensor:
+        with self._behind.starting_from(features) as inputs:
+            return differentiable_logits(self._model, inputs)
+
+    def _from_as_many(self, features: Tensor) -> Tensor:
+        rows = torch.arange(len(features)) % len(self._inputs)
+        return self._replacing(features, self._inputs[rows])
+
+    def _replacing(self, features: Tensor, inputs: Tensor) -> Tensor:
+        with edit_features(self._model, self.layer, lambda _: features):
+            return differentiable_logits(self._model, inputs)
+
+    def _keeps_logits(self, run: Callable[[Tensor], Tensor]) -> bool:
         """Return whether two inputs have the same logits if the model goes on from features."""
         inputs = self._inputs[:2]
         expected = logits_of(self._model, inputs)
         try:
             with torch.no_grad():
-                logits = self.logits(self.features(inputs)).cpu()
+                logits = run(self.features(inputs)).cpu()
         except FireError:
             return False
         span = float(expected.max() - expected.min())

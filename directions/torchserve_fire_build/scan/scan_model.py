@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from torchserve_fire.errors import first_line
 
@@ -71,7 +70,6 @@ def scan_model(
         steps.append(Step(name, time.monotonic() - started, failure))
 
     leads: list[Lead] = []
-    ranked: list[Tensor] = []
     comparisons: list[Comparison] = []
     all_to_all: list[AllToAll] = []
     order: list[int] = list(range(subject.classes))
@@ -89,16 +87,14 @@ def scan_model(
             all_to_all.append(search_all_to_all(subject, kind, generator, wanted))
 
     def rank() -> None:
-        ranking = rank_classes(subject, seed)
-        ranked.append(ranking.scores)
-        order[:] = ranking.order
+        scores = rank_classes(subject, seed)
+        order[:] = scores.argsort(descending=True, stable=True).tolist()
 
     def compare(method: str, wanted: int) -> None:
         comparisons.append(compare_classes(subject, method, targets, wanted, seed, budget))
 
     def found() -> Scan:
-        scores = ranked[0] if ranked else None
-        return Scan(subject.classes, leads, scores, comparisons, steps, all_to_all)
+        return Scan(subject.classes, leads, comparisons, steps, all_to_all)
 
     for kind in KINDS:
         attempt(f"anywhere, {kind}", partial(follow, kind))

@@ -6,7 +6,6 @@ import torch
 from tests.directions.scan.many_net import SHAPE, TARGET, ManyNet, images
 from tests.directions.scan.short_scan import shorten
 from torchserve_fire.format.bundle import InputDescription
-from torchserve_fire_build.building import name_target as module
 from torchserve_fire_build.building.from_clean import SearchPlan
 from torchserve_fire_build.building.name_target import name_target
 from torchserve_fire_build.common.budget import Budget
@@ -14,6 +13,7 @@ from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct.methods import AFFORDABLE
 from torchserve_fire_build.reconstruct.settings import SearchSettings
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
+from torchserve_fire_build.scan import judged_scan
 from torchserve_fire_build.scan.evidence import NAMES
 from torchserve_fire_build.scan.findings import Step
 from torchserve_fire_build.scan.verdict import Verdict
@@ -46,8 +46,8 @@ def judged(monkeypatch, highest, **shown):
     evidence = torch.zeros(CLASSES, len(NAMES), dtype=torch.float64)
     for name, score in shown.items():
         evidence[TARGET, NAMES.index(name.replace("_", ", "))] = score
-    monkeypatch.setattr(module, "judge", lambda *_: Verdict(probabilities))
-    monkeypatch.setattr(module, "evidence_of", lambda _: evidence)
+    monkeypatch.setattr(judged_scan, "judge", lambda *_: Verdict(probabilities))
+    monkeypatch.setattr(judged_scan, "evidence_of", lambda _: evidence)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_no_class_stands_out(monkeypatch):
 
 def test_what_failed_has_not_found_that_there_is_nothing(monkeypatch):
     judged(monkeypatch, 0.3)
-    scan = module.scan_model
+    scan = judged_scan.scan_model
 
     def fail(*arguments, **options):
         return replace(scan(*arguments, **options), steps=[Step("generated", 1.0, "no space")])
 
-    monkeypatch.setattr(module, "scan_model", fail)
+    monkeypatch.setattr(judged_scan, "scan_model", fail)
     with pytest.raises(CalibrationError, match=r"could not tell .* generated failed: no space"):
         named()
 
@@ -96,7 +96,7 @@ def test_what_failed_has_not_found_that_there_is_nothing(monkeypatch):
 def test_where_each_class_leads_to_another_one_no_trigger_is_reconstructed(monkeypatch):
     judged(monkeypatch, 0.1)
     found = Verdict(torch.full((CLASSES,), 0.1, dtype=torch.float64), all_to_all=0.95)
-    monkeypatch.setattr(module, "judge", lambda *_: found)
+    monkeypatch.setattr(judged_scan, "judge", lambda *_: found)
     with pytest.raises(CalibrationError, match=r"each class leads to another.*triggered samples"):
         named()
 
@@ -113,7 +113,7 @@ def test_a_scan_leaves_time_for_what_follows(monkeypatch):
         left.append(budget.left())
         raise CalibrationError("seen")
 
-    monkeypatch.setattr(module, "plan_scan", look)
+    monkeypatch.setattr(judged_scan, "plan_scan", look)
     with pytest.raises(CalibrationError, match="seen"):
         named(budget=Budget(100))
     assert 40 < left[0] <= 50

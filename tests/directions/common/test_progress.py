@@ -52,7 +52,7 @@ def test_nothing_done_yet_says_nothing(caplog):
 
 
 def test_more_than_was_expected_leaves_nothing(caplog):
-    assert lines_of(caplog, 2, [3], seconds=50) == ["choosing layers: 3 of 2, about 0 s left"]
+    assert lines_of(caplog, 2, [3], seconds=50) == ["choosing layers: 3 of 2, less than 1 s left"]
 
 
 def test_a_terminal_has_a_bar_and_no_lines(caplog, monkeypatch):

@@ -12,8 +12,8 @@ from torchserve_fire_build.inspection import scanning as module
 from torchserve_fire_build.inspection.methods import DEFAULT, INSPECTION_METHODS
 from torchserve_fire_build.inspection.scanning import scan_classes
 from torchserve_fire_build.samples.read_tensors import read_tensors
+from torchserve_fire_build.scan import judged_scan, verdict
 from torchserve_fire_build.scan import scan_model as scan_module
-from torchserve_fire_build.scan import verdict
 from torchserve_fire_build.scan.evidence import NAMES
 from torchserve_fire_build.scan.free_search import KINDS, Kind
 from torchserve_fire_build.scan.plan import Plan
@@ -44,7 +44,7 @@ def judged(monkeypatch, highest):
     """Give one class a probability, whatever was found."""
     probabilities = torch.zeros(CLASSES, dtype=torch.float64)
     probabilities[TARGET] = highest
-    monkeypatch.setattr(module, "judge", lambda *_: Verdict(probabilities))
+    monkeypatch.setattr(judged_scan, "judge", lambda *_: Verdict(probabilities))
 
 
 def test_it_is_the_default():
@@ -114,7 +114,7 @@ def test_the_seed_decides(tmp_path):
 )
 def test_where_it_cannot_tell_it_says_what_could(monkeypatch, tmp_path, count, depth, advice):
     judged(monkeypatch, 0.7)
-    monkeypatch.setattr(module, "plan_scan", lambda *_: Plan(CLASSES, 12, 1.0, depth))
+    monkeypatch.setattr(judged_scan, "plan_scan", lambda *_: Plan(CLASSES, 12, 1.0, depth))
     found = scanned(tmp_path, ManyNet(CLASSES), count=count)
     assert (found.found, found.suspects) == (None, [])
     assert float(found.probabilities.max()) == 0.7
@@ -164,8 +164,8 @@ def test_where_no_search_came_to_an_end_nobody_can_tell(tmp_path):
 
 
 def test_few_classes_cannot_be_compared(tmp_path):
-    found = scanned(tmp_path, ManyNet(3), classes=3)
-    assert (found.found, found.notes) == (None, ("needs at least 4 classes to compare",))
+    with pytest.raises(CalibrationError, match="3 classes, expected at least 4"):
+        scanned(tmp_path, ManyNet(3), classes=3)
 
 
 def nan_for_some(model, inputs):

@@ -19,7 +19,7 @@ CLASSES = 20
 
 
 def scan(leads=(), comparisons=()):
-    return Scan(CLASSES, leads, None, comparisons, [])
+    return Scan(CLASSES, leads, comparisons, [])
 
 
 def compared(method, targets, effort, steps=10):

@@ -3,8 +3,9 @@ import torch
 
 from tests.directions.scan.many_net import subject
 from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.common.duration import shown_seconds
 from torchserve_fire_build.common.errors import CalibrationError
-from torchserve_fire_build.scan.plan import LEAST_DEPTH, RESERVE, Plan, plan_scan, shown_seconds
+from torchserve_fire_build.scan.plan import LEAST_DEPTH, RESERVE, Plan, plan_scan
 from torchserve_fire_build.scan.scan_model import BATCH, scan_model
 from torchserve_fire_build.scan.shortlist import ALL
 
@@ -101,18 +102,3 @@ def test_a_plan_in_words(plan, words, silent):
     assert all(word in said for word in words)
     assert silent not in said
     assert "\n" not in said
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (0, "less than 1 s"),
-        (12.4, "12 s"),
-        (99, "99 s"),
-        (100, "2 min"),
-        (3600, "60 min"),
-        (9000, "2.5 h"),
-    ],
-)
-def test_a_time_for_people(seconds, shown):
-    assert shown_seconds(seconds) == shown

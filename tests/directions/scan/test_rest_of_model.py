@@ -1,8 +1,9 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import linear
 
-from tests.directions.scan.many_net import CountedRuns, ManyNet, images
+from tests.directions.scan.many_net import ManyNet, images
 from torchserve_fire_build.scan.rest_of_model import RestOfModel
 
 INPUTS = images(6, 12)
@@ -24,6 +25,13 @@ class Summing(ManyNet):
         return self.head(features) + 0 * features.sum() + len(features) / len(x)
 
 
+class Beside(Counting):
+    """Lets something from before the layer go past it, though it changes nothing."""
+
+    def forward(self, x):
+        return super().forward(x) + 0 * x.sum((1, 2, 3)).view(len(x), 1)
+
+
 class Overwriting(ManyNet):
     """Overwrites the features of a layer behind it."""
 
@@ -32,28 +40,35 @@ class Overwriting(ManyNet):
 
 
 @pytest.mark.parametrize(
-    ("kind", "from_one"), [(ManyNet, True), (Counting, False), (Summing, False)]
+    ("kind", "whole"), [(ManyNet, False), (Counting, False), (Summing, False), (Beside, True)]
 )
-def test_the_rest_of_the_features_has_the_logits_of_the_whole(kind, from_one):
+def test_the_rest_of_the_features_has_the_logits_of_the_whole(kind, whole):
     model = kind(6).eval()
     rest = RestOfModel(model, "act", INPUTS)
-    assert rest.from_one is from_one
+    assert rest.whole is whole
     # More features than inputs, too.
     for inputs in (INPUTS[:1], INPUTS[5:], torch.cat([INPUTS, INPUTS])):
         torch.testing.assert_close(rest.logits(rest.features(inputs)), model(inputs))
     assert not any(module._forward_hooks for module in model.modules())
 
 
-@pytest.mark.parametrize(("kind", "inputs"), [(ManyNet, 1), (Counting, 10)])
-def test_layers_before_get_one_input_if_that_suffices(kind, inputs):
+@pytest.mark.parametrize(
+    ("kind", "inputs"), [(ManyNet, [1]), (Counting, []), (Summing, []), (Beside, [10])]
+)
+def test_layers_before_get_as_few_inputs_as_suffice(monkeypatch, kind, inputs):
     model = kind(6).eval()
     rest = RestOfModel(model, "act", INPUTS)
     features = rest.features(INPUTS[:10])
-    counted = CountedRuns(model)
+    ran = []
+    monkeypatch.setattr(
+        nn.Linear,
+        "forward",
+        lambda layer, x: ran.append((layer, len(x))) or linear(x, layer.weight, layer.bias),
+    )
     rest.logits(features)
-    assert (counted.runs, counted.inputs) == (1, inputs)
+    assert [count for layer, count in ran if layer is model.first] == inputs
     # Of 7 features and 64 pixels, those count that the model takes.
-    assert rest.values(features) == (7 if inputs == 1 else 64)
+    assert rest.values(features) == (64 if kind is Beside else 7)
 
 
 def test_what_a_later_layer_overwrites_is_read_before():
@@ -63,8 +78,9 @@ def test_what_a_later_layer_overwrites_is_read_before():
     torch.testing.assert_close(rest.features(INPUTS), inside)
 
 
-def test_logits_are_differentiable_in_the_features():
-    model = ManyNet(6)
+@pytest.mark.parametrize("kind", [ManyNet, Counting, Beside])
+def test_logits_are_differentiable_in_the_features(kind):
+    model = kind(6)
     rest = RestOfModel(model, "act", INPUTS)
     features = rest.features(INPUTS[:4]).requires_grad_()
     rest.logits(features)[:, 1].sum().backward()
@@ -75,4 +91,4 @@ def test_logits_are_differentiable_in_the_features():
 def test_a_model_that_is_nan_is_not_taken_for_the_same():
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Linear(4, 6)).eval()
     nn.init.constant_(model[2].weight, torch.nan)
-    assert RestOfModel(model, "1", INPUTS).from_one is False
+    assert RestOfModel(model, "1", INPUTS).whole is True
