@@ -30,6 +30,7 @@ from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
 from benchmarks.same_bundles import table as same_bundles_table
 from benchmarks.scanning_table import (
+    reliability_table,
     roc_table,
     scanning_growth_table,
     scanning_summary,
@@ -132,6 +133,7 @@ def with_tables(text: str) -> str:
         "scanning": scanning_table(_rows(SCANNED)),
         "scanning summary": scanning_summary(_rows(SCANNED)),
         "scanning roc": roc_table(_rows(SCANNED)),
+        "scanning reliability": reliability_table(_rows(SCANNED)),
         "scanning growth": scanning_growth_table(_rows(SCANNING_GROWTH)),
         "screening": screening_table(_rows(SCREENING)),
         "screening summary": screening_summary(_rows(SCREENING)),
