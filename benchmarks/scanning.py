@@ -42,6 +42,7 @@ from .victims.train import obtain_victim, victim_file
 from .zoo import ATTACKS, TARGET
 
 RESULTS = Path(__file__).parent / "results" / "scanning.json"
+PICTURE = Path(__file__).resolve().parents[1] / "docs" / "scanning-roc.png"
 VERDICTS = RESULTS.with_name("scanning_verdicts.json")
 
 LEAST_SUCCESS = 0.5
@@ -89,7 +90,7 @@ def main() -> None:
     args = parser.parse_args()
     results = Kept(args.output)
     if args.fit:
-        fit_and_write(results.rows, VERDICTS)
+        fit_and_write(results.rows, VERDICTS, PICTURE)
         return
     if args.cache is None:
         parser.error("--cache: expected a folder")

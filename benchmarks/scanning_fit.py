@@ -28,6 +28,7 @@ from torchserve_fire_build.scan.verdict import (
 )
 
 from .kept import write_json
+from .scanning_roc import draw_roc
 
 Row = Mapping[str, Any]
 
@@ -194,14 +195,17 @@ def verdict_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def fit_and_write(rows: Sequence[Row], verdicts: Path) -> None:
+def fit_and_write(rows: Sequence[Row], verdicts: Path, picture: Path) -> None:
     """Fit to all rows, and write what was fitted to the package; judge each by other models' fit.
 
     Args:
         rows: of scans.
         verdicts: the file for what is said of each row's model by a fit that never saw it.
+        picture: the file for the curve of these verdicts.
     """
-    write_json(verdict_rows(rows), verdicts)
+    left_out = verdict_rows(rows)
+    write_json(left_out, verdicts)
+    write_file(draw_roc(left_out), picture)
     fits = []
     for count in COUNTS:
         usual, slope, offset = fit(of_count(rows, count))
