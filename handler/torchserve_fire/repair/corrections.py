@@ -29,8 +29,9 @@ def project(feature: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (N,), float32.
     """
-    # Accumulating in float32 keeps a half-precision model's scores usable, under autocast too.
-    if torch.is_autocast_enabled(feature.device.type):
+    # Accumulating in float32 keeps a half-precision model's scores usable, under autocast too. On a
+    # CPU, autocast leaves these products alone.
+    if not feature.is_cpu and torch.is_autocast_enabled(feature.device.type):
         with torch.autocast(feature.device.type, enabled=False):
             return project(feature, weight)
     if weight.shape == feature.shape[1:]:

@@ -58,10 +58,9 @@ def project_anywhere(feature: Tensor, spectrum: Tensor) -> Tensor:
     if len(feature) == 0:
         # Not every library for Fourier transforms takes no map.
         return torch.zeros(0, *feature.shape[2:], device=feature.device)
-    with torch.autocast(feature.device.type, enabled=False):
-        transformed = torch.fft.rfft2(feature.float())
-        summed = torch.einsum("nchw,chw->nhw", transformed, spectrum)
-        places: Tensor = torch.fft.irfft2(summed, s=feature.shape[2:])
+    # None of these is an operation that autocast would run in another precision.
+    summed = (torch.fft.rfft2(feature.float()) * spectrum).sum(1)
+    places: Tensor = torch.fft.irfft2(summed, s=feature.shape[2:])
     return places
 
 
@@ -81,7 +80,7 @@ class MovingProjection(Projection):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Return the largest projections, (N,) float32, of maps (N, C, H, W)."""
-        return self.places(feature).flatten(1).amax(1)
+        return self.places(feature).amax((1, 2))
 
     def places(self, feature: Tensor) -> Tensor:
         """Return the projections at every place, (N, H, W), as `project_anywhere` does."""
