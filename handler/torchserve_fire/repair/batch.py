@@ -13,7 +13,10 @@ from .parts import parts_of, same_structure, with_parts
 
 def batch_size(values: Iterable[Any]) -> int | None:
     """Return N of the first tensor (N, ...) among `values`, or None where there is none."""
-    return next((len(v) for v in values if isinstance(v, Tensor) and v.dim() > 0), None)
+    for value in values:
+        if isinstance(value, Tensor) and value.dim() > 0:
+            return value.shape[0]
+    return None
 
 
 def count_samples(inputs: Iterable[Any], output: Any, scores: Tensor | None) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +21,16 @@ class InputHook:
 
     Args:
         shape: of one sample's input, (C, H, W).
+        target: the class that a sample must be predicted as to be flagged; None for any.
         detection: how it is scored.
         overlay: what is undone.
     """
 
-    def __init__(self, shape: tuple[int, ...], detection: Detection, overlay: Overlay) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], target: int | None, detection: Detection, overlay: Overlay
+    ) -> None:
         self._shape = shape
+        self._target = target
         weight = detection.weight.expand(shape).contiguous()
         self._removal = OverlayRemoval(replace(detection, weight=weight), overlay)
         self._base = overlay.base
@@ -40,14 +46,14 @@ class InputHook:
         return self
 
     def score(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], among: Tensor, size: int
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], classes: Tensor | None, size: int
     ) -> Tensor:
         """Score the samples that may be flagged; scoring all would slow every request down.
 
         Args:
             args: what the model was called with.
             kwargs: what the model was called with, by name.
-            among: which samples may be flagged, (N,) bool.
+            classes: what the samples are predicted as, (N,) int64; None where no hook asks for it.
             size: N.
 
         Returns:
@@ -57,17 +63,26 @@ class InputHook:
             RepairError: no argument is a batch of such inputs, or not of as many.
         """
         inputs = self._find(args, kwargs)[1]
-        if len(inputs) != size:
+        if inputs.shape[0] != size:
             raise RepairError(
-                f"the model's input holds {len(inputs)} samples to score, expected {size}"
+                f"the model's input holds {inputs.shape[0]} samples to score, expected {size}"
             )
-        scores = torch.full((len(inputs),), self._base, device=inputs.device)
+        if classes is None or self._target is None:
+            return self._project(inputs)
         if not inputs.is_cpu:
             # To pick the samples, the pass would have to wait for them; to score all costs less.
-            return torch.where(among.to(inputs.device), self.projection(inputs.detach()), scores)
-        rows = [i for i, may in enumerate(among.tolist()) if may]
+            may = classes.to(inputs.device).eq(self._target)
+            return torch.where(may, self._project(inputs), self._base)
+        rows = [i for i, label in enumerate(classes.tolist()) if label == self._target]
+        if 0 < len(rows) == size:
+            return self._project(inputs)
+        scores = torch.full((size,), self._base, dtype=torch.float32)
         if rows:
-            scores[rows] = self.projection(inputs[rows].detach())
+            scores[rows] = self._project(inputs[rows])
+        return scores
+
+    def _project(self, inputs: Tensor) -> Tensor:
+        scores: Tensor = self.projection(inputs.detach())
         return scores
 
     def move(
@@ -86,12 +101,12 @@ class InputHook:
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | str, Tensor]:
         """Return the first argument that is a batch of inputs: its position or name, and it."""
-        named: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+        named: Iterable[tuple[int | str, Any]] = itertools.chain(enumerate(args), kwargs.items())
         for key, value in named:
             if (
                 isinstance(value, Tensor)
                 and value.is_floating_point()
-                and tuple(value.shape[1:]) == self._shape
+                and value.shape[1:] == self._shape
             ):
                 return key, value
         raise RepairError(

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RepairError
-from ..format.bundle import Layer
 from .corrections import Projection
 from .layers import feature_of, with_feature
 from .pass_state import Attached
@@ -19,27 +18,22 @@ class LayerHook:
 
     Args:
         attached: what all hooks share.
-        repair: index of the repair that the layer is of.
-        layer: its name, and the shape of its features.
-        detection: what it scores by, if it detects.
-        correction: what it moves by, if it repairs.
+        name: the layer's.
+        shape: of one sample's features there.
+
+    Attributes:
+        shape: as given.
+        detections: what the repairs that detect there score by, by their indices.
+        corrections: what the repairs that move features there move by, by their indices.
     """
 
-    def __init__(
-        self,
-        attached: Attached,
-        repair: int,
-        layer: Layer,
-        detection: Projection | None,
-        correction: nn.Module | None,
-    ) -> None:
+    def __init__(self, attached: Attached, name: str, shape: tuple[int, ...]) -> None:
         self._attached = attached
         self._state = attached.state
-        self._repair = repair
-        self._name = layer.name
-        self._shape = layer.feature_shape
-        self._detection = detection
-        self._correction = correction
+        self._name = name
+        self.shape = shape
+        self.detections: dict[int, Projection] = {}
+        self.corrections: dict[int, nn.Module] = {}
 
     def run(self, module: nn.Module, args: Any, output: Any) -> Any:
         """Score and move what a layer returned.
@@ -51,46 +45,52 @@ class LayerHook:
             RepairError: the layer does not run once in a pass of the whole model, or its features
                 are not what the bundle was built for.
         """
-        state, i = self._state, self._repair
-        if state.fired is None:
+        state = self._state
+        fired = state.fired
+        if fired is None:
             raise RepairError(
                 f"layer {self._name!r} was run outside a forward pass of the model that its "
                 "corrections are attached to"
             )
-        if (i, self._name) in state.fired:
+        if self._name in fired:
             raise RepairError(
                 f"layer {self._name!r} runs several times in one forward pass: choose one "
                 "that runs once"
             )
-        state.fired.append((i, self._name))
+        fired.append(self._name)
         feature = feature_of(output)
-        if feature is None or tuple(feature.shape[1:]) != self._shape:
+        if feature is None or feature.shape[1:] != self.shape:
             found = "no tensor" if feature is None else str(tuple(feature.shape[1:]))
             raise RepairError(
-                f"layer {self._name!r}: features of shape {found}, expected {self._shape}"
+                f"layer {self._name!r}: features of shape {found}, expected {self.shape}"
             )
-        if self._detection is not None and state.repeating is None:
-            state.scores[i] = self._detection(feature.detach())
-        if self._correction is None:
-            return None
-        moved = self._correct(feature, self._correction)
+        if self.detections and state.repeating is None:
+            scored = feature.detach()
+            for repair, detection in self.detections.items():
+                state.scores[repair] = detection(scored)
+        moved = self._correct(feature) if self.corrections else None
         return None if moved is None else with_feature(output, moved)
 
-    def _correct(self, feature: Tensor, correction: nn.Module) -> Tensor | None:
+    def _correct(self, feature: Tensor) -> Tensor | None:
         """Return the features with those of flagged samples moved, None where none moves yet."""
         state, attached = self._state, self._attached
-        if not attached.judges or state.repeating == self._repair:
-            return self._move(feature, correction)
-        if attached.passes != 1:
+        if state.repeating is not None:
+            correction = self.corrections.get(state.repeating)
+            return None if correction is None else self._move(feature, correction)
+        if attached.judges and attached.passes != 1:
             return None
-        scores = state.scores.get(self._repair)
+        # A single repair needs no second pass.
+        ((repair, correction),) = self.corrections.items()
+        if not attached.judges:
+            return self._move(feature, correction)
+        scores = state.scores.get(repair)
         if scores is None or len(scores) != len(feature):
             raise RepairError(
                 f"layer {self._name!r}: there is not one score per sample to repair by: the "
                 "detecting layer did not run before it, or one of the two has several features "
                 "per sample"
             )
-        projection = attached.judges[self._repair].projection
+        projection = attached.judges[repair].projection
         if not state.forced and projection.surely_flags_none(scores):
             return None
         flagged = projection.flags(scores) | state.forced

@@ -67,7 +67,7 @@ def _may_be_logits(tensor: Tensor, rows: int | None, least: int) -> bool:
         tensor.is_floating_point()
         and tensor.dim() == 2
         and tensor.shape[1] >= least
-        and rows in (None, len(tensor))
+        and (rows is None or rows == tensor.shape[0])
     )
 
 

@@ -13,18 +13,15 @@ from ..errors import RepairError
 from .input_hook import InputHook
 from .verdict import Judge, Verdict
 
-Place = tuple[int, str]
-"""A layer of a repair: the index of the repair, and the layer's name."""
-
 
 class PassState(threading.local):
     """What one thread's current forward pass has seen; each thread has one of its own.
 
     Args:
-        expected: the layers that run once in every pass.
+        expected: the names of the layers that run once in every pass.
 
     Attributes:
-        fired: layers that ran, in their order; None outside a forward pass.
+        fired: names of the layers that ran, in their order; None outside a forward pass.
         order: `fired` of the latest whole pass.
         repeating: the repair by which a second pass, of flagged samples only, moves; None in the
             first pass.
@@ -34,15 +31,15 @@ class PassState(threading.local):
         verdict: on the latest whole pass.
     """
 
-    fired: list[Place] | None = None
-    order: Sequence[Place] = ()
+    fired: list[str] | None = None
+    order: Sequence[str] = ()
     repeating: int | None = None
     forced: bool = False
     passes_made: int = 0
     scores: dict[int, Tensor]
     verdict: Verdict | None = None
 
-    def __init__(self, expected: frozenset[Place]) -> None:
+    def __init__(self, expected: frozenset[str]) -> None:
         self._expected = expected
         self.scores = {}
 
@@ -54,7 +51,7 @@ class PassState(threading.local):
         self.fired = []
         self.scores, self.verdict = {}, None
 
-    def close(self) -> list[Place]:
+    def close(self) -> list[str]:
         """End a pass, and return the layers in the order in which they ran.
 
         Raises:
@@ -63,7 +60,7 @@ class PassState(threading.local):
         fired, self.fired = self.fired or [], None
         # None fires twice.
         if len(fired) < len(self._expected):
-            missing = sorted(name for _, name in self._expected - set(fired))
+            missing = sorted(self._expected - set(fired))
             raise RepairError(
                 f"layer {missing[0]!r} did not run, or its hook did not fire, in a forward pass: "
                 "the input would be answered without repair; if the model was compiled, and run, "
@@ -83,6 +80,7 @@ class Attached:
         shared: arguments of the model, by position or name, that had no row for each sample in the
             proof: they are for the whole batch, even if they happen to be as long.
         inputs: what acts on the model's input, by the index of its repair.
+        asking: those of the judges that ask for the prediction in every pass.
     """
 
     state: PassState
@@ -90,3 +88,4 @@ class Attached:
     passes: int = 0
     shared: frozenset[int | str] = frozenset()
     inputs: dict[int, InputHook] = field(default_factory=dict)
+    asking: Sequence[Judge] = ()

@@ -9,7 +9,7 @@ import torch
 
 from ..errors import RepairError
 from ..format.bundle import Repair
-from .pass_state import Attached, Place
+from .pass_state import Attached
 
 
 def prove(
@@ -48,7 +48,7 @@ def prove(
 
 
 def count_passes(
-    attached: Attached, repairs: Sequence[Repair], mode: str, order: Sequence[Place]
+    attached: Attached, repairs: Sequence[Repair], mode: str, order: Sequence[str]
 ) -> int:
     """Return how many forward passes a flagged sample costs.
 
@@ -56,7 +56,7 @@ def count_passes(
         attached: what the hooks share.
         repairs: what is attached.
         mode: "repair" or "observe".
-        order: the layers in the order in which they run.
+        order: the names of the layers in the order in which they run.
 
     Returns:
         1 where the detecting layer runs before every repairing one, else 2.
@@ -68,6 +68,5 @@ def count_passes(
     if len(repairs) > 1 or attached.inputs or attached.judges[0].only_target:
         return 2
     (repair,) = repairs
-    names = [name for _, name in order]
-    detects = [names.index(layer.name) for layer in repair.layers if layer.detection]
-    return 2 if min(names.index(x.name) for x in repair.repairing_layers) < detects[0] else 1
+    detects = [order.index(layer.name) for layer in repair.layers if layer.detection]
+    return 2 if min(order.index(x.name) for x in repair.repairing_layers) < detects[0] else 1

@@ -22,7 +22,7 @@ from .overlay import MovingProjection
 from .pass_state import Attached, PassState
 from .proof import prove
 from .repetition import repeat_flagged
-from .verdict import Judge, Verdict, judge_pass, may_be_flagged
+from .verdict import Judge, Verdict, clean_verdict, judge_pass, predicted_classes
 
 
 class RepairHandle:
@@ -41,13 +41,9 @@ class RepairHandle:
         self._repairs = repairs
         self._mode = mode
         self._removables: list[RemovableHandle] = []
-        expected = (
-            (i, layer.name)
-            for i, repair in enumerate(repairs)
-            for layer in repair.layers
-            if layer.name != INPUT_LAYER
-        )
-        self._state = PassState(frozenset(expected))
+        names = {layer.name for repair in repairs for layer in repair.layers}
+        self._state = PassState(frozenset(names - {INPUT_LAYER}))
+        self._layer_hooks: dict[str, LayerHook] = {}
         self._attached = Attached(self._state)
 
     @property
@@ -105,6 +101,9 @@ class RepairHandle:
                     self._attach_input(i, layer, device)
                 else:
                     self._attach_layer(i, layer, device)
+        judges = self._attached.judges
+        several_targets = len({judge.target for judge in judges}) > 1
+        self._attached.asking = [one for one in judges if one.of_input or several_targets]
         # First of the model's own hooks: what others have attached there sees the repaired output.
         add(self._model.register_forward_hook(self._end, with_kwargs=True, prepend=True))
         add(self._model.register_forward_hook(self._abandon, always_call=True))
@@ -118,21 +117,30 @@ class RepairHandle:
         prove(self._attached, self._repairs, self._mode, predict)
 
     def _attach_layer(self, repair: int, layer: Layer, device: torch.device) -> None:
-        module = find_layer(self._model, layer.name)
-        detection = correction = None
+        hook = self._layer_hooks.get(layer.name)
+        if hook is None:
+            hook = LayerHook(self._attached, layer.name, layer.feature_shape)
+            self._layer_hooks[layer.name] = hook
+            run = hook.run
+            if is_compiled(self._model):
+                # Traced into the graph, a hook would not write down what it found.
+                run = torch.compiler.disable(run)  # type: ignore[no-untyped-call]
+            module = find_layer(self._model, layer.name)
+            self._removables.append(module.register_forward_hook(run))
+        if hook.shape != layer.feature_shape:
+            raise AttachError(
+                f"layer {layer.name!r}: features of shape {layer.feature_shape} in one repair and "
+                f"{hook.shape} in another"
+            )
         if layer.detection is not None:
             # Spread over the whole feature, it takes one product to project on.
             weight = layer.detection.weight.expand(layer.feature_shape).contiguous()
             kind = MovingProjection if layer.detection.anywhere else Projection
             detection = kind(weight, layer.detection.threshold).to(device)
+            hook.detections[repair] = detection
             self._add_judge(repair, detection, layer.detection)
         if layer.correction is not None and self._mode == "repair":
-            correction = build_correction(layer.correction).to(device)
-        hook = LayerHook(self._attached, repair, layer, detection, correction).run
-        if is_compiled(self._model):
-            # Traced into the graph, a hook would not write down what it found.
-            hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
-        self._removables.append(module.register_forward_hook(hook))
+            hook.corrections[repair] = build_correction(layer.correction).to(device)
 
     def _attach_input(self, repair: int, layer: Layer, device: torch.device) -> None:
         detection, correction = layer.detection, layer.correction
@@ -140,7 +148,8 @@ class RepairHandle:
             raise AttachError(
                 f"{layer.name}: expected it to detect anywhere, and to repair by an overlay"
             )
-        hook = InputHook(layer.feature_shape, detection, correction).to(device)
+        target = self._repairs[repair].target if detection.only_target else None
+        hook = InputHook(layer.feature_shape, target, detection, correction).to(device)
         self._attached.inputs[repair] = hook
         self._add_judge(repair, hook.projection, detection, of_input=True)
 
@@ -165,16 +174,17 @@ class RepairHandle:
         size = count_samples((*args, *kwargs.values()), output, scored)
         if passes == 0:
             self._attached.shared = shared_arguments(args, kwargs, size)
-        if self._attached.inputs:
-            among = may_be_flagged(judges, output, size)
-            for i, hook in self._attached.inputs.items():
-                state.scores[i] = hook.score(args, kwargs, among[i], size)
-        verdict, flagged = judge_pass(judges, state.scores, output, size, forced=state.forced)
+        classes = predicted_classes(self._attached.asking, output, size)
+        for i, hook in self._attached.inputs.items():
+            state.scores[i] = hook.score(args, kwargs, classes, size)
         result = None
-        if passes == 2:
-            result = repeat_flagged(
-                self._model, self._attached, args, kwargs, output, flagged, size
-            )
+        verdict = None if state.forced else clean_verdict(judges, state.scores, classes, size)
+        if verdict is None:
+            verdict = judge_pass(judges, state.scores, output, size, forced=state.forced)
+            if passes == 2:
+                result = repeat_flagged(
+                    self._model, self._attached, args, kwargs, output, verdict.flagged_by, size
+                )
         state.verdict = verdict
         state.passes_made += 1
         return result

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import RepairError
 from .batch import holds_samples, replace_samples, select_samples
 from .pass_state import Attached
-from .verdict import predicted_target
+from .verdict import may_be_flagged
 
 
 def repeat_flagged(
@@ -64,7 +64,7 @@ def repeat_flagged(
             judge = attached.judges[repair]
             done = mask
             if judge.only_target:
-                done = mask & ~predicted_target(judge, result, size)
+                done = mask & ~may_be_flagged([judge], result, size)[0]
             repaired = done if repaired is None else repaired | done
     return result
 

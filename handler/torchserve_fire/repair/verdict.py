@@ -65,6 +65,45 @@ class Judge:
     of_input: bool = False
 
 
+def clean_verdict(
+    judges: Sequence[Judge], scores: Mapping[int, Tensor], classes: Tensor | None, size: int
+) -> Verdict | None:
+    """Return the verdict on a forward pass in which surely no sample is flagged, else None.
+
+    For nearly all requests the scores are enough to know it, and it takes few operations.
+
+    Args:
+        judges: one for each repair.
+        scores: projections at the detecting layer of each repair, (N,) float32, by its index.
+        classes: what the samples are predicted as, (N,) int64; None only of judges for one target.
+        size: N.
+    """
+    every: list[Tensor] = []
+    of_layers: list[Tensor] = []
+    for i, one in enumerate(judges):
+        score = scores.get(i)
+        if score is None or score.shape[0] != size or not one.projection.surely_flags_none(score):
+            return None
+        every.append(score)
+        if not one.of_input:
+            of_layers.append(score)
+    if not every:
+        return None
+    judged = of_layers[0] if of_layers else every[0]
+    if classes is not None and len(judges) > 1:
+        # Of each target, the first repair.
+        of_target: dict[int | None, list[float]] = {}
+        for one, score in zip(judges, every, strict=True):
+            if not (one.of_input and of_layers):
+                of_target.setdefault(one.target, score.tolist())
+        if len(of_target) > 1:
+            otherwise = judged.tolist()
+            chosen = [of_target.get(k, otherwise)[n] for n, k in enumerate(classes.tolist())]
+            judged = torch.tensor(chosen, dtype=torch.float32)
+    none = torch.zeros(size, dtype=torch.bool)
+    return Verdict(judged, none, of_layers, [none] * len(judges))
+
+
 def judge_pass(
     judges: Sequence[Judge],
     scores: Mapping[int, Tensor],
@@ -72,38 +111,35 @@ def judge_pass(
     size: int,
     *,
     forced: bool,
-) -> tuple[Verdict, list[Tensor]]:
+) -> Verdict:
     """Judge one whole forward pass.
 
     Args:
         judges: one for each repair; none where every input is corrected.
         scores: projections at the detecting layer of each repair, (N,) float32, by its index.
-        output: the model's.
+        output: the model's. Its logits are looked at where a judge asks for the target.
         size: N.
         forced: whether every sample counts as flagged, to prove the corrections.
-
-    Returns:
-        The verdict, and what each repair flagged, (N,) bool.
 
     Raises:
         RepairError: there is not one score per sample, or a judge lacks the logits it asks for.
     """
     if not judges:
-        return Verdict(None, torch.ones(size, dtype=torch.bool)), []
+        return Verdict(None, torch.ones(size, dtype=torch.bool))
     indices = range(len(judges))
     if any(i not in scores or size != len(scores[i]) for i in indices):
         raise RepairError("the detecting layer does not have one feature per input sample")
     every = [scores[i] for i in indices]
-    judged, flagged = judge(judges, every, output, prove=forced)
+    judged, flagged = judge(judges, every, output)
     if forced:
         flagged = [torch.ones_like(one) for one in flagged]
     of_layers = [score for score, one in zip(every, judges, strict=True) if not one.of_input]
     whole = functools.reduce(torch.logical_or, flagged)
-    return Verdict(judged, whole, of_layers, flagged), flagged
+    return Verdict(judged, whole, of_layers, flagged)
 
 
 def judge(
-    judges: Sequence[Judge], scores: Sequence[Tensor], output: Any, *, prove: bool
+    judges: Sequence[Judge], scores: Sequence[Tensor], output: Any
 ) -> tuple[Tensor, list[Tensor]]:
     """Judge the samples of one forward pass.
 
@@ -111,7 +147,6 @@ def judge(
         judges: one or several; those for different targets flag nothing else.
         scores: of each judge, (N,) float32.
         output: the model's. Its logits are looked at where a judge asks for the target.
-        prove: look at the logits even where nothing can be flagged, to see that they are there.
 
     Returns:
         The score that each sample is judged by, (N,), and what each judge flags, (N,) bool. The
@@ -122,20 +157,10 @@ def judge(
     """
     if len(judges) == 1:
         one, score = judges[0], scores[0]
-        # For nearly all requests the score is enough.
-        if not prove and one.projection.surely_flags_none(score):
-            return score, [torch.zeros_like(score, dtype=torch.bool)]
         flagged = one.projection.flags(score)
         if one.only_target:
-            flagged &= predicted_target(one, output, len(score)) | ~score.isfinite()
+            flagged &= may_be_flagged(judges, output, len(score))[0] | ~score.isfinite()
         return score, [flagged]
-    layers = [i for i, one in enumerate(judges) if not one.of_input]
-    several_targets = len({one.target for one in judges}) > 1
-    if not (prove or several_targets) and all(
-        one.projection.surely_flags_none(score) for one, score in zip(judges, scores, strict=True)
-    ):
-        score = scores[layers[0] if layers else 0]
-        return score, [torch.zeros_like(score, dtype=torch.bool)] * len(judges)
     every = torch.stack(list(scores))
     may = torch.stack(
         [rows.to(every.device) for rows in may_be_flagged(judges, output, every.shape[1])]
@@ -144,12 +169,14 @@ def judge(
     flags = may & over
     # A score that is not finite does not show the sample to be clean.
     unjudged = ~every.isfinite().all(0)
-    # The judge of each sample: the first that flags it, else the first that may, else the first.
     # Of the model's input, only what may be flagged has a score of its own.
+    layers = [i for i, one in enumerate(judges) if not one.of_input]
     for i, one in enumerate(judges):
         if one.of_input and layers:
             may[i] = False
-    judged_by = torch.where(flags.any(0), flags.int().argmax(0), may.int().argmax(0))
+    # The judge of each sample: the first that flags it, else the first that may, else the first.
+    judged_by = torch.where(may.any(0), may.int().argmax(0), layers[0] if layers else 0)
+    judged_by = torch.where(flags.any(0), flags.int().argmax(0), judged_by)
     return every.gather(0, judged_by[None])[0], [
         flags[i] | (unjudged & (judged_by == i)) for i in range(len(judges))
     ]
@@ -161,33 +188,29 @@ def may_be_flagged(judges: Sequence[Judge], output: Any, size: int) -> list[Tens
     Raises:
         RepairError: the logits that a judge asks for are not there, or lack its target.
     """
-    classes: Tensor | None = None
-    found = []
-    for one in judges:
-        if not one.only_target:
-            found.append(torch.ones(size, dtype=torch.bool))
-            continue
-        logits, target = _logits(one, output, size)
-        classes = logits.argmax(1) if classes is None else classes
-        found.append(classes == target)
-    return found
+    classes = predicted_classes(judges, output, size)
+    return [
+        classes.eq(one.target)
+        if classes is not None and one.target is not None and one.only_target
+        else torch.ones(size, dtype=torch.bool)
+        for one in judges
+    ]
 
 
-def predicted_target(judge: Judge, output: Any, size: int) -> Tensor:
-    """Return which samples are predicted as a judge's target, (N,) bool.
+def predicted_classes(judges: Sequence[Judge], output: Any, size: int) -> Tensor | None:
+    """Return the class that each sample is predicted as, (N,) int64; None where no judge asks.
 
     Raises:
-        RepairError: the logits are not there, or lack the target.
+        RepairError: the logits that a judge asks for are not there, or lack its target.
     """
-    logits, target = _logits(judge, output, size)
-    return logits.argmax(1).eq(target)
-
-
-def _logits(judge: Judge, output: Any, size: int) -> tuple[Tensor, int]:
+    asking = [one for one in judges if one.only_target]
+    if not asking:
+        return None
     try:
         logits = find_logits(output, size)
     except ModelError as error:
         raise RepairError(str(error)) from None
-    if judge.target is None or not judge.target < logits.shape[1]:
-        raise RepairError(f"target {judge.target}: the model has {logits.shape[1]} classes")
-    return logits, judge.target
+    for one in asking:
+        if one.target is None or not one.target < logits.shape[1]:
+            raise RepairError(f"target {one.target}: the model has {logits.shape[1]} classes")
+    return logits.argmax(1)

@@ -1132,6 +1132,12 @@ def test_a_layer_without_a_tensor():
     refused(Holder().eval(), layers, "layer 'inner': features of shape no tensor")
 
 
+def test_two_repairs_must_agree_on_the_shape_of_a_layer():
+    layers = [*repair_for(0, X, 5.0, [10.0, 0.0]), *repair_for(1, X, 5.0, [10.0, 0.0])]
+    layers[-1] = replace(layers[-1], feature_shape=(2, 1))
+    refused(Line(), layers, r"features of shape \(2, 1\) in one repair and \(2,\) in another")
+
+
 # Other ways to run a model ---------------------------------------------------------------------
 
 

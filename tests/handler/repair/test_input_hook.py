@@ -12,12 +12,16 @@ STAMPED = triggered(CLEAN, OVERLAY, [(0, 0), (2, 3), (6, 6)])
 OTHER = torch.arange(3.0)
 
 
-def hook_of(of=OVERLAY):
-    return InputHook(SHAPE, detection(of), of)
+TARGET = 5
+
+
+def hook_of(of=OVERLAY, target=TARGET):
+    return InputHook(SHAPE, target, detection(of), of)
 
 
 def among(*rows, size=3):
-    return torch.tensor([i in rows for i in range(size)], dtype=torch.bool)
+    """The classes of samples of which these are predicted as the target."""
+    return torch.tensor([TARGET if i in rows else i for i in range(size)], dtype=torch.int64)
 
 
 def test_only_what_may_be_flagged_is_scored():
@@ -28,6 +32,12 @@ def test_only_what_may_be_flagged_is_scored():
     assert hook_of().score((STAMPED,), {}, among(1), 3).tolist() == pytest.approx(
         [-3, 1, -3], abs=1e-5
     )
+
+
+def test_without_a_target_all_samples_are_scored():
+    scores = hook_of(target=None).score((STAMPED,), {}, None, 3)
+    assert scores.tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+    assert torch.equal(scores, hook_of().score((STAMPED,), {}, among(0, 1, 2), 3))
 
 
 def test_where_none_may_be_flagged_nothing_is_projected(monkeypatch):
@@ -90,7 +100,7 @@ def test_of_another_number_of_inputs_than_samples_it_is_an_error():
 def test_a_direction_that_broadcasts_is_the_one_written_out():
     weight = torch.tensor([1.0, -2.0]).view(2, 1, 1)
     short, whole = (
-        InputHook(SHAPE, Detection(one, 0.5, anywhere=True), OVERLAY).score(
+        InputHook(SHAPE, TARGET, Detection(one, 0.5, anywhere=True), OVERLAY).score(
             (STAMPED,), {}, among(0, 1, 2), 3
         )
         for one in (weight, weight.expand(SHAPE))

@@ -5,7 +5,13 @@ import torch
 
 from torchserve_fire.errors import RepairError
 from torchserve_fire.repair.corrections import Projection
-from torchserve_fire.repair.verdict import Judge, judge_pass, may_be_flagged
+from torchserve_fire.repair.verdict import (
+    Judge,
+    clean_verdict,
+    judge_pass,
+    may_be_flagged,
+    predicted_classes,
+)
 
 NAN = float("nan")
 
@@ -22,14 +28,15 @@ def logits_of(*classes):
 def judged(judges, scores, output=None, *, forced=False):
     tensors = {i: torch.tensor(values) for i, values in enumerate(scores)}
     size = len(scores[0]) if scores else 2
-    return judge_pass(judges, tensors, output, size, forced=forced)
+    verdict = judge_pass(judges, tensors, output, size, forced=forced)
+    return verdict, verdict.flagged_by
 
 
 def test_without_a_judge_every_sample_is_flagged():
     verdict, flagged = judged([], [])
     assert verdict.scores is None
     assert verdict.flagged.tolist() == [True, True]
-    assert flagged == []
+    assert list(flagged) == []
 
 
 def test_a_score_above_the_threshold_is_flagged_and_one_that_is_not_finite():
@@ -79,6 +86,39 @@ def test_judges_that_do_not_ask_for_a_target_overlap_too():
         [False, True, True],
     ]
     assert verdict.scores.tolist() == [5.0, 20.0, 1.0]
+
+
+@pytest.mark.parametrize("of_input", [(), (0,), (2,), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("targets", [(0,), (0, 0), (0, 1), (0, 1, 0), (2, 0, 0), (None, None)])
+def test_where_surely_nothing_is_flagged_the_verdict_is_that_of_judging(targets, of_input):
+    judges = [
+        replace(judge_of(1.0, target), of_input=i in of_input) for i, target in enumerate(targets)
+    ]
+    scores = torch.rand(len(judges), 8, generator=torch.Generator().manual_seed(0))
+    logits = logits_of(0, 1, 2, 0, 1, 2, 0, 0)
+    tensors = dict(enumerate(scores))
+    verdict = clean_verdict(judges, tensors, predicted_classes(judges, logits, 8), 8)
+    expected = judge_pass(judges, tensors, logits, 8, forced=False)
+    assert torch.equal(verdict.scores, expected.scores)
+    assert torch.equal(verdict.flagged, expected.flagged)
+    for name in ("detector_scores", "flagged_by"):
+        found, wanted = getattr(verdict, name), getattr(expected, name)
+        assert len(found) == len(wanted)
+        assert all(map(torch.equal, found, wanted))
+
+
+@pytest.mark.parametrize("value", [1.5, NAN, float("inf"), -float("inf")])
+@pytest.mark.parametrize("where", [0, 1])
+def test_what_may_be_flagged_has_to_be_judged(where, value):
+    judges, classes = [judge_of(1.0, 0), judge_of(1.0, 1)], torch.tensor([2, 2])
+    scores = {0: torch.zeros(2), 1: torch.zeros(2)}
+    assert clean_verdict(judges, scores, classes, 2) is not None
+    scores[where][1] = value
+    assert clean_verdict(judges, scores, classes, 2) is None
+    # Neither a score that is missing nor those of other samples show it.
+    assert clean_verdict(judges, {1 - where: torch.zeros(2)}, classes, 2) is None
+    assert clean_verdict(judges, {0: torch.zeros(2), 1: torch.zeros(3)}, classes, 2) is None
+    assert clean_verdict([], {}, None, 2) is None
 
 
 def test_each_judge_flags_what_it_flags_alone():
