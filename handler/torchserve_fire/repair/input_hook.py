@@ -24,6 +24,9 @@ class InputHook:
         target: the class that a sample must be predicted as to be flagged; None for any.
         detection: how it is scored.
         overlay: what is undone.
+
+    Attributes:
+        base: the score without a trigger.
     """
 
     def __init__(
@@ -33,7 +36,7 @@ class InputHook:
         self._target = target
         weight = detection.weight.expand(shape).contiguous()
         self._removal = OverlayRemoval(replace(detection, weight=weight), overlay)
-        self._base = overlay.base
+        self.base = overlay.base
 
     @property
     def projection(self) -> MovingProjection:
@@ -47,7 +50,7 @@ class InputHook:
 
     def score(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], classes: Tensor | None, size: int
-    ) -> Tensor:
+    ) -> Tensor | None:
         """Score the samples that may be flagged; scoring all would slow every request down.
 
         Args:
@@ -57,7 +60,7 @@ class InputHook:
             size: N.
 
         Returns:
-            (N,) float32; of the other samples, the score without a trigger.
+            (N,) float32; of the other samples, `base`. None where surely none may be flagged.
 
         Raises:
             RepairError: no argument is a batch of such inputs, or not of as many.
@@ -72,13 +75,14 @@ class InputHook:
         if not inputs.is_cpu:
             # To pick the samples, the pass would have to wait for them; to score all costs less.
             may = classes.to(inputs.device).eq(self._target)
-            return torch.where(may, self._project(inputs), self._base)
+            return torch.where(may, self._project(inputs), self.base)
         rows = [i for i, label in enumerate(classes.tolist()) if label == self._target]
-        if 0 < len(rows) == size:
+        if not rows:
+            return None
+        if len(rows) == size:
             return self._project(inputs)
-        scores = torch.full((size,), self._base, dtype=torch.float32)
-        if rows:
-            scores[rows] = self._project(inputs[rows])
+        scores = torch.full((size,), self.base, dtype=torch.float32)
+        scores[rows] = self._project(inputs[rows])
         return scores
 
     def _project(self, inputs: Tensor) -> Tensor:

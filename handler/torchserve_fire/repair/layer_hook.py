@@ -65,7 +65,7 @@ class LayerHook:
                 f"layer {self._name!r}: features of shape {found}, expected {self.shape}"
             )
         if self.detections and state.repeating is None:
-            scored = feature.detach()
+            scored = feature.detach() if feature.requires_grad else feature
             for repair, detection in self.detections.items():
                 state.scores[repair] = detection(scored)
         moved = self._correct(feature) if self.corrections else None

@@ -29,6 +29,8 @@ class PassState(threading.local):
         passes_made: whole passes so far; a repetition for flagged samples is none.
         scores: projections at the detecting layer of each repair, (N,) float32, by its index.
         verdict: on the latest whole pass.
+        clean: of the latest whole pass, where surely nothing is flagged: the predicted classes, and
+            how many samples. The verdict is made of these and the scores once it is asked for.
     """
 
     fired: list[str] | None = None
@@ -38,6 +40,7 @@ class PassState(threading.local):
     passes_made: int = 0
     scores: dict[int, Tensor]
     verdict: Verdict | None = None
+    clean: tuple[Tensor | None, int] | None = None
 
     def __init__(self, expected: frozenset[str]) -> None:
         self._expected = expected
@@ -49,7 +52,7 @@ class PassState(threading.local):
     def begin(self) -> None:
         """Begin a whole pass."""
         self.fired = []
-        self.scores, self.verdict = {}, None
+        self.scores, self.verdict, self.clean = {}, None, None
 
     def close(self) -> list[str]:
         """End a pass, and return the layers in the order in which they ran.

@@ -22,7 +22,7 @@ from .overlay import MovingProjection
 from .pass_state import Attached, PassState
 from .proof import prove
 from .repetition import repeat_flagged
-from .verdict import Judge, Verdict, clean_verdict, judge_pass, predicted_classes
+from .verdict import Judge, Verdict, clean_verdict, judge_pass, predicted_classes, surely_clean
 
 
 class RepairHandle:
@@ -53,9 +53,12 @@ class RepairHandle:
         Raises:
             RepairError: this thread made none.
         """
-        if self._state.verdict is None:
-            raise RepairError("no forward pass was made since the corrections were attached")
-        return self._state.verdict
+        state = self._state
+        if state.verdict is None:
+            if state.clean is None:
+                raise RepairError("no forward pass was made since the corrections were attached")
+            state.verdict = clean_verdict(self._attached.judges, state.scores, *state.clean)
+        return state.verdict
 
     @property
     def passes(self) -> int:
@@ -103,7 +106,7 @@ class RepairHandle:
                     self._attach_layer(i, layer, device)
         judges = self._attached.judges
         several_targets = len({judge.target for judge in judges}) > 1
-        self._attached.asking = [one for one in judges if one.of_input or several_targets]
+        self._attached.asking = [one for one in judges if one.base is not None or several_targets]
         # First of the model's own hooks: what others have attached there sees the repaired output.
         add(self._model.register_forward_hook(self._end, with_kwargs=True, prepend=True))
         add(self._model.register_forward_hook(self._abandon, always_call=True))
@@ -151,13 +154,17 @@ class RepairHandle:
         target = self._repairs[repair].target if detection.only_target else None
         hook = InputHook(layer.feature_shape, target, detection, correction).to(device)
         self._attached.inputs[repair] = hook
-        self._add_judge(repair, hook.projection, detection, of_input=True)
+        self._add_judge(repair, hook.projection, detection, hook.base)
 
     def _add_judge(
-        self, repair: int, projection: Projection, detection: Detection, *, of_input: bool = False
+        self,
+        repair: int,
+        projection: Projection,
+        detection: Detection,
+        base: float | None = None,
     ) -> None:
         target, only_target = self._repairs[repair].target, detection.only_target
-        self._attached.judges.append(Judge(projection, only_target, target, of_input))
+        self._attached.judges.append(Judge(projection, only_target, target, base))
 
     def _begin(self, module: nn.Module, args: Any) -> None:
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
@@ -176,16 +183,19 @@ class RepairHandle:
             self._attached.shared = shared_arguments(args, kwargs, size)
         classes = predicted_classes(self._attached.asking, output, size)
         for i, hook in self._attached.inputs.items():
-            state.scores[i] = hook.score(args, kwargs, classes, size)
+            score = hook.score(args, kwargs, classes, size)
+            if score is not None:
+                state.scores[i] = score
         result = None
-        verdict = None if state.forced else clean_verdict(judges, state.scores, classes, size)
-        if verdict is None:
+        if not state.forced and surely_clean(judges, state.scores, size):
+            state.clean = (classes, size)
+        else:
             verdict = judge_pass(judges, state.scores, output, size, forced=state.forced)
             if passes == 2:
                 result = repeat_flagged(
                     self._model, self._attached, args, kwargs, output, verdict.flagged_by, size
                 )
-        state.verdict = verdict
+            state.verdict = verdict
         state.passes_made += 1
         return result
 

@@ -56,50 +56,60 @@ class Judge:
         projection: gives a sample's score, and knows the threshold.
         only_target: whether a sample must also be predicted as the target.
         target: the class that the trigger leads to; None only where nothing asks for it.
-        of_input: whether it judges by the model's input, in the place of a layer.
+        base: where it judges by the model's input, in the place of a layer: the score without a
+            trigger, which a sample has that is not scored.
     """
 
     projection: Projection
     only_target: bool
     target: int | None
-    of_input: bool = False
+    base: float | None = None
+
+
+def surely_clean(judges: Sequence[Judge], scores: Mapping[int, Tensor], size: int) -> bool:
+    """Return whether surely no sample of a forward pass is flagged.
+
+    For nearly all requests the scores are enough to know it.
+
+    Args:
+        judges: one for each repair; none where every input is corrected.
+        scores: projections of each repair, (N,) float32, by its index: at its detecting layer, or
+            of the model's input where a sample of it may be flagged.
+        size: N.
+    """
+    for i, one in enumerate(judges):
+        score = scores.get(i)
+        if score is None:
+            if one.base is None:
+                return False
+        elif score.shape[0] != size or not one.projection.surely_flags_none(score):
+            return False
+    return len(judges) > 0
 
 
 def clean_verdict(
     judges: Sequence[Judge], scores: Mapping[int, Tensor], classes: Tensor | None, size: int
-) -> Verdict | None:
-    """Return the verdict on a forward pass in which surely no sample is flagged, else None.
-
-    For nearly all requests the scores are enough to know it, and it takes few operations.
+) -> Verdict:
+    """Return the verdict on a forward pass that is `surely_clean`.
 
     Args:
-        judges: one for each repair.
-        scores: projections at the detecting layer of each repair, (N,) float32, by its index.
+        judges: one or several.
+        scores: as `surely_clean` takes them.
         classes: what the samples are predicted as, (N,) int64; None only of judges for one target.
         size: N.
     """
-    every: list[Tensor] = []
-    of_layers: list[Tensor] = []
-    for i, one in enumerate(judges):
-        score = scores.get(i)
-        if score is None or score.shape[0] != size or not one.projection.surely_flags_none(score):
-            return None
-        every.append(score)
-        if not one.of_input:
-            of_layers.append(score)
-    if not every:
-        return None
+    every = _every_score(judges, scores, size)
+    of_layers = [score for score, one in zip(every, judges, strict=True) if one.base is None]
     judged = of_layers[0] if of_layers else every[0]
-    if classes is not None and len(judges) > 1:
+    if classes is not None and len({one.target for one in judges}) > 1:
         # Of each target, the first repair.
         of_target: dict[int | None, list[float]] = {}
         for one, score in zip(judges, every, strict=True):
-            if not (one.of_input and of_layers):
+            if one.base is None or not of_layers:
                 of_target.setdefault(one.target, score.tolist())
-        if len(of_target) > 1:
-            otherwise = judged.tolist()
-            chosen = [of_target.get(k, otherwise)[n] for n, k in enumerate(classes.tolist())]
-            judged = torch.tensor(chosen, dtype=torch.float32)
+        otherwise = judged.tolist()
+        chosen = [of_target.get(k, otherwise)[n] for n, k in enumerate(classes.tolist())]
+        judged = torch.tensor(chosen, dtype=torch.float32)
     none = torch.zeros(size, dtype=torch.bool)
     return Verdict(judged, none, of_layers, [none] * len(judges))
 
@@ -116,7 +126,7 @@ def judge_pass(
 
     Args:
         judges: one for each repair; none where every input is corrected.
-        scores: projections at the detecting layer of each repair, (N,) float32, by its index.
+        scores: as `surely_clean` takes them.
         output: the model's. Its logits are looked at where a judge asks for the target.
         size: N.
         forced: whether every sample counts as flagged, to prove the corrections.
@@ -126,16 +136,30 @@ def judge_pass(
     """
     if not judges:
         return Verdict(None, torch.ones(size, dtype=torch.bool))
-    indices = range(len(judges))
-    if any(i not in scores or size != len(scores[i]) for i in indices):
-        raise RepairError("the detecting layer does not have one feature per input sample")
-    every = [scores[i] for i in indices]
+    every = _every_score(judges, scores, size)
     judged, flagged = judge(judges, every, output)
     if forced:
         flagged = [torch.ones_like(one) for one in flagged]
-    of_layers = [score for score, one in zip(every, judges, strict=True) if not one.of_input]
+    of_layers = [score for score, one in zip(every, judges, strict=True) if one.base is None]
     whole = functools.reduce(torch.logical_or, flagged)
     return Verdict(judged, whole, of_layers, flagged)
+
+
+def _every_score(judges: Sequence[Judge], scores: Mapping[int, Tensor], size: int) -> list[Tensor]:
+    """Return a score of each sample, (N,), of each judge.
+
+    Raises:
+        RepairError: there is not one score per sample.
+    """
+    every = []
+    for i, one in enumerate(judges):
+        score = scores.get(i)
+        if score is None and one.base is not None:
+            score = torch.full((size,), one.base, dtype=torch.float32)
+        if score is None or len(score) != size:
+            raise RepairError("the detecting layer does not have one feature per input sample")
+        every.append(score)
+    return every
 
 
 def judge(
@@ -170,9 +194,9 @@ def judge(
     # A score that is not finite does not show the sample to be clean.
     unjudged = ~every.isfinite().all(0)
     # Of the model's input, only what may be flagged has a score of its own.
-    layers = [i for i, one in enumerate(judges) if not one.of_input]
+    layers = [i for i, one in enumerate(judges) if one.base is None]
     for i, one in enumerate(judges):
-        if one.of_input and layers:
+        if one.base is not None and layers:
             may[i] = False
     # The judge of each sample: the first that flags it, else the first that may, else the first.
     judged_by = torch.where(may.any(0), may.int().argmax(0), layers[0] if layers else 0)

@@ -11,6 +11,7 @@ from torchserve_fire.repair.verdict import (
     judge_pass,
     may_be_flagged,
     predicted_classes,
+    surely_clean,
 )
 
 NAN = float("nan")
@@ -89,14 +90,18 @@ def test_judges_that_do_not_ask_for_a_target_overlap_too():
 
 
 @pytest.mark.parametrize("of_input", [(), (0,), (2,), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("scored", [True, False])
 @pytest.mark.parametrize("targets", [(0,), (0, 0), (0, 1), (0, 1, 0), (2, 0, 0), (None, None)])
-def test_where_surely_nothing_is_flagged_the_verdict_is_that_of_judging(targets, of_input):
+def test_where_surely_nothing_is_flagged_the_verdict_is_that_of_judging(targets, of_input, scored):
+    unscored = () if scored else of_input
     judges = [
-        replace(judge_of(1.0, target), of_input=i in of_input) for i, target in enumerate(targets)
+        replace(judge_of(1.0, target), base=0.25 if i in of_input else None)
+        for i, target in enumerate(targets)
     ]
     scores = torch.rand(len(judges), 8, generator=torch.Generator().manual_seed(0))
     logits = logits_of(0, 1, 2, 0, 1, 2, 0, 0)
-    tensors = dict(enumerate(scores))
+    tensors = {i: score for i, score in enumerate(scores) if i not in unscored}
+    assert surely_clean(judges, tensors, 8)
     verdict = clean_verdict(judges, tensors, predicted_classes(judges, logits, 8), 8)
     expected = judge_pass(judges, tensors, logits, 8, forced=False)
     assert torch.equal(verdict.scores, expected.scores)
@@ -108,17 +113,18 @@ def test_where_surely_nothing_is_flagged_the_verdict_is_that_of_judging(targets,
 
 
 @pytest.mark.parametrize("value", [1.5, NAN, float("inf"), -float("inf")])
+@pytest.mark.parametrize("base", [None, 0.0])
 @pytest.mark.parametrize("where", [0, 1])
-def test_what_may_be_flagged_has_to_be_judged(where, value):
-    judges, classes = [judge_of(1.0, 0), judge_of(1.0, 1)], torch.tensor([2, 2])
+def test_what_may_be_flagged_is_not_surely_clean(where, base, value):
+    judges = [judge_of(1.0, 0), judge_of(1.0, 1)]
+    judges[where] = replace(judges[where], base=base)
     scores = {0: torch.zeros(2), 1: torch.zeros(2)}
-    assert clean_verdict(judges, scores, classes, 2) is not None
-    scores[where][1] = value
-    assert clean_verdict(judges, scores, classes, 2) is None
-    # Neither a score that is missing nor those of other samples show it.
-    assert clean_verdict(judges, {1 - where: torch.zeros(2)}, classes, 2) is None
-    assert clean_verdict(judges, {0: torch.zeros(2), 1: torch.zeros(3)}, classes, 2) is None
-    assert clean_verdict([], {}, None, 2) is None
+    assert surely_clean(judges, scores, 2)
+    assert not surely_clean(judges, scores | {where: torch.tensor([0.0, value])}, 2)
+    assert not surely_clean(judges, scores | {where: torch.zeros(3)}, 2)
+    # Of the model's input, nothing is scored where no sample of it may be flagged.
+    assert surely_clean(judges, {1 - where: torch.zeros(2)}, 2) == (base is not None)
+    assert not surely_clean([], {}, 2)
 
 
 def test_each_judge_flags_what_it_flags_alone():
@@ -158,7 +164,7 @@ def test_what_one_judge_cannot_score_is_flagged_and_its_other_score_does_not_hel
 
 
 def test_the_scores_of_the_models_input_are_left_out_of_those_of_the_detectors():
-    of_input = replace(judge_of(1.0, target=0), of_input=True)
+    of_input = replace(judge_of(1.0, target=0), base=0.0)
     scores = [[5.0, 0.0], [2.0, 3.0]]
     verdict, _ = judged([of_input, judge_of(4.0, target=0)], scores, logits_of(0, 0))
     assert [one.tolist() for one in verdict.detector_scores] == [[2.0, 3.0]]
