@@ -22,7 +22,7 @@ class Verdict:
     Attributes:
         scores: projections at the detecting layer, (N,) float32; None where no layer detects. With
             several repairs, a sample has the score of the repair whose target it is predicted as,
-            or else of the first one.
+            or else of the first one that judges by a layer.
         flagged: which samples are flagged as triggered, (N,) bool; all of them where no layer
             detects.
         detector_scores: projections at each detecting layer, (N,) float32, in the bundle's order.
