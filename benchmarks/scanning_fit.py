@@ -54,15 +54,15 @@ without a bound."""
 
 
 def scan_of(row: Row) -> Scan:
-    """Return the scan that a row is of, without its searches."""
+    """Return the scan that a row is of, without its triggers."""
     comparisons = [
         Comparison(
             method,
             found["targets"],
-            [],
             found["steps"],
             torch.tensor(found["effort"], dtype=torch.float64),
             torch.tensor(found["success"], dtype=torch.float64),
+            torch.zeros(len(found["targets"]), 0),
         )
         for method, found in row["comparisons"].items()
     ]

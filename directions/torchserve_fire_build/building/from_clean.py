@@ -128,7 +128,7 @@ def build_from_clean(
     # Before the search, which may take hours.
     check_clean(loaded.model, clean, names_file, accept=accept_accuracy)
     search = _CleanBuild(loaded, clean, plan, options, names_file)
-    built = search.build(search.find(plan.settings))
+    built = search.build(search.find(plan.settings, cache))
     later = plan.settings
     if later.anomaly_index is None:
         later = replace(later, anomaly_index=FURTHER_INDEX)
@@ -169,10 +169,10 @@ class _CleanBuild:
     options: BuildOptions
     names_file: Path | None
 
-    def find(self, settings: SearchSettings) -> FoundTriggers:
-        """Search for the triggers of one class."""
+    def find(self, settings: SearchSettings, cache: Path | None = None) -> FoundTriggers:
+        """Search for the triggers of one class; a scan keeps its steps in the cache."""
         if self.plan.scans and self.options.target is None:
-            return self._find_by_scan()
+            return self._find_by_scan(cache)
         return find_triggers(
             self.loaded.model,
             self.clean,
@@ -185,7 +185,7 @@ class _CleanBuild:
             settings=settings,
         )
 
-    def _find_by_scan(self) -> FoundTriggers:
+    def _find_by_scan(self, cache: Path | None) -> FoundTriggers:
         named = name_target(
             self.loaded.model,
             self.clean,
@@ -193,6 +193,7 @@ class _CleanBuild:
             candidates=self.plan.methods,
             seed=self.options.seed,
             budget=self.plan.budget,
+            cache=cache,
         )
         return find_triggers(
             self.loaded.model,
@@ -211,6 +212,7 @@ class _CleanBuild:
         bundle, model = built.bundle, self.loaded.model
         example = self.clean.description.example().to(device_of(model))
         with attach_layers(model, bundle.layers, example, target=bundle.target):
+            # The cache does not know of the repairs.
             found = self.find(settings)
         if found.target in bundle.targets:
             logger.info("not added: the bundle has a repair for this class already")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -30,12 +32,18 @@ PICTURED = "neural-cleanse"
 
 
 def scan_classes(
-    model: nn.Module, clean: Samples, classes: int, generator: torch.Generator, budget: Budget
+    model: nn.Module,
+    clean: Samples,
+    classes: int,
+    generator: torch.Generator,
+    budget: Budget,
+    cache: Path | None = None,
 ) -> Inspection:
     """Look at all classes together, then at a few closely; put all of it into probabilities.
 
     It needs 50 clean samples, better 200, that are maps (C, H, W). What it costs hardly depends on
-    the number of classes. See `inspection.inspection.Inspect`.
+    the number of classes. A scan that was interrupted goes on from the steps in the folder `cache`.
+    See `inspection.inspection.Inspect`.
 
     Raises:
         CalibrationError: the model or the samples do not allow a scan, or the time does not.
@@ -43,7 +51,12 @@ def scan_classes(
     if budget.spent():
         return Inspection(NAME, notes=("the time was over before it began: raise the --budget",))
     judged = scan_and_judge(
-        model, clean, clean.description, seed=generator.initial_seed(), budget=budget
+        model,
+        clean,
+        clean.description,
+        seed=generator.initial_seed(),
+        budget=budget,
+        cache=cache,
     )
     subject, scan, verdict = judged.subject, judged.scan, judged.verdict
     notes = [
@@ -142,8 +155,8 @@ def _pictures(subject: Subject, scan: Scan) -> Tensor | None:
     Only classes that were searched have one: pictures of a thousand classes would take gigabytes.
     """
     drawn = [
-        picture_of(subject, target, search)
+        picture_of(subject, target, stamped)
         for comparison in _pictured(scan)
-        for target, search in zip(comparison.targets, comparison.searches, strict=True)
+        for target, stamped in zip(comparison.targets, comparison.stamped, strict=True)
     ]
     return torch.stack(drawn) if drawn else None

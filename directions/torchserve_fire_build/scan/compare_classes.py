@@ -12,7 +12,6 @@ from ..common.budget import Budget
 from ..common.errors import CalibrationError
 from ..common.progress import Progress
 from ..reconstruct.methods import SEARCH_METHODS
-from ..reconstruct.reconstruction import TriggerSearch
 from ..reconstruct.subject import Subject, loss_towards
 
 ROUND = 5
@@ -29,19 +28,20 @@ class Comparison:
     Attributes:
         method: name of the search.
         targets: the classes that were searched.
-        searches: of these classes; they can be continued.
         steps: that each search took.
         effort: of each class, (targets,) float64; lower is more suspicious.
         success: share of the inputs of other classes that each trigger leads there, (targets,)
             float64.
+        stamped: for each class, the first input of another class with the trigger, as a request
+            carries it, (targets, *S), on the CPU.
     """
 
     method: str
     targets: Sequence[int]
-    searches: Sequence[TriggerSearch]
     steps: int
     effort: Tensor
     success: Tensor
+    stamped: Tensor
 
 
 def compare_classes(
@@ -85,6 +85,7 @@ def compare_classes(
                 progress.advance(stride)
             taken += stride
     effort, success = (torch.zeros(len(targets), dtype=torch.float64) for _ in range(2))
+    shown = []
     for i, (target, search) in enumerate(zip(targets, searches, strict=True)):
         with torch.no_grad():
             stamped = subject.box.legal(search.stamp(subject.others(target)[:INPUTS]))
@@ -98,4 +99,5 @@ def compare_classes(
             )
         effort[i] = search.effort(float(loss_towards(target, logits)))
         success[i] = (logits.argmax(1) == target).double().mean()
-    return Comparison(method, targets, searches, taken, effort, success)
+        shown.append(stamped[0].cpu())
+    return Comparison(method, targets, taken, effort, success, torch.stack(shown))

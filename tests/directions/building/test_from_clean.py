@@ -10,6 +10,7 @@ from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.building.from_clean import SearchPlan, build_from_clean
 from torchserve_fire_build.building.from_samples import build_from_evidence
+from torchserve_fire_build.building.name_target import NamedTarget
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers, find_triggers
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
@@ -187,3 +188,20 @@ def test_the_first_repair_is_kept_if_none_is_found_for_all_triggers(logged, monk
 def test_a_benign_model_gets_no_bundle():
     with pytest.raises(NoTriggerError):
         build((0.0, 0.0))
+
+
+def test_a_search_with_the_repairs_so_far_is_not_taken_from_a_cache(monkeypatch, tmp_path):
+    """It is of the same weights, and finds something else."""
+    given = []
+
+    def name(*args, cache, **options):
+        given.append(cache)
+        if len(given) > 1:
+            raise NoTriggerError("no class stands out")
+        return NamedTarget(0, ["additive"], [])
+
+    monkeypatch.setattr(f"{FROM_CLEAN}.name_target", name)
+    samples = TensorSamples(images(160), torch.arange(160) % 8, description=IMAGES)
+    loaded = LoadedModel(TwoPatchNet((14.0, 0.0)), "TwoPatchNet", "0" * 64)
+    build_from_clean(loaded, samples, augment="none", cache=tmp_path / "cache")
+    assert given == [tmp_path / "cache", None]

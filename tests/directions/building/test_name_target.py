@@ -27,7 +27,7 @@ def _short(monkeypatch):
     shorten(monkeypatch)
 
 
-def named(*, classes=CLASSES, budget=None):
+def named(*, classes=CLASSES, budget=None, cache=None):
     clean = TensorSamples(images(classes, 60), source="clean", description=DESCRIPTION)
     return name_target(
         ManyNet(classes).eval(),
@@ -36,6 +36,7 @@ def named(*, classes=CLASSES, budget=None):
         candidates=AFFORDABLE,
         seed=0,
         budget=Budget() if budget is None else budget,
+        cache=cache,
     )
 
 
@@ -99,6 +100,13 @@ def test_where_each_class_leads_to_another_one_no_trigger_is_reconstructed(monke
     monkeypatch.setattr(judged_scan, "judge", lambda *_: found)
     with pytest.raises(CalibrationError, match=r"each class leads to another.*triggered samples"):
         named()
+
+
+def test_a_scan_goes_on_from_a_cache(tmp_path, logged):
+    first = named(cache=tmp_path)
+    assert not any("holds" in line for line in logged.messages)
+    assert named(cache=tmp_path) == first
+    assert sum(f"cache: {tmp_path}: holds" in line for line in logged.messages) == 8
 
 
 def test_too_few_classes_to_compare():

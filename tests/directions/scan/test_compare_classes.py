@@ -73,13 +73,17 @@ def test_without_any_time_there_are_no_steps(method):
     assert bool(found.effort.isfinite().all())
 
 
-def test_searches_can_be_continued():
+@METHOD
+def test_an_input_of_another_class_shows_each_trigger(method):
     of = subject()
-    short, long = (compare(of, "additive", steps=steps) for steps in (4, 10))
-    for search in short.searches:
-        search.advance(6)
-    stamped = [found.searches[0].stamp(of.inputs) for found in (short, long)]
-    torch.testing.assert_close(*stamped)
+    found = compare(of, method)
+    assert found.stamped.shape == (len(TARGETS), *of.inputs.shape[1:])
+    # The trigger of the target acts on this input.
+    assert int(of.logits(found.stamped[1:2]).argmax()) == TARGET
+    before = torch.stack([of.others(target)[0] for target in TARGETS])
+    changed = (found.stamped - before).flatten(1).abs().amax(1)
+    assert bool((changed > 0).all())
+    assert float(changed.max()) <= 1
 
 
 def test_only_the_classes_that_are_named_cost_something():

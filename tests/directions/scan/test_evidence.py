@@ -24,7 +24,7 @@ def scan(leads=(), comparisons=()):
 
 def compared(method, targets, effort, steps=10):
     values = torch.tensor(effort, dtype=torch.float64)
-    return Comparison(method, targets, [], steps, values, torch.zeros_like(values))
+    return Comparison(method, targets, steps, values, torch.zeros_like(values), values)
 
 
 def column(name, of):

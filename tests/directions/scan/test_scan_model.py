@@ -185,7 +185,8 @@ def test_depth_is_the_share_of_the_steps(monkeypatch):
     def compare(subject, method, targets, steps, *_):
         batches.add(subject.batch_size)
         wanted[method] = steps
-        return Comparison(method, [0], [], steps, torch.zeros(1).double(), torch.zeros(1).double())
+        nothing = torch.zeros(1).double()
+        return Comparison(method, [0], steps, nothing, nothing, nothing)
 
     monkeypatch.setattr(module, "search_freely", follow)
     monkeypatch.setattr(module, "compare_classes", compare)
