@@ -13,7 +13,8 @@ from ..samples.samples import Samples
 from ..scan.all_to_all import MIN_MEASURED, measurable
 from ..scan.compare_classes import Comparison
 from ..scan.evidence import NAMES
-from ..scan.findings import STEPS, Scan
+from ..scan.findings import RESTARTS, STEPS, Scan
+from ..scan.free_search import KINDS
 from ..scan.judged_scan import scan_and_judge
 from ..scan.verdict import FOUND, Verdict
 from .inspection import Inspection
@@ -93,11 +94,12 @@ def _failures(scan: Scan) -> list[str]:
 def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
     """Return a line on what each step found."""
     seconds = {step.name: step.seconds for step in scan.steps if not step.failure}
-    taken = {
-        comparison.method: f", {comparison.steps} of {STEPS[comparison.method]} steps"
-        for comparison in scan.comparisons
-        if comparison.steps < STEPS[comparison.method]
-    }
+    taken = {comparison.method: comparison.steps for comparison in scan.comparisons}
+    whole = dict(STEPS)
+    for kind in KINDS:
+        name = f"anywhere, {kind}"
+        taken[name] = sum(lead.steps for lead in scan.leads if lead.kind == kind)
+        whole[name] = RESTARTS * KINDS[kind].steps
     lines = []
     for name, scores in zip(NAMES, evidence.T, strict=True):
         if name not in seconds:
@@ -108,7 +110,8 @@ def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
             if float(scores[highest]) >= 0.005
             else "no class stands out"
         )
-        lines.append(f"{name}: {found} ({seconds[name]:.0f} s{taken.get(name, '')})")
+        shortened = f", {taken[name]} of {whole[name]} steps" if taken[name] < whole[name] else ""
+        lines.append(f"{name}: {found} ({seconds[name]:.0f} s{shortened})")
     return lines
 
 

@@ -51,8 +51,8 @@ def scan_model(
     Args:
         subject: the model, and clean inputs.
         seed: of the random numbers; each step draws the same numbers, whatever ran before.
-        budget: when it is spent, a search of classes stops after equally many steps for each, and
-            no further step begins.
+        budget: when it is spent, a search stops, one of classes after equally many steps for each,
+            and no further step begins.
         depth: share of the steps that each search takes.
         to_the_end: whether all searches run, even if a class is surely found before.
         cache: keeps what finished steps find.
@@ -87,13 +87,17 @@ def scan_model(
         kept = _kept(cache, name)
         if kept is not None:
             pairs = zip(kept["targets"].tolist(), kept["success"].tolist(), strict=True)
-            leads.extend(Lead(kind, target, success) for target, success in pairs)
+            leads.extend(Lead(kind, target, success, wanted) for target, success in pairs)
             return
         found: list[Lead] = []
         for restart in range(RESTARTS):
-            generator = torch.Generator().manual_seed(seed + restart)
-            found.append(search_freely(subject, kind, generator, wanted))
+            if not found or not budget.spent():
+                generator = torch.Generator().manual_seed(seed + restart)
+                found.append(search_freely(subject, kind, generator, wanted, budget))
         leads.extend(found)
+        # What the time has cut short would differ the next time.
+        if sum(lead.steps for lead in found) < RESTARTS * wanted:
+            return
         targets = torch.tensor([lead.target for lead in found])
         success = torch.tensor([lead.success for lead in found], dtype=torch.float64)
         cache.keep(name, {"targets": targets, "success": success})
@@ -107,6 +111,8 @@ def scan_model(
                 led = dict(kept["pairs"].tolist())
                 all_to_all.append(AllToAll(kind, led, float(kept["followed"])))
                 continue
+            if restart and budget.spent():
+                raise CalibrationError("the time was over before all of its searches began")
             generator = torch.Generator().manual_seed(seed + restart)
             result = search_all_to_all(subject, kind, generator, wanted)
             all_to_all.append(result)
@@ -129,7 +135,6 @@ def scan_model(
             return
         found = compare_classes(subject, method, targets, wanted, seed, budget)
         comparisons.append(found)
-        # What the time has cut short would differ the next time.
         if found.steps == wanted:
             result = {"effort": found.effort, "success": found.success, "stamped": found.stamped}
             cache.keep(name, result)

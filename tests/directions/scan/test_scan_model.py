@@ -177,10 +177,10 @@ def test_when_the_time_is_over_no_further_step_begins(monkeypatch):
 def test_depth_is_the_share_of_the_steps(monkeypatch):
     batches, wanted = set(), {}
 
-    def follow(subject, kind, generator, steps):
+    def follow(subject, kind, generator, steps, budget):
         batches.add(subject.batch_size)
         wanted[kind] = steps
-        return module.Lead(kind, 0, 0.0)
+        return module.Lead(kind, 0, 0.0, steps)
 
     def compare(subject, method, targets, steps, *_):
         batches.add(subject.batch_size)
