@@ -6,12 +6,10 @@ import torch
 from tests.directions.scan.many_net import SHAPE, TARGET, ManyNet, images
 from tests.directions.scan.short_scan import shorten
 from torchserve_fire.format.bundle import InputDescription
-from torchserve_fire_build.building.from_clean import SearchPlan
 from torchserve_fire_build.building.name_target import name_target
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct.methods import AFFORDABLE
-from torchserve_fire_build.reconstruct.settings import SearchSettings
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
 from torchserve_fire_build.scan import judged_scan
 from torchserve_fire_build.scan.evidence import NAMES
@@ -125,11 +123,3 @@ def test_a_scan_leaves_time_for_what_follows(monkeypatch):
     with pytest.raises(CalibrationError, match="seen"):
         named(budget=Budget(100))
     assert 40 < left[0] <= 50
-
-
-def test_a_scan_is_for_a_plan_that_chooses_nothing_else():
-    assert SearchPlan().scans
-    assert SearchPlan(settings=SearchSettings(steps=300)).scans
-    assert not SearchPlan(methods=["additive"], otherwise=()).scans
-    for chosen in ({"bound": 0.1}, {"anomaly_index": 3.0}, {"screening_steps": 20}):
-        assert not SearchPlan(settings=SearchSettings(**chosen)).scans
