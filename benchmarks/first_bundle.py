@@ -17,7 +17,8 @@ from torch import nn
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.format.bundle_file import load_bundle, save_bundle
-from torchserve_fire_build.building.from_clean import SearchPlan, build_from_clean
+from torchserve_fire_build.building.from_clean import build_from_clean
+from torchserve_fire_build.building.search_plan import SearchPlan
 from torchserve_fire_build.common.errors import NoTriggerError
 from torchserve_fire_build.reconstruct.methods import AFFORDABLE, OTHERWISE
 from torchserve_fire_build.samples.samples import Samples

@@ -18,7 +18,7 @@ from torchserve_fire_build.scan.all_to_all import AllToAll
 from torchserve_fire_build.scan.compare_classes import Comparison
 from torchserve_fire_build.scan.evidence import evidence_of, followed_by
 from torchserve_fire_build.scan.findings import Scan
-from torchserve_fire_build.scan.free_search import Lead
+from torchserve_fire_build.scan.free_search import KINDS, Lead
 from torchserve_fire_build.scan.verdict import (
     FITTED_ON,
     Verdict,
@@ -54,19 +54,19 @@ without a bound."""
 
 
 def scan_of(row: Row) -> Scan:
-    """Return the scan that a row is of, without its searches."""
+    """Return the scan that a row is of, without its triggers."""
     comparisons = [
         Comparison(
             method,
             found["targets"],
-            [],
             found["steps"],
             torch.tensor(found["effort"], dtype=torch.float64),
             torch.tensor(found["success"], dtype=torch.float64),
+            torch.zeros(len(found["targets"]), 0),
         )
         for method, found in row["comparisons"].items()
     ]
-    leads = [Lead(*lead) for lead in row["leads"]]
+    leads = [Lead(*lead, KINDS[lead[0]].steps) for lead in row["leads"]]
     each = [AllToAll(kind, {}, followed) for kind, followed in row["all_to_all"]]
     return Scan(row["classes"], leads, comparisons, [], each)
 

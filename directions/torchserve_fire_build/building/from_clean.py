@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,13 +15,11 @@ from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.repair.layers import device_of
 
-from ..common.budget import Budget
 from ..common.errors import CalibrationError
 from ..measure.fit_to_model import check_clean
-from ..reconstruct.find_triggers import FoundTriggers, find_triggers
-from ..reconstruct.methods import AFFORDABLE, OTHERWISE
+from ..reconstruct.find_triggers import FoundTriggers
 from ..reconstruct.reconstruction import Reconstruction
-from ..reconstruct.settings import OWN_VALUES, SearchSettings
+from ..reconstruct.settings import SearchSettings
 from ..reconstruct.stamped_samples import stamp_samples
 from ..reconstruct.success_after_repair import success_after_repair
 from ..samples.kept import keep_decoded
@@ -29,8 +27,8 @@ from ..samples.samples import Samples
 from .build_options import BuildOptions
 from .from_samples import as_loaded, build_from_evidence
 from .join_bundles import join_bundles
-from .name_target import name_target
 from .result import BuildResult
+from .search_plan import SearchPlan, find_by_plan
 
 logger = logging.getLogger(__name__)
 
@@ -44,33 +42,6 @@ development images of the benchmark's victims, the shares lay far below or far a
 
 TRIED = 200
 """Clean samples on which this share is measured."""
-
-
-@dataclass(frozen=True)
-class SearchPlan:
-    """How a model is searched for its triggers.
-
-    Attributes:
-        methods: names in `reconstruct.methods.SEARCH_METHODS`.
-        otherwise: names of further methods, used if `methods` find nothing.
-        settings: settings of the searches; an anomaly index that is set holds for all searches.
-        budget: time for all searches; the time of the builds does not count.
-    """
-
-    methods: Sequence[str] = AFFORDABLE
-    otherwise: Sequence[str] = OTHERWISE
-    settings: SearchSettings = OWN_VALUES
-    budget: Budget = field(default_factory=Budget)
-
-    @property
-    def scans(self) -> bool:
-        """Whether a scan names the target, as `inspect` does by default.
-
-        It does unless searches are chosen by name, or how they compare the classes is.
-        """
-        chosen = self.settings
-        compared = (chosen.bound, chosen.patch_share, chosen.screening_steps, chosen.anomaly_index)
-        return tuple(self.methods) == AFFORDABLE and compared == (None,) * len(compared)
 
 
 def build_from_clean(
@@ -128,7 +99,7 @@ def build_from_clean(
     # Before the search, which may take hours.
     check_clean(loaded.model, clean, names_file, accept=accept_accuracy)
     search = _CleanBuild(loaded, clean, plan, options, names_file)
-    built = search.build(search.find(plan.settings))
+    built = search.build(search.find(plan.settings, cache))
     later = plan.settings
     if later.anomaly_index is None:
         later = replace(later, anomaly_index=FURTHER_INDEX)
@@ -169,41 +140,16 @@ class _CleanBuild:
     options: BuildOptions
     names_file: Path | None
 
-    def find(self, settings: SearchSettings) -> FoundTriggers:
-        """Search for the triggers of one class."""
-        if self.plan.scans and self.options.target is None:
-            return self._find_by_scan()
-        return find_triggers(
+    def find(self, settings: SearchSettings, cache: Path | None = None) -> FoundTriggers:
+        """Search for the triggers of one class; a scan keeps its steps in the cache."""
+        return find_by_plan(
+            self.plan,
             self.loaded.model,
             self.clean,
-            self.clean.description,
-            methods=self.plan.methods,
-            otherwise=self.plan.otherwise,
             target=self.options.target,
             seed=self.options.seed,
-            budget=self.plan.budget,
             settings=settings,
-        )
-
-    def _find_by_scan(self) -> FoundTriggers:
-        named = name_target(
-            self.loaded.model,
-            self.clean,
-            self.clean.description,
-            candidates=self.plan.methods,
-            seed=self.options.seed,
-            budget=self.plan.budget,
-        )
-        return find_triggers(
-            self.loaded.model,
-            self.clean,
-            self.clean.description,
-            methods=named.methods,
-            others=named.others,
-            target=named.target,
-            seed=self.options.seed,
-            budget=self.plan.budget,
-            settings=self.plan.settings,
+            cache=cache,
         )
 
     def further(self, built: BuildResult, settings: SearchSettings) -> BuildResult | None:
@@ -211,6 +157,7 @@ class _CleanBuild:
         bundle, model = built.bundle, self.loaded.model
         example = self.clean.description.example().to(device_of(model))
         with attach_layers(model, bundle.layers, example, target=bundle.target):
+            # The cache does not know of the repairs.
             found = self.find(settings)
         if found.target in bundle.targets:
             logger.info("not added: the bundle has a repair for this class already")

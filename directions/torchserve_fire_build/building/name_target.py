@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
@@ -56,6 +57,7 @@ def name_target(
     candidates: Sequence[str],
     seed: int,
     budget: Budget,
+    cache: Path | None = None,
 ) -> NamedTarget:
     """Scan a model, and return the class that it names, and the searches that show it.
 
@@ -66,6 +68,7 @@ def name_target(
         candidates: names in `reconstruct.methods.SEARCH_METHODS`, of searches to reconstruct with.
         seed: of the random numbers.
         budget: time limit of the scan and of what follows.
+        cache: folder to keep the steps of the scan in; None to keep none.
 
     Raises:
         CalibrationError: the model or the samples do not allow a scan, or the time does not; or
@@ -80,6 +83,7 @@ def name_target(
         seed=seed,
         budget=budget.share(round(1 / SHARE)),
         to_the_end=True,
+        cache=cache,
     )
     scan, verdict = judged.scan, judged.verdict
     target = int(verdict.probabilities.argmax())

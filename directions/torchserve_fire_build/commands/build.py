@@ -138,7 +138,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "flipped, scaled, blurred; none: the trigger as it is alone, in less time "
         f"(default: {AUGMENT[0]})",
     )
-    add_cache_argument(parser, besides=". The searches of --reconstruct are made again")
+    add_cache_argument(
+        parser,
+        besides=". Of --reconstruct all, the scan goes on, too; other searches are made again",
+    )
     parser.add_argument("--seed", type=seed, default=0, help="of the random numbers (default: 0)")
     parser.add_argument(
         "--output", required=True, type=bundle_to_write, help="the bundle, .safetensors"

@@ -89,9 +89,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--cache",
         type=Path,
         metavar="DIR",
-        help="folder that keeps what finished steps result in, here the shadow models: an "
-        "inspection that was interrupted goes on from there when it is started again, and one of "
-        "another model of the same task uses them, too",
+        help="folder that keeps what the finished steps of a scan result in, and the shadow "
+        "models: an inspection that was interrupted goes on from there when it is started again "
+        "with the same model, samples and options, and one of another model of the same task uses "
+        "the shadow models, too",
     )
     parser.add_argument(
         "--budget",

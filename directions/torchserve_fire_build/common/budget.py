@@ -16,9 +16,13 @@ class Budget:
     def __init__(self, seconds: float | None = None) -> None:
         self._end = math.inf if seconds is None else time.monotonic() + seconds
 
-    def spent(self) -> bool:
-        """Return whether the time is over. A search then stops and returns its best so far."""
-        return time.monotonic() >= self._end
+    def spent(self, reserve: float = 0.0) -> bool:
+        """Return whether the time is over. A search then stops and returns its best so far.
+
+        Args:
+            reserve: seconds that are to be left.
+        """
+        return time.monotonic() + reserve >= self._end
 
     def left(self) -> float:
         """Return the seconds that are left, 0 or more."""

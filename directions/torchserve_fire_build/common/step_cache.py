@@ -69,15 +69,21 @@ class StepCache:
         Returns:
             Tensors on the CPU by name.
         """
-        if self.folder is None:
-            return compute()
-        name, file = self.scope + step, self._file(self.folder, step)
-        kept = _read(file, self.work, name)
+        kept = self.kept(step)
         if kept is not None:
             return kept
         result = compute()
-        self._keep(file, name, result)
+        self.keep(step, result)
         return result
+
+    def kept(self, step: str) -> Mapping[str, Tensor] | None:
+        """Return what a step resulted in, from the folder; None if it is not there.
+
+        A damaged file is dropped with a warning.
+        """
+        if self.folder is None:
+            return None
+        return _read(self._file(self.folder, step), self.work, self.scope + step)
 
     def holds(self, step: str) -> bool:
         """Whether there is a file with what a step results in."""
@@ -87,9 +93,13 @@ class StepCache:
         digest = hashlib.sha256(json.dumps([self.work, self.scope + step]).encode()).hexdigest()
         return folder / f"{PREFIX}{digest[:40]}{SUFFIX}"
 
-    def _keep(self, file: Path, name: str, result: Mapping[str, Tensor]) -> None:
+    def keep(self, step: str, result: Mapping[str, Tensor]) -> None:
+        """Keep what a step results in; where nothing can be written, a warning says so."""
+        if self.folder is None:
+            return
         from safetensors.torch import save
 
+        name, file = self.scope + step, self._file(self.folder, step)
         size = sum(tensor.nbytes for tensor in result.values())
         if size > self.limit:
             return

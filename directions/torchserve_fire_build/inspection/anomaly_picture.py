@@ -14,14 +14,11 @@ from torchserve_fire.format.write_file import check_folder, write_folder
 
 from ..common.figure import FAINT, INK, MARK, NOTHING, new_figure, to_png
 from .findings import Run
-from .inspection import Inspection
+from .inspection import MAX_CLASSES, Inspection
 
 BARS = "anomaly.png"
 
 BAR = "#4292c6"
-
-MAX_CLASSES = 40
-"""The most classes that are drawn; of more, the most suspicious ones are."""
 
 COLUMNS = 10
 

@@ -15,6 +15,9 @@ from ..samples.samples import Samples
 THRESHOLD = 2.0
 """A class with a higher anomaly index is an outlier, as in Neural Cleanse."""
 
+MAX_CLASSES = 40
+"""The most classes that are drawn; of more, the most suspicious ones are."""
+
 
 @dataclass(frozen=True)
 class Inspection:

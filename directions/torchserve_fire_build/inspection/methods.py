@@ -22,7 +22,7 @@ class InspectionSettings:
 
     Attributes:
         shadows: number of shadow models.
-        cache: folder to keep shadow models in; None to keep none.
+        cache: folder to keep shadow models and the steps of a scan in; None to keep none.
         queries: number of queries to the shadow models.
         saliency_weights: weights of NeuronInspect's features.
         search: settings of the searches for triggers.
@@ -59,7 +59,9 @@ def _reconstruction(name: str) -> InspectionMethod:
 
 
 _BUILT_IN: Mapping[str, InspectionMethod] = {
-    scanning.NAME: InspectionMethod(lambda settings: scanning.scan_classes),
+    scanning.NAME: InspectionMethod(
+        lambda settings: partial(scanning.scan_classes, cache=settings.cache)
+    ),
     **{name: _reconstruction(name) for name in SEARCH_METHODS},
     neuron_inspect.NAME: InspectionMethod(
         lambda settings: partial(neuron_inspect.neuron_inspect, weights=settings.saliency_weights),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -15,7 +15,7 @@ from ..common.progress import Progress
 from ..measure.anomaly_index import MIN_CLASSES, anomaly_index
 from ..samples.predict import differentiable_logits, gradients_of
 from ..samples.samples import Samples, iterate
-from .inspection import Inspection
+from .inspection import MAX_CLASSES, Inspection
 
 NAME = "neuron-inspect"
 
@@ -70,21 +70,30 @@ def neuron_inspect(
         weights: of the features, by the names in `WEIGHTS`.
 
     Returns:
-        The index of each class, and its mean saliency map, (classes, H, W), from 0 to 1.
+        The index of each class, and its mean saliency map, (classes, H, W), from 0 to 1; of more
+        than `MAX_CLASSES`, only those that stand out most have a map, computed once more.
     """
     shape = tuple(clean.load([0]).shape[1:])
     if len(shape) not in (2, 3) or min(shape[-2:]) < 3:
         return Inspection(NAME, notes=(f"not applicable to inputs of shape {shape}: needs maps",))
     if classes < MIN_CLASSES:
         return Inspection(NAME, notes=(f"needs at least {MIN_CLASSES} classes to compare",))
-    sums = _Sums(classes, shape[-2:])
+    sums = _Sums(classes)
+    # Maps of many classes would take gigabytes.
+    kept = range(classes if classes <= MAX_CLASSES else 0)
+    pictures = torch.zeros(len(kept), *shape[-2:])
     order = torch.randperm(len(clean), generator=generator).tolist()
     with Progress("saliency maps", len(order)) as progress:
         for indices, inputs in iterate(clean, order, BATCH):
             # The first batch is always used: without it there is no result.
             if sums.count and budget.spent():
                 break
-            sums.add(saliency_maps(model, inputs, classes))
+            for c, maps in enumerate(saliency_maps(model, inputs, range(classes))):
+                sums.add(c, maps)
+                if c in kept:
+                    pictures[c] += maps.sum(0)
+            sums.count += len(indices)
+            sums.pairs += len(indices) - 1
             progress.advance(len(indices))
     if sums.pairs == 0:
         return Inspection(NAME, notes=("needs at least two clean samples",))
@@ -94,34 +103,61 @@ def neuron_inspect(
     note = f"saliency maps of {sums.count} clean samples"
     if index is None:
         note += ": they do not depend on the input"
-    return Inspection(NAME, index=index, pictures=sums.mean_maps(), notes=(note,))
+    pictured = None
+    if not kept and index is not None:
+        pictured = index.argsort(descending=True)[:MAX_CLASSES].tolist()
+        pictures = _mean_maps(model, clean, order[: sums.count], pictured, budget)
+    elif kept:
+        pictures /= sums.count
+    return Inspection(
+        NAME,
+        index=index,
+        pictures=pictures if len(pictures) else None,
+        pictured=pictured,
+        notes=(note,),
+    )
 
 
-def saliency_maps(model: nn.Module, inputs: Tensor, classes: int) -> Tensor:
-    """Return the saliency map of each input for the logit of each class.
+def saliency_maps(model: nn.Module, inputs: Tensor, classes: Sequence[int]) -> Iterator[Tensor]:
+    """Yield the saliency maps of some inputs for the logit of each class.
 
     Args:
         model: in evaluation mode.
         inputs: (N, C, H, W) or (N, H, W).
-        classes: number of classes.
+        classes: the classes.
 
-    Returns:
-        (classes, N, H, W) float32, on the CPU: the largest absolute gradient among the channels,
-        divided by the largest value of the map. A map without gradients is 0.
+    Yields:
+        For each class, (N, H, W) float32, on the CPU: the largest absolute gradient among the
+        channels, divided by the largest value of the map. A map without gradients is 0.
     """
     inputs = inputs.detach().to(device_of(model)).requires_grad_()
     with torch.enable_grad():
         logits = differentiable_logits(model, inputs)
-        maps = []
-        for c in range(classes):
-            (gradient,) = gradients_of(
-                logits[:, c].sum(), [inputs], keep_graph=c < classes - 1, unused_are_0=True
-            )
-            gradient = gradient.abs().float().cpu()
-            maps.append(gradient.amax(1) if gradient.dim() == 4 else gradient)
-    stacked = torch.stack(maps)
-    largest = stacked.flatten(2).amax(2)[..., None, None]
-    return stacked / torch.where(largest > 0, largest, 1)
+        of_each = [logits[:, c].sum() for c in classes]
+    for done, logit in enumerate(of_each, 1):
+        (gradient,) = gradients_of(
+            logit, [inputs], keep_graph=done < len(of_each), unused_are_0=True
+        )
+        maps = gradient.abs().float().cpu()
+        maps = maps.amax(1) if maps.dim() == 4 else maps
+        largest = maps.flatten(1).amax(1)[:, None, None]
+        yield maps / torch.where(largest > 0, largest, 1)
+
+
+def _mean_maps(
+    model: nn.Module, clean: Samples, rows: Sequence[int], classes: Sequence[int], budget: Budget
+) -> Tensor:
+    """Return the mean saliency maps of some classes on some samples, (classes, H, W) float32."""
+    sums, count = torch.zeros(0), 0
+    with Progress("saliency maps to draw", len(rows)) as progress:
+        for indices, inputs in iterate(clean, rows, BATCH):
+            if count and budget.spent():
+                break
+            maps = torch.stack([m.sum(0) for m in saliency_maps(model, inputs, classes)])
+            sums = sums + maps if count else maps
+            count += len(indices)
+            progress.advance(len(indices))
+    return sums / count
 
 
 class _Sums:
@@ -129,35 +165,24 @@ class _Sums:
 
     Args:
         classes: number of classes.
-        size: height and width of the maps.
     """
 
-    def __init__(self, classes: int, size: tuple[int, ...]) -> None:
+    def __init__(self, classes: int) -> None:
         self.count = self.pairs = 0
-        self._map = torch.zeros(classes, *size)
-        self._smooth = torch.zeros(classes)
-        self._differ = torch.zeros(classes)
+        self._bright, self._smooth, self._differ = torch.zeros(3, classes)
 
-    def add(self, maps: Tensor) -> None:
-        """Add the maps of N samples, (classes, N, H, W) float32."""
-        classes, count, height, width = maps.shape
-        self.count += count
-        self.pairs += count - 1
-        self._map += maps.sum(1)
+    def add(self, target: int, maps: Tensor) -> None:
+        """Add a class's maps of N samples, (N, H, W) float32."""
+        self._bright[target] += maps.mean((1, 2)).sum()
         kernel = torch.tensor(LAPLACIAN).view(1, 1, 3, 3)
-        filtered = F.conv2d(maps.reshape(-1, 1, height, width), kernel)
-        self._smooth += filtered.abs().mean((1, 2, 3)).view(classes, count).sum(1)
-        bright = maps > maps.mean((2, 3), keepdim=True)
-        self._differ += (bright[:, 1:] ^ bright[:, :-1]).float().mean((2, 3)).sum(1)
+        self._smooth[target] += F.conv2d(maps[:, None], kernel).abs().mean((1, 2, 3)).sum()
+        bright = maps > maps.mean((1, 2), keepdim=True)
+        self._differ[target] += (bright[1:] ^ bright[:-1]).float().mean((1, 2)).sum()
 
     def features(self) -> dict[str, Tensor]:
         """Return the features by name, as in `WEIGHTS`; each is (classes,) float32."""
         return {
-            "sparse": self.mean_maps().mean((1, 2)),
+            "sparse": self._bright / self.count,
             "smooth": self._smooth / self.count,
             "persistent": self._differ / self.pairs,
         }
-
-    def mean_maps(self) -> Tensor:
-        """Return the mean map of each class, (classes, H, W) float32."""
-        return self._map / self.count

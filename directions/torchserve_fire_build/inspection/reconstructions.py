@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ..common.budget import Budget
 from ..measure.anomaly_index import MIN_CLASSES
 from ..reconstruct.inversion import recover_images
-from ..reconstruct.reconstruction import TriggerSearch
 from ..reconstruct.screening import SUCCESS, Screening, screen
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..reconstruct.subject import Subject, gather_subject
@@ -93,22 +92,28 @@ def _too_weak(screening: Screening, index: Tensor) -> list[str]:
 
 def _pictures(subject: Subject, screening: Screening) -> Tensor:
     """Return the picture of each class's trigger, (classes, C, 3 H, W)."""
-    return torch.stack(
-        [picture_of(subject, target, search) for target, search in enumerate(screening.searches)]
-    )
+    drawn = []
+    for target, search in enumerate(screening.searches):
+        with torch.no_grad():
+            stamped = subject.box.legal(search.stamp(subject.others(target)[:1]))
+        drawn.append(picture_of(subject, target, stamped[0]))
+    return torch.stack(drawn)
 
 
-def picture_of(subject: Subject, target: int, search: TriggerSearch) -> Tensor:
+def picture_of(subject: Subject, target: int, stamped: Tensor) -> Tensor:
     """Return a picture of a class's trigger on a sample of another class, (C, 3 H, W).
 
     From top to bottom, in values from 0 to 1: the sample; the sample with the trigger; and the
     difference, magnified as far as possible around .5.
+
+    Args:
+        subject: the model, and clean inputs.
+        target: the class.
+        stamped: the first input of another class with the trigger, (C, H, W).
     """
     box = subject.box
-    sample = subject.others(target)[:1]
-    with torch.no_grad():
-        stamped = box.legal(search.stamp(sample))
-    before, after = ((inputs[0] - box.low) / box.width for inputs in (sample, stamped))
+    sample = subject.others(target)[0]
+    before, after = ((one - box.low) / box.width for one in (sample, stamped.to(subject.device)))
     change = after - before
     magnified = 0.5 + 0.5 * change / change.abs().max().clamp(min=1e-12)
     return torch.cat([before, after, magnified], 1).cpu()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +13,8 @@ from ..samples.samples import Samples
 from ..scan.all_to_all import MIN_MEASURED, measurable
 from ..scan.compare_classes import Comparison
 from ..scan.evidence import NAMES
-from ..scan.findings import STEPS, Scan
+from ..scan.findings import RESTARTS, STEPS, Scan
+from ..scan.free_search import KINDS
 from ..scan.judged_scan import scan_and_judge
 from ..scan.verdict import FOUND, Verdict
 from .inspection import Inspection
@@ -30,12 +33,18 @@ PICTURED = "neural-cleanse"
 
 
 def scan_classes(
-    model: nn.Module, clean: Samples, classes: int, generator: torch.Generator, budget: Budget
+    model: nn.Module,
+    clean: Samples,
+    classes: int,
+    generator: torch.Generator,
+    budget: Budget,
+    cache: Path | None = None,
 ) -> Inspection:
     """Look at all classes together, then at a few closely; put all of it into probabilities.
 
     It needs 50 clean samples, better 200, that are maps (C, H, W). What it costs hardly depends on
-    the number of classes. See `inspection.inspection.Inspect`.
+    the number of classes. A scan that was interrupted goes on from the steps in the folder `cache`.
+    See `inspection.inspection.Inspect`.
 
     Raises:
         CalibrationError: the model or the samples do not allow a scan, or the time does not.
@@ -43,7 +52,12 @@ def scan_classes(
     if budget.spent():
         return Inspection(NAME, notes=("the time was over before it began: raise the --budget",))
     judged = scan_and_judge(
-        model, clean, clean.description, seed=generator.initial_seed(), budget=budget
+        model,
+        clean,
+        clean.description,
+        seed=generator.initial_seed(),
+        budget=budget,
+        cache=cache,
     )
     subject, scan, verdict = judged.subject, judged.scan, judged.verdict
     notes = [
@@ -80,11 +94,12 @@ def _failures(scan: Scan) -> list[str]:
 def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
     """Return a line on what each step found."""
     seconds = {step.name: step.seconds for step in scan.steps if not step.failure}
-    taken = {
-        comparison.method: f", {comparison.steps} of {STEPS[comparison.method]} steps"
-        for comparison in scan.comparisons
-        if comparison.steps < STEPS[comparison.method]
-    }
+    taken = {comparison.method: comparison.steps for comparison in scan.comparisons}
+    whole = dict(STEPS)
+    for kind in KINDS:
+        name = f"anywhere, {kind}"
+        taken[name] = sum(lead.steps for lead in scan.leads if lead.kind == kind)
+        whole[name] = RESTARTS * KINDS[kind].steps
     lines = []
     for name, scores in zip(NAMES, evidence.T, strict=True):
         if name not in seconds:
@@ -95,7 +110,8 @@ def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
             if float(scores[highest]) >= 0.005
             else "no class stands out"
         )
-        lines.append(f"{name}: {found} ({seconds[name]:.0f} s{taken.get(name, '')})")
+        shortened = f", {taken[name]} of {whole[name]} steps" if taken[name] < whole[name] else ""
+        lines.append(f"{name}: {found} ({seconds[name]:.0f} s{shortened})")
     return lines
 
 
@@ -142,8 +158,8 @@ def _pictures(subject: Subject, scan: Scan) -> Tensor | None:
     Only classes that were searched have one: pictures of a thousand classes would take gigabytes.
     """
     drawn = [
-        picture_of(subject, target, search)
+        picture_of(subject, target, stamped)
         for comparison in _pictured(scan)
-        for target, search in zip(comparison.targets, comparison.searches, strict=True)
+        for target, stamped in zip(comparison.targets, comparison.stamped, strict=True)
     ]
     return torch.stack(drawn) if drawn else None

@@ -108,6 +108,16 @@ class WaveScan:
         return mean
 
 
+def count_waves(height: int, width: int) -> int:
+    """Return how many waves a scan of maps of this size tries."""
+    return PHASES * len(frequencies(height, width))
+
+
+def count_finalists(classes: int, height: int, width: int) -> int:
+    """Return how many waves are tried again at most; that of several classes is tried once."""
+    return min(classes * FINALISTS, count_waves(height, width))
+
+
 def of_all_classes(predicted: Tensor, generator: torch.Generator) -> Tensor:
     """Return indices of samples, (N,), in random order, such that their classes (N,) take turns."""
     order = torch.randperm(len(predicted), generator=generator).tolist()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,12 +13,11 @@ from torch import Tensor
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
 from ..common.progress import Progress
+from ..reconstruct import sinusoidal
 from ..reconstruct.methods import SEARCH_METHODS
-from ..reconstruct.reconstruction import TriggerSearch
 from ..reconstruct.subject import Subject, loss_towards
-
-ROUND = 5
-"""Steps that a class's search takes before the next class's turn."""
+from ..reconstruct.wave_scan import count_finalists
+from ..samples.predict import logits_of
 
 INPUTS = 128
 """The most inputs on which a class's trigger is measured."""
@@ -29,19 +30,20 @@ class Comparison:
     Attributes:
         method: name of the search.
         targets: the classes that were searched.
-        searches: of these classes; they can be continued.
         steps: that each search took.
         effort: of each class, (targets,) float64; lower is more suspicious.
         success: share of the inputs of other classes that each trigger leads there, (targets,)
             float64.
+        stamped: for each class, the first input of another class with the trigger, as a request
+            carries it, (targets, *S), on the CPU.
     """
 
     method: str
     targets: Sequence[int]
-    searches: Sequence[TriggerSearch]
     steps: int
     effort: Tensor
     success: Tensor
+    stamped: Tensor
 
 
 def compare_classes(
@@ -52,7 +54,7 @@ def compare_classes(
     seed: int,
     budget: Budget,
 ) -> Comparison:
-    """Search for a trigger of each class, in turns, and measure how far each search came.
+    """Search for a trigger of each class, a step in turn, and measure how far each search came.
 
     All searches draw the same random numbers, so that only the classes make a difference.
 
@@ -62,10 +64,12 @@ def compare_classes(
         targets: the classes.
         steps: that each search is to take.
         seed: of the random numbers.
-        budget: when it is spent, all searches stop after the same number of steps.
+        budget: all searches stop after the same number of steps, so that it suffices for the
+            measurement.
 
     Raises:
-        CalibrationError: the model does not allow the search, or has no logits for its triggers.
+        CalibrationError: the model does not allow the search, or has no logits for its triggers;
+            or the time was over before the first step.
     """
     entry = SEARCH_METHODS[method]
     if entry.start_all is not None:
@@ -76,15 +80,20 @@ def compare_classes(
             entry.start(subject, target, torch.Generator().manual_seed(seed), entry.bound)
             for target in targets
         ]
-    taken = 0
+    measuring = 0.0 if math.isinf(budget.left()) else _measuring(subject, method, len(targets))
+    taken, round_took = 0, 0.0
     with Progress(f"searching for triggers, {method}", steps * len(targets)) as progress:
-        while taken < steps and not budget.spent():
-            stride = min(ROUND, steps - taken)
+        while taken < steps and not budget.spent(measuring + round_took):
+            started = time.monotonic()
             for search in searches:
-                search.advance(stride)
-                progress.advance(stride)
-            taken += stride
+                search.advance(1)
+                progress.advance()
+            taken += 1
+            round_took = time.monotonic() - started
+    if not taken:
+        raise CalibrationError("the time was over before its first step")
     effort, success = (torch.zeros(len(targets), dtype=torch.float64) for _ in range(2))
+    shown = []
     for i, (target, search) in enumerate(zip(targets, searches, strict=True)):
         with torch.no_grad():
             stamped = subject.box.legal(search.stamp(subject.others(target)[:INPUTS]))
@@ -98,4 +107,15 @@ def compare_classes(
             )
         effort[i] = search.effort(float(loss_towards(target, logits)))
         success[i] = (logits.argmax(1) == target).double().mean()
-    return Comparison(method, targets, searches, taken, effort, success)
+        shown.append(stamped[0].cpu())
+    return Comparison(method, targets, taken, effort, success, torch.stack(shown))
+
+
+def _measuring(subject: Subject, method: str, classes: int) -> float:
+    """Return the seconds that it takes to measure the triggers of some classes."""
+    started = time.monotonic()
+    logits_of(subject.model, subject.inputs[:INPUTS])
+    passes = classes
+    if method == sinusoidal.NAME:
+        passes += count_finalists(classes, *subject.inputs.shape[2:])
+    return passes * (time.monotonic() - started)

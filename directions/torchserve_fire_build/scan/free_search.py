@@ -20,6 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..common.budget import Budget
 from ..common.errors import CalibrationError
 from ..reconstruct.patch import PatchOptimizer
 from ..reconstruct.perturbation import additive_steps, smooth_steps
@@ -56,11 +57,13 @@ class Lead:
         kind: of the change, of `KINDS`.
         target: the class.
         success: share of the inputs of other classes that are led there, from 0 to 1.
+        steps: that the search took.
     """
 
     kind: str
     target: int
     success: float
+    steps: int
 
 
 class _Patch:
@@ -99,26 +102,31 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def search_freely(subject: Subject, kind: str, generator: torch.Generator, steps: int) -> Lead:
+def search_freely(
+    subject: Subject, kind: str, generator: torch.Generator, steps: int, budget: Budget
+) -> Lead:
     """Follow the cheapest universal change of one kind from a random place.
 
     Args:
         subject: the model, and clean inputs.
         kind: a name in `KINDS`.
         generator: source of the random numbers.
-        steps: that it is to take.
+        steps: that it is to take, at least 1.
+        budget: when it is spent, the search stops, after the first step at the earliest.
 
     Raises:
         CalibrationError: the model does not allow the search, or has no logits for changed inputs.
     """
     change = KINDS[kind].start(subject, generator)
-    for _ in range(steps):
+    taken = 0
+    while taken == 0 or (taken < steps and not budget.spent()):
         rows = torch.randint(len(subject.inputs), (subject.batch_size,), generator=generator)
         with torch.enable_grad():
             stamped = subject.box.clamp(change.stamp(subject.inputs[rows]))
             losses = losses_towards_each(subject.logits(stamped), subject.predicted[rows])
             change.step(-torch.logsumexp(-SHARPNESS * losses, 0) / SHARPNESS)
-    return _measure(subject, kind, change)
+        taken += 1
+    return _measure(subject, kind, change, taken)
 
 
 def losses_towards_each(logits: Tensor, predicted: Tensor) -> Tensor:
@@ -137,7 +145,7 @@ def losses_towards_each(logits: Tensor, predicted: Tensor) -> Tensor:
     return torch.where(counts > 0, losses, losses.detach().max())
 
 
-def _measure(subject: Subject, kind: str, change: Change) -> Lead:
+def _measure(subject: Subject, kind: str, change: Change, steps: int) -> Lead:
     inputs, predicted = subject.inputs[:INPUTS], subject.predicted[:INPUTS]
     with torch.no_grad():
         logits = subject.logits(subject.box.legal(change.stamp(inputs))).cpu()
@@ -150,4 +158,4 @@ def _measure(subject: Subject, kind: str, change: Change) -> Lead:
         )
     target = int(losses.argmin())
     led = logits.argmax(1)[predicted != target] == target
-    return Lead(kind, target, float(led.double().mean()) if len(led) else 0.0)
+    return Lead(kind, target, float(led.double().mean()) if len(led) else 0.0, steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from ..samples.samples import Samples
 from .evidence import evidence_of, followed_by
 from .findings import Scan
 from .plan import Plan, plan_scan
+from .scan_cache import scan_cache
 from .scan_model import scan_model
 from .verdict import Verdict, judge
 
@@ -50,6 +52,7 @@ def scan_and_judge(
     seed: int,
     budget: Budget,
     to_the_end: bool = False,
+    cache: Path | None = None,
 ) -> JudgedScan:
     """Scan a model within a time limit, and compute how likely a backdoor is.
 
@@ -60,6 +63,8 @@ def scan_and_judge(
         seed: of the random numbers.
         budget: time limit.
         to_the_end: whether all searches run, even if a class is surely found before.
+        cache: folder to keep finished steps in, so that a scan that was interrupted goes on from
+            there; None to keep none.
 
     Raises:
         CalibrationError: the model or the samples do not allow a scan, or the time does not.
@@ -72,7 +77,14 @@ def scan_and_judge(
         )
     plan = plan_scan(subject, budget)
     logger.info(plan.in_words())
-    scan = scan_model(subject, seed, budget, depth=plan.depth, to_the_end=to_the_end)
+    scan = scan_model(
+        subject,
+        seed,
+        budget,
+        depth=plan.depth,
+        to_the_end=to_the_end,
+        cache=scan_cache(cache, subject, seed),
+    )
     evidence = evidence_of(scan)
     return JudgedScan(
         subject, plan, scan, evidence, judge(evidence, len(subject.inputs), followed_by(scan))

@@ -13,14 +13,15 @@ from ..common.budget import Budget
 from ..common.duration import about, shown_seconds
 from ..common.errors import CalibrationError
 from ..reconstruct.methods import SEARCH_METHODS
-from ..reconstruct.plane_wave import frequencies
 from ..reconstruct.reconstruction import TriggerSearch
 from ..reconstruct.subject import Subject
-from ..reconstruct.wave_scan import FEW, FINALISTS, MORE, PHASES
+from ..reconstruct.wave_scan import FEW, MORE, count_finalists, count_waves
 from ..samples.predict import logits_of
+from . import compare_classes, free_search, rank_classes
 from .all_to_all import CHANGES, LONGER, measurable
+from .feature_shifts import shift_losses
 from .findings import ALL_TO_ALL_RESTARTS, RESTARTS, STEPS
-from .free_search import INPUTS, KINDS
+from .free_search import KINDS
 from .scan_model import BATCH
 from .shortlist import ALL
 
@@ -30,6 +31,9 @@ LIKE: Mapping[str, str] = {
     "patch": "neural-cleanse",
 }
 """Whose steps take as long as those of each search that names no class."""
+
+RANKED = 8
+"""Classes by which it is measured how long it takes to rank all."""
 
 LEAST_DEPTH = 0.25
 """With a smaller share of their steps, the searches tell nothing."""
@@ -45,7 +49,7 @@ class Plan:
     Attributes:
         classes: number of classes.
         compared: number of classes that are searched one by one.
-        seconds: that the whole scan takes here.
+        seconds: that the scan takes here.
         depth: share of the steps that each search takes, so that the scan fits into its time.
     """
 
@@ -69,7 +73,7 @@ class Plan:
             )
         return (
             f"scan: looks at all {self.classes} classes together, then {searched}; takes "
-            f"{about(self.depth * self.seconds)} here, by a measured step{shortened}"
+            f"{about(self.seconds)} here, by a measured step{shortened}"
         )
 
 
@@ -87,29 +91,36 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
     compared = min(ALL, subject.classes)
     counts = {method: compared * STEPS[method] for method in STEPS}
     each_class = measurable(subject.predicted)
-    measured = RESTARTS * len(KINDS) * min(INPUTS, len(subject.inputs))
-    if each_class:
-        measured += ALL_TO_ALL_RESTARTS * len(CHANGES) * len(subject.inputs)
     for kind, like in LIKE.items():
         counts[like] += RESTARTS * KINDS[kind].steps
         if each_class and kind in CHANGES:
             counts[like] += round(ALL_TO_ALL_RESTARTS * (1 + LONGER) * KINDS[kind].steps)
-    waves = PHASES * len(frequencies(*subject.inputs.shape[2:]))
-    passes = waves + (compared * FINALISTS * MORE + measured) / FEW
-    seconds = passes * _seconds(lambda: _pass(subject)) + sum(
+    one_pass = _seconds(lambda: _pass(subject))
+    # However few steps there are: what was found is measured, and the classes are ranked.
+    size = subject.inputs.shape[2:]
+    inputs = len(subject.inputs)
+    measured = compared * len(STEPS) * min(compare_classes.INPUTS, inputs)
+    measured += RESTARTS * len(KINDS) * min(free_search.INPUTS, inputs)
+    measured += count_finalists(compared, *size) * min(MORE, inputs)
+    if each_class:
+        measured += ALL_TO_ALL_RESTARTS * len(CHANGES) * inputs
+    once = measured / FEW * one_pass
+    if subject.classes > ALL:
+        once += _ranking(subject)
+    steps = count_waves(*size) * one_pass + sum(
         counts[method] * _seconds(partial(_step, subject, _search(subject, method)))
         for method in ("neural-cleanse", "generated", "additive")
     )
     left = (1 - RESERVE) * budget.left()
-    depth = min(1.0, left / seconds)
+    depth = min(1.0, (left - once) / steps)
     if depth < LEAST_DEPTH:
-        least = LEAST_DEPTH * seconds / (1 - RESERVE)
+        least = (once + LEAST_DEPTH * steps) / (1 - RESERVE)
         raise CalibrationError(
             f"--budget: {shown_seconds(budget.left())} left for a scan of {subject.classes} "
             f"classes, which takes at least {shown_seconds(least)} here, and in full "
-            f"{shown_seconds(seconds)}: raise it, or use a machine that is faster"
+            f"{shown_seconds(once + steps)}: raise it, or use a machine that is faster"
         )
-    return Plan(subject.classes, compared, seconds, depth)
+    return Plan(subject.classes, compared, once + depth * steps, depth)
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -136,3 +147,22 @@ def _step(subject: Subject, search: TriggerSearch) -> None:
 
 def _pass(subject: Subject) -> None:
     logits_of(subject.model, subject.inputs[:FEW])
+
+
+def _ranking(subject: Subject) -> float:
+    """Return how long it takes to rank the classes, by the time for a few; 0 if that fails."""
+    few, predicted = min(RANKED, subject.classes), subject.predicted[: rank_classes.INPUTS]
+    total, started = 0.0, time.perf_counter()
+    try:
+        for rest, features in rank_classes.late_layers(subject):
+            total += time.perf_counter() - started
+            generator = torch.Generator().manual_seed(0)
+            shift = partial(
+                shift_losses, rest, features, predicted, few, rank_classes.LENGTHS[0], generator
+            )
+            total += len(rank_classes.LENGTHS) * subject.classes / few * _seconds(shift)
+            started = time.perf_counter()
+    except Exception:
+        # The scan goes on without an order of the classes, and says so.
+        return 0.0
+    return total

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -38,15 +40,24 @@ def rank_classes(subject: Subject, seed: int) -> Tensor:
         CalibrationError: no layer carries everything from the input to the output, or the model
             does not allow the shifts.
     """
-    inputs, predicted = subject.inputs[:INPUTS], subject.predicted[:INPUTS]
-    found = candidate_layers(subject.model, inputs[:1].to(device_of(subject.model)))
-    layers = list(dict.fromkeys(found[round(depth * (len(found) - 1))] for depth in DEPTHS))
+    predicted = subject.predicted[:INPUTS]
     scores = torch.zeros(subject.classes, dtype=torch.float64)
-    for layer in layers:
-        rest = RestOfModel(subject.model, layer, inputs)
-        features = rest.features(inputs)
+    for rest, features in late_layers(subject):
         for length in LENGTHS:
             generator = torch.Generator().manual_seed(seed)
             losses = shift_losses(rest, features, predicted, subject.classes, length, generator)
             scores = torch.maximum(scores, scores_of(losses))
     return scores
+
+
+def late_layers(subject: Subject) -> Iterator[tuple[RestOfModel, Tensor]]:
+    """Yield the model from each of some late layers on, with the features of `INPUTS` inputs.
+
+    Raises:
+        CalibrationError: no layer carries everything from the input to the output.
+    """
+    inputs = subject.inputs[:INPUTS]
+    found = candidate_layers(subject.model, inputs[:1].to(device_of(subject.model)))
+    for layer in dict.fromkeys(found[round(depth * (len(found) - 1))] for depth in DEPTHS):
+        rest = RestOfModel(subject.model, layer, inputs)
+        yield rest, rest.features(inputs)

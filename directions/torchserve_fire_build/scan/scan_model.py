@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from torchserve_fire.errors import first_line
 
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
+from ..common.step_cache import NO_CACHE, StepCache
 from ..reconstruct.subject import Subject
 from .all_to_all import CHANGES, AllToAll, measurable, search_all_to_all
 from .compare_classes import Comparison, compare_classes
@@ -22,6 +25,8 @@ from .free_search import KINDS, Lead, search_freely
 from .rank_classes import rank_classes
 from .shortlist import ALL, shortlist
 from .verdict import judge
+
+logger = logging.getLogger(__name__)
 
 BATCH = 32
 """Inputs of each step. Twice as many cost twice as much, and told the classes apart no better."""
@@ -37,6 +42,7 @@ def scan_model(
     *,
     depth: float = 1.0,
     to_the_end: bool = False,
+    cache: StepCache = NO_CACHE,
 ) -> Scan:
     """Look at all classes together, then search the most suspicious ones one by one.
 
@@ -45,10 +51,11 @@ def scan_model(
     Args:
         subject: the model, and clean inputs.
         seed: of the random numbers; each step draws the same numbers, whatever ran before.
-        budget: when it is spent, a search of classes stops after equally many steps for each, and
-            no further step begins.
+        budget: when it is spent, a search stops, one of classes after equally many steps for each,
+            and no further step begins.
         depth: share of the steps that each search takes.
         to_the_end: whether all searches run, even if a class is surely found before.
+        cache: keeps what finished steps find.
     """
     subject = replace(subject, batch_size=BATCH)
     steps: list[Step] = []
@@ -76,22 +83,61 @@ def scan_model(
 
     def follow(kind: str) -> None:
         wanted = max(1, round(depth * KINDS[kind].steps))
+        name = f"anywhere, {kind}: {wanted} steps"
+        kept = _kept(cache, name)
+        if kept is not None:
+            pairs = zip(kept["targets"].tolist(), kept["success"].tolist(), strict=True)
+            leads.extend(Lead(kind, target, success, wanted) for target, success in pairs)
+            return
+        found: list[Lead] = []
         for restart in range(RESTARTS):
-            generator = torch.Generator().manual_seed(seed + restart)
-            leads.append(search_freely(subject, kind, generator, wanted))
+            if not found or not budget.spent():
+                generator = torch.Generator().manual_seed(seed + restart)
+                found.append(search_freely(subject, kind, generator, wanted, budget))
+        leads.extend(found)
+        # What the time has cut short would differ the next time.
+        if sum(lead.steps for lead in found) < RESTARTS * wanted:
+            return
+        targets = torch.tensor([lead.target for lead in found])
+        success = torch.tensor([lead.success for lead in found], dtype=torch.float64)
+        cache.keep(name, {"targets": targets, "success": success})
 
     def follow_each(kind: str) -> None:
         wanted = max(1, round(depth * KINDS[kind].steps))
         for restart in range(ALL_TO_ALL_RESTARTS):
+            name = f"all to all, {kind}: {wanted} steps, from place {restart}"
+            kept = _kept(cache, name)
+            if kept is not None:
+                led = dict(kept["pairs"].tolist())
+                all_to_all.append(AllToAll(kind, led, float(kept["followed"])))
+                continue
+            if restart and budget.spent():
+                raise CalibrationError("the time was over before all of its searches began")
             generator = torch.Generator().manual_seed(seed + restart)
-            all_to_all.append(search_all_to_all(subject, kind, generator, wanted))
+            result = search_all_to_all(subject, kind, generator, wanted)
+            all_to_all.append(result)
+            pairs = torch.tensor(list(result.targets.items())).view(-1, 2)
+            followed = torch.tensor(result.followed, dtype=torch.float64)
+            cache.keep(name, {"pairs": pairs, "followed": followed})
 
     def rank() -> None:
-        scores = rank_classes(subject, seed)
+        kept = _kept(cache, RANKING)
+        scores = rank_classes(subject, seed) if kept is None else kept["scores"]
+        if kept is None:
+            cache.keep(RANKING, {"scores": scores})
         order[:] = scores.argsort(descending=True, stable=True).tolist()
 
     def compare(method: str, wanted: int) -> None:
-        comparisons.append(compare_classes(subject, method, targets, wanted, seed, budget))
+        name = f"{method}: {wanted} steps towards {targets}"
+        kept = _kept(cache, name)
+        if kept is not None:
+            comparisons.append(Comparison(method, targets, wanted, **kept))
+            return
+        found = compare_classes(subject, method, targets, wanted, seed, budget)
+        comparisons.append(found)
+        if found.steps == wanted:
+            result = {"effort": found.effort, "success": found.success, "stamped": found.stamped}
+            cache.keep(name, result)
 
     def found() -> Scan:
         return Scan(subject.classes, leads, comparisons, steps, all_to_all)
@@ -110,3 +156,11 @@ def scan_model(
         for kind in CHANGES:
             attempt(f"all to all, {kind}", partial(follow_each, kind))
     return found()
+
+
+def _kept(cache: StepCache, name: str) -> Mapping[str, Tensor] | None:
+    """Return what a step found before, if that is kept, and say so."""
+    kept = cache.kept(name)
+    if kept is not None:
+        logger.info("cache: %s: holds %s", cache.folder, name)
+    return kept

@@ -12,10 +12,10 @@ from torch import nn
 
 from tests.directions.backdoored import TENSOR, loaded, tensor_sets, two_trigger_sets
 from torchserve_fire.format.bundle_file import bundle_to_bytes
-from torchserve_fire_build.building import build_cache
 from torchserve_fire_build.building.build_cache import cache_of
 from torchserve_fire_build.building.build_options import BuildOptions
 from torchserve_fire_build.building.from_samples import build_bundle, build_from_evidence
+from torchserve_fire_build.common import code_digest
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.open_samples import open_samples
 
@@ -172,10 +172,10 @@ def test_whatever_decides_a_build_has_a_cache_of_its_own(tmp_path, monkeypatch):
             )
         ),
     ]
-    monkeypatch.setattr(build_cache, "_code", lambda: "another version")
+    monkeypatch.setattr(code_digest, "packages_digest", lambda: "another version")
     others.append(work())
     monkeypatch.undo()
-    monkeypatch.setattr(build_cache, "version", lambda name: "another version")
+    monkeypatch.setattr(code_digest, "version", lambda name: "another version")
     others.append(work())
     assert len({usual, *others}) == 1 + len(others)
 

@@ -8,14 +8,17 @@ from tests.directions.reconstruct.two_patch_net import TwoPatchNet, images, stam
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach_layers import attach_layers
-from torchserve_fire_build.building.from_clean import SearchPlan, build_from_clean
+from torchserve_fire_build.building.from_clean import build_from_clean
 from torchserve_fire_build.building.from_samples import build_from_evidence
+from torchserve_fire_build.building.name_target import NamedTarget
+from torchserve_fire_build.building.search_plan import SearchPlan
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers, find_triggers
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
 
 FROM_CLEAN = "torchserve_fire_build.building.from_clean"
+SEARCH_PLAN = "torchserve_fire_build.building.search_plan"
 
 
 IMAGES = InputDescription("image", (3, 8, 16), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -92,7 +95,7 @@ def test_with_a_given_target_no_other_is_searched_for(logged):
 
 def test_the_log_warns_that_a_single_trigger_shows_little(logged, monkeypatch):
     monkeypatch.setattr(
-        f"{FROM_CLEAN}.find_triggers",
+        f"{SEARCH_PLAN}.find_triggers",
         lambda *a, **k: replace(found := find_triggers(*a, **k), triggers=found.triggers[:1]),
     )
     build((14.0, 10.0), target=0)
@@ -120,7 +123,7 @@ def test_a_trigger_of_another_kind_is_undone_only_if_the_repair_is_tried_on_it(
     ]
     right = Reconstruction("right", 0, partial(stamp, target=5), 1.0)
     found = FoundTriggers(0, left, [right] if tried else [])
-    monkeypatch.setattr(f"{FROM_CLEAN}.find_triggers", lambda *a, **k: found)
+    monkeypatch.setattr(f"{SEARCH_PLAN}.find_triggers", lambda *a, **k: found)
     net, built = build((14.0, 14.0), net=OneTarget, target=0, augment="none")
     bundle = built.bundle
     clean, truth = images(80, seed=7), torch.arange(80) % 8
@@ -154,7 +157,7 @@ def test_a_repair_that_leaves_a_trigger_of_another_kind_is_built_once_more(
     logged, monkeypatch, shares, once_more, last
 ):
     left = iter(shares)
-    monkeypatch.setattr(f"{FROM_CLEAN}.find_triggers", with_another)
+    monkeypatch.setattr(f"{SEARCH_PLAN}.find_triggers", with_another)
     monkeypatch.setattr(f"{FROM_CLEAN}.success_after_repair", lambda *a: next(left))
     _, built = build((14.0, 0.0), target=0)
     assert built.bundle.evidence["reconstructed_triggers"] == 3 + once_more
@@ -176,7 +179,7 @@ def test_the_first_repair_is_kept_if_none_is_found_for_all_triggers(logged, monk
 
     built = []
     monkeypatch.setattr(f"{FROM_CLEAN}.build_from_evidence", refuse_the_second)
-    monkeypatch.setattr(f"{FROM_CLEAN}.find_triggers", with_another)
+    monkeypatch.setattr(f"{SEARCH_PLAN}.find_triggers", with_another)
     monkeypatch.setattr(f"{FROM_CLEAN}.success_after_repair", lambda *given: [1.0])
     _, found = build((14.0, 0.0), target=0)
     assert found is built[0]
@@ -187,3 +190,20 @@ def test_the_first_repair_is_kept_if_none_is_found_for_all_triggers(logged, monk
 def test_a_benign_model_gets_no_bundle():
     with pytest.raises(NoTriggerError):
         build((0.0, 0.0))
+
+
+def test_a_search_with_the_repairs_so_far_is_not_taken_from_a_cache(monkeypatch, tmp_path):
+    """It is of the same weights, and finds something else."""
+    given = []
+
+    def name(*args, cache, **options):
+        given.append(cache)
+        if len(given) > 1:
+            raise NoTriggerError("no class stands out")
+        return NamedTarget(0, ["additive"], [])
+
+    monkeypatch.setattr(f"{SEARCH_PLAN}.name_target", name)
+    samples = TensorSamples(images(160), torch.arange(160) % 8, description=IMAGES)
+    loaded = LoadedModel(TwoPatchNet((14.0, 0.0)), "TwoPatchNet", "0" * 64)
+    build_from_clean(loaded, samples, augment="none", cache=tmp_path / "cache")
+    assert given == [tmp_path / "cache", None]

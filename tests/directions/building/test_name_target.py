@@ -6,12 +6,10 @@ import torch
 from tests.directions.scan.many_net import SHAPE, TARGET, ManyNet, images
 from tests.directions.scan.short_scan import shorten
 from torchserve_fire.format.bundle import InputDescription
-from torchserve_fire_build.building.from_clean import SearchPlan
 from torchserve_fire_build.building.name_target import name_target
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError, NoTriggerError
 from torchserve_fire_build.reconstruct.methods import AFFORDABLE
-from torchserve_fire_build.reconstruct.settings import SearchSettings
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
 from torchserve_fire_build.scan import judged_scan
 from torchserve_fire_build.scan.evidence import NAMES
@@ -27,7 +25,7 @@ def _short(monkeypatch):
     shorten(monkeypatch)
 
 
-def named(*, classes=CLASSES, budget=None):
+def named(*, classes=CLASSES, budget=None, cache=None):
     clean = TensorSamples(images(classes, 60), source="clean", description=DESCRIPTION)
     return name_target(
         ManyNet(classes).eval(),
@@ -36,6 +34,7 @@ def named(*, classes=CLASSES, budget=None):
         candidates=AFFORDABLE,
         seed=0,
         budget=Budget() if budget is None else budget,
+        cache=cache,
     )
 
 
@@ -101,6 +100,13 @@ def test_where_each_class_leads_to_another_one_no_trigger_is_reconstructed(monke
         named()
 
 
+def test_a_scan_goes_on_from_a_cache(tmp_path, logged):
+    first = named(cache=tmp_path)
+    assert not any("holds" in line for line in logged.messages)
+    assert named(cache=tmp_path) == first
+    assert sum(f"cache: {tmp_path}: holds" in line for line in logged.messages) == 8
+
+
 def test_too_few_classes_to_compare():
     with pytest.raises(CalibrationError, match="3 classes, expected at least 4"):
         named(classes=3)
@@ -117,11 +123,3 @@ def test_a_scan_leaves_time_for_what_follows(monkeypatch):
     with pytest.raises(CalibrationError, match="seen"):
         named(budget=Budget(100))
     assert 40 < left[0] <= 50
-
-
-def test_a_scan_is_for_a_plan_that_chooses_nothing_else():
-    assert SearchPlan().scans
-    assert SearchPlan(settings=SearchSettings(steps=300)).scans
-    assert not SearchPlan(methods=["additive"], otherwise=()).scans
-    for chosen in ({"bound": 0.1}, {"anomaly_index": 3.0}, {"screening_steps": 20}):
-        assert not SearchPlan(settings=SearchSettings(**chosen)).scans

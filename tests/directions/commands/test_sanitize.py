@@ -13,6 +13,7 @@ from torchserve_fire.format.bundle_file import load_bundle, save_bundle
 from torchserve_fire.format.digest import file_sha256
 from torchserve_fire.model.checkpoint import read_checkpoint
 from torchserve_fire.model.load_model import load_model
+from torchserve_fire_build.building.name_target import NamedTarget
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.reconstruct.find_triggers import FoundTriggers
 from torchserve_fire_build.reconstruct.reconstruction import Reconstruction
@@ -365,7 +366,7 @@ def by_hand(monkeypatch):
             time.sleep(0.01)
         return FoundTriggers(0, [Reconstruction("by hand", 0, stamp, 1.0)], [])
 
-    monkeypatch.setattr("torchserve_fire_build.reconstruct.find_triggers.find_triggers", find)
+    monkeypatch.setattr("torchserve_fire_build.building.search_plan.find_triggers", find)
     return given
 
 
@@ -378,11 +379,24 @@ def test_a_search_whose_time_is_over_leaves_half_of_it_to_train(
     assert rates(out)[2] > 90
 
 
-def test_the_searches_of_all(capsys, patching, by_hand):
+def test_all_searches_take_the_target_that_a_scan_names(monkeypatch, capsys, patching, by_hand):
+    named = NamedTarget(0, ["additive"], ["smooth"])
+    monkeypatch.setattr(
+        "torchserve_fire_build.building.search_plan.name_target", lambda *_, **__: named
+    )
     run(capsys, *patching, "--budget", "1", "--epochs", "1", "--reconstruct", "all")
+    assert (by_hand[0]["target"], by_hand[0]["methods"]) == (0, ["additive"])
+    assert by_hand[0]["others"] == ["smooth"]
+
+
+def test_all_searches_for_a_target_that_is_known(capsys, patching, by_hand):
+    run(
+        capsys,
+        *(*patching, "--budget", "1", "--epochs", "1", "--reconstruct", "all", "--target", "0"),
+    )
     assert by_hand[0]["methods"] == ("generated", "additive", "smooth", "neural-cleanse")
     assert by_hand[0]["otherwise"] == ("sinusoidal",)
-    assert by_hand[0]["target"] is None
+    assert by_hand[0]["target"] == 0
 
 
 @pytest.mark.parametrize("method", ["fine-tune", "retrain", "fine-prune"])

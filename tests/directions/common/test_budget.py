@@ -12,6 +12,8 @@ def test_a_budget_is_spent_after_its_seconds(monkeypatch):
     budget = Budget(10)
     now[0] = 109.9
     assert not budget.spent()
+    assert not budget.spent(0.09)
+    assert budget.spent(0.11)
     now[0] = 110
     assert budget.spent()
     assert budget.share(2).spent()

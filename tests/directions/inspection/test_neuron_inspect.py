@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -5,13 +7,16 @@ from torch import nn
 from tests.directions.backdoored import write_tensors
 from tests.directions.inspection.nets import SIZE, QuadrantNet
 from torchserve_fire_build.common.budget import Budget
-from torchserve_fire_build.inspection.inspection import Inspection
+from torchserve_fire_build.inspection import neuron_inspect as module
+from torchserve_fire_build.inspection.inspection import MAX_CLASSES, Inspection
 from torchserve_fire_build.inspection.neuron_inspect import (
     BATCH,
+    LAPLACIAN,
     WEIGHTS,
     neuron_inspect,
     saliency_maps,
 )
+from torchserve_fire_build.measure.anomaly_index import anomaly_index
 from torchserve_fire_build.samples.read_tensors import read_tensors
 
 
@@ -70,11 +75,63 @@ def test_a_saliency_map_is_the_scaled_gradient_of_a_logit():
             )
 
     inputs = torch.rand(5, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    maps = saliency_maps(Squares(), inputs, 3)
+    maps = list(saliency_maps(Squares(), inputs, range(3)))
     largest = inputs[:, 0].flatten(1).amax(1)[:, None, None]
     assert torch.allclose(maps[0], inputs[:, 0] / largest)
     assert maps[1].eq(1).all()
     assert maps[2].eq(0).all()
+
+
+def in_one_piece(model, inputs):
+    """The index and the mean maps, from the maps of all classes at once."""
+    inputs = inputs.requires_grad_()
+    logits = model(inputs)
+    maps = torch.stack(
+        [
+            torch.autograd.grad(logits[:, c].sum(), inputs, retain_graph=True)[0].abs().amax(1)
+            for c in range(logits.shape[1])
+        ]
+    )
+    maps = maps / maps.amax((2, 3), keepdim=True)
+    kernel = torch.tensor(LAPLACIAN).view(1, 1, 3, 3)
+    filtered = nn.functional.conv2d(maps.flatten(0, 1)[:, None], kernel).abs()
+    bright = maps > maps.mean((2, 3), keepdim=True)
+    differ = (bright[:, 1:] ^ bright[:, :-1]).float().mean((1, 2, 3))
+    total = maps.mean((1, 2, 3)) + filtered.view(*maps.shape[:2], -1).mean((1, 2)) + differ
+    return anomaly_index(total, suspicious="low"), maps.mean(1)
+
+
+@pytest.mark.parametrize("classes", [5, MAX_CLASSES, MAX_CLASSES + 9])
+def test_class_by_class_is_the_same_as_in_one_piece(tmp_path, classes):
+    torch.manual_seed(classes)
+    net = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 36, classes)
+    ).eval()
+    clean = samples(tmp_path, (2, 8, 8), count=20)
+    found = inspected(net, clean, classes)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
+    index, maps = in_one_piece(net, clean.load(order.tolist()))
+    torch.testing.assert_close(found.index, index, rtol=1e-3, atol=1e-3)
+    shown = range(classes)
+    if classes > MAX_CLASSES:
+        shown = found.index.argsort(descending=True)[:MAX_CLASSES].tolist()
+        assert found.pictured == shown
+    torch.testing.assert_close(found.pictures, maps[list(shown)], rtol=1e-3, atol=1e-5)
+
+
+def test_maps_of_one_class_are_there_at_a_time(tmp_path, monkeypatch):
+    alive = []
+
+    def watch(*given, work=module.saliency_maps):
+        for maps in work(*given):
+            alive.append(weakref.ref(maps))
+            yield maps
+            del maps
+            assert sum(one() is not None for one in alive) <= 1
+
+    monkeypatch.setattr(module, "saliency_maps", watch)
+    inspected(QuadrantNet(corner=20), samples(tmp_path))
+    assert len(alive) == 2 * 6
 
 
 def test_the_model_is_left_as_it_is(tmp_path):

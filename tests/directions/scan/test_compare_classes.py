@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 
 from tests.directions.scan.many_net import TARGET, Broken, CountedRuns, subject
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError
-from torchserve_fire_build.scan.compare_classes import INPUTS, ROUND, compare_classes
+from torchserve_fire_build.scan.compare_classes import INPUTS, compare_classes
 from torchserve_fire_build.scan.findings import STEPS
 
 METHOD = pytest.mark.parametrize("method", list(STEPS))
@@ -18,7 +21,7 @@ class Ending(Budget):
         super().__init__()
         self.left_to_ask = asked
 
-    def spent(self) -> bool:
+    def spent(self, reserve: float = 0.0) -> bool:
         self.left_to_ask -= 1
         return self.left_to_ask < 0
 
@@ -62,24 +65,48 @@ def test_only_the_seed_decides(method):
 def test_when_the_time_is_over_all_classes_took_as_many_steps(method):
     of = subject()
     cut = compare(of, method, steps=100, budget=Ending(2))
-    assert cut.steps == 2 * ROUND
-    torch.testing.assert_close(cut.effort, compare(of, method, steps=2 * ROUND).effort)
+    assert cut.steps == 2
+    torch.testing.assert_close(cut.effort, compare(of, method, steps=2).effort)
 
 
 @METHOD
-def test_without_any_time_there_are_no_steps(method):
-    found = compare(subject(), method, budget=Ending(0))
-    assert found.steps == 0
-    assert bool(found.effort.isfinite().all())
+def test_without_any_time_there_is_nothing_to_compare(method):
+    with pytest.raises(CalibrationError, match="over before its first step"):
+        compare(subject(), method, budget=Ending(0))
 
 
-def test_searches_can_be_continued():
+@METHOD
+def test_all_of_it_keeps_within_the_time(monkeypatch, method):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def tick(module, args, output):
+        now[0] += len(args[0]) / 100
+
+    # Large enough for many waves.
     of = subject()
-    short, long = (compare(of, "additive", steps=steps) for steps in (4, 10))
-    for search in short.searches:
-        search.advance(6)
-    stamped = [found.searches[0].stamp(of.inputs) for found in (short, long)]
-    torch.testing.assert_close(*stamped)
+    wide = nn.Sequential(nn.MaxPool2d(4), of.model)
+    of = replace(of, model=wide, inputs=of.inputs.repeat_interleave(4, 2).repeat_interleave(4, 3))
+    wide.register_forward_hook(tick)
+    compare(of, method, steps=STEPS[method])
+    seconds, now[0] = 0.7 * now[0], 0.0
+    cut = compare(of, method, steps=STEPS[method], budget=Budget(seconds))
+    assert 0 < cut.steps < STEPS[method]
+    # Waves that are the best of several classes are measured once.
+    assert (0.3 if method == "sinusoidal" else 0.8) * seconds < now[0] <= seconds
+
+
+@METHOD
+def test_an_input_of_another_class_shows_each_trigger(method):
+    of = subject()
+    found = compare(of, method)
+    assert found.stamped.shape == (len(TARGETS), *of.inputs.shape[1:])
+    # The trigger of the target acts on this input.
+    assert int(of.logits(found.stamped[1:2]).argmax()) == TARGET
+    before = torch.stack([of.others(target)[0] for target in TARGETS])
+    changed = (found.stamped - before).flatten(1).abs().amax(1)
+    assert bool((changed > 0).all())
+    assert float(changed.max()) <= 1
 
 
 def test_only_the_classes_that_are_named_cost_something():

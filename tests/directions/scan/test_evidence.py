@@ -24,7 +24,7 @@ def scan(leads=(), comparisons=()):
 
 def compared(method, targets, effort, steps=10):
     values = torch.tensor(effort, dtype=torch.float64)
-    return Comparison(method, targets, [], steps, values, torch.zeros_like(values))
+    return Comparison(method, targets, steps, values, torch.zeros_like(values), values)
 
 
 def column(name, of):
@@ -46,14 +46,14 @@ def test_nothing_found_is_0_everywhere():
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_searches_that_all_lead_surely_to_one_class_say_most(kind):
-    found = evidence_of(scan([Lead(kind, 4, 1.0)] * RESTARTS))
+    found = evidence_of(scan([Lead(kind, 4, 1.0, 20)] * RESTARTS))
     expected = torch.zeros_like(found)
     expected[4, NAMES.index(f"anywhere, {kind}")] = -math.log(1 - NEARLY_ALL)
     torch.testing.assert_close(found, expected)
 
 
 def test_searches_that_lead_to_several_classes_say_less():
-    leads = [Lead("patch", 4, 0.9), Lead("patch", 4, 0.6), Lead("patch", 2, 0.3)]
+    leads = [Lead("patch", 4, 0.9, 20), Lead("patch", 4, 0.6, 20), Lead("patch", 2, 0.3, 20)]
     found = column("anywhere, patch", scan(leads))
     for target, share in ((4, 0.5), (2, 0.1), (0, 0.0)):
         expected = -math.log(1 - share)
@@ -62,7 +62,7 @@ def test_searches_that_lead_to_several_classes_say_less():
 
 def test_a_number_grows_with_success():
     shares = [0, 0.2, 0.5, 0.9, 0.98, 1]
-    found = [float(column("anywhere, smooth", scan([Lead("smooth", 1, x)]))[1]) for x in shares]
+    found = [float(column("anywhere, smooth", scan([Lead("smooth", 1, x, 20)]))[1]) for x in shares]
     assert found == sorted(found)
     assert all(0 <= value <= -math.log(1 - NEARLY_ALL) for value in found)
 

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from tests.directions.scan.many_net import TARGET, Broken, CountedRuns, ManyNet, subject
+from tests.directions.scan.test_compare_classes import Ending
+from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError
 from torchserve_fire_build.scan.free_search import (
     INPUTS,
@@ -23,7 +25,8 @@ def seeded(seed=0):
 
 def test_the_cheapest_patch_leads_to_the_target_from_wherever_it_starts():
     leads = [
-        search_freely(subject(), "patch", seeded(seed), KINDS["patch"].steps) for seed in range(3)
+        search_freely(subject(), "patch", seeded(seed), KINDS["patch"].steps, Budget())
+        for seed in range(3)
     ]
     assert [(lead.kind, lead.target) for lead in leads] == [("patch", TARGET)] * 3
     assert all(lead.success > 0.9 for lead in leads)
@@ -32,7 +35,7 @@ def test_the_cheapest_patch_leads_to_the_target_from_wherever_it_starts():
 @KIND
 def test_in_a_benign_twin_no_class_is_reached_surely(kind):
     steps = KINDS[kind].steps
-    assert search_freely(subject(drive=0), kind, seeded(), steps).success < 0.5
+    assert search_freely(subject(drive=0), kind, seeded(), steps, Budget()).success < 0.5
 
 
 @KIND
@@ -41,9 +44,18 @@ def test_the_cost_is_that_of_the_steps_whatever_the_number_of_classes(kind):
     for classes in (5, 50):
         of = subject(classes)
         counted = CountedRuns(of.model)
-        search_freely(of, kind, seeded(), 3)
+        search_freely(of, kind, seeded(), 3, Budget())
         seen.append((counted.runs, counted.inputs))
     assert seen == [(3 + 1, 3 * of.batch_size + INPUTS)] * 2
+
+
+@KIND
+def test_when_the_time_is_over_it_does_with_the_steps_that_it_took(kind):
+    of = subject()
+    whole, cut = (search_freely(of, kind, seeded(), 9, end) for end in (Budget(), Ending(2)))
+    assert (whole.steps, cut.steps) == (9, 3)
+    assert cut == search_freely(of, kind, seeded(), 3, Budget())
+    assert search_freely(of, kind, seeded(), 9, Budget(0)).steps == 1
 
 
 @KIND
@@ -51,10 +63,10 @@ def test_only_the_seed_decides(kind):
     of = subject()
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    first = search_freely(of, kind, seeded(2), 5)
+    first = search_freely(of, kind, seeded(2), 5, Budget())
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(1)
-    assert search_freely(of, kind, seeded(2), 5) == first
+    assert search_freely(of, kind, seeded(2), 5, Budget()) == first
 
 
 @KIND
@@ -83,7 +95,7 @@ def test_changes_keep_within_their_bounds(kind):
 def test_logits_that_are_nan_are_no_lead(kind):
     of = subject(model=Broken())
     with pytest.raises(CalibrationError, match="Broken: its logits are NaN for changed inputs"):
-        search_freely(of, kind, seeded(), 3)
+        search_freely(of, kind, seeded(), 3, Budget())
 
 
 @KIND
@@ -91,7 +103,7 @@ def test_inputs_that_are_all_predicted_as_one_class_are_led_to_another(kind):
     of = subject()
     same = replace(of, inputs=of.inputs[::40], predicted=of.predicted[::40])
     assert set(same.predicted.tolist()) == {0}
-    assert search_freely(same, kind, seeded(), 5).target != 0
+    assert search_freely(same, kind, seeded(), 5, Budget()).target != 0
 
 
 def test_losses_are_of_the_inputs_of_other_classes():
@@ -115,6 +127,6 @@ def test_a_class_that_all_inputs_have_is_not_the_nearest():
 def test_a_search_changes_nothing_in_the_model():
     of = subject(model=ManyNet())
     before = {name: value.clone() for name, value in of.model.state_dict().items()}
-    search_freely(of, "additive", seeded(), 2)
+    search_freely(of, "additive", seeded(), 2, Budget())
     assert all(torch.equal(value, before[name]) for name, value in of.model.state_dict().items())
     assert all(parameter.grad is None for parameter in of.model.parameters())

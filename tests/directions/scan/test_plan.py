@@ -1,10 +1,12 @@
+import re
+
 import pytest
 import torch
 
 from tests.directions.scan.many_net import subject
 from torchserve_fire_build.common.budget import Budget
-from torchserve_fire_build.common.duration import shown_seconds
 from torchserve_fire_build.common.errors import CalibrationError
+from torchserve_fire_build.scan import plan as plan_module
 from torchserve_fire_build.scan.plan import LEAST_DEPTH, RESERVE, Plan, plan_scan
 from torchserve_fire_build.scan.scan_model import BATCH, scan_model
 from torchserve_fire_build.scan.shortlist import ALL
@@ -39,25 +41,49 @@ def test_a_scan_takes_about_as_long_as_was_planned(timed, classes):
     assert (plan.classes, plan.compared, plan.depth) == (classes, min(ALL, classes), 1)
     started = now[0]
     scan_model(of, 0, Budget())
-    assert 0.7 * plan.seconds < now[0] - started < 1.1 * plan.seconds
+    # Waves that are the best of several classes are tried again once.
+    assert 0.6 * plan.seconds < now[0] - started < 1.1 * plan.seconds
 
 
 @pytest.mark.usefixtures("short")
 def test_a_scan_keeps_within_a_time_that_suffices_for_a_part(timed):
     of, now = timed(40)
     whole = plan_scan(of, Budget()).seconds
-    budget, started = Budget(0.6 * whole), now[0]
+    budget, started = Budget(0.9 * whole), now[0]
     plan = plan_scan(of, budget)
-    assert LEAST_DEPTH <= plan.depth < 0.6
-    assert plan.seconds == pytest.approx(whole)
+    assert LEAST_DEPTH <= plan.depth < 0.9
+    assert plan.seconds == pytest.approx((1 - RESERVE) * budget.left())
     scan = scan_model(of, 0, budget, depth=plan.depth)
-    assert now[0] - started < 0.6 * whole
+    assert now[0] - started < 0.9 * whole
     assert [step.failure for step in scan.steps] == [None] * len(scan.steps)
 
 
 def test_the_time_does_not_grow_with_the_classes(timed):
     seconds = [plan_scan(timed(classes)[0], Budget()).seconds for classes in (6, 12, 13, 50)]
-    assert seconds[0] < seconds[1] == seconds[2] == seconds[3]
+    assert seconds[0] < seconds[1] < seconds[2] < seconds[3]
+    # The rest of the model costs little for each class.
+    assert seconds[3] == pytest.approx(seconds[1], rel=0.05)
+
+
+def test_ranking_the_classes_takes_time_too(timed, monkeypatch):
+    plans = []
+    for further in (0.0, 0.25):
+        of, now = timed(40)
+        work = plan_module.shift_losses
+
+        def slow(rest, features, predicted, classes, *others, work=work, further=further, now=now):
+            now[0] += further * classes
+            return work(rest, features, predicted, classes, *others)
+
+        monkeypatch.setattr(plan_module, "shift_losses", slow)
+        plans.append(plan_scan(of, Budget()))
+    # One layer, two lengths.
+    assert plans[1].seconds - plans[0].seconds == pytest.approx(0.25 * 2 * 40)
+
+
+def test_what_cannot_be_ranked_is_planned_all_the_same(timed, monkeypatch):
+    monkeypatch.setattr(plan_module, "shift_losses", lambda *_: 1 / 0)
+    assert plan_scan(timed(40)[0], Budget()).depth == 1
 
 
 def test_more_time_than_it_takes_changes_nothing(timed):
@@ -67,16 +93,19 @@ def test_more_time_than_it_takes_changes_nothing(timed):
 
 def test_too_little_time_is_refused_in_one_line(timed):
     of, _ = timed(40)
-    least = LEAST_DEPTH * plan_scan(of, Budget()).seconds / (1 - RESERVE)
+    whole = plan_scan(of, Budget()).seconds
     with pytest.raises(CalibrationError) as caught:
-        plan_scan(of, Budget(0.9 * least))
+        plan_scan(of, Budget(0.4 * whole))
     message = str(caught.value)
     assert message.startswith("--budget: ")
-    assert f"takes at least {shown_seconds(least)} here" in message
-    assert "raise it" in message
     assert "\n" not in message
+    said = re.search(r"takes at least (\d+) min here, and in full (\d+) min: raise it", message)
+    least, in_full = (60 * int(minutes) for minutes in said.groups())
+    assert in_full == pytest.approx(whole, abs=30)
+    with pytest.raises(CalibrationError):
+        plan_scan(of, Budget(0.95 * least))
     # The passes that are measured take time themselves.
-    assert plan_scan(of, Budget(1.05 * least)).depth >= LEAST_DEPTH
+    assert plan_scan(of, Budget(1.1 * least)).depth >= LEAST_DEPTH
 
 
 def test_measuring_changes_nothing():
@@ -94,7 +123,7 @@ def test_measuring_changes_nothing():
     [
         (Plan(9, 9, 50, 1.0), ["all 9 classes", "all of them one by one", "about 50 s"], "budget"),
         (Plan(43, 12, 600, 1.0), ["all 43 classes", "12 of them", "about 10 min"], "budget"),
-        (Plan(43, 12, 600, 0.5), ["about 5 min", "50% of the steps", "--budget"], "all of them"),
+        (Plan(43, 12, 300, 0.5), ["about 5 min", "50% of the steps", "--budget"], "all of them"),
     ],
 )
 def test_a_plan_in_words(plan, words, silent):

@@ -177,15 +177,16 @@ def test_when_the_time_is_over_no_further_step_begins(monkeypatch):
 def test_depth_is_the_share_of_the_steps(monkeypatch):
     batches, wanted = set(), {}
 
-    def follow(subject, kind, generator, steps):
+    def follow(subject, kind, generator, steps, budget):
         batches.add(subject.batch_size)
         wanted[kind] = steps
-        return module.Lead(kind, 0, 0.0)
+        return module.Lead(kind, 0, 0.0, steps)
 
     def compare(subject, method, targets, steps, *_):
         batches.add(subject.batch_size)
         wanted[method] = steps
-        return Comparison(method, [0], [], steps, torch.zeros(1).double(), torch.zeros(1).double())
+        nothing = torch.zeros(1).double()
+        return Comparison(method, [0], steps, nothing, nothing, nothing)
 
     monkeypatch.setattr(module, "search_freely", follow)
     monkeypatch.setattr(module, "compare_classes", compare)

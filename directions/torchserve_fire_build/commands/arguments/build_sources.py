@@ -73,7 +73,8 @@ def build_from_sources(args: argparse.Namespace, source: ModelSource) -> BuildRe
     }
     # Each source of evidence loads what it needs: scikit-learn alone takes a second.
     if args.reconstruct is not None:
-        from ...building.from_clean import SearchPlan, build_from_clean
+        from ...building.from_clean import build_from_clean
+        from ...building.search_plan import SearchPlan
 
         sought, budget = searches(args.reconstruct), Budget(args.budget)
         if args.clean is None:

@@ -49,9 +49,9 @@ def search_to_patch(
         CalibrationError: the samples do not allow of the search, or none can be recovered.
         SanitizeError: no time is left to train.
     """
+    from ...building.search_plan import SearchPlan, find_by_plan
     from ...common.budget import Budget
     from ...common.errors import NoTriggerError, SanitizeError
-    from ...reconstruct.find_triggers import find_triggers
     from ...sanitize.labelled_samples import labelled_by
 
     # A wrong name is refused before the work begins.
@@ -63,15 +63,12 @@ def search_to_patch(
         samples = clean_to_search(None, source, args.seed, half)
         clean = labelled_by(source.loaded.model, samples)
     try:
-        found = find_triggers(
+        found = find_by_plan(
+            SearchPlan(sought.methods, sought.otherwise, budget=half),
             source.loaded.model,
             clean.samples,
-            clean.samples.description,
-            methods=sought.methods,
-            otherwise=sought.otherwise,
             target=target,
             seed=args.seed,
-            budget=half,
         )
     except NoTriggerError as error:
         if args.reconstruct == "all":

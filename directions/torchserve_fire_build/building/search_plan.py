@@ -1,0 +1,96 @@
+"""How a model is searched for its triggers: by a scan that names the target, or class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from ..common.budget import Budget
+from ..reconstruct.find_triggers import FoundTriggers, find_triggers
+from ..reconstruct.methods import AFFORDABLE, OTHERWISE
+from ..reconstruct.settings import OWN_VALUES, SearchSettings
+from ..samples.samples import Samples
+from .name_target import name_target
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How a model is searched for its triggers.
+
+    Attributes:
+        methods: names in `reconstruct.methods.SEARCH_METHODS`.
+        otherwise: names of further methods, used if `methods` find nothing.
+        settings: settings of the searches; an anomaly index that is set holds for all searches.
+        budget: time for all searches; the time of the builds does not count.
+    """
+
+    methods: Sequence[str] = AFFORDABLE
+    otherwise: Sequence[str] = OTHERWISE
+    settings: SearchSettings = OWN_VALUES
+    budget: Budget = field(default_factory=Budget)
+
+    @property
+    def scans(self) -> bool:
+        """Whether a scan names the target, as `inspect` does by default.
+
+        It does unless searches are chosen by name, or how they compare the classes is.
+        """
+        chosen = self.settings
+        compared = (chosen.bound, chosen.patch_share, chosen.screening_steps, chosen.anomaly_index)
+        return tuple(self.methods) == AFFORDABLE and compared == (None,) * len(compared)
+
+
+def find_by_plan(
+    plan: SearchPlan,
+    model: nn.Module,
+    clean: Samples,
+    *,
+    target: int | None,
+    seed: int,
+    settings: SearchSettings | None = None,
+    cache: Path | None = None,
+) -> FoundTriggers:
+    """Search a model for the triggers of one class.
+
+    Args:
+        plan: how.
+        model: in evaluation mode.
+        clean: clean samples.
+        target: the class; None to find it.
+        seed: of the random numbers.
+        settings: in place of the plan's, where it does not scan.
+        cache: folder to keep the steps of a scan in; None to keep none.
+
+    Raises:
+        CalibrationError: as `find_triggers` and `name_target`.
+        NoTriggerError: likewise.
+    """
+    methods, others, otherwise = plan.methods, None, plan.otherwise
+    settings = plan.settings if settings is None else settings
+    if plan.scans and target is None:
+        named = name_target(
+            model,
+            clean,
+            clean.description,
+            candidates=plan.methods,
+            seed=seed,
+            budget=plan.budget,
+            cache=cache,
+        )
+        methods, others, otherwise = named.methods, named.others, ()
+        target, settings = named.target, plan.settings
+    return find_triggers(
+        model,
+        clean,
+        clean.description,
+        methods=methods,
+        otherwise=otherwise,
+        others=others,
+        target=target,
+        seed=seed,
+        budget=plan.budget,
+        settings=settings,
+    )
