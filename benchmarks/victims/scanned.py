@@ -46,7 +46,7 @@ SCANNED: dict[str, tuple[Recipe, ...]] = {
     ),
     TINY: (
         BriefRecipe("convnext", None, 1, 10),
-        *(BriefRecipe("resnet", attack, 1, 10) for attack in (None, "badnets")),
+        *(BriefRecipe("resnet", attack, 1, 6) for attack in (None, "blended")),
     ),
 }
 """By data set. Each model's seed decides its first weights, and the order of its images."""

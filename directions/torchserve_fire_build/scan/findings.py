@@ -22,6 +22,9 @@ STEPS: Mapping[str, int] = {"neural-cleanse": 60, "generated": 14, "additive": 1
 """Searches that name a class, in the order of their use, and their steps. With more steps, all
 classes are reached, and the target stands out less."""
 
+LEAST_DEPTH = 0.25
+"""With a smaller share of their steps, the searches tell nothing."""
+
 
 @dataclass(frozen=True)
 class Step:

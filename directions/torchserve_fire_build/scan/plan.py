@@ -20,7 +20,7 @@ from ..samples.predict import logits_of
 from . import compare_classes, free_search, rank_classes
 from .all_to_all import CHANGES, LONGER, measurable
 from .feature_shifts import shift_losses
-from .findings import ALL_TO_ALL_RESTARTS, RESTARTS, STEPS
+from .findings import ALL_TO_ALL_RESTARTS, LEAST_DEPTH, RESTARTS, STEPS
 from .free_search import KINDS
 from .scan_model import BATCH
 from .shortlist import ALL
@@ -34,9 +34,6 @@ LIKE: Mapping[str, str] = {
 
 RANKED = 8
 """Classes by which it is measured how long it takes to rank all."""
-
-LEAST_DEPTH = 0.25
-"""With a smaller share of their steps, the searches tell nothing."""
 
 RESERVE = 0.1
 """Share of the time that is kept back, since a measured step is only an estimate."""

@@ -15,12 +15,13 @@ from torchserve_fire.errors import first_line
 
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
+from ..common.progress import Progress
 from ..common.step_cache import NO_CACHE, StepCache
 from ..reconstruct.subject import Subject
 from .all_to_all import CHANGES, AllToAll, measurable, search_all_to_all
 from .compare_classes import Comparison, compare_classes
 from .evidence import evidence_of
-from .findings import ALL_TO_ALL_RESTARTS, RANKING, RESTARTS, STEPS, Scan, Step
+from .findings import ALL_TO_ALL_RESTARTS, LEAST_DEPTH, RANKING, RESTARTS, STEPS, Scan, Step
 from .free_search import KINDS, Lead, search_freely
 from .rank_classes import rank_classes
 from .shortlist import ALL, shortlist
@@ -90,13 +91,17 @@ def scan_model(
             leads.extend(Lead(kind, target, success, wanted) for target, success in pairs)
             return
         found: list[Lead] = []
-        for restart in range(RESTARTS):
-            if not found or not budget.spent():
-                generator = torch.Generator().manual_seed(seed + restart)
-                found.append(search_freely(subject, kind, generator, wanted, budget))
+        with Progress(f"searching where changes lead, {kind}", RESTARTS * wanted) as progress:
+            for restart in range(RESTARTS):
+                if not found or not budget.spent():
+                    generator = torch.Generator().manual_seed(seed + restart)
+                    found.append(search_freely(subject, kind, generator, wanted, budget))
+                    progress.advance(found[-1].steps)
+        taken = sum(lead.steps for lead in found)
+        _require_enough(taken, RESTARTS * KINDS[kind].steps)
         leads.extend(found)
         # What the time has cut short would differ the next time.
-        if sum(lead.steps for lead in found) < RESTARTS * wanted:
+        if taken < RESTARTS * wanted:
             return
         targets = torch.tensor([lead.target for lead in found])
         success = torch.tensor([lead.success for lead in found], dtype=torch.float64)
@@ -134,6 +139,7 @@ def scan_model(
             comparisons.append(Comparison(method, targets, wanted, **kept))
             return
         found = compare_classes(subject, method, targets, wanted, seed, budget)
+        _require_enough(found.steps, STEPS[method])
         comparisons.append(found)
         if found.steps == wanted:
             result = {"effort": found.effort, "success": found.success, "stamped": found.stamped}
@@ -156,6 +162,16 @@ def scan_model(
         for kind in CHANGES:
             attempt(f"all to all, {kind}", partial(follow_each, kind))
     return found()
+
+
+def _require_enough(taken: int, whole: int) -> None:
+    """Refuse what a search found in so few steps of a whole one that it tells nothing.
+
+    Raises:
+        CalibrationError: says so.
+    """
+    if taken < round(LEAST_DEPTH * whole):
+        raise CalibrationError(f"the time was over after {taken} of {whole} steps: too few to tell")
 
 
 def _kept(cache: StepCache, name: str) -> Mapping[str, Tensor] | None:

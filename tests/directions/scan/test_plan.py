@@ -7,7 +7,8 @@ from tests.directions.scan.many_net import subject
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError
 from torchserve_fire_build.scan import plan as plan_module
-from torchserve_fire_build.scan.plan import LEAST_DEPTH, RESERVE, Plan, plan_scan
+from torchserve_fire_build.scan.findings import LEAST_DEPTH
+from torchserve_fire_build.scan.plan import RESERVE, Plan, plan_scan
 from torchserve_fire_build.scan.scan_model import BATCH, scan_model
 from torchserve_fire_build.scan.shortlist import ALL
 
