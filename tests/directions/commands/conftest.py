@@ -1,5 +1,6 @@
 """What the tests of commands share."""
 
+import math
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import TinyFiles
+from torchserve_fire_build.common import progress
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +17,12 @@ def _signals() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line on the progress of long steps: on a busy machine, short ones are long, too."""
+    monkeypatch.setattr(progress, "LINE_SECONDS", math.inf)
 
 
 @pytest.fixture
