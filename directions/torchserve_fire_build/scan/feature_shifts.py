@@ -61,7 +61,7 @@ def shift_losses(
     deviation = float(features.var(0).mean().sqrt())
     radius = length * deviation * math.sqrt(features[0].numel())
     rows = [_draw(predicted != target, generator) for target in range(classes)]
-    together = max(1, MOST_VALUES // (PER_CLASS * rest.values(features)))
+    together = classes_together(rest, features)
     losses = torch.full((classes,), math.nan, dtype=torch.float64)
     possible = [target for target in range(classes) if len(rows[target])]
     for start in range(0, len(possible), together):
@@ -74,6 +74,11 @@ def shift_losses(
             "numbers"
         )
     return losses
+
+
+def classes_together(rest: RestOfModel, features: Tensor) -> int:
+    """Return how many classes' shifts of features (N, *features) are searched side by side."""
+    return max(1, MOST_VALUES // (PER_CLASS * rest.values(features)))
 
 
 def _draw(others: Tensor, generator: torch.Generator) -> Tensor:

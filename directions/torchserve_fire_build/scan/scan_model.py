@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from torchserve_fire.errors import first_line
 
@@ -23,11 +21,10 @@ from .compare_classes import Comparison, compare_classes
 from .evidence import evidence_of
 from .findings import ALL_TO_ALL_RESTARTS, LEAST_DEPTH, RANKING, RESTARTS, STEPS, Scan, Step
 from .free_search import KINDS, Lead, search_freely
+from .kept_steps import KeptSteps
 from .rank_classes import rank_classes
 from .shortlist import ALL, shortlist
 from .verdict import judge
-
-logger = logging.getLogger(__name__)
 
 BATCH = 32
 """Inputs of each step. Twice as many cost twice as much, and told the classes apart no better."""
@@ -59,6 +56,7 @@ def scan_model(
         cache: keeps what finished steps find.
     """
     subject = replace(subject, batch_size=BATCH)
+    kept = KeptSteps(cache)
     steps: list[Step] = []
 
     def attempt(name: str, work: Callable[[], None]) -> None:
@@ -84,66 +82,28 @@ def scan_model(
 
     def follow(kind: str) -> None:
         wanted = max(1, round(depth * KINDS[kind].steps))
-        name = f"anywhere, {kind}: {wanted} steps"
-        kept = _kept(cache, name)
-        if kept is not None:
-            pairs = zip(kept["targets"].tolist(), kept["success"].tolist(), strict=True)
-            leads.extend(Lead(kind, target, success, wanted) for target, success in pairs)
-            return
-        found: list[Lead] = []
-        with Progress(f"searching where changes lead, {kind}", RESTARTS * wanted) as progress:
-            for restart in range(RESTARTS):
-                if not found or not budget.spent():
-                    generator = torch.Generator().manual_seed(seed + restart)
-                    found.append(search_freely(subject, kind, generator, wanted, budget))
-                    progress.advance(found[-1].steps)
-        taken = sum(lead.steps for lead in found)
-        _require_enough(taken, RESTARTS * KINDS[kind].steps)
-        leads.extend(found)
-        # What the time has cut short would differ the next time.
-        if taken < RESTARTS * wanted:
-            return
-        targets = torch.tensor([lead.target for lead in found])
-        success = torch.tensor([lead.success for lead in found], dtype=torch.float64)
-        cache.keep(name, {"targets": targets, "success": success})
+        search = partial(_search_from_several_places, subject, kind, wanted, seed, budget)
+        leads.extend(kept.leads(kind, wanted, search))
+
+    def rank() -> None:
+        scores = kept.scores(lambda: rank_classes(subject, seed))
+        order[:] = scores.argsort(descending=True, stable=True).tolist()
+
+    def compare(method: str) -> None:
+        wanted = max(1, round(depth * STEPS[method]))
+        search = partial(compare_classes, subject, method, targets, wanted, seed, budget)
+        found = kept.comparison(method, targets, wanted, search)
+        _require_enough(found.steps, STEPS[method])
+        comparisons.append(found)
 
     def follow_each(kind: str) -> None:
         wanted = max(1, round(depth * KINDS[kind].steps))
         for restart in range(ALL_TO_ALL_RESTARTS):
-            name = f"all to all, {kind}: {wanted} steps, from place {restart}"
-            kept = _kept(cache, name)
-            if kept is not None:
-                led = dict(kept["pairs"].tolist())
-                all_to_all.append(AllToAll(kind, led, float(kept["followed"])))
-                continue
             if restart and budget.spent():
                 raise CalibrationError("the time was over before all of its searches began")
             generator = torch.Generator().manual_seed(seed + restart)
-            result = search_all_to_all(subject, kind, generator, wanted)
-            all_to_all.append(result)
-            pairs = torch.tensor(list(result.targets.items())).view(-1, 2)
-            followed = torch.tensor(result.followed, dtype=torch.float64)
-            cache.keep(name, {"pairs": pairs, "followed": followed})
-
-    def rank() -> None:
-        kept = _kept(cache, RANKING)
-        scores = rank_classes(subject, seed) if kept is None else kept["scores"]
-        if kept is None:
-            cache.keep(RANKING, {"scores": scores})
-        order[:] = scores.argsort(descending=True, stable=True).tolist()
-
-    def compare(method: str, wanted: int) -> None:
-        name = f"{method}: {wanted} steps towards {targets}"
-        kept = _kept(cache, name)
-        if kept is not None:
-            comparisons.append(Comparison(method, targets, wanted, **kept))
-            return
-        found = compare_classes(subject, method, targets, wanted, seed, budget)
-        _require_enough(found.steps, STEPS[method])
-        comparisons.append(found)
-        if found.steps == wanted:
-            result = {"effort": found.effort, "success": found.success, "stamped": found.stamped}
-            cache.keep(name, result)
+            search = partial(search_all_to_all, subject, kind, generator, wanted)
+            all_to_all.append(kept.all_to_all(kind, wanted, restart, search))
 
     def found() -> Scan:
         return Scan(subject.classes, leads, comparisons, steps, all_to_all)
@@ -154,14 +114,33 @@ def scan_model(
         attempt(RANKING, rank)
     generator = torch.Generator().manual_seed(seed)
     targets = shortlist(subject.classes, leads, order, generator)
-    for method, most in STEPS.items():
-        attempt(method, partial(compare, method, max(1, round(depth * most))))
+    for method in STEPS:
+        attempt(method, partial(compare, method))
         if not to_the_end and judge(evidence_of(found()), len(subject.inputs)).probability >= SURE:
             return found()
     if measurable(subject.predicted):
         for kind in CHANGES:
             attempt(f"all to all, {kind}", partial(follow_each, kind))
     return found()
+
+
+def _search_from_several_places(
+    subject: Subject, kind: str, steps: int, seed: int, budget: Budget
+) -> list[Lead]:
+    """Follow the cheapest change of a kind from several places, as far as the time allows.
+
+    Raises:
+        CalibrationError: the time was over after too few steps, or the search is not possible.
+    """
+    found: list[Lead] = []
+    with Progress(f"searching where changes lead, {kind}", RESTARTS * steps) as progress:
+        for restart in range(RESTARTS):
+            if not found or not budget.spent():
+                generator = torch.Generator().manual_seed(seed + restart)
+                found.append(search_freely(subject, kind, generator, steps, budget))
+                progress.advance(found[-1].steps)
+    _require_enough(sum(lead.steps for lead in found), RESTARTS * KINDS[kind].steps)
+    return found
 
 
 def _require_enough(taken: int, whole: int) -> None:
@@ -172,11 +151,3 @@ def _require_enough(taken: int, whole: int) -> None:
     """
     if taken < round(LEAST_DEPTH * whole):
         raise CalibrationError(f"the time was over after {taken} of {whole} steps: too few to tell")
-
-
-def _kept(cache: StepCache, name: str) -> Mapping[str, Tensor] | None:
-    """Return what a step found before, if that is kept, and say so."""
-    kept = cache.kept(name)
-    if kept is not None:
-        logger.info("cache: %s: holds %s", cache.folder, name)
-    return kept

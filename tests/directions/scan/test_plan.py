@@ -61,8 +61,8 @@ def test_a_scan_keeps_within_a_time_that_suffices_for_a_part(timed):
 
 def test_the_time_does_not_grow_with_the_classes(timed):
     seconds = [plan_scan(timed(classes)[0], Budget()).seconds for classes in (6, 12, 13, 50)]
-    assert seconds[0] < seconds[1] < seconds[2] < seconds[3]
-    # The rest of the model costs little for each class.
+    assert seconds[0] < seconds[1] < seconds[2] == seconds[3]
+    # The rest of the model costs next to nothing.
     assert seconds[3] == pytest.approx(seconds[1], rel=0.05)
 
 

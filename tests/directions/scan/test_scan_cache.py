@@ -102,8 +102,8 @@ def test_a_search_that_the_time_has_cut_short_is_not_kept(tmp_path, monkeypatch)
     with monkeypatch.context() as short:
         short.setattr(module, "compare_classes", lambda *given: compare(*given[:-1], Ending(1)))
         cut = scan(of, tmp_path)
-    steps = {comparison.method: comparison.steps for comparison in cut.comparisons}
-    assert steps["neural-cleanse"] < STEPS["neural-cleanse"]
+    # One step is too few to count, and waves are searched as they were.
+    assert "neural-cleanse" in cut.failed
     assert found_by(scan(of, tmp_path)) == whole
 
 
