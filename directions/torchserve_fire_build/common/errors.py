@@ -51,3 +51,7 @@ class NoTriggerError(FireError):
 
 class SanitizeError(FireError):
     """The model's weights cannot be changed in the way that was asked for."""
+
+
+class AttackResultError(FireError):
+    """What another project's attack has written cannot be imported."""
