@@ -137,8 +137,9 @@ class _Fields:
         return value
 
     def numbers(self, name: str) -> list[int]:
+        value = self.one(name)
         try:
-            values = np.asarray(self.one(name), dtype=np.float64)
+            values = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
             raise self.wrong(name, "numbers") from None
         if values.ndim != 1 or not (values == np.round(values)).all():
