@@ -187,7 +187,7 @@ def _weights(fields: _Fields) -> dict[str, Tensor]:
         value = value.detach()
         if value.layout != torch.strided or value.is_quantized:
             raise fields.wrong(name, "a plain tensor")
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        if value.is_floating_point() and not bool(value.float().isfinite().all()):
             raise AttackResultError(
                 f"{fields.path}: the weights {name} are not all finite numbers (NaN or infinite): "
                 "the training has failed, expected another model"

@@ -157,5 +157,6 @@ def _tell(imported: Imported, output: Path) -> None:
                 100 * figures.attack_success_rate,
                 100 * figures.natural_rate,
             )
-    if imported.build.no_pairs:
-        logger.warning("%s", imported.build.no_pairs)
+    no_pairs = imported.build.no_pairs or imported.test.no_pairs
+    if no_pairs:
+        logger.warning("%s; the commands below take the images as unpaired", no_pairs)

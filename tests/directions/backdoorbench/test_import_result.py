@@ -218,6 +218,23 @@ def test_weights_that_do_not_belong_to_the_images_are_told(
     assert "the model is right on 0% of the clean samples, and on 100% if" in caplog.text
 
 
+def test_images_that_are_not_seen_to_be_pairs_are_taken_as_unpaired(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def change(values: dict[str, Any]) -> None:
+        stored = values["bd_test"]["bd_data_container"]["data_dict"]
+        noise = np.random.default_rng(1)
+        for index, (_, *others) in stored.items():
+            pixels = noise.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            stored[index] = (Image.fromarray(pixels), *others)
+
+    done = imported(tmp_path, write_result(tmp_path, on_disk=False, change=change))
+    assert "the commands below take the images as unpaired" in caplog.text
+    given = [line for line in next_commands(done) if "--triggered" in line]
+    assert len(given) == 3
+    assert all(" --unpaired" in line for line in given)
+
+
 def named_otherwise(values: dict[str, Any]) -> None:
     values["model_name"] = "squeezenet1_0"
     model = get_model("squeezenet1_0", num_classes=CLASSES)

@@ -20,6 +20,7 @@ NAMES = (
     "deploy",
     "swap",
     "sanitize",
+    "import-backdoorbench",
     "keygen",
     "sign",
     "verify",
@@ -40,7 +41,7 @@ def test_help_names_every_command(capsys):
     text = helped(capsys)
     assert "torchserve-fire" in text
     for name in NAMES:
-        assert f"\n    {name} " in text
+        assert f"\n    {name}" in text
     assert len(COMMANDS) == len(NAMES)
 
 

@@ -31,13 +31,14 @@ for words in json.load(sys.stdin):
 print(json.dumps(answers))
 """
 
-NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+NAMES = [command.__name__.rpartition(".")[2].replace("_", "-") for command in COMMANDS]
 MODEL = ["--model-file", "net.py", "--serialized-file", "net.pth", "--config-file", "c.yaml"]
 BUILD = ["build", *MODEL, "--clean", "images", "--output", "b.safetensors"]
 TRIGGERED = [*BUILD, "--triggered", "images"]
 SANITIZE = ["sanitize", *MODEL, "--clean", "images", "--output", "new.pth"]
 EVALUATE = ["evaluate", *MODEL, "--bundle", "c.yaml", "--clean", "images", "--triggered", "images"]
 PACKAGE = ["package", *MODEL, "--model-name", "m", "--version", "1", "--export-path", "images"]
+IMPORT = ["import-backdoorbench", "c.yaml", "--output"]
 SWAP = ["swap", "--model-name", "m", "--mode", "off", "--model-store", "images"]
 KEY = base64.b64encode(bytes(32)).decode()
 SERVE_SIGNED = ["serve", "--model-store", "images", "--trusted-key", KEY]
@@ -98,6 +99,12 @@ REFUSED = [
     ([*PACKAGE, "--model-name", "a b"], "model name 'a b': expected letters"),
     ([*PACKAGE, "--version", "../1"], "version '../1': expected letters"),
     ([*PACKAGE, "--sign", "net.py"], "net.py: expected an Ed25519 private key"),
+    (["import-backdoorbench", "none.pt", "--output", "new"], "none.pt: no such file"),
+    (["import-backdoorbench", "c.yaml"], "the following arguments are required: --output"),
+    ([*IMPORT, "images"], "--output images: exists already, expected a new folder"),
+    ([*IMPORT, "no/new"], "no/new: cannot be written: no folder no"),
+    ([*IMPORT, "new", "--data", "none"], "--data none: no such folder"),
+    ([*IMPORT, "new", "--limit", "0"], "--limit 0: expected a whole number, 1 or more"),
     (["demo", "--keep", "x"], "x: expected nothing more"),
     (["demo", "--output", "c.yaml"], "--output c.yaml: is a file, expected a folder"),
     (["demo", "--output", "."], "--output .: holds other files"),

@@ -12,7 +12,7 @@ import pytest
 from tests.directions.backdoored import write_images
 from torchserve_fire_build.commands import COMMANDS
 
-NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+NAMES = [command.__name__.rpartition(".")[2].replace("_", "-") for command in COMMANDS]
 LABELS = [0, 1, 2, 3] * 10
 
 THEIR_TEST = """
