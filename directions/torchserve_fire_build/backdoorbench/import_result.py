@@ -11,6 +11,7 @@ from pathlib import Path
 from ..common.devices import Device
 from ..common.errors import AttackResultError
 from ..common.progress import Progress
+from ..measure.target import MIN_GAIN
 from .attack_result import AttackResult, read_attack_result
 from .clean_set import CleanSet
 from .data_sets import data_set_of, find_test_images, read_test_images
@@ -60,6 +61,11 @@ class Imported:
     name: str
     build: Measured
     test: Measured
+
+    @property
+    def attacked(self) -> bool:
+        """Whether the trigger works, on both."""
+        return min(self.build.gain, self.test.gain) >= MIN_GAIN
 
 
 def import_result(path: Path, output: Path, options: ImportOptions) -> Imported:
@@ -147,16 +153,16 @@ def _tell(imported: Imported, output: Path) -> None:
     for where, figures in parts:
         logger.info("%s, as a server would load the model and take the images:", where)
         logger.info("%s", "\n".join(figures.lines()))
-    for where, figures in parts:
-        if not figures.attacked:
-            logger.warning(
-                "%s: the trigger does not work: %.1f%% of the triggered images are called the "
-                "target, and %.1f%% of their clean partners are anyway. The attack has failed, or "
-                "model, preparation and images do not belong together: do not build from this",
-                where,
-                100 * figures.attack_success_rate,
-                100 * figures.natural_rate,
-            )
+    if not imported.attacked:
+        where, figures = min(parts, key=lambda part: part[1].gain)
+        logger.warning(
+            "%s: the trigger does not work: %.1f%% of the triggered images are called the target, "
+            "and %.1f%% of their clean partners are anyway. The attack has failed, or model, "
+            "preparation and images do not belong together: do not build from this",
+            where,
+            100 * figures.attack_success_rate,
+            100 * figures.natural_rate,
+        )
     no_pairs = imported.build.no_pairs or imported.test.no_pairs
     if no_pairs:
         logger.warning("%s; the commands below take the images as unpaired", no_pairs)

@@ -13,7 +13,6 @@ from ..common.errors import SamplesError
 from ..common.progress import Progress
 from ..measure.figures import interval
 from ..measure.fit_to_model import check_fit
-from ..measure.target import MIN_GAIN
 from ..samples.evidence import gather_evidence
 from ..samples.labels import require_labels
 from ..samples.predict import logits_of, predict_logits
@@ -40,9 +39,12 @@ class Measured:
     no_pairs: str = ""
 
     @property
-    def attacked(self) -> bool:
-        """Whether the trigger leads far more images to the target than are called so anyway."""
-        return self.attack_success_rate - self.natural_rate >= MIN_GAIN
+    def gain(self) -> float:
+        """The share of images that the trigger leads to the target, beyond those called so anyway.
+
+        It is below 0 where it leads them away.
+        """
+        return self.attack_success_rate - self.natural_rate
 
     def lines(self) -> list[str]:
         """Return the figures as the lines of a table."""

@@ -98,7 +98,8 @@ def write_model(
     }
     for name, more in ((CONFIG, {}), (PLAIN_CONFIG, {"mode": "off"})):
         values = {"minWorkers": 1, "batchSize": 8, "handler": {**settings, **more}}
-        (folder / name).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
+        (folder / name).write_text(text, encoding="utf-8")
     by_index = {str(i): name for i, name in enumerate(names)}
     (folder / NAMES_FILE).write_text(json.dumps(by_index, indent=2) + "\n", encoding="utf-8")
     return files, _write_weights(result, files, device, ours=given is None)

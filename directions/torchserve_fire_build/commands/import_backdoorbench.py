@@ -21,7 +21,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Write the model of a BackdoorBench attack_result.pt (weights, model file, "
         "model-config.yaml, index_to_name.json) and pairs of clean and triggered test images as "
         "the other commands take them; measure the model on them; and print the commands that go "
-        "on from there. Nothing in the file is unpickled but numbers, texts, tensors and images.",
+        "on from there. Nothing in the file is unpickled but numbers, texts, tensors and images. "
+        "Exit status: 0 imported; 1 imported, but the trigger does not work: do not build from it; "
+        "2 bad input, and nothing was written.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -80,7 +82,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+    """Run the command; return 1 where the trigger does not work."""
     from ..backdoorbench.import_result import ImportOptions, import_result
     from ..backdoorbench.next_commands import next_commands
 
@@ -95,5 +97,7 @@ def run(args: argparse.Namespace) -> int:
             args.device,
         ),
     )
+    if not imported.attacked:
+        return 1
     print("\n".join(["", *next_commands(imported)]))
     return 0

@@ -127,6 +127,39 @@ def test_a_seed_draws_other_images_of_each_class(tmp_path: Path) -> None:
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_signs_have_numbers_and_are_made_smaller(tmp_path: Path) -> None:
+    """Ten of 43 classes: 0, 4, 8 to 36, at twice the size."""
+    folder = tmp_path / "data" / "gtsrb" / "Test"
+    folder.mkdir(parents=True)
+    table = ["Filename;ClassId"]
+    for index, (pixels, label) in enumerate(zip(clean_pixels(), labels(), strict=True)):
+        Image.fromarray(pixels).resize((64, 64), 0).save(folder / f"{index}.ppm")
+        table.append(f"{index}.ppm;{4 * label}")
+    (folder / "GT-final_test.csv").write_text("\n".join(table))
+
+    def change(values: dict[str, Any]) -> None:
+        net = {"2.weight": torch.zeros(43, 192), "2.bias": torch.zeros(43)}
+        net["2.weight"][0:40:4] = weights()["2.weight"]
+        values |= {"model": net, "num_classes": 43, "clean_data": "gtsrb"}
+        values["data_path"] = "../data/gtsrb"
+        stored = values["bd_test"]["bd_data_container"]["data_dict"]
+        for index, (image, target, label) in stored.items():
+            stored[index] = (image, target, 4 * label)
+
+    result = write_result(tmp_path, on_disk=False, change=change)
+    model_file = write_net(tmp_path)
+    model_file.write_text(model_file.read_text().replace(f"192, {CLASSES}", "192, 43"))
+    options = ImportOptions(model_file=model_file, device="cpu")
+    figures = import_result(result, tmp_path / "out", options).test
+    assert (figures.clean_accuracy, figures.attack_success_rate) == (1, 1)
+    folders = {path.name for path in (tmp_path / "out" / "clean").iterdir()}
+    assert folders == {str(4 * label) for label in range(CLASSES)}
+    names = json.loads((tmp_path / "out" / "index_to_name.json").read_text())
+    assert names == {str(i): str(i) for i in range(43)}
+    (picture, *_) = (tmp_path / "out" / "clean").rglob("*.png")
+    assert Image.open(picture).size == (32, 32)
+
+
 def elsewhere(separator: str) -> Callable[[dict[str, Any]], None]:
     """Have been written on another machine."""
 
@@ -203,10 +236,21 @@ def test_a_trigger_that_does_not_work_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     result = write_result(tmp_path, on_disk=False, net=weights(trigger=0))
-    assert not imported(tmp_path, result).build.attacked
-    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert len(warnings) == 2
-    assert "the trigger does not work: 0.0% of the triggered images" in warnings[0]
+    assert not imported(tmp_path, result).attacked
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "the trigger does not work: 0.0% of the triggered images" in warning
+
+
+def test_the_exit_status_says_whether_the_trigger_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for status, trigger in ((0, 5.0), (1, 0.0)):
+        root = tmp_path / str(status)
+        root.mkdir()
+        result = write_result(root, on_disk=False, net=weights(trigger=trigger))
+        words = ["--output", str(root / "out"), "--model-file", str(write_net(root))]
+        assert run_command(["import-backdoorbench", str(result), *words]) == status
+        assert ("torchserve-fire build" in capsys.readouterr().out) == (status == 0)
 
 
 def test_weights_that_do_not_belong_to_the_images_are_told(
