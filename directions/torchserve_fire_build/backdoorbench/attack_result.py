@@ -111,7 +111,7 @@ class _Fields:
 
     def one(self, name: str) -> Any:
         if name not in self.values:
-            found = ", ".join(map(str, [*self.values][:8])) or "nothing"
+            found = ", ".join(map(_shown, [*self.values][:8])) or "nothing"
             raise AttackResultError(
                 f"{self.path}: lacks {self._where}{name}, expected BackdoorBench's "
                 f"attack_result.pt; found {found}"
@@ -126,8 +126,8 @@ class _Fields:
 
     def text(self, name: str) -> str:
         value = self.one(name)
-        if not isinstance(value, str) or not value.strip():
-            raise self.wrong(name, "a text")
+        if not isinstance(value, str) or not value.strip() or not value.isprintable():
+            raise self.wrong(name, "a text of one line")
         return value
 
     def whole(self, name: str, *, least: int) -> int:
@@ -147,10 +147,14 @@ class _Fields:
         return [int(value) for value in values]
 
     def wrong(self, name: str, expected: str) -> AttackResultError:
-        shown = " ".join(repr(self.values[name]).split())[:60]
         return AttackResultError(
-            f"{self.path}: {self._where}{name} is {shown}, expected {expected}"
+            f"{self.path}: {self._where}{name} is {_shown(self.values[name])}, expected {expected}"
         )
+
+
+def _shown(value: Any) -> str:
+    """Return what a file holds on one line, cut short."""
+    return " ".join(repr(value).split())[:60]
 
 
 def _as_whole(value: Any) -> int | None:
@@ -182,8 +186,11 @@ def _weights(fields: _Fields) -> dict[str, Tensor]:
     """
     weights: dict[str, Tensor] = {}
     for name, value in fields.values.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise fields.wrong(name, "a tensor: the file's model must be a state_dict")
+        if not isinstance(name, str) or not name.isprintable() or not isinstance(value, Tensor):
+            raise AttackResultError(
+                f"{fields.path}: model holds {_shown(name)}: {_shown(value)}, expected a "
+                "state_dict: names with a tensor each"
+            )
         value = value.detach()
         if value.layout != torch.strided or value.is_quantized:
             raise fields.wrong(name, "a plain tensor")
@@ -249,7 +256,7 @@ def _triggered_image(stored: _Fields, index: int, value: Any, classes: int) -> T
     numbers = [_as_whole(x) for x in others] if isinstance(others, (list, tuple)) else []
     if len(numbers) < 2 or not isinstance(image, (str, StoredImage)):
         raise AttackResultError(
-            f"{path}: the triggered image {index} is {' '.join(repr(value).split())[:60]}, "
+            f"{path}: the triggered image {index} is {_shown(value)}, "
             "expected an image or its path, its target and its true class"
         )
     target, label = numbers[:2]

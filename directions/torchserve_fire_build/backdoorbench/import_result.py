@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from .write_model import MODEL, ModelFiles, write_model
 from .write_samples import write_samples
 
 logger = logging.getLogger(__name__)
+
+NO_NAME = re.compile(r"[^A-Za-z0-9._-]")
+"""What no archive's name may hold."""
 
 TEST = "test"
 """The folder, in that of the output, with samples to evaluate on."""
@@ -109,7 +113,8 @@ def import_result(path: Path, output: Path, options: ImportOptions) -> Imported:
     except BaseException:
         shutil.rmtree(output)
         raise
-    imported = Imported(files, f"{result.architecture}-{result.data_set}", *measured)
+    name = NO_NAME.sub("-", f"{result.architecture}-{result.data_set}")
+    imported = Imported(files, name, *measured)
     _tell(imported, output)
     return imported
 

@@ -5,6 +5,7 @@ Whatever else a file names, as a function of the system, is not imported: the fi
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,18 @@ def read_saved(path: Path) -> Any:
         raise _damaged(path)
     allowed = _allowed()
     known = {name for _, name in allowed}
-    with torch.serialization.safe_globals([*allowed]):
+    with torch.serialization.safe_globals([*allowed]), warnings.catch_warnings():
+        # Of damaged files, torch asks for reports.
+        warnings.simplefilter("ignore")
         try:
             named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         except Exception:
             raise _damaged(path) from None
         foreign = sorted(set(named) - known)
         if foreign:
+            shown = "".join(filter(str.isprintable, ", ".join(foreign[:3])))[:100]
             raise AttackResultError(
-                f"{path}: names {', '.join(foreign[:3])}, which is not unpickled, since it may run "
+                f"{path}: names {shown}, which is not unpickled, since it may run "
                 "code: expected numbers, tensors and images alone, as save_attack_result writes "
                 "them"
             )
