@@ -126,8 +126,8 @@ def _of_all_to_all(subject: Subject, scan: Scan, verdict: Verdict) -> list[str]:
         return []
     best = max(scan.all_to_all, key=lambda found: found.followed)
     line = (
-        f"all to all: {best.followed:.0%} of inputs follow one change of all, each class to "
-        f"another one, by {verdict.all_to_all:.1%} because of a backdoor"
+        "all to all: a backdoor that leads each class to another one has a probability of "
+        f"{verdict.all_to_all:.1%}, since {best.followed:.0%} of inputs follow a change that does so"
     )
     if verdict.all_to_all >= FOUND:
         pairs = ", ".join(f"{a} to {b}" for a, b in sorted(best.targets.items())[:PAIRS_SHOWN])
