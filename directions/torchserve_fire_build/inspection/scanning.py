@@ -126,8 +126,8 @@ def _of_all_to_all(subject: Subject, scan: Scan, verdict: Verdict) -> list[str]:
         return []
     best = max(scan.all_to_all, key=lambda found: found.followed)
     line = (
-        "all to all: a backdoor that leads each class to another one has a probability of "
-        f"{verdict.all_to_all:.1%}, since {best.followed:.0%} of inputs follow a change that does so"
+        f"all to all: {best.followed:.0%} of inputs follow a change that leads each class to "
+        f"another one; the probability of such a backdoor is {verdict.all_to_all:.1%}"
     )
     if verdict.all_to_all >= FOUND:
         pairs = ", ".join(f"{a} to {b}" for a, b in sorted(best.targets.items())[:PAIRS_SHOWN])
