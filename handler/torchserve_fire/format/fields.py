@@ -28,7 +28,7 @@ class Fields:
 
     def where(self, name: str) -> str:
         """Return a field's name as messages have it."""
-        return f"{self._path}: {name if name.isprintable() and len(name) <= 60 else shown(name)}"
+        return f"{self._path}: {_printable(name)}"
 
     def has(self, name: str) -> bool:
         """Whether the field is there and not taken yet."""
@@ -58,7 +58,7 @@ class Fields:
         self._known.append(name)
         if name not in self._values:
             near = difflib.get_close_matches(name, map(str, self._values), n=1)
-            hint = f"; did you mean it by {near[0]}?" if near else ""
+            hint = f"; did you mean it by {_printable(near[0])}?" if near else ""
             raise self._error(f"{self.where(name)}: missing{hint}")
         return self._values.pop(name)
 
@@ -175,6 +175,11 @@ class Fields:
     def refuse(self, name: str, value: Any, expected: str) -> NoReturn:
         """Refuse a field's value, and say what was expected."""
         raise self._error(f"{self.where(name)}: {shown(value)}, expected {expected}")
+
+
+def _printable(name: str) -> str:
+    """Return a name as it is, or what of it can be shown in a message."""
+    return name if name.isprintable() and len(name) <= 60 else shown(name)
 
 
 def shown(value: Any) -> str:

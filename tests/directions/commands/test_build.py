@@ -450,8 +450,8 @@ def test_the_methods_that_search(tmp_path, capsys, monkeypatch, patch_model, nam
         searched.extend(["scan", *candidates])
         raise NoTriggerError("none")
 
-    monkeypatch.setattr("torchserve_fire_build.building.from_clean.find_triggers", find)
-    monkeypatch.setattr("torchserve_fire_build.building.from_clean.name_target", scan)
+    monkeypatch.setattr("torchserve_fire_build.building.search_plan.find_triggers", find)
+    monkeypatch.setattr("torchserve_fire_build.building.search_plan.name_target", scan)
     clean = save_images(tmp_path / "clean", images(8))
     command = ["build", *patch_model[0.0], "--clean", clean, "--reconstruct", name]
     assert run(capsys, *command, "--output", tmp_path / "b.safetensors")[0] == 3
@@ -481,7 +481,7 @@ def test_the_search_is_given_what_was_set(tmp_path, capsys, monkeypatch, patch_m
         given.append(settings)
         raise NoTriggerError("none")
 
-    monkeypatch.setattr("torchserve_fire_build.building.from_clean.find_triggers", find)
+    monkeypatch.setattr("torchserve_fire_build.building.search_plan.find_triggers", find)
     clean = save_images(tmp_path / "clean", images(8))
     command = ["build", *patch_model[0.0], "--clean", clean, "--reconstruct", "additive"]
     command += ["--bound", 51, "--screening-steps", 20, "--steps", 40, "--anomaly-index", 2]

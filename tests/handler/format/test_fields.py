@@ -205,3 +205,9 @@ def test_a_missing_field_names_the_one_that_is_meant():
         Fields({"img_size": [8, 8]}, "model-config.yaml", ConfigError).raw("image_size")
     with pytest.raises(ConfigError, match=r"image_size: missing$"):
         Fields({"mean": [0]}, "model-config.yaml", ConfigError).raw("image_size")
+
+
+def test_a_name_that_is_meant_is_shown_so_that_it_can_be_printed():
+    with pytest.raises(ConfigError, match=r"did you mean it by '\\x7fsignatures'") as caught:
+        Fields({"\x7fsignatures": []}, "s.json", ConfigError).raw("signatures")
+    assert str(caught.value).isprintable()
