@@ -19,9 +19,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from ..common.errors import CalibrationError
 from ..reconstruct.subject import Subject
-from .free_search import KINDS, SHARPNESS
+from .free_search import KINDS, SHARPNESS, changed_logits
 
 CHANGES = ("additive", "patch")
 """The changes that are searched, of `KINDS`."""
@@ -99,18 +98,8 @@ def search_all_to_all(
 
     def logits(rows: Tensor) -> Tensor:
         """Return the logits of changed inputs, (n, classes)."""
-        with torch.no_grad():
-            parts = [
-                subject.logits(subject.box.legal(change.stamp(subject.inputs[part])))
-                for part in torch.split(rows, subject.batch_size)
-            ]
-        found = torch.cat(parts).cpu()
-        if bool(found.isnan().any()):
-            raise CalibrationError(
-                f"{type(subject.model).__name__}: its logits are NaN for changed inputs, expected "
-                "numbers for all inputs within the range of the clean ones"
-            )
-        return found
+        parts = torch.split(rows, subject.batch_size)
+        return torch.cat([changed_logits(subject, change, subject.inputs[part]) for part in parts])
 
     for _ in range(steps):
         with torch.enable_grad():

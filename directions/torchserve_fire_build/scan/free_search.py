@@ -145,17 +145,30 @@ def losses_towards_each(logits: Tensor, predicted: Tensor) -> Tensor:
     return torch.where(counts > 0, losses, losses.detach().max())
 
 
-def _measure(subject: Subject, kind: str, change: Change, steps: int) -> Lead:
-    inputs, predicted = subject.inputs[:INPUTS], subject.predicted[:INPUTS]
+def changed_logits(subject: Subject, change: Change, inputs: Tensor) -> Tensor:
+    """Return the logits of inputs (N, *S) with a change, as requests carry it, (N, classes).
+
+    They are on the CPU.
+
+    Raises:
+        CalibrationError: some are NaN or infinite, which losses make NaN of.
+    """
     with torch.no_grad():
         logits = subject.logits(subject.box.legal(change.stamp(inputs))).cpu()
-        losses = losses_towards_each(logits, predicted)
-    if bool(losses.isnan().any()):
+    if not bool(logits.isfinite().all()):
         # The largest of NaN would be class 0, and all inputs led there.
+        what = "NaN" if bool(logits.isnan().any()) else "infinite"
         raise CalibrationError(
-            f"{type(subject.model).__name__}: its logits are NaN for changed inputs, expected "
+            f"{type(subject.model).__name__}: its logits are {what} for changed inputs, expected "
             "numbers for all inputs within the range of the clean ones"
         )
+    return logits
+
+
+def _measure(subject: Subject, kind: str, change: Change, steps: int) -> Lead:
+    inputs, predicted = subject.inputs[:INPUTS], subject.predicted[:INPUTS]
+    logits = changed_logits(subject, change, inputs)
+    losses = losses_towards_each(logits, predicted)
     target = int(losses.argmin())
     led = logits.argmax(1)[predicted != target] == target
     return Lead(kind, target, float(led.double().mean()) if len(led) else 0.0, steps)

@@ -12,6 +12,7 @@ from torchserve_fire_build.scan.free_search import (
     INPUTS,
     KINDS,
     PATCH_SHARE,
+    changed_logits,
     losses_towards_each,
     search_freely,
 )
@@ -96,6 +97,18 @@ def test_logits_that_are_nan_are_no_lead(kind):
     of = subject(model=Broken())
     with pytest.raises(CalibrationError, match="Broken: its logits are NaN for changed inputs"):
         search_freely(of, kind, seeded(), 3, Budget())
+
+
+class Endless(Broken):
+    def forward(self, x):
+        return super().forward(x).nan_to_num(torch.inf)
+
+
+def test_infinite_logits_are_no_lead():
+    of = subject(model=Endless())
+    change = KINDS["patch"].start(of, seeded())
+    with pytest.raises(CalibrationError, match="Endless: its logits are infinite for changed in"):
+        changed_logits(of, change, of.inputs[:8])
 
 
 @KIND
