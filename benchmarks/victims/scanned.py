@@ -20,13 +20,15 @@ SCANNED: dict[str, tuple[Recipe, ...]] = {
         BriefRecipe("convnext", None, 2, 5),
         *(
             BriefRecipe(a, None, seed, 4)
-            for seed in (3, 4, 5)
+            for seed in (3, 4, 5, 6)
             for a in ("mobilenet", "resnet", "vgg", "convnext")
         ),
         *(BriefRecipe(a, None, 1, 4) for a in ("vit", "preact_resnet")),
         BriefRecipe("resnet", "badnets_all_to_all", 1),
         BriefRecipe("vgg", "badnets_all_to_all", 2),
         BriefRecipe("mobilenet", "badnets_all_to_all", 3),
+        BriefRecipe("resnet", "badnets_all_to_all", 4),
+        BriefRecipe("vgg", "badnets_all_to_all", 5),
         BriefRecipe("vgg", "badnets", 2),
         BriefRecipe("resnet", "blended", 2),
         BriefRecipe("mobilenet", "blended", 2),
@@ -35,7 +37,7 @@ SCANNED: dict[str, tuple[Recipe, ...]] = {
     SIGNS: (
         *(
             _signs(a, None, seed)
-            for seed in (1, 2, 3, 4)
+            for seed in (1, 2, 3, 4, 5, 6, 7, 8)
             for a in ("resnet", "vgg", "mobilenet", "convnext")
         ),
         _signs("resnet", "badnets", 1),
