@@ -20,7 +20,7 @@ from ..reconstruct.wave_scan import FEW, MORE, count_finalists, count_waves
 from ..samples.predict import logits_of
 from . import compare_classes, free_search, rank_classes
 from .all_to_all import CHANGES, LONGER, measurable
-from .feature_shifts import classes_together, shift_losses
+from .feature_shifts import classes_together, inputs_for_each, shift_losses
 from .findings import ALL_TO_ALL_RESTARTS, LEAST_DEPTH, RESTARTS, STEPS
 from .free_search import KINDS
 from .scan_model import BATCH
@@ -150,18 +150,21 @@ def _pass(subject: Subject) -> None:
 def _ranking(subject: Subject) -> float:
     """Return how long it takes to rank the classes, by the time for a few; 0 if that fails."""
     predicted, length = subject.predicted[: rank_classes.INPUTS], rank_classes.LENGTHS[0]
+    inputs = inputs_for_each(subject.classes)
     total, started = 0.0, time.perf_counter()
     try:
         for rest, features in rank_classes.late_layers(subject):
             total += time.perf_counter() - started
             generator = torch.Generator().manual_seed(0)
             one, few = (
-                _seconds(partial(shift_losses, rest, features, predicted, n, length, generator))
+                _seconds(
+                    partial(shift_losses, rest, features, predicted, n, length, generator, inputs)
+                )
                 for n in (1, RANKED)
             )
             # Each further class takes its time, and each batch of classes takes some of its own.
             each = max(0.0, few - one) / (RANKED - 1)
-            batches = math.ceil(subject.classes / classes_together(rest, features))
+            batches = math.ceil(subject.classes / classes_together(rest, features, inputs))
             total += len(rank_classes.LENGTHS) * (
                 subject.classes * each + batches * max(0.0, one - each)
             )

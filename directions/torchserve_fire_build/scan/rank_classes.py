@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchserve_fire.repair.layers import device_of
 
+from ..common.hooks import record_features
 from ..estimate.candidate_layers import candidate_layers
 from ..reconstruct.subject import Subject
-from .feature_shifts import shift_losses
+from ..samples.predict import logits_of
+from .feature_shifts import inputs_for_each, shift_losses
 from .rest_of_model import RestOfModel
 from .scores import scores_of
 
@@ -21,6 +23,10 @@ INPUTS = 200
 DEPTHS = (1.0, 0.8)
 """How deep the layers lie whose features are shifted, as a share of all candidate layers. What lies
 behind them costs next to nothing."""
+
+MOST_FEATURES = 1 << 15
+"""A layer that has more features for each input makes way for the next one that has not: what lies
+behind it costs more, and orders the classes no better."""
 
 LENGTHS = (0.1, 0.2)
 """Lengths of the shifts: which of them tells the classes apart depends on the model."""
@@ -41,11 +47,14 @@ def rank_classes(subject: Subject, seed: int) -> Tensor:
             does not allow the shifts.
     """
     predicted = subject.predicted[:INPUTS]
+    each = inputs_for_each(subject.classes)
     scores = torch.zeros(subject.classes, dtype=torch.float64)
     for rest, features in late_layers(subject):
         for length in LENGTHS:
             generator = torch.Generator().manual_seed(seed)
-            losses = shift_losses(rest, features, predicted, subject.classes, length, generator)
+            losses = shift_losses(
+                rest, features, predicted, subject.classes, length, generator, each
+            )
             scores = torch.maximum(scores, scores_of(losses))
     return scores
 
@@ -57,7 +66,18 @@ def late_layers(subject: Subject) -> Iterator[tuple[RestOfModel, Tensor]]:
         CalibrationError: no layer carries everything from the input to the output.
     """
     inputs = subject.inputs[:INPUTS]
-    found = candidate_layers(subject.model, inputs[:1].to(device_of(subject.model)))
-    for layer in dict.fromkeys(found[round(depth * (len(found) - 1))] for depth in DEPTHS):
+    for layer in dict.fromkeys(_late_layers(subject.model, inputs[:1])):
         rest = RestOfModel(subject.model, layer, inputs)
         yield rest, rest.features(inputs)
+
+
+def _late_layers(model: nn.Module, example: Tensor) -> Iterator[str]:
+    """Yield the layer at each of `DEPTHS`, or the next one behind it with few features."""
+    example = example.to(device_of(model))
+    sizes: dict[str, int] = {}
+    found = candidate_layers(model, example)
+    with record_features(model, found, lambda name, f: sizes.update({name: f[0].numel()})):
+        logits_of(model, example)
+    for depth in DEPTHS:
+        behind = found[round(depth * (len(found) - 1)) :]
+        yield next((layer for layer in behind if sizes[layer] <= MOST_FEATURES), behind[-1])

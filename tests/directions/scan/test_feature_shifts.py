@@ -90,6 +90,15 @@ def test_classes_that_take_turns_have_the_same_losses(monkeypatch, together):
     assert max(most) == together * PER_CLASS
 
 
+def test_as_many_inputs_as_wanted_are_shifted():
+    model, seen = net(), []
+    model[1].register_forward_hook(lambda module, args, output: seen.append(len(output)))
+    rest = RestOfModel(model, "0", FEATURES)
+    seen.clear()
+    shift_losses(rest, FEATURES, PREDICTED, CLASSES, 1.0, torch.Generator(), each=3)
+    assert set(seen) == {3 * CLASSES}
+
+
 def test_only_the_seed_decides():
     model = net()
     torch.manual_seed(0)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -5,7 +7,7 @@ from torch import nn
 from tests.directions.scan.many_net import TARGET, subject
 from torchserve_fire_build.common.errors import CalibrationError
 from torchserve_fire_build.scan import rank_classes as module
-from torchserve_fire_build.scan.rank_classes import rank_classes
+from torchserve_fire_build.scan.rank_classes import late_layers, rank_classes
 from torchserve_fire_build.scan.rest_of_model import RestOfModel
 
 
@@ -40,6 +42,33 @@ def test_the_layers_are_late_ones_each_once(monkeypatch):
     rank_classes(subject(model=deeper.requires_grad_(False)), 0)
     # Seven layers carry everything to the output: the last one, and that at .8 of the way.
     assert shifted == ["6", "5"]
+
+
+def test_a_large_layer_makes_way_for_the_next_one_that_is_not(monkeypatch):
+    model = nn.Sequential(nn.Flatten(), *(nn.Linear(64, 64) for _ in range(4)))
+    model.extend([nn.Linear(64, 96), nn.Linear(96, 32), nn.Linear(32, 40)])
+    model.eval().requires_grad_(False)
+    assert [rest.layer for rest, _ in late_layers(subject(model=model))] == ["6", "5"]
+    monkeypatch.setattr(module, "MOST_FEATURES", 95)
+    assert [rest.layer for rest, _ in late_layers(subject(model=model))] == ["6"]
+    # Where all are large, the last one is taken.
+    monkeypatch.setattr(module, "MOST_FEATURES", 31)
+    assert [rest.layer for rest, _ in late_layers(subject(model=model))] == ["6"]
+
+
+def test_each_of_very_many_classes_gets_fewer_inputs(monkeypatch):
+    counts = []
+
+    def note(rest, features, predicted, classes, length, generator, each):
+        counts.append(each)
+        return torch.zeros(classes)
+
+    monkeypatch.setattr(module, "shift_losses", note)
+    rank_classes(subject(), 0)
+    assert set(counts) == {24}
+    counts.clear()
+    rank_classes(replace(subject(), classes=201), 0)
+    assert set(counts) == {8}
 
 
 def test_only_the_seed_decides():
