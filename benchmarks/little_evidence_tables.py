@@ -37,28 +37,30 @@ FIGURES = (
 
 def clean_only_table(rows: Sequence[Row]) -> str:
     """Return what searching each model came to, and what a bundle from that did."""
-    headings = ["victim", "classes named (target)", "seconds", *FIGURES, "detects, repairs"]
+    headings = [
+        "victim",
+        "named by",
+        "classes named (target)",
+        "seconds",
+        *FIGURES,
+        "detects, repairs",
+    ]
     lines = []
-    for row in sorted(rows, key=lambda r: ("baseline" not in r, r["victim"])):
-        cells = [_named(row), f"{row['seconds']:.0f}"]
-        if "baseline" in row:
-            cells += _figures(row, row["baseline"])
-            cells.append(_chosen(row["bundle"]) if "bundle" in row else row.get("refused", ""))
-        else:
-            cells += [""] * 6
-        lines.append([row["victim"], *cells])
+    for row in sorted(rows, key=lambda r: ("version" not in r, r["victim"])):
+        by = "a scan" if "version" in row else "all searches"
+        cells = [row["victim"], by, _named(row), f"{row['seconds']:.0f}"]
+        cells += _figures(row, row["baseline"])
+        cells.append(_chosen(row["bundle"]) if "bundle" in row else row.get("refused", ""))
+        lines.append(cells)
     return f"{markdown_table(headings, lines)}\n{_count_clean_only(rows)}\n"
 
 
 def _count_clean_only(rows: Sequence[Row]) -> str:
     """Return how many models are within the bars, as a sentence."""
     one = [row for row in rows if row.get("target") is not None]
-    benign = [row for row in rows if "baseline" not in row]
     named = sum(row["named"] == [row["target"]] for row in one)
-    none = sum(not row["named"] for row in benign)
     counts = [
-        f"{named} of {len(one)} victims with one target have it named, and nothing else; of "
-        f"{none} of {len(benign)} benign models nothing is named",
+        f"{named} of {len(one)} victims with one target have it named, and nothing else",
         _within(
             "flagged, of the triggered images that work, at least "
             f"{FLAGGED_OF_WORKING_OTHERWISE:g} ({', '.join(FLAGGED_OF_WORKING)}: "

@@ -33,19 +33,18 @@ def test_clean_images_alone():
     victim = {"victim": "v", "baseline": BASELINE, "target": 0, "named": [0], "seconds": 9.6}
     several = {"bytes": 9, "targets": {"0": BUNDLE, "1": {"detects": "last", "repairs": ["mid"]}}}
     rows = [
-        {"victim": "benign-v", "named": [], "seconds": 3.0},
-        {**victim, "bundle": BUNDLE, "figures": FIGURES},
+        {**victim, "version": 5, "bundle": BUNDLE, "figures": FIGURES},
         {**victim, "victim": "u", "target": None, "named": [0, 1], "bundle": several},
         {**victim, "victim": "w", "named": [3], "refused": "no layer"},
     ]
     header, _, *found = cells(clean_only_table(rows))
+    figures = ["90.0 / 0.40", "0.800", "-0.50", "+1.0"]
     assert found == [
-        ["u", "0, 1 (several)", "10", "95.0", "", "", "", "", "late, early; last, mid"],
-        ["v", "0 (0)", "10", "95.0", "90.0 / 0.40", "0.800", "-0.50", "+1.0", "late, early"],
-        ["w", "3 (0)", "10", "95.0", "", "", "", "", "no layer"],
-        ["benign-v", "none", "3", *[""] * 6],
+        ["v", "a scan", "0 (0)", "10", "95.0", *figures, "late, early"],
+        ["u", "all searches", "0, 1 (several)", "10", "95.0", *[""] * 4, "late, early; last, mid"],
+        ["w", "all searches", "3 (0)", "10", "95.0", *[""] * 4, "no layer"],
     ]
-    assert {len(row) for row in found} == {len(header)} == {9}
+    assert {len(row) for row in found} == {len(header)} == {10}
 
 
 def test_each_search_by_itself():
@@ -94,13 +93,10 @@ def test_how_many_are_within_the_bars():
     ]
     rows[2]["named"] = [0, 3]
     rows += [
-        {"victim": "benign-v", "named": [], "seconds": 1.0},
-        {"victim": "benign-w", "named": [2], "seconds": 1.0},
         {**rows[0], "victim": "two_triggers-v", "target": None},
     ]
     counted = clean_only_table(rows).split("\n\n")[1]
     assert "3 of 4 victims with one target have it named" in counted
-    assert "of 1 of 2 benign models nothing is named" in counted
     assert "0.98 (wanet, bpp, input_aware: 0.9), and at most 0.01 of the clean: 2 of 4" in counted
     assert "patches at least 0.95, BA change at least -0.3: 1 of 1" in counted
     assert "other triggers at least 0.5, BA change at least -0.3: 1 of 3" in counted

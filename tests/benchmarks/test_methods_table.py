@@ -62,11 +62,12 @@ def test_of_a_stream_the_last_bundle_counts():
     row = {
         "victim": "v",
         "baseline": BASELINE,
+        "version": 5,
         "seconds": 100.0,
         "figures": FIGURES,
         "refined": {"0.01": [refined, refused], "0.05": []},
     }
-    _, _, first, one, five = cells(methods_table([], [], [row, {"victim": "benign"}]))
+    _, _, first, one, five = cells(methods_table([], [], [row, {"victim": "of all searches"}]))
     assert (first[0], first[3], first[6]) == (
         "`build --reconstruct all`",
         "0.800 (0.800)",
