@@ -10,10 +10,11 @@ from typing import Any
 from .measure import Held, measure_baseline
 from .victims.catalogue import benign_twin
 from .victims.data import Data
+from .victims.data_sets import CIFAR
 from .victims.recipe import Recipe
 from .victims.train import Victim, obtain_victim
 
-RESULTS = Path(__file__).parent / "results" / "victims"
+RESULTS = Path(__file__).parent / "results" / "victims" / CIFAR
 """One file for each victim; see `benchmarks.run`."""
 
 

@@ -58,13 +58,13 @@ def parse_options(description: str, output: Path) -> tuple[Namespace, list[Recip
     return args, named_victims(args.victims), Kept(args.output)
 
 
-def named_victims(names: Sequence[str]) -> list[Recipe]:
-    """Return the recipes of these names, in the order of the catalogue.
+def named_victims(names: Sequence[str], recipes: Sequence[Recipe] = VICTIMS) -> list[Recipe]:
+    """Return those recipes that have one of these names, in their order.
 
     Raises:
         SystemExit: there is no victim of one of the names.
     """
-    known = {recipe.name: recipe for recipe in VICTIMS}
+    known = {recipe.name: recipe for recipe in recipes}
     if unknown := set(names) - set(known):
         raise SystemExit(
             f"--victims: no {', '.join(sorted(unknown))} among {', '.join(sorted(known))}"

@@ -1,11 +1,12 @@
 """Measure the repair and its rivals on backdoored victims that are trained here.
 
     python -m benchmarks.run --data cifar10-jpg.zip --cache DIR
+    python -m benchmarks.run --data-set gtsrb --data gtsrb-32px.zip --cache DIR
 
-Every victim of `benchmarks/victims/catalogue.py` is trained, unless the cache holds it, and each
-defence is built from calibration images that no victim was trained on and measured on test images
-that no defence saw. One JSON file per victim under `benchmarks/results/victims` holds what came
-out; a run that was interrupted goes on where it stopped.
+Every victim of the data set (`benchmarks/victims/data_sets.py`) is trained, unless the cache holds
+it. Each defence is built from calibration images that no victim was trained on, and measured on
+test images that no defence saw. What came out is a JSON file for each victim, in the data set's
+folder under `benchmarks/results/victims`. A run that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from .rivals.rival import Granted, RivalNotApplicable
 from .victims.attacks.attack import Attack
 from .victims.catalogue import benign_twin
 from .victims.data import Data, load_data
+from .victims.data_sets import CIFAR, DATA_SETS
 from .victims.recipe import Recipe
 from .victims.train import Victim, obtain_backdoored, obtain_victim
 
@@ -60,10 +62,16 @@ def main() -> None:
     """Run what is missing in the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_options(parser)
+    parser.set_defaults(victims=None)
+    parser.add_argument(
+        "--data-set",
+        choices=DATA_SETS,
+        default=CIFAR,
+        help=f"whose victims to measure (default: {CIFAR})",
+    )
     parser.add_argument(
         "--results",
         type=Path,
-        default=RESULTS,
         help="folder, one file per victim; what it holds is not measured again (default: the "
         "committed results)",
     )
@@ -87,9 +95,17 @@ def main() -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure what the results do not hold yet."""
-    recipes = named_victims(args.victims)
-    make_folder(args.results)
+    data_set = DATA_SETS[args.data_set]
+    names = [recipe.name for recipe in data_set.victims]
+    recipes = named_victims(args.victims or names, data_set.victims)
+    folder = RESULTS / args.data_set if args.results is None else args.results
+    make_folder(folder)
     data = load_data(args.data, args.cache)
+    if data.classes != data_set.classes:
+        raise SystemExit(
+            f"--data {args.data}: {data.classes} classes, expected the {data_set.classes} of "
+            f"--data-set {args.data_set}"
+        )
     images, _ = draw_test_images(data)
     steps = [step for step in plan(args.seeds) if step.defence in args.defences]
     skipped = 0
@@ -99,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
             victim, attack = obtain_backdoored(recipe, data, args.cache)
             benign = obtain_victim(benign_twin(recipe), data, args.cache)
             held = hold(attack, images)
-            file = args.results / f"{recipe.name}.json"
+            file = folder / f"{recipe.name}.json"
             results = open_results(file, recipe, data)
             if results["baseline"] is None:
                 results["baseline"] = asdict(measure_baseline(victim.model, benign.model, held))
@@ -115,7 +131,7 @@ def run(args: argparse.Namespace) -> None:
                     write_json(results, file)
                 progress.update()
     if skipped:
-        print(f"{skipped} of {len(recipes) * len(steps)} figures were in {args.results} already")
+        print(f"{skipped} of {len(recipes) * len(steps)} figures were in {folder} already")
 
 
 def plan(seeds: Sequence[int]) -> list[Step]:

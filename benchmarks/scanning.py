@@ -36,8 +36,9 @@ from .scanning_fit import fit_and_write
 from .victims.attacks.attack import Attack
 from .victims.catalogue import VICTIMS
 from .victims.data import Data, load_data
+from .victims.data_sets import CIFAR, SIGNS, TINY
 from .victims.recipe import Recipe
-from .victims.scanned import CIFAR, SCANNED, SIGNS, TINY
+from .victims.scanned import SCANNED
 from .victims.train import obtain_victim, victim_file
 from .zoo import ATTACKS, TARGET
 

@@ -12,7 +12,7 @@ from .markdown_table import markdown_table
 OURS = "torchserve-fire"
 
 Results = Mapping[str, Any]
-"""What one file under `results/victims` holds."""
+"""What one file under `results/victims/DATA SET` holds."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,12 @@ def _scores(result: Results, evidence: str) -> list[Score]:
     """Return the score of each draw; a build that refused leaves the victim as it was."""
     runs = _runs(result, evidence)
     return [score(result["baseline"], run.get("figures", result["baseline"])) for run in runs]
+
+
+def mean_scores(results: Iterable[Results], evidence: str) -> list[Score]:
+    """Return each victim's mean score over the draws, of those that were measured."""
+    draws = (_scores(result, evidence) for result in results)
+    return [_mean(scores) for scores in draws if scores]
 
 
 def _mean(scores: Sequence[Score]) -> Score:

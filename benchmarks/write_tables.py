@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.adaptive_tables import perturbed_table
 from benchmarks.altered_tables import altered_table, met_table
 from benchmarks.archives.table import archives_table, requests_table
+from benchmarks.data_set_tables import data_set_table
 from benchmarks.full_size import full_size_table
 from benchmarks.inspecting_table import inspecting_table
 from benchmarks.kept import read_results
@@ -46,6 +47,7 @@ from benchmarks.serving_tables import (
     worker_table,
 )
 from benchmarks.victim_tables import ablation_table, evidence_table, rival_table, victim_table
+from benchmarks.victims.data_sets import CIFAR, DATA_SETS, SIGNS, TINY
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -117,11 +119,18 @@ def main() -> None:
 
 def with_tables(text: str) -> str:
     """Return a document with the contents of its `<!-- begin NAME -->` sections made anew."""
-    results = [read_results(file) for file in sorted(VICTIMS.glob("*.json"))]
+    by_set = {
+        name: [read_results(file) for file in sorted((VICTIMS / name).glob("*.json"))]
+        for name in DATA_SETS
+    }
+    results = by_set[CIFAR]
     contents = {
         "zoo": zoo_table(read_results(ZOO_RESULTS)),
+        "data sets": data_set_table({DATA_SETS[name].title: by_set[name] for name in by_set}),
         "victims": victim_table(results),
         "evidence": evidence_table(results),
+        "victims of other data sets": victim_table([*by_set[SIGNS], *by_set[TINY]]),
+        "evidence of other data sets": evidence_table([*by_set[SIGNS], *by_set[TINY]]),
         "rivals": rival_table(results, "paired 200"),
         "ablation": ablation_table(_rows(ABLATION)),
         "cost": cost_table(_rows(COST)),

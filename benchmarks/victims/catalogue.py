@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from .recipe import Recipe
 
@@ -43,7 +44,7 @@ VICTIMS = tuple(
 
 def benign_twin(recipe: Recipe) -> Recipe:
     """Return the recipe of the same architecture, trained on images that nobody poisoned."""
-    return Recipe(recipe.architecture, None, recipe.seed)
+    return replace(recipe, attack=None)
 
 
 def benign_twins(recipes: Iterable[Recipe]) -> list[Recipe]:

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
+from .data_sets import CIFAR, SIGNS, TINY, of_signs
 from .recipe import BriefRecipe, Recipe
-
-CIFAR, SIGNS, TINY = "cifar10", "gtsrb", "tiny-imagenet"
-"""Names of the data sets."""
-
-
-def _signs(architecture: str, attack: str | None, seed: int) -> BriefRecipe:
-    epochs = 16 if architecture == "convnext" else 8
-    return BriefRecipe(architecture, attack, seed, epochs, mirrored=False)
-
 
 SCANNED: dict[str, tuple[Recipe, ...]] = {
     CIFAR: (
@@ -36,15 +28,15 @@ SCANNED: dict[str, tuple[Recipe, ...]] = {
     ),
     SIGNS: (
         *(
-            _signs(a, None, seed)
+            of_signs(a, None, seed)
             for seed in (1, 2, 3, 4, 5, 6, 7, 8)
             for a in ("resnet", "vgg", "mobilenet", "convnext")
         ),
-        _signs("resnet", "badnets", 1),
-        _signs("vgg", "blended", 1),
-        _signs("mobilenet", "badnets", 1),
-        _signs("convnext", "badnets", 2),
-        _signs("mobilenet", "low_frequency", 2),
+        of_signs("resnet", "badnets", 1),
+        of_signs("vgg", "blended", 1),
+        of_signs("mobilenet", "badnets", 1),
+        of_signs("convnext", "badnets", 2),
+        of_signs("mobilenet", "low_frequency", 2),
     ),
     TINY: (
         BriefRecipe("convnext", None, 1, 10),
