@@ -130,14 +130,7 @@ def rival_table(results: Sequence[Results], evidence: str) -> str:
     ]
     lines = []
     for name in _defences(results):
-        runs = [
-            (score(r["baseline"], run.get("figures", r["baseline"])), run, r["victim"])
-            for r in results
-            for run in r["runs"]
-            if run["defence"] == name
-            and run["evidence"] == evidence
-            and "not_applicable" not in run
-        ]
+        runs = _judged(results, name, evidence)
         if not runs:
             continue
         scores = [found for found, _, _ in runs]
@@ -157,6 +150,27 @@ def rival_table(results: Sequence[Results], evidence: str) -> str:
         ]
         lines.append(cells)
     return markdown_table(headings, lines)
+
+
+def scores_by_defence(results: Sequence[Results], evidence: str) -> dict[str, list[Score]]:
+    """Return the scores of each defence, ours first, of every victim and draw that it applies to.
+
+    A defence that refused leaves the victim as it was.
+    """
+    judged = {name: _judged(results, name, evidence) for name in _defences(results)}
+    return {name: [found for found, _, _ in runs] for name, runs in judged.items() if runs}
+
+
+def _judged(
+    results: Sequence[Results], defence: str, evidence: str
+) -> list[tuple[Score, Mapping[str, Any], str]]:
+    """Return the score, the run and the victim of each run of a defence that applies."""
+    return [
+        (score(r["baseline"], run.get("figures", r["baseline"])), run, r["victim"])
+        for r in results
+        for run in r["runs"]
+        if run["defence"] == defence and run["evidence"] == evidence and "not_applicable" not in run
+    ]
 
 
 def mean_and_worst(scores: Sequence[Score]) -> list[str]:

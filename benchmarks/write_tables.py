@@ -18,6 +18,7 @@ from benchmarks.adaptive_tables import perturbed_table
 from benchmarks.altered_tables import altered_table, met_table
 from benchmarks.archives.table import archives_table, requests_table
 from benchmarks.data_set_tables import data_set_table
+from benchmarks.defences_picture import draw_defences
 from benchmarks.full_size import full_size_table
 from benchmarks.inspecting_table import inspecting_table
 from benchmarks.kept import read_results
@@ -76,6 +77,9 @@ GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
 SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
 SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
+DEFENCES = ROOT / "docs" / "defences.png"
+EVIDENCE = "paired 200"
+"""What defences are compared by."""
 NAMES = {"badnets": "BadNets", "blended": "Blended", "wanet": "WaNet"}
 
 
@@ -113,16 +117,14 @@ COSTS = {
 def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
     for document in (README, BENCHMARK, METHODS, OPERATIONS, SCREEN, SECURITY):
         document.write_text(with_tables(document.read_text()))
 
 
 def with_tables(text: str) -> str:
     """Return a document with the contents of its `<!-- begin NAME -->` sections made anew."""
-    by_set = {
-        name: [read_results(file) for file in sorted((VICTIMS / name).glob("*.json"))]
-        for name in DATA_SETS
-    }
+    by_set = _results()
     results = by_set[CIFAR]
     contents = {
         "zoo": zoo_table(read_results(ZOO_RESULTS)),
@@ -131,7 +133,7 @@ def with_tables(text: str) -> str:
         "evidence": evidence_table(results),
         "victims of other data sets": victim_table([*by_set[SIGNS], *by_set[TINY]]),
         "evidence of other data sets": evidence_table([*by_set[SIGNS], *by_set[TINY]]),
-        "rivals": rival_table(results, "paired 200"),
+        "rivals": rival_table(results, EVIDENCE),
         "ablation": ablation_table(_rows(ABLATION)),
         "cost": cost_table(_rows(COST)),
         "full size": full_size_table(_rows(FULL_SIZE)),
@@ -164,6 +166,14 @@ def with_tables(text: str) -> str:
     for name, table in contents.items():
         text = replace_section(text, name, table)
     return text
+
+
+def _results() -> dict[str, list[dict[str, Any]]]:
+    """Return the results of each data set's victims."""
+    return {
+        name: [read_results(file) for file in sorted((VICTIMS / name).glob("*.json"))]
+        for name in DATA_SETS
+    }
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
