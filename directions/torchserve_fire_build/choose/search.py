@@ -48,6 +48,9 @@ REPAIRS_TO_REFINE = 2
 STRENGTHS = (0.75, 1.25, 1.5)
 KINDS = ("clean", "triggered")
 
+FEW_ALIKE = 20
+"""If fewer clean samples are predicted as the target, more of them may help."""
+
 
 def choose(
     model: nn.Module,
@@ -84,10 +87,7 @@ def choose(
     scores = scoring.scores(cache)
     judge = Judge(held_out, finding, form, scores)
     if form == "gated" and not judge.detects:
-        raise CalibrationError(
-            "no layer separates the triggered samples from clean ones that the model predicts "
-            "alike: are they triggered, and is this the model that they trigger?"
-        )
+        raise CalibrationError(_nothing_separates(judge))
     first, others = _stages(form, REPAIRS if repairs is None else repairs)
     few = int(judge.eligible.triggered.sum()) < MANY
     refined = min(MORE_LAYERS_TO_REFINE if few else LAYERS_TO_REFINE, len(layers))
@@ -131,6 +131,18 @@ def choose(
     return BuildRecord(
         model, layers, statistics, held_out, scores, finding.target, choices[0], left_out
     )
+
+
+def _nothing_separates(judge: Judge) -> str:
+    alike = int(judge.eligible.clean.sum())
+    message = (
+        f"no layer separates the triggered samples from the {alike} clean ones that the model "
+        "predicts alike: are they triggered, and is this the model that they trigger?"
+    )
+    if judge.wanted is not None and alike < FEW_ALIKE:
+        # Of so few, some triggered ones among them are a large share.
+        message += f" If they are, add clean samples of class {judge.wanted}"
+    return message
 
 
 def _stages(form: str, repairs: Collection[str]) -> tuple[Sequence[str], Sequence[str]]:

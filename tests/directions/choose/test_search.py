@@ -130,6 +130,14 @@ def test_a_layer_at_which_nothing_differs_is_refused(tmp_path, form):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("fewest", "told"), [(1000, True), (1, False)])
+def test_few_clean_samples_to_compare_with_are_told(tmp_path, monkeypatch, fewest, told):
+    monkeypatch.setattr(search, "FEW_ALIKE", fewest)
+    with pytest.raises(CalibrationError, match="no layer separates") as caught:
+        chosen(tmp_path, "map", "gated", layers=["still"])
+    assert ("add clean samples of class 0" in str(caught.value)) == told
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_without_anything_to_recover_there_is_no_choice(tmp_path, form):
     with pytest.raises(CalibrationError) as caught:
