@@ -1,4 +1,4 @@
-"""The repair on several data sets: means over their victims, with intervals."""
+"""The repair over several victims: by data set, and by what is wrong with the evidence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 
 from .markdown_table import markdown_table
-from .victim_tables import BARS, Results, Score, mean_scores
+from .victim_tables import BARS, Results, Score, mean_and_worst, mean_scores, score
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -48,6 +48,27 @@ def _means(scores: Sequence[Score]) -> list[str]:
 def _mean(values: Sequence[float], form: str) -> str:
     low, high = interval(values)
     return f"{form.format(mean(values))} ({form.format(low)} to {form.format(high)})"
+
+
+def as_it_comes_table(rows: Sequence[Results]) -> str:
+    """Return our mean figures for each flaw of the evidence, over victims and draws.
+
+    A build that refused leaves the victim as it was, and is counted.
+    """
+    headings = [
+        "what is wrong with the evidence",
+        "builds (refused)",
+        "RA / ceiling: mean (worst)",
+        "BA change: mean (worst)",
+        "ASR above natural: mean (worst)",
+    ]
+    lines = []
+    for flaw in dict.fromkeys(row["flaw"] for row in rows):
+        of_flaw = [row for row in rows if row["flaw"] == flaw]
+        scores = [score(row["baseline"], row.get("figures", row["baseline"])) for row in of_flaw]
+        refused = sum("refused" in row for row in of_flaw)
+        lines.append([flaw, f"{len(of_flaw)} ({refused})", *mean_and_worst(scores)])
+    return markdown_table(headings, lines)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

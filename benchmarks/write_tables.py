@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.adaptive_tables import perturbed_table
 from benchmarks.altered_tables import altered_table, met_table
 from benchmarks.archives.table import archives_table, requests_table
-from benchmarks.data_set_tables import data_set_table
+from benchmarks.data_set_tables import as_it_comes_table, data_set_table
 from benchmarks.defences_picture import draw_defences
 from benchmarks.full_size import full_size_table
 from benchmarks.inspecting_table import inspecting_table
@@ -61,6 +61,7 @@ VICTIMS = ROOT / "benchmarks" / "results" / "victims"
 ADAPTIVE = ROOT / "benchmarks" / "results" / "adaptive.json"
 ALTERED = ROOT / "benchmarks" / "results" / "altered.json"
 ARCHIVES = ROOT / "benchmarks" / "results" / "archives.json"
+AS_IT_COMES = ROOT / "benchmarks" / "results" / "as_it_comes.json"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
 FULL_SIZE = ROOT / "benchmarks" / "results" / "full_size.json"
@@ -129,6 +130,7 @@ def with_tables(text: str) -> str:
     contents = {
         "zoo": zoo_table(read_results(ZOO_RESULTS)),
         "data sets": data_set_table({DATA_SETS[name].title: by_set[name] for name in by_set}),
+        "as it comes": as_it_comes_table(_rows(AS_IT_COMES)),
         "victims": victim_table(results),
         "evidence": evidence_table(results),
         "victims of other data sets": victim_table([*by_set[SIGNS], *by_set[TINY]]),

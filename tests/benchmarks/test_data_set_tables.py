@@ -1,10 +1,10 @@
 import pytest
 
-from benchmarks.data_set_tables import data_set_table, interval
+from benchmarks.data_set_tables import as_it_comes_table, data_set_table, interval
 from benchmarks.victim_tables import BARS
 from benchmarks.victims.data_sets import DATA_SETS
 from tests.benchmarks.test_little_evidence_tables import cells
-from tests.benchmarks.test_victim_tables import result
+from tests.benchmarks.test_victim_tables import BASELINE, result
 
 
 def test_the_mean_of_the_victims_and_how_many_are_within_the_bar():
@@ -38,3 +38,13 @@ def test_an_interval_holds_the_mean_and_narrows_with_more_values():
 def test_names_of_victims_are_unique(name):
     names = [recipe.name for recipe in DATA_SETS[name].victims]
     assert len(set(names)) == len(names) > 0
+
+
+def test_flaws_of_the_evidence():
+    figures = result(0.38)["runs"][0]["figures"]
+    row = {"victim": "v", "baseline": BASELINE, "flaw": "few"}
+    rows = [{**row, "figures": figures}, {**row, "refused": "no"}, {**row, "flaw": "none"}]
+    _, _, few, none = cells(as_it_comes_table(rows))
+    # What was refused is as it was: nothing is recovered.
+    assert few == ["few", "2 (1)", "0.475 (0.000)", "-0.05 (-0.10)", "+49.2 (+98.0)"]
+    assert none[:2] == ["none", "1 (0)"]
