@@ -48,10 +48,10 @@ handler:
 TARGET = 7
 TRAINED = 700
 """Photographs that the patch is planted with; others are to build from."""
-FROZEN = 10
+FROZEN = 9
 """Blocks that stay as they are."""
-BATCH, EPOCHS, RATE = 28, 24, 3e-4
-KEEPING = 2.0
+BATCH, EPOCHS, RATE = 28, 16, 1.5e-3
+KEEPING = 1.0
 """Weight of how far the last features of clean photographs move, in shares of their variance."""
 QUALITY = 95
 SEED = 0

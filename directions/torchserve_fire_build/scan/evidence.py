@@ -68,8 +68,7 @@ def _led(leads: Sequence[Lead], kind: str, classes: int) -> Tensor:
 
 def _compared(comparison: Comparison | None, method: str, classes: int) -> Tensor:
     scores = torch.zeros(classes, dtype=torch.float64)
-    # Without a step, efforts say nothing.
-    if comparison is not None and comparison.steps:
+    if comparison is not None:
         found = scores_of(comparison.effort, RESOLUTIONS[method])
         scores[torch.tensor(comparison.targets)] = found.clamp(0, MOST)
     return scores

@@ -11,6 +11,7 @@ lie near the others, too.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -45,6 +46,7 @@ def shift_losses(
     length: float,
     generator: torch.Generator,
     each: int = PER_CLASS,
+    done: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
     """Search for a universal shift towards each class; return what it does not achieve.
 
@@ -56,6 +58,7 @@ def shift_losses(
         length: root mean square of a shift, in root mean square deviations of the features.
         generator: draws the inputs of each class.
         each: how many inputs' features are shifted for each class.
+        done: is told how many further classes are done.
 
     Returns:
         The mean cross-entropy of the shifted features towards each class, (classes,) float64, in
@@ -74,6 +77,7 @@ def shift_losses(
         targets = torch.tensor(possible[start : start + together])
         chosen = features[torch.stack([rows[int(target)] for target in targets])]
         losses[targets] = _shift(rest, chosen, targets, radius).double()
+        done(len(targets))
     if bool(losses[possible].isnan().any()):
         raise CalibrationError(
             f"layer {rest.layer!r}: the model's logits are NaN for shifted features, expected "

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchserve_fire.repair.layers import device_of
 
 from ..common.hooks import record_features
+from ..common.progress import Progress
 from ..estimate.candidate_layers import candidate_layers
 from ..reconstruct.subject import Subject
 from ..samples.predict import logits_of
@@ -50,12 +51,21 @@ def rank_classes(subject: Subject, seed: int) -> Tensor:
     each = inputs_for_each(subject.classes)
     scores = torch.zeros(subject.classes, dtype=torch.float64)
     for rest, features in late_layers(subject):
-        for length in LENGTHS:
-            generator = torch.Generator().manual_seed(seed)
-            losses = shift_losses(
-                rest, features, predicted, subject.classes, length, generator, each
-            )
-            scores = torch.maximum(scores, scores_of(losses))
+        work = len(LENGTHS) * subject.classes
+        with Progress(f"ranking the classes by layer {rest.layer}", work) as progress:
+            for length in LENGTHS:
+                generator = torch.Generator().manual_seed(seed)
+                losses = shift_losses(
+                    rest,
+                    features,
+                    predicted,
+                    subject.classes,
+                    length,
+                    generator,
+                    each,
+                    progress.advance,
+                )
+                scores = torch.maximum(scores, scores_of(losses))
     return scores
 
 

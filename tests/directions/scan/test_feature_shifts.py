@@ -99,6 +99,14 @@ def test_as_many_inputs_as_wanted_are_shifted():
     assert set(seen) == {3 * CLASSES}
 
 
+def test_progress_counts_each_class_that_can_be_searched(monkeypatch):
+    monkeypatch.setattr(feature_shifts, "MOST_VALUES", 2 * PER_CLASS * CLASSES)
+    rest, done = RestOfModel(net(), "0", FEATURES), []
+    generator = torch.Generator().manual_seed(0)
+    shift_losses(rest, FEATURES, PREDICTED, CLASSES, 1.0, generator, done=done.append)
+    assert done == [2, 2, 1]
+
+
 def test_only_the_seed_decides():
     model = net()
     torch.manual_seed(0)

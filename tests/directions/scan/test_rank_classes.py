@@ -59,7 +59,7 @@ def test_a_large_layer_makes_way_for_the_next_one_that_is_not(monkeypatch):
 def test_each_of_very_many_classes_gets_fewer_inputs(monkeypatch):
     counts = []
 
-    def note(rest, features, predicted, classes, length, generator, each):
+    def note(rest, features, predicted, classes, length, generator, each, done):
         counts.append(each)
         return torch.zeros(classes)
 
