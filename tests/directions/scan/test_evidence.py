@@ -83,12 +83,6 @@ def test_a_score_beyond_the_most_says_no_more():
     assert float(column("additive", far)[1]) == MOST
 
 
-def test_without_a_step_efforts_say_nothing():
-    assert not bool(
-        evidence_of(scan(comparisons=[compared("additive", [0, 1, 2], [0, -9, 0], steps=0)])).any()
-    )
-
-
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_class_without_an_effort_has_0(value):
     found = column("additive", scan(comparisons=[compared("additive", [0, 1, 2], [value, 0, 0])]))
