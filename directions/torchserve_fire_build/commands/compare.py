@@ -117,8 +117,9 @@ def check(args: argparse.Namespace) -> None:
     check_model_arguments(args)
     if (args.test_clean is None) != (args.test_triggered is None):
         raise Refusal("--test-clean and --test-triggered: expected both, or neither")
-    if len(set(args.defences)) < len(args.defences):
-        raise Refusal("--defences: one of them is named twice")
+    twice = next((name for name in args.defences if args.defences.count(name) > 1), None)
+    if twice is not None:
+        raise Refusal(f"--defences: {twice} is named twice")
     files = [path for kind in TABLES if (path := getattr(args, kind)) is not None]
     if len({path.resolve() for path in files}) < len(files):
         raise Refusal("--json, --csv and --latex: expected a file of its own for each")

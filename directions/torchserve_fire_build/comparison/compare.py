@@ -77,9 +77,10 @@ def compare(subject: Subject, options: Options) -> Outcomes:
     clock = _Clock(subject, count)
     if missing:
         logger.info(
-            "measuring %s defences, %s draws: %s on this machine",
+            "measuring %s defences from each of %s draw%s: %s on this machine",
             len(options.defences),
             options.draws,
+            "s" if options.draws > 1 else "",
             about(clock.left(missing)),
         )
     for i, (name, seed) in enumerate(missing):
