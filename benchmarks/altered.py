@@ -24,6 +24,7 @@ from tqdm import tqdm
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire_build.building.result import BuildResult
+from torchserve_fire_build.rivals.rival import Defence, answer_with
 
 from . import fire
 from .altered_victims import Shown, Subject, find_victims, show_altered
@@ -31,7 +32,6 @@ from .evidence import KINDS, draw_evidence
 from .kept import Kept
 from .measure import TEST_IMAGES, answer_all, predict, share
 from .options import add_options
-from .rivals.rival import Defence, answer_with
 from .victims.data import load_data
 
 RESULTS = Path(__file__).parent / "results" / "altered.json"

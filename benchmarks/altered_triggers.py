@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .rivals.jpeg import compress
+from torchserve_fire_build.rivals.jpeg import compress
+
 from .victims.attacks.attack import Attack
 from .victims.data import Images
 from .victims.poison import to_float, to_pixels

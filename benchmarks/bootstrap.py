@@ -23,6 +23,7 @@ from .samples import ImageSamples, without_labels
 from .victims.attacks.attack import Attack
 from .victims.data import Images
 from .victims.poison import to_float
+from .victims.train import normalise
 
 STEP = 25
 MOST = 50
@@ -87,7 +88,7 @@ def flag_next(model: nn.Module, bundle: Bundle, images: Images, start: int) -> t
     """
     answer, found = fire.defend(model, bundle), torch.empty(0, dtype=torch.long)
     for i in range(start, len(images), BATCH):
-        flagged = answer(to_float(images.pixels[i : i + BATCH])).flagged
+        flagged = answer(normalise(to_float(images.pixels[i : i + BATCH]))).flagged
         if flagged is not None:
             found = torch.cat([found, i + flagged.nonzero().flatten()])
         if len(found) >= STEP:

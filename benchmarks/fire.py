@@ -8,24 +8,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from torchserve_fire.format.bundle import Bundle, Repair
 from torchserve_fire.format.bundle_file import save_bundle
-from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.building.build_options import BuildOptions
 from torchserve_fire_build.building.from_samples import as_loaded, build_from_evidence
 from torchserve_fire_build.building.result import BuildResult
 from torchserve_fire_build.building.trigger_repairs import FEATURES
+from torchserve_fire_build.rivals.repaired import defend
 from torchserve_fire_build.samples.evidence import Evidence as SampleEvidence
 from torchserve_fire_build.samples.evidence import gather_evidence
 
 from .evidence import Evidence
 from .measure import Held, measure_defence
-from .rivals.rival import Answers, Defence
-from .samples import ImageSamples
-from .victims.train import normalise
+from .samples import as_samples
 
 
 def build(
@@ -47,35 +44,12 @@ def build(
 
 def gather(evidence: Evidence) -> SampleEvidence:
     """Return evidence as a build takes it."""
-    count = len(evidence.clean)
-    names = [f"{i}.png" for i in range(count)]
-    # Names of their own say that these triggered images have no partners.
-    others = [f"{count + i}.png" for i in range(len(evidence.triggered))]
-    triggered = names[: len(evidence.triggered)] if evidence.paired else others
-    return gather_evidence(
-        ImageSamples(evidence.clean, "clean", names),
-        ImageSamples(evidence.triggered, "triggered", triggered),
-    )
+    return gather_evidence(*as_samples(evidence))
 
 
 def build_from(model: nn.Module, evidence: SampleEvidence, options: BuildOptions) -> BuildResult:
     """Build a bundle for a victim from evidence that was gathered in some other way."""
     return build_from_evidence(as_loaded(model), evidence, options)
-
-
-def defend(model: nn.Module, bundle: Bundle) -> Defence:
-    """Return the defence that a bundle is."""
-
-    def answer(images: Tensor) -> Answers:
-        inputs = normalise(images)
-        with attach_layers(model, bundle.layers, inputs[:1], target=bundle.target) as handle:
-            with torch.no_grad():
-                predictions = model(inputs).argmax(1)
-            flagged = handle.verdict.flagged
-            passes = torch.ones(len(images)) + (flagged.float() if handle.passes == 2 else 0)
-        return Answers(predictions, flagged, passes)
-
-    return answer
 
 
 def measure(model: nn.Module, bundle: Bundle, held: Held) -> dict[str, Any]:

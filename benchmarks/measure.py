@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .rivals.rival import Answers, Defence
+from torchserve_fire_build.rivals.rival import Answers, Defence
+
 from .victims.attacks.attack import Attack
 from .victims.data import Data, Images
 from .victims.poison import stamp_images, to_float
@@ -139,7 +140,7 @@ def share(values: Tensor) -> float:
 
 def answer_all(defence: Defence, images: Images) -> Answers:
     """Return what a defence answers to all images."""
-    parts = [defence(to_float(pixels)) for pixels in images.pixels.split(BATCH)]
+    parts = [defence(normalise(to_float(pixels))) for pixels in images.pixels.split(BATCH)]
     flagged = [part.flagged for part in parts if part.flagged is not None]
     return Answers(
         torch.cat([part.predictions for part in parts]),

@@ -23,14 +23,15 @@ import torch
 from tqdm import tqdm
 
 from torchserve_fire.errors import FireError
+from torchserve_fire_build.rivals.catalogue import RIVALS
+from torchserve_fire_build.rivals.rival import RivalNotApplicable
 
 from . import fire
 from .evidence import KINDS, EvidenceKind, draw_evidence
+from .granting import grant
 from .kept import write_json
 from .measure import Held, draw_test_images, hold, measure_baseline, measure_defence
 from .options import add_options, make_folder, named_victims
-from .rivals.catalogue import RIVALS
-from .rivals.rival import Granted, RivalNotApplicable
 from .victims.attacks.attack import Attack
 from .victims.catalogue import benign_twin
 from .victims.data import Data, load_data
@@ -174,9 +175,8 @@ def measure_step(
             result["bundle"] = fire.describe(bundle)
             defence = fire.defend(victim.model, bundle)
         else:
-            granted = Granted(evidence, victim.target, data.pool, data.classes)
             generator = torch.Generator().manual_seed(step.seed)
-            defence = RIVALS[step.defence](victim.model, granted, generator)
+            defence = RIVALS[step.defence](victim.model, grant(evidence, victim, data), generator)
     except RivalNotApplicable as error:
         return result | {"not_applicable": str(error)}
     except FireError as error:

@@ -11,6 +11,7 @@ from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire_build.samples.samples import Samples
 from torchserve_fire_build.sanitize.labelled_samples import LabelledSamples
 
+from .evidence import Evidence
 from .victims.data import Images
 from .victims.poison import to_float
 from .victims.train import MEAN, STD, normalise
@@ -33,6 +34,19 @@ class ImageSamples(Samples):
     def load(self, indices: Sequence[int]) -> Tensor:
         """Return the images at `indices`, (n, 3, H, W) float32, normalised."""
         return normalise(to_float(self._pixels[torch.tensor(list(indices), dtype=torch.long)]))
+
+
+def as_samples(evidence: Evidence) -> tuple[ImageSamples, ImageSamples]:
+    """Return clean and triggered images as samples; those of a pair have the same name."""
+    count = len(evidence.clean)
+    names = [f"{i}.png" for i in range(count)]
+    # Names of their own say that these triggered images have no partners.
+    others = [f"{count + i}.png" for i in range(len(evidence.triggered))]
+    triggered = names[: len(evidence.triggered)] if evidence.paired else others
+    return (
+        ImageSamples(evidence.clean, "clean", names),
+        ImageSamples(evidence.triggered, "triggered", triggered),
+    )
 
 
 def without_labels(images: Images, source: str) -> ImageSamples:

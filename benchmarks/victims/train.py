@@ -11,6 +11,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from torchserve_fire_build.rivals.random_crops import crop_and_flip
+
 from .architectures import ARCHITECTURES
 from .attacks.attack import Attack
 from .data import Data, Images
@@ -155,12 +157,4 @@ def augment_normalised(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def augment(images: Tensor, generator: torch.Generator, *, flips: bool = True) -> Tensor:
     """Return images (N, 3, H, W), each cropped from its padded self, half of them flipped."""
-    count, _, height, width = images.shape
-    padded = F.pad(images, (PAD,) * 4)
-    tops, lefts = (torch.randint(0, 2 * PAD + 1, (count, 1), generator=generator) for _ in range(2))
-    rows = tops + torch.arange(height)
-    columns = lefts + torch.arange(width)
-    flipped = torch.rand(count, 1, generator=generator) < (0.5 if flips else 0.0)
-    columns = torch.where(flipped, columns.flip(1), columns)
-    index = torch.arange(count).view(-1, 1, 1, 1), torch.arange(3).view(1, -1, 1, 1)
-    return padded[(*index, rows.view(count, 1, -1, 1), columns.view(count, 1, 1, -1))]
+    return crop_and_flip(images, generator, pad=PAD, flips=flips)

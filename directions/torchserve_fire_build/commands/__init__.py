@@ -10,6 +10,7 @@ from types import ModuleType
 
 from . import (
     build,
+    compare,
     demo,
     deploy,
     evaluate,
@@ -35,6 +36,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     repair,
     build,
     evaluate,
+    compare,
     package,
     show,
     serve,

@@ -148,3 +148,29 @@ RETRAINING_EPOCHS = 100
 RATE = 0.01
 ACCURACY_LOSS = 0.1
 STAMPED = 0.2
+
+OURS = "torchserve-fire"
+"""The repair of this project, among the defences that `compare` knows."""
+
+RIVALS = (
+    "no_repair",
+    "fire_every_input",
+    "fire_flagged_inputs",
+    "channel_mean_shift",
+    "projection_removal",
+    "leace",
+    "activation_clipping",
+    "shrinkpad",
+    "jpeg",
+    "blur",
+    "fine_tuning",
+    "fine_pruning",
+    "retraining",
+    "patching",
+    "patching_without_images",
+    "pruning",
+    "orthogonalizing",
+    "channel_lipschitz_pruning",
+    "neural_polarizer",
+)
+"""The other ones."""

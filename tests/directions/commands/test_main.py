@@ -12,6 +12,7 @@ NAMES = (
     "repair",
     "build",
     "evaluate",
+    "compare",
     "package",
     "show",
     "serve",

@@ -1,0 +1,1 @@
+"""`compare`: all defences on one model, measured on samples that none of them saw."""

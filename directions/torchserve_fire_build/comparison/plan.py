@@ -1,0 +1,59 @@
+"""How long a comparison takes, from what a forward pass takes on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ..common.names import OURS
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many samples a defence works on.
+
+    Attributes:
+        drawn: calibration samples of a draw, clean and triggered.
+        pool: clean samples, for defences that train.
+        test: samples to measure on, clean and triggered.
+    """
+
+    drawn: int
+    pool: int
+    test: int
+
+
+MEASURING = 100
+"""Passes of single inputs for the time of a request."""
+
+BUILDING: Mapping[str, Callable[[Sizes], float]] = {
+    OURS: lambda sizes: 100 * sizes.drawn,
+    "fire_every_input": lambda sizes: 12 * sizes.drawn,
+    "fire_flagged_inputs": lambda sizes: 15 * sizes.drawn,
+    "channel_mean_shift": lambda sizes: 12 * sizes.drawn,
+    "projection_removal": lambda sizes: 12 * sizes.drawn,
+    "leace": lambda sizes: 15 * sizes.drawn,
+    "activation_clipping": lambda sizes: 7 * sizes.pool,
+    "fine_tuning": lambda sizes: 70 * sizes.pool,
+    "fine_pruning": lambda sizes: 70 * sizes.pool,
+    "retraining": lambda sizes: 350 * sizes.pool,
+    "patching": lambda sizes: 300_000 + 70 * sizes.pool,
+    "patching_without_images": lambda sizes: 500_000,
+    "pruning": lambda sizes: 3 * sizes.pool,
+    "orthogonalizing": lambda sizes: 30 * sizes.drawn,
+    "neural_polarizer": lambda sizes: 150 * sizes.pool,
+}
+"""Forward passes of one sample that take as long as building a defence does, about."""
+
+
+def expected_seconds(name: str, sizes: Sizes, pass_seconds: float) -> float:
+    """Return how long building and measuring a defence takes, about.
+
+    Args:
+        name: of the defence.
+        sizes: of what it works on.
+        pass_seconds: of one sample in a forward pass.
+    """
+    building = BUILDING.get(name)
+    passes = sizes.test + MEASURING + (0 if building is None else building(sizes))
+    return passes * pass_seconds
