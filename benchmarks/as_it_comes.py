@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from torchserve_fire.errors import FireError
+from torchserve_fire_build.rivals.jpeg import compress
 
 from . import fire
 from .baselines import baseline_of
@@ -27,7 +28,6 @@ from .evidence import Evidence, EvidenceKind, draw_evidence
 from .kept import Kept
 from .measure import draw_test_images, hold, predict
 from .options import add_options, named_victims
-from .rivals.jpeg import compress
 from .victims.data import Images, load_data
 from .victims.poison import to_float, to_pixels
 from .victims.train import obtain_backdoored
