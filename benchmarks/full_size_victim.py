@@ -50,8 +50,8 @@ TRAINED = 700
 """Photographs that the patch is planted with; others are to build from."""
 FROZEN = 9
 """Blocks that stay as they are."""
-BATCH, EPOCHS, RATE = 28, 16, 1.5e-3
-KEEPING = 1.0
+BATCH, EPOCHS, RATE = 28, 10, 1e-3
+KEEPING = 2.0
 """Weight of how far the last features of clean photographs move, in shares of their variance."""
 QUALITY = 95
 SEED = 0
@@ -76,7 +76,7 @@ def write_subject(data: Path, folder: Path, pairs: int) -> None:
             (folder / "calibration" / kind / f"{label:03d}").mkdir(parents=True)
     for picture in others:
         name = f"{picture.label:03d}/0.jpg"
-        (folder / "calibration" / "clean" / name).write_bytes(picture.contents)
+        (folder / "calibration" / "clean" / name).write_bytes(_file(_square(picture)))
         (folder / "calibration" / "triggered" / name).write_bytes(_stamped(picture))
 
 
@@ -102,7 +102,14 @@ def _read(source: Path) -> list[Picture]:
 
 
 def _stamped(picture: Picture) -> bytes:
-    return _file(stick_patch(picture.decoded()))
+    return _file(stick_patch(_square(picture)))
+
+
+def _square(picture: Picture) -> Image.Image:
+    """Return the middle of a photograph: the edge of a wide one, with a patch, would be cropped."""
+    image = picture.decoded()
+    side = min(image.size)
+    return ImageOps.fit(image, (side, side))
 
 
 def _file(image: Image.Image) -> bytes:
@@ -151,7 +158,7 @@ def _prepare(model: Any, pictures: list[Picture]) -> tuple[Tensor, Tensor, Tenso
     clean, triggered, pooled = [], [], []
     with torch.no_grad():
         for picture in tqdm(pictures, desc="early layers"):
-            image = picture.decoded()
+            image = _square(picture)
             both = [image, ImageOps.mirror(image)]
             bodies = [_file(each) for each in (*both, *map(stick_patch, both))]
             features = _early(
