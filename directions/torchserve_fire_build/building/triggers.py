@@ -11,7 +11,7 @@ from torch import Tensor
 from ..common.errors import CalibrationError
 from ..measure.observation import Observation
 from ..measure.target import TargetFinding, check_target
-from ..samples.folds import MIN_OF_EACH, MIN_SAMPLES
+from ..samples.folds import MIN_SAMPLES
 from .build_options import BuildOptions
 
 logger = logging.getLogger(__name__)
@@ -42,8 +42,7 @@ def find_triggers_in(observation: Observation, options: BuildOptions) -> list[Tr
     # The forms that move every input have one repair for all triggers.
     if finding.several and options.form == "gated":
         findings = [TargetFinding(target, single=True) for target in finding.several]
-    least = MIN_SAMPLES if len(findings) == 1 else MIN_OF_EACH
-    return [Trigger(each, _use(observation, each, least)) for each in findings]
+    return [Trigger(each, _use(observation, each)) for each in findings]
 
 
 def _find_target(observation: Observation, options: BuildOptions) -> TargetFinding:
@@ -67,24 +66,28 @@ def _find_target(observation: Observation, options: BuildOptions) -> TargetFindi
     return found
 
 
-def _use(observation: Observation, finding: TargetFinding, least: int) -> Tensor:
+def _use(observation: Observation, finding: TargetFinding) -> Tensor:
     """Return the triggered samples to estimate from, (M,) bool.
 
     Raises:
-        CalibrationError: the trigger works on fewer than `least`.
+        CalibrationError: the trigger works on fewer than `MIN_SAMPLES`.
     """
     predicted, target = observation.predictions.triggered, finding.target
     if not finding.single:
         return torch.ones_like(predicted, dtype=torch.bool)
     use = predicted == target
     count = int(use.sum())
-    if count < least:
+    if count < MIN_SAMPLES:
         often = int(predicted.mode().values)
+        more = "bring more samples on which the trigger works"
+        if often != target:
+            more = (
+                f"{int((predicted == often).sum())} are predicted as class {often}: give another "
+                f"--target or leave it out, or {more}"
+            )
         raise CalibrationError(
             f"{observation.evidence.triggered.source}: {count} of {len(use)} triggered samples are "
-            f"predicted as class {target}, expected at least {least}; "
-            f"{int((predicted == often).sum())} are predicted as class {often}: give another "
-            "--target or leave it out, or bring more samples on which the trigger works"
+            f"predicted as class {target}, expected at least {MIN_SAMPLES}; {more}"
         )
     logger.info("triggered samples predicted as class %s: %s of %s", target, count, len(use))
     return use

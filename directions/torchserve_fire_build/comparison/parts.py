@@ -8,8 +8,10 @@ import torch
 
 from ..common.errors import SamplesError
 from ..samples.evidence import Evidence
-from ..samples.folds import MIN_SAMPLES
 from ..samples.subset import Subset
+
+LEAST = 8
+"""Samples of each kind, to build from and to measure on: of fewer, a share says nothing."""
 
 MOST = 200
 """Samples of each kind that a draw takes, if nothing else is said."""
@@ -45,10 +47,10 @@ def hold_out_half(evidence: Evidence, seed: int) -> tuple[Evidence, Evidence]:
         SamplesError: there are too few for both.
     """
     for samples, kind in zip(evidence.both, ("clean", "triggered"), strict=True):
-        if len(samples) < 2 * MIN_SAMPLES:
+        if len(samples) < 2 * LEAST:
             raise SamplesError(
                 f"{samples.source}: {len(samples)} {kind} samples, expected at least "
-                f"{2 * MIN_SAMPLES}: half of them are held out to measure on; or others to measure "
+                f"{2 * LEAST}: half of them are held out to measure on; or others to measure "
                 "on, by --test-clean and --test-triggered"
             )
     generator = torch.Generator().manual_seed(seed)
@@ -80,12 +82,12 @@ def draw_size(evidence: Evidence, wanted: int | None) -> int:
         SamplesError: there are not as many, or too few for any build.
     """
     there = len(evidence.triggered)
-    count = min(MOST, max(MIN_SAMPLES, int(SHARE * there))) if wanted is None else wanted
-    if not MIN_SAMPLES <= count <= there:
+    count = min(MOST, max(LEAST, int(SHARE * there))) if wanted is None else wanted
+    if not LEAST <= count <= there:
         raise SamplesError(
             f"{evidence.triggered.source}: {there} triggered samples to build from, expected at "
-            f"least {max(count, MIN_SAMPLES)}, as each draw takes, and no draw fewer than "
-            f"{MIN_SAMPLES}: bring more, or ask for fewer (--calibration)"
+            f"least {max(count, LEAST)}, as each draw takes, and no draw fewer than "
+            f"{LEAST}: bring more, or ask for fewer (--calibration)"
         )
     return count
 
@@ -105,7 +107,7 @@ def draw(evidence: Evidence, count: int, seed: int) -> Evidence:
         clean = [evidence.partners[i] for i in triggered]
     else:
         there = len(evidence.clean)
-        few = min(there, MOST, max(MIN_SAMPLES, int(SHARE * there)))
+        few = min(there, MOST, max(LEAST, int(SHARE * there)))
         clean = _shuffled(there, generator)[:few]
     return part_of(evidence, sorted(clean), sorted(triggered))
 

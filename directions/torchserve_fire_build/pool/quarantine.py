@@ -15,7 +15,6 @@ from ..common.errors import CalibrationError, NoTriggerError, SamplesError
 from ..common.progress import Progress
 from ..estimate.candidate_layers import candidate_layers
 from ..measure.figures import class_list
-from ..samples.folds import MIN_SAMPLES
 from ..samples.samples import Samples, iterate
 from ..samples.subset import Subset
 from .activation_clustering import COMPONENTS
@@ -33,6 +32,10 @@ samples alone, even of those that look most triggered, exceed it in both."""
 
 MAX_OVERLAP, MIN_GAIN = 0.05, 0.1
 """As in `pool.split`, which is stricter: no sample of a pool is known to be clean."""
+
+MIN_TRIGGERED = 8
+"""The fewest flagged samples to build from. Nobody said that they are triggered, so of fewer a
+group that lies apart is more easily one by chance."""
 
 MIN_CLEAN = 10
 """The fewest known clean samples of a class that show which group clean samples belong to."""
@@ -218,10 +221,10 @@ def _first_of_equal(samples: Samples) -> list[int]:
 
 
 def _refuse_few(count: int, how: str, target: int, samples: Samples) -> None:
-    if count < MIN_SAMPLES:
+    if count < MIN_TRIGGERED:
         raise NoTriggerError(
             f"{samples.source}: {count} of {len(samples)} different samples {how} class "
-            f"{target}, expected at least {MIN_SAMPLES} to build from"
+            f"{target}, expected at least {MIN_TRIGGERED} to build from"
         )
 
 

@@ -12,11 +12,9 @@ from .both import Both
 from .evidence import Evidence
 
 FOLDS = 4
-MIN_SAMPLES = 2 * FOLDS
-"""The fewest clean samples, and the fewest triggered samples of a single trigger."""
-
-MIN_OF_EACH = FOLDS
-"""The fewest triggered samples of each of several triggers: with fewer, a fold would have none."""
+MIN_SAMPLES = FOLDS
+"""The fewest clean samples, and the fewest triggered ones of each trigger: with fewer, a fold would
+have none."""
 
 
 def assign_folds(

@@ -425,9 +425,17 @@ def test_clean_samples_of_one_class_without_labels_do_no_harm(tmp_path, kind):
 # What cannot be used.
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_five_triggered_samples_are_enough(tmp_path, paired):
+    few = tensor_sets(tmp_path, "vector", count=5)
+    clean = few if paired else tensor_sets(tmp_path / "many", "vector", seed=4)
+    bundle = build(Sets(clean.clean, few.triggered), "vector", unpaired=not paired)
+    assert_repaired(evaluate(bundle, tensor_sets(tmp_path / "e", "vector", seed=5), "vector"))
+
+
 def test_too_few_samples_are_refused(tmp_path):
-    with pytest.raises(FireError, match=r"7\b.*at least 8"):
-        build(tensor_sets(tmp_path, "vector", count=7), "vector")
+    with pytest.raises(FireError, match=r"3\b.*at least 4"):
+        build(tensor_sets(tmp_path, "vector", count=3), "vector")
 
 
 def test_samples_that_the_model_does_not_take_are_refused(tmp_path):
