@@ -26,7 +26,8 @@ class _Messages(logging.Handler):
         elif record.name == PROGRESS:
             print(message, file=sys.stderr, flush=True)
         else:
-            print(message)
+            # What runs for hours may be read through a pipe.
+            print(message, flush=True)
 
 
 @contextmanager

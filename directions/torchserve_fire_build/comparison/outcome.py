@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -55,7 +56,8 @@ class Outcome:
     def shown(self) -> str:
         """Return it in a few words."""
         if self.measured is None:
-            return f"failed: {self.failed}" if self.failed else "not applicable"
+            why = f"failed: {self.failed}" if self.failed else "not applicable"
+            return shorten(why, 100, placeholder=" ...")
         shares = (
             self.measured.clean_accuracy,
             self.measured.attack_success_rate,

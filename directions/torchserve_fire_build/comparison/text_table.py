@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 
 from ..measure.figures import class_list, interval
 from .cells import build_seconds, passes, percent, shares, time_ratio, with_interval
 from .summary import Row, Summary
 
 HEADER = ("", "BA", "ASR", "RA", "build s", "passes", "time")
+
+REMARK = 100
+"""Characters of why figures are missing, about; the other tables have all of it."""
 
 NOTES = (
     "BA, ASR and RA in percent, means over the draws, with 95 % intervals: of which samples are",
@@ -65,8 +69,9 @@ def describe(summary: Summary) -> list[str]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
+    remark = shorten(row.remark, REMARK, placeholder=" ...")
     if not row.measured:
-        return row.name, row.remark
+        return row.name, remark
     shown = (
         row.name,
         *map(with_interval, shares(row)),
@@ -74,7 +79,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         passes(row),
         time_ratio(row),
     )
-    return (*shown, row.remark) if row.remark else shown
+    return (*shown, remark) if remark else shown
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
