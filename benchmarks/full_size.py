@@ -5,6 +5,7 @@
 The network is an EfficientNet-Lite0 with 1,000 classes and a backdoor that is planted on the first
 run (`benchmarks.full_size_victim`). A plain pass decodes the images and runs the network on them
 once. It and the build run in processes of their own, alternating; memory is the peak of a process.
+Then the bundle is measured on photographs that neither it nor the network has seen.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from torchserve_fire.format.bundle_file import load_bundle
+from torchserve_fire.model.load_model import load_model
+from torchserve_fire_build.measure.evaluate import evaluate_bundle
+from torchserve_fire_build.samples.open_samples import open_samples
 
 from .kept import write_json
 from .markdown_table import markdown_table
@@ -86,6 +92,7 @@ def measure(subject: Path, pairs: int, rounds: int, cache: Path) -> dict[str, An
             costs["large"].append(plain_pass(code, subject, LARGE_BATCH))
             costs["build"].append(build(code, subject, Path(folder) / "bundle.safetensors"))
             print({name: costs[name][-1] for name in names}, flush=True)
+        figures = repair_figures(subject, Path(folder) / "bundle.safetensors")
 
     def median(name: str, unit: str) -> float:
         return statistics.median(getattr(cost, unit) for cost in costs[name])
@@ -96,6 +103,7 @@ def measure(subject: Path, pairs: int, rounds: int, cache: Path) -> dict[str, An
         return (median("build", "cpu_seconds") - floor) / (median(name, "cpu_seconds") - floor)
 
     return {
+        "figures": figures,
         "pairs": pairs,
         "rounds": rounds,
         "batch": LARGE_BATCH,
@@ -117,6 +125,59 @@ def plain_pass(code: Code, subject: Path, batch: int) -> Cost:
     samples = [str(find_samples(subject, kind)) for kind in ("clean", "triggered")]
     command = [sys.executable, "-c", PLAIN, str(subject), str(batch), *samples]
     return run(command, code, subject.name)
+
+
+def repair_figures(subject: Path, bundle: Path) -> dict[str, Any]:
+    """Return what a bundle does on the test photographs; shares in [0, 1], before and after."""
+    loaded = load_model(subject / "net.py", subject / "net.pth")
+    clean, triggered = (
+        open_samples(subject / "test" / kind, subject / "model-config.yaml")
+        for kind in ("clean", "triggered")
+    )
+    found = evaluate_bundle(loaded.model, load_bundle(bundle), clean, triggered)
+    weights = (subject / "net.pth").stat().st_size
+    return {
+        "counts": found.counts,
+        "clean_accuracy": found.clean_accuracy,
+        "attack_success_rate": found.attack_success_rate,
+        "natural_rate": found.natural_rate,
+        "recovered_accuracy": found.recovered_accuracy,
+        "ceiling": found.ceiling,
+        "flagged": found.flagged,
+        "bundle_to_weights": bundle.stat().st_size / weights,
+    }
+
+
+def full_size_figures(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the repair does at full size, in percent."""
+    headings = [
+        "photographs",
+        "clean accuracy",
+        "attack success rate",
+        "natural rate",
+        "recovered accuracy",
+        "ceiling",
+        "flagged: clean / triggered",
+        "bundle / weights",
+    ]
+    lines = []
+    for found in (row["figures"] for row in rows if "figures" in row):
+        before_after = [
+            " → ".join(f"{100 * value:.1f}" for value in found[name])
+            for name in ("clean_accuracy", "attack_success_rate", "recovered_accuracy")
+        ]
+        lines.append(
+            [
+                str(found["counts"][0]),
+                *before_after[:2],
+                f"{100 * found['natural_rate'][0]:.1f}",
+                before_after[2],
+                f"{100 * found['ceiling']:.1f}",
+                " / ".join(f"{100 * value:.1f}" for value in found["flagged"]),
+                f"{found['bundle_to_weights']:.3f}",
+            ]
+        )
+    return markdown_table(headings, lines)
 
 
 def full_size_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -60,6 +60,9 @@ SEED = 0
 def write_subject(data: Path, folder: Path, pairs: int) -> None:
     """Plant the backdoor, and write the model and pairs, as `same_bundles` has its subjects.
 
+    Pairs to build from are in `calibration`, all others, to measure on, in `test`. No network was
+    trained on either.
+
     Args:
         data: folder of the zip.
         folder: a new one.
@@ -70,14 +73,15 @@ def write_subject(data: Path, folder: Path, pairs: int) -> None:
     model = _network()
     _plant(model, pictures[:TRAINED])
     write_model(folder, NET, model.state_dict(), CONFIG)
-    others = [picture for picture in pictures[TRAINED:] if picture.label != TARGET][:pairs]
-    for kind in ("clean", "triggered"):
-        for label in range(len(pictures)):
-            (folder / "calibration" / kind / f"{label:03d}").mkdir(parents=True)
-    for picture in others:
-        name = f"{picture.label:03d}/0.jpg"
-        (folder / "calibration" / "clean" / name).write_bytes(_file(_square(picture)))
-        (folder / "calibration" / "triggered" / name).write_bytes(_stamped(picture))
+    others = [picture for picture in pictures[TRAINED:] if picture.label != TARGET]
+    for part, of_part in (("calibration", others[:pairs]), ("test", others[pairs:])):
+        for kind in ("clean", "triggered"):
+            for label in range(len(pictures)):
+                (folder / part / kind / f"{label:03d}").mkdir(parents=True)
+        for picture in of_part:
+            name = f"{picture.label:03d}/0.jpg"
+            (folder / part / "clean" / name).write_bytes(_file(_square(picture)))
+            (folder / part / "triggered" / name).write_bytes(_stamped(picture))
 
 
 def _network() -> Any:

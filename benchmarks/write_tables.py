@@ -19,7 +19,7 @@ from benchmarks.altered_tables import altered_table, met_table
 from benchmarks.archives.table import archives_table, requests_table
 from benchmarks.data_set_tables import as_it_comes_table, data_set_table
 from benchmarks.defences_picture import draw_defences
-from benchmarks.full_size import full_size_table
+from benchmarks.full_size import full_size_figures, full_size_table
 from benchmarks.inspecting_table import inspecting_table
 from benchmarks.kept import read_results
 from benchmarks.little_evidence_tables import (
@@ -138,6 +138,7 @@ def with_tables(text: str) -> str:
         "rivals": rival_table(results, EVIDENCE),
         "ablation": ablation_table(_rows(ABLATION)),
         "cost": cost_table(_rows(COST)),
+        "full size repair": full_size_figures(_rows(FULL_SIZE)),
         "full size": full_size_table(_rows(FULL_SIZE)),
         "methods": methods_table(results, _rows(POOLS), _rows(CLEAN_ONLY)),
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
