@@ -91,14 +91,19 @@ def _labels(samples: Samples) -> Tensor:
     return samples.labels
 
 
-def _fresh(model: nn.Module) -> Callable[[], nn.Module] | None:
+def _fresh(model: nn.Module) -> Callable[[], nn.Module]:
     """Return what builds a model with first weights: its class, if that needs no arguments."""
     kind = type(model)
-    try:
-        kind()
-    except Exception:  # A class that is built in another way raises whatever it likes.
-        return None
-    return kind
+
+    def build() -> nn.Module:
+        try:
+            return kind()
+        except Exception as error:  # A class that is built in another way raises what it likes.
+            raise RivalNotApplicable(
+                f"{kind.__name__} cannot be built without arguments, to be trained anew"
+            ) from error
+
+    return build
 
 
 def _measure(defence: Defence, subject: Subject, build_seconds: float) -> Measured:

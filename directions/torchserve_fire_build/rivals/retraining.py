@@ -21,9 +21,6 @@ def retraining(model: nn.Module, granted: Granted, generator: torch.Generator) -
         SanitizeError: what builds it brings the old weights.
     """
     if granted.fresh is None:
-        raise RivalNotApplicable(
-            f"{type(model).__name__}: its class cannot be built without arguments, to be trained "
-            "anew"
-        )
+        raise RivalNotApplicable(f"{type(model).__name__}: nothing builds it with first weights")
     fresh = build_anew(granted.fresh, model, generator)
     return answer_with(retrain(fresh, granted.pool, SCHEDULE, generator, augment=granted.augment))

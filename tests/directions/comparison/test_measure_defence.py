@@ -7,7 +7,7 @@ from torchserve_fire_build.common.names import OURS
 from torchserve_fire_build.comparison import measure_defence as module
 from torchserve_fire_build.comparison.measure_defence import DefenceFailed, measure_defence
 from torchserve_fire_build.comparison.parts import draw
-from torchserve_fire_build.rivals.rival import Answers
+from torchserve_fire_build.rivals.rival import Answers, RivalNotApplicable
 
 
 def measured(name, of=None):
@@ -44,7 +44,8 @@ def test_what_changes_images_is_not_applicable_to_vectors(name):
 
 def test_the_class_is_built_anew_where_it_can_be():
     assert measured("retraining", subject(given(kind="map"), kind="map")).measured is not None
-    assert module._fresh(torch.nn.Linear(2, 3)) is None
+    with pytest.raises(RivalNotApplicable, match="Linear cannot be built without arguments"):
+        module._fresh(torch.nn.Linear(2, 3))()
 
 
 def registering(monkeypatch, rival):

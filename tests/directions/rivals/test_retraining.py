@@ -37,5 +37,5 @@ def test_an_architecture_learns_from_the_pool_alone():
 
 
 def test_a_model_that_nobody_can_build():
-    with pytest.raises(RivalNotApplicable, match="without arguments"):
+    with pytest.raises(RivalNotApplicable, match="nothing builds it"):
         retraining(colour_net(), given(), generator())
