@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,7 +17,8 @@ from torchserve_fire_build.building.build_options import BuildOptions
 from torchserve_fire_build.building.from_samples import as_loaded, build_from_evidence
 from torchserve_fire_build.building.result import BuildResult
 from torchserve_fire_build.building.trigger_repairs import FEATURES
-from torchserve_fire_build.rivals.repaired import defend
+from torchserve_fire_build.rivals import repaired
+from torchserve_fire_build.rivals.rival import Defence
 from torchserve_fire_build.samples.evidence import Evidence as SampleEvidence
 from torchserve_fire_build.samples.evidence import gather_evidence
 
@@ -50,6 +52,11 @@ def gather(evidence: Evidence) -> SampleEvidence:
 def build_from(model: nn.Module, evidence: SampleEvidence, options: BuildOptions) -> BuildResult:
     """Build a bundle for a victim from evidence that was gathered in some other way."""
     return build_from_evidence(as_loaded(model), evidence, options)
+
+
+def defend(model: nn.Module, bundle: Bundle) -> Defence:
+    """Return the defence that a bundle is; the model is not changed."""
+    return repaired.defend(copy.deepcopy(model), bundle)
 
 
 def measure(model: nn.Module, bundle: Bundle, held: Held) -> dict[str, Any]:

@@ -149,6 +149,7 @@ def run(args: argparse.Namespace) -> int:
     subject = read_subject(
         source.loaded,
         Given(clean, triggered, test),
+        reload=lambda: source.with_weights(source.weights_file).model,
         names_file=source.names_file,
         unpaired=args.unpaired,
         target=target_class(args, source, clean, triggered),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Callable
@@ -67,9 +68,17 @@ def _build(name: str, subject: Subject, drawn: Evidence, seed: int) -> Defence:
         target = subject.targets[0] if subject.single else None
         options = BuildOptions(target=target, seed=seed, accept_accuracy=True)
         built = build_from_evidence(subject.loaded, drawn, options)
-        return defend(subject.model, built.bundle)
+        return defend(_model_of_its_own(subject), built.bundle)
     generator = torch.Generator().manual_seed(seed)
     return RIVALS[name](subject.model, _grant(subject, drawn), generator)
+
+
+def _model_of_its_own(subject: Subject) -> nn.Module:
+    """Return the model once more: a copy, or loaded again where it cannot be copied."""
+    try:
+        return copy.deepcopy(subject.model)
+    except Exception:  # As torch.export programs do, which hold symbolic tensors.
+        return subject.reload()
 
 
 def _grant(subject: Subject, drawn: Evidence) -> Granted:

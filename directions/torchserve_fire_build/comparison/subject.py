@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class Subject:
 
     Attributes:
         loaded: the model.
+        reload: loads it again.
         calibration: what defences may be built from.
         test: what they are measured on, with the unrepaired model's answers.
         targets: the classes that the triggers lead to.
@@ -39,6 +40,7 @@ class Subject:
     """
 
     loaded: LoadedModel
+    reload: Callable[[], nn.Module]
     calibration: Evidence
     test: Observation
     targets: tuple[int, ...]
@@ -71,6 +73,7 @@ def read_subject(
     loaded: LoadedModel,
     given: Given,
     *,
+    reload: Callable[[], nn.Module],
     names_file: Path | None,
     unpaired: bool,
     target: int | None,
@@ -82,6 +85,7 @@ def read_subject(
     Args:
         loaded: the model.
         given: the samples.
+        reload: loads the model again, for what cannot be copied.
         names_file: TorchServe's `index_to_name.json`, if there is one.
         unpaired: whether to take triggered samples as unpaired, whatever they are called.
         target: the class that the trigger leads to; None to find it.
@@ -125,6 +129,7 @@ def read_subject(
         targets, single = list(found.targets), found.single
     return Subject(
         loaded,
+        reload,
         calibration,
         observed,
         tuple(targets),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
@@ -16,17 +14,20 @@ from .rival import Answers, Defence
 
 
 def defend(model: nn.Module, bundle: Bundle) -> Defence:
-    """Return the defence that a bundle is, of a copy of the model.
+    """Return the defence that a bundle is.
+
+    Args:
+        model: gets the corrections, and keeps them; so it is a copy, or loaded for this.
+        bundle: built for it.
 
     Raises:
         AttachError: the bundle does not fit the model.
     """
-    repaired = copy.deepcopy(model)
-    example = example_for(repaired, bundle.input)
-    handle = attach_layers(repaired, bundle.layers, example, target=bundle.target)
+    example = example_for(model, bundle.input)
+    handle = attach_layers(model, bundle.layers, example, target=bundle.target)
 
     def answer(inputs: Tensor) -> Answers:
-        predictions = logits_of(repaired, inputs).argmax(1)
+        predictions = logits_of(model, inputs).argmax(1)
         flagged = handle.verdict.flagged.cpu()
         passes = torch.ones(len(inputs)) + (flagged.float() if handle.passes == 2 else 0)
         return Answers(predictions, flagged, passes)

@@ -27,6 +27,7 @@ def given(count=40, *, kind="vector", test=24):
 def subject(of=None, *, kind="vector", **options):
     """The net of a kind with its samples."""
     known = {
+        "reload": lambda: loaded(kind).model,
         "names_file": None,
         "unpaired": False,
         "target": None,
