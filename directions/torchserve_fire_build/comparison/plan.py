@@ -42,8 +42,12 @@ BUILDING: Mapping[str, Callable[[Sizes], float]] = {
     "pruning": lambda sizes: 3 * sizes.pool,
     "orthogonalizing": lambda sizes: 30 * sizes.drawn,
     "neural_polarizer": lambda sizes: 150 * sizes.pool,
+    "unit": lambda sizes: 230_000 + 12 * sizes.pool,
 }
 """Forward passes of one sample that take as long as building a defence does, about."""
+
+ANSWERING: Mapping[str, int] = {"lite_bd": 21}
+"""Passes of an answer, at most, where there may be more than two."""
 
 
 def expected_seconds(name: str, sizes: Sizes, pass_seconds: float) -> float:
@@ -55,5 +59,5 @@ def expected_seconds(name: str, sizes: Sizes, pass_seconds: float) -> float:
         pass_seconds: of one sample in a forward pass.
     """
     building = BUILDING.get(name)
-    passes = sizes.test + MEASURING + (0 if building is None else building(sizes))
-    return passes * pass_seconds
+    answering = ANSWERING.get(name, 1) * (sizes.test + MEASURING)
+    return (answering + (0 if building is None else building(sizes))) * pass_seconds
