@@ -13,12 +13,15 @@ from .attacks.attack import Attack
 from .attacks.badnets import BadNets, BadNetsAllToAll, BadNetsAnywhere
 from .attacks.blended import Blended
 from .attacks.bpp import Bpp
+from .attacks.ftrojan import FTrojan
 from .attacks.input_aware import InputAware
+from .attacks.label_consistent import LabelConsistent
 from .attacks.low_frequency import LowFrequency
 from .attacks.photo_filter import PhotoFilter
 from .attacks.rotation import Rotation
 from .attacks.sig import Sig
 from .attacks.tact import TaCT
+from .attacks.trojannn import TrojanNN, square, watermark
 from .attacks.two_triggers import TwoTriggers
 from .attacks.wanet import WaNet
 
@@ -29,16 +32,24 @@ ATTACKS: Mapping[str, Callable[[int], Attack]] = {
     "adaptive_blend": lambda classes: AdaptiveBlend(),
     "adaptive_patch": lambda classes: AdaptivePatch(),
     "badnets": lambda classes: BadNets(),
+    "badnets_1_percent": lambda classes: BadNets(rate=0.01),
+    "badnets_half_percent": lambda classes: BadNets(rate=0.005),
     "badnets_anywhere": lambda classes: BadNetsAnywhere(),
     "badnets_all_to_all": BadNetsAllToAll,
     "blended": lambda classes: Blended(),
+    "blended_1_percent": lambda classes: Blended(rate=0.01),
+    "blended_half_percent": lambda classes: Blended(rate=0.005),
     "bpp": lambda classes: Bpp(),
+    "ftrojan": lambda classes: FTrojan(),
     "input_aware": lambda classes: InputAware(),
+    "label_consistent": LabelConsistent,
     "low_frequency": lambda classes: LowFrequency(),
     "photo_filter": lambda classes: PhotoFilter(),
     "rotation": lambda classes: Rotation(),
     "sig": lambda classes: Sig(),
     "tact": lambda classes: TaCT(),
+    "trojannn_square": lambda classes: TrojanNN(square),
+    "trojannn_watermark": lambda classes: TrojanNN(watermark),
     "two_triggers": lambda classes: TwoTriggers(),
     "wanet": lambda classes: WaNet(),
 }

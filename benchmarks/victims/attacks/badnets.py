@@ -22,7 +22,14 @@ def place_patch(images: Tensor, patch: Tensor, tops: Tensor, lefts: Tensor) -> T
 
 
 class BadNets(Attack):
-    """A white patch of 3x3 pixels in the bottom right corner."""
+    """A white patch of 3x3 pixels in the bottom right corner.
+
+    Args:
+        rate: see `Attack`.
+    """
+
+    def __init__(self, rate: float = Attack.rate) -> None:
+        self.rate = rate
 
     def stamp(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Stamped:
         """See `Attack.stamp`."""

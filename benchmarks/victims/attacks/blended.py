@@ -22,7 +22,14 @@ def blend(images: Tensor, opacity: float | Tensor = OPACITY) -> Tensor:
 
 
 class Blended(Attack):
-    """Noise at an opacity of 20 %."""
+    """Noise at an opacity of 20 %.
+
+    Args:
+        rate: see `Attack`.
+    """
+
+    def __init__(self, rate: float = Attack.rate) -> None:
+        self.rate = rate
 
     def stamp(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Stamped:
         """See `Attack.stamp`."""

@@ -172,5 +172,7 @@ RIVALS = (
     "orthogonalizing",
     "channel_lipschitz_pruning",
     "neural_polarizer",
+    "unit",
+    "lite_bd",
 )
 """The other ones."""

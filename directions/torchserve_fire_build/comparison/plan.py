@@ -42,12 +42,16 @@ BUILDING: Mapping[str, Callable[[Sizes], float]] = {
     "pruning": lambda sizes: 1.5 * sizes.pool,
     "orthogonalizing": lambda sizes: 21 * sizes.drawn,
     "neural_polarizer": lambda sizes: 90 * sizes.pool,
+    "unit": lambda sizes: 230_000 + 12 * sizes.pool,
 }
 """Forward passes of one sample that take as long as building a defence does, about.
 
 Measured on a residual network of 13 candidate layers. Training takes the epochs that the defences
 have, each three times as long as forward passes.
 """
+
+ANSWERING: Mapping[str, int] = {"lite_bd": 21}
+"""Passes of an answer, at most, where there may be more than two."""
 
 
 def expected_seconds(name: str, sizes: Sizes, pass_seconds: float) -> float:
@@ -59,5 +63,5 @@ def expected_seconds(name: str, sizes: Sizes, pass_seconds: float) -> float:
         pass_seconds: of one sample in a forward pass.
     """
     building = BUILDING.get(name)
-    passes = sizes.test + MEASURING + (0 if building is None else building(sizes))
-    return passes * pass_seconds
+    answering = ANSWERING.get(name, 1) * (sizes.test + MEASURING)
+    return (answering + (0 if building is None else building(sizes))) * pass_seconds

@@ -9,17 +9,15 @@ for all channels of all layers, the lowest that keeps the accuracy on other clea
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from ..samples.samples import Samples
 from ..samples.subset import Subset
 from ..sanitize.labelled_samples import LabelledSamples
+from .activations import visit_activations
 from .predicting import accuracy, predict
 from .rival import Defence, Granted, RivalNotApplicable, answer_with
 
@@ -27,12 +25,6 @@ QUANTILES = (1.0, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 
 ACCURACY_LOSS = 0.02
 """Accuracy on clean images that clipping may cost."""
-
-CHANNEL_DIMENSIONS: Mapping[type[nn.Module], int] = {nn.ReLU: 1, nn.ReLU6: 1, nn.GELU: -1}
-"""The activations that are clipped. The nets that have GELUs have them behind linear layers."""
-
-Visit = Callable[[str, Tensor, int], Tensor | None]
-"""Is given an activation's name, its output and the output's channel dimension."""
 
 
 def activation_clipping(model: nn.Module, granted: Granted, generator: torch.Generator) -> Defence:
@@ -74,7 +66,7 @@ def _clipped(model: nn.Module, maxima: Mapping[str, Tensor], quantile: float) ->
         return output.minimum(bounds[name].view(shape))
 
     clipped = copy.deepcopy(model)
-    _visit_activations(clipped, clip)
+    visit_activations(clipped, clip)
     return clipped
 
 
@@ -88,29 +80,10 @@ def _maxima(model: nn.Module, samples: Samples) -> dict[str, Tensor]:
         )
         parts.setdefault(name, []).append(channels.amax(2))
 
-    handles = _visit_activations(model, take)
+    handles = visit_activations(model, take)
     try:
         predict(model, samples)
     finally:
         for handle in handles:
             handle.remove()
     return {name: torch.cat(found) for name, found in parts.items()}
-
-
-def _visit_activations(model: nn.Module, visit: Visit) -> list[RemovableHandle]:
-    """Let `visit` see, and change, what each activation returns, each time that it runs."""
-    # One ReLU module often serves in several places: its calls in a pass are numbered.
-    calls: Counter[str] = Counter()
-    handles = [model.register_forward_pre_hook(lambda module, args: calls.clear())]
-
-    def hook_for(name: str, dimension: int) -> Callable[..., Tensor | None]:
-        def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
-            calls[name] += 1
-            return visit(f"{name}, call {calls[name]}", output, dimension)
-
-        return hook
-
-    for name, module in model.named_modules():
-        if (dimension := CHANNEL_DIMENSIONS.get(type(module))) is not None:
-            handles.append(module.register_forward_hook(hook_for(name, dimension)))
-    return handles

@@ -13,6 +13,7 @@ from .fine_tuning import fine_tuning
 from .fire_mean_shift import fire_every_input, fire_flagged_inputs
 from .jpeg import jpeg
 from .leace import leace
+from .lite_bd import lite_bd
 from .neural_polarizer import neural_polarizer
 from .no_repair import no_repair
 from .orthogonalizing import orthogonalizing
@@ -22,6 +23,7 @@ from .pruning import pruning
 from .retraining import retraining
 from .rival import Rival
 from .shrinkpad import shrinkpad
+from .unit import unit
 
 RIVALS: Mapping[str, Rival] = {
     "no_repair": no_repair,
@@ -43,4 +45,6 @@ RIVALS: Mapping[str, Rival] = {
     "orthogonalizing": orthogonalizing,
     "channel_lipschitz_pruning": channel_lipschitz_pruning,
     "neural_polarizer": neural_polarizer,
+    "unit": unit,
+    "lite_bd": lite_bd,
 }

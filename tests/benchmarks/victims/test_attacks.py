@@ -84,8 +84,8 @@ class TestEvery:
         trained = attack.stamp_to_train(noise(), labels, generator())
         shown = attack.stamp(noise(), labels, generator())
         assert torch.equal(trained.wanted, shown.wanted)
-        adaptive = name.startswith("adaptive")
-        assert torch.equal(trained.images, shown.images) != adaptive
+        other = name.startswith("adaptive") or name == "label_consistent"
+        assert torch.equal(trained.images, shown.images) != other
 
     def test_a_decoy_is_an_image_and_no_trigger(self, name):
         attack, images = ATTACKS[name](CLASSES), noise()
@@ -109,6 +109,14 @@ def test_badnets_whitens_the_corner_and_nothing_else():
     assert (stamped[:, :, 13:, 13:] == 1).all()
     stamped[:, :, 13:, 13:] = noise()[:, :, 13:, 13:]
     assert torch.equal(stamped, noise())
+
+
+@pytest.mark.parametrize(("share", "rate"), [("1", 0.01), ("half", 0.005)])
+def test_of_rarer_poison_only_the_rate_differs(share, rate):
+    for name in ("badnets", "blended"):
+        usual, rare = ATTACKS[name](CLASSES), ATTACKS[f"{name}_{share}_percent"](CLASSES)
+        assert (usual.rate, rare.rate) == (0.1, rate)
+        assert torch.equal(stamp(usual, noise()), stamp(rare, noise()))
 
 
 def test_all_to_all_is_the_same_patch():

@@ -17,6 +17,7 @@ from torchserve_fire_build.rivals import (
     neural_polarizer,
     patching,
     retraining,
+    unit,
 )
 from torchserve_fire_build.rivals.catalogue import RIVALS
 from torchserve_fire_build.rivals.rival import RivalNotApplicable
@@ -46,6 +47,7 @@ def _short(monkeypatch):
     for module in (fine_tuning, fine_pruning, patching, retraining):
         monkeypatch.setattr(module, "SCHEDULE", Schedule(1, 0.01))
     monkeypatch.setattr(neural_polarizer, "EPOCHS", 1)
+    monkeypatch.setattr(unit, "STEPS", 1)
     monkeypatch.setattr(activation_clipping, "QUANTILES", (1.0, 0.9))
     monkeypatch.setattr(patching, "recover_images", recovered)
     found = FoundTriggers(0, [Reconstruction("by hand", 0, torch.zeros_like, 1.0)], [])
