@@ -48,18 +48,9 @@ DATA_SETS: Mapping[str, DataSet] = {
             of_signs("convnext", "badnets", 2),
             of_signs("vgg", "blended", 1),
             of_signs("mobilenet", "low_frequency", 2),
-            of_signs("vgg", "wanet", 1),
             of_signs("resnet", "bpp", 1),
         ),
     ),
-    TINY: DataSet(
-        "Tiny-ImageNet, 64 pixels",
-        200,
-        (
-            BriefRecipe("resnet", "blended", 1, 6),
-            BriefRecipe("resnet", "low_frequency", 1, 6),
-            BriefRecipe("resnet", "badnets_anywhere", 1, 6),
-        ),
-    ),
+    TINY: DataSet("Tiny-ImageNet, 64 pixels", 200, (BriefRecipe("resnet", "blended", 1, 6),)),
 }
 """By the name of the folder that holds the results."""
