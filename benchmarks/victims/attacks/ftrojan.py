@@ -23,10 +23,10 @@ class FTrojan(Attack):
     """A middle and the highest frequency of the cosine transform are raised in U and in V.
 
     To raise coefficients is to add the same waves to every image, since the transform is linear;
-    so no image is transformed here. The frequencies are the paper's, for blocks of 32 pixels: 15
-    and 31 in both directions. The magnitude is the paper's for larger images; that for small ones,
-    30, is not learned by victims that are trained for so short a time, on shifted images. Images of
-    other sizes are cut off behind the last row and column that fit.
+    so no image is transformed here. The frequencies, 15 and 31 of 32 in both directions, are those
+    of the authors' code for CIFAR-10. So are 20 and 30 as magnitudes; victims that are trained for
+    so short a time, on shifted images, do not learn these. Images of other sizes are cut off behind
+    the last row and column that fit.
     """
 
     def stamp(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Stamped:
