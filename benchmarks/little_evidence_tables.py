@@ -56,7 +56,7 @@ def clean_only_table(rows: Sequence[Row]) -> str:
 
 
 def _count_clean_only(rows: Sequence[Row]) -> str:
-    """Return how many models are within the bars, as a sentence."""
+    """Return how many models are within the bars, as a list."""
     one = [row for row in rows if row.get("target") is not None]
     named = sum(row["named"] == [row["target"]] for row in one)
     counts = [
@@ -76,7 +76,7 @@ def _count_clean_only(rows: Sequence[Row]) -> str:
         counts.append(
             _within(name, of_kind, lambda row, b=least: _repairs(row, row["baseline"], b))
         )
-    return "; ".join(counts) + "."
+    return "\n".join(f"- {count}" for count in counts)
 
 
 def _within(name: str, rows: Sequence[Row], holds: Callable[[Row], bool]) -> str:
