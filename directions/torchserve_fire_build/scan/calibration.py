@@ -10,10 +10,10 @@ for some class; slope and offset of the logistic regression on what exceeds it."
 
 FITS: Mapping[int, Fit] = {
     50: ((0.842, 1.590, 0.374, 3.485, 1.883, 1.597, 1.946), 1.300, -1.213),
-    200: ((0.584, 1.231, 0.251, 1.643, 1.872, 1.574, 2.059), 2.215, -2.159),
+    200: ((0.603, 1.144, 0.280, 1.849, 1.856, 1.599, 2.204), 2.351, -2.155),
 }
 """By the least number of clean images."""
 
-ALL_TO_ALL = (27.486, -7.384)
+ALL_TO_ALL = (26.281, -7.269)
 """Slope and offset of the logistic regression on the share of inputs that follow in a
 search for a backdoor that leads each class to another one."""
