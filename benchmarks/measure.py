@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from torchserve_fire_build.rivals.rival import Answers, Defence
+from torchserve_fire_build.rivals.defence_figures import DefenceFigures
+from torchserve_fire_build.rivals.rival import Answers, Defence, join_answers
 
 from .victims.attacks.attack import Attack
 from .victims.data import Data, Images
@@ -89,33 +90,10 @@ def measure_baseline(victim: nn.Module, benign: nn.Module, held: Held) -> Baseli
     )
 
 
-@dataclass(frozen=True)
-class Figures:
-    """What a defence makes of the images; shares in [0, 1].
-
-    Attributes:
-        clean_accuracy: BA.
-        attack_success_rate: ASR.
-        recovered_accuracy: RA.
-        flagged_clean: share of the clean images that were judged triggered; None without a judge.
-        flagged_triggered: share of the triggered ones.
-        passes_clean: forward passes for a clean image, on average.
-        passes_triggered: for a triggered one.
-    """
-
-    clean_accuracy: float
-    attack_success_rate: float
-    recovered_accuracy: float
-    flagged_clean: float | None
-    flagged_triggered: float | None
-    passes_clean: float
-    passes_triggered: float
-
-
-def measure_defence(defence: Defence, held: Held) -> Figures:
+def measure_defence(defence: Defence, held: Held) -> DefenceFigures:
     """Let a defence answer all images."""
     clean, triggered = (answer_all(defence, images) for images in (held.clean, held.triggered))
-    return Figures(
+    return DefenceFigures(
         clean_accuracy=share(clean.predictions == held.clean.labels),
         attack_success_rate=share(triggered.predictions == held.wanted),
         recovered_accuracy=share(triggered.predictions == held.triggered.labels),
@@ -140,10 +118,5 @@ def share(values: Tensor) -> float:
 
 def answer_all(defence: Defence, images: Images) -> Answers:
     """Return what a defence answers to all images."""
-    parts = [defence(normalise(to_float(pixels))) for pixels in images.pixels.split(BATCH)]
-    flagged = [part.flagged for part in parts if part.flagged is not None]
-    return Answers(
-        torch.cat([part.predictions for part in parts]),
-        torch.cat(flagged) if flagged else None,
-        torch.cat([part.passes for part in parts]),
-    )
+    batches = images.pixels.split(BATCH)
+    return join_answers([defence(normalise(to_float(pixels))) for pixels in batches])

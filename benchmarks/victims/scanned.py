@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .data_sets import CIFAR, SIGNS, TINY, of_signs
+from .data_sets import CIFAR, DATA_SETS, SIGNS, TINY, of_signs
 from .recipe import BriefRecipe, Recipe
 
 SCANNED: dict[str, tuple[Recipe, ...]] = {
@@ -32,15 +32,12 @@ SCANNED: dict[str, tuple[Recipe, ...]] = {
             for seed in (1, 2, 3, 4, 5, 6, 7, 8)
             for a in ("resnet", "vgg", "mobilenet", "convnext")
         ),
-        of_signs("resnet", "badnets", 1),
-        of_signs("vgg", "blended", 1),
-        of_signs("mobilenet", "badnets", 1),
-        of_signs("convnext", "badnets", 2),
-        of_signs("mobilenet", "low_frequency", 2),
+        *DATA_SETS[SIGNS].victims,
     ),
     TINY: (
         BriefRecipe("convnext", None, 1, 10),
-        *(BriefRecipe("resnet", attack, 1, 6) for attack in (None, "blended")),
+        BriefRecipe("resnet", None, 1, 6),
+        *DATA_SETS[TINY].victims,
     ),
 }
 """By data set. Each model's seed decides its first weights, and the order of its images."""

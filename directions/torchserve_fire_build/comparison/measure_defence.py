@@ -18,7 +18,7 @@ from ..common.names import OURS
 from ..rivals.catalogue import RIVALS
 from ..rivals.random_crops import cropping
 from ..rivals.repaired import defend
-from ..rivals.rival import Answers, Defence, Granted, RivalNotApplicable, answer_with
+from ..rivals.rival import Answers, Defence, Granted, RivalNotApplicable, answer_with, join_answers
 from ..samples.both import Both
 from ..samples.evidence import Evidence
 from ..samples.samples import Samples, iterate
@@ -142,10 +142,4 @@ def _measure(defence: Defence, subject: Subject, build_seconds: float) -> Measur
 
 
 def _answer_all(defence: Defence, samples: Samples) -> Answers:
-    parts = [defence(inputs) for _, inputs in iterate(samples, range(len(samples)))]
-    flagged = [part.flagged for part in parts if part.flagged is not None]
-    return Answers(
-        torch.cat([part.predictions for part in parts]),
-        torch.cat(flagged) if flagged else None,
-        torch.cat([part.passes for part in parts]),
-    )
+    return join_answers([defence(inputs) for _, inputs in iterate(samples, range(len(samples)))])

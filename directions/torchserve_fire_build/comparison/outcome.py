@@ -11,30 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..rivals.defence_figures import DefenceFigures
+
 
 @dataclass(frozen=True)
-class Measured:
-    """The figures of a defence on the test samples; shares in [0, 1].
+class Measured(DefenceFigures):
+    """The figures of a defence on the test samples, and what it costs.
 
     Attributes:
-        clean_accuracy: BA.
-        attack_success_rate: ASR.
-        recovered_accuracy: RA.
-        flagged_clean: share of the clean inputs that were judged triggered; None without a judge.
-        flagged_triggered: share of the triggered ones.
-        passes_clean: forward passes for a clean input, on average.
-        passes_triggered: for a triggered one.
         build_seconds: what building it took.
         time_ratio: how many times as long a clean request takes as without any defence.
     """
 
-    clean_accuracy: float
-    attack_success_rate: float
-    recovered_accuracy: float
-    flagged_clean: float | None
-    flagged_triggered: float | None
-    passes_clean: float
-    passes_triggered: float
     build_seconds: float
     time_ratio: float
 

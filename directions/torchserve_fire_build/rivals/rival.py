@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +70,16 @@ class Answers:
     predictions: Tensor
     flagged: Tensor | None
     passes: Tensor
+
+
+def join_answers(parts: Sequence[Answers]) -> Answers:
+    """Return the answers to several batches as those to one."""
+    flagged = [part.flagged for part in parts if part.flagged is not None]
+    return Answers(
+        torch.cat([part.predictions for part in parts]),
+        torch.cat(flagged) if flagged else None,
+        torch.cat([part.passes for part in parts]),
+    )
 
 
 Defence = Callable[[Tensor], Answers]

@@ -25,8 +25,8 @@ PER_CLASS = 24
 """Inputs whose features are shifted, for each class."""
 
 MANY, PER_MANY = 200, 8
-"""With more classes than the first, each gets the second number of inputs: on 1,000 classes they
-order them as well, in a quarter of the time."""
+"""With more classes than the first, each gets the second number of inputs. On the one network of
+1,000 classes whose target the order showed, it showed it as well, in a quarter of the time."""
 
 STEPS = 12
 STRIDE = 1 / 4

@@ -27,7 +27,7 @@ behind them costs next to nothing."""
 
 MOST_FEATURES = 1 << 15
 """A layer that has more features for each input makes way for the next one that has not: what lies
-behind it costs more, and orders the classes no better."""
+behind it costs more for each class."""
 
 LENGTHS = (0.1, 0.2)
 """Lengths of the shifts: which of them tells the classes apart depends on the model."""
