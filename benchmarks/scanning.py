@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from torchserve_fire.model.config import load_config
 from torchserve_fire.model.load_model import load_model
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.reconstruct.subject import gather_subject
+from torchserve_fire_build.scan.place_search import Placed
 from torchserve_fire_build.scan.scan_model import scan_model
 
 from .kept import Kept
@@ -157,6 +159,7 @@ def _scan(scanned: Scanned, data: Data, count: int, seed: int) -> dict[str, Any]
         "count": count,
         "seed": seed,
         "cpu_seconds": round(time.process_time() - started, 1),
+        "places": _by_target(scan.places),
         "leads": [[lead.kind, lead.target, lead.success] for lead in scan.leads],
         "comparisons": {
             comparison.method: {
@@ -170,6 +173,14 @@ def _scan(scanned: Scanned, data: Data, count: int, seed: int) -> dict[str, Any]
         "all_to_all": [[each.kind, each.followed] for each in scan.all_to_all],
         "failures": {step.name: step.failure for step in scan.steps if step.failure},
     }
+
+
+def _by_target(places: Sequence[Placed]) -> dict[str, list[float]]:
+    """Return the shares that places led to each class, the largest first."""
+    shares: defaultdict[str, list[float]] = defaultdict(list)
+    for placed in sorted(places, key=lambda placed: -placed.success):
+        shares[str(placed.target)].append(round(placed.success, 4))
+    return shares
 
 
 if __name__ == "__main__":

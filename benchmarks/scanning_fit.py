@@ -19,6 +19,7 @@ from torchserve_fire_build.scan.compare_classes import Comparison
 from torchserve_fire_build.scan.evidence import evidence_of, followed_by
 from torchserve_fire_build.scan.findings import Scan
 from torchserve_fire_build.scan.free_search import KINDS, Lead
+from torchserve_fire_build.scan.place_search import Placed
 from torchserve_fire_build.scan.verdict import (
     FITTED_ON,
     Verdict,
@@ -68,7 +69,12 @@ def scan_of(row: Row) -> Scan:
     ]
     leads = [Lead(*lead, KINDS[lead[0]].steps) for lead in row["leads"]]
     each = [AllToAll(kind, {}, followed) for kind, followed in row["all_to_all"]]
-    return Scan(row["classes"], leads, comparisons, [], each)
+    places = [
+        Placed(0, 0, int(target), share)
+        for target, shares in row["places"].items()
+        for share in shares
+    ]
+    return Scan(row["classes"], leads, comparisons, [], each, places)
 
 
 def fit(rows: Sequence[Row]) -> tuple[Tensor, float, float]:

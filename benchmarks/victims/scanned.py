@@ -15,6 +15,7 @@ SCANNED: dict[str, tuple[Recipe, ...]] = {
             for seed in (3, 4, 5, 6)
             for a in ("mobilenet", "resnet", "vgg", "convnext")
         ),
+        *(BriefRecipe(a, None, 7, 4) for a in ("mobilenet", "resnet")),
         *(BriefRecipe(a, None, 1, 4) for a in ("vit", "preact_resnet")),
         BriefRecipe("resnet", "badnets_all_to_all", 1),
         BriefRecipe("vgg", "badnets_all_to_all", 2),

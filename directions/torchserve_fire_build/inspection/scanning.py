@@ -13,7 +13,7 @@ from ..samples.samples import Samples
 from ..scan.all_to_all import MIN_MEASURED, measurable
 from ..scan.compare_classes import Comparison
 from ..scan.evidence import NAMES
-from ..scan.findings import RESTARTS, STEPS, Scan
+from ..scan.findings import FREELY, RESTARTS, STEPS, Scan
 from ..scan.free_search import KINDS
 from ..scan.judged_scan import scan_and_judge
 from ..scan.verdict import FOUND, Verdict
@@ -28,7 +28,7 @@ FEW = 200
 PAIRS_SHOWN = 12
 """The most classes whose ways are told."""
 
-PICTURED = "neural-cleanse"
+PICTURED = "generated"
 """The search whose triggers are drawn."""
 
 
@@ -96,7 +96,7 @@ def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
     seconds = {step.name: step.seconds for step in scan.steps if not step.failure}
     taken = {comparison.method: comparison.steps for comparison in scan.comparisons}
     whole = dict(STEPS)
-    for kind in KINDS:
+    for kind in FREELY:
         name = f"anywhere, {kind}"
         taken[name] = sum(lead.steps for lead in scan.leads if lead.kind == kind)
         whole[name] = RESTARTS * KINDS[kind].steps
@@ -110,7 +110,11 @@ def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
             if float(scores[highest]) >= 0.005
             else "no class stands out"
         )
-        shortened = f", {taken[name]} of {whole[name]} steps" if taken[name] < whole[name] else ""
+        shortened = (
+            f", {taken[name]} of {whole[name]} steps"
+            if name in whole and taken[name] < whole[name]
+            else ""
+        )
         lines.append(f"{name}: {found} ({seconds[name]:.0f} s{shortened})")
     return lines
 

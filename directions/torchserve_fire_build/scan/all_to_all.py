@@ -20,7 +20,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from ..reconstruct.subject import Subject
-from .free_search import KINDS, SHARPNESS, changed_logits
+from .free_search import KINDS, changed_logits, softened_least
 
 CHANGES = ("additive", "patch")
 """The changes that are searched, of `KINDS`."""
@@ -154,6 +154,6 @@ def one_to_one(losses: Tensor) -> dict[int, int]:
 def _easiest(logits: Tensor, predicted: Tensor) -> Tensor:
     """Return the softened least loss of each class's inputs, in the mean over the inputs."""
     losses = losses_between(logits, predicted.to(logits.device))
-    least = -torch.logsumexp(-SHARPNESS * losses, 1) / SHARPNESS
+    least = softened_least(losses)
     counts = predicted.bincount(minlength=logits.shape[1]).to(logits)
     return (least * counts).sum() / counts.sum()

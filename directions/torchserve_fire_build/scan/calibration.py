@@ -9,8 +9,8 @@ Fit = tuple[tuple[float, ...], float, float]
 for some class; slope and offset of the logistic regression on what exceeds it."""
 
 FITS: Mapping[int, Fit] = {
-    50: ((0.824, 1.720, 0.381, 3.449, 1.785, 1.529, 2.116), 1.761, -1.413),
-    200: ((0.603, 1.144, 0.280, 1.849, 1.856, 1.599, 2.204), 2.351, -2.155),
+    50: ((0.246, 0.603, 1.147, 1.859, 1.601), 1.539, -2.221),
+    200: ((0.246, 0.603, 1.147, 1.859, 1.601), 1.539, -2.221),
 }
 """By the least number of clean images."""
 

@@ -13,10 +13,8 @@ from torch import Tensor
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
 from ..common.progress import Progress
-from ..reconstruct import sinusoidal
 from ..reconstruct.methods import SEARCH_METHODS
 from ..reconstruct.subject import Subject, loss_towards
-from ..reconstruct.wave_scan import count_finalists
 from ..samples.predict import logits_of
 
 INPUTS = 128
@@ -72,15 +70,11 @@ def compare_classes(
             or the time was over before the first step.
     """
     entry = SEARCH_METHODS[method]
-    if entry.start_all is not None:
-        every = entry.start_all(subject, torch.Generator().manual_seed(seed), entry.bound)
-        searches = [every[target] for target in targets]
-    else:
-        searches = [
-            entry.start(subject, target, torch.Generator().manual_seed(seed), entry.bound)
-            for target in targets
-        ]
-    measuring = 0.0 if math.isinf(budget.left()) else _measuring(subject, method, len(targets))
+    searches = [
+        entry.start(subject, target, torch.Generator().manual_seed(seed), entry.bound)
+        for target in targets
+    ]
+    measuring = 0.0 if math.isinf(budget.left()) else _measuring(subject, len(targets))
     taken, round_took = 0, 0.0
     with Progress(f"searching for triggers, {method}", steps * len(targets)) as progress:
         while taken < steps and not budget.spent(measuring + round_took):
@@ -111,11 +105,8 @@ def compare_classes(
     return Comparison(method, targets, taken, effort, success, torch.stack(shown))
 
 
-def _measuring(subject: Subject, method: str, classes: int) -> float:
+def _measuring(subject: Subject, classes: int) -> float:
     """Return the seconds that it takes to measure the triggers of some classes."""
     started = time.monotonic()
     logits_of(subject.model, subject.inputs[:INPUTS])
-    passes = classes
-    if method == sinusoidal.NAME:
-        passes += count_finalists(classes, *subject.inputs.shape[2:])
-    return passes * (time.monotonic() - started)
+    return classes * (time.monotonic() - started)

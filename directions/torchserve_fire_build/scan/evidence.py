@@ -10,15 +10,14 @@ from torch import Tensor
 
 from .all_to_all import CHANGES
 from .compare_classes import Comparison
-from .findings import RESTARTS, STEPS, Scan
-from .free_search import KINDS, Lead
+from .findings import FREELY, PLACES, RESTARTS, STEPS, Scan
+from .free_search import Lead
+from .place_search import Placed
 from .scores import scores_of
 
 RESOLUTIONS: Mapping[str, float] = {
-    "neural-cleanse": 0.15,
     "generated": 0.8,
     "additive": 0.8,
-    "sinusoidal": 2.0,
 }
 """Differences of effort that mean nothing, in each search's own unit: about half of what the
 easiest class of a benign model has before the median class."""
@@ -29,19 +28,28 @@ MOST = 10.0
 NEARLY_ALL = 0.99
 """Leads that succeed more often say no more than this."""
 
-NAMES = (*(f"anywhere, {kind}" for kind in KINDS), *STEPS)
+BEST = 3
+"""Places from which most inputs are led to a class: what they reach counts most."""
+
+ALL_PLACES = 0.25
+"""How much counts what all places reach together. Where several classes are reached from some
+places, the target is reached from more of them."""
+
+NAMES = (PLACES, *(f"anywhere, {kind}" for kind in FREELY), *STEPS)
 """Names of the numbers, in their order."""
 
 
 def evidence_of(scan: Scan) -> Tensor:
     """Return the numbers for each class, (classes, len(NAMES)) float64; 0 for nothing found.
 
-    For searches that name no class, the number is how surely their restarts led to the class:
-    -ln(1 - share of the inputs led there), up to that of `NEARLY_ALL`. For searches that name a
-    class, it is how far the class's effort lies below that of most classes, in deviations, from 0
+    For searches that name no class, the number is how surely they led to the class: -ln(1 - share
+    of the inputs led there), up to that of `NEARLY_ALL`. The share is the mean of the restarts; for
+    patches at one place each, it is weighed as `BEST` and `ALL_PLACES` say. For searches that name
+    a class, it is how far the class's effort lies below that of most classes, in deviations, from 0
     to `MOST`.
     """
-    columns = [_led(scan.leads, kind, scan.classes) for kind in KINDS]
+    columns = [_led_by_places(scan.places, scan.classes)]
+    columns += [_led(scan.leads, kind, scan.classes) for kind in FREELY]
     compared = {comparison.method: comparison for comparison in scan.comparisons}
     columns += [_compared(compared.get(method), method, scan.classes) for method in STEPS]
     return torch.stack(columns, 1)
@@ -63,6 +71,21 @@ def _led(leads: Sequence[Lead], kind: str, classes: int) -> Tensor:
     for lead in leads:
         if lead.kind == kind:
             shares[lead.target] += lead.success / RESTARTS
+    return _sureness(shares)
+
+
+def _led_by_places(places: Sequence[Placed], classes: int) -> Tensor:
+    best, every = (torch.zeros(classes, dtype=torch.float64) for _ in range(2))
+    taken = [0] * classes
+    for placed in sorted(places, key=lambda placed: -placed.success):
+        every[placed.target] += placed.success / len(places)
+        if taken[placed.target] < BEST:
+            best[placed.target] += placed.success / BEST
+            taken[placed.target] += 1
+    return _sureness((1 - ALL_PLACES) * best + ALL_PLACES * every)
+
+
+def _sureness(shares: Tensor) -> Tensor:
     return -(1 - shares.clamp(max=NEARLY_ALL)).log()
 
 

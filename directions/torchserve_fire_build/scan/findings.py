@@ -8,17 +8,24 @@ from dataclasses import dataclass
 from .all_to_all import AllToAll
 from .compare_classes import Comparison
 from .free_search import Lead
+from .place_search import Placed
+
+FREELY = ("additive", "smooth")
+"""Changes, of `free_search.KINDS`, that are searched without naming a class."""
 
 RESTARTS = 3
-"""Searches of each kind that name no class."""
+"""Searches of each of these."""
 
 ALL_TO_ALL_RESTARTS = 2
 """Searches of each kind for a backdoor that leads each class to another one."""
 
+PLACES = "place by place, patch"
+"""The step that searches for a patch at each place."""
+
 RANKING = "feature shifts"
 """The step that chooses which classes are searched one by one, where there are too many for all."""
 
-STEPS: Mapping[str, int] = {"neural-cleanse": 60, "generated": 14, "additive": 10, "sinusoidal": 64}
+STEPS: Mapping[str, int] = {"generated": 14, "additive": 10}
 """Searches that name a class, in the order of their use, and their steps. With more steps, all
 classes are reached, and the target stands out less."""
 
@@ -51,6 +58,7 @@ class Scan:
         comparisons: of some classes, one for each search that names a class.
         steps: all steps, in the order in which they ran.
         all_to_all: where searches led each class by itself; empty where they did not run.
+        places: where the patch at each place led.
     """
 
     classes: int
@@ -58,6 +66,7 @@ class Scan:
     comparisons: Sequence[Comparison]
     steps: Sequence[Step]
     all_to_all: Sequence[AllToAll] = ()
+    places: Sequence[Placed] = ()
 
     @property
     def failed(self) -> list[str]:

@@ -124,7 +124,7 @@ def search_freely(
         with torch.enable_grad():
             stamped = subject.box.clamp(change.stamp(subject.inputs[rows]))
             losses = losses_towards_each(subject.logits(stamped), subject.predicted[rows])
-            change.step(-torch.logsumexp(-SHARPNESS * losses, 0) / SHARPNESS)
+            change.step(softened_least(losses))
         taken += 1
     return _measure(subject, kind, change, taken)
 
@@ -133,16 +133,21 @@ def losses_towards_each(logits: Tensor, predicted: Tensor) -> Tensor:
     """Return the mean cross-entropy towards each class of the inputs of other classes.
 
     Args:
-        logits: (N, classes).
-        predicted: the classes of the unchanged inputs, (N,) int64.
+        logits: (..., N, classes).
+        predicted: the classes of the unchanged inputs, (..., N) int64.
 
     Returns:
-        (classes,), in nats; of a class that all inputs have, the largest value there is.
+        (..., classes), in nats; of a class that all inputs have, the largest value there is.
     """
-    others = (predicted[:, None] != torch.arange(logits.shape[1])).to(logits.device)
-    counts = others.sum(0)
-    losses = -(logits.log_softmax(1) * others).sum(0) / counts.clamp(min=1)
+    others = (predicted[..., None] != torch.arange(logits.shape[-1])).to(logits.device)
+    counts = others.sum(-2)
+    losses = -(logits.log_softmax(-1) * others).sum(-2) / counts.clamp(min=1)
     return torch.where(counts > 0, losses, losses.detach().max())
+
+
+def softened_least(losses: Tensor) -> Tensor:
+    """Return the least of some losses (..., classes), softened, (...)."""
+    return -torch.logsumexp(-SHARPNESS * losses, -1) / SHARPNESS
 
 
 def changed_logits(subject: Subject, change: Change, inputs: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from torch import Tensor
 from ..common.step_cache import StepCache
 from .all_to_all import AllToAll
 from .compare_classes import Comparison
-from .findings import RANKING, RESTARTS
+from .findings import PLACES, RANKING, RESTARTS
 from .free_search import Lead
+from .place_search import Placed
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,19 @@ class KeptSteps:
             targets = torch.tensor([lead.target for lead in found])
             success = torch.tensor([lead.success for lead in found], dtype=torch.float64)
             self.cache.keep(name, {"targets": targets, "success": success})
+        return found
+
+    def places(self, steps: int, search: Callable[[], list[Placed]]) -> list[Placed]:
+        """Return where the patch at each place led."""
+        name = f"{PLACES}: {steps} steps"
+        kept = self._kept(name)
+        if kept is not None:
+            rows = zip(kept["places"].tolist(), kept["success"].tolist(), strict=True)
+            return [Placed(top, left, target, share) for (top, left, target), share in rows]
+        found = search()
+        places = torch.tensor([[placed.top, placed.left, placed.target] for placed in found])
+        success = torch.tensor([placed.success for placed in found], dtype=torch.float64)
+        self.cache.keep(name, {"places": places, "success": success})
         return found
 
     def scores(self, compute: Callable[[], Tensor]) -> Tensor:

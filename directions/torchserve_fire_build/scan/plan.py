@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,12 +17,11 @@ from ..common.errors import CalibrationError
 from ..reconstruct.methods import SEARCH_METHODS
 from ..reconstruct.reconstruction import TriggerSearch
 from ..reconstruct.subject import Subject
-from ..reconstruct.wave_scan import FEW, MORE, count_finalists, count_waves
 from ..samples.predict import logits_of
-from . import compare_classes, free_search, rank_classes
+from . import compare_classes, free_search, place_search, rank_classes
 from .all_to_all import CHANGES, LONGER, measurable
 from .feature_shifts import classes_together, inputs_for_each, shift_losses
-from .findings import ALL_TO_ALL_RESTARTS, LEAST_DEPTH, RESTARTS, STEPS
+from .findings import ALL_TO_ALL_RESTARTS, FREELY, LEAST_DEPTH, RESTARTS, STEPS
 from .free_search import KINDS
 from .scan_model import BATCH
 from .shortlist import ALL
@@ -87,27 +87,29 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
             does not allow the searches.
     """
     compared = min(ALL, subject.classes)
-    counts = {method: compared * STEPS[method] for method in STEPS}
+    counts = Counter({method: compared * STEPS[method] for method in STEPS})
     each_class = measurable(subject.predicted)
-    for kind, like in LIKE.items():
-        counts[like] += RESTARTS * KINDS[kind].steps
-        if each_class and kind in CHANGES:
-            counts[like] += round(ALL_TO_ALL_RESTARTS * (1 + LONGER) * KINDS[kind].steps)
+    size = subject.inputs.shape[2:]
+    places = len(place_search.places_in(*size))
+    counts[LIKE["patch"]] += place_search.STEPS * math.ceil(places * place_search.PER_PLACE / BATCH)
+    for kind in FREELY:
+        counts[LIKE[kind]] += RESTARTS * KINDS[kind].steps
+    for kind in CHANGES if each_class else ():
+        counts[LIKE[kind]] += round(ALL_TO_ALL_RESTARTS * (1 + LONGER) * KINDS[kind].steps)
     one_pass = _seconds(lambda: _pass(subject))
     # However few steps there are: what was found is measured, and the classes are ranked.
-    size = subject.inputs.shape[2:]
     inputs = len(subject.inputs)
     measured = compared * len(STEPS) * min(compare_classes.INPUTS, inputs)
-    measured += RESTARTS * len(KINDS) * min(free_search.INPUTS, inputs)
-    measured += count_finalists(compared, *size) * min(MORE, inputs)
+    measured += places * place_search.MEASURED
+    measured += RESTARTS * len(FREELY) * min(free_search.INPUTS, inputs)
     if each_class:
         measured += ALL_TO_ALL_RESTARTS * len(CHANGES) * inputs
-    once = measured / FEW * one_pass
+    once = measured / BATCH * one_pass
     if subject.classes > ALL:
         once += _ranking(subject)
-    steps = count_waves(*size) * one_pass + sum(
+    steps = sum(
         counts[method] * _seconds(partial(_step, subject, _search(subject, method)))
-        for method in ("neural-cleanse", "generated", "additive")
+        for method in counts
     )
     left = (1 - RESERVE) * budget.left()
     depth = min(1.0, (left - once) / steps)
@@ -144,7 +146,7 @@ def _step(subject: Subject, search: TriggerSearch) -> None:
 
 
 def _pass(subject: Subject) -> None:
-    logits_of(subject.model, subject.inputs[:FEW])
+    logits_of(subject.model, subject.inputs[:BATCH])
 
 
 def _ranking(subject: Subject) -> float:

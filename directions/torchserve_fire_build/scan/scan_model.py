@@ -16,12 +16,24 @@ from ..common.errors import CalibrationError
 from ..common.progress import Progress
 from ..common.step_cache import NO_CACHE, StepCache
 from ..reconstruct.subject import Subject
+from . import place_search
 from .all_to_all import CHANGES, AllToAll, measurable, search_all_to_all
 from .compare_classes import Comparison, compare_classes
 from .evidence import evidence_of
-from .findings import ALL_TO_ALL_RESTARTS, LEAST_DEPTH, RANKING, RESTARTS, STEPS, Scan, Step
+from .findings import (
+    ALL_TO_ALL_RESTARTS,
+    FREELY,
+    LEAST_DEPTH,
+    PLACES,
+    RANKING,
+    RESTARTS,
+    STEPS,
+    Scan,
+    Step,
+)
 from .free_search import KINDS, Lead, search_freely
 from .kept_steps import KeptSteps
+from .place_search import Placed, search_places
 from .rank_classes import rank_classes
 from .shortlist import ALL, shortlist
 from .verdict import judge
@@ -75,10 +87,17 @@ def scan_model(
                 failure = f"{type(error).__name__}: {failure}"
         steps.append(Step(name, time.monotonic() - started, failure))
 
+    places: list[Placed] = []
     leads: list[Lead] = []
     comparisons: list[Comparison] = []
     all_to_all: list[AllToAll] = []
     order: list[int] = list(range(subject.classes))
+
+    def follow_at_each_place() -> None:
+        wanted = max(1, round(depth * place_search.STEPS))
+        generator = torch.Generator().manual_seed(seed)
+        search = partial(search_places, subject, generator, wanted, budget)
+        places.extend(kept.places(wanted, search))
 
     def follow(kind: str) -> None:
         wanted = max(1, round(depth * KINDS[kind].steps))
@@ -106,14 +125,15 @@ def scan_model(
             all_to_all.append(kept.all_to_all(kind, wanted, restart, search))
 
     def found() -> Scan:
-        return Scan(subject.classes, leads, comparisons, steps, all_to_all)
+        return Scan(subject.classes, leads, comparisons, steps, all_to_all, places)
 
-    for kind in KINDS:
+    attempt(PLACES, follow_at_each_place)
+    for kind in FREELY:
         attempt(f"anywhere, {kind}", partial(follow, kind))
     if subject.classes > ALL:
         attempt(RANKING, rank)
     generator = torch.Generator().manual_seed(seed)
-    targets = shortlist(subject.classes, leads, order, generator)
+    targets = shortlist(subject.classes, places, leads, order, generator)
     for method in STEPS:
         attempt(method, partial(compare, method))
         if not to_the_end and judge(evidence_of(found()), len(subject.inputs)).probability >= SURE:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from .free_search import Lead
+from .place_search import Placed
 
 ALL = 12
 """If there are no more classes than this, all are searched."""
@@ -18,12 +19,17 @@ SUSPECTS = 6
 
 
 def shortlist(
-    classes: int, leads: Sequence[Lead], ranked: Sequence[int], generator: torch.Generator
+    classes: int,
+    places: Sequence[Placed],
+    leads: Sequence[Lead],
+    ranked: Sequence[int],
+    generator: torch.Generator,
 ) -> list[int]:
     """Return the classes to search one by one, the suspects first.
 
     Args:
         classes: number of classes.
+        places: where patches led, each at its place.
         leads: where searches led that named no class.
         ranked: the classes, the most suspicious first.
         generator: draws the usual classes.
@@ -34,6 +40,8 @@ def shortlist(
     if classes <= ALL:
         return list(range(classes))
     votes: defaultdict[int, float] = defaultdict(float)
+    for placed in places:
+        votes[placed.target] += placed.success
     for lead in leads:
         votes[lead.target] += lead.success
     led = sorted(votes, key=lambda target: -votes[target])

@@ -15,6 +15,7 @@ from torchserve_fire_build.samples.read_tensors import read_tensors
 from torchserve_fire_build.scan import judged_scan, verdict
 from torchserve_fire_build.scan import scan_model as scan_module
 from torchserve_fire_build.scan.evidence import NAMES
+from torchserve_fire_build.scan.findings import PLACES
 from torchserve_fire_build.scan.free_search import KINDS, Kind
 from torchserve_fire_build.scan.plan import Plan
 from torchserve_fire_build.scan.verdict import FOUND, Verdict
@@ -124,9 +125,9 @@ def test_where_it_cannot_tell_it_says_what_could(monkeypatch, tmp_path, count, d
 @pytest.mark.parametrize(
     ("work", "step", "highest", "found"),
     [
-        ("search_freely", "anywhere, patch", 0.1, None),
+        ("search_places", PLACES, 0.1, None),
         ("rank_classes", "feature shifts", 0.1, None),
-        ("search_freely", "anywhere, patch", 0.95, True),
+        ("search_places", PLACES, 0.95, True),
     ],
 )
 def test_what_failed_has_not_found_that_there_is_nothing(

@@ -12,14 +12,15 @@ from torchserve_fire_build.scan.evidence import (
     RESOLUTIONS,
     evidence_of,
 )
-from torchserve_fire_build.scan.findings import RESTARTS, STEPS, Scan
-from torchserve_fire_build.scan.free_search import KINDS, Lead
+from torchserve_fire_build.scan.findings import FREELY, PLACES, RESTARTS, STEPS, Scan
+from torchserve_fire_build.scan.free_search import Lead
+from torchserve_fire_build.scan.place_search import Placed
 
 CLASSES = 20
 
 
-def scan(leads=(), comparisons=()):
-    return Scan(CLASSES, leads, comparisons, [])
+def scan(leads=(), comparisons=(), places=()):
+    return Scan(CLASSES, leads, comparisons, [], places=places)
 
 
 def compared(method, targets, effort, steps=10):
@@ -32,7 +33,7 @@ def column(name, of):
 
 
 def test_each_number_has_a_name_a_usual_value_and_a_resolution():
-    assert len(NAMES) == len(set(NAMES)) == len(KINDS) + len(STEPS)
+    assert len(NAMES) == len(set(NAMES)) == 1 + len(FREELY) + len(STEPS)
     assert {len(usual) for usual, _, _ in FITS.values()} == {len(NAMES)}
     assert set(RESOLUTIONS) == set(STEPS)
 
@@ -44,7 +45,7 @@ def test_nothing_found_is_0_everywhere():
     assert not bool(found.any())
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", FREELY)
 def test_searches_that_all_lead_surely_to_one_class_say_most(kind):
     found = evidence_of(scan([Lead(kind, 4, 1.0, 20)] * RESTARTS))
     expected = torch.zeros_like(found)
@@ -53,8 +54,8 @@ def test_searches_that_all_lead_surely_to_one_class_say_most(kind):
 
 
 def test_searches_that_lead_to_several_classes_say_less():
-    leads = [Lead("patch", 4, 0.9, 20), Lead("patch", 4, 0.6, 20), Lead("patch", 2, 0.3, 20)]
-    found = column("anywhere, patch", scan(leads))
+    leads = [Lead("smooth", 4, 0.9, 20), Lead("smooth", 4, 0.6, 20), Lead("smooth", 2, 0.3, 20)]
+    found = column("anywhere, smooth", scan(leads))
     for target, share in ((4, 0.5), (2, 0.1), (0, 0.0)):
         expected = -math.log(1 - share)
         assert float(found[target]) == pytest.approx(expected, abs=1e-12)
@@ -65,6 +66,23 @@ def test_a_number_grows_with_success():
     found = [float(column("anywhere, smooth", scan([Lead("smooth", 1, x, 20)]))[1]) for x in shares]
     assert found == sorted(found)
     assert all(0 <= value <= -math.log(1 - NEARLY_ALL) for value in found)
+
+
+def test_of_places_those_that_lead_most_inputs_to_a_class_count_most():
+    shares = {3: [1.0, 0.8, 0.6, 0.2, 0.0], 7: [0.9], 8: [0.0, 0.0]}
+    found = column(
+        PLACES, scan(places=[Placed(0, 0, t, share) for t, of in shares.items() for share in of])
+    )
+    # The best three of class 3 have a mean of .8, all eight places .325 for it.
+    expected = {3: 0.75 * 0.8 + 0.25 * 2.6 / 8, 7: 0.75 * 0.3 + 0.25 * 0.9 / 8}
+    for target, value in enumerate(found.tolist()):
+        assert value == pytest.approx(-math.log(1 - expected.get(target, 0.0)))
+
+
+def test_of_two_classes_reached_from_some_places_the_one_reached_from_more_stands_out():
+    places = [Placed(0, i, 2, 1.0) for i in range(3)] + [Placed(1, i, 4, 1.0) for i in range(9)]
+    found = column(PLACES, scan(places=places))
+    assert 0 < float(found[2]) < float(found[4])
 
 
 @pytest.mark.parametrize("method", list(STEPS))

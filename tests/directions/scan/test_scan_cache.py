@@ -11,15 +11,15 @@ from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.step_cache import NO_CACHE, StepCache
 from torchserve_fire_build.scan import scan_model as module
 from torchserve_fire_build.scan.all_to_all import CHANGES
-from torchserve_fire_build.scan.findings import RANKING, STEPS
-from torchserve_fire_build.scan.free_search import KINDS
+from torchserve_fire_build.scan.findings import FREELY, PLACES, RANKING, STEPS
 from torchserve_fire_build.scan.scan_cache import scan_cache
 from torchserve_fire_build.scan.scan_model import scan_model
 
 pytestmark = pytest.mark.usefixtures("short")
 
 EVERY = [
-    *(f"anywhere, {kind}" for kind in KINDS),
+    PLACES,
+    *(f"anywhere, {kind}" for kind in FREELY),
     RANKING,
     *STEPS,
     *(f"all to all, {kind}" for kind in CHANGES),
@@ -34,6 +34,7 @@ def scan(of, cache, *, seed=0, budget=None, depth=1.0):
 def found_by(scan):
     """All that a scan found, in values that can be compared."""
     return [
+        scan.places,
         scan.leads,
         scan.all_to_all,
         *(
@@ -96,14 +97,15 @@ def test_what_is_damaged_is_done_again_and_a_line_says_so(tmp_path, caplog, chan
 
 
 def test_a_search_that_the_time_has_cut_short_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setitem(STEPS, "generated", 8)
     of = subject(6)
     whole = found_by(scan(of, None))
     compare = module.compare_classes
     with monkeypatch.context() as short:
         short.setattr(module, "compare_classes", lambda *given: compare(*given[:-1], Ending(1)))
         cut = scan(of, tmp_path)
-    # One step is too few to count, and waves are searched as they were.
-    assert "neural-cleanse" in cut.failed
+    # One step of eight is too few to count.
+    assert cut.failed == ["generated"]
     assert found_by(scan(of, tmp_path)) == whole
 
 

@@ -4,17 +4,19 @@ import torch
 from tests.directions.scan.many_net import TARGET, Broken, CountedRuns, ManyNet, stamp, subject
 from tests.directions.scan.permuted_net import PermutedNet
 from torchserve_fire_build.common.budget import Budget
+from torchserve_fire_build.scan import place_search
 from torchserve_fire_build.scan import scan_model as module
 from torchserve_fire_build.scan.all_to_all import CHANGES
 from torchserve_fire_build.scan.compare_classes import Comparison
 from torchserve_fire_build.scan.evidence import NAMES, evidence_of, followed_by
-from torchserve_fire_build.scan.findings import RANKING, RESTARTS, STEPS
+from torchserve_fire_build.scan.findings import FREELY, PLACES, RANKING, RESTARTS, STEPS
 from torchserve_fire_build.scan.free_search import KINDS
+from torchserve_fire_build.scan.place_search import Placed
 from torchserve_fire_build.scan.scan_model import BATCH, scan_model
 from torchserve_fire_build.scan.shortlist import ALL
 from torchserve_fire_build.scan.verdict import Verdict, judge
 
-NAMED = [*(f"anywhere, {kind}" for kind in KINDS), RANKING, *STEPS]
+NAMED = [PLACES, *(f"anywhere, {kind}" for kind in FREELY), RANKING, *STEPS]
 EVERY = [*NAMED, *(f"all to all, {kind}" for kind in CHANGES)]
 
 
@@ -60,7 +62,7 @@ def test_all_methods_compare_the_same_classes_of_which_there_are_few():
     assert TARGET in first
     assert all(comparison.targets == first for comparison in found.comparisons)
     assert [comparison.steps for comparison in found.comparisons] == list(STEPS.values())
-    assert [lead.kind for lead in found.leads] == [kind for kind in KINDS for _ in range(RESTARTS)]
+    assert [lead.kind for lead in found.leads] == [kind for kind in FREELY for _ in range(RESTARTS)]
 
 
 @pytest.mark.usefixtures("short")
@@ -86,7 +88,7 @@ def test_only_the_seed_decides():
     torch.manual_seed(1)
     again = scan(of, 3)
     assert torch.equal(evidence_of(again), evidence_of(first))
-    assert again.leads == first.leads
+    assert (again.places, again.leads) == (first.places, first.leads)
     assert again.comparisons[0].targets == first.comparisons[0].targets
     for one, two in zip(first.comparisons, again.comparisons, strict=True):
         assert torch.equal(one.effort, two.effort)
@@ -102,11 +104,12 @@ def test_only_the_seed_decides():
         (MemoryError(), "out of memory"),
     ],
 )
-@pytest.mark.parametrize("name", [EVERY[1], RANKING, "additive", EVERY[-1]])
+@pytest.mark.parametrize("name", [PLACES, EVERY[1], RANKING, "additive", EVERY[-1]])
 @pytest.mark.usefixtures("short")
 def test_a_step_that_breaks_is_recorded_and_the_others_go_on(monkeypatch, name, error, failure):
     of = subject()
     places = {
+        PLACES: "search_places",
         EVERY[1]: "search_freely",
         RANKING: "rank_classes",
         EVERY[-1]: "search_all_to_all",
@@ -115,7 +118,7 @@ def test_a_step_that_breaks_is_recorded_and_the_others_go_on(monkeypatch, name, 
     work = getattr(module, place)
 
     def breaking(subject, which, *others):
-        if name == RANKING or which in name:
+        if name in (PLACES, RANKING) or which in name:
             raise error
         return work(subject, which, *others)
 
@@ -139,7 +142,6 @@ def test_without_the_ranking_the_free_searches_still_name_suspects(monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(module, "rank_classes", fall)
-    monkeypatch.setitem(KINDS, "patch", type(KINDS["patch"])(KINDS["patch"].start, 25))
     of = subject()
     found = scan(of)
     assert found.comparisons[0].targets[0] == TARGET
@@ -167,13 +169,20 @@ def test_when_the_time_is_over_no_further_step_begins(monkeypatch):
     begins = dict.fromkeys(EVERY, "the time was over before it began")
     assert failed(scan(of, budget=Budget(0))) == begins
     assert now[0] == 0
-    # Three searches of four steps each, with a measurement.
-    found = scan(of, budget=Budget(3 * 5 + 1))
+    # Eight batches of eight places, of three steps each, with a measurement.
+    places = 8 * 4
+    found = scan(of, budget=Budget(places / 2))
+    too_few = "the time was over after 32 of 64 places"
+    assert failed(found) == {name: begins[name] for name in EVERY[1:]} | {PLACES: too_few}
+    assert found.places == []
+    # Then three searches of four steps each, with a measurement.
+    now[0] = 0
+    found = scan(of, budget=Budget(places + 3 * 5 + 1))
     too_few = "the time was over after 1 of 12 steps: too few to tell"
-    assert failed(found) == {name: begins[name] for name in EVERY[2:]} | {EVERY[1]: too_few}
+    assert failed(found) == {name: begins[name] for name in EVERY[3:]} | {EVERY[2]: too_few}
     # What it found in so few steps does not count.
-    assert [lead.kind for lead in found.leads] == [next(iter(KINDS))] * RESTARTS
-    assert now[0] <= 2 * 3 * 5
+    assert [lead.kind for lead in found.leads] == [FREELY[0]] * RESTARTS
+    assert now[0] <= places + 2 * 3 * 5
     assert evidence_of(found).shape == (40, len(NAMES))
 
 
@@ -191,12 +200,19 @@ def test_depth_is_the_share_of_the_steps(monkeypatch):
         nothing = torch.zeros(1).double()
         return Comparison(method, [0], steps, nothing, nothing, nothing)
 
+    def follow_at_each_place(subject, generator, steps, budget):
+        batches.add(subject.batch_size)
+        wanted[PLACES] = steps
+        return [Placed(0, 0, 0, 0.0)]
+
+    monkeypatch.setattr(module, "search_places", follow_at_each_place)
     monkeypatch.setattr(module, "search_freely", follow)
     monkeypatch.setattr(module, "compare_classes", compare)
     of = subject(6)
     for depth in (1.0, 0.5, 0.25, 1e-3):
         scan(of, depth=depth)
-        whole = {kind: KINDS[kind].steps for kind in KINDS} | STEPS
+        whole = {kind: KINDS[kind].steps for kind in FREELY} | STEPS
+        whole[PLACES] = place_search.STEPS
         # Rounded, and never none.
         assert wanted == {name: max(1, round(depth * steps)) for name, steps in whole.items()}
     assert batches == {BATCH}
