@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from ts.torch_handler.base_handler import BaseHandler
 
+from ..core.open_inference import infer_answer, infer_error, infer_input, infer_request
 from ..errors import InputError, ModelError
 from ..model.class_names import NAMES_FILE, read_class_names
 from ..model.exported_program import SUFFIX
@@ -25,7 +26,6 @@ from ..model.request_body import RequestBody
 from ..model.timm_model import is_timm
 from ..repair.logits import find_logits
 from ..repair.output_kind import gives_probabilities
-from .open_inference import infer_answer, infer_error, infer_input, infer_request
 from .repair_mixin import RepairMixin
 
 logger = logging.getLogger(__name__)

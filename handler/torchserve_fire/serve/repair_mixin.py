@@ -15,18 +15,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import FireError, ModelError
-from ..format.bundle import Bundle, InputDescription
-from ..model.config import OWN_HANDLER, HandlerConfig
-from ..model.preprocess import read_body
-from ..model.request_body import RequestBody, request_body
-from ..repair.repair_handle import RepairHandle
-from ..repair.verdict import Verdict
-from ..watch.watch import Watch
-from .answering import Answering, Flags, Outcome, flags_of
-from .description import OwnInput, describe_worker
-from .service_envelope import refuse_envelope
-from .worker_start import (
+from ..core.answering import Answering, Flags, Outcome, flags_of
+from ..core.description import OwnInput, describe_worker
+from ..core.worker_start import (
     attach_bundle,
     describe_unrepaired,
     example_of,
@@ -36,6 +27,15 @@ from .worker_start import (
     own_input,
     read_config,
 )
+from ..errors import FireError, ModelError
+from ..format.bundle import Bundle, InputDescription
+from ..model.config import OWN_HANDLER, HandlerConfig
+from ..model.preprocess import read_body
+from ..model.request_body import RequestBody, request_body
+from ..repair.repair_handle import RepairHandle
+from ..repair.verdict import Verdict
+from ..watch.watch import Watch
+from .service_envelope import refuse_envelope
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ import pytest
 import torchserve_fire
 from tests.keys import KEY, OTHER_KEY, PUBLIC
 from tests.tiny import TinyFiles
+from torchserve_fire.core.archive_signature import SIGNATURE_FILE
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
-from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.archive.next_archive import Change, unpacked_with
 from torchserve_fire_build.deployment.archive.package import (
@@ -29,7 +29,7 @@ from torchserve_fire_build.deployment.archive.package import (
 )
 from torchserve_fire_build.deployment.archive.reproducible_zip import write_reproducibly
 from torchserve_fire_build.deployment.archive.sign_archive import verify_archive
-from torchserve_fire_build.signing.bundle_signature import sign_bundle
+from torchserve_fire_build.signing.sign_bundle import sign_bundle
 from torchserve_fire_build.signing.signing_key import sign_files
 
 

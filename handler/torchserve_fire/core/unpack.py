@@ -12,11 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torchserve_fire.errors import FireError
-from torchserve_fire.model.timm_model import is_timm
-
-from .any_archive import DEFAULT_VERSION
-from .archive_name import MANIFEST
+from ..errors import FireError
+from ..model.timm_model import is_timm
+from .manifest import DEFAULT_VERSION, MANIFEST
 
 
 @dataclass(frozen=True)
