@@ -80,7 +80,8 @@ def _check_weights(
     if by_file or bundle.state_sha256 is None:
         name, expected, found = "weights_sha256", bundle.weights_sha256, loaded.weights_sha256
     else:
-        name, expected, found = "state_sha256", bundle.state_sha256, state_digest(loaded.model)
+        name, expected = "state_sha256", bundle.state_sha256
+        found = loaded.state_sha256 or state_digest(loaded.model)
     if expected is not None and found == expected:
         return
     message = (

@@ -28,12 +28,13 @@ from tests.handler.archive import (
     softmax,
     state_dict,
 )
+from torchserve_fire.core import classify
 from torchserve_fire.errors import BundleError, ConfigError, FireError, ModelError
 from torchserve_fire.format.bundle import INPUT_LAYER, Detection, Layer
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.format.correction_forms import Overlay
 from torchserve_fire.model.preprocess import read_body
-from torchserve_fire.serve import fire_handler, repair_mixin
+from torchserve_fire.serve import repair_mixin
 from torchserve_fire.serve.fire_handler import FireHandler
 
 
@@ -74,7 +75,7 @@ def test_a_flagged_image_is_kept_as_the_model_saw_it_without_reading_it_again(
         bodies.append(body)
         return read_body(body, description)
 
-    monkeypatch.setattr(fire_handler, "read_body", read)
+    monkeypatch.setattr(classify, "read_body", read)
     monkeypatch.setattr(repair_mixin, "read_body", read)
     folder = tmp_path / "kept"
     context = make_archive(tmp_path, {**IMAGE, "quarantine": {"folder": str(folder)}})
