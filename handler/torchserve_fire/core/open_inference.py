@@ -1,9 +1,10 @@
 """Requests and answers of the Open Inference Protocol (KServe v2), as JSON.
 
-They are read and answered one by one, in batches of any size. TorchServe hands them to any handler
-as they are: over REST from `/v2/models/NAME/infer`, over gRPC from `ModelInfer` where it was started
-with TS_OPEN_INFERENCE_PROTOCOL=oip. `service_envelope=kservev2` is not used, since it reads the
-first request of a batch only.
+They are read and answered one by one, in batches of any size.
+
+TorchServe hands them to any handler as they are: over REST from `/v2/models/NAME/infer`, over gRPC
+from `ModelInfer` where it was started with TS_OPEN_INFERENCE_PROTOCOL=oip. Its
+`service_envelope=kservev2` is not used, since it reads the first request of a batch only.
 
 Over gRPC, TorchServe 0.12 leaves out `raw_input_contents` (the data arrives empty), parameters and
 statuses; texts in answers come as JSON, in quotes. An answer without `id`, `model_name`,
@@ -175,16 +176,13 @@ def infer_response(
     """
     if answer.status != HTTPStatus.OK:
         return infer_error(request, served_as, answer.body)
+    headers = answer.headers
     names = {"flagged": "x-fire-flagged", "repaired": "x-fire-repaired"}
     return infer_answer(
         request,
         served_as,
         answer.body["predictions"] if flag_in_body else answer.body,
-        {
-            name: answer.headers[key] == "true"
-            for name, key in names.items()
-            if key in answer.headers
-        },
+        {name: headers[key] == "true" for name, key in names.items() if key in headers},
     )
 
 

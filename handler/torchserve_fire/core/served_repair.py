@@ -193,9 +193,7 @@ class ServedRepair:
             )
         handle = started.handle
         if handle.has_chosen:
-            raise SwapError(
-                "a bundle is swapped between two batches, and not while one is answered"
-            )
+            raise SwapError("this thread answers a batch: a bundle is swapped between two of them")
         with self._swapping:
             if self._closed:
                 raise FireError(f"{self._served_as[0]} was closed, and takes no bundle any more")

@@ -74,8 +74,8 @@ class RepairMixin:
 
     @property
     def fire_bundle(self) -> Bundle | None:
-        """The direction bundle that serves, or None in mode `off`."""
-        return self._repair.bundle
+        """The direction bundle that serves; None in mode `off`, and before there is one."""
+        return self._repair.bundle if hasattr(self, "_repair") else None
 
     def initialize(self, context: Any) -> None:
         """Load the model with the handler's own `initialize`, and attach the bundle to it.
