@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError
 from ..format.bundle import InputDescription
+from ..model.config import HandlerConfig
 from ..model.preprocess import read_body
 from ..repair.logits import find_logits
+from ..repair.output_kind import gives_probabilities
 from .answering import Refusal
+from .open_inference import infer_input
+
+logger = logging.getLogger(__name__)
 
 Item = Tensor | InputError
 """One request on its way: its sample, then its logits; or why it gets no answer."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model, and how it is asked.
+
+    Attributes:
+        model: in evaluation mode, on its device.
+        device: the model's.
+        config: the settings.
+        described: what the model takes.
+    """
+
+    model: nn.Module
+    device: torch.device
+    config: HandlerConfig
+    described: InputDescription
+
+    def read(self, body: Any, request: Mapping[str, Any] | None = None) -> Item:
+        """Return the sample in a request's body, or why there is none.
+
+        Args:
+            body: of the request.
+            request: what `infer_request` found in it, if anything.
+        """
+        try:
+            if request is not None:
+                body = infer_input(request, self.described)
+            return read_sample(body, self.described, self.config.integers_below)
+        except InputError as error:
+            return error
+
+    def predict(self, items: Sequence[Item]) -> list[Item]:
+        """Return the logits of samples, as `predict_samples` does."""
+        return predict_samples(self.model, items, self.device)
 
 
 def read_sample(body: Any, description: InputDescription, integers_below: int | None) -> Tensor:
@@ -67,6 +109,25 @@ def predict_samples(model: Any, items: Sequence[Item], device: torch.device) -> 
 def samples_in(items: Sequence[Item]) -> list[int]:
     """Return the places of the requests that have samples."""
     return [i for i, item in enumerate(items) if isinstance(item, Tensor)]
+
+
+def outputs_are_probabilities(
+    model: Any, described: InputDescription, integers_below: int | None
+) -> bool:
+    """Whether a model gives probabilities in the place of logits; the log says so.
+
+    Args:
+        model: on its device.
+        described: what it takes.
+        integers_below: of integers, one above the largest; None for any.
+
+    Raises:
+        ModelError: it gives something in which no logits are found.
+    """
+    found = gives_probabilities(model, described, integers_below)
+    if found:
+        logger.info("torchserve-fire: the model's outputs are probabilities, served as such")
+    return found
 
 
 def answers_to(

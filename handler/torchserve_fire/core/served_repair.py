@@ -32,7 +32,7 @@ from ..watch.watch import Watch
 from .answer import Answer
 from .answering import Answering, Flags, Refusal, flags_of
 from .description import OwnInput, describe_worker
-from .trusted_bundle import read_trusted
+from .given_bundle import check_trusted, read_given
 from .worker_start import attach_bundle, attach_mode, check_bundle, make_quarantine, one_line
 
 logger = logging.getLogger(__name__)
@@ -144,6 +144,21 @@ class ServedRepair:
         self._quarantine = make_quarantine(self._config, self._served_as[0], described)
         self._now = self._in_service(bundle, handle.in_use)
         self._started = _Started(loaded, model, described, handle, example)
+
+    def announce(self) -> None:
+        """Say in the log what is served."""
+        name = " ".join(self._served_as)
+        bundle = self._now.bundle
+        if bundle is None:
+            logger.warning("torchserve-fire serves model %s WITHOUT repair: mode is off", name)
+            return
+        logger.info(
+            "torchserve-fire serves model %s in mode %s with bundle %s, layers %s",
+            name,
+            self._config.mode,
+            bundle.digest,
+            ", ".join(f"{layer.name} ({layer.role})" for layer in bundle.layers),
+        )
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
@@ -269,7 +284,8 @@ class ServedRepair:
         Raises:
             FireError: it cannot be used, or does not work.
         """
-        bundle, file = read_trusted(given, self._config.trusted_keys)
+        bundle, file = read_given(given)
+        check_trusted(given, bundle.digest, self._config.trusted_keys)
         if self._now.bundle is not None and bundle.digest == self._now.bundle.digest:
             return None
         loaded = started.known_to(bundle)

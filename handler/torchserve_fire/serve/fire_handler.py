@@ -15,16 +15,23 @@ from ts.torch_handler.base_handler import BaseHandler
 
 from ..core.answer import Answer
 from ..core.answering import Refusal
-from ..core.classify import Item, answers_to, predict_samples, read_sample, samples_in
+from ..core.classify import (
+    Item,
+    answers_to,
+    outputs_are_probabilities,
+    predict_samples,
+    read_sample,
+    samples_in,
+)
 from ..core.open_inference import infer_input, infer_request, infer_response
+from ..core.served_names import served_names
 from ..errors import InputError, ModelError
-from ..model.class_names import NAMES_FILE, read_class_names
+from ..model.class_names import NAMES_FILE
 from ..model.exported_program import SUFFIX
 from ..model.load_model import load_model
 from ..model.pretrained_folder import is_pretrained
 from ..model.request_body import RequestBody
 from ..model.timm_model import is_timm
-from ..repair.output_kind import gives_probabilities
 from .repair_mixin import RepairMixin
 
 logger = logging.getLogger(__name__)
@@ -59,9 +66,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         )
         if type(self).inference is FireHandler.inference:
             limit = self.fire_config.integers_below
-            self._probabilities = gives_probabilities(self.model, self.fire_input, limit)
-        if self._probabilities:
-            logger.info("torchserve-fire: the model's outputs are probabilities, served as such")
+            self._probabilities = outputs_are_probabilities(self.model, self.fire_input, limit)
 
     def handle(self, data: list[Any], context: Any) -> list[Any]:
         """Answer a batch. Requests of the Open Inference Protocol get answers of that protocol.
@@ -153,16 +158,13 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         Raises:
             ConfigError: they do not name every class once.
         """
-        path = folder / NAMES_FILE
-        if not path.is_file():
+        if not (folder / NAMES_FILE).is_file():
             return
         example = self._example(folder, source, context)
-        try:
-            answered = self.inference(list(example)) if isinstance(example, Tensor) else example()
-        except Exception:  # In mode `off` nothing was predicted yet; zeros need not suit a model.
-            answered = ()
-        logits = [row for row in answered if isinstance(row, Tensor) and row.dim() == 1]
-        read_class_names(path, len(logits[0]) if logits else None)
+        served_names(
+            folder,
+            lambda: self.inference(list(example)) if isinstance(example, Tensor) else example(),
+        )
 
     def _read(self, row: dict[str, Any]) -> Item:
         try:

@@ -99,16 +99,7 @@ class RepairMixin:
             if isinstance(error, FireError):
                 raise
             raise ModelError(f"the model cannot be loaded: {reason}") from error
-        if self.fire_bundle is None:
-            logger.warning("torchserve-fire serves model %s WITHOUT repair: mode is off", name)
-            return
-        logger.info(
-            "torchserve-fire serves model %s in mode %s with bundle %s, layers %s",
-            name,
-            self.fire_config.mode,
-            self.fire_bundle.digest,
-            ", ".join(f"{layer.name} ({layer.role})" for layer in self.fire_bundle.layers),
-        )
+        self._repair.announce()
 
     def handle(self, data: list[Any], context: Any) -> list[Any]:
         """Answer a batch with the handler's own `handle`, and say with each answer what was found.

@@ -384,7 +384,7 @@ def test_the_handler_time_is_measured(context, caplog):
 def test_success_is_logged_in_one_line(context, caplog):
     with caplog.at_level(logging.INFO):
         service = start(context)
-    (line,) = [r.message for r in caplog.records if r.name == "torchserve_fire.serve.repair_mixin"]
+    (line,) = [r.message for r in caplog.records if r.name == "torchserve_fire.core.served_repair"]
     assert service.describe_handle()["bundle"] in line
     assert "features (both)" in line
     assert "mode repair" in line
