@@ -96,7 +96,7 @@ def _settings(archive: Unpacked, trusted_keys: Sequence[str]) -> HandlerConfig:
     if trusted_keys:
         config = replace(config, trusted_keys=tuple(trusted_keys))
     if config.trusted_keys:
-        check_archive_folder(archive.folder, config.trusted_keys)
+        check_archive_folder(archive.folder, config.trusted_keys, has_run=not archive.is_fresh)
     return config
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..errors import ConfigError, ModelError
 from ..format.bundle import Bundle
+from ..repair.layers import eager_model
 from ..watch.metrics import MetricsFor, NoMetrics
 from .manifest import DEFAULT_VERSION
 from .open_archive import open_archive
@@ -67,7 +68,8 @@ def open_model(
             raise ModelError(
                 "device: a module stays where it is: move it there, and leave this out"
             )
-        served_as = (name or type(source).__name__, version or DEFAULT_VERSION)
+        class_name = type(eager_model(source)).__name__
+        served_as = (name or class_name, version or DEFAULT_VERSION)
         return open_module(source, bundle, settings or {}, served_as, metrics, trusted_keys)
     if bundle is not None or settings is not None:
         raise ConfigError(

@@ -53,6 +53,11 @@ class Unpacked:
         """The handler as TorchServe's loader takes it: FILE, FILE:FUNCTION, or a name."""
         return str(self.model["handler"])
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was unpacked here, so that nothing of it has run there before."""
+        return self._temporary is not None
+
     def file(self, key: str) -> Path | None:
         """Return a file that the manifest names, None where it names none.
 
