@@ -12,6 +12,7 @@ from torch import nn
 from ..errors import ConfigError
 from ..format.bundle import Bundle, InputDescription
 from ..model.config import HandlerConfig, parse_config
+from ..model.fit import with_digest_for
 from ..repair.example_input import example_for
 from ..repair.layers import device_of
 from ..watch.metrics import MetricsFor
@@ -55,7 +56,7 @@ def open_module(
     repair = ServedRepair(config, served_as, metrics, SOURCE)
     try:
         if config.mode != "off":
-            loaded = known_model(model, None)
+            loaded = with_digest_for(bundle, known_model(model, None))
             check_bundle(bundle, file, loaded, config, SOURCE)
             repair.start(loaded, model, bundle, described, example_for(model, described))
         classifier = Classifier(model, device_of(model), config, described)

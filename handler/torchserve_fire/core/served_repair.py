@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from ..errors import BundleError, FireError, SwapError
 from ..format.bundle import Bundle, InputDescription
 from ..model.config import HandlerConfig
+from ..model.fit import with_digest_for
 from ..model.load_model import LoadedModel
 from ..model.request_body import RequestBody
-from ..model.state_digest import state_digest
 from ..repair.attach_layers import prove_beside
 from ..repair.pass_state import Attached
 from ..repair.repair_handle import RepairHandle
@@ -69,16 +69,6 @@ class _Started:
     described: InputDescription
     handle: RepairHandle
     example: Example
-
-    def known_to(self, bundle: Bundle) -> LoadedModel:
-        """Return the model with the digest by which a bundle knows its weights.
-
-        That of the weights themselves is taken once, since it takes a second for a large model.
-        """
-        loaded = self.loaded
-        if None in (bundle.weights_sha256, loaded.weights_sha256) and loaded.state_sha256 is None:
-            self.loaded = replace(loaded, state_sha256=state_digest(loaded.model))
-        return self.loaded
 
 
 class ServedRepair:
@@ -288,8 +278,8 @@ class ServedRepair:
         check_trusted(given, bundle.digest, self._config.trusted_keys)
         if self._now.bundle is not None and bundle.digest == self._now.bundle.digest:
             return None
-        loaded = started.known_to(bundle)
-        described = check_bundle(bundle, file, loaded, self._config, self._source)
+        started.loaded = with_digest_for(bundle, started.loaded)
+        described = check_bundle(bundle, file, started.loaded, self._config, self._source)
         served = started.described
         if (described.kind, described.shape) != (served.kind, served.shape):
             raise BundleError(
