@@ -32,7 +32,8 @@ from torchserve_fire.core import classify
 from torchserve_fire.errors import BundleError, ConfigError, FireError, ModelError
 from torchserve_fire.format.bundle import INPUT_LAYER, Detection, Layer
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
-from torchserve_fire.format.correction_forms import Overlay
+from torchserve_fire.format.bundle_file import save_bundle as write_bundle
+from torchserve_fire.format.correction_forms import Overlay, Shift
 from torchserve_fire.model.preprocess import read_body
 from torchserve_fire.serve import repair_mixin
 from torchserve_fire.serve.fire_handler import FireHandler
@@ -225,6 +226,21 @@ def test_modes_where_the_input_itself_is_repaired(tmp_path, mode, status, likeli
         assert next(iter(answers[1][1])) == likeliest
     (described,) = service.describe_handle()["layers"]
     assert (described["name"], described["form"]) == (INPUT_LAYER, "overlay")
+
+
+def test_a_bundle_is_exchanged_while_the_worker_runs(context, tmp_path):
+    service = start(context)
+    rows = [{"body": grey(255)}, {"body": b""}]
+    before = ask(service, context, rows)
+    bundle = make_bundle(tmp_path / "w.pth")
+    half = replace(bundle.layers[0], correction=Shift(torch.full((12,), 0.5), 1.0))
+    bundle = write_bundle(replace(bundle, layers=(half,)), tmp_path / "next.safetensors")
+    service._repair.swap(tmp_path / "next.safetensors")
+    (status, white), bad = ask(service, context, rows)
+    assert (status, [white[str(k)] for k in range(3)]) == (200, pytest.approx(softmax(6, 6, 0)))
+    assert bad == before[1]
+    assert fire_headers(context, 0)["bundle"] == bundle.digest == service.fire_bundle.digest
+    assert service.describe_handle()["bundle"] == bundle.digest
 
 
 def test_an_overlay_at_a_layer_does_not_start(tmp_path):
