@@ -131,8 +131,12 @@ class ServedRepair:
             ConfigError: the quarantine's folder takes no files.
         """
         handle = attach_bundle(self._config, bundle, model, example)
-        self._quarantine = make_quarantine(self._config, self._served_as[0], described)
-        self._now = self._in_service(bundle, handle.in_use)
+        try:
+            self._quarantine = make_quarantine(self._config, self._served_as[0], described)
+            self._now = self._in_service(bundle, handle.in_use)
+        except BaseException:
+            handle.detach()
+            raise
         self._started = _Started(loaded, model, described, handle, example)
 
     def announce(self) -> None:

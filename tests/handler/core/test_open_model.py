@@ -81,7 +81,7 @@ def test_a_program_is_served_as_torchserve_serves_it(tmp_path):
     context = exported_archive(tmp_path)
     write_manifest(tmp_path, context.manifest)
     bodies = [grey(255), grey(0), b""]
-    with open_model(tmp_path) as model:
+    with open_model(tmp_path, device="cpu") as model:
         found = [(one.status, one.body, dict(one.headers)) for one in model.answer(bodies)]
     assert found == answers_of_torchserve(context, bodies)
 
@@ -272,6 +272,7 @@ def test_the_settings_of_a_module(net, tmp_path):
         ({"settings": {"mode": "repiar"}}, "settings: handler: mode: 'repiar'"),
         ({"settings": {"mean": [0, 0, 0]}}, "settings: handler: mean: unknown"),
         ({"settings": {"input": "image"}}, "settings: input: the bundle says"),
+        ({"settings": {"quarantine": {"folder": "/dev/null/q"}}}, "quarantine: folder: /dev/null"),
         ({"device": "cpu"}, "a module stays where it is"),
         ({"bundle": None}, "expected bundle= beside it"),
         ({"trusted_keys": [PUBLIC]}, "cannot read the bundle's signature"),

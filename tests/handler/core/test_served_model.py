@@ -60,7 +60,7 @@ def test_it_answers_as_torchserves_handler(tmp_path, kind, mode, flag_in_body):
     context = make_unpacked(tmp_path, settings)
     (tmp_path / "index_to_name.json").write_text('{"0": "cat", "1": ["n1", "dog"], "2": "cat"}')
     expected = answers_of_torchserve(context, GOOD[kind])
-    with open_model(tmp_path) as model:
+    with open_model(tmp_path, device="cpu") as model:
         assert answered(model, GOOD[kind]) == expected
     assert {status for status, _, _ in expected} >= {200, 400 if kind == "image" else 422}
 
@@ -71,5 +71,5 @@ def test_bad_requests_are_refused_as_torchserves_handler_does(tmp_path, kind, ca
     assert len(bodies) > 50
     context = make_unpacked(tmp_path, {"image": IMAGE, "tensor": TENSOR}[kind])
     expected = answers_of_torchserve(context, bodies)
-    with open_model(tmp_path) as model:
+    with open_model(tmp_path, device="cpu") as model:
         assert answered(model, bodies) == expected
