@@ -36,6 +36,7 @@ from torchserve_fire.errors import (
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, save_bundle
 from torchserve_fire.model.state_digest import state_digest
 from torchserve_fire.watch import metrics as metric
+from torchserve_fire_build.deployment.archive.entry import HandlerEntry, entry_around
 from torchserve_fire_build.deployment.archive.sign_archive import sign_folder
 from torchserve_fire_build.signing.sign_bundle import sign_bundle
 
@@ -98,7 +99,7 @@ def test_an_example_in_the_archive_is_what_it_is_proved_on(folder):
 
 
 SUBCLASS = ENTRY.read_text() + "\n    def preprocess(self, data):\n        return data\n"
-AROUND = "from theirs import Theirs\n\n\nclass FireService(RepairMixin, Theirs):\n    pass\n"
+AROUND = entry_around(HandlerEntry("theirs", "Theirs"))
 
 
 @pytest.mark.parametrize("text", [SUBCLASS, AROUND, "def handle(data, context): ...", "?", None])
