@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -14,11 +15,14 @@ from pathlib import Path
 
 import pytest
 
+import torchserve_fire
 from tests.handler.archive import grey
 from tests.handler.core.several_bundles import BLACK, several_bundles
 from tests.handler.core.unpacked import make_unpacked, pack
 
 PAGE = Path(__file__).parents[1] / "docs" / "any-server.md"
+# A session with a real server takes it away.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(torchserve_fire.__file__).parents[1])}
 FIRST, SERVER, METRICS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
 
 
@@ -37,7 +41,9 @@ def folder(tmp_path: Path) -> Path:
 
 def run(text: str, folder: Path) -> str:
     command = [sys.executable, "-W", "ignore", "-c", text]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -63,7 +69,10 @@ def test_the_server(folder: Path):
     assert "8000" in SERVER
     text = SERVER.replace("8000", str(port))
     server = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", text], cwd=folder, stderr=subprocess.DEVNULL
+        [sys.executable, "-W", "ignore", "-c", text],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stderr=subprocess.DEVNULL,
     )
     try:
         status, headers, body = ask(port, grey(0), server)
