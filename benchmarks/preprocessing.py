@@ -20,6 +20,7 @@ from torch import Tensor
 from ts.torch_handler.image_classifier import ImageClassifier
 
 from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.serve.fire_handler import FireHandler
 
 from .kept import Kept
@@ -71,6 +72,7 @@ def ours_to_stock(jpegs: list[bytes]) -> float:
 def _ours() -> Preprocess:
     handler = FireHandler()
     handler.fire_input = INPUT
+    handler.fire_config = HandlerConfig("image")
     # Stacking is part of it: theirs does it there.
     return lambda rows: torch.stack(handler.preprocess(rows))
 

@@ -16,9 +16,9 @@ from typing import Any
 import requests
 from tqdm import tqdm
 
+from torchserve_fire.core.unpack import unpack
 from torchserve_fire.errors import FireError
 from torchserve_fire_build.deployment.archive.load_as_worker import Body, decoded, load_as_worker
-from torchserve_fire_build.deployment.archive.unpack import unpack
 from torchserve_fire_build.deployment.client.check_answers import same_answer
 from torchserve_fire_build.deployment.client.http_session import open_session
 from torchserve_fire_build.deployment.server.torchserve import TorchServe

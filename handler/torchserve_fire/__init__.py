@@ -1,7 +1,7 @@
 """Inference-time repair of backdoored classifiers: what runs where a model is served.
 
 The folder is packed whole into every archive. It imports nothing of this project outside itself,
-and only the adapter `serve.fire_handler` needs TorchServe. Each name is imported when it is first
+and only the adapter `serve` knows TorchServe. Each name is imported when it is first
 asked for, so `import torchserve_fire` loads no PyTorch.
 """
 
@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.open_model import open_model
     from .errors import FireError
     from .format.bundle import Bundle
     from .format.bundle_file import load_bundle, save_bundle
@@ -23,6 +24,7 @@ __all__ = [
     "Verdict",
     "attach",
     "load_bundle",
+    "open_model",
     "save_bundle",
 ]
 
@@ -33,6 +35,7 @@ _HOMES = {
     "Verdict": ".repair.verdict",
     "attach": ".repair.attach",
     "load_bundle": ".format.bundle_file",
+    "open_model": ".core.open_model",
     "save_bundle": ".format.bundle_file",
 }
 

@@ -35,6 +35,10 @@ class RepairError(FireError):
     """A forward pass went by without the corrections that should have judged or repaired it."""
 
 
+class SwapError(FireError):
+    """A bundle was not put in the place of the one that serves, which goes on serving."""
+
+
 class OutputError(FireError):
     """A file cannot be written where it was asked for."""
 

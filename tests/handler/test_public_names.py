@@ -4,6 +4,7 @@ import sys
 import pytest
 
 import torchserve_fire
+from torchserve_fire.core.open_model import open_model
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.format.bundle_file import load_bundle, save_bundle
@@ -18,6 +19,7 @@ NAMES = {
     "Verdict": Verdict,
     "attach": attach,
     "load_bundle": load_bundle,
+    "open_model": open_model,
     "save_bundle": save_bundle,
 }
 
@@ -45,3 +47,7 @@ def test_the_package_and_its_errors_load_no_pytorch():
 def test_the_mixin_needs_no_torchserve_and_no_safetensors():
     assert loaded_by("from torchserve_fire import RepairMixin", "ts", "safetensors") == []
     assert loaded_by("from torchserve_fire import save_bundle", "safetensors") == []
+
+
+def test_a_model_is_opened_without_torchserve():
+    assert loaded_by("from torchserve_fire import open_model", "ts", "safetensors") == []

@@ -17,7 +17,7 @@ from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.archive.sign_archive import verify_archive
 from torchserve_fire_build.deployment.client.server_errors import ServerError
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
-from torchserve_fire_build.signing.bundle_signature import sign_bundle
+from torchserve_fire_build.signing.sign_bundle import sign_bundle
 from torchserve_fire_build.signing.signing_key import KEY_VARIABLE
 
 pytestmark = pytest.mark.server

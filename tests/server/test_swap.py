@@ -13,10 +13,10 @@ from benchmarks.load.steady import steady_traffic, wait_for
 from tests.server.registered import BOUNDS, registered_tiny
 from tests.server.traffic import PAUSE_SECONDS, Client, is_bad, is_right, rest_client
 from tests.tiny import TinyFiles, image
+from torchserve_fire.core.manifest import MANIFEST
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire_build.commands.main import main
-from torchserve_fire_build.deployment.archive.archive_name import MANIFEST
 from torchserve_fire_build.deployment.archive.next_archive import next_version
 from torchserve_fire_build.deployment.client.rollout import Target
 from torchserve_fire_build.deployment.client.server_errors import ServerError

@@ -12,6 +12,7 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from torch import Tensor
 
+from torchserve_fire.core.unpack import Unpacked
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import save_bundle
 
@@ -20,7 +21,6 @@ from ..building.result import BuildResult
 from ..deployment.archive.archive_name import check_name
 from ..deployment.archive.next_archive import next_version
 from ..deployment.archive.repaired_archive import Addition, Example, pack, stage_repaired
-from ..deployment.archive.unpack import Unpacked
 from ..samples.both import Both
 from ..samples.evidence import Evidence, gather_evidence
 from ..samples.labels import find_labels

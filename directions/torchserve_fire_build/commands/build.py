@@ -189,10 +189,10 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from torchserve_fire.format.bundle_file import save_bundle
+    from torchserve_fire.format.bundle_signature import signature_path
     from torchserve_fire.format.digest import file_sha256
 
     from ..report.build_report import check_report_folder, write_reports
-    from ..signing.bundle_signature import signature_path
     from .arguments.build_sources import build_from_sources
     from .arguments.clean_to_search import refuse_integers
 

@@ -151,14 +151,14 @@ def _package_archive(args: argparse.Namespace) -> int:
     import tempfile
     from dataclasses import replace
 
+    from torchserve_fire.core.unpack import unpack
+    from torchserve_fire.format.bundle_signature import check_bundle_signature
     from torchserve_fire.format.digest import file_sha256
 
     from ..archive_repair.repair_archive import addition_for
     from ..deployment.archive.archive_name import archive_path
     from ..deployment.archive.load_as_worker import load_as_worker
     from ..deployment.archive.repaired_archive import check_signing, pack, stage_repaired
-    from ..deployment.archive.unpack import unpack
-    from ..signing.bundle_signature import check_bundle_signature
     from .arguments.fitting_bundle import load_fitting_bundle
 
     check_signing(unpack(args.archive), args.signing_key)

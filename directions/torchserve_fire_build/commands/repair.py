@@ -100,9 +100,10 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from torchserve_fire.core.unpack import unpack
+
     from ..archive_repair.repair_archive import RepairOptions, repair_archive, version_for
     from ..deployment.archive.repaired_archive import check_signing
-    from ..deployment.archive.unpack import unpack
     from ..source.archive import open_archive
     from .arguments.target import target_class
 

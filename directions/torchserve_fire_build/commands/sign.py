@@ -41,7 +41,7 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..signing.bundle_signature import sign_bundle
+    from ..signing.sign_bundle import sign_bundle
 
     print(sign_bundle(args.bundle, args.signing_key))
     return 0

@@ -31,8 +31,7 @@ def run(args: argparse.Namespace) -> int:
         verify_archive(args.file, args.trusted_keys)
     else:
         from torchserve_fire.format.bundle_file import load_bundle
-
-        from ..signing.bundle_signature import check_bundle_signature
+        from torchserve_fire.format.bundle_signature import check_bundle_signature
 
         check_bundle_signature(args.file, load_bundle(args.file).digest, args.trusted_keys)
     print(f"{args.file}: signed by a trusted key")

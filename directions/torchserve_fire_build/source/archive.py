@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchserve_fire.core.unpack import Unpacked, unpack
 from torchserve_fire.errors import BundleError, ConfigError, FireError, ModelError
 from torchserve_fire.format.bundle import Bundle, InputDescription
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
@@ -28,7 +29,6 @@ from ..common.errors import SamplesError
 from ..common.names import NAMES_FILE
 from ..deployment.archive.entry import ENTRY_FILE, HandlerEntry
 from ..deployment.archive.next_archive import config_of
-from ..deployment.archive.unpack import Unpacked, unpack
 from ..samples.listed_files import LIST_SUFFIXES, files_in_list
 from ..samples.sample_files import SampleFiles, bodies_in, files_named
 from .files import FileSource

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
+from torchserve_fire.core.unpack import Unpacked
 from torchserve_fire.errors import ModelError
 from torchserve_fire.format.bundle import Bundle, InputDescription
 from torchserve_fire.model.load_model import LoadedModel
 
-from ..deployment.archive.unpack import Unpacked
 from ..samples.samples import Samples
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import yaml
 
+from torchserve_fire.core.unpack import Unpacked
 from torchserve_fire.errors import FireError, ModelError, first_line
 from torchserve_fire.model.missing_package import missing_package
 from torchserve_fire.serve.function_handler import FunctionHandler
@@ -20,7 +21,6 @@ from torchserve_fire.serve.repair_mixin import RepairMixin
 
 from ..deployment.archive.entry import ENTRY_FILE
 from ..deployment.archive.load_as_worker import gpu_id_of
-from ..deployment.archive.unpack import Unpacked
 from .surroundings import Surroundings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 from ..errors import BundleError, ConfigError
@@ -73,14 +74,20 @@ def _check_class(bundle: Bundle, source: str, loaded: LoadedModel) -> None:
         )
 
 
+def _known_by_file(bundle: Bundle, loaded: LoadedModel) -> bool:
+    """Whether a bundle knows the weights by their file, and not by themselves."""
+    by_file = None not in (bundle.weights_sha256, loaded.weights_sha256)
+    return by_file or bundle.state_sha256 is None
+
+
 def _check_weights(
     bundle: Bundle, source: str, loaded: LoadedModel, *, allow_other_weights: bool
 ) -> None:
-    by_file = None not in (bundle.weights_sha256, loaded.weights_sha256)
-    if by_file or bundle.state_sha256 is None:
+    if _known_by_file(bundle, loaded):
         name, expected, found = "weights_sha256", bundle.weights_sha256, loaded.weights_sha256
     else:
-        name, expected, found = "state_sha256", bundle.state_sha256, state_digest(loaded.model)
+        name, expected = "state_sha256", bundle.state_sha256
+        found = loaded.state_sha256 or state_digest(loaded.model)
     if expected is not None and found == expected:
         return
     message = (
@@ -90,6 +97,19 @@ def _check_weights(
     if not allow_other_weights:
         raise BundleError(message)
     logger.warning("torchserve-fire: %s; ALLOWED by handler: allow_other_weights", message)
+
+
+def with_digest_for(bundle: Bundle, loaded: LoadedModel) -> LoadedModel:
+    """Return a model with the digest by which a bundle knows its weights, taken if it was not yet.
+
+    Taking that of the weights themselves takes a second for a large model.
+
+    Raises:
+        ModelError: its state_dict holds more than tensors.
+    """
+    if _known_by_file(bundle, loaded) or loaded.state_sha256 is not None:
+        return loaded
+    return replace(loaded, state_sha256=state_digest(loaded.model))
 
 
 def matching_input(config: HandlerConfig, bundle: Bundle, source: str) -> InputDescription:

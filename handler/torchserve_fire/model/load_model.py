@@ -30,11 +30,13 @@ class LoadedModel:
         class_name: name of its class in the model file.
         weights_sha256: SHA-256 of the weights' file; None where it is not known, or where they are
             in several files.
+        state_sha256: `state_digest` of the model, where it was taken before.
     """
 
     model: nn.Module
     class_name: str
     weights_sha256: str | None
+    state_sha256: str | None = None
 
 
 def load_model(

@@ -8,8 +8,9 @@ triggers with targets of their own, each flagged sample goes through one.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from ..errors import AttachError, first_line
 from ..format.bundle import Layer, Repair, repairs_of
 from .layers import device_of, is_compiled
+from .pass_state import Attached
+from .ready_corrections import ready_corrections
 from .repair_handle import RepairHandle
 
 MODES = ("repair", "observe")
@@ -62,28 +65,81 @@ def attach_layers(
     check_model(model)
     repairs = repairs_of(layers, target)
     _check_repairs(repairs, mode)
-    handle = RepairHandle(model, repairs, mode)
-    try:
-        if isinstance(example, Tensor):
-            if len(example) == 0:
-                raise AttachError("the example holds no input, expected one or more")
-            handle._attach_hooks(example.device)
-            handle._prove(functools.partial(model, example))
-        elif callable(example):
-            handle._attach_hooks(device_of(model))
-            handle._prove(example)
-        else:
-            raise AttachError(
-                f"example: {type(example).__name__}, expected a Tensor, or a function that has the "
-                "model predict once"
-            )
-    except BaseException as error:
-        handle.detach()
-        if isinstance(error, Exception) and not isinstance(error, AttachError):
-            reason = first_line(error)
-            raise AttachError(f"the corrections do not fit the model: {reason}") from error
-        raise
+    with _failures():
+        device, predict = _trial(model, example)
+        attached = ready_corrections(repairs, mode, device)
+        handle = RepairHandle(model, attached)
+        try:
+            handle.attach_hooks()
+            handle.prove(attached, repairs, mode, predict)
+        except BaseException:
+            handle.detach()
+            raise
     return handle
+
+
+def prove_beside(
+    handle: RepairHandle,
+    model: nn.Module,
+    layers: Sequence[Layer],
+    example: Tensor | Callable[[], Any],
+    *,
+    target: int | None = None,
+    mode: str = "repair",
+) -> Attached:
+    """Make other corrections ready for a model that has some, and prove that they work.
+
+    Those in use go on acting, in other threads also meanwhile.
+
+    Args:
+        handle: of the corrections in use.
+        model: what they are attached to.
+        layers: as `attach_layers` takes them.
+        example: as `attach_layers` takes it.
+        target: as `attach_layers` takes it.
+        mode: "repair" or "observe".
+
+    Returns:
+        The corrections, which `RepairHandle.use` takes.
+
+    Raises:
+        AttachError: as of `attach_layers`. Nothing of them stays.
+    """
+    repairs = repairs_of(layers, target)
+    _check_repairs(repairs, mode)
+    with _failures():
+        device, predict = _trial(model, example)
+        attached = ready_corrections(repairs, mode, device)
+        handle.prove(attached, repairs, mode, predict)
+    return attached
+
+
+def _trial(
+    model: nn.Module, example: Tensor | Callable[[], Any]
+) -> tuple[torch.device, Callable[[], Any]]:
+    """Return where the features of an example are, and what has the model predict it."""
+    if isinstance(example, Tensor):
+        if len(example) == 0:
+            raise AttachError("the example holds no input, expected one or more")
+        return example.device, functools.partial(model, example)
+    if callable(example):
+        return device_of(model), example
+    raise AttachError(
+        f"example: {type(example).__name__}, expected a Tensor, or a function that has the "
+        "model predict once"
+    )
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    """Tell what is raised meanwhile as this project's error."""
+    try:
+        yield
+    except AttachError:
+        raise
+    except Exception as error:
+        reason = first_line(error)
+        raise AttachError(f"the corrections do not fit the model: {reason}") from error
 
 
 def check_model(model: nn.Module) -> None:

@@ -1,17 +1,20 @@
-"""What one thread's current forward pass has seen, and what all passes of a model share."""
+"""What one thread's current forward pass has seen, and what all passes by one bundle share."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from torch import Tensor
 
 from ..errors import RepairError
 from .input_hook import InputHook
-from .verdict import Judge, Verdict
+from .verdict import Judge, Verdict, clean_verdict
+
+if TYPE_CHECKING:
+    from .layer_hook import LayerHook
 
 
 class PassState(threading.local):
@@ -47,7 +50,7 @@ class PassState(threading.local):
         self.scores = {}
 
     def __reduce__(self) -> NoReturn:
-        raise RepairError("a model with corrections cannot be copied or saved: detach them first")
+        raise _not_copied()
 
     def begin(self) -> None:
         """Begin a whole pass."""
@@ -74,7 +77,7 @@ class PassState(threading.local):
 
 @dataclass
 class Attached:
-    """What all hooks of one attached bundle share.
+    """Corrections made ready for a model, and what all passes by them share.
 
     Attributes:
         state: of each thread.
@@ -84,6 +87,7 @@ class Attached:
             proof: they are for the whole batch, even if they happen to be as long.
         inputs: what acts on the model's input, by the index of its repair.
         asking: those of the judges that ask for the prediction in every pass.
+        layers: what acts in each layer, by the layer's name.
     """
 
     state: PassState
@@ -92,3 +96,37 @@ class Attached:
     shared: frozenset[int | str] = frozenset()
     inputs: dict[int, InputHook] = field(default_factory=dict)
     asking: Sequence[Judge] = ()
+    layers: dict[str, LayerHook] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the latest forward pass that this thread made by these corrections.
+
+        Raises:
+            RepairError: this thread made none.
+        """
+        state = self.state
+        if state.verdict is None:
+            if state.clean is None:
+                raise RepairError("no forward pass was made since the corrections were attached")
+            state.verdict = clean_verdict(self.judges, state.scores, *state.clean)
+        return state.verdict
+
+
+class ThreadChoice(threading.local):
+    """By which corrections one thread runs a model that may have several; each thread has its own.
+
+    Attributes:
+        chosen: for the passes that begin from now on; None: those that are in use.
+        latest: of the latest pass, or of the one that is running; None before the first.
+    """
+
+    chosen: Attached | None = None
+    latest: Attached | None = None
+
+    def __reduce__(self) -> NoReturn:
+        raise _not_copied()
+
+
+def _not_copied() -> RepairError:
+    return RepairError("a model with corrections cannot be copied or saved: detach them first")

@@ -32,19 +32,24 @@ def prove(
     made = state.passes_made
     with torch.no_grad():
         predict()
+        _check_passes(state.passes_made - made, 1)
         attached.passes = count_passes(attached, repairs, mode, state.order)
         state.forced = True
         try:
             predict()
         finally:
             state.forced = False
-    if state.passes_made != made + 2:
-        raise RepairError(
-            "the model runs without its hooks, or the example is not one forward pass of it"
-        )
+    _check_passes(state.passes_made - made, 2)
     if state.verdict is None or len(state.verdict.flagged) == 0:
         raise RepairError("the example holds no input, expected one or more: nothing was proved")
     state.verdict = None
+
+
+def _check_passes(found: int, expected: int) -> None:
+    if found != expected:
+        raise RepairError(
+            "the model runs without its hooks, or the example is not one forward pass of it"
+        )
 
 
 def count_passes(

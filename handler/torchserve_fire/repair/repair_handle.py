@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -10,19 +11,14 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from ..errors import AttachError, RepairError
-from ..format.bundle import INPUT_LAYER, Detection, Layer, Repair
-from ..format.correction_forms import Overlay
+from ..errors import RepairError
+from ..format.bundle import Repair
 from .batch import count_samples, shared_arguments
-from .corrections import Projection, build_correction
-from .input_hook import InputHook
-from .layer_hook import LayerHook
 from .layers import find_layer, is_compiled
-from .overlay import MovingProjection
-from .pass_state import Attached, PassState
+from .pass_state import Attached, ThreadChoice
 from .proof import prove
 from .repetition import repeat_flagged
-from .verdict import Judge, Verdict, clean_verdict, judge_pass, predicted_classes, surely_clean
+from .verdict import Verdict, judge_pass, predicted_classes, surely_clean
 
 
 class RepairHandle:
@@ -30,21 +26,20 @@ class RepairHandle:
 
     Calls of the model by several threads at once do not disturb each other. Made by `attach`.
 
+    A whole pass goes by the same corrections, those that are in use when it begins. So others can
+    be proved beside them, in a thread of their own, and come into use while the model predicts.
+
     Args:
         model: what the corrections are attached to.
-        repairs: one for each trigger.
-        mode: "repair" or "observe".
+        attached: the corrections.
     """
 
-    def __init__(self, model: nn.Module, repairs: Sequence[Repair], mode: str) -> None:
+    def __init__(self, model: nn.Module, attached: Attached) -> None:
         self._model = model
-        self._repairs = repairs
-        self._mode = mode
+        self._attached = attached
+        self._choice = ThreadChoice()
         self._removables: list[RemovableHandle] = []
-        names = {layer.name for repair in repairs for layer in repair.layers}
-        self._state = PassState(frozenset(names - {INPUT_LAYER}))
-        self._layer_hooks: dict[str, LayerHook] = {}
-        self._attached = Attached(self._state)
+        self._hooked: dict[str, RemovableHandle] = {}
 
     @property
     def verdict(self) -> Verdict:
@@ -53,12 +48,7 @@ class RepairHandle:
         Raises:
             RepairError: this thread made none.
         """
-        state = self._state
-        if state.verdict is None:
-            if state.clean is None:
-                raise RepairError("no forward pass was made since the corrections were attached")
-            state.verdict = clean_verdict(self._attached.judges, state.scores, *state.clean)
-        return state.verdict
+        return self._latest.verdict
 
     @property
     def passes(self) -> int:
@@ -68,13 +58,14 @@ class RepairHandle:
     @property
     def passes_made(self) -> int:
         """How many forward passes this thread made; a repetition for flagged samples is none."""
-        return self._state.passes_made
+        return self._latest.state.passes_made
 
     def detach(self) -> None:
         """Remove the hooks, and only these; a second call does nothing."""
-        for removable in self._removables:
+        for removable in (*self._removables, *self._hooked.values()):
             removable.remove()
         self._removables.clear()
+        self._hooked.clear()
 
     def __enter__(self) -> RepairHandle:
         return self
@@ -87,102 +78,118 @@ class RepairHandle:
     ) -> None:
         self.detach()
 
-    def _attach_hooks(self, device: torch.device) -> None:
-        """Attach the hooks of the model and of all layers.
+    @property
+    def in_use(self) -> Attached:
+        """The corrections by which passes go that choose no others."""
+        return self._attached
 
-        Args:
-            device: of the features; the bundle's tensors are copied there.
+    def use(self, attached: Attached) -> None:
+        """Let the passes that begin from now on go by other corrections, which `prove` has seen."""
+        self._attached = attached
 
-        Raises:
-            AttachError: the model has no such layer.
+    @property
+    def has_chosen(self) -> bool:
+        """Whether this thread is inside `choosing`."""
+        return self._choice.chosen is not None
+
+    @contextmanager
+    def choosing(self, attached: Attached) -> Iterator[None]:
+        """Let this thread's passes go by these corrections while the block runs."""
+        before, self._choice.chosen = self._choice.chosen, attached
+        try:
+            yield
+        finally:
+            self._choice.chosen = before
+
+    def attach_hooks(self) -> None:
+        """Attach the hooks of the model itself.
+
+        They are the first of its own: what others have attached there sees the repaired output.
         """
         add = self._removables.append
         add(self._model.register_forward_pre_hook(self._begin, prepend=True))
-        for i, repair in enumerate(self._repairs):
-            for layer in repair.layers:
-                if layer.name == INPUT_LAYER:
-                    self._attach_input(i, layer, device)
-                else:
-                    self._attach_layer(i, layer, device)
-        judges = self._attached.judges
-        several_targets = len({judge.target for judge in judges}) > 1
-        self._attached.asking = [one for one in judges if one.base is not None or several_targets]
-        # First of the model's own hooks: what others have attached there sees the repaired output.
         add(self._model.register_forward_hook(self._end, with_kwargs=True, prepend=True))
         add(self._model.register_forward_hook(self._abandon, always_call=True))
 
-    def _prove(self, predict: Callable[[], Any]) -> None:
-        """Have the model predict, to see that the corrections work.
+    def prove(
+        self,
+        attached: Attached,
+        repairs: Sequence[Repair],
+        mode: str,
+        predict: Callable[[], Any],
+    ) -> None:
+        """Hook the layers of corrections, and have the model predict to see that these work.
+
+        Passes of other threads go by what is in use meanwhile.
+
+        Args:
+            attached: the corrections.
+            repairs: what they were made of.
+            mode: "repair" or "observe".
+            predict: has the model predict once, in this thread.
 
         Raises:
-            RepairError: they do not.
+            AttachError: the model has no such layer.
+            RepairError: the corrections do not work. What was hooked for them alone is not any
+                more.
         """
-        prove(self._attached, self._repairs, self._mode, predict)
+        before = set(self._hooked)
+        try:
+            for name in attached.layers:
+                if name not in before:
+                    self._hook_layer(name)
+            with self.choosing(attached):
+                prove(attached, repairs, mode, predict)
+        except BaseException:
+            self._unhook(set(self._hooked) - before)
+            raise
 
-    def _attach_layer(self, repair: int, layer: Layer, device: torch.device) -> None:
-        hook = self._layer_hooks.get(layer.name)
-        if hook is None:
-            hook = LayerHook(self._attached, layer.name, layer.feature_shape)
-            self._layer_hooks[layer.name] = hook
-            run = hook.run
-            if is_compiled(self._model):
-                # Traced into the graph, a hook would not write down what it found.
-                run = torch.compiler.disable(run)  # type: ignore[no-untyped-call]
-            module = find_layer(self._model, layer.name)
-            self._removables.append(module.register_forward_hook(run))
-        if hook.shape != layer.feature_shape:
-            raise AttachError(
-                f"layer {layer.name!r}: features of shape {layer.feature_shape} in one repair and "
-                f"{hook.shape} in another"
-            )
-        if layer.detection is not None:
-            # Spread over the whole feature, it takes one product to project on.
-            weight = layer.detection.weight.expand(layer.feature_shape).contiguous()
-            kind = MovingProjection if layer.detection.anywhere else Projection
-            detection = kind(weight, layer.detection.threshold).to(device)
-            hook.detections[repair] = detection
-            self._add_judge(repair, detection, layer.detection)
-        if layer.correction is not None and self._mode == "repair":
-            hook.corrections[repair] = build_correction(layer.correction).to(device)
+    def unhook_others(self) -> None:
+        """Unhook layers in which the corrections in use do nothing.
 
-    def _attach_input(self, repair: int, layer: Layer, device: torch.device) -> None:
-        detection, correction = layer.detection, layer.correction
-        if detection is None or not detection.anywhere or not isinstance(correction, Overlay):
-            raise AttachError(
-                f"{layer.name}: expected it to detect anywhere, and to repair by an overlay"
-            )
-        target = self._repairs[repair].target if detection.only_target else None
-        hook = InputHook(layer.feature_shape, target, detection, correction).to(device)
-        self._attached.inputs[repair] = hook
-        self._add_judge(repair, hook.projection, detection, hook.base)
+        No pass by other corrections may be running.
+        """
+        self._unhook(set(self._hooked) - set(self._attached.layers))
 
-    def _add_judge(
-        self,
-        repair: int,
-        projection: Projection,
-        detection: Detection,
-        base: float | None = None,
-    ) -> None:
-        target, only_target = self._repairs[repair].target, detection.only_target
-        self._attached.judges.append(Judge(projection, only_target, target, base))
+    @property
+    def _latest(self) -> Attached:
+        return self._choice.latest or self._attached
+
+    def _hook_layer(self, name: str) -> None:
+        choice = self._choice
+
+        def run(module: nn.Module, args: Any, output: Any) -> Any:
+            hook = (choice.latest or self._attached).layers.get(name)
+            return None if hook is None else hook.run(module, args, output)
+
+        if is_compiled(self._model):
+            # Traced into the graph, a hook would not write down what it found.
+            run = torch.compiler.disable(run)  # type: ignore[no-untyped-call]
+        self._hooked[name] = find_layer(self._model, name).register_forward_hook(run)
+
+    def _unhook(self, names: set[str]) -> None:
+        for name in names:
+            self._hooked.pop(name).remove()
 
     def _begin(self, module: nn.Module, args: Any) -> None:
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             # What the example's values decide would be traced as if it held for all inputs.
             raise RepairError("a model with corrections cannot be traced: detach them first")
-        self._state.begin()
+        attached = self._choice.latest = self._choice.chosen or self._attached
+        attached.state.begin()
 
     def _end(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
         """Judge a whole pass; return the output with what is flagged repaired, or None."""
-        state, judges, passes = self._state, self._attached.judges, self._attached.passes
+        attached = self._latest
+        state, judges, passes = attached.state, attached.judges, attached.passes
         state.order = state.close()
         # Of samples to be picked out of the inputs, nothing but the inputs says how many they are.
         scored = next(iter(state.scores.values()), None) if passes != 2 else None
         size = count_samples((*args, *kwargs.values()), output, scored)
         if passes == 0:
-            self._attached.shared = shared_arguments(args, kwargs, size)
-        classes = predicted_classes(self._attached.asking, output, size)
-        for i, hook in self._attached.inputs.items():
+            attached.shared = shared_arguments(args, kwargs, size)
+        classes = predicted_classes(attached.asking, output, size)
+        for i, hook in attached.inputs.items():
             score = hook.score(args, kwargs, classes, size)
             if score is not None:
                 state.scores[i] = score
@@ -193,7 +200,7 @@ class RepairHandle:
             verdict = judge_pass(judges, state.scores, output, size, forced=state.forced)
             if passes == 2:
                 result = repeat_flagged(
-                    self._model, self._attached, args, kwargs, output, verdict.flagged_by, size
+                    self._model, attached, args, kwargs, output, verdict.flagged_by, size
                 )
             state.verdict = verdict
         state.passes_made += 1
@@ -201,4 +208,4 @@ class RepairHandle:
 
     def _abandon(self, module: nn.Module, args: Any, output: Any) -> None:
         """End a pass that raised: what runs after it runs outside a pass."""
-        self._state.fired = None
+        self._latest.state.fired = None

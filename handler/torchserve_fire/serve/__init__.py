@@ -1,1 +1,1 @@
-"""Answering requests: TorchServe's handler, and the mixin for handlers of one's own."""
+"""In TorchServe: its handler over `core`, and the mixin for handlers of one's own."""

@@ -7,31 +7,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
 from torch import Tensor, nn
 from ts.torch_handler.base_handler import BaseHandler
 
+from ..core.answer import Answer
+from ..core.answering import Refusal
+from ..core.classify import (
+    Item,
+    answers_to,
+    outputs_are_probabilities,
+    predict_samples,
+    read_sample,
+    samples_in,
+)
+from ..core.open_inference import infer_input, infer_request, infer_response
+from ..core.served_names import served_names
 from ..errors import InputError, ModelError
-from ..model.class_names import NAMES_FILE, read_class_names
+from ..model.class_names import NAMES_FILE
 from ..model.exported_program import SUFFIX
 from ..model.load_model import load_model
-from ..model.preprocess import read_body
 from ..model.pretrained_folder import is_pretrained
 from ..model.request_body import RequestBody
 from ..model.timm_model import is_timm
-from ..repair.logits import find_logits
-from ..repair.output_kind import gives_probabilities
-from .open_inference import infer_answer, infer_error, infer_input, infer_request
 from .repair_mixin import RepairMixin
 
 logger = logging.getLogger(__name__)
-
-Item = Tensor | InputError
-"""One request on its way: its sample, then its logits; or why it gets no answer."""
 
 
 class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
@@ -63,9 +66,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         )
         if type(self).inference is FireHandler.inference:
             limit = self.fire_config.integers_below
-            self._probabilities = gives_probabilities(self.model, self.fire_input, limit)
-        if self._probabilities:
-            logger.info("torchserve-fire: the model's outputs are probabilities, served as such")
+            self._probabilities = outputs_are_probabilities(self.model, self.fire_input, limit)
 
     def handle(self, data: list[Any], context: Any) -> list[Any]:
         """Answer a batch. Requests of the Open Inference Protocol get answers of that protocol.
@@ -97,31 +98,22 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         Returns:
             Per request its logits, (classes,) float32 on the CPU, or why there are none.
         """
-        self._predicted = [i for i, item in enumerate(data) if isinstance(item, Tensor)]
-        items = list(data)
-        if not self._predicted:
-            return items
-        batch = torch.stack([item for item in data if isinstance(item, Tensor)])
-        with torch.inference_mode():
-            logits = find_logits(self.model(batch.to(self.device)), len(batch)).float().cpu()
-            finite = torch.isfinite(logits).all(1).tolist()
-        for position, row, usable in zip(self._predicted, logits, finite, strict=True):
-            items[position] = (
-                row
-                if usable
-                else InputError("the model has no finite answer to this input", 422, "not finite")
-            )
-        return items
+        self._predicted = samples_in(data)
+        return predict_samples(self.model, data, self.device)
 
     def postprocess(self, data: list[Item]) -> list[Any]:
         """Answer each request: the likeliest classes with their probabilities, or the reason."""
-        logits = [item for item in data if isinstance(item, Tensor)]
-        answers = iter(self._answers(torch.stack(logits)) if logits else ())
+        answers = answers_to(
+            data,
+            self.fire_config.topk,
+            self.mapping or {},
+            probabilities=self._probabilities,
+        )
         return [
-            self.refuse(self.context, i, item.status, "InputError", str(item), item.reason)
-            if isinstance(item, InputError)
-            else next(answers)
-            for i, item in enumerate(data)
+            self.refuse(self.context, i, answer.status, answer.kind, answer.message, answer.reason)
+            if isinstance(answer, Refusal)
+            else answer
+            for i, answer in enumerate(answers)
         ]
 
     def requests_predicted(self, size: int) -> Sequence[int]:
@@ -166,57 +158,29 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
         Raises:
             ConfigError: they do not name every class once.
         """
-        path = folder / NAMES_FILE
-        if not path.is_file():
+        if not (folder / NAMES_FILE).is_file():
             return
         example = self._example(folder, source, context)
-        try:
-            answered = self.inference(list(example)) if isinstance(example, Tensor) else example()
-        except Exception:  # In mode `off` nothing was predicted yet; zeros need not suit a model.
-            answered = ()
-        logits = [row for row in answered if isinstance(row, Tensor) and row.dim() == 1]
-        read_class_names(path, len(logits[0]) if logits else None)
+        served_names(
+            folder,
+            lambda: self.inference(list(example)) if isinstance(example, Tensor) else example(),
+        )
 
     def _read(self, row: dict[str, Any]) -> Item:
         try:
-            sample = read_body(self.body_of(row), self.fire_input)
-            limit = self.fire_config.integers_below
-            # In the forward pass it would fail the whole batch.
-            if limit is not None and not bool(((sample >= 0) & (sample < limit)).all()):
-                raise InputError(f"expected integers from 0 to {limit - 1}", reason="range")
-            return sample
+            body = self.body_of(row)
+            return read_sample(body, self.fire_input, self.fire_config.integers_below)
         except InputError as error:
             return error
 
     def _infer_response(
-        self, request: dict[str, Any], answer: Any, index: int, context: Any
+        self, request: dict[str, Any], body: Any, index: int, context: Any
     ) -> dict[str, Any]:
         """Return one request's answer, or error, in the form of the Open Inference Protocol."""
-        if context.get_response_status(index)[0] != HTTPStatus.OK:
-            return infer_error(request, self._served_as, answer)
-        headers = context.get_response_headers(index)
-        names = {"flagged": "x-fire-flagged", "repaired": "x-fire-repaired"}
-        return infer_answer(
-            request,
-            self._served_as,
-            answer["predictions"] if self.fire_config.flag_in_body else answer,
-            {name: headers[key] == "true" for name, key in names.items() if key in headers},
-        )
-
-    def _answers(self, logits: Tensor) -> list[dict[str, float]]:
-        """Return the likeliest classes of each row of the model's output, (N, classes)."""
-        topk = min(self.fire_config.topk, logits.shape[1])
-        every = logits if self._probabilities else logits.softmax(1)
-        probabilities, classes = every.topk(topk)
-        names = self.mapping or {}
-        answers = []
-        for indices, values in zip(classes.tolist(), probabilities.tolist(), strict=True):
-            answer: dict[str, float] = {}
-            for index, value in zip(indices, values, strict=True):
-                # Of classes that share a name, the likeliest counts.
-                answer.setdefault(names.get(str(index), str(index)), value)
-            answers.append(answer)
-        return answers
+        status = context.get_response_status(index)[0]
+        answer = Answer(status, body, context.get_response_headers(index))
+        in_body = self.fire_config.flag_in_body
+        return infer_response(request, self._served_as, answer, flag_in_body=in_body)
 
     def _load_pickled_model(
         self, model_dir: str, model_file: str, model_pt_path: str | None

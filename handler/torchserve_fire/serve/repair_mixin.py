@@ -15,27 +15,28 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import FireError, ModelError
-from ..format.bundle import Bundle, InputDescription
-from ..model.config import OWN_HANDLER, HandlerConfig
-from ..model.preprocess import read_body
-from ..model.request_body import RequestBody, request_body
-from ..repair.repair_handle import RepairHandle
-from ..repair.verdict import Verdict
-from ..watch.watch import Watch
-from .answering import Answering, Flags, Outcome, flags_of
-from .description import OwnInput, describe_worker
-from .service_envelope import refuse_envelope
-from .worker_start import (
-    attach_bundle,
+from ..core.answer import Answer
+from ..core.answering import Refusal
+from ..core.description import OwnInput
+from ..core.served_repair import ServedRepair
+from ..core.worker_start import (
+    check_bundle,
     describe_unrepaired,
     example_of,
-    load_fitting_bundle,
-    make_watch,
+    known_model,
     one_line,
     own_input,
     read_config,
 )
+from ..errors import FireError, ModelError
+from ..format.bundle import Bundle, InputDescription
+from ..format.bundle_file import BUNDLE_FILE, load_bundle
+from ..model.config import OWN_HANDLER, HandlerConfig
+from ..model.preprocess import read_body
+from ..model.request_body import RequestBody, request_body
+from ..watch.metrics import Metrics
+from ..watch.watch import Watch
+from .service_envelope import refuse_envelope
 
 logger = logging.getLogger(__name__)
 
@@ -50,17 +51,13 @@ class RepairMixin:
 
     Attributes:
         fire_config: the settings under `handler:` in `model-config.yaml`.
-        fire_bundle: the direction bundle, or None in mode `off`.
         fire_input: what the model takes.
     """
 
     model: Any
     fire_config: HandlerConfig
-    fire_bundle: Bundle | None = None
     fire_input: InputDescription
-    _corrections: RepairHandle | None = None
-    _answering: Answering
-    _watch: Watch
+    _repair: ServedRepair
     _served_as: tuple[str, str] = ("", "")
     _own_input: OwnInput | None = None
 
@@ -74,6 +71,11 @@ class RepairMixin:
             super().__init__()
         except Exception as error:
             raise ModelError(f"the handler cannot be made: {one_line(error)}") from error
+
+    @property
+    def fire_bundle(self) -> Bundle | None:
+        """The direction bundle that serves; None in mode `off`, and before there is one."""
+        return self._repair.bundle if hasattr(self, "_repair") else None
 
     def initialize(self, context: Any) -> None:
         """Load the model with the handler's own `initialize`, and attach the bundle to it.
@@ -97,16 +99,7 @@ class RepairMixin:
             if isinstance(error, FireError):
                 raise
             raise ModelError(f"the model cannot be loaded: {reason}") from error
-        if self.fire_bundle is None:
-            logger.warning("torchserve-fire serves model %s WITHOUT repair: mode is off", name)
-            return
-        logger.info(
-            "torchserve-fire serves model %s in mode %s with bundle %s, layers %s",
-            name,
-            self.fire_config.mode,
-            self.fire_bundle.digest,
-            ", ".join(f"{layer.name} ({layer.role})" for layer in self.fire_bundle.layers),
-        )
+        self._repair.announce()
 
     def handle(self, data: list[Any], context: Any) -> list[Any]:
         """Answer a batch with the handler's own `handle`, and say with each answer what was found.
@@ -120,22 +113,19 @@ class RepairMixin:
         """
         if _asks_description(data, context):
             return [self.describe_handle()]
-        corrections = self._corrections
-        before = corrections.passes_made if corrections else 0
-        answers: list[Any] = super().handle(data, context)  # type: ignore[misc]
-        if not isinstance(answers, list) or len(answers) != len(data):
-            return answers  # TorchServe answers the whole batch with an error.
-        passes = corrections.passes_made - before if corrections else 0
-        positions = self.requests_predicted(len(data))
-        # After several passes, the verdict is on the last one only.
-        verdict = corrections.verdict if corrections and positions and passes == 1 else None
-        flags = flags_of(len(data), positions, verdict)
-        if verdict and flags and any(flag is not None for flag in flags):
-            self._take_note(data, flags, verdict, context)
-        for i, answer in enumerate(answers):
-            if context.get_response_status(i)[0] < HTTPStatus.BAD_REQUEST:
-                outcome = self._answering.outcome(None if flags is None else flags[i], passes)
-                answers[i] = self._answer_with(answer, outcome, i, context)
+        with self._repair.batch() as batch:
+            answers: list[Any] = super().handle(data, context)  # type: ignore[misc]
+            if not isinstance(answers, list) or len(answers) != len(data):
+                return answers  # TorchServe answers the whole batch with an error.
+            batch.judge(
+                len(data),
+                self.requests_predicted(len(data)),
+                context.request_ids or {},
+                lambda i: self.sample_reader(i, data[i]),
+            )
+            for i, answer in enumerate(answers):
+                if context.get_response_status(i)[0] < HTTPStatus.BAD_REQUEST:
+                    answers[i] = _send(batch.answer(i, answer), i, context)
         return answers
 
     def describe_handle(self) -> dict[str, Any]:
@@ -143,14 +133,7 @@ class RepairMixin:
         parent: Any = super()
         own = parent.describe_handle() if hasattr(parent, "describe_handle") else None
         described: dict[str, Any] = dict(own) if isinstance(own, dict) else {}
-        return described | describe_worker(
-            self._served_as,
-            self.fire_config.mode,
-            self.fire_bundle,
-            self.fire_input,
-            self._watch.describe(),
-            self._own_input,
-        )
+        return described | self._repair.describe(self.fire_input, self._own_input)
 
     def requests_predicted(self, size: int) -> Sequence[int]:
         """Return the requests of the latest batch that the samples of its forward pass stand for.
@@ -204,9 +187,14 @@ class RepairMixin:
             reason: why an input is bad, in a word or two, the same for all such inputs: they are
                 counted by it.
         """
+        refusal = Refusal(status, kind, message, reason)
         self._watch.refused(kind, reason)
         context.set_response_status(status, HTTPStatus(status).phrase, index)
-        return {"code": status, "type": kind, "message": message}
+        return refusal.body
+
+    @property
+    def _watch(self) -> Watch:
+        return self._repair.watch
 
     def _is_describe(self) -> bool:
         # BaseHandler would answer a whole batch with one description. `handle` decides instead.
@@ -223,7 +211,9 @@ class RepairMixin:
         # Before the handler's own `initialize`, which reads the model file and the weights.
         self.fire_config = read_config(context.model_yaml_config, source, folder)
         # While it starts, a handler may refuse inputs of its own.
-        self._watch = self._watch_by(None, context)
+        self._repair = ServedRepair(
+            self.fire_config, self._served_as, lambda *of: _metrics(context, *of), source
+        )
         if not hasattr(super(), "initialize"):
             raise ModelError(
                 "the handler has no `initialize`, expected one that loads the model into "
@@ -232,17 +222,14 @@ class RepairMixin:
         super().initialize(context)  # type: ignore[misc]
         if self.fire_config.mode == "off":
             self.fire_input = describe_unrepaired(self.fire_config, folder)
-            self._answering = Answering(self.fire_config, None)
             return
-        bundle, self.fire_input = load_fitting_bundle(
-            self.fire_config, folder, source, self.model, manifest.get("serializedFile")
-        )
+        weights = manifest.get("serializedFile")
+        loaded = known_model(self.model, folder / weights if weights else None)
+        bundle = load_bundle(folder / BUNDLE_FILE)
+        self.fire_input = check_bundle(bundle, BUNDLE_FILE, loaded, self.fire_config, source)
         example = self._example(folder, source, context)
         self._own_input = own_input(self.fire_config, folder, self.fire_input)
-        self._corrections = attach_bundle(self.fire_config, bundle, self.model, example)
-        self.fire_bundle = bundle
-        self._answering = Answering(self.fire_config, bundle)
-        self._watch = self._watch_by(bundle, context)
+        self._repair.start(loaded, self.model, bundle, self.fire_input, example)
 
     def _example(self, folder: Path, source: str, context: Any) -> Tensor | Callable[[], Any]:
         """Return what the model is tried on when a worker starts.
@@ -269,31 +256,21 @@ class RepairMixin:
         with as_request(context):
             return super().handle([{"body": body, "data": body}], context)  # type: ignore[misc]
 
-    def _watch_by(self, bundle: Bundle | None, context: Any) -> Watch:
-        """Return what follows this worker's judgements; without a bundle there are none."""
-        # Without it the mixin can be imported where there is no TorchServe.
-        from .torchserve_metrics import TorchServeMetrics
 
-        digest = "" if bundle is None else bundle.digest
-        metrics = TorchServeMetrics(context.metrics, *self._served_as, digest)
-        described = None if bundle is None else self.fire_input
-        return make_watch(metrics, self._served_as, self.fire_config, bundle, described)
+def _metrics(context: Any, model: str, version: str, bundle: str) -> Metrics:
+    # Without it the mixin can be imported where there is no TorchServe.
+    from .torchserve_metrics import TorchServeMetrics
 
-    def _take_note(self, data: list[Any], flags: Flags, verdict: Verdict, context: Any) -> None:
-        """Count what was judged, and keep what was flagged."""
-        self._watch.judged(verdict, flags, context.request_ids or {})
-        for i, flag in enumerate(flags):
-            if flag:
-                self._watch.keep(self.sample_reader(i, data[i]))
+    return TorchServeMetrics(context.metrics, model, version, bundle)
 
-    def _answer_with(self, answer: Any, outcome: Outcome, index: int, context: Any) -> Any:
-        """Set one request's headers, and return its answer, or the refusal in its place."""
-        for name, value in outcome.headers.items():
-            context.set_response_header(index, name, value)
-        refusal = outcome.refusal
-        if refusal is not None:
-            return self.refuse(context, index, refusal.status, refusal.kind, refusal.message)
-        return self._answering.with_verdict(answer, outcome.flag)
+
+def _send(answer: Answer, index: int, context: Any) -> Any:
+    """Set one request's headers, and its status where it is refused; return what is sent."""
+    for name, value in answer.headers.items():
+        context.set_response_header(index, name, value)
+    if answer.status >= HTTPStatus.BAD_REQUEST:
+        context.set_response_status(answer.status, HTTPStatus(answer.status).phrase, index)
+    return answer.body
 
 
 def _asks_description(data: Sequence[Any], context: Any) -> bool:

@@ -36,7 +36,7 @@ class FlaggedLog:
         """Write the line of one request, unless this minute has had enough.
 
         Args:
-            request_id: TorchServe's.
+            request_id: the server's.
             score: 0 at the threshold, 1 above it by the spread of clean scores at calibration;
                 None where this is not known.
         """

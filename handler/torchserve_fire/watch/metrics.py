@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from .tally import Key
@@ -29,16 +29,39 @@ LABELS: Mapping[str, Sequence[str]] = {
     SCORES: ("Target", "le"),
     DRIFT: ("Target",),
 }
-"""Each metric's labels, beside ModelName, ModelVersion, Bundle, and TorchServe's own Level."""
+"""Each metric's labels, beside ModelName, ModelVersion and Bundle, and what a server adds."""
 
 
 class Metrics(Protocol):
-    """Where the metrics go."""
+    """Where the metrics of one bundle go. Several threads may report at once."""
 
     def add(self, counts: Mapping[Key, int]) -> None:
-        """Add to counters."""
+        """Add to counters.
+
+        Args:
+            counts: by the counter's name and the values of its own labels, in the order of
+                `LABELS`.
+        """
         ...
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge."""
         ...
+
+
+MetricsFor = Callable[[str, str, str], Metrics]
+"""Makes the metrics of a bundle: of the model's name, its version, and the bundle's digest, which
+is empty where nothing is judged."""
+
+
+class NoMetrics:
+    """Metrics that nobody asks for."""
+
+    def __init__(self, model: str, version: str, bundle: str) -> None:
+        pass
+
+    def add(self, counts: Mapping[Key, int]) -> None:
+        """Add to counters."""
+
+    def set(self, name: str, value: float, *labels: str) -> None:
+        """Set a gauge."""

@@ -7,6 +7,7 @@ another kind are flagged too often or too seldom.
 from __future__ import annotations
 
 import math
+import threading
 from bisect import bisect_right
 from collections.abc import Iterable
 
@@ -35,6 +36,7 @@ class ScoreDrift:
 
     def __init__(self, clean: CleanScores) -> None:
         self._clean = clean
+        self._lock = threading.Lock()
         self._counts = [0] * BINS
         self._seen = 0
         self.surprise: float | None = None
@@ -44,12 +46,13 @@ class ScoreDrift:
     def add(self, scores: Iterable[float]) -> bool:
         """Count the scores of requests that were not flagged; return whether a window ended."""
         ended = False
-        for score in scores:
-            self._counts[bisect_right(self._clean.deciles, score)] += 1
-            self._seen += 1
-            if self._seen == WINDOW:
-                self.surprise = surprise_of(self._counts, self._clean.count)
-                self._counts, self._seen, ended = [0] * BINS, 0, True
+        with self._lock:
+            for score in scores:
+                self._counts[bisect_right(self._clean.deciles, score)] += 1
+                self._seen += 1
+                if self._seen == WINDOW:
+                    self.surprise = surprise_of(self._counts, self._clean.count)
+                    self._counts, self._seen, ended = [0] * BINS, 0, True
         return ended
 
 

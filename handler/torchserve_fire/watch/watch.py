@@ -20,7 +20,7 @@ from .tally import Key, Tally
 
 
 class Watch:
-    """Follows what one worker judges.
+    """Follows what one worker judges by one bundle. Several threads may judge at once.
 
     Args:
         metrics: where counts and gauges go.
@@ -56,7 +56,7 @@ class Watch:
         Args:
             verdict: on its samples.
             flags: of each request, whether it was flagged; None of one that was not predicted.
-            request_ids: TorchServe's, by the request's place in the batch.
+            request_ids: the server's, by the request's place in the batch.
         """
         flagged = [i for i, flag in enumerate(flags) if flag]
         self._tally.add(metric.JUDGED, sum(flag is not None for flag in flags))
@@ -97,7 +97,7 @@ class Watch:
             self._tally.add(metric.UNREPAIRED)
 
     def describe(self) -> dict[str, Any]:
-        """Return what this worker has counted since it started."""
+        """Return what was counted since the bundle serves."""
         total = self._tally.total
         return {
             "judged": total(metric.JUDGED),
@@ -108,6 +108,10 @@ class Watch:
             "bad_inputs": self._tally.by_label(metric.BAD_INPUTS),
             "drift": {scale.target: self._drift_of(scale.target) for scale in self._scales},
         }
+
+    def flush(self) -> None:
+        """Give what was counted to the metrics now, and not a while later."""
+        self._tally.flush()
 
     def _count_places(self, scale: ScoreScale, places: Sequence[float]) -> None:
         counts = [0] * len(LABELS)

@@ -6,12 +6,12 @@ import pytest
 
 from tests.directions.unpacked_archives import IMAGES, write_archive, write_bodies
 from tests.tiny import TinyFiles
+from torchserve_fire.core.unpack import unpack
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.digest import file_sha256
 from torchserve_fire_build.archive_repair.proof import HeldOut, Proof, prove_in_workers
 from torchserve_fire_build.archive_repair.repair_archive import addition_for
 from torchserve_fire_build.deployment.archive.repaired_archive import stage_repaired
-from torchserve_fire_build.deployment.archive.unpack import unpack
 from torchserve_fire_build.samples.both import Both
 from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.labels import find_labels

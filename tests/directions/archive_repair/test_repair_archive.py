@@ -12,6 +12,7 @@ from tests.directions.backdoored import write_images
 from tests.directions.unpacked_archives import FUNCTION, IMAGES, write_archive
 from tests.keys import KEY, OTHER_KEY, PUBLIC
 from tests.tiny import TinyFiles, image
+from torchserve_fire.core.unpack import unpack
 from torchserve_fire.errors import FireError, SignatureError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire_build.archive_repair.repair_archive import addition_for, version_for
@@ -24,7 +25,6 @@ from torchserve_fire_build.deployment.archive.repaired_archive import (
     stage_repaired,
 )
 from torchserve_fire_build.deployment.archive.sign_archive import verify_archive
-from torchserve_fire_build.deployment.archive.unpack import unpack
 from torchserve_fire_build.source.archive import ArchiveSource, entry_of_source, open_archive
 
 NEW = ("repair-config.yaml", BUNDLE_FILE, "fire_service.py", "fire_example.png")

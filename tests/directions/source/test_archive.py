@@ -20,6 +20,7 @@ from torchvision.transforms.functional import to_tensor
 
 from tests.directions.unpacked_archives import FUNCTION, IMAGES, write_archive, write_bodies
 from tests.tiny import TinyFiles, image, write_bundle
+from torchserve_fire.core.unpack import unpack
 from torchserve_fire.errors import BundleError, ConfigError, FireError, ModelError
 from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire.format.digest import file_sha256
@@ -28,7 +29,6 @@ from torchserve_fire.model.request_body import request_body
 from torchserve_fire.watch.quarantine import Quarantine
 from torchserve_fire_build.common.errors import OptionError, SamplesError
 from torchserve_fire_build.deployment.archive.entry import HandlerEntry
-from torchserve_fire_build.deployment.archive.unpack import unpack
 from torchserve_fire_build.samples.predict import logits_of
 from torchserve_fire_build.source.archive import (
     ArchiveSource,

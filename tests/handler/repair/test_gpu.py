@@ -18,7 +18,7 @@ def test_the_same_answers_on_the_workers_device(tmp_path):
         service.initialize(context)
         answers.append(ask(service, context, rows))
         flags.append([context.get_response_headers(i)["x-fire-flagged"] for i in range(4)])
-        (judge,) = service._corrections._attached.judges
+        (judge,) = service._repair._now.attached.judges
         assert judge.projection.weight.device == next(service.model.parameters()).device
     assert torch.device("cuda", gpu) == judge.projection.weight.device
     assert flags[0] == flags[1]

@@ -28,12 +28,14 @@ from tests.handler.archive import (
     softmax,
     state_dict,
 )
+from torchserve_fire.core import classify
 from torchserve_fire.errors import BundleError, ConfigError, FireError, ModelError
 from torchserve_fire.format.bundle import INPUT_LAYER, Detection, Layer
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
-from torchserve_fire.format.correction_forms import Overlay
+from torchserve_fire.format.bundle_file import save_bundle as write_bundle
+from torchserve_fire.format.correction_forms import Overlay, Shift
 from torchserve_fire.model.preprocess import read_body
-from torchserve_fire.serve import fire_handler, repair_mixin
+from torchserve_fire.serve import repair_mixin
 from torchserve_fire.serve.fire_handler import FireHandler
 
 
@@ -74,7 +76,7 @@ def test_a_flagged_image_is_kept_as_the_model_saw_it_without_reading_it_again(
         bodies.append(body)
         return read_body(body, description)
 
-    monkeypatch.setattr(fire_handler, "read_body", read)
+    monkeypatch.setattr(classify, "read_body", read)
     monkeypatch.setattr(repair_mixin, "read_body", read)
     folder = tmp_path / "kept"
     context = make_archive(tmp_path, {**IMAGE, "quarantine": {"folder": str(folder)}})
@@ -224,6 +226,21 @@ def test_modes_where_the_input_itself_is_repaired(tmp_path, mode, status, likeli
         assert next(iter(answers[1][1])) == likeliest
     (described,) = service.describe_handle()["layers"]
     assert (described["name"], described["form"]) == (INPUT_LAYER, "overlay")
+
+
+def test_a_bundle_is_exchanged_while_the_worker_runs(context, tmp_path):
+    service = start(context)
+    rows = [{"body": grey(255)}, {"body": b""}]
+    before = ask(service, context, rows)
+    bundle = make_bundle(tmp_path / "w.pth")
+    half = replace(bundle.layers[0], correction=Shift(torch.full((12,), 0.5), 1.0))
+    bundle = write_bundle(replace(bundle, layers=(half,)), tmp_path / "next.safetensors")
+    service._repair.swap(tmp_path / "next.safetensors")
+    (status, white), bad = ask(service, context, rows)
+    assert (status, [white[str(k)] for k in range(3)]) == (200, pytest.approx(softmax(6, 6, 0)))
+    assert bad == before[1]
+    assert fire_headers(context, 0)["bundle"] == bundle.digest == service.fire_bundle.digest
+    assert service.describe_handle()["bundle"] == bundle.digest
 
 
 def test_an_overlay_at_a_layer_does_not_start(tmp_path):
@@ -383,7 +400,7 @@ def test_the_handler_time_is_measured(context, caplog):
 def test_success_is_logged_in_one_line(context, caplog):
     with caplog.at_level(logging.INFO):
         service = start(context)
-    (line,) = [r.message for r in caplog.records if r.name == "torchserve_fire.serve.repair_mixin"]
+    (line,) = [r.message for r in caplog.records if r.name == "torchserve_fire.core.served_repair"]
     assert service.describe_handle()["bundle"] in line
     assert "features (both)" in line
     assert "mode repair" in line

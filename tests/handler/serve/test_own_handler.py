@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -10,8 +11,9 @@ import torch
 import yaml
 from ts.torch_handler.base_handler import BaseHandler
 
-from tests.handler.archive import TENSOR, ask, make_archive, state_dict
+from tests.handler.archive import TENSOR, ask, make_archive, make_bundle, state_dict
 from torchserve_fire.errors import AttachError, ModelError
+from torchserve_fire.format.bundle_file import save_bundle as write_bundle
 from torchserve_fire.model.config import SETTINGS_FILE
 from torchserve_fire.serve.function_handler import FunctionHandler, find_model
 from torchserve_fire.serve.repair_mixin import RepairMixin
@@ -93,6 +95,17 @@ def test_it_answers_in_its_own_way_and_is_repaired(tmp_path, base):
     assert ask(service, context, [BLACK, WHITE]) == [(200, {"theirs": 1}), (200, {"theirs": 1})]
     flags = [context.get_response_headers(i)["x-fire-flagged"] for i in (0, 1)]
     assert flags == ["false", "true"]
+
+
+def test_a_bundle_is_exchanged_while_the_worker_runs(tmp_path, base):
+    """It proves itself by the archive's example, which is no request."""
+    service, context = start(tmp_path, base)
+    bundle = replace(make_bundle(tmp_path / "w.pth", "tensor"), seed=1)
+    digest = write_bundle(bundle, tmp_path / "next.safetensors").digest
+    service._repair.swap(tmp_path / "next.safetensors")
+    assert service.describe_handle()["counts"]["judged"] == 0
+    assert ask(service, context, [BLACK, WHITE]) == [(200, {"theirs": 1}), (200, {"theirs": 1})]
+    assert context.get_response_headers(1)["x-fire-bundle"] == digest
 
 
 def test_the_example_is_no_request(tmp_path, base):

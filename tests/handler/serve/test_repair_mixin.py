@@ -6,12 +6,12 @@ import torch
 from ts.torch_handler.base_handler import BaseHandler
 
 from tests.handler.archive import TENSOR, ask, make_archive, make_context, state_dict
+from torchserve_fire.core.worker_start import TRIAL_VARIABLE
 from torchserve_fire.errors import BundleError, ConfigError, FireError, ModelError
 from torchserve_fire.format.bundle import Layer
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.serve.repair_mixin import RepairMixin
-from torchserve_fire.serve.worker_start import TRIAL_VARIABLE
 
 BLACK, WHITE = {"body": [0.0] * 12}, {"body": [1.0] * 12}
 

@@ -11,15 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torchserve_fire.core.archive_signature import SIGNATURE_FILE
+from torchserve_fire.core.manifest import DEFAULT_VERSION, MANIFEST
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.write_file import check_writable
-from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 
-from .archive_name import MANIFEST
 from .reproducible_zip import write_reproducibly
-
-DEFAULT_VERSION = "1.0"
-"""That TorchServe gives to an archive whose manifest names none."""
 
 
 def read_manifest(archive: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What an archive is called, where a model store holds it, and where its manifest lies."""
+"""What an archive is called, and where a model store holds it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.write_file import check_writable
 
-MANIFEST = "MAR-INF/MANIFEST.json"
 # TorchServe's own pattern for names; versions stand in the same places of its URLs.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torchserve_fire
+from torchserve_fire.core.archive_signature import SIGNATURE_FILE
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
-from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 
 ENTRY_FILE = "fire_service.py"
 PACKED_HANDLER = torchserve_fire.__name__

@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
+from torchserve_fire.core.unpack import copy_files
+from torchserve_fire.core.worker_start import TRIAL_VARIABLE
 from torchserve_fire.errors import FireError
-from torchserve_fire.serve.worker_start import TRIAL_VARIABLE
 
 from ...signing.signing_key import KEY_VARIABLE
-from .unpack import copy_files
 
 SCRIPT = Path(__file__).with_name("worker_process.py")
 LOAD_SECONDS = 600.0

@@ -14,15 +14,15 @@ from pathlib import Path
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from torchserve_fire.core.archive_signature import SIGNATURE_FILE, check_archive_folder
+from torchserve_fire.core.manifest import MANIFEST
 from torchserve_fire.errors import FireError, SignatureError
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire.format.signature import is_of_version_1, read_signature
 from torchserve_fire.model.config import SETTINGS_FILE, load_config
-from torchserve_fire.serve.archive_signature import SIGNATURE_FILE, check_archive_folder
 
 from ...signing.signing_key import public_key_of
-from .archive_name import MANIFEST
 from .load_as_worker import Body, content_type
 from .random_bodies import random_bodies
 from .reproducible_zip import write_reproducibly

@@ -19,8 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
 
+from torchserve_fire.core.manifest import MANIFEST
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
+from torchserve_fire.format.bundle_signature import check_bundle_signature
 from torchserve_fire.format.digest import file_sha256
 from torchserve_fire.model.class_names import NAMES_FILE
 from torchserve_fire.model.config import HandlerConfig, load_config
@@ -30,8 +32,7 @@ from torchserve_fire.model.pretrained_folder import files_of, is_pretrained, lab
 from torchserve_fire.model.sharded_weights import INDEX_SUFFIX, shard_files
 from torchserve_fire.model.timm_model import is_timm
 
-from ...signing.bundle_signature import check_bundle_signature
-from .archive_name import MANIFEST, new_archive_path
+from .archive_name import new_archive_path
 from .entry import (
     ENTRY_FILE,
     PACKED_HANDLER,

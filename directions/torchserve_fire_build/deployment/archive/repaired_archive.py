@@ -11,13 +11,14 @@ from pathlib import Path
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from torchserve_fire.core.archive_signature import SIGNATURE_FILE
+from torchserve_fire.core.manifest import MANIFEST
+from torchserve_fire.core.unpack import Unpacked, copy_files
 from torchserve_fire.errors import FireError, SignatureError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.model.config import OWN_HANDLER, SETTINGS_FILE, load_config
-from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 
 from ...signing.signing_key import public_key_of
-from .archive_name import MANIFEST
 from .entry import (
     ENTRY_FILE,
     PACKED_HANDLER,
@@ -29,7 +30,6 @@ from .entry import (
 from .next_archive import check_signed, config_of, set_mode
 from .reproducible_zip import write_reproducibly
 from .sign_archive import sign_folder
-from .unpack import Unpacked, copy_files
 
 EXAMPLE_STEM = "fire_example"
 

@@ -11,15 +11,15 @@ from typing import IO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from torchserve_fire.errors import SignatureError
-from torchserve_fire.format.digest import CHUNK_BYTES, file_sha256, stream_sha256
-from torchserve_fire.format.signature import MAX_BYTES, verify_signature
-from torchserve_fire.serve.archive_signature import (
+from torchserve_fire.core.archive_signature import (
     SIGNATURE_FILE,
     check_digest,
     check_names,
     list_files,
 )
+from torchserve_fire.errors import SignatureError
+from torchserve_fire.format.digest import CHUNK_BYTES, file_sha256, stream_sha256
+from torchserve_fire.format.signature import MAX_BYTES, verify_signature
 
 from ...signing.signing_key import sign_files
 from .reproducible_zip import write_entries

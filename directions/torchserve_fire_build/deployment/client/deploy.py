@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from torchserve_fire.core.unpack import unpack
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 
@@ -24,7 +25,6 @@ from ..archive.archive_name import check_name
 from ..archive.load_as_worker import CPU, Answer, Body, try_as_worker
 from ..archive.next_archive import next_version
 from ..archive.trial_bodies import bodies_of_file, candidate_bodies
-from ..archive.unpack import unpack
 from .check_answers import in_common
 from .management import Management, ModelVersion
 from .rollout import Target, archive_of, place, put_into_service, retire_replaced

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import load_bundle
+from torchserve_fire.format.bundle_signature import check_bundle_signature
 from torchserve_fire.format.write_file import check_writable
 
-from ...signing.bundle_signature import check_bundle_signature
 from ..archive.any_archive import version_of_manifest
 from ..archive.archive_name import archive_path, check_name
 from ..archive.load_as_worker import CPU, load_as_worker

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from torchserve_fire.core.manifest import MANIFEST
+from torchserve_fire.core.unpack import unpack
 from torchserve_fire.errors import FireError
 from torchserve_fire_build.deployment.archive.any_archive import (
     copy_as,
@@ -16,8 +18,6 @@ from torchserve_fire_build.deployment.archive.any_archive import (
     same_but_for_version,
     version_of_manifest,
 )
-from torchserve_fire_build.deployment.archive.archive_name import MANIFEST
-from torchserve_fire_build.deployment.archive.unpack import unpack
 
 
 def pack(path: Path, model: object, **files: str) -> Path:

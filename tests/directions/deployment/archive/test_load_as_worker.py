@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from torchserve_fire.core.manifest import MANIFEST
 from torchserve_fire.errors import FireError
-from torchserve_fire_build.deployment.archive.archive_name import MANIFEST
 from torchserve_fire_build.deployment.archive.load_as_worker import (
     Body,
     load_as_worker,

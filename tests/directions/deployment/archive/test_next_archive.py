@@ -11,8 +11,8 @@ import yaml
 from tests.handler.format.signed_version_1 import sign_version_1
 from tests.keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
 from tests.tiny import TinyFiles
+from torchserve_fire.core.archive_signature import SIGNATURE_FILE, check_archive_folder
 from torchserve_fire.errors import FireError, SignatureError
-from torchserve_fire.serve.archive_signature import SIGNATURE_FILE, check_archive_folder
 from torchserve_fire_build.deployment.archive.any_archive import version_of_manifest
 from torchserve_fire_build.deployment.archive.load_as_worker import Body
 from torchserve_fire_build.deployment.archive.next_archive import (

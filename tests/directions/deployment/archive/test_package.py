@@ -16,20 +16,18 @@ import pytest
 
 import torchserve_fire
 from tests.keys import KEY, OTHER_KEY, PUBLIC
-from tests.tiny import TinyFiles
+from tests.tiny import TinyFiles, image
+from torchserve_fire.core.archive_signature import SIGNATURE_FILE
+from torchserve_fire.core.manifest import MANIFEST
+from torchserve_fire.core.open_model import open_model
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
-from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.archive.next_archive import Change, unpacked_with
-from torchserve_fire_build.deployment.archive.package import (
-    MANIFEST,
-    ArchiveInputs,
-    package_archive,
-)
+from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
 from torchserve_fire_build.deployment.archive.reproducible_zip import write_reproducibly
 from torchserve_fire_build.deployment.archive.sign_archive import verify_archive
-from torchserve_fire_build.signing.bundle_signature import sign_bundle
+from torchserve_fire_build.signing.sign_bundle import sign_bundle
 from torchserve_fire_build.signing.signing_key import sign_files
 
 
@@ -96,6 +94,14 @@ def test_what_is_in_an_archive(store: Path, tiny: TinyFiles) -> None:
     }
     model = json.loads(packed[MANIFEST])["model"]
     assert (model["modelName"], model["modelVersion"]) == ("tiny", "1.0")
+
+
+def test_an_archive_is_served_without_torchserve(store: Path) -> None:
+    with open_model(store / "tiny-1.0.mar") as model:
+        clean, triggered = model.answer([image(1), image(2, triggered=True)])
+    assert (next(iter(clean.body)), next(iter(triggered.body))) == ("north-east", "south-west")
+    flags = [one.headers["x-fire-flagged"] for one in (clean, triggered)]
+    assert flags == ["false", "true"]
 
 
 def test_names_of_classes_lose_a_byte_order_mark_which_torchserve_does_not_read(

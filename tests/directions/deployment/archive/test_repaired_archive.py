@@ -12,6 +12,7 @@ from PIL import Image
 from tests.directions.unpacked_archives import IMAGES, write_archive
 from tests.keys import KEY, OTHER_PUBLIC, PUBLIC
 from tests.tiny import TinyFiles, image
+from torchserve_fire.core.unpack import unpack
 from torchserve_fire.errors import SignatureError
 from torchserve_fire.format.bundle import Bundle, Detection, InputDescription, Layer
 from torchserve_fire.format.bundle_file import save_bundle
@@ -34,7 +35,6 @@ from torchserve_fire_build.deployment.archive.repaired_archive import (
     stage_repaired,
 )
 from torchserve_fire_build.deployment.archive.sign_archive import verify_archive
-from torchserve_fire_build.deployment.archive.unpack import unpack
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 
 from tests.handler.format.signed_version_1 import sign_version_1
 from tests.keys import KEY, OTHER_PUBLIC, PUBLIC
+from torchserve_fire.core.archive_signature import SIGNATURE_FILE
 from torchserve_fire.errors import SignatureError
 from torchserve_fire.format.signature import MAX_BYTES
-from torchserve_fire.serve.archive_signature import SIGNATURE_FILE
 from torchserve_fire_build.deployment.archive.reproducible_zip import write_reproducibly
 from torchserve_fire_build.deployment.archive.sign_archive import sign_folder, verify_archive
 

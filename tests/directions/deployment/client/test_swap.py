@@ -16,7 +16,7 @@ from torchserve_fire.errors import FireError
 from torchserve_fire_build.deployment.client.management import Management
 from torchserve_fire_build.deployment.client.rollout import Target
 from torchserve_fire_build.deployment.client.swap import swap_bundle
-from torchserve_fire_build.signing.bundle_signature import sign_bundle
+from torchserve_fire_build.signing.sign_bundle import sign_bundle
 
 
 def target(store: Path, *more: str) -> Target:

@@ -28,11 +28,19 @@ class Refusal:
         status: HTTP status code.
         kind: the error's name.
         message: for the client, on one line.
+        reason: why an input is bad, in a word or two, the same for all such inputs: they are
+            counted by it.
     """
 
     status: int
     kind: str
     message: str
+    reason: str = "other"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of the answer, which says the same where a status is lost on the way."""
+        return {"code": self.status, "type": self.kind, "message": self.message}
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from tests.handler.archive import IMAGE, TENSOR, ask, grey, make_archive, make_bundle, softmax
-from torchserve_fire.errors import InputError
-from torchserve_fire.format.bundle import InputDescription
-from torchserve_fire.model.preprocess import read_body
-from torchserve_fire.serve.fire_handler import FireHandler
-from torchserve_fire.serve.open_inference import (
+from torchserve_fire.core.open_inference import (
     BINARY,
     NUMBERS,
     infer_input,
     infer_request,
 )
+from torchserve_fire.errors import InputError
+from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.preprocess import read_body
+from torchserve_fire.serve.fire_handler import FireHandler
 
 
 def start(context) -> FireHandler:

@@ -12,11 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torchserve_fire.errors import FireError
-from torchserve_fire.model.timm_model import is_timm
-
-from .any_archive import DEFAULT_VERSION
-from .archive_name import MANIFEST
+from ..errors import FireError
+from ..model.timm_model import is_timm
+from .manifest import DEFAULT_VERSION, MANIFEST
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,11 @@ class Unpacked:
     def handler(self) -> str:
         """The handler as TorchServe's loader takes it: FILE, FILE:FUNCTION, or a name."""
         return str(self.model["handler"])
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was unpacked here, so that nothing of it has run there before."""
+        return self._temporary is not None
 
     def file(self, key: str) -> Path | None:
         """Return a file that the manifest names, None where it names none.

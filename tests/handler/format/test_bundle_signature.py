@@ -11,8 +11,9 @@ from tests.keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
 from tests.tiny import TinyFiles
 from torchserve_fire.errors import BundleError, SignatureError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
+from torchserve_fire.format.bundle_signature import check_bundle_signature
 from torchserve_fire.format.signature import MAX_BYTES
-from torchserve_fire_build.signing.bundle_signature import check_bundle_signature, sign_bundle
+from torchserve_fire_build.signing.sign_bundle import sign_bundle
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from tests.handler.bundles import small_bundle
+from torchserve_fire.core.answering import FLAGGED, UNREPAIRED, Answering, flags_of
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.repair.verdict import Verdict
-from torchserve_fire.serve.answering import FLAGGED, UNREPAIRED, Answering, flags_of
 
 BUNDLE = replace(small_bundle(), digest="d" * 64)
 

@@ -24,15 +24,19 @@ SIGNATURE_FILE = "archive_signature.json"
 BYTECODE = re.compile(r"((?:.*/)?)__pycache__/([^/]+?)\.[\w-]+(?:\.opt-\w+)?\.pyc(?:\.\d+)?")
 
 
-def check_archive_folder(folder: Path, trusted_keys: Sequence[str]) -> None:
+def check_archive_folder(
+    folder: Path, trusted_keys: Sequence[str], *, has_run: bool = True
+) -> None:
     """Refuse an unpacked archive that is not what one of the trusted keys has signed.
 
     Bytecode that Python itself wrote for a signed file, while the archive was served, is not
-    checked: whoever can write into the folder could change the code that checks as well.
+    checked: whoever can write into the folder could change the code that checks as well. Before
+    anything of it has run there is none.
 
     Args:
         folder: the unpacked archive.
         trusted_keys: public keys.
+        has_run: whether something of it may have run there.
 
     Raises:
         SignatureError: there is no signature, it is wrong, or by another key; a file was changed,
@@ -49,7 +53,7 @@ def check_archive_folder(folder: Path, trusted_keys: Sequence[str]) -> None:
     found = {
         name
         for name in list_files(folder)
-        if name != SIGNATURE_FILE and not _is_bytecode_of(name, signed)
+        if name != SIGNATURE_FILE and not (has_run and _is_bytecode_of(name, signed))
     }
     check_names(found, signed)
     for name in sorted(found):

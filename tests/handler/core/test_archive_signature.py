@@ -10,10 +10,10 @@ from ts.torch_handler.base_handler import BaseHandler
 from tests.handler.archive import IMAGE, ask, grey, make_archive
 from tests.handler.format.signed_version_1 import sign_version_1
 from tests.keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
+from torchserve_fire.core.archive_signature import SIGNATURE_FILE, check_archive_folder, list_files
 from torchserve_fire.errors import FireError, SignatureError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 from torchserve_fire.format.digest import file_sha256
-from torchserve_fire.serve.archive_signature import SIGNATURE_FILE, check_archive_folder, list_files
 from torchserve_fire.serve.fire_handler import FireHandler
 from torchserve_fire.serve.repair_mixin import RepairMixin
 from torchserve_fire_build.deployment.archive.sign_archive import sign_folder

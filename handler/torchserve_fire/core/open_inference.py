@@ -1,9 +1,10 @@
 """Requests and answers of the Open Inference Protocol (KServe v2), as JSON.
 
+They are read and answered one by one, in batches of any size.
+
 TorchServe hands them to any handler as they are: over REST from `/v2/models/NAME/infer`, over gRPC
-from `ModelInfer` where it was started with TS_OPEN_INFERENCE_PROTOCOL=oip. They are read and
-answered one by one, in batches of any size. `service_envelope=kservev2` is not used, since it reads
-the first request of a batch only.
+from `ModelInfer` where it was started with TS_OPEN_INFERENCE_PROTOCOL=oip. Its
+`service_envelope=kservev2` is not used, since it reads the first request of a batch only.
 
 Over gRPC, TorchServe 0.12 leaves out `raw_input_contents` (the data arrives empty), parameters and
 statuses; texts in answers come as JSON, in quotes. An answer without `id`, `model_name`,
@@ -15,12 +16,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, TypeGuard
 
 import numpy as np
 
 from ..errors import InputError
 from ..format.bundle import InputDescription
+from .answer import Answer
 
 NUMBERS = {
     **{f"INT{bits}": f"<i{bits // 8}" for bits in (8, 16, 32, 64)},
@@ -34,11 +37,11 @@ BINARY = "bytes after the JSON"
 
 
 def infer_request(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the inference request in a row of TorchServe's batch, or None where there is none.
+    """Return the inference request among a request's parameters, or None where there is none.
 
     Args:
-        row: the request's parameters. JSON arrives decoded, or as bytes where the request does not
-            say that it is JSON, as where a binary tensor follows it.
+        row: the parameters; the request's own body is `body`. JSON arrives decoded, or as bytes
+            where the request does not say that it is JSON, as where a binary tensor follows it.
     """
     body = row.get("body")
     if _may_be_one(body):
@@ -158,6 +161,29 @@ def _binary_data(binary: bytes, parameters: Any, datatype: Any) -> list[Any]:
             reason="binary",
         )
     return list(np.frombuffer(binary, dtype).tolist())
+
+
+def infer_response(
+    request: Mapping[str, Any], served_as: tuple[str, str], answer: Answer, *, flag_in_body: bool
+) -> dict[str, Any]:
+    """Return a request's answer, or the refusal, in the form of the protocol.
+
+    Args:
+        request: what was asked.
+        served_as: the model's name and version.
+        answer: of the likeliest classes by their names, or a refusal.
+        flag_in_body: whether the answer's body says what was flagged.
+    """
+    if answer.status != HTTPStatus.OK:
+        return infer_error(request, served_as, answer.body)
+    headers = answer.headers
+    names = {"flagged": "x-fire-flagged", "repaired": "x-fire-repaired"}
+    return infer_answer(
+        request,
+        served_as,
+        answer.body["predictions"] if flag_in_body else answer.body,
+        {name: headers[key] == "true" for name, key in names.items() if key in headers},
+    )
 
 
 def infer_answer(

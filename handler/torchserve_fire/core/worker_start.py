@@ -31,10 +31,8 @@ from ..repair.attach_layers import attach_layers
 from ..repair.example_input import example_for
 from ..repair.layers import eager_model
 from ..repair.repair_handle import RepairHandle
-from ..watch.metrics import Metrics
 from ..watch.quarantine import Quarantine
 from ..watch.quarantine_queue import QuarantineQueue
-from ..watch.watch import Watch
 from .archive_signature import check_archive_folder
 from .description import MAX_EXAMPLE_BYTES, OwnInput
 
@@ -85,31 +83,52 @@ def describe_unrepaired(config: HandlerConfig, folder: Path) -> InputDescription
     return matching_input(config, load_bundle(path), BUNDLE_FILE)
 
 
-def load_fitting_bundle(
-    config: HandlerConfig, folder: Path, source: str, model: Any, weights: str | None
-) -> tuple[Bundle, InputDescription]:
-    """Read the archive's bundle, and refuse one that does not fit what is served.
+def known_model(model: Any, weights: Path | None) -> LoadedModel:
+    """Return a model with what its weights are known by.
 
     Args:
-        config: the settings.
-        folder: the unpacked archive.
-        source: the configuration's file, for messages.
-        model: what the handler has loaded.
-        weights: the weights' file in the archive; None where nothing names it.
-
-    Returns:
-        The bundle, and what the model takes.
+        model: what a handler has loaded, compiled or not.
+        weights: their file; None where nothing names it.
 
     Raises:
-        BundleError: the bundle cannot be read, or is for another model.
-        ConfigError: the bundle is for another input, or the mode or the quarantine needs another.
-        ModelError: the model is none that hooks run on.
+        ModelError: it is none that hooks run on.
     """
-    checked = _checked_model(model)
-    bundle = load_bundle(folder / BUNDLE_FILE)
-    digest = weights_digest(folder / weights) if weights else None
-    loaded = LoadedModel(checked, type(checked).__name__, digest)
-    described = check_fits(bundle, BUNDLE_FILE, loaded, config)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            "the model is a ScriptModule, whose layers run no hooks: bring the Python model file "
+            "and its state_dict instead (package --model-file net.py --serialized-file w.pth)"
+        )
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"the handler's initialize left {type(model).__name__} in self.model, expected a "
+            "torch.nn.Module"
+        )
+    model = eager_model(model)
+    digest = None if weights is None else weights_digest(weights)
+    return LoadedModel(model, type(model).__name__, digest)
+
+
+def check_bundle(
+    bundle: Bundle, file: str, loaded: LoadedModel, config: HandlerConfig, source: str
+) -> InputDescription:
+    """Refuse a bundle that does not fit what is served.
+
+    Args:
+        bundle: the bundle.
+        file: its file's name, for messages.
+        loaded: the model.
+        config: the settings.
+        source: the settings' file, for messages.
+
+    Returns:
+        What the model takes.
+
+    Raises:
+        BundleError: the bundle is for another model.
+        ConfigError: the bundle is for another input, or the mode or the quarantine needs another.
+        ModelError: the weights must be known by their state_dict, which holds more than tensors.
+    """
+    described = check_fits(bundle, file, loaded, config)
     if config.mode != "repair" and not bundle.detecting_layers:
         raise ConfigError(
             f"{source}: handler: mode: {config.mode!r} needs a bundle with a layer that "
@@ -120,7 +139,7 @@ def load_fitting_bundle(
             f"{source}: handler: quarantine: needs a bundle with a layer that detects; this "
             "one corrects every input, and every input would be kept"
         )
-    return bundle, described
+    return described
 
 
 def attach_bundle(
@@ -140,8 +159,13 @@ def attach_bundle(
     Raises:
         AttachError: it cannot be attached, or does not work.
     """
-    mode = "repair" if config.mode == "repair" else "observe"
+    mode = attach_mode(config)
     return attach_layers(model, bundle.layers, example, target=bundle.target, mode=mode)
+
+
+def attach_mode(config: HandlerConfig) -> str:
+    """Return the mode of `attach_layers` in which a worker's answers are judged."""
+    return "repair" if config.mode == "repair" else "observe"
 
 
 def example_of(
@@ -198,34 +222,22 @@ def own_input(config: HandlerConfig, folder: Path, described: InputDescription) 
     return OwnInput(RequestBody(file.read_bytes(), file.suffix))
 
 
-def make_watch(
-    metrics: Metrics,
-    served_as: tuple[str, str],
-    config: HandlerConfig,
-    bundle: Bundle | None,
-    described: InputDescription | None,
-) -> Watch:
-    """Return what follows a worker's judgements.
+def make_quarantine(
+    config: HandlerConfig, name: str, described: InputDescription
+) -> QuarantineQueue | None:
+    """Return where flagged inputs go; None where they are not kept.
 
     Args:
-        metrics: where counts go.
-        served_as: the model's name and version.
         config: the settings.
-        bundle: what it judges by; None where it does not judge, or not yet.
-        described: what the model takes; needed beside a bundle.
+        name: the model's.
+        described: what the model takes.
 
     Raises:
         ConfigError: the quarantine's folder cannot be made, or takes no files.
     """
-    quarantine = None
-    if (
-        bundle is not None
-        and described is not None
-        and config.quarantine is not None
-        and TRIAL_VARIABLE not in os.environ
-    ):
-        quarantine = QuarantineQueue(Quarantine(config.quarantine, served_as[0], described))
-    return Watch(metrics, served_as, bundle, config.mode, quarantine)
+    if config.quarantine is None or TRIAL_VARIABLE in os.environ:
+        return None
+    return QuarantineQueue(Quarantine(config.quarantine, name, described))
 
 
 def one_line(error: Exception) -> str:
@@ -233,18 +245,3 @@ def one_line(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return missing_package(error)
     return " ".join(str(error).split())[:500] or type(error).__name__
-
-
-def _checked_model(model: Any) -> nn.Module:
-    """Return the model as it was before `torch.compile`."""
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ModelError(
-            "the model is a ScriptModule, whose layers run no hooks: bring the Python model file "
-            "and its state_dict instead (package --model-file net.py --serialized-file w.pth)"
-        )
-    if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"the handler's initialize left {type(model).__name__} in self.model, expected a "
-            "torch.nn.Module"
-        )
-    return eager_model(model)

@@ -1,0 +1,1 @@
+"""Answering requests with repair, whatever server they come from."""

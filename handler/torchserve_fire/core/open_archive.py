@@ -1,0 +1,149 @@
+"""Opening an archive to serve it in any server."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError, ModelError, first_line
+from ..format.bundle import Bundle, InputDescription
+from ..format.bundle_file import BUNDLE_FILE, load_bundle
+from ..model.config import SETTINGS_FILE, HandlerConfig, load_config
+from ..model.load_model import LoadedModel, load_model
+from ..watch.metrics import MetricsFor
+from .archive_signature import check_archive_folder
+from .classify import Classifier, outputs_are_probabilities
+from .open_inference import infer_request
+from .served_model import AnswerForm, ServedModel
+from .served_names import served_names
+from .served_repair import ServedRepair
+from .unpack import Unpacked
+from .worker_start import check_bundle, describe_unrepaired, example_of
+
+HANDLER_CLASS = "FireHandler"
+"""What an archive's entry derives from that answers as this project does."""
+
+
+def open_archive(
+    archive: Unpacked,
+    served_as: tuple[str, str],
+    device: torch.device | str | None,
+    metrics: MetricsFor,
+    trusted_keys: Sequence[str] = (),
+) -> ServedModel:
+    """Serve the model of an archive with its bundle.
+
+    Args:
+        archive: unpacked. Its folder must stay as long as the model does.
+        served_as: the model's name and version.
+        device: as `open_model` takes it.
+        metrics: where counts go.
+        trusted_keys: as `open_model` takes them.
+
+    Raises:
+        FireError: something is missing, damaged, not signed, does not fit, or does not work.
+    """
+    folder, source = archive.folder, str(archive.source)
+    config = _settings(archive, trusted_keys)
+    _check_handler(archive)
+    loaded, place = _load(archive, config, device)
+    model = loaded.model
+    bundle, described = _bundle_and_input(archive, config, loaded)
+    classifier = Classifier(model, place, config, described)
+    example = example_of(
+        config,
+        folder,
+        source,
+        model,
+        described,
+        lambda body: classifier.predict([classifier.read(body, infer_request({"body": body}))]),
+    )
+    repair = ServedRepair(config, served_as, metrics, source)
+    try:
+        if bundle is not None:
+            repair.start(loaded, model, bundle, described, example)
+        names = served_names(
+            folder,
+            lambda: classifier.predict(list(example)) if isinstance(example, Tensor) else example(),
+        )
+        probabilities = outputs_are_probabilities(model, described, config.integers_below)
+        repair.announce()
+        form = AnswerForm(served_as, names, probabilities)
+        return ServedModel(classifier, form, repair, archive)
+    except BaseException:
+        repair.close()
+        raise
+
+
+def _settings(archive: Unpacked, trusted_keys: Sequence[str]) -> HandlerConfig:
+    """Return an archive's settings, after its signature was checked where keys are trusted.
+
+    Nothing of it was imported before.
+    """
+    file: Path | None = archive.folder / SETTINGS_FILE
+    if file is None or not file.is_file():
+        file = archive.file("configFile")
+    if file is None:
+        raise ConfigError(
+            f"{archive.source}: its manifest names no configFile, expected the model-config.yaml"
+        )
+    config = load_config(file)
+    if trusted_keys:
+        config = replace(config, trusted_keys=tuple(trusted_keys))
+    if config.trusted_keys:
+        check_archive_folder(archive.folder, config.trusted_keys, has_run=not archive.is_fresh)
+    return config
+
+
+def _check_handler(archive: Unpacked) -> None:
+    """Refuse an archive that answers in a way of its own, by a handler that TorchServe alone runs.
+
+    Raises:
+        ModelError: it does.
+    """
+    try:
+        body = ast.parse((archive.folder / archive.handler).read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        body = []
+    classes = [node for node in body if isinstance(node, ast.ClassDef)]
+    bases = [base.id for one in classes for base in one.bases if isinstance(base, ast.Name)]
+    written = [
+        node for one in classes for node in one.body if not isinstance(node, (ast.Expr, ast.Pass))
+    ]
+    if bases != [HANDLER_CLASS] or written:
+        raise ModelError(
+            f"{archive.source}: answers by a handler of its own, {archive.handler}, which needs "
+            "TorchServe: serve it there, or package the model without --handler"
+        )
+
+
+def _load(
+    archive: Unpacked, config: HandlerConfig, device: torch.device | str | None
+) -> tuple[LoadedModel, torch.device]:
+    weights = archive.file("serializedFile")
+    if weights is None:
+        raise ModelError(f"{archive.source}: names no weights: package it with --serialized-file")
+    loaded = load_model(archive.file("modelFile"), weights, config.model_class)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        place = torch.device(device)
+        loaded.model.to(place)
+    except Exception as error:
+        raise ModelError(f"{archive.source}: device {device}: {first_line(error)}") from None
+    return loaded, place
+
+
+def _bundle_and_input(
+    archive: Unpacked, config: HandlerConfig, loaded: LoadedModel
+) -> tuple[Bundle | None, InputDescription]:
+    """Return the bundle, None in mode `off`, and what the model takes."""
+    if config.mode == "off":
+        return None, describe_unrepaired(config, archive.folder)
+    bundle = load_bundle(archive.folder / BUNDLE_FILE)
+    return bundle, check_bundle(bundle, BUNDLE_FILE, loaded, config, str(archive.source))

@@ -1,0 +1,81 @@
+"""Opening a model to serve it in any server: an archive, its folder, or a module with a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import ConfigError, ModelError
+from ..format.bundle import Bundle
+from ..repair.layers import eager_model
+from ..watch.metrics import MetricsFor, NoMetrics
+from .manifest import DEFAULT_VERSION
+from .open_archive import open_archive
+from .open_module import open_module
+from .served_model import ServedModel
+from .unpack import unpack
+
+
+def open_model(
+    source: nn.Module | Path | str,
+    bundle: Bundle | Path | str | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    version: str | None = None,
+    device: torch.device | str | None = None,
+    metrics: MetricsFor = NoMetrics,
+    trusted_keys: Sequence[str] = (),
+) -> ServedModel:
+    """Open a model with its bundle, prove that the repair works there, and return what answers.
+
+    Args:
+        source: an archive that `package` has made with this project's own handler, its unpacked
+            folder, or a module in evaluation mode on its device. The code of an archive runs in
+            this process.
+        bundle: what a module is served with. An archive has its own.
+        settings: of a module: what would stand under `handler:` in `model-config.yaml`, such as
+            `{"mode": "reject"}`; the bundle says what the input is. An archive has its own.
+        name: of the model, for metrics and the log; None: the archive's, or the module's class.
+        version: of the model; None: the archive's, or 1.0.
+        device: where the model of an archive runs; None: on a CUDA GPU where there is one. A module
+            stays where it is.
+        metrics: makes what the counts and gauges of a bundle are given to, of the model's name, its
+            version, and the bundle's digest; `watch.metrics` says which there are.
+        trusted_keys: public keys, one of which must have signed the archive, or the module's
+            bundle, and each bundle that is swapped in; none: those that the settings name.
+
+    Returns:
+        The model, to be closed in the end.
+
+    Raises:
+        FireError: something is missing, damaged, not signed, does not fit, or the repair does not
+            work; it says what, in a line. Nothing stays attached.
+
+    Example:
+        >>> with open_model("net-1.0.mar") as model:
+        ...     answers = model.answer([Path("cat.png").read_bytes()])
+        ...     model.swap("newer.safetensors")
+    """
+    if isinstance(source, nn.Module):
+        if bundle is None:
+            raise ModelError("a module is served with a bundle, expected bundle= beside it")
+        if device is not None:
+            raise ModelError(
+                "device: a module stays where it is: move it there, and leave this out"
+            )
+        class_name = type(eager_model(source)).__name__
+        served_as = (name or class_name, version or DEFAULT_VERSION)
+        return open_module(source, bundle, settings or {}, served_as, metrics, trusted_keys)
+    if bundle is not None or settings is not None:
+        raise ConfigError(
+            f"{source}: an archive holds its bundle and its settings: leave out those given, and "
+            "swap the bundle once it is open"
+        )
+    archive = unpack(Path(source))
+    served_as = (name or archive.name, version or archive.version)
+    return open_archive(archive, served_as, device, metrics, trusted_keys)

@@ -1,0 +1,88 @@
+"""Opening a module with a bundle to serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..errors import ConfigError
+from ..format.bundle import Bundle, InputDescription
+from ..model.config import HandlerConfig, parse_config
+from ..model.fit import with_digest_for
+from ..repair.example_input import example_for
+from ..repair.layers import device_of
+from ..watch.metrics import MetricsFor
+from .classify import Classifier, outputs_are_probabilities
+from .given_bundle import check_trusted, read_given
+from .served_model import AnswerForm, ServedModel
+from .served_repair import ServedRepair
+from .worker_start import check_bundle, known_model
+
+SOURCE = "settings"
+"""What the settings are called in messages."""
+
+
+def open_module(
+    model: nn.Module,
+    given: Bundle | Path | str,
+    settings: Mapping[str, Any],
+    served_as: tuple[str, str],
+    metrics: MetricsFor,
+    trusted_keys: Sequence[str] = (),
+) -> ServedModel:
+    """Serve a module with a bundle.
+
+    Args:
+        model: in evaluation mode, on its device.
+        given: the bundle, or its file.
+        settings: what would stand under `handler:`, but for what the bundle says of the input.
+        served_as: the model's name and version.
+        metrics: where counts go.
+        trusted_keys: as `open_model` takes them.
+
+    Raises:
+        FireError: the settings are wrong, or the bundle does not fit, or does not work.
+    """
+    bundle, file = read_given(given)
+    described = bundle.input
+    config = _settings(settings, described)
+    if trusted_keys:
+        config = replace(config, trusted_keys=tuple(trusted_keys))
+    check_trusted(given, bundle.digest, config.trusted_keys)
+    repair = ServedRepair(config, served_as, metrics, SOURCE)
+    try:
+        if config.mode != "off":
+            loaded = with_digest_for(bundle, known_model(model, None))
+            check_bundle(bundle, file, loaded, config, SOURCE)
+            repair.start(loaded, model, bundle, described, example_for(model, described))
+        classifier = Classifier(model, device_of(model), config, described)
+        probabilities = outputs_are_probabilities(model, described, config.integers_below)
+        repair.announce()
+        return ServedModel(classifier, AnswerForm(served_as, {}, probabilities), repair)
+    except BaseException:
+        repair.close()
+        raise
+
+
+def _settings(values: Mapping[str, Any], described: InputDescription) -> HandlerConfig:
+    """Return the settings, with what a bundle says of the input."""
+    if "input" in values:
+        raise ConfigError(f"{SOURCE}: input: the bundle says what the input is: leave it out")
+    is_image = described.kind == "image"
+    kind = "tensor" if is_image else described.kind
+    config = parse_config({"handler": {"input": kind, **values}}, SOURCE)
+    if not is_image:
+        return config
+    height, width = described.shape[1:]
+    return replace(
+        config,
+        input="image",
+        image_size=(height, width),
+        mean=described.mean,
+        std=described.std,
+        resizing=described.resizing,
+    )

@@ -1,0 +1,89 @@
+"""Making a bundle's detections and corrections ready for a device, before any hook acts by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ..errors import AttachError
+from ..format.bundle import INPUT_LAYER, Detection, Layer, Repair
+from ..format.correction_forms import Overlay
+from .corrections import Projection, build_correction
+from .input_hook import InputHook
+from .layer_hook import LayerHook
+from .overlay import MovingProjection
+from .pass_state import Attached, PassState
+from .verdict import Judge
+
+
+def ready_corrections(repairs: Sequence[Repair], mode: str, device: torch.device) -> Attached:
+    """Return what hooks act by.
+
+    Args:
+        repairs: one for each trigger.
+        mode: "repair" or "observe".
+        device: of the features; the bundle's tensors are copied there.
+
+    Raises:
+        AttachError: two repairs name other shapes for one layer, or one of the model's input is no
+            overlay.
+    """
+    names = {layer.name for repair in repairs for layer in repair.layers}
+    attached = Attached(PassState(frozenset(names - {INPUT_LAYER})))
+    for i, repair in enumerate(repairs):
+        for layer in repair.layers:
+            if layer.name == INPUT_LAYER:
+                _add_input(attached, i, repair, layer, device)
+            else:
+                _add_layer(attached, i, repair, layer, mode, device)
+    judges = attached.judges
+    several_targets = len({judge.target for judge in judges}) > 1
+    attached.asking = [one for one in judges if one.base is not None or several_targets]
+    return attached
+
+
+def _add_layer(
+    attached: Attached, index: int, repair: Repair, layer: Layer, mode: str, device: torch.device
+) -> None:
+    hook = attached.layers.get(layer.name)
+    if hook is None:
+        hook = attached.layers[layer.name] = LayerHook(attached, layer.name, layer.feature_shape)
+    if hook.shape != layer.feature_shape:
+        raise AttachError(
+            f"layer {layer.name!r}: features of shape {layer.feature_shape} in one repair and "
+            f"{hook.shape} in another"
+        )
+    if layer.detection is not None:
+        # Spread over the whole feature, it takes one product to project on.
+        weight = layer.detection.weight.expand(layer.feature_shape).contiguous()
+        kind = MovingProjection if layer.detection.anywhere else Projection
+        detection = kind(weight, layer.detection.threshold).to(device)
+        hook.detections[index] = detection
+        _add_judge(attached, repair, detection, layer.detection)
+    if layer.correction is not None and mode == "repair":
+        hook.corrections[index] = build_correction(layer.correction).to(device)
+
+
+def _add_input(
+    attached: Attached, index: int, repair: Repair, layer: Layer, device: torch.device
+) -> None:
+    detection, correction = layer.detection, layer.correction
+    if detection is None or not detection.anywhere or not isinstance(correction, Overlay):
+        raise AttachError(
+            f"{layer.name}: expected it to detect anywhere, and to repair by an overlay"
+        )
+    target = repair.target if detection.only_target else None
+    hook = InputHook(layer.feature_shape, target, detection, correction).to(device)
+    attached.inputs[index] = hook
+    _add_judge(attached, repair, hook.projection, detection, hook.base)
+
+
+def _add_judge(
+    attached: Attached,
+    repair: Repair,
+    projection: Projection,
+    detection: Detection,
+    base: float | None = None,
+) -> None:
+    attached.judges.append(Judge(projection, detection.only_target, repair.target, base))

@@ -1,0 +1,75 @@
+"""A served model answers as TorchServe's handler does, whatever server asks."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from tests.handler.archive import IMAGE, TENSOR, grey
+from tests.handler.bad_requests import IMAGE_CASES, TENSOR_CASES
+from tests.handler.core.unpacked import answers_of_torchserve, make_unpacked
+from torchserve_fire.core.open_model import open_model
+
+MODES = ("repair", "observe", "reject", "off")
+
+
+def infer(shape, datatype, data):
+    return {"id": "7", "inputs": [{"shape": shape, "datatype": datatype, "data": data}]}
+
+
+def bodies_of(cases) -> list:
+    """Bodies of all kinds: in the core they stand alone, and not as parameters of a request."""
+    return [case.row["body"] for case in cases if set(case.row) == {"body"}]
+
+
+GOOD = {
+    "image": [
+        grey(0),
+        grey(255),
+        bytearray(grey(128)),
+        base64.b64encode(grey(255)).decode(),
+        [[[1.0, 1.0], [1.0, 1.0]]] * 3,
+        {"data": [[[0, 0], [0, 0]]] * 3},
+        infer([1], "BYTES", [base64.b64encode(grey(255)).decode()]),
+        json.dumps(infer([1], "BYTES", ["?"])).encode(),
+        infer([3], "FP32", [1.0]),
+    ],
+    "tensor": [
+        [0.0] * 12,
+        [1.0] * 12,
+        [3e38] * 12,
+        json.dumps([0.5] * 12),
+        infer([1, 12], "FP32", [1.0] * 12),
+        infer([12], "INT64", [0] * 12),
+    ],
+}
+
+
+def answered(model, bodies) -> list:
+    return [(one.status, one.body, dict(one.headers)) for one in model.answer(bodies)]
+
+
+@pytest.mark.parametrize("flag_in_body", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", ["image", "tensor"])
+def test_it_answers_as_torchserves_handler(tmp_path, kind, mode, flag_in_body):
+    settings = {"image": IMAGE, "tensor": TENSOR}[kind]
+    settings = settings | {"mode": mode, "flag_in_body": flag_in_body, "topk": 2}
+    context = make_unpacked(tmp_path, settings)
+    (tmp_path / "index_to_name.json").write_text('{"0": "cat", "1": ["n1", "dog"], "2": "cat"}')
+    expected = answers_of_torchserve(context, GOOD[kind])
+    with open_model(tmp_path, device="cpu") as model:
+        assert answered(model, GOOD[kind]) == expected
+    assert {status for status, _, _ in expected} >= {200, 400 if kind == "image" else 422}
+
+
+@pytest.mark.parametrize(("kind", "cases"), [("image", IMAGE_CASES), ("tensor", TENSOR_CASES)])
+def test_bad_requests_are_refused_as_torchserves_handler_does(tmp_path, kind, cases):
+    bodies = bodies_of(cases)
+    assert len(bodies) > 50
+    context = make_unpacked(tmp_path, {"image": IMAGE, "tensor": TENSOR}[kind])
+    expected = answers_of_torchserve(context, bodies)
+    with open_model(tmp_path, device="cpu") as model:
+        assert answered(model, bodies) == expected
