@@ -15,20 +15,22 @@ from ..common.budget import Budget
 from ..common.errors import CalibrationError, NoTriggerError
 from ..samples.samples import Samples
 from ..scan.evidence import NAMES
+from ..scan.findings import PLACES
 from ..scan.judged_scan import scan_and_judge
 from ..scan.verdict import FOUND
 
 logger = logging.getLogger(__name__)
 
 REACHED = {
+    PLACES: "neural-cleanse",
     "anywhere, additive": "additive",
     "anywhere, smooth": "smooth",
-    "anywhere, patch": "neural-cleanse",
 }
 """The search that reconstructs what a search that names no class has followed."""
 
-SHOWN = 2.5
-"""A search that names a class shows it by at least this much. Benign models' classes lie below."""
+SHOWN = {PLACES: 1.0, "generated": 2.5, "additive": 2.5}
+"""The least by which a search shows what kind of trigger it is. Benign models' classes lie below.
+Of the others, nobody can say so: many a trigger is reached by a change of the whole image."""
 
 SHARE = 0.5
 """Share of the time that a scan may take; the rest is for the reconstruction."""
@@ -112,8 +114,7 @@ def name_target(
     shown = dict(zip(NAMES, judged.evidence[target].tolist(), strict=True))
     logger.info(f"class {target} stands out, as the target of a backdoor with {probability}")
     logger.info("  " + ", ".join(f"{name} {score:.2f}" for name, score in shown.items()))
-    named = [name for name, score in shown.items() if name not in REACHED and score >= SHOWN]
+    named = [REACHED.get(name, name) for name, least in SHOWN.items() if shown[name] >= least]
     if not named:
-        # Where the easiest change led says less of the trigger's kind: many a change leads there.
         named = [REACHED[max(REACHED, key=shown.__getitem__)]]
     return NamedTarget(target, named, [name for name in candidates if name not in named])

@@ -65,7 +65,7 @@ def scan_classes(
         *_of_steps(scan, judged.evidence),
         *_of_all_to_all(subject, scan, verdict),
     ]
-    if not scan.comparisons:
+    if not (scan.places or scan.leads or scan.comparisons):
         # Then nothing stands out because nothing was looked at.
         return Inspection(NAME, notes=(*notes, "no search came to an end"))
     missing, backdoored = scan.failed, verdict.found

@@ -56,7 +56,8 @@ def scan_model(
 ) -> Scan:
     """Look at all classes together, then search the most suspicious ones one by one.
 
-    A step that fails is recorded, and no more. The searches end once a class is surely found.
+    A step that fails is recorded, and no more. Once a class is surely found, one search of its
+    trigger, to show it, is the last one.
 
     Args:
         subject: the model, and clean inputs.
@@ -127,16 +128,25 @@ def scan_model(
     def found() -> Scan:
         return Scan(subject.classes, leads, comparisons, steps, all_to_all, places)
 
+    def surely_found() -> list[int]:
+        if to_the_end:
+            return []
+        verdict = judge(evidence_of(found()), len(subject.inputs))
+        return verdict.targets if verdict.probability >= SURE else []
+
     attempt(PLACES, follow_at_each_place)
     for kind in FREELY:
         attempt(f"anywhere, {kind}", partial(follow, kind))
-    if subject.classes > ALL:
-        attempt(RANKING, rank)
-    generator = torch.Generator().manual_seed(seed)
-    targets = shortlist(subject.classes, places, leads, order, generator)
+    # Where a class is surely found, only its trigger is searched, to be shown.
+    targets = surely_found()
+    if not targets:
+        if subject.classes > ALL:
+            attempt(RANKING, rank)
+        generator = torch.Generator().manual_seed(seed)
+        targets = shortlist(subject.classes, places, leads, order, generator)
     for method in STEPS:
         attempt(method, partial(compare, method))
-        if not to_the_end and judge(evidence_of(found()), len(subject.inputs)).probability >= SURE:
+        if surely_found():
             return found()
     if measurable(subject.predicted):
         for kind in CHANGES:

@@ -145,6 +145,18 @@ def test_what_failed_has_not_found_that_there_is_nothing(
     assert advised is (found is None)
 
 
+def test_a_class_that_was_found_stays_found_where_its_trigger_cannot_be_shown(
+    monkeypatch, tmp_path
+):
+    def fall(*_):
+        raise RuntimeError("no space")
+
+    monkeypatch.setattr(scan_module, "compare_classes", fall)
+    judged(monkeypatch, 0.95)
+    found = scanned(tmp_path, ManyNet(CLASSES))
+    assert (found.backdoored, found.suspects, found.pictures) == (True, [TARGET], None)
+
+
 def test_few_classes_need_no_layer_to_order_them_by(tmp_path):
     class Bare(torch.nn.Module):
         """Has no layer whose features could be shifted."""

@@ -225,6 +225,8 @@ def test_once_a_class_is_surely_found_no_further_search_begins(monkeypatch, prob
     monkeypatch.setattr(module, "judge", lambda *_: Verdict(torch.tensor([0.0, probability])))
     found = scan(subject(6))
     assert [comparison.method for comparison in found.comparisons] == list(STEPS)[:compared]
+    # The trigger of the class that was found is shown.
+    assert found.comparisons[0].targets == ([1] if compared == 1 else list(range(6)))
     assert found.failed == []
     whole = scan_model(subject(6), 0, Budget(), to_the_end=True)
     assert [comparison.method for comparison in whole.comparisons] == list(STEPS)
