@@ -9,11 +9,11 @@ Fit = tuple[tuple[float, ...], float, float]
 for some class; slope and offset of the logistic regression on what exceeds it."""
 
 FITS: Mapping[int, Fit] = {
-    50: ((0.246, 0.603, 1.147, 1.859, 1.601), 1.539, -2.221),
-    200: ((0.246, 0.603, 1.147, 1.859, 1.601), 1.539, -2.221),
+    50: ((0.305, 0.824, 1.720, 1.822, 1.659), 1.242, -1.774),
+    200: ((0.241, 0.603, 1.158, 1.869, 1.590), 1.043, -2.180),
 }
 """By the least number of clean images."""
 
-ALL_TO_ALL = (26.281, -7.269)
+ALL_TO_ALL = (14.984, -6.459)
 """Slope and offset of the logistic regression on the share of inputs that follow in a
 search for a backdoor that leads each class to another one."""
