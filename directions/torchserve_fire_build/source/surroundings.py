@@ -11,14 +11,15 @@ import io
 import logging
 import os
 import sys
-import sysconfig
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import torch
+
+from torchserve_fire.model.other_modules import lies_in, without_other_modules
 
 NO_ACCELERATOR = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 """With the second, torch looks at the first each time, and not once for all."""
@@ -58,48 +59,27 @@ class Surroundings:
         for other in _all:
             if other is not self:
                 other._set_aside()
-        hidden = self._hidden()
-        sys.modules.update(self._modules)
-        before, paths, bytecode = set(sys.modules), sys.path[:], sys.dont_write_bytecode
-        sys.path[:0] = [str(self.folder), *self._paths]
-        sys.dont_write_bytecode = True
-        try:
-            yield
-        finally:
-            sys.dont_write_bytecode = bytecode
-            # A handler may lengthen the path when it starts, and import from there later.
-            known = {str(self.folder), *paths}
-            self._paths = [path for path in sys.path if path not in known]
-            sys.path[:] = paths
-            for name in set(sys.modules) - before:
-                if _lies_in(sys.modules[name], self.folder):
-                    self._modules[name] = sys.modules[name]
-            sys.modules.update(hidden)
+        with without_other_modules(self.folder):
+            sys.modules.update(self._modules)
+            before, paths, bytecode = set(sys.modules), sys.path[:], sys.dont_write_bytecode
+            sys.path[:0] = [str(self.folder), *self._paths]
+            sys.dont_write_bytecode = True
+            try:
+                yield
+            finally:
+                sys.dont_write_bytecode = bytecode
+                # A handler may lengthen the path when it starts, and import from there later.
+                known = {str(self.folder), *paths}
+                self._paths = [path for path in sys.path if path not in known]
+                sys.path[:] = paths
+                for name in set(sys.modules) - before:
+                    if lies_in(sys.modules[name], self.folder):
+                        self._modules[name] = sys.modules[name]
 
     def _set_aside(self) -> None:
         for name, module in self._modules.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
-
-    def _hidden(self) -> dict[str, ModuleType]:
-        """Take away modules of this program that a worker would not have in the place of these.
-
-        What is installed stays: a worker, too, would have imported it before.
-        """
-        own = {path.stem for path in self.folder.glob("*.py")}
-        own |= {path.name for path in self.folder.iterdir() if path.is_dir()}
-        own.discard("torchserve_fire")
-        found = {
-            name: module
-            for name, module in list(sys.modules.items())
-            if name.partition(".")[0] in own
-            and module is not self._modules.get(name)
-            and any(True for _ in _places(module))
-            and not any(_lies_in(module, place) for place in _installed())
-        }
-        for name in found:
-            del sys.modules[name]
-        return found
 
 
 @contextlib.contextmanager
@@ -142,19 +122,3 @@ def _forget(modules: dict[str, ModuleType]) -> None:
     for name, module in modules.items():
         if sys.modules.get(name) is module:
             del sys.modules[name]
-
-
-def _installed() -> Iterable[Path]:
-    paths = sysconfig.get_paths()
-    return [Path(paths[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-
-
-def _places(module: ModuleType) -> Iterator[str]:
-    """Yield where a module's file, or a namespace package's folders, are."""
-    file = getattr(module, "__file__", None)
-    places = [file] if isinstance(file, str) else list(getattr(module, "__path__", []))
-    yield from (place for place in places if isinstance(place, str))
-
-
-def _lies_in(module: ModuleType, folder: Path) -> bool:
-    return any(Path(place).is_relative_to(folder) for place in _places(module))

@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import io
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,9 @@ from torch import nn
 
 from ..errors import ModelError, first_line
 from .missing_package import STAND_IN, missing_package
+from .other_modules import without_other_modules
+
+_importing = threading.RLock()
 
 BY_A_CLASS = (
     "add a class that TorchServe can build without arguments: class Net(nn.Module), whose "
@@ -27,17 +31,20 @@ BY_A_CLASS = (
 def model_file_folder(path: Path) -> Iterator[None]:
     """Let a model file import its neighbours, while it is imported and its classes are built.
 
-    Code at its top finds an empty command line, in a command as on a server.
+    It gets its own, even if the process has others of the same names, as of another model. Code at
+    its top finds an empty command line, in a command as on a server. One thread at a time does it.
     """
-    folder, arguments = str(path.resolve().parent), sys.argv
-    sys.path.insert(0, folder)
-    sys.argv = [str(path)]
-    try:
-        yield
-    finally:
-        sys.argv = arguments
-        with contextlib.suppress(ValueError):  # It may have taken it away itself.
-            sys.path.remove(folder)
+    folder = path.resolve().parent
+    with _importing, without_other_modules(folder):
+        arguments = sys.argv
+        sys.path.insert(0, str(folder))
+        sys.argv = [str(path)]
+        try:
+            yield
+        finally:
+            sys.argv = arguments
+            with contextlib.suppress(ValueError):  # It may have taken it away itself.
+                sys.path.remove(str(folder))
 
 
 def import_model_file(path: Path) -> ModuleType:
