@@ -37,7 +37,6 @@ def join_bundles(first: Bundle, second: Bundle) -> Bundle:
         held_out=by_target(
             {t: of_target(b.held_out, t) for b in (first, second) for t in b.targets}
         ),
-        digest="",
     )
 
 
@@ -78,5 +77,4 @@ def _keep_targets(bundle: Bundle, targets: Collection[int]) -> Bundle:
         target=kept[0],
         evidence=by_target({target: of_target(bundle.evidence, target) for target in kept}),
         held_out=by_target({target: of_target(bundle.held_out, target) for target in kept}),
-        digest="",
     )

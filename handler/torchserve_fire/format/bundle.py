@@ -6,7 +6,7 @@ A bundle is known by the digest of its file, never by its name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -176,7 +176,8 @@ class Bundle:
         versions: of the software that built it.
         state_sha256: digest of the weights themselves, as `model.state_digest` gives it, whatever
             file they came from; None in a bundle of a format that did not have it.
-        digest: SHA-256 of the file; empty for a bundle that is not saved.
+        digest: SHA-256 of the file; empty for a bundle that is not saved. `dataclasses.replace`
+            leaves it out: what it returns is in no file.
     """
 
     layers: tuple[Layer, ...]
@@ -189,7 +190,7 @@ class Bundle:
     seed: int
     versions: Mapping[str, str]
     state_sha256: str | None = None
-    digest: str = ""
+    digest: str = field(default="", init=False)
 
     @property
     def repairs(self) -> tuple[Repair, ...]:
@@ -221,3 +222,10 @@ class Bundle:
     def _repr_html_(self) -> str:
         """Return a table, for a notebook."""
         return summary_html(self)
+
+
+def with_digest(bundle: Bundle, digest: str) -> Bundle:
+    """Return a bundle with the digest of the file that holds it."""
+    known = replace(bundle)
+    object.__setattr__(known, "digest", digest)
+    return known

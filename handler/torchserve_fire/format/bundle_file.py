@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from ..errors import BundleError
-from .bundle import INPUTS, Bundle, Detection, InputDescription, Layer
+from .bundle import INPUTS, Bundle, Detection, InputDescription, Layer, with_digest
 from .bundle_parts import (
     ROLES,
     read_bundle,
@@ -92,7 +91,7 @@ def parse_bundle(data: bytes, source: str) -> Bundle:
             f"{source}: metadata: damaged or changed by hand: it does not match metadata_sha256"
         )
     bundle = READERS[version](root, file.tensors, source)
-    return replace(bundle, digest=hashlib.sha256(data).hexdigest())
+    return with_digest(bundle, hashlib.sha256(data).hexdigest())
 
 
 def save_bundle(bundle: Bundle, path: Path | str) -> Bundle:

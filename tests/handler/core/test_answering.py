@@ -1,15 +1,15 @@
 import logging
-from dataclasses import replace
 
 import pytest
 import torch
 
 from tests.handler.bundles import small_bundle
 from torchserve_fire.core.answering import FLAGGED, UNREPAIRED, Answering, flags_of
+from torchserve_fire.format.bundle import with_digest
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.repair.verdict import Verdict
 
-BUNDLE = replace(small_bundle(), digest="d" * 64)
+BUNDLE = with_digest(small_bundle(), "d" * 64)
 
 
 def verdict(*flags):

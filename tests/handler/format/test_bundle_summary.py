@@ -3,7 +3,7 @@ from dataclasses import replace
 import torch
 
 from tests.handler.bundles import small_bundle
-from torchserve_fire.format.bundle import Detection, Layer
+from torchserve_fire.format.bundle import Detection, Layer, with_digest
 from torchserve_fire.format.correction_forms import Shift
 
 
@@ -21,7 +21,7 @@ def test_a_bundle_says_in_a_few_lines_what_it_does():
         "  places, repairs, local, strength 1",
         "  mixed, repairs, affine, strength 1",
     ]
-    assert "sha256 abcabcabcabc...\n" in repr(replace(small_bundle(), digest="abc" * 20))
+    assert "sha256 abcabcabcabc...\n" in repr(with_digest(small_bundle(), "abc" * 20))
 
 
 def test_each_target_is_named():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.handler.archive import CLEAN_SCORES, make_archive, make_bundle
-from torchserve_fire.format.bundle import INPUT_LAYER, Detection, Layer
+from torchserve_fire.format.bundle import INPUT_LAYER, Detection, Layer, with_digest
 from torchserve_fire.format.clean_scores import CleanScores
 from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.repair.verdict import Verdict
@@ -26,7 +26,7 @@ def metrics_to(context, bundle):
 
 def watch_of(context, mode="repair", **bundle_fields):
     folder = Path(context.system_properties["model_dir"])
-    bundle = replace(make_bundle(folder / "w.pth"), digest="d" * 64, **bundle_fields)
+    bundle = with_digest(replace(make_bundle(folder / "w.pth"), **bundle_fields), "d" * 64)
     return Watch(metrics_to(context, bundle), ("m", "1.0"), bundle, mode)
 
 
