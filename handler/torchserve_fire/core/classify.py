@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..format.bundle import InputDescription
 from ..model.config import HandlerConfig
 from ..model.preprocess import read_body
+from ..repair.layers import in_precision_of
 from ..repair.logits import find_logits
 from ..repair.output_kind import gives_probabilities
 from .answering import Refusal
@@ -93,9 +94,9 @@ def predict_samples(model: Any, items: Sequence[Item], device: torch.device) -> 
     answers = list(items)
     if not predicted:
         return answers
-    batch = torch.stack([item for item in items if isinstance(item, Tensor)])
+    batch = torch.stack([item for item in items if isinstance(item, Tensor)]).to(device)
     with torch.inference_mode():
-        logits = find_logits(model(batch.to(device)), len(batch)).float().cpu()
+        logits = find_logits(model(in_precision_of(model, batch)), len(batch)).float().cpu()
         finite = torch.isfinite(logits).all(1).tolist()
     for position, row, usable in zip(predicted, logits, finite, strict=True):
         answers[position] = (

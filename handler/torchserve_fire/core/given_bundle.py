@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,13 +21,18 @@ def read_given(given: Bundle | Path | str) -> tuple[Bundle, str]:
     Raises:
         BundleError: it cannot be read, or was never saved, so that it has no digest.
     """
-    if not isinstance(given, Bundle):
+    if isinstance(given, (str, os.PathLike)):
         path = Path(given)
         return load_bundle(path), path.name
+    if not isinstance(given, Bundle):
+        raise BundleError(
+            f"bundle: {type(given).__name__}, expected its file, or what load_bundle or "
+            "save_bundle returned"
+        )
     if not given.digest:
         raise BundleError(
-            "the bundle was not saved, so it has no digest to be known by: expected what "
-            "save_bundle(bundle, path) returns"
+            "the bundle was not saved, or changed since, so it has no digest to be known by: "
+            "expected what save_bundle(bundle, path) returns"
         )
     return given, "the bundle"
 

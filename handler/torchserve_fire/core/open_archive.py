@@ -25,6 +25,7 @@ from .served_repair import ServedRepair
 from .unpack import Unpacked
 from .worker_start import check_bundle, describe_unrepaired, example_of
 
+HANDLER_MODULE = "torchserve_fire.serve.fire_handler"
 HANDLER_CLASS = "FireHandler"
 """What an archive's entry derives from that answers as this project does."""
 
@@ -107,19 +108,39 @@ def _check_handler(archive: Unpacked) -> None:
         ModelError: it does.
     """
     try:
-        body = ast.parse((archive.folder / archive.handler).read_bytes()).body
+        written = ast.parse((archive.folder / archive.handler).read_bytes()).body
     except (OSError, SyntaxError, ValueError):
-        body = []
-    classes = [node for node in body if isinstance(node, ast.ClassDef)]
-    bases = [base.id for one in classes for base in one.bases if isinstance(base, ast.Name)]
-    written = [
-        node for one in classes for node in one.body if not isinstance(node, (ast.Expr, ast.Pass))
-    ]
-    if bases != [HANDLER_CLASS] or written:
+        written = []
+    statements = [node for node in written if not _is_text(node)]
+    # Whatever else stands there may answer otherwise, or change what answers.
+    if not (len(statements) == 2 and _is_import(statements[0]) and _is_bare_class(statements[1])):
         raise ModelError(
             f"{archive.source}: answers by a handler of its own, {archive.handler}, which needs "
             "TorchServe: serve it there, or package the model without --handler"
         )
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _is_import(node: ast.stmt) -> bool:
+    """Whether it imports this project's handler, and no more."""
+    return (
+        isinstance(node, ast.ImportFrom)
+        and node.module == HANDLER_MODULE
+        and [(name.name, name.asname) for name in node.names] == [(HANDLER_CLASS, None)]
+    )
+
+
+def _is_bare_class(node: ast.stmt) -> bool:
+    """Whether it defines a class that derives from the handler, and changes nothing of it."""
+    return (
+        isinstance(node, ast.ClassDef)
+        and [base.id for base in node.bases if isinstance(base, ast.Name)] == [HANDLER_CLASS]
+        and not (node.keywords or node.decorator_list)
+        and all(_is_text(one) or isinstance(one, ast.Pass) for one in node.body)
+    )
 
 
 def _load(

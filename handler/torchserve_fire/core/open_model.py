@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 
 from ..errors import ConfigError, ModelError
 from ..format.bundle import Bundle
+from ..model.config import public_keys
 from ..repair.layers import eager_model
 from ..watch.metrics import MetricsFor, NoMetrics
 from .manifest import DEFAULT_VERSION
@@ -29,7 +31,7 @@ def open_model(
     version: str | None = None,
     device: torch.device | str | None = None,
     metrics: MetricsFor = NoMetrics,
-    trusted_keys: Sequence[str] = (),
+    trusted_keys: Sequence[str] | None = None,
 ) -> ServedModel:
     """Open a model with its bundle, prove that the repair works there, and return what answers.
 
@@ -47,20 +49,21 @@ def open_model(
         metrics: makes what the counts and gauges of a bundle are given to, of the model's name, its
             version, and the bundle's digest; `watch.metrics` says which there are.
         trusted_keys: public keys, one of which must have signed the archive, or the module's
-            bundle, and each bundle that is swapped in; none: those that the settings name.
+            bundle, and each bundle that is swapped in; None: those that the settings name, if any.
 
     Returns:
         The model, to be closed in the end.
 
     Raises:
         FireError: something is missing, damaged, not signed, does not fit, or the repair does not
-            work; it says what, in a line. Nothing stays attached.
+            work; it says what, in a line. Nothing stays attached, and nothing unpacked.
 
     Example:
         >>> with open_model("net-1.0.mar") as model:
         ...     answers = model.answer([Path("cat.png").read_bytes()])
         ...     model.swap("newer.safetensors")
     """
+    keys = () if trusted_keys is None else public_keys(trusted_keys, "trusted_keys")
     if isinstance(source, nn.Module):
         if bundle is None:
             raise ModelError("a module is served with a bundle, expected bundle= beside it")
@@ -70,7 +73,12 @@ def open_model(
             )
         class_name = type(eager_model(source)).__name__
         served_as = (name or class_name, version or DEFAULT_VERSION)
-        return open_module(source, bundle, settings or {}, served_as, metrics, trusted_keys)
+        return open_module(source, bundle, settings or {}, served_as, metrics, keys)
+    if not isinstance(source, (str, os.PathLike)):
+        raise ModelError(
+            f"{type(source).__name__}: expected an archive's path, or a module that was built: "
+            "Net(), not its class"
+        )
     if bundle is not None or settings is not None:
         raise ConfigError(
             f"{source}: an archive holds its bundle and its settings: leave out those given, and "
@@ -78,4 +86,8 @@ def open_model(
         )
     archive = unpack(Path(source))
     served_as = (name or archive.name, version or archive.version)
-    return open_archive(archive, served_as, device, metrics, trusted_keys)
+    try:
+        return open_archive(archive, served_as, device, metrics, keys)
+    except BaseException:
+        archive.remove()
+        raise

@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..format.bundle import Bundle, InputDescription
 from ..model.config import HandlerConfig, parse_config
 from ..model.fit import with_digest_for
+from ..repair.attach_layers import check_model
 from ..repair.example_input import example_for
 from ..repair.layers import device_of
 from ..watch.metrics import MetricsFor
@@ -24,6 +25,13 @@ from .worker_start import check_bundle, known_model
 
 SOURCE = "settings"
 """What the settings are called in messages."""
+
+OF_ARCHIVES = {
+    "input": "the bundle says what the input is",
+    "model_class": "the module is built already",
+    "example": "it names a file of an archive, and a module has none",
+}
+"""Settings that say nothing of a module, and why."""
 
 
 def open_module(
@@ -53,6 +61,7 @@ def open_module(
     if trusted_keys:
         config = replace(config, trusted_keys=tuple(trusted_keys))
     check_trusted(given, bundle.digest, config.trusted_keys)
+    check_model(model)
     repair = ServedRepair(config, served_as, metrics, SOURCE)
     try:
         if config.mode != "off":
@@ -70,8 +79,13 @@ def open_module(
 
 def _settings(values: Mapping[str, Any], described: InputDescription) -> HandlerConfig:
     """Return the settings, with what a bundle says of the input."""
-    if "input" in values:
-        raise ConfigError(f"{SOURCE}: input: the bundle says what the input is: leave it out")
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            f'{SOURCE}: {type(values).__name__}, expected a map such as {{"mode": "reject"}}'
+        )
+    for name, reason in OF_ARCHIVES.items():
+        if name in values:
+            raise ConfigError(f"{SOURCE}: {name}: {reason}: leave it out")
     is_image = described.kind == "image"
     kind = "tensor" if is_image else described.kind
     config = parse_config({"handler": {"input": kind, **values}}, SOURCE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -10,13 +10,14 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import FireError, InputError, ModelError
 from ..format.bundle import Bundle, InputDescription
 from .answer import Answer
 from .answering import Refusal
 from .classify import Classifier, Item, answers_to, samples_in
 from .open_inference import infer_request, infer_response
 from .served_repair import Batch, ServedRepair
+from .unpack import Unpacked
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ServedModel:
         classifier: the model.
         form: of the answers.
         repair: of the model.
-        kept: what must not go before the model does.
+        archive: that the model is of, if any; what was unpacked of it goes when it is closed.
 
     Example:
         >>> with open_model("net-1.0.mar") as model:
@@ -56,12 +57,12 @@ class ServedModel:
         classifier: Classifier,
         form: AnswerForm,
         repair: ServedRepair,
-        kept: object = None,
+        archive: Unpacked | None = None,
     ) -> None:
         self._classifier = classifier
         self._form = form
         self._repair = repair
-        self._kept = kept
+        self._archive = archive
 
     @property
     def name(self) -> str:
@@ -98,9 +99,23 @@ class ServedModel:
             Of each request, in their order, the status, the body and the headers.
 
         Raises:
-            FireError: the model was closed.
+            FireError: the model was closed, or is in training mode; or the bodies are no list, or
+                the identifiers not as many.
             Exception: what the model itself raises; then no request of the batch has an answer.
         """
+        if not isinstance(bodies, Iterable) or isinstance(bodies, (str, bytes, bytearray, Mapping)):
+            raise FireError(
+                f"bodies: {type(bodies).__name__}, expected a list with one body for each request"
+            )
+        bodies = list(bodies)
+        if len(request_ids) not in (0, len(bodies)):
+            raise FireError(
+                f"request_ids: {len(request_ids)} for {len(bodies)} requests, expected one for "
+                "each, or none"
+            )
+        if self._classifier.model.training:
+            # Requests would change what it knows, and dropout what it answers.
+            raise ModelError(f"the model {self.name} is in training mode: call its eval() first")
         with self._repair.batch() as batch:
             asked = [infer_request({"body": body}) for body in bodies]
             samples = [
@@ -153,6 +168,8 @@ class ServedModel:
         A second call does nothing.
         """
         self._repair.close()
+        if self._archive is not None:
+            self._archive.remove()
 
     def __enter__(self) -> ServedModel:
         return self

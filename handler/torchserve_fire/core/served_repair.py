@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import BundleError, FireError, SwapError
+from ..errors import BundleError, ConfigError, FireError, SwapError
 from ..format.bundle import Bundle, InputDescription
 from ..model.config import HandlerConfig
 from ..model.fit import with_digest_for
@@ -71,6 +71,12 @@ class _Started:
     example: Example
 
 
+class _Answers(threading.local):
+    """How many batches this thread answers now, one within another."""
+
+    batches: int = 0
+
+
 class ServedRepair:
     """The repair of one model that is served; several threads may answer batches at once.
 
@@ -94,6 +100,7 @@ class ServedRepair:
         self._metrics = metrics
         self._changed = threading.Condition()
         self._swapping = threading.Lock()
+        self._answers = _Answers()
         self._closed = False
         self._started: _Started | None = None
         self._quarantine: QuarantineQueue | None = None
@@ -166,6 +173,7 @@ class ServedRepair:
                 raise FireError(f"the model {self._served_as[0]} was closed, and answers no more")
             now = self._now
             now.batches += 1
+        self._answers.batches += 1
         try:
             if self._started is None or now.attached is None:
                 yield Batch(now)
@@ -173,6 +181,7 @@ class ServedRepair:
                 with self._started.handle.choosing(now.attached):
                     yield Batch(now)
         finally:
+            self._answers.batches -= 1
             with self._changed:
                 now.batches -= 1
                 self._changed.notify_all()
@@ -191,8 +200,8 @@ class ServedRepair:
         Raises:
             FireError: nothing is served any more.
             SwapError: the bundle cannot be read, is for another model or another input, is not
-                signed, or does not work; or it is called while this thread answers a batch. The old
-                one goes on serving, and nothing of the new one stays.
+                signed, or does not work; or this thread answers a batch. The old one goes on
+                serving, and nothing of the new one stays.
         """
         started = self._started
         if started is None:
@@ -201,7 +210,7 @@ class ServedRepair:
                 "judges: serve it in another mode"
             )
         handle = started.handle
-        if handle.has_chosen:
+        if self._answers.batches:
             raise SwapError("this thread answers a batch: a bundle is swapped between two of them")
         with self._swapping:
             if self._closed:
@@ -256,7 +265,15 @@ class ServedRepair:
         """Wait for the batches on their way, keep what waits to be kept, and take the repair off.
 
         A second call does nothing.
+
+        Raises:
+            FireError: this thread answers a batch, for which it would wait for ever.
         """
+        if self._answers.batches:
+            raise FireError(
+                f"this thread answers a batch: {self._served_as[0]} is closed after it, or by "
+                "another thread"
+            )
         with self._swapping:
             with self._changed:
                 self._closed = True
@@ -301,14 +318,15 @@ class ServedRepair:
         return bundle, attached
 
     def _in_service(self, bundle: Bundle | None, attached: Attached | None) -> InService:
-        metrics = self._metrics(*self._served_as, _digest_of(bundle))
         mode, quarantine = self._config.mode, self._quarantine
-        return InService(
-            bundle,
-            attached,
-            Answering(self._config, bundle),
-            Watch(metrics, self._served_as, bundle, mode, quarantine),
-        )
+        try:
+            metrics = self._metrics(*self._served_as, _digest_of(bundle))
+            watch = Watch(metrics, self._served_as, bundle, mode, quarantine)
+        except Exception as error:
+            raise ConfigError(
+                f"metrics: nothing can be counted there: {one_line(error)}"
+            ) from error
+        return InService(bundle, attached, Answering(self._config, bundle), watch)
 
 
 def _digest_of(bundle: Bundle | None) -> str:

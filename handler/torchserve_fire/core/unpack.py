@@ -77,6 +77,11 @@ class Unpacked:
             raise FireError(f"{self.source}: its manifest names {key}: {name}, which is not in it")
         return path
 
+    def remove(self) -> None:
+        """Delete what was unpacked here, now; a folder that was given stays."""
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
     def copy_to_run(self) -> Unpacked:
         """Return a copy in a temporary folder, for code that may write into the folder it runs in.
 
@@ -86,7 +91,11 @@ class Unpacked:
         temporary = tempfile.TemporaryDirectory(prefix="fire-archive-")
         # Modules are known by their files' whole paths.
         folder = Path(temporary.name).resolve()
-        copy_files(self.folder, folder)
+        try:
+            copy_files(self.folder, folder)
+        except BaseException:
+            temporary.cleanup()
+            raise
         return replace(self, folder=folder, _temporary=temporary)
 
 
@@ -101,8 +110,24 @@ def unpack(archive: Path) -> Unpacked:
     """
     if archive.is_dir():
         return _with_manifest(archive, archive, None)
+    if not archive.exists():
+        raise FireError(
+            f"{archive}: no such file, expected an archive (.mar), or the folder of one"
+        )
     temporary = tempfile.TemporaryDirectory(prefix="fire-archive-")
-    folder = Path(temporary.name)
+    try:
+        return _with_manifest(archive, _extract(archive, Path(temporary.name)), temporary)
+    except BaseException:
+        temporary.cleanup()
+        raise
+
+
+def _extract(archive: Path, folder: Path) -> Path:
+    """Extract an archive's file into a folder; return the folder in which its files are then.
+
+    Raises:
+        FireError: it is no archive, or is damaged.
+    """
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as packed:
@@ -123,8 +148,8 @@ def unpack(archive: Path) -> Unpacked:
         raise FireError(f"{archive}: cannot be unpacked: {error or type(error).__name__}") from None
     inner = [path for path in folder.iterdir() if path.is_dir()]
     if not (folder / MANIFEST).is_file() and len(inner) == 1 and (inner[0] / MANIFEST).is_file():
-        folder = inner[0]  # A .tar.gz holds a folder of the model's name.
-    return _with_manifest(archive, folder, temporary)
+        return inner[0]  # A .tar.gz holds a folder of the model's name.
+    return folder
 
 
 def _with_manifest(

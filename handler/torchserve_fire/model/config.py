@@ -192,7 +192,7 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
         settings["quarantine"] = _parse_quarantine(fields.fields("quarantine"))
     if fields.has("trusted_keys"):
         where = fields.where("trusted_keys")
-        settings["trusted_keys"] = _public_keys(fields.raw("trusted_keys"), where)
+        settings["trusted_keys"] = public_keys(fields.raw("trusted_keys"), where)
     fields.finish()
     return HandlerConfig(**settings)
 
@@ -214,9 +214,18 @@ def _parse_quarantine(fields: Fields) -> QuarantineConfig:
     return QuarantineConfig(folder, **settings)
 
 
-def _public_keys(values: Any, where: str) -> tuple[str, ...]:
+def public_keys(values: Any, where: str) -> tuple[str, ...]:
+    """Return public keys, each checked.
+
+    Args:
+        values: a list, or a tuple, of one or more.
+        where: what they are called in messages.
+
+    Raises:
+        ConfigError: they are no such list, or one of them is no key.
+    """
     # An empty list would trust nobody, or everybody, depending on who reads it.
-    if not isinstance(values, list) or not values:
+    if not isinstance(values, (list, tuple)) or not values:
         raise ConfigError(f"{where}: {shown(values)}, expected a list of public keys")
     try:
         return tuple(parse_public_key(value, where) for value in values)

@@ -172,8 +172,8 @@ def check_model(model: nn.Module) -> None:
         hooks = module._forward_pre_hooks.values()
         if any(isinstance(getattr(hook, "__self__", None), RepairHandle) for hook in hooks):
             raise AttachError(
-                "the model has corrections attached already: detach them first, or put all layers "
-                "into one bundle"
+                "the model has corrections attached already: detach them, or close what open_model "
+                "returned, first; or put all layers into one bundle"
             )
 
 

@@ -18,6 +18,19 @@ def device_of(model: nn.Module) -> torch.device:
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
+def in_precision_of(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return inputs (N, *S) in the precision of a model's weights, which somebody may have halved.
+
+    That is the precision of the first parameter or buffer of floating point numbers. A model
+    without one takes any. Integers stay what they are.
+    """
+    if not inputs.is_floating_point():
+        return inputs
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    dtypes = (tensor.dtype for tensor in tensors if tensor.is_floating_point())
+    return inputs.to(next(dtypes, inputs.dtype))
+
+
 def is_compiled(model: nn.Module) -> bool:
     """Whether the module is what `torch.compile` returned for a module."""
     return hasattr(model, "_orig_mod")

@@ -87,11 +87,6 @@ class RepairHandle:
         """Let the passes that begin from now on go by other corrections, which `prove` has seen."""
         self._attached = attached
 
-    @property
-    def has_chosen(self) -> bool:
-        """Whether this thread is inside `choosing`."""
-        return self._choice.chosen is not None
-
     @contextmanager
     def choosing(self, attached: Attached) -> Iterator[None]:
         """Let this thread's passes go by these corrections while the block runs."""

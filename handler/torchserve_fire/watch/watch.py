@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -17,6 +18,8 @@ from .metrics import Metrics
 from .quarantine_queue import QuarantineQueue
 from .score_scale import LABELS, ScoreScale, bin_of, scales_of
 from .tally import Key, Tally
+
+logger = logging.getLogger(__name__)
 
 
 class Watch:
@@ -125,7 +128,8 @@ class Watch:
     ) -> None:
         clean = [value for value, flag in zip(values, flags, strict=True) if not flag]
         if scale.drift.add(clean) and (drift := self._drift_of(scale.target)) is not None:
-            self._metrics.set(metric.DRIFT, round(drift, 2), scale.target)
+            value = round(drift, 2)
+            self._report(lambda: self._metrics.set(metric.DRIFT, value, scale.target))
 
     def _drift_of(self, target: str) -> float | None:
         """Return the largest drift of the detectors for a target; None before the first."""
@@ -133,6 +137,13 @@ class Watch:
         return max((drift for drift in drifts if drift is not None), default=None)
 
     def _give(self, counts: Mapping[Key, int]) -> None:
-        self._metrics.add(counts)
+        self._report(lambda: self._metrics.add(counts))
         if self._quarantine is not None:
             self._quarantine.prune()
+
+    def _report(self, give: Callable[[], None]) -> None:
+        """Give something to the metrics: no request, swap or close fails because they fail."""
+        try:
+            give()
+        except Exception:
+            logger.exception("torchserve-fire: metrics could not be reported")

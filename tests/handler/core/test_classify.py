@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from torchserve_fire.core.answering import Refusal
 from torchserve_fire.core.classify import answers_to, predict_samples, read_sample, samples_in
@@ -13,16 +14,17 @@ BAD = InputError("too bad", 413, "too large")
 def test_readable_samples_are_predicted_together_and_the_rest_stays_in_its_place():
     batches = []
 
-    def model(batch):
-        batches.append(batch.tolist())
-        # The second class has no finite answer to a sample of 7.
-        return torch.stack(
-            [batch[:, 0], batch[:, 0] * torch.where(batch[:, 0] == 7, torch.inf, 2)], 1
-        )
+    class Model(nn.Module):
+        def forward(self, batch):
+            batches.append(batch.tolist())
+            # The second class has no finite answer to a sample of 7.
+            return torch.stack(
+                [batch[:, 0], batch[:, 0] * torch.where(batch[:, 0] == 7, torch.inf, 2)], 1
+            )
 
     items = [torch.tensor([1.0]), BAD, torch.tensor([7.0]), torch.tensor([3.0])]
     assert samples_in(items) == [0, 2, 3]
-    first, second, third, last = predict_samples(model, items, CPU)
+    first, second, third, last = predict_samples(Model(), items, CPU)
     assert batches == [[[1.0], [7.0], [3.0]]]
     assert (first.tolist(), last.tolist()) == ([1.0, 2.0], [3.0, 6.0])
     assert second is BAD

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from torchserve_fire.errors import (
     SignatureError,
     SwapError,
 )
-from torchserve_fire.format.bundle_file import BUNDLE_FILE, save_bundle
+from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle, save_bundle
 from torchserve_fire.model.state_digest import state_digest
 from torchserve_fire.watch import metrics as metric
 from torchserve_fire_build.deployment.archive.entry import HandlerEntry, entry_around
@@ -71,10 +71,8 @@ def test_an_archive_is_opened_as_its_folder_is(folder, tmp_path):
 def test_what_was_unpacked_goes_with_the_model(folder, tmp_path):
     archive = pack(folder, tmp_path / "m.mar")
     with open_model(archive) as model:
-        unpacked = model._kept.folder
+        unpacked = model._archive.folder
         assert unpacked.is_dir()
-    del model
-    gc.collect()
     assert not unpacked.exists()
 
 
@@ -102,13 +100,64 @@ SUBCLASS = ENTRY.read_text() + "\n    def preprocess(self, data):\n        retur
 AROUND = entry_around(HandlerEntry("theirs", "Theirs"))
 
 
-@pytest.mark.parametrize("text", [SUBCLASS, AROUND, "def handle(data, context): ...", "?", None])
+PATCHED = ENTRY.read_text() + "\n\nFireHandler.preprocess = lambda self, data: data\n"
+FUNCTION = ENTRY.read_text() + "\n\ndef handle(data, context): ...\n"
+ANOTHER = ENTRY.read_text().replace("torchserve_fire.serve.fire_handler", "theirs")
+INSIDE = ENTRY.read_text() + "\n    setattr(FireHandler, 'preprocess', None)\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SUBCLASS,
+        AROUND,
+        PATCHED,
+        FUNCTION,
+        ANOTHER,
+        INSIDE,
+        "def handle(data, context): ...",
+        "?",
+        None,
+    ],
+)
 def test_an_archive_that_answers_in_a_way_of_its_own_is_left_to_torchserve(folder, text):
     (folder / ENTRY.name).unlink()
     if text is not None:
         (folder / ENTRY.name).write_text(text)
     with pytest.raises(ModelError, match=r"a handler of its own, fire_service\.py, which needs"):
         open_model(folder)
+
+
+def test_of_an_archive_that_cannot_be_opened_nothing_stays(folder, tmp_path, monkeypatch):
+    (folder / "net.py").write_text("import gone")
+    archive = pack(folder, tmp_path / "m.mar")
+    (tmp_path / "cut.mar").write_bytes(archive.read_bytes()[:-9])
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    for name, reason in {"m": "'gone'", "cut": "cut.mar", "missing": "no such file"}.items():
+        # While the error is held, so is all that the frames hold that it went through.
+        with pytest.raises(FireError, match=reason) as held:
+            open_model(tmp_path / f"{name}.mar")
+        assert list(temporary.iterdir()) == []
+        assert held.value
+
+
+def test_each_archive_in_a_process_gets_the_neighbours_of_its_own_model_file(tmp_path):
+    models = []
+    for bias in (5.0, 7.0):
+        folder = tmp_path / str(bias)
+        folder.mkdir()
+        make_unpacked(folder)
+        text = (folder / "net.py").read_text().replace("(x))", "(x)) + BIAS")
+        (folder / "net.py").write_text(f"from neighbour_of_net import BIAS\n{text}")
+        (folder / "neighbour_of_net.py").write_text(
+            f"import torch\nBIAS = torch.tensor([{bias}, 0, 0])"
+        )
+        models.append(open_model(folder, device="cpu"))
+    for model, bias in zip(models, (5.0, 7.0), strict=True):
+        found = model.answer([grey(0)])[0].body
+        assert [found[str(k)] for k in range(3)] == pytest.approx(softmax(bias, 6, 0))
 
 
 def spoil(folder: Path, name: str, text: str | None) -> None:
@@ -273,6 +322,14 @@ def test_the_settings_of_a_module(net, tmp_path):
         ({"settings": {"mode": "repiar"}}, "settings: handler: mode: 'repiar'"),
         ({"settings": {"mean": [0, 0, 0]}}, "settings: handler: mean: unknown"),
         ({"settings": {"input": "image"}}, "settings: input: the bundle says"),
+        ({"settings": {"example": "x.png"}}, "settings: example: .*: leave it out"),
+        ({"settings": {"model_class": "Net"}}, "settings: model_class: .*: leave it out"),
+        ({"settings": ["mode"]}, "settings: list, expected a map"),
+        ({"bundle": 7}, "bundle: int, expected its file"),
+        ({"metrics": None}, "metrics: nothing can be counted there: 'NoneType'"),
+        ({"trusted_keys": []}, r"trusted_keys: \[\], expected a list of public keys"),
+        ({"trusted_keys": PUBLIC}, "trusted_keys: .*, expected a list of public keys"),
+        ({"trusted_keys": ["abc"]}, "trusted_keys: 'abc', expected an Ed25519 public key"),
         ({"settings": {"quarantine": {"folder": "/dev/null/q"}}}, "quarantine: folder: /dev/null"),
         ({"device": "cpu"}, "a module stays where it is"),
         ({"bundle": None}, "expected bundle= beside it"),
@@ -295,13 +352,40 @@ def test_a_signed_bundle_is_served(net, tmp_path):
 
 def test_other_weights_and_a_model_in_training_are_refused(net, tmp_path):
     path = bundle_for(net, tmp_path)
-    with pytest.raises(AttachError, match="in training mode"):
-        open_model(net.train(), path)
+    for mode in ("repair", "off"):
+        with pytest.raises(AttachError, match="in training mode"):
+            open_model(net.train(), path, settings={"mode": mode})
     with torch.no_grad():
         net.eval().head.bias[0] = 1
     with pytest.raises(BundleError, match="state_sha256"):
         open_model(net, path)
     assert hooks(net) == 0
+
+
+@pytest.mark.parametrize("source", [None, 7, Net])
+def test_what_is_neither_an_archive_nor_a_module(source):
+    with pytest.raises(ModelError, match=r"expected an archive's path, or a module that was built"):
+        open_model(source)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_module_is_asked_in_its_own_precision(net, tmp_path, dtype):
+    net.to(dtype)
+    with open_model(net, bundle_for(net, tmp_path)) as model:
+        white, black = model.answer([grey(255), grey(0)])
+    assert [white.body[str(k)] for k in range(3)] == pytest.approx(softmax(12 - 9, 6, 0))
+    assert [black.body[str(k)] for k in range(3)] == pytest.approx(softmax(0, 6, 0))
+
+
+def test_a_changed_bundle_is_not_taken_for_the_one_that_was_saved(net, tmp_path):
+    saved = load_bundle(bundle_for(net, tmp_path))
+    changed = replace(saved, layers=(replace(saved.layers[0], detection=None),))
+    with pytest.raises(BundleError, match="not saved, or changed since"):
+        open_model(net, changed)
+    with open_model(net, saved) as model:
+        with pytest.raises(SwapError, match="not saved, or changed since"):
+            model.swap(changed)
+        assert model.bundle is saved
 
 
 def test_where_it_fails_at_last_nothing_stays_attached(tmp_path):

@@ -11,6 +11,7 @@ from tests.handler.archive import IMAGE, TENSOR, grey
 from tests.handler.bad_requests import IMAGE_CASES, TENSOR_CASES
 from tests.handler.core.unpacked import answers_of_torchserve, make_unpacked
 from torchserve_fire.core.open_model import open_model
+from torchserve_fire.errors import FireError
 
 MODES = ("repair", "observe", "reject", "off")
 
@@ -73,3 +74,25 @@ def test_bad_requests_are_refused_as_torchserves_handler_does(tmp_path, kind, ca
     expected = answers_of_torchserve(context, bodies)
     with open_model(tmp_path, device="cpu") as model:
         assert answered(model, bodies) == expected
+
+
+@pytest.mark.parametrize("bodies", [grey(255), "[0, 0]", {"data": []}, None])
+def test_bodies_that_are_no_list(tmp_path, bodies):
+    make_unpacked(tmp_path, TENSOR)
+    with open_model(tmp_path) as model, pytest.raises(FireError, match="one body for each request"):
+        model.answer(bodies)
+
+
+def test_a_batch_of_nothing_and_bodies_that_come_one_by_one(tmp_path):
+    make_unpacked(tmp_path, TENSOR)
+    with open_model(tmp_path) as model:
+        assert model.answer([]) == []
+        assert model.answer(iter([[0.0] * 12, "?"])) == model.answer([[0.0] * 12, "?"])
+
+
+def test_identifiers_are_one_for_each_request_or_none(tmp_path):
+    make_unpacked(tmp_path, TENSOR)
+    with open_model(tmp_path) as model:
+        model.answer([[0.0] * 12], ["a"])
+        with pytest.raises(FireError, match="request_ids: 2 for 1 requests"):
+            model.answer([[0.0] * 12], ["a", "b"])

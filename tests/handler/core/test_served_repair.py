@@ -296,12 +296,14 @@ def test_a_bundle_that_serves_already_is_left_as_it_is(model, files):
     assert model.describe()["counts"]["judged"] == 3
 
 
-def test_a_thread_that_answers_cannot_swap(model, files):
+def test_a_thread_that_answers_can_neither_swap_nor_close(model, files):
     raised = []
 
     def swap(*_):
         with pytest.raises(SwapError, match="this thread answers a batch"):
             model.swap(files["strong"])
+        with pytest.raises(FireError, match="this thread answers a batch"):
+            model.close()
         raised.append(1)
 
     removable = module_of(model).features.register_forward_hook(swap)
@@ -310,6 +312,80 @@ def test_a_thread_that_answers_cannot_swap(model, files):
     removable.remove()
     assert raised
     assert model.bundle is before
+    model.answer(REQUESTS[:1])
+
+
+class GoneError(Exception):
+    pass
+
+
+def test_a_batch_that_fails_holds_neither_a_swap_nor_the_end_up(model, files):
+    def fail(*_):
+        raise GoneError
+
+    by_digest = {load_bundle(file).digest: name for name, file in files.items()}
+    removable = module_of(model).head.register_forward_pre_hook(fail)
+    for _ in range(3):
+        with pytest.raises(GoneError):
+            model.answer(REQUESTS)
+    removable.remove()
+    model.swap(files["in two passes"])
+    assert by_digest[check(model.answer(REQUESTS), by_digest)] == "in two passes"
+
+
+class Failing:
+    """Metrics that fail once `fail` is set."""
+
+    fail = False
+
+    def __init__(self, *names: str) -> None:
+        pass
+
+    def add(self, counts):
+        if Failing.fail:
+            raise RuntimeError("no more counts")
+
+    def set(self, name, value, *labels):
+        if Failing.fail:
+            raise RuntimeError("no more gauges")
+
+
+def test_metrics_that_fail_hold_up_no_answer_no_end_and_are_told(folder, monkeypatch, caplog):
+    model = open_model(folder, metrics=Failing)
+    monkeypatch.setattr(Failing, "fail", True)
+    # As many as it takes to measure a drift.
+    for _ in range(5):
+        answers = model.answer([grey(255), *[grey(60)] * 100])
+        assert {one.status for one in answers} == {200}
+    model.close()
+    assert set(hooks_of(model).values()) == {0}
+    told = "".join(record.exc_text or "" for record in caplog.records)
+    assert "no more counts" in told
+    assert "no more gauges" in told
+
+
+def test_metrics_that_fail_while_a_bundle_goes_do_not_undo_the_swap(folder, files, monkeypatch):
+    digest = load_bundle(files["strong"]).digest
+
+    def metrics(*names):
+        if names[-1] != digest:
+            return Failing(*names)
+        monkeypatch.setattr(Failing, "fail", True)
+        return Recorded()(*names)
+
+    with open_model(folder, metrics=metrics) as model:
+        model.answer(REQUESTS)
+        model.swap(files["strong"])
+        assert model.bundle.digest == digest
+        assert model.answer(REQUESTS[:1])[0].headers["x-fire-bundle"] == digest
+
+
+def test_a_model_in_training_mode_does_not_answer(model):
+    module_of(model).train()
+    with pytest.raises(FireError, match="in training mode"):
+        model.answer(REQUESTS)
+    module_of(model).eval()
+    assert model.answer(REQUESTS[:1])[0].status == 200
 
 
 def test_after_the_end_nothing_is_answered_or_attached(folder, files):
