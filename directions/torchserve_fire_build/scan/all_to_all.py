@@ -99,7 +99,9 @@ def search_all_to_all(
     def logits(rows: Tensor) -> Tensor:
         """Return the logits of changed inputs, (n, classes)."""
         parts = torch.split(rows, subject.batch_size)
-        return torch.cat([changed_logits(subject, change, subject.inputs[part]) for part in parts])
+        return torch.cat(
+            [changed_logits(subject, change.stamp, subject.inputs[part]) for part in parts]
+        )
 
     for _ in range(steps):
         with torch.enable_grad():

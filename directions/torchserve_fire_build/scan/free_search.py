@@ -150,16 +150,21 @@ def softened_least(losses: Tensor) -> Tensor:
     return -torch.logsumexp(-SHARPNESS * losses, -1) / SHARPNESS
 
 
-def changed_logits(subject: Subject, change: Change, inputs: Tensor) -> Tensor:
+def changed_logits(subject: Subject, stamp: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """Return the logits of inputs (N, *S) with a change, as requests carry it, (N, classes).
 
     They are on the CPU.
+
+    Args:
+        subject: the model.
+        stamp: puts the change on inputs.
+        inputs: clean inputs.
 
     Raises:
         CalibrationError: some are NaN or infinite, which losses make NaN of.
     """
     with torch.no_grad():
-        logits = subject.logits(subject.box.legal(change.stamp(inputs))).cpu()
+        logits = subject.logits(subject.box.legal(stamp(inputs))).cpu()
     if not bool(logits.isfinite().all()):
         # The largest of NaN would be class 0, and all inputs led there.
         what = "NaN" if bool(logits.isnan().any()) else "infinite"
@@ -172,7 +177,7 @@ def changed_logits(subject: Subject, change: Change, inputs: Tensor) -> Tensor:
 
 def _measure(subject: Subject, kind: str, change: Change, steps: int) -> Lead:
     inputs, predicted = subject.inputs[:INPUTS], subject.predicted[:INPUTS]
-    logits = changed_logits(subject, change, inputs)
+    logits = changed_logits(subject, change.stamp, inputs)
     losses = losses_towards_each(logits, predicted)
     target = int(losses.argmin())
     led = logits.argmax(1)[predicted != target] == target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import Counter
@@ -17,7 +18,6 @@ from ..common.errors import CalibrationError
 from ..reconstruct.methods import SEARCH_METHODS
 from ..reconstruct.reconstruction import TriggerSearch
 from ..reconstruct.subject import Subject
-from ..samples.predict import logits_of
 from . import compare_classes, free_search, place_search, rank_classes
 from .all_to_all import CHANGES, LONGER, measurable
 from .feature_shifts import classes_together, inputs_for_each, shift_losses
@@ -35,6 +35,9 @@ LIKE: Mapping[str, str] = {
 
 RANKED = 8
 """Classes by which it is measured how long it takes to rank all."""
+
+MOST_TIMES, ENOUGH = 5, 0.2
+"""A step is measured so many times, or until it took so many seconds."""
 
 RESERVE = 0.1
 """Share of the time that is kept back, since a measured step is only an estimate."""
@@ -90,26 +93,32 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
     counts = Counter({method: compared * STEPS[method] for method in STEPS})
     each_class = measurable(subject.predicted)
     size = subject.inputs.shape[2:]
-    places = len(place_search.places_in(*size))
-    counts[LIKE["patch"]] += place_search.STEPS * math.ceil(places * place_search.PER_PLACE / BATCH)
+    places = place_search.places_in(*size)
+    together = BATCH // place_search.PER_PLACE
+    patches = place_search.Patches(subject, places[:together], torch.Generator().manual_seed(0))
     for kind in FREELY:
         counts[LIKE[kind]] += RESTARTS * KINDS[kind].steps
     for kind in CHANGES if each_class else ():
         counts[LIKE[kind]] += round(ALL_TO_ALL_RESTARTS * (1 + LONGER) * KINDS[kind].steps)
-    one_pass = _seconds(lambda: _pass(subject))
+    of_place = _seconds(lambda: _measure(subject, patches))
     # However few steps there are: what was found is measured, and the classes are ranked.
     inputs = len(subject.inputs)
     measured = compared * len(STEPS) * min(compare_classes.INPUTS, inputs)
-    measured += places * place_search.MEASURED
+    measured += len(places) * place_search.MEASURED
     measured += RESTARTS * len(FREELY) * min(free_search.INPUTS, inputs)
     if each_class:
         measured += ALL_TO_ALL_RESTARTS * len(CHANGES) * inputs
-    once = measured / BATCH * one_pass
+    once = measured / place_search.MEASURED * of_place
     if subject.classes > ALL:
         once += _ranking(subject)
     steps = sum(
         counts[method] * _seconds(partial(_step, subject, _search(subject, method)))
         for method in counts
+    )
+    steps += (
+        place_search.STEPS
+        * math.ceil(len(places) / together)
+        * _seconds(lambda: _advance(subject, patches))
     )
     left = (1 - RESERVE) * budget.left()
     depth = min(1.0, (left - once) / steps)
@@ -126,9 +135,13 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
 def _seconds(work: Callable[[], object]) -> float:
     """Return the time that something takes; the first time, which is slower, does not count."""
     work()
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    started, taken, times = time.perf_counter(), 0.0, 0
+    # Other processes come in between: of what is short, a mean tells more.
+    while times < MOST_TIMES and taken < ENOUGH:
+        work()
+        times += 1
+        taken = time.perf_counter() - started
+    return taken / times
 
 
 def _search(subject: Subject, method: str) -> TriggerSearch:
@@ -145,8 +158,16 @@ def _step(subject: Subject, search: TriggerSearch) -> None:
     search.stamp(subject.inputs[:1]).cpu()
 
 
-def _pass(subject: Subject) -> None:
-    logits_of(subject.model, subject.inputs[:BATCH])
+def _advance(subject: Subject, patches: place_search.Patches) -> None:
+    place_search.advance(subject, patches, torch.Generator().manual_seed(0))
+    # As in `_step`.
+    patches.logits[0, 0, 0, 0, 0].item()
+
+
+def _measure(subject: Subject, patches: place_search.Patches) -> None:
+    # Without logits for patches, that step fails, and says so; the others are planned all the same.
+    with contextlib.suppress(CalibrationError):
+        place_search.measure(subject, patches, 0, torch.Generator().manual_seed(0))
 
 
 def _ranking(subject: Subject) -> float:

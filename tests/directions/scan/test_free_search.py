@@ -108,7 +108,7 @@ def test_infinite_logits_are_no_lead():
     of = subject(model=Endless())
     change = KINDS["patch"].start(of, seeded())
     with pytest.raises(CalibrationError, match="Endless: its logits are infinite for changed in"):
-        changed_logits(of, change, of.inputs[:8])
+        changed_logits(of, change.stamp, of.inputs[:8])
 
 
 @KIND

@@ -3,7 +3,7 @@ import re
 import pytest
 import torch
 
-from tests.directions.scan.many_net import subject
+from tests.directions.scan.many_net import Broken, subject
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError
 from torchserve_fire_build.scan import plan as plan_module
@@ -107,6 +107,10 @@ def test_too_little_time_is_refused_in_one_line(timed):
         plan_scan(of, Budget(0.95 * least))
     # The passes that are measured take time themselves.
     assert plan_scan(of, Budget(1.1 * least)).depth >= LEAST_DEPTH
+
+
+def test_a_step_that_fails_later_does_not_fail_the_plan():
+    assert plan_scan(subject(model=Broken()), Budget()).depth == 1
 
 
 def test_measuring_changes_nothing():

@@ -169,8 +169,8 @@ def test_when_the_time_is_over_no_further_step_begins(monkeypatch):
     begins = dict.fromkeys(EVERY, "the time was over before it began")
     assert failed(scan(of, budget=Budget(0))) == begins
     assert now[0] == 0
-    # Eight batches of eight places, of three steps each, with a measurement.
-    places = 8 * 4
+    # Eight batches of eight places, of three steps each, and a measurement of each place.
+    places = 8 * (3 + 8)
     found = scan(of, budget=Budget(places / 2))
     too_few = "the time was over after 32 of 64 places"
     assert failed(found) == {name: begins[name] for name in EVERY[1:]} | {PLACES: too_few}
