@@ -44,7 +44,8 @@ def shortlist(
         votes[placed.target] += placed.success
     for lead in leads:
         votes[lead.target] += lead.success
-    led = sorted(votes, key=lambda target: -votes[target])
+    # A search always ends at some class, even if it led nothing there.
+    led = sorted((t for t in votes if votes[t] > 0), key=lambda target: -votes[target])
     # Half of the suspects' places are for those whom no lead names.
     suspects = list(dict.fromkeys([*led[: SUSPECTS // 2], *ranked]))[:SUSPECTS]
     usual = [target for target in range(classes) if target not in suspects]

@@ -44,7 +44,9 @@ def test_places_count_as_other_searches_do():
 
 def test_places_that_no_search_takes_are_for_the_ranked():
     assert chosen(40, ranked=list(range(39, -1, -1)))[:SUSPECTS] == list(range(39, 33, -1))
-    led = chosen(40, [Lead("smooth", 38, 1.0, 20)], list(range(39, -1, -1)))
+    # Nor does a search take one that ended at a class to which it led nothing.
+    leads = [Lead("smooth", 38, 1.0, 20), Lead("smooth", 3, 0.0, 20)]
+    led = chosen(40, leads, list(range(39, -1, -1)), places=[Placed(0, 0, 4, 0.0)])
     assert led[:SUSPECTS] == [38, 39, 37, 36, 35, 34]
 
 
