@@ -12,6 +12,7 @@ from torch import nn
 
 from ..errors import ConfigError, ModelError
 from ..format.bundle import Bundle
+from ..format.fields import shown
 from ..model.config import public_keys
 from ..repair.layers import eager_model
 from ..watch.metrics import MetricsFor, NoMetrics
@@ -42,7 +43,8 @@ def open_model(
         bundle: what a module is served with. An archive has its own.
         settings: of a module: what would stand under `handler:` in `model-config.yaml`, such as
             `{"mode": "reject"}`; the bundle says what the input is. An archive has its own.
-        name: of the model, for metrics and the log; None: the archive's, or the module's class.
+        name: of the model, for metrics, the log and the quarantine's folder; None: the archive's,
+            or the module's class.
         version: of the model; None: the archive's, or 1.0.
         device: where the model of an archive runs; None: on a CUDA GPU where there is one. A module
             stays where it is.
@@ -72,7 +74,7 @@ def open_model(
                 "device: a module stays where it is: move it there, and leave this out"
             )
         class_name = type(eager_model(source)).__name__
-        served_as = (name or class_name, version or DEFAULT_VERSION)
+        served_as = _served_as(name or class_name, version or DEFAULT_VERSION)
         return open_module(source, bundle, settings or {}, served_as, metrics, keys)
     if not isinstance(source, (str, os.PathLike)):
         raise ModelError(
@@ -85,9 +87,26 @@ def open_model(
             "swap the bundle once it is open"
         )
     archive = unpack(Path(source))
-    served_as = (name or archive.name, version or archive.version)
     try:
+        served_as = _served_as(name or archive.name, version or archive.version)
         return open_archive(archive, served_as, device, metrics, keys)
     except BaseException:
         archive.remove()
         raise
+
+
+def _served_as(name: str, version: str) -> tuple[str, str]:
+    """Return a model's name and version, which stand in lines of the log, and in paths.
+
+    Raises:
+        ConfigError: they do not do for that.
+    """
+    for what, text in (("name", name), ("version", version)):
+        if (
+            not isinstance(text, str)
+            or not text.isprintable()
+            or "/" in text
+            or text in (".", "..")
+        ):
+            raise ConfigError(f"{what}: {shown(text)}, expected text on one line, without a slash")
+    return name, version

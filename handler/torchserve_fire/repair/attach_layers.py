@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ from .ready_corrections import ready_corrections
 from .repair_handle import RepairHandle
 
 MODES = ("repair", "observe")
+
+_attaching = threading.Lock()
 
 
 def attach_layers(
@@ -70,7 +73,10 @@ def attach_layers(
         attached = ready_corrections(repairs, mode, device)
         handle = RepairHandle(model, attached)
         try:
-            handle.attach_hooks()
+            with _attaching:
+                # Another thread may have attached some meanwhile.
+                check_model(model)
+                handle.attach_hooks()
             handle.prove(attached, repairs, mode, predict)
         except BaseException:
             handle.detach()

@@ -23,6 +23,7 @@ from tests.handler.core.unpacked import (
 )
 from tests.handler.model.test_exported_program import exported_archive
 from tests.keys import KEY, OTHER_KEY, PUBLIC
+from torchserve_fire.core.manifest import MANIFEST
 from torchserve_fire.core.open_model import open_model
 from torchserve_fire.errors import (
     AttachError,
@@ -360,6 +361,20 @@ def test_other_weights_and_a_model_in_training_are_refused(net, tmp_path):
     with pytest.raises(BundleError, match="state_sha256"):
         open_model(net, path)
     assert hooks(net) == 0
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "/etc", "a\nb", 7])
+def test_a_name_that_leads_out_of_the_quarantine_or_breaks_a_line(net, folder, tmp_path, name):
+    for given in ({"name": name}, {"version": name}):
+        with pytest.raises(ConfigError, match=f"{next(iter(given))}: .*expected text on one line"):
+            open_model(net, bundle_for(net, tmp_path), **given)
+        with pytest.raises(ConfigError, match="expected text on one line"):
+            open_model(folder, **given)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["model"]["modelName"] = "../../elsewhere"
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError, match=r"name: '\.\./\.\./elsewhere', expected"):
+        open_model(folder)
 
 
 @pytest.mark.parametrize("source", [None, 7, Net])

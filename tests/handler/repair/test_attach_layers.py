@@ -802,6 +802,27 @@ def test_two_bundles_at_once_are_refused_and_the_first_stays():
     assert not any(hooks_of(model))
 
 
+def test_two_threads_that_attach_at_once_do_not_both():
+    class Between(Line):
+        """Attaches corrections where another thread would: while others are made ready."""
+
+        first = None
+
+        def parameters(self, recurse=True):
+            if self.first is None:
+                self.first = ()
+                self.first = attach_layers(self, [SHIFTS_EARLY, DETECTS_LATE], ONE)
+            return super().parameters(recurse)
+
+    model = Between()
+    with pytest.raises(AttachError, match="corrections attached already"):
+        # The device of the model is asked for.
+        attach_layers(model, [SHIFTS_EARLY, DETECTS_LATE], lambda: model(ONE))
+    assert model(BATCH).tolist()[1] == [5, 3]
+    model.first.detach()
+    assert not any(hooks_of(model))
+
+
 def test_an_exception_in_the_model_leaves_the_next_call_usable():
     class Moody(Line):
         angry = False

@@ -73,10 +73,8 @@ def test_others_are_proved_beside_those_in_use_and_then_used(model):
         with handle.choosing(other):
             assert answers(model) == BY_SECOND
             assert handle.verdict is other.verdict
-            assert handle.has_chosen
             # What one thread chooses is none of another's.
             assert in_a_thread(lambda: answers(model)) == BY_FIRST
-        assert not handle.has_chosen
         assert answers(model) == BY_FIRST
         handle.use(other)
         assert answers(model) == in_a_thread(lambda: answers(model)) == BY_SECOND
