@@ -128,6 +128,9 @@ def test_where_it_cannot_tell_it_says_what_could(monkeypatch, tmp_path, count, d
         ("search_places", PLACES, 0.1, None),
         ("rank_classes", "feature shifts", 0.1, None),
         ("search_places", PLACES, 0.95, True),
+        # None of the classes was searched one by one; there are no pictures then.
+        ("compare_classes", "generated", 0.1, None),
+        ("compare_classes", "generated", 0.95, True),
     ],
 )
 def test_what_failed_has_not_found_that_there_is_nothing(
