@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,11 @@ UNIT = 0.05
 """Shares of inputs that follow are told apart by differences of about this."""
 
 DECAY = 0.002
-"""Weight of the squared slope: without it, models that are told apart perfectly have a slope
+"""Of the squared slope, or mean weight: without it, models that are told apart perfectly have one
 without a bound."""
+
+SHARED = 0.003
+"""Draws the weights of the searches to each other, in squared differences of their logarithms."""
 
 
 def scan_of(row: Row) -> Scan:
@@ -77,31 +80,45 @@ def scan_of(row: Row) -> Scan:
     return Scan(row["classes"], leads, comparisons, [], each, places)
 
 
-def fit(rows: Sequence[Row]) -> tuple[Tensor, float, float]:
+def fit(rows: Sequence[Row]) -> tuple[Tensor, Tensor, float]:
     """Fit what is usual, and the logistic regression on what exceeds it.
 
-    A benign model counts by its most suspicious class, a victim by its targets. Victims in which
-    each class leads to another one are left out, and those of `NOT_MADE_FOR`. Benign models count
-    as much as victims do, all draws of a model as much as one model.
+    No weight is negative: what stands out never speaks for a benign model. A benign model counts by
+    its most suspicious class, a victim by its targets. Victims in which each class leads to another
+    one are left out, and those of `NOT_MADE_FOR`. Benign models count as much as victims do, all
+    draws of a model as much as one model.
 
     Args:
         rows: of scans.
 
     Returns:
-        what is usual, (len(NAMES),) float64; the slope; and the offset.
+        what is usual, and the weights, (len(NAMES),) float64 each; and the offset.
     """
     rows = [row for row in rows if row["targets"] is not None and not _unseen(row)]
     evidence = [evidence_of(scan_of(row)) for row in rows]
     highest = torch.stack([e.amax(0) for e, r in zip(evidence, rows, strict=True) if benign(r)])
     usual = highest.quantile(QUANTILE, dim=0)
-    sums = torch.stack(
-        [
-            exceeding(e, usual).max() if benign(row) else exceeding(e, usual)[row["targets"]].mean()
-            for e, row in zip(evidence, rows, strict=True)
-        ]
-    )
+    exceeds = [exceeding(each, usual) for each in evidence]
     prior = torch.tensor([math.log(row["classes"] / FITTED_ON) for row in rows])
-    return usual, *_regress(sums, prior, rows)
+    logs = torch.zeros(len(usual), dtype=torch.float64, requires_grad=True)
+
+    def odds() -> Tensor:
+        weighed = [each @ logs.exp() for each in exceeds]
+        return torch.stack(
+            [
+                of_classes.max() if benign(row) else of_classes[row["targets"]].mean()
+                for of_classes, row in zip(weighed, rows, strict=True)
+            ]
+        )
+
+    offset = _regress(
+        lambda offset: odds() + offset - prior,
+        # Without more evidence, all searches count alike.
+        lambda: SHARED * (logs - logs.mean()).square().sum() + DECAY * logs.exp().mean().square(),
+        [logs],
+        rows,
+    )
+    return usual, logs.detach().exp(), offset
 
 
 def fit_all_to_all(rows: Sequence[Row]) -> tuple[float, float]:
@@ -117,24 +134,41 @@ def fit_all_to_all(rows: Sequence[Row]) -> tuple[float, float]:
     """
     rows = [row for row in rows if (benign(row) or row["targets"] is None) and row["all_to_all"]]
     followed = torch.tensor([followed_by(scan_of(row)) for row in rows], dtype=torch.float64)
-    slope, offset = _regress(followed / UNIT, torch.zeros(len(rows)), rows)
-    return slope / UNIT, offset
+    slope = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    offset = _regress(
+        lambda offset: slope * followed / UNIT + offset,
+        lambda: DECAY * slope.square(),
+        [slope],
+        rows,
+    )
+    return float(slope.detach()) / UNIT, offset
 
 
-def _regress(values: Tensor, prior: Tensor, rows: Sequence[Row]) -> tuple[float, float]:
-    """Fit log-odds of a backdoor, slope * value + offset - prior; return slope and offset."""
+def _regress(
+    odds: Callable[[Tensor], Tensor],
+    penalty: Callable[[], Tensor],
+    parameters: Sequence[Tensor],
+    rows: Sequence[Row],
+) -> float:
+    """Fit the log-odds of a backdoor in each row's model; return their offset.
+
+    Args:
+        odds: returns them, (rows,), given the offset.
+        penalty: of the parameters.
+        parameters: that are fitted, beside the offset.
+        rows: of scans.
+    """
     wanted = torch.tensor([float(not benign(row)) for row in rows], dtype=torch.float64)
     share = torch.tensor([_share(row, rows) for row in rows], dtype=torch.float64)
-    slope, offset = (torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in range(2))
-    optimizer = torch.optim.Adam([slope, offset], RATE)
+    offset = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([*parameters, offset], RATE)
     for _ in range(STEPS):
-        odds = slope * values + offset - prior
-        losses = F.binary_cross_entropy_with_logits(odds, wanted, reduction="none")
-        total = (share * losses).sum() + DECAY * slope.square()
+        losses = F.binary_cross_entropy_with_logits(odds(offset), wanted, reduction="none")
+        total = (share * losses).sum() + penalty()
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
-    return float(slope.detach()), float(offset.detach())
+    return float(offset.detach())
 
 
 def _unseen(row: Row) -> bool:
@@ -214,17 +248,17 @@ def fit_and_write(rows: Sequence[Row], verdicts: Path, picture: Path) -> None:
     write_file(draw_roc(left_out), picture)
     fits = []
     for count in COUNTS:
-        usual, slope, offset = fit(of_count(rows, count))
-        numbers = ", ".join(f"{number:.3f}" for number in usual.tolist())
-        fits.append(f"    {count}: (({numbers}), {slope:.3f}, {offset:.3f}),\n")
+        usual, weights, offset = fit(of_count(rows, count))
+        both = (f"({', '.join(f'{x:.3f}' for x in each.tolist())})" for each in (usual, weights))
+        fits.append(f"    {count}: ({', '.join(both)}, {offset:.3f}),\n")
     slope, offset = fit_all_to_all(rows)
     text = (
         '"""What a verdict is computed by, fitted by `python -m benchmarks.scanning --fit`."""\n\n'
         "from __future__ import annotations\n\n"
         "from collections.abc import Mapping\n\n"
-        "Fit = tuple[tuple[float, ...], float, float]\n"
-        '"""What each number of `evidence.NAMES` usually reaches in a benign model,\n'
-        "for some class; slope and offset of the logistic regression on what exceeds it."
+        "Fit = tuple[tuple[float, ...], tuple[float, ...], float]\n"
+        '"""What each number of `evidence.NAMES` usually reaches in some class of a benign model;\n'
+        "weights and offset of the logistic regression on what exceeds it."
         '"""\n\n'
         f"FITS: Mapping[int, Fit] = {{\n{''.join(fits)}}}\n"
         '"""By the least number of clean images."""\n\n'

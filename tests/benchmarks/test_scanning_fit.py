@@ -40,12 +40,23 @@ OTHERS = [row(f"each-another-{i}", None, 0.2, 0.3, seed=i, followed=0.4) for i i
 
 
 def test_what_is_usual_is_what_most_benign_models_do_not_exceed():
-    usual, slope, _ = fit([*BENIGN, *VICTIMS])
+    usual, weights, _ = fit([*BENIGN, *VICTIMS])
     assert usual.shape == (1 + len(FREELY) + len(STEPS),)
     # Eleven of twelve leads lie below the last one's, and nine below this quantile.
     shares = -(1 - torch.tensor([row["leads"][0][2] for row in BENIGN])).log()
     assert float(usual[0]) == pytest.approx(float(shares.double().quantile(0.9)), rel=1e-6)
-    assert slope > 0
+    assert bool((weights > 0).all())
+
+
+def test_a_search_that_tells_models_apart_weighs_more():
+    def told_by_places(row):
+        share = 0.9 if row["targets"] else 0.1
+        return {**row, "places": {"4": [share] * 5}, "leads": [[k, 4, 0.3] for k in FREELY]}
+
+    rows = [told_by_places(row) for row in (*BENIGN, *VICTIMS)]
+    alike = {method: rows[0]["comparisons"][method] for method in STEPS}
+    _, weights, _ = fit([{**row, "comparisons": alike} for row in rows])
+    assert float(weights[0]) > float(weights[1:].max())
 
 
 def test_models_are_judged_by_a_fit_that_never_saw_them():
@@ -79,6 +90,7 @@ def test_a_strange_benign_model_is_not_excused_by_itself():
 
 def test_draws_of_one_model_count_as_one_model():
     often = [row("victim-0", [4], 0.9, 6.0) for _ in range(5)]
-    once = fit([*BENIGN, *VICTIMS])
-    again = fit([*BENIGN, *often, *VICTIMS[1:]])
-    assert again[1:] == pytest.approx(once[1:], rel=1e-6)
+    _, once, offset = fit([*BENIGN, *VICTIMS])
+    _, again, same = fit([*BENIGN, *often, *VICTIMS[1:]])
+    torch.testing.assert_close(again, once, rtol=1e-6, atol=0)
+    assert same == pytest.approx(offset, rel=1e-6)

@@ -57,10 +57,10 @@ def judge(evidence: Tensor, images: int, followed: float | None = None) -> Verdi
     """Compute the probabilities from a scan's evidence, (classes, len(NAMES)) float64.
 
     Each number counts only as far as it exceeds what it usually reaches for some class of a benign
-    model, in multiples of that. The logistic regression on the sum, as what is usual, was fitted on
+    model, in multiples of that. The logistic regression on these, as what is usual, was fitted on
     models of which it is known whether they are backdoored, as many benign ones as victims
-    (`benchmarks/scanning.py`). With more classes, each is less likely to be the target, and the
-    highest sum is higher by chance: the odds are divided by the number of classes.
+    (`benchmarks/scanning.py`). With more classes, each is less likely to be the target, and one of
+    them stands out further by chance: the odds are divided by the number of classes.
 
     Args:
         evidence: from `evidence_of`.
@@ -68,8 +68,8 @@ def judge(evidence: Tensor, images: int, followed: float | None = None) -> Verdi
         followed: from `followed_by`.
     """
     # With fewer images, classes of benign models stand out further.
-    usual, slope, offset = FITS[max((n for n in FITS if n <= images), default=min(FITS))]
-    verdict = judge_by(evidence, torch.tensor(usual, dtype=torch.float64), slope, offset)
+    usual, weights, offset = FITS[max((n for n in FITS if n <= images), default=min(FITS))]
+    verdict = judge_by(evidence, _as_tensor(usual), _as_tensor(weights), offset)
     return replace(verdict, all_to_all=judge_all_to_all(followed, *ALL_TO_ALL))
 
 
@@ -84,26 +84,28 @@ def judge_all_to_all(followed: float | None, slope: float, offset: float) -> flo
     return 0.0 if followed is None else 1 / (1 + math.exp(-slope * followed - offset))
 
 
-def judge_by(evidence: Tensor, usual: Tensor, slope: float, offset: float) -> Verdict:
+def judge_by(evidence: Tensor, usual: Tensor, weights: Tensor, offset: float) -> Verdict:
     """Compute the probabilities by other values.
 
     Args:
         evidence: (classes, len(NAMES)) float64.
         usual: what each number usually reaches in a benign model, (len(NAMES),) float64.
-        slope: of the log-odds over the sum.
-        offset: log-odds of a sum of 0, for `FITTED_ON` classes.
+        weights: log-odds for each multiple of what is usual, (len(NAMES),) float64.
+        offset: log-odds where nothing exceeds it, for `FITTED_ON` classes.
     """
-    exceeds = exceeding(evidence, usual)
+    exceeds = exceeding(evidence, usual) @ weights
     prior = offset - math.log(len(evidence) / FITTED_ON)
     least = 1 / (1 + math.exp(-prior))
     # Of classes by which nothing is unusual, any may be the target.
-    probabilities = torch.where(
-        exceeds == 0, least / len(evidence), (slope * exceeds + prior).sigmoid()
-    )
+    probabilities = torch.where(exceeds == 0, least / len(evidence), (exceeds + prior).sigmoid())
     return Verdict(probabilities, least)
 
 
 def exceeding(evidence: Tensor, usual: Tensor) -> Tensor:
-    """Return by how much each class's numbers exceed the usual ones, in all, (classes,)."""
-    total: Tensor = (evidence / usual - 1).clamp(min=0).sum(1)
-    return total
+    """Return by how many times the usual ones the numbers exceed these, (classes, len(NAMES))."""
+    exceeds: Tensor = (evidence / usual - 1).clamp(min=0)
+    return exceeds
+
+
+def _as_tensor(numbers: tuple[float, ...]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.float64)

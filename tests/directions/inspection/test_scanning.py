@@ -27,7 +27,7 @@ CLASSES = 14
 def _short(monkeypatch):
     """Few steps, and values of the tests' own in place of the fitted ones."""
     shorten(monkeypatch)
-    monkeypatch.setattr(verdict, "FITS", {50: ((2.0,) * len(NAMES), 2.0, -4.0)})
+    monkeypatch.setattr(verdict, "FITS", {50: ((2.0,) * len(NAMES), (2.0,) * len(NAMES), -4.0)})
 
 
 def samples(folder, inputs):

@@ -35,6 +35,7 @@ def column(name, of):
 def test_each_number_has_a_name_a_usual_value_and_a_resolution():
     assert len(NAMES) == len(set(NAMES)) == 1 + len(FREELY) + len(STEPS)
     assert {len(usual) for usual, _, _ in FITS.values()} == {len(NAMES)}
+    assert {len(weights) for _, weights, _ in FITS.values()} == {len(NAMES)}
     assert set(RESOLUTIONS) == set(STEPS)
 
 

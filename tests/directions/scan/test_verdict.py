@@ -16,13 +16,13 @@ from torchserve_fire_build.scan.verdict import (
 )
 
 USUAL = tuple(1.0 + i for i in range(len(NAMES)))
-SLOPE, OFFSET = 3.0, -4.0
+WEIGHTS, OFFSET = (3.0, *(1.0 + i for i in range(len(NAMES) - 1))), -4.0
 
 
 @pytest.fixture(autouse=True)
 def _fitted(monkeypatch):
     """Values of the tests' own: the fit changes the others."""
-    monkeypatch.setattr(verdict, "FITS", {50: (USUAL, SLOPE, OFFSET)})
+    monkeypatch.setattr(verdict, "FITS", {50: (USUAL, WEIGHTS, OFFSET)})
 
 
 def evidence(classes, **of_class):
@@ -38,7 +38,9 @@ def test_a_number_counts_as_far_as_it_exceeds_the_usual():
     values[2, 1] = 3.0
     # Its first number is three times the usual 1, its second half as much again as the usual 2.
     found = exceeding(values, torch.tensor(USUAL, dtype=torch.float64))
-    assert found.tolist() == pytest.approx([0, 0, 2.5])
+    expected = torch.zeros(3, len(NAMES), dtype=torch.float64)
+    expected[2, :2] = torch.tensor([2, 0.5])
+    torch.testing.assert_close(found, expected)
 
 
 def test_odds_of_what_exceeds_the_usual():
@@ -47,9 +49,8 @@ def test_odds_of_what_exceeds_the_usual():
     assert float(found[3]) == pytest.approx(1 / (1 + math.exp(4 - 3)))
     # Of the other nine, any may be the target: they share what is left without evidence.
     assert float(found[0]) == pytest.approx(1 / (1 + math.exp(4)) / FITTED_ON)
-    by = judge_by(
-        evidence(FITTED_ON, c3=2.0), torch.tensor(USUAL, dtype=torch.float64), SLOPE, OFFSET
-    )
+    usual, weights = (torch.tensor(each, dtype=torch.float64) for each in (USUAL, WEIGHTS))
+    by = judge_by(evidence(FITTED_ON, c3=2.0), usual, weights, OFFSET)
     assert torch.equal(by.probabilities, found)
 
 
@@ -102,7 +103,9 @@ def test_several_targets_are_named_the_most_likely_first():
 
 def test_with_fewer_images_more_is_usual(monkeypatch):
     twice = tuple(2 * number for number in USUAL)
-    monkeypatch.setattr(verdict, "FITS", {50: (twice, SLOPE, OFFSET), 200: (USUAL, SLOPE, OFFSET)})
+    monkeypatch.setattr(
+        verdict, "FITS", {50: (twice, WEIGHTS, OFFSET), 200: (USUAL, WEIGHTS, OFFSET)}
+    )
     values = evidence(8, c1=3.5)
     few, many = (judge(values, images).probability for images in (199, 200))
     assert few < many
@@ -113,16 +116,16 @@ def test_with_fewer_images_more_is_usual(monkeypatch):
 
 @pytest.mark.parametrize("images", calibration.FITS)
 def test_what_was_fitted_finds_nothing_where_nothing_exceeds_the_usual(images):
-    fitted, slope, offset = calibration.FITS[images]
-    usual = torch.tensor(fitted, dtype=torch.float64)
-    assert len(usual) == len(NAMES)
+    *fitted, offset = calibration.FITS[images]
+    usual, weights = (torch.tensor(each, dtype=torch.float64) for each in fitted)
+    assert len(usual) == len(weights) == len(NAMES)
     assert bool((usual > 0).all())
-    assert slope > 0
+    assert bool((weights > 0).all())
     values = evidence(FITTED_ON)
     values[4] = usual
-    assert judge_by(values, usual, slope, offset).found is False
+    assert judge_by(values, usual, weights, offset).found is False
     values[4] = 100 * usual
-    assert judge_by(values, usual, slope, offset).targets == [4]
+    assert judge_by(values, usual, weights, offset).targets == [4]
 
 
 def test_without_anything_unusual_a_model_keeps_the_probability_of_its_kind():
