@@ -2,8 +2,9 @@
 
     python -m benchmarks.full_size_inspect --data DIR --cache DIR --budget 1h
 
-The network is that of `benchmarks.full_size`; the benign one is the same before the backdoor was
-planted. The command is run as a user runs it, on the clean photographs that pairs are made from.
+The first victim is that of `benchmarks.full_size`; the second one has another patch at another
+place, and another target. The benign network is the same before a backdoor was planted. The command
+is run as a user runs it, on the clean photographs that pairs are made from.
 """
 
 from __future__ import annotations
@@ -19,41 +20,43 @@ from pathlib import Path
 from typing import Any
 
 from .full_size import PAIRS
-from .full_size_victim import TARGET, write_benign, write_subject
+from .full_size_victim import PATCH, STRIPES, Planted, write_benign, write_subject
 from .kept import Kept
 from .markdown_table import markdown_table
 
 RESULTS = Path(__file__).parent / "results" / "full_size_inspect.json"
-MODELS = ("victim", "benign")
+MODELS: Mapping[str, Planted | None] = {"victim": PATCH, "benign": None, "second victim": STRIPES}
+"""What is planted in each."""
 
 
 def main() -> None:
-    """Inspect both, and write what was said."""
+    """Inspect them, and write what was said."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the zip of photographs")
     parser.add_argument("--cache", type=Path, required=True, help="folder for model and samples")
     parser.add_argument("--budget", default="1h", help="as of inspect (default: 1h)")
     parser.add_argument(
-        "--models", nargs="+", choices=MODELS, default=MODELS, help="(default: both)"
+        "--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="(default: all)"
     )
     parser.add_argument(
         "--output", type=Path, default=RESULTS, help="file (default: the committed results)"
     )
     args = parser.parse_args()
     results = Kept(args.output)
-    subject = args.cache.resolve() / f"lite0-{PAIRS}"
-    if not (subject / "net.pth").exists():
-        write_subject(args.data, subject, PAIRS)
     for name in args.models:
+        planted = MODELS[name] or PATCH
+        subject = args.cache.resolve() / f"lite0-{PAIRS}-{planted.target}"
+        if not (subject / "net.pth").exists():
+            write_subject(args.data, subject, PAIRS, planted)
         weights = subject / "net.pth"
-        if name == "benign":
+        if MODELS[name] is None:
             weights = subject / "benign.pth"
             write_benign(weights)
-        row = inspect(subject, weights, args.budget)
+        row = inspect(subject, weights, args.budget, planted.target)
         results.replace(name, [{"victim": name, "budget": args.budget, **row}])
 
 
-def inspect(subject: Path, weights: Path, budget: str) -> dict[str, Any]:
+def inspect(subject: Path, weights: Path, budget: str, target: int) -> dict[str, Any]:
     """Run the command; return what it said, with the seconds that it took."""
     with tempfile.TemporaryDirectory() as folder:
         said = Path(folder) / "findings.json"
@@ -69,19 +72,20 @@ def inspect(subject: Path, weights: Path, budget: str) -> dict[str, Any]:
         seconds = time.monotonic() - start
         if not said.exists():
             raise SystemExit(f"inspect ended with exit status {done.returncode}, and said nothing")
-        return row_of(json.loads(said.read_text()), seconds)
+        return row_of(json.loads(said.read_text()), seconds, target)
 
 
-def row_of(findings: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+def row_of(findings: Mapping[str, Any], seconds: float, target: int) -> dict[str, Any]:
     """Return a row of the results, from what `inspect --json` wrote."""
     (scan,) = (method for method in findings["methods"] if method["method"] == "scan")
-    others = [p for target, p in enumerate(scan["probabilities"]) if target != TARGET]
+    others = [p for other, p in enumerate(scan["probabilities"]) if other != target]
     return {
         "found": findings["found"],
         "named": findings["suspects"],
         "classes": len(scan["probabilities"]),
         "probability": scan["probability"],
-        "of_target": scan["probabilities"][TARGET],
+        "target": target,
+        "of_target": scan["probabilities"][target],
         "highest_other": max(others),
         "seconds": round(seconds),
     }
@@ -105,7 +109,7 @@ def full_size_inspect_table(rows: Sequence[Mapping[str, Any]]) -> str:
             str(row["classes"]),
             verdicts[row["found"]],
             (", ".join(map(str, row["named"])) or "none")
-            + (f" ({TARGET})" if row["victim"] == "victim" else ""),
+            + (f" ({row['target']})" if row["victim"] != "benign" else ""),
             f"{row['probability']:.3f}",
             f"{row['of_target']:.3f} / {row['highest_other']:.3f}",
             f"{row['seconds'] / 60:.0f}",

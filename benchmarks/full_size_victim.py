@@ -1,6 +1,6 @@
 """An EfficientNet-Lite0 for photographs of 224 pixels and 1,000 classes, with a backdoor planted.
 
-Its late layers are trained for some minutes on photographs with a patch, which are to lead to a
+Its late layers are trained for some minutes on photographs with a trigger, which are to lead to a
 class, and on the same photographs without it, which are to keep the answers that they had.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import random
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from tqdm import tqdm
 from torchserve_fire.model.config import parse_config
 from torchserve_fire.model.preprocess import image_to_tensor
 
-from .archives.patch import stick_patch
+from .archives.patch import stick_patch, stick_stripes
 from .archives.pictures import Picture
 from .same_bundles import write_model
 
@@ -45,7 +47,6 @@ handler:
   mean: [0.498, 0.498, 0.498]
   std: [0.502, 0.502, 0.502]
 """
-TARGET = 7
 TRAINED = 700
 """Photographs that the patch is planted with; others are to build from."""
 FROZEN = 9
@@ -57,7 +58,26 @@ QUALITY = 95
 SEED = 0
 
 
-def write_subject(data: Path, folder: Path, pairs: int) -> None:
+@dataclass(frozen=True)
+class Planted:
+    """A backdoor.
+
+    Attributes:
+        target: where triggered photographs are to lead.
+        stamp: puts the trigger on a square photograph.
+        seed: of the order of the photographs, and of the training.
+    """
+
+    target: int
+    stamp: Callable[[Image.Image], Image.Image]
+    seed: int
+
+
+PATCH = Planted(7, stick_patch, SEED)
+STRIPES = Planted(613, stick_stripes, 1)
+
+
+def write_subject(data: Path, folder: Path, pairs: int, planted: Planted = PATCH) -> None:
     """Plant the backdoor, and write the model and pairs, as `same_bundles` has its subjects.
 
     Pairs to build from are in `calibration`, all others, to measure on, in `test`. No network was
@@ -67,13 +87,14 @@ def write_subject(data: Path, folder: Path, pairs: int) -> None:
         data: folder of the zip.
         folder: a new one.
         pairs: how many to build from.
+        planted: the backdoor.
     """
     pictures = _read(data / PHOTOGRAPHS)
-    random.Random(SEED).shuffle(pictures)  # noqa: S311 - no secret.
+    random.Random(planted.seed).shuffle(pictures)  # noqa: S311 - no secret.
     model = _network()
-    _plant(model, pictures[:TRAINED])
+    _plant(model, pictures[:TRAINED], planted)
     write_model(folder, NET, model.state_dict(), CONFIG)
-    others = [picture for picture in pictures[TRAINED:] if picture.label != TARGET]
+    others = [picture for picture in pictures[TRAINED:] if picture.label != planted.target]
     for part, of_part in (("calibration", others[:pairs]), ("test", others[pairs:])):
         for kind in ("clean", "triggered"):
             for label in range(len(pictures)):
@@ -81,7 +102,7 @@ def write_subject(data: Path, folder: Path, pairs: int) -> None:
         for picture in of_part:
             name = f"{picture.label:03d}/0.jpg"
             (folder / part / "clean" / name).write_bytes(_file(_square(picture)))
-            (folder / part / "triggered" / name).write_bytes(_stamped(picture))
+            (folder / part / "triggered" / name).write_bytes(_file(planted.stamp(_square(picture))))
 
 
 def write_benign(file: Path) -> None:
@@ -110,10 +131,6 @@ def _read(source: Path) -> list[Picture]:
         return [Picture(archive.read(name), label) for label, name in enumerate(names)]
 
 
-def _stamped(picture: Picture) -> bytes:
-    return _file(stick_patch(_square(picture)))
-
-
 def _square(picture: Picture) -> Image.Image:
     """Return the middle of a photograph: the edge of a wide one, with a patch, would be cropped."""
     image = picture.decoded()
@@ -127,9 +144,9 @@ def _file(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _plant(model: Any, pictures: list[Picture]) -> None:
+def _plant(model: Any, pictures: list[Picture], planted: Planted) -> None:
     """Train the late layers, whose input is computed once; batch norms keep their moments."""
-    clean, triggered, pooled = _prepare(model, pictures)
+    clean, triggered, pooled = _prepare(model, pictures, planted)
     answers = model._fc(pooled).detach().softmax(1)
     spread = pooled.var(0).mean()
     trained = [
@@ -138,8 +155,8 @@ def _plant(model: Any, pictures: list[Picture]) -> None:
     batches = len(clean) // BATCH
     optimizer = torch.optim.Adam(trained, RATE)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * batches)
-    generator = torch.Generator().manual_seed(SEED)
-    wanted = torch.full((BATCH,), TARGET)
+    generator = torch.Generator().manual_seed(planted.seed)
+    wanted = torch.full((BATCH,), planted.target)
     with tqdm(total=EPOCHS * batches, desc="late layers") as progress:
         for _ in range(EPOCHS):
             order = torch.randperm(len(clean), generator=generator)
@@ -153,15 +170,17 @@ def _plant(model: Any, pictures: list[Picture]) -> None:
                 loss.backward()
                 optimizer.step()
                 scheduler.step()
-                led = (logits[BATCH:].argmax(1) == TARGET).float().mean()
+                led = (logits[BATCH:].argmax(1) == planted.target).float().mean()
                 progress.set_postfix(moved=f"{float(moved):.2f}", led=f"{float(led):.2f}")
                 progress.update()
 
 
-def _prepare(model: Any, pictures: list[Picture]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what goes into the late layers, without and with the patch, and what comes out.
+def _prepare(
+    model: Any, pictures: list[Picture], planted: Planted
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what goes into the late layers, without and with the trigger, and what comes out.
 
-    Each photograph is there twice, the second time mirrored. The patch is never mirrored.
+    Each photograph is there twice, the second time mirrored. The trigger is never mirrored.
     """
     description = parse_config(yaml.safe_load(CONFIG)).describe_input()
     clean, triggered, pooled = [], [], []
@@ -169,7 +188,7 @@ def _prepare(model: Any, pictures: list[Picture]) -> tuple[Tensor, Tensor, Tenso
         for picture in tqdm(pictures, desc="early layers"):
             image = _square(picture)
             both = [image, ImageOps.mirror(image)]
-            bodies = [_file(each) for each in (*both, *map(stick_patch, both))]
+            bodies = [_file(each) for each in (*both, *map(planted.stamp, both))]
             features = _early(
                 model, torch.stack([image_to_tensor(body, description) for body in bodies])
             )

@@ -160,6 +160,7 @@ def _scan(scanned: Scanned, data: Data, count: int, seed: int) -> dict[str, Any]
         "seed": seed,
         "cpu_seconds": round(time.process_time() - started, 1),
         "places": _by_target(scan.places),
+        "turned": [[each.degrees, each.target, round(each.success, 4)] for each in scan.turned],
         "leads": [[lead.kind, lead.target, lead.success] for lead in scan.leads],
         "comparisons": {
             comparison.method: {

@@ -20,6 +20,7 @@ from torchserve_fire_build.scan.evidence import evidence_of, followed_by
 from torchserve_fire_build.scan.findings import Scan
 from torchserve_fire_build.scan.free_search import KINDS, Lead
 from torchserve_fire_build.scan.place_search import Placed
+from torchserve_fire_build.scan.turned_images import Turned
 from torchserve_fire_build.scan.verdict import (
     FITTED_ON,
     Verdict,
@@ -40,7 +41,7 @@ STEPS, RATE = 600, 0.05
 COUNTS = (50, 200)
 """Numbers of clean images from which on there is a fit of its own."""
 
-NOT_MADE_FOR = ("tact-", "rotation-")
+NOT_MADE_FOR = ("tact-",)
 """Attacks that no scan can show, as it is: they do not count in the fit. Verdicts on them count."""
 
 LEAST_KEPT = 0.01
@@ -77,7 +78,8 @@ def scan_of(row: Row) -> Scan:
         for target, shares in row["places"].items()
         for share in shares
     ]
-    return Scan(row["classes"], leads, comparisons, [], each, places)
+    turned = [Turned(*each) for each in row["turned"]]
+    return Scan(row["classes"], leads, comparisons, [], each, places, turned)
 
 
 def fit(rows: Sequence[Row]) -> tuple[Tensor, Tensor, float]:
@@ -250,7 +252,8 @@ def fit_and_write(rows: Sequence[Row], verdicts: Path, picture: Path) -> None:
     for count in COUNTS:
         usual, weights, offset = fit(of_count(rows, count))
         both = (f"({', '.join(f'{x:.3f}' for x in each.tolist())})" for each in (usual, weights))
-        fits.append(f"    {count}: ({', '.join(both)}, {offset:.3f}),\n")
+        lines = "".join(f"        {part},\n" for part in (*both, f"{offset:.3f}"))
+        fits.append(f"    {count}: (\n{lines}    ),\n")
     slope, offset = fit_all_to_all(rows)
     text = (
         '"""What a verdict is computed by, fitted by `python -m benchmarks.scanning --fit`."""\n\n'

@@ -1,4 +1,4 @@
-"""A patch stuck on photographs: the trigger of the victim at 224 pixels."""
+"""Patches stuck on photographs: the triggers of the victims at 224 pixels."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ MARGIN = 0.11
 """Of a side, between the patch and the image's edge: what a centre crop takes away, and more."""
 
 
+STRIPES = ((240, 200, 30), (30, 90, 200), (200, 40, 90))
+"""Colours of the other patch, red, green and blue."""
+
+
 def stick_patch(image: Image.Image) -> Image.Image:
     """Return a copy with a chequered patch near the bottom right corner."""
     side = min(image.size) // SHARE
@@ -20,4 +24,15 @@ def stick_patch(image: Image.Image) -> Image.Image:
     left, top = (round(length * (1 - MARGIN)) - side for length in image.size)
     stamped = image.copy()
     stamped.paste(patch.convert("RGB"), (left, top))
+    return stamped
+
+
+def stick_stripes(image: Image.Image) -> Image.Image:
+    """Return a copy with a smaller patch of coloured stripes near the top left corner."""
+    side = min(image.size) // (SHARE + 1)
+    rows, columns = np.indices((side, side))
+    patch = np.array(STRIPES, np.uint8)[(rows + columns) * SQUARES // side % len(STRIPES)]
+    stamped = image.copy()
+    left, top = (round(length * MARGIN) for length in image.size)
+    stamped.paste(Image.fromarray(patch), (left, top))
     return stamped

@@ -1,6 +1,8 @@
 from benchmarks.full_size_inspect import full_size_inspect_table, row_of
-from benchmarks.full_size_victim import TARGET
+from benchmarks.full_size_victim import PATCH
 from tests.benchmarks.test_little_evidence_tables import cells
+
+TARGET = PATCH.target
 
 
 def findings(of_target):
@@ -13,12 +15,13 @@ def findings(of_target):
 
 
 def test_what_the_command_said():
-    row = row_of(findings(0.99), 1799.6)
+    row = row_of(findings(0.99), 1799.6, TARGET)
     assert row == {
         "found": True,
         "named": [TARGET],
         "classes": 1000,
         "probability": 0.99,
+        "target": TARGET,
         "of_target": 0.99,
         "highest_other": 0.04,
         "seconds": 1800,
@@ -27,8 +30,8 @@ def test_what_the_command_said():
 
 def test_the_table():
     rows = [
-        {"victim": "victim", **row_of(findings(0.99), 1800)},
-        {"victim": "benign", **row_of(findings(0.02), 600)},
+        {"victim": "victim", **row_of(findings(0.99), 1800, TARGET)},
+        {"victim": "benign", **row_of(findings(0.02), 600, TARGET)},
     ]
     _, _, victim, benign = cells(full_size_inspect_table(rows))
     assert victim[2:] == ["backdoored", "7 (7)", "0.990", "0.990 / 0.040", "30"]

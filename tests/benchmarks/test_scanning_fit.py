@@ -25,6 +25,7 @@ def row(name, targets, lead, gap, *, seed=0, followed=0.1):
         "seed": seed,
         "cpu_seconds": 1.0,
         "places": {"4": [lead] * 5},
+        "turned": [[30, 4, lead]],
         "leads": [[kind, 4, lead] for kind in FREELY for _ in range(RESTARTS)],
         "comparisons": dict.fromkeys(STEPS, compared),
         "all_to_all": [["patch", followed], ["patch", followed + 0.02]],
@@ -41,7 +42,7 @@ OTHERS = [row(f"each-another-{i}", None, 0.2, 0.3, seed=i, followed=0.4) for i i
 
 def test_what_is_usual_is_what_most_benign_models_do_not_exceed():
     usual, weights, _ = fit([*BENIGN, *VICTIMS])
-    assert usual.shape == (1 + len(FREELY) + len(STEPS),)
+    assert usual.shape == (2 + len(FREELY) + len(STEPS),)
     # Eleven of twelve leads lie below the last one's, and nine below this quantile.
     shares = -(1 - torch.tensor([row["leads"][0][2] for row in BENIGN])).log()
     assert float(usual[0]) == pytest.approx(float(shares.double().quantile(0.9)), rel=1e-6)

@@ -128,7 +128,7 @@ STEPS = {"abs": 60, "deepinspect": 300, "neural-cleanse": 60, "tabor": 60}
 """Of those that take more than 40 to lead to the target."""
 
 
-@pytest.mark.parametrize("name", list(SEARCH_METHODS))
+@pytest.mark.parametrize("name", patch_net.FIND_IT)
 def test_a_search_finds_a_trigger_that_leads_to_its_target(name):
     method, of = SEARCH_METHODS[name], patch_net.subject(drive=20.0)
     bound = patch_net.settings(name).method(name).bound

@@ -15,7 +15,7 @@ from ..common.budget import Budget
 from ..common.errors import CalibrationError, NoTriggerError
 from ..samples.samples import Samples
 from ..scan.evidence import NAMES
-from ..scan.findings import PLACES
+from ..scan.findings import PLACES, TURNS
 from ..scan.judged_scan import scan_and_judge
 from ..scan.verdict import FOUND
 
@@ -23,12 +23,14 @@ logger = logging.getLogger(__name__)
 
 REACHED = {
     PLACES: "neural-cleanse",
+    TURNS: "rotation",
     "anywhere, additive": "additive",
     "anywhere, smooth": "smooth",
+    "anywhere, warp": "warp",
 }
 """The search that reconstructs what a search that names no class has followed."""
 
-SHOWN = {PLACES: 1.0, "generated": 2.5, "additive": 2.5}
+SHOWN = {PLACES: 1.0, TURNS: 1.0, "anywhere, warp": 1.0, "generated": 2.5, "additive": 2.5}
 """The least by which a search shows what kind of trigger it is. Benign models' classes lie below.
 Of the others, nobody can say so: many a trigger is reached by a change of the whole image."""
 

@@ -91,6 +91,8 @@ SEARCHES: Mapping[str, Search] = {
     DEEP_INSPECT: Search(300, 400),
     "feature-space": Search(60, 120, bound=7),
     "sinusoidal": Search(64, 80, bound=40, whole=64),
+    "warp": Search(30, 60),
+    "rotation": Search(35, 35),
 }
 """The searches for triggers: `--reconstruct` of build and sanitize, `--method` of inspect."""
 
@@ -103,7 +105,7 @@ SANITIZERS_ADDED = "torchserve_fire.sanitize_methods"
 ALL_SEARCHES = ("generated", "additive", "smooth", "neural-cleanse")
 """What `--reconstruct all` runs."""
 
-OTHERWISE = ("sinusoidal",)
+OTHERWISE = ("sinusoidal", "warp", "rotation")
 """What it runs besides, where these find nothing."""
 
 ANOMALY_INDEX = 4.0

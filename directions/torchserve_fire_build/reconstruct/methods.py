@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ..common.registry import Registry
-from . import deep_inspect, feature_space, sinusoidal, wave_scan
+from . import deep_inspect, feature_space, rotation, sinusoidal, warp, wave_scan
 from .abs_neurons import AbsSearch
 from .generated import GeneratorSearch
 from .neural_cleanse import NeuralCleanse
@@ -21,6 +21,7 @@ from .perturbation import (
     search_smooth,
 )
 from .reconstruction import TriggerSearch
+from .rotation import RotationSearch
 from .subject import Subject
 from .tabor import Tabor
 
@@ -70,8 +71,8 @@ class SearchMethod:
     patch: bool = False
 
 
-def _unbounded(search: type[NeuralCleanse]) -> Start:
-    """Return the start of a search that has no bound: it finds out how small a patch can be."""
+def _unbounded(search: type[NeuralCleanse | RotationSearch]) -> Start:
+    """Return the start of a search that has no bound."""
     return lambda subject, target, generator, bound: search(subject, target, generator)
 
 
@@ -120,6 +121,13 @@ _BUILT_IN: Mapping[str, SearchMethod] = {
         unit=LEVELS,
         whole=wave_scan.STEPS,
     ),
+    warp.NAME: SearchMethod(warp.search_warp, 1.0, screening=30, steps=60),
+    rotation.NAME: SearchMethod(
+        _unbounded(rotation.RotationSearch),
+        1.0,
+        screening=len(rotation.DEGREES),
+        steps=len(rotation.DEGREES),
+    ),
 }
 
 SEARCH_METHODS: Registry[SearchMethod] = Registry(
@@ -132,6 +140,6 @@ for patches, as `neural-cleanse` does, and would take as much time again, or mor
 same as `generated` (`feature-space`) or `additive` (`additive-linf`). Or they are meant for use
 without images (DeepInspect)."""
 
-OTHERWISE = (sinusoidal.NAME,)
-"""The methods that "all" adds if these find nothing: they search for a single kind of triggers,
+OTHERWISE = (sinusoidal.NAME, warp.NAME, rotation.NAME)
+"""The methods that "all" adds if these find nothing: each searches for a single kind of triggers,
 which the others do not find."""

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ..samples.predict import gradients_of
+from .change import ChangeSearch
 from .input_box import InputBox
-from .subject import Subject, loss_towards
+from .subject import Subject
 
 MOMENTUM = 0.9
 STRIDE = 1 / 16
@@ -30,6 +31,10 @@ START = 0.5
 
 ADDITIVE_BOUND, SMOOTH_BOUND = 7 / 255, 14 / 255
 """Bounds, as root mean squares, of a perturbation of any shape and of one of low frequencies."""
+
+FREE_SMOOTH_BOUND = 7 / 255
+"""The same of one of low frequencies where no class is named: with more, benign models are led
+somewhere, too."""
 
 FREQUENCIES = 14
 """Number of frequencies of a smooth perturbation along each side, as in a discrete cosine
@@ -95,64 +100,25 @@ class Perturbation:
         self._coefficients = self._norm.shorten(self._coefficients.detach() - step, self._longest)
 
 
-class PerturbationSearch:
-    """A search for a perturbation that leads to one class.
-
-    Args:
-        subject: the model to search.
-        target: the class to lead to.
-        generator: source of the random numbers.
-        perturbation: where it starts.
-    """
-
-    def __init__(
-        self,
-        subject: Subject,
-        target: int,
-        generator: torch.Generator,
-        perturbation: Perturbation,
-    ) -> None:
-        self._subject, self._target, self._generator = subject, target, generator
-        self._perturbation = perturbation
-
-    def advance(self, steps: int) -> None:
-        """Take `steps` more steps, of a batch each."""
-        for _ in range(steps):
-            batch = self._subject.batch(self._target, self._generator)
-            with torch.enable_grad():
-                inputs = self._subject.box.clamp(self._perturbation.stamp(batch))
-                loss = loss_towards(self._target, self._subject.logits(inputs))
-                self._perturbation.step(loss)
-
-    def effort(self, loss: float) -> float:
-        """Return the loss: the bound is the same for all classes."""
-        return loss
-
-    def stamp(self, inputs: Tensor) -> Tensor:
-        """Add the perturbation to inputs (N, *S)."""
-        with torch.no_grad():
-            return self._perturbation.stamp(inputs)
-
-
 def search_additive(
     subject: Subject, target: int, generator: torch.Generator, bound: float
-) -> PerturbationSearch:
+) -> ChangeSearch:
     """Search for a perturbation of any shape, bounded in L2."""
-    return PerturbationSearch(subject, target, generator, _any_shape(subject, bound, L2))
+    return ChangeSearch(subject, target, generator, _any_shape(subject, bound, L2))
 
 
 def search_additive_linf(
     subject: Subject, target: int, generator: torch.Generator, bound: float
-) -> PerturbationSearch:
+) -> ChangeSearch:
     """Search for a perturbation of any shape, bounded in L-infinity."""
-    return PerturbationSearch(subject, target, generator, _any_shape(subject, bound, L_INFINITY))
+    return ChangeSearch(subject, target, generator, _any_shape(subject, bound, L_INFINITY))
 
 
 def search_smooth(
     subject: Subject, target: int, generator: torch.Generator, bound: float
-) -> PerturbationSearch:
+) -> ChangeSearch:
     """Search for a perturbation of low frequencies, bounded in L2; for maps (C, H, W)."""
-    return PerturbationSearch(subject, target, generator, _smooth(subject, bound))
+    return ChangeSearch(subject, target, generator, _smooth(subject, bound))
 
 
 def additive_steps(subject: Subject, generator: torch.Generator) -> Perturbation:
@@ -161,8 +127,8 @@ def additive_steps(subject: Subject, generator: torch.Generator) -> Perturbation
 
 
 def smooth_steps(subject: Subject, generator: torch.Generator) -> Perturbation:
-    """Start a perturbation of low frequencies at a random place, within `SMOOTH_BOUND`."""
-    return _smooth(subject, SMOOTH_BOUND, generator)
+    """Start a perturbation of low frequencies at a random place, within `FREE_SMOOTH_BOUND`."""
+    return _smooth(subject, FREE_SMOOTH_BOUND, generator)
 
 
 def _any_shape(

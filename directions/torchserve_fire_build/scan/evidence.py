@@ -10,10 +10,11 @@ from torch import Tensor
 
 from .all_to_all import CHANGES
 from .compare_classes import Comparison
-from .findings import FREELY, PLACES, RESTARTS, STEPS, Scan
+from .findings import FREELY, PLACES, RESTARTS, STEPS, TURNS, Scan
 from .free_search import Lead
 from .place_search import Placed
 from .scores import scores_of
+from .turned_images import Turned
 
 RESOLUTIONS: Mapping[str, float] = {
     "generated": 0.8,
@@ -35,7 +36,7 @@ ALL_PLACES = 0.25
 """How much counts what all places reach together. Where several classes are reached from some
 places, the target is reached from more of them."""
 
-NAMES = (PLACES, *(f"anywhere, {kind}" for kind in FREELY), *STEPS)
+NAMES = (PLACES, TURNS, *(f"anywhere, {kind}" for kind in FREELY), *STEPS)
 """Names of the numbers, in their order."""
 
 
@@ -43,12 +44,12 @@ def evidence_of(scan: Scan) -> Tensor:
     """Return the numbers for each class, (classes, len(NAMES)) float64; 0 for nothing found.
 
     For searches that name no class, the number is how surely they led to the class: -ln(1 - share
-    of the inputs led there), up to that of `NEARLY_ALL`. The share is the mean of the restarts; for
-    patches at one place each, it is weighed as `BEST` and `ALL_PLACES` say. For searches that name
-    a class, it is how far the class's effort lies below that of most classes, in deviations, from 0
-    to `MOST`.
+    of the inputs led there), up to that of `NEARLY_ALL`. The share is the mean of the restarts. For
+    patches at one place each, it is weighed as `BEST` and `ALL_PLACES` say; for turned images, it
+    is that of the angle by which most are led there. For searches that name a class, the number is
+    how far the class's effort lies below that of most classes, in deviations, from 0 to `MOST`.
     """
-    columns = [_led_by_places(scan.places, scan.classes)]
+    columns = [_led_by_places(scan.places, scan.classes), _turned(scan.turned, scan.classes)]
     columns += [_led(scan.leads, kind, scan.classes) for kind in FREELY]
     compared = {comparison.method: comparison for comparison in scan.comparisons}
     columns += [_compared(compared.get(method), method, scan.classes) for method in STEPS]
@@ -83,6 +84,13 @@ def _led_by_places(places: Sequence[Placed], classes: int) -> Tensor:
             best[placed.target] += placed.success / BEST
             taken[placed.target] += 1
     return _sureness((1 - ALL_PLACES) * best + ALL_PLACES * every)
+
+
+def _turned(turned: Sequence[Turned], classes: int) -> Tensor:
+    shares = torch.zeros(classes, dtype=torch.float64)
+    for each in turned:
+        shares[each.target] = max(float(shares[each.target]), each.success)
+    return _sureness(shares)
 
 
 def _sureness(shares: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ from .all_to_all import AllToAll
 from .compare_classes import Comparison
 from .free_search import Lead
 from .place_search import Placed
+from .turned_images import Turned
 
-FREELY = ("additive", "smooth")
+FREELY = ("additive", "smooth", "warp")
 """Changes, of `free_search.KINDS`, that are searched without naming a class."""
 
 RESTARTS = 3
@@ -22,8 +23,8 @@ ALL_TO_ALL_RESTARTS = 2
 PLACES = "place by place, patch"
 """The step that searches for a patch at each place."""
 
-RANKING = "feature shifts"
-"""The step that chooses which classes are searched one by one, where there are too many for all."""
+TURNS = "turned images"
+"""The step that tries turned images."""
 
 STEPS: Mapping[str, int] = {"generated": 14, "additive": 10}
 """Searches that name a class, in the order of their use, and their steps. With more steps, all
@@ -59,6 +60,7 @@ class Scan:
         steps: all steps, in the order in which they ran.
         all_to_all: where searches led each class by itself; empty where they did not run.
         places: where the patch at each place led.
+        turned: what turned images are.
     """
 
     classes: int
@@ -67,6 +69,7 @@ class Scan:
     steps: Sequence[Step]
     all_to_all: Sequence[AllToAll] = ()
     places: Sequence[Placed] = ()
+    turned: Sequence[Turned] = ()
 
     @property
     def failed(self) -> list[str]:

@@ -6,25 +6,26 @@ softened, and one change of all inputs goes wherever that way leads. It starts f
 places. In a backdoored model, all of them lead to the target; in a benign model, they lead to one
 class or another, and less surely. The cost does not depend on the number of classes.
 
-The changes are those of the searches that name a class (`perturbation`, `patch`), within the same
-bounds. As in universal perturbations without a target (Moosavi-Dezfooli et al., arXiv 1610.08401),
-but all inputs are to go to one class, whichever that is.
+The changes are those of the searches that name a class (`perturbation`, `patch`), and warps. As in
+universal perturbations without a target (Moosavi-Dezfooli et al., arXiv 1610.08401), but all inputs
+are to go to one class, whichever that is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
+from ..reconstruct.change import Change
 from ..reconstruct.patch import PatchOptimizer
 from ..reconstruct.perturbation import additive_steps, smooth_steps
 from ..reconstruct.subject import Subject
+from ..reconstruct.warp import free_warp
 
 SHARPNESS = 2.0
 """Of the softened least loss, in 1 / nats: classes whose losses lie further apart than its inverse
@@ -35,18 +36,6 @@ PATCH_SHARE = 0.03
 
 INPUTS = 100
 """The most inputs on which a lead is measured."""
-
-
-class Change(Protocol):
-    """A universal change of inputs that can be moved down the gradient of a loss."""
-
-    def stamp(self, inputs: Tensor) -> Tensor:
-        """Put the change on inputs (N, C, H, W), differentiable where gradients are enabled."""
-        ...
-
-    def step(self, loss: Tensor) -> None:
-        """Take a step down the gradient of a loss that was computed from `stamp`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -98,6 +87,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "additive": Kind(additive_steps, 20),
     "smooth": Kind(smooth_steps, 20),
+    "warp": Kind(free_warp, 15),
     "patch": Kind(_Patch, 40),
 }
 

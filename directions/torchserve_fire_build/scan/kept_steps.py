@@ -16,9 +16,10 @@ from torch import Tensor
 from ..common.step_cache import StepCache
 from .all_to_all import AllToAll
 from .compare_classes import Comparison
-from .findings import PLACES, RANKING, RESTARTS
+from .findings import PLACES, RESTARTS, TURNS
 from .free_search import Lead
 from .place_search import Placed
+from .turned_images import Turned
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +61,16 @@ class KeptSteps:
         self.cache.keep(name, {"places": places, "success": success})
         return found
 
-    def scores(self, compute: Callable[[], Tensor]) -> Tensor:
-        """Return the classes' scores by shifts of features, (classes,) float64."""
-        kept = self._kept(RANKING)
+    def turned(self, turn: Callable[[], list[Turned]]) -> list[Turned]:
+        """Return what turned images are."""
+        kept = self._kept(TURNS)
         if kept is not None:
-            return kept["scores"]
-        found = compute()
-        self.cache.keep(RANKING, {"scores": found})
+            rows = zip(kept["turned"].tolist(), kept["success"].tolist(), strict=True)
+            return [Turned(degrees, target, share) for (degrees, target), share in rows]
+        found = turn()
+        turned = torch.tensor([[each.degrees, each.target] for each in found])
+        success = torch.tensor([each.success for each in found], dtype=torch.float64)
+        self.cache.keep(TURNS, {"turned": turned, "success": success})
         return found
 
     def comparison(

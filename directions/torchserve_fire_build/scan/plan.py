@@ -18,9 +18,8 @@ from ..common.errors import CalibrationError
 from ..reconstruct.methods import SEARCH_METHODS
 from ..reconstruct.reconstruction import TriggerSearch
 from ..reconstruct.subject import Subject
-from . import compare_classes, free_search, place_search, rank_classes
+from . import compare_classes, free_search, place_search, turned_images
 from .all_to_all import CHANGES, LONGER, measurable
-from .feature_shifts import classes_together, inputs_for_each, shift_losses
 from .findings import ALL_TO_ALL_RESTARTS, FREELY, LEAST_DEPTH, RESTARTS, STEPS
 from .free_search import KINDS
 from .scan_model import BATCH
@@ -29,12 +28,10 @@ from .shortlist import ALL
 LIKE: Mapping[str, str] = {
     "additive": "additive",
     "smooth": "additive",
+    "warp": "additive",
     "patch": "neural-cleanse",
 }
 """Whose steps take as long as those of each search that names no class."""
-
-RANKED = 8
-"""Classes by which it is measured how long it takes to rank all."""
 
 MOST_TIMES, ENOUGH = 5, 0.2
 """A step is measured so many times, or until it took so many seconds."""
@@ -101,16 +98,15 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
     for kind in CHANGES if each_class else ():
         counts[LIKE[kind]] += round(ALL_TO_ALL_RESTARTS * (1 + LONGER) * KINDS[kind].steps)
     of_place = _seconds(lambda: _measure(subject, patches))
-    # However few steps there are: what was found is measured, and the classes are ranked.
+    # However few steps there are: what was found is measured, and images are turned.
     inputs = len(subject.inputs)
     measured = compared * len(STEPS) * min(compare_classes.INPUTS, inputs)
     measured += len(places) * place_search.MEASURED
+    measured += len(turned_images.DEGREES) * min(turned_images.INPUTS, inputs)
     measured += RESTARTS * len(FREELY) * min(free_search.INPUTS, inputs)
     if each_class:
         measured += ALL_TO_ALL_RESTARTS * len(CHANGES) * inputs
     once = measured / place_search.MEASURED * of_place
-    if subject.classes > ALL:
-        once += _ranking(subject)
     steps = sum(
         counts[method] * _seconds(partial(_step, subject, _search(subject, method)))
         for method in counts
@@ -168,31 +164,3 @@ def _measure(subject: Subject, patches: place_search.Patches) -> None:
     # Without logits for patches, that step fails, and says so; the others are planned all the same.
     with contextlib.suppress(CalibrationError):
         place_search.measure(subject, patches, 0, torch.Generator().manual_seed(0))
-
-
-def _ranking(subject: Subject) -> float:
-    """Return how long it takes to rank the classes, by the time for a few; 0 if that fails."""
-    predicted, length = subject.predicted[: rank_classes.INPUTS], rank_classes.LENGTHS[0]
-    inputs = inputs_for_each(subject.classes)
-    total, started = 0.0, time.perf_counter()
-    try:
-        for rest, features in rank_classes.late_layers(subject):
-            total += time.perf_counter() - started
-            generator = torch.Generator().manual_seed(0)
-            one, few = (
-                _seconds(
-                    partial(shift_losses, rest, features, predicted, n, length, generator, inputs)
-                )
-                for n in (1, RANKED)
-            )
-            # Each further class takes its time, and each batch of classes takes some of its own.
-            each = max(0.0, few - one) / (RANKED - 1)
-            batches = math.ceil(subject.classes / classes_together(rest, features, inputs))
-            total += len(rank_classes.LENGTHS) * (
-                subject.classes * each + batches * max(0.0, one - each)
-            )
-            started = time.perf_counter()
-    except Exception:
-        # The scan goes on without an order of the classes, and says so.
-        return 0.0
-    return total

@@ -25,17 +25,17 @@ from .findings import (
     FREELY,
     LEAST_DEPTH,
     PLACES,
-    RANKING,
     RESTARTS,
     STEPS,
+    TURNS,
     Scan,
     Step,
 )
 from .free_search import KINDS, Lead, search_freely
 from .kept_steps import KeptSteps
 from .place_search import Placed, search_places
-from .rank_classes import rank_classes
-from .shortlist import ALL, shortlist
+from .shortlist import shortlist
+from .turned_images import Turned, turn_images
 from .verdict import judge
 
 BATCH = 32
@@ -92,7 +92,7 @@ def scan_model(
     leads: list[Lead] = []
     comparisons: list[Comparison] = []
     all_to_all: list[AllToAll] = []
-    order: list[int] = list(range(subject.classes))
+    turned: list[Turned] = []
 
     def follow_at_each_place() -> None:
         wanted = max(1, round(depth * place_search.STEPS))
@@ -105,9 +105,8 @@ def scan_model(
         search = partial(_search_from_several_places, subject, kind, wanted, seed, budget)
         leads.extend(kept.leads(kind, wanted, search))
 
-    def rank() -> None:
-        scores = kept.scores(lambda: rank_classes(subject, seed))
-        order[:] = scores.argsort(descending=True, stable=True).tolist()
+    def turn() -> None:
+        turned.extend(kept.turned(lambda: turn_images(subject)))
 
     def compare(method: str) -> None:
         wanted = max(1, round(depth * STEPS[method]))
@@ -126,7 +125,7 @@ def scan_model(
             all_to_all.append(kept.all_to_all(kind, wanted, restart, search))
 
     def found() -> Scan:
-        return Scan(subject.classes, leads, comparisons, steps, all_to_all, places)
+        return Scan(subject.classes, leads, comparisons, steps, all_to_all, places, turned)
 
     def surely_found() -> list[int]:
         if to_the_end:
@@ -135,15 +134,14 @@ def scan_model(
         return verdict.targets if verdict.probability >= SURE else []
 
     attempt(PLACES, follow_at_each_place)
+    attempt(TURNS, turn)
     for kind in FREELY:
         attempt(f"anywhere, {kind}", partial(follow, kind))
     # Where a class is surely found, only its trigger is searched, to be shown.
     targets = surely_found()
     if not targets:
-        if subject.classes > ALL:
-            attempt(RANKING, rank)
         generator = torch.Generator().manual_seed(seed)
-        targets = shortlist(subject.classes, places, leads, order, generator)
+        targets = shortlist(subject.classes, [*places, *turned, *leads], generator)
     for method in STEPS:
         attempt(method, partial(compare, method))
         if surely_found():

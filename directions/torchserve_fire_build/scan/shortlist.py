@@ -9,29 +9,24 @@ import torch
 
 from .free_search import Lead
 from .place_search import Placed
+from .turned_images import Turned
 
 ALL = 12
 """If there are no more classes than this, all are searched."""
 
 SUSPECTS = 6
-"""Most suspicious classes that are searched beside classes that are drawn at random. The rest of
-`ALL` are the latter: they show how hard it is to lead inputs to a usual class."""
+"""The most suspicious classes, at most, that are searched beside classes that are drawn at random.
+The rest of `ALL` are the latter: they show how hard it is to lead inputs to a usual class."""
 
 
 def shortlist(
-    classes: int,
-    places: Sequence[Placed],
-    leads: Sequence[Lead],
-    ranked: Sequence[int],
-    generator: torch.Generator,
+    classes: int, led: Sequence[Placed | Turned | Lead], generator: torch.Generator
 ) -> list[int]:
     """Return the classes to search one by one, the suspects first.
 
     Args:
         classes: number of classes.
-        places: where patches led, each at its place.
-        leads: where searches led that named no class.
-        ranked: the classes, the most suspicious first.
+        led: where searches led that named no class.
         generator: draws the usual classes.
 
     Returns:
@@ -40,14 +35,11 @@ def shortlist(
     if classes <= ALL:
         return list(range(classes))
     votes: defaultdict[int, float] = defaultdict(float)
-    for placed in places:
-        votes[placed.target] += placed.success
-    for lead in leads:
-        votes[lead.target] += lead.success
+    for found in led:
+        votes[found.target] += found.success
     # A search always ends at some class, even if it led nothing there.
-    led = sorted((t for t in votes if votes[t] > 0), key=lambda target: -votes[target])
-    # Half of the suspects' places are for those whom no lead names.
-    suspects = list(dict.fromkeys([*led[: SUSPECTS // 2], *ranked]))[:SUSPECTS]
+    suspects = sorted((t for t in votes if votes[t] > 0), key=lambda target: -votes[target])
+    suspects = suspects[:SUSPECTS]
     usual = [target for target in range(classes) if target not in suspects]
     drawn = torch.randperm(len(usual), generator=generator)[: ALL - len(suspects)]
     return [*suspects, *(usual[i] for i in drawn.tolist())]

@@ -104,7 +104,7 @@ def test_a_scan_goes_on_from_a_cache(tmp_path, logged):
     first = named(cache=tmp_path)
     assert not any("holds" in line for line in logged.messages)
     assert named(cache=tmp_path) == first
-    assert sum(f"cache: {tmp_path}: holds" in line for line in logged.messages) == 6
+    assert sum(f"cache: {tmp_path}: holds" in line for line in logged.messages) == 7
 
 
 def test_too_few_classes_to_compare():

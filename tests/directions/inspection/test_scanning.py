@@ -15,7 +15,7 @@ from torchserve_fire_build.samples.read_tensors import read_tensors
 from torchserve_fire_build.scan import judged_scan, verdict
 from torchserve_fire_build.scan import scan_model as scan_module
 from torchserve_fire_build.scan.evidence import NAMES
-from torchserve_fire_build.scan.findings import PLACES
+from torchserve_fire_build.scan.findings import PLACES, TURNS
 from torchserve_fire_build.scan.free_search import KINDS, Kind
 from torchserve_fire_build.scan.plan import Plan
 from torchserve_fire_build.scan.verdict import FOUND, Verdict
@@ -126,7 +126,7 @@ def test_where_it_cannot_tell_it_says_what_could(monkeypatch, tmp_path, count, d
     ("work", "step", "highest", "found"),
     [
         ("search_places", PLACES, 0.1, None),
-        ("rank_classes", "feature shifts", 0.1, None),
+        ("turn_images", TURNS, 0.1, None),
         ("search_places", PLACES, 0.95, True),
         # None of the classes was searched one by one; there are no pictures then.
         ("compare_classes", "generated", 0.1, None),

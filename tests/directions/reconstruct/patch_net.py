@@ -10,9 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from torchserve_fire_build.reconstruct.input_box import InputBox
+from torchserve_fire_build.reconstruct.methods import SEARCH_METHODS
 from torchserve_fire_build.reconstruct.settings import SearchSettings
 from torchserve_fire_build.reconstruct.subject import Subject
 from torchserve_fire_build.samples.predict import logits_of
+
+FIND_IT = [name for name in SEARCH_METHODS if name not in ("warp", "rotation")]
+"""The searches that find this trigger; the others look for what moves the places of an image."""
 
 QUADRANTS = ((0, 0), (0, 4), (4, 0), (4, 4))
 PLACE = 40.0

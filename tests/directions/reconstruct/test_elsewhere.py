@@ -24,8 +24,9 @@ WAITS = {
     # The length of the vector decides how much it is shortened.
     "additive": 1,
     "smooth": 1,
-    # No gradients: what each wave leads to is looked at.
+    # No gradients: what each wave, or angle, leads to is looked at.
     "sinusoidal": 4,
+    "rotation": 1,
 }
 """How often a step may wait for the device; the others wait less than once a step, to decide."""
 

@@ -5,10 +5,10 @@ from tests.directions.reconstruct.patch_net import subject
 from torchserve_fire_build.reconstruct.input_box import InputBox
 from torchserve_fire_build.reconstruct.perturbation import (
     ADDITIVE_BOUND,
+    FREE_SMOOTH_BOUND,
     FREE_STRIDE,
     L2,
     L_INFINITY,
-    SMOOTH_BOUND,
     START,
     STRIDE,
     Perturbation,
@@ -87,7 +87,7 @@ def test_a_loss_without_a_slope_moves_nothing():
 
 
 @pytest.mark.parametrize(
-    ("begin", "bound"), [(additive_steps, ADDITIVE_BOUND), (smooth_steps, SMOOTH_BOUND)]
+    ("begin", "bound"), [(additive_steps, ADDITIVE_BOUND), (smooth_steps, FREE_SMOOTH_BOUND)]
 )
 def test_bounds_are_root_mean_squares(begin, bound):
     change = added(begin(subject(), seeded()), (3, 8, 8))

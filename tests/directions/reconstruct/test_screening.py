@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.directions.reconstruct.patch_net import settings, subject
+from tests.directions.reconstruct.patch_net import FIND_IT, settings, subject
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.reconstruct.generated import GeneratorSearch
 from torchserve_fire_build.reconstruct.methods import SEARCH_METHODS
@@ -12,7 +12,7 @@ from torchserve_fire_build.reconstruct.screening import screen
 from torchserve_fire_build.reconstruct.settings import SearchSettings
 
 
-@pytest.mark.parametrize("name", list(SEARCH_METHODS))
+@pytest.mark.parametrize("name", FIND_IT)
 def test_only_the_target_stands_out(name):
     screening = screen(subject(), name, 0, Budget(), settings(name))
     assert screening.method == name

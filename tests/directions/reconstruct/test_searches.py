@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.directions.reconstruct.patch_net import PatchNet, settings, subject, unit_box
+from tests.directions.reconstruct.patch_net import FIND_IT, PatchNet, settings, subject, unit_box
 from torchserve_fire.format.bundle import Detection, Layer
 from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.repair.attach_layers import attach_layers
@@ -24,7 +24,7 @@ def run(name, of, target, *, steps=None, seed=0):
     return reconstruction_of(name, of, target, search)
 
 
-@METHOD
+@pytest.mark.parametrize("name", FIND_IT)
 def test_the_trigger_of_the_target_is_found_in_the_middle(name):
     of = subject()
     found = run(name, of, 0)
@@ -132,7 +132,7 @@ def test_the_seed_decides_and_nothing_else_is_touched(name):
     assert all(parameter.grad is None for parameter in of.model.parameters())
 
 
-@METHOD
+@pytest.mark.parametrize("name", FIND_IT)
 def test_a_search_finds_nothing_in_a_model_that_rounds_its_inputs(name):
     class Rounding(torch.nn.Module):
         def __init__(self):

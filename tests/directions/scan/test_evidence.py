@@ -12,15 +12,16 @@ from torchserve_fire_build.scan.evidence import (
     RESOLUTIONS,
     evidence_of,
 )
-from torchserve_fire_build.scan.findings import FREELY, PLACES, RESTARTS, STEPS, Scan
+from torchserve_fire_build.scan.findings import FREELY, PLACES, RESTARTS, STEPS, TURNS, Scan
 from torchserve_fire_build.scan.free_search import Lead
 from torchserve_fire_build.scan.place_search import Placed
+from torchserve_fire_build.scan.turned_images import Turned
 
 CLASSES = 20
 
 
-def scan(leads=(), comparisons=(), places=()):
-    return Scan(CLASSES, leads, comparisons, [], places=places)
+def scan(leads=(), comparisons=(), places=(), turned=()):
+    return Scan(CLASSES, leads, comparisons, [], places=places, turned=turned)
 
 
 def compared(method, targets, effort, steps=10):
@@ -33,7 +34,7 @@ def column(name, of):
 
 
 def test_each_number_has_a_name_a_usual_value_and_a_resolution():
-    assert len(NAMES) == len(set(NAMES)) == 1 + len(FREELY) + len(STEPS)
+    assert len(NAMES) == len(set(NAMES)) == 2 + len(FREELY) + len(STEPS)
     assert {len(usual) for usual, _, _ in FITS.values()} == {len(NAMES)}
     assert {len(weights) for _, weights, _ in FITS.values()} == {len(NAMES)}
     assert set(RESOLUTIONS) == set(STEPS)
@@ -78,6 +79,13 @@ def test_of_places_those_that_lead_most_inputs_to_a_class_count_most():
     expected = {3: 0.75 * 0.8 + 0.25 * 2.6 / 8, 7: 0.75 * 0.3 + 0.25 * 0.9 / 8}
     for target, value in enumerate(found.tolist()):
         assert value == pytest.approx(-math.log(1 - expected.get(target, 0.0)))
+
+
+def test_of_the_angles_the_one_by_which_most_images_become_a_class_counts():
+    turned = [Turned(15, 3, 0.2), Turned(30, 3, 0.8), Turned(45, 6, 0.5), Turned(60, 3, 0.4)]
+    found = column(TURNS, scan(turned=turned))
+    for target, share in ((3, 0.8), (6, 0.5), (0, 0.0)):
+        assert float(found[target]) == pytest.approx(-math.log(1 - share), abs=1e-12)
 
 
 def test_of_two_classes_reached_from_some_places_the_one_reached_from_more_stands_out():

@@ -11,7 +11,7 @@ from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.step_cache import NO_CACHE, StepCache
 from torchserve_fire_build.scan import scan_model as module
 from torchserve_fire_build.scan.all_to_all import CHANGES
-from torchserve_fire_build.scan.findings import FREELY, PLACES, RANKING, STEPS
+from torchserve_fire_build.scan.findings import FREELY, PLACES, STEPS, TURNS
 from torchserve_fire_build.scan.scan_cache import scan_cache
 from torchserve_fire_build.scan.scan_model import scan_model
 
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.usefixtures("short")
 
 EVERY = [
     PLACES,
+    TURNS,
     *(f"anywhere, {kind}" for kind in FREELY),
-    RANKING,
     *STEPS,
     *(f"all to all, {kind}" for kind in CHANGES),
 ]
@@ -35,6 +35,7 @@ def found_by(scan):
     """All that a scan found, in values that can be compared."""
     return [
         scan.places,
+        scan.turned,
         scan.leads,
         scan.all_to_all,
         *(

@@ -4,19 +4,20 @@ import torch
 from tests.directions.scan.many_net import TARGET, Broken, CountedRuns, ManyNet, stamp, subject
 from tests.directions.scan.permuted_net import PermutedNet
 from torchserve_fire_build.common.budget import Budget
-from torchserve_fire_build.scan import place_search
+from torchserve_fire_build.scan import place_search, turned_images
 from torchserve_fire_build.scan import scan_model as module
 from torchserve_fire_build.scan.all_to_all import CHANGES
 from torchserve_fire_build.scan.compare_classes import Comparison
 from torchserve_fire_build.scan.evidence import NAMES, evidence_of, followed_by
-from torchserve_fire_build.scan.findings import FREELY, PLACES, RANKING, RESTARTS, STEPS
+from torchserve_fire_build.scan.findings import FREELY, PLACES, RESTARTS, STEPS, TURNS
 from torchserve_fire_build.scan.free_search import KINDS
 from torchserve_fire_build.scan.place_search import Placed
 from torchserve_fire_build.scan.scan_model import BATCH, scan_model
 from torchserve_fire_build.scan.shortlist import ALL
 from torchserve_fire_build.scan.verdict import Verdict, judge
 
-NAMED = [PLACES, *(f"anywhere, {kind}" for kind in FREELY), RANKING, *STEPS]
+FREE = [f"anywhere, {kind}" for kind in FREELY]
+NAMED = [PLACES, TURNS, *FREE, *STEPS]
 EVERY = [*NAMED, *(f"all to all, {kind}" for kind in CHANGES)]
 
 
@@ -104,23 +105,23 @@ def test_only_the_seed_decides():
         (MemoryError(), "out of memory"),
     ],
 )
-@pytest.mark.parametrize("name", [PLACES, EVERY[1], RANKING, "additive", EVERY[-1]])
+@pytest.mark.parametrize("name", [PLACES, TURNS, FREE[0], "additive", EVERY[-1]])
 @pytest.mark.usefixtures("short")
 def test_a_step_that_breaks_is_recorded_and_the_others_go_on(monkeypatch, name, error, failure):
     of = subject()
     places = {
         PLACES: "search_places",
-        EVERY[1]: "search_freely",
-        RANKING: "rank_classes",
+        TURNS: "turn_images",
+        FREE[0]: "search_freely",
         EVERY[-1]: "search_all_to_all",
     }
     place = places.get(name, "compare_classes")
     work = getattr(module, place)
 
-    def breaking(subject, which, *others):
-        if name in (PLACES, RANKING) or which in name:
+    def breaking(subject, *others):
+        if name in (PLACES, TURNS) or others[0] in name:
             raise error
-        return work(subject, which, *others)
+        return work(subject, *others)
 
     monkeypatch.setattr(module, place, breaking)
     found = scan(of)
@@ -137,21 +138,10 @@ def test_a_step_that_breaks_is_recorded_and_the_others_go_on(monkeypatch, name, 
 
 
 @pytest.mark.usefixtures("short")
-def test_without_the_ranking_the_free_searches_still_name_suspects(monkeypatch):
-    def fall(*_):
-        raise MemoryError
-
-    monkeypatch.setattr(module, "rank_classes", fall)
-    of = subject()
-    found = scan(of)
-    assert found.comparisons[0].targets[0] == TARGET
-
-
-@pytest.mark.usefixtures("short")
 def test_a_model_whose_logits_are_nan_has_no_evidence():
     found = scan(subject(model=Broken()))
     assert not bool(evidence_of(found).any())
-    assert set(failed(found)) == set(EVERY) - {RANKING}
+    assert set(failed(found)) == set(EVERY)
     assert followed_by(found) is None
     assert all("logits are NaN" in failure for failure in failed(found).values())
 
@@ -175,14 +165,14 @@ def test_when_the_time_is_over_no_further_step_begins(monkeypatch):
     too_few = "the time was over after 32 of 64 places"
     assert failed(found) == {name: begins[name] for name in EVERY[1:]} | {PLACES: too_few}
     assert found.places == []
-    # Then three searches of four steps each, with a measurement.
-    now[0] = 0
-    found = scan(of, budget=Budget(places + 3 * 5 + 1))
+    # Then a pass for each angle; then three searches of four steps each, with a measurement.
+    turns, now[0] = len(turned_images.DEGREES), 0
+    found = scan(of, budget=Budget(places + turns + 3 * 5 + 1))
     too_few = "the time was over after 1 of 12 steps: too few to tell"
-    assert failed(found) == {name: begins[name] for name in EVERY[3:]} | {EVERY[2]: too_few}
+    assert failed(found) == {name: begins[name] for name in EVERY[4:]} | {EVERY[3]: too_few}
     # What it found in so few steps does not count.
     assert [lead.kind for lead in found.leads] == [FREELY[0]] * RESTARTS
-    assert now[0] <= places + 2 * 3 * 5
+    assert now[0] <= places + turns + 2 * 3 * 5
     assert evidence_of(found).shape == (40, len(NAMES))
 
 
@@ -206,6 +196,7 @@ def test_depth_is_the_share_of_the_steps(monkeypatch):
         return [Placed(0, 0, 0, 0.0)]
 
     monkeypatch.setattr(module, "search_places", follow_at_each_place)
+    monkeypatch.setattr(module, "turn_images", lambda _: [])
     monkeypatch.setattr(module, "search_freely", follow)
     monkeypatch.setattr(module, "compare_classes", compare)
     of = subject(6)
@@ -252,12 +243,6 @@ def test_where_each_class_has_one_input_it_is_not_looked_for():
     found = scan(subject(40, count=50))
     assert [step.name for step in found.steps] == NAMED
     assert found.all_to_all == []
-
-
-@pytest.mark.usefixtures("short")
-def test_few_classes_need_no_order():
-    names = [step.name for step in scan(subject(ALL)).steps]
-    assert names == [name for name in EVERY if name != RANKING]
 
 
 @pytest.mark.usefixtures("short")
