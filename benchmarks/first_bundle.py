@@ -31,7 +31,7 @@ from .victims.train import Victim
 
 CLEAN = 500
 SEED = 0
-VERSION = 5
+VERSION = 6
 """Raised whenever the same model and images would come to another bundle."""
 
 
