@@ -44,6 +44,9 @@ COUNTS = (50, 200)
 NOT_MADE_FOR = ("tact-",)
 """Attacks that no scan can show, as it is: they do not count in the fit. Verdicts on them count."""
 
+LEAST_USUAL = 0.01
+"""What is usual is at least this: of a search that finds nothing, it would be 0."""
+
 LEAST_KEPT = 0.01
 """Probabilities of classes below this are not written down."""
 
@@ -99,7 +102,7 @@ def fit(rows: Sequence[Row]) -> tuple[Tensor, Tensor, float]:
     rows = [row for row in rows if row["targets"] is not None and not _unseen(row)]
     evidence = [evidence_of(scan_of(row)) for row in rows]
     highest = torch.stack([e.amax(0) for e, r in zip(evidence, rows, strict=True) if benign(r)])
-    usual = highest.quantile(QUANTILE, dim=0)
+    usual = highest.quantile(QUANTILE, dim=0).clamp(min=LEAST_USUAL)
     exceeds = [exceeding(each, usual) for each in evidence]
     prior = torch.tensor([math.log(row["classes"] / FITTED_ON) for row in rows])
     logs = torch.zeros(len(usual), dtype=torch.float64, requires_grad=True)

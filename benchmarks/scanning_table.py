@@ -27,15 +27,13 @@ def scanning_table(rows: Sequence[Row]) -> str:
     lines = []
     for name in sorted({row["victim"] for row in rows}, key=lambda n: (_benign(rows, n), n)):
         of_model = [row for row in rows if row["victim"] == name]
-        # Rows that a further search was added to later have no time of a whole scan.
-        measured = [row["cpu_seconds"] for row in of_model if row["cpu_seconds"] is not None]
         lines.append(
             [
                 name,
                 str(of_model[0]["classes"]),
                 _targets(of_model[0]),
                 *(_cell([row for row in of_model if row["count"] == count]) for count in counts),
-                f"{median(measured):.0f}" if measured else "",
+                f"{median(row['cpu_seconds'] for row in of_model):.0f}",
             ]
         )
     return markdown_table(headings, lines)

@@ -32,6 +32,7 @@ from benchmarks.little_evidence_tables import (
 from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
 from benchmarks.same_bundles import table as same_bundles_table
+from benchmarks.scanning_ablation import scanning_ablation_table
 from benchmarks.scanning_table import (
     reliability_table,
     roc_table,
@@ -71,6 +72,7 @@ CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
 SEARCHES = ROOT / "benchmarks" / "results" / "searches.json"
 INSPECTING = ROOT / "benchmarks" / "results" / "inspecting.json"
 SCANNED = ROOT / "benchmarks" / "results" / "scanning_verdicts.json"
+SCANNING_ABLATION = ROOT / "benchmarks" / "results" / "scanning_ablation.json"
 SCANNING_GROWTH = ROOT / "benchmarks" / "results" / "scanning_growth.json"
 SCREENING = ROOT / "benchmarks" / "results" / "screening.json"
 POOLS = ROOT / "benchmarks" / "results" / "pools.json"
@@ -151,6 +153,7 @@ def with_tables(text: str) -> str:
         "scanning summary": scanning_summary(_rows(SCANNED)),
         "scanning roc": roc_table(_rows(SCANNED)),
         "scanning reliability": reliability_table(_rows(SCANNED)),
+        "scanning ablation": scanning_ablation_table(_rows(SCANNING_ABLATION)),
         "scanning growth": scanning_growth_table(_rows(SCANNING_GROWTH)),
         "screening": screening_table(_rows(SCREENING)),
         "screening summary": screening_summary(_rows(SCREENING)),

@@ -26,6 +26,10 @@ SCANNED: dict[str, tuple[Recipe, ...]] = {
         BriefRecipe("resnet", "blended", 2),
         BriefRecipe("mobilenet", "blended", 2),
         BriefRecipe("convnext", "low_frequency", 2),
+        BriefRecipe("vgg", "rotation", 2),
+        BriefRecipe("mobilenet", "rotation", 3),
+        BriefRecipe("vgg", "wanet", 2),
+        BriefRecipe("vgg", "photo_filter", 2),
     ),
     SIGNS: (
         *(
