@@ -222,6 +222,11 @@ def own_input(config: HandlerConfig, folder: Path, described: InputDescription) 
     return OwnInput(RequestBody(file.read_bytes(), file.suffix))
 
 
+def is_trial() -> bool:
+    """Whether an archive is only tried here, and another machine may be the server's."""
+    return TRIAL_VARIABLE in os.environ
+
+
 def make_quarantine(
     config: HandlerConfig, name: str, described: InputDescription
 ) -> QuarantineQueue | None:
@@ -235,7 +240,7 @@ def make_quarantine(
     Raises:
         ConfigError: the quarantine's folder cannot be made, or takes no files.
     """
-    if config.quarantine is None or TRIAL_VARIABLE in os.environ:
+    if config.quarantine is None or is_trial():
         return None
     return QuarantineQueue(Quarantine(config.quarantine, name, described))
 
