@@ -91,7 +91,9 @@ def test_swaps_under_load_lose_and_mix_nothing_in_the_same_workers(
             # Those that were on their way while the last worker took it are answered by now.
             used = [o.bundle for o in outcomes[-10:] if not is_bad(o.index)]
             assert set(used) == {digest[file]}
-            with pytest.raises(FireError, match="weights_sha256.*taken away again, all workers go"):
+            with pytest.raises(
+                FireError, match=r"weights_sha256.*taken away again, all workers go"
+            ):
                 swap_in_place(server.management, model, tiny.foreign_bundle, report=lambda _: None)
             wait_for(outcomes, 20)
             used = [o.bundle for o in outcomes[-10:] if not is_bad(o.index)]
@@ -163,7 +165,7 @@ def test_a_version_with_another_bundle_would_change_nothing(
         server.model_store,
     )
     other = {load_bundle(file).digest: file for file in (tiny.bundle, tiny.other_bundle)}
-    with pytest.raises(FireError, match="newest bundle in .*give --in-place"):
+    with pytest.raises(FireError, match=r"newest bundle in .*give --in-place"):
         swap_bundle(target, model, other[load_bundle(tiny.other_bundle).digest])
 
 

@@ -38,8 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "the latest 500 scores of a worker differ by chance as much as they do from those of the "
         "clean calibration samples (above 4, see why; '-' before one has that many). Below the "
         "table stands which workers go by another bundle than most, or refused a newer one. The "
-        "question waits in the queue of each model. A worker that does not answer it holds no repair, or is "
-        "busy.",
+        "question waits in the queue of each model. A worker that does not answer it holds no "
+        "repair, or is busy.",
         allow_abbrev=False,
     )
     add_management_arguments(parser)
