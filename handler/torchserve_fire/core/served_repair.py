@@ -39,6 +39,7 @@ from .worker_start import (
     attach_mode,
     check_bundle,
     is_trial,
+    is_trial_as_server,
     make_quarantine,
     one_line,
 )
@@ -317,8 +318,8 @@ class ServedRepair:
             return None
         folder = BundleFolder(path, " ".join(self._served_as), self._take)
         if is_trial():
-            # The server's may be another machine. Where it is this one, the server's answers do.
-            return folder if path.is_dir() else None
+            # Another machine may have the folder.
+            return folder if is_trial_as_server() and path.is_dir() else None
         folder.check()
         return folder
 

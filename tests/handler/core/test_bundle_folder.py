@@ -14,7 +14,7 @@ from tests.handler.core.unpacked import make_unpacked
 from tests.keys import KEY, OTHER_KEY, PUBLIC
 from torchserve_fire.core import bundle_folder
 from torchserve_fire.core.open_model import open_model
-from torchserve_fire.core.worker_start import TRIAL_VARIABLE
+from torchserve_fire.core.worker_start import AS_SERVER, TRIAL_VARIABLE
 from torchserve_fire.errors import ConfigError
 from torchserve_fire.format.bundle_file import bundle_to_bytes
 from torchserve_fire.format.digest import file_sha256
@@ -24,8 +24,6 @@ from torchserve_fire_build.deployment.archive.sign_archive import sign_folder
 from torchserve_fire_build.signing.sign_bundle import sign_bundle
 
 OWN = "the archive's own"
-# The archive's own takes 9 off.
-ANSWERS = {**WHITE, OWN: [WHITE["weak"][1]]}
 
 
 class Clock:
@@ -107,6 +105,7 @@ def serves(model) -> str:
     assert answer.status == 200
     first = answer.body["0"]
     by_first = {round(softmax[0], 6): name for name, softmax in WHITE.items()}
+    # It takes 9 off, and none of the others does.
     return by_first.get(round(first, 6), OWN)
 
 
@@ -240,9 +239,20 @@ def test_a_folder_that_is_not_there_is_refused_at_the_start(archive, folder, mon
     with pytest.raises(ConfigError, match=r"bundle_folder: .*No such file"):
         open_model(archive)
     # On a machine that need not be the server's, there may be none.
-    monkeypatch.setenv(TRIAL_VARIABLE, "1")
-    with open_model(archive) as model:
-        assert serves(model) == OWN
+    for value in ("1", AS_SERVER):
+        monkeypatch.setenv(TRIAL_VARIABLE, value)
+        with open_model(archive) as model:
+            assert serves(model) == OWN
+
+
+def test_an_archive_that_is_tried_goes_by_its_own_unless_it_stands_for_the_server(
+    archive, put, monkeypatch
+):
+    put("it.safetensors", "weak")
+    for value, which in (("1", OWN), (AS_SERVER, "weak")):
+        monkeypatch.setenv(TRIAL_VARIABLE, value)
+        with open_model(archive) as model:
+            assert serves(model) == which
 
 
 def test_a_folder_must_be_named_by_an_absolute_path(archive):

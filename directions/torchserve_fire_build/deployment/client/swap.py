@@ -110,7 +110,7 @@ def swap_bundle(
             if digest not in (None, unpacked.digest):
                 raise FireError(f"{bundle}: was changed while it was read")
             bodies, new_mode = unpacked.bodies(), unpacked.mode
-            expected = load_as_worker(unpacked.folder, name, bodies, device=device)
+            expected = load_as_worker(unpacked.folder, name, bodies, device=device, as_server=True)
             report("the next version loads, and answers here")
             new = place(
                 target,
