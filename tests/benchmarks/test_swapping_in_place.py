@@ -30,13 +30,14 @@ def test_the_table():
 
 
 def test_an_answer_of_another_bundle_than_it_names_is_wrong():
-    wanted = {"a": [{"cat": 1}, {"dog": 1}], "b": [{"dog": 1}, {"dog": 1}]}
+    cat, dog = {"cat": 0.9, "dog": 0.1}, {"cat": 0.1, "dog": 0.9}
+    wanted = {"a": [cat, dog], "b": [dog, dog]}
     answered = [
-        Answered(0, 200, {"cat": 1}, "a"),
-        Answered(0, 200, {"dog": 1}, "b"),
-        Answered(1, 200, {"dog": 1}, "a"),
-        Answered(0, 200, {"dog": 1}, "a"),  # What the other bundle says.
-        Answered(1, 200, {"dog": 1}, "c"),
+        Answered(0, 200, cat, "a"),
+        Answered(0, 200, dog, "b"),
+        Answered(1, 200, dog, "a"),
+        Answered(0, 200, dog, "a"),  # What the other bundle says.
+        Answered(1, 200, dog, "c"),
         Answered(1, 503),
     ]
     assert swapping_in_place._summed(answered, wanted) == {
