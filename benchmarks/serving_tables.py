@@ -166,5 +166,35 @@ def swapping_table(rows: Sequence[Row]) -> str:
     return markdown_table(headings, lines)
 
 
+def swapping_in_place_table(rows: Sequence[Row]) -> str:
+    """Return what became of the requests while bundles were swapped in place."""
+    headings = [
+        "swaps",
+        "workers",
+        "requests",
+        "failed",
+        "wrong",
+        "first / second bundle",
+        "refused bundles",
+        "worker memory, after / before",
+        "a swap / a request, median",
+    ]
+    lines = [
+        [
+            str(row["swaps"]),
+            f"{row['workers']}, {'the same all along' if row['same workers'] else 'not the same'}",
+            f"{row['requests']:,}",
+            str(row["failed"]),
+            str(row["wrong"]),
+            f"{row['first bundle']:,} / {row['second bundle']:,}",
+            f"{row['refused']} of {row['to be refused']}",
+            f"{row['worker memory, after over before']:.3f}",
+            f"{row['seconds a swap, median'] / row['seconds a request, median']:.1f}",
+        ]
+        for row in rows
+    ]
+    return markdown_table(headings, lines)
+
+
 def _ratios(figures: Mapping[str, float] | None) -> str:
     return "" if figures is None else " / ".join(f"{figures[name]:.3f}" for name in FIGURES)

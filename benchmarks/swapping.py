@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -57,12 +58,14 @@ class Answered:
         status: HTTP status code, 0 where no answer came.
         body: the decoded answer.
         bundle: digest of the bundle that it went through.
+        seconds: that it took.
     """
 
     image: int
     status: int
     body: Any = None
     bundle: str = ""
+    seconds: float = 0.0
 
 
 def main() -> None:
@@ -96,16 +99,16 @@ def measure(demo: DemoFiles, folder: Path, args: argparse.Namespace) -> dict[str
     first = load_bundle(demo.bundle)
     other = folder / "other.safetensors"
     second = save_bundle(replace(first, seed=first.seed + 1), other)
-    images = _images(demo)
+    images = images_of(demo)
     models = [f"{MODEL}={ARCHIVE}"]
     with TorchServe(store, models, settings=SETTINGS, free_ports=True) as server:
-        ask = _asker(server, images)
+        ask = asker(server, images)
         wanted = [ask(index).body for index in range(len(images))]
         target = Target(
             server.management, server.addresses.inference, server.tokens.inference, store
         )
         memory = {}
-        clients = [_asker(server, images) for _ in range(args.clients)]
+        clients = [asker(server, images) for _ in range(args.clients)]
         with steady_traffic(clients) as answered:
             for number in tqdm(range(1, args.swaps + 1), desc="swaps"):
                 bundle = other if number % 2 else demo.bundle
@@ -159,7 +162,7 @@ def _parse_arguments() -> argparse.Namespace:
     return args
 
 
-def _images(demo: DemoFiles) -> list[bytes]:
+def images_of(demo: DemoFiles) -> list[bytes]:
     """Return clean and triggered images of the demo, as many of each."""
     files = []
     for kind in ("clean", "triggered"):
@@ -167,19 +170,23 @@ def _images(demo: DemoFiles) -> list[bytes]:
     return [file.read_bytes() for file in files]
 
 
-def _asker(server: TorchServe, images: Sequence[bytes]) -> Callable[[int], Answered]:
+def asker(server: TorchServe, images: Sequence[bytes]) -> Callable[[int], Answered]:
+    """Return what sends an image by its number, over a connection of its own."""
     session = open_session(server.tokens.inference)
     url = f"{server.addresses.inference}/predictions/{MODEL}"
 
     def ask(index: int) -> Answered:
         image = index % len(images)
+        begun = time.perf_counter()
         try:
             answer = session.post(url, data=images[image], timeout=120)
         except requests.RequestException:
             return Answered(image, 0)
+        seconds = time.perf_counter() - begun
         if answer.status_code != 200:
-            return Answered(image, answer.status_code)
-        return Answered(image, 200, answer.json(), answer.headers.get("x-fire-bundle", ""))
+            return Answered(image, answer.status_code, seconds=seconds)
+        bundle = answer.headers.get("x-fire-bundle", "")
+        return Answered(image, 200, answer.json(), bundle, seconds)
 
     return ask
 

@@ -46,6 +46,7 @@ from benchmarks.serving_tables import (
     load_summary,
     load_table,
     preprocessing_table,
+    swapping_in_place_table,
     swapping_table,
     worker_table,
 )
@@ -80,6 +81,7 @@ SERVING = ROOT / "benchmarks" / "results" / "serving.json"
 PREPROCESSING = ROOT / "benchmarks" / "results" / "preprocessing.json"
 GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
 SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
+SWAPPING_IN_PLACE = ROOT / "benchmarks" / "results" / "swapping_in_place.json"
 SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 DEFENCES = ROOT / "docs" / "defences.png"
@@ -165,6 +167,7 @@ def with_tables(text: str) -> str:
         "preprocessing": preprocessing_table(_rows(PREPROCESSING)),
         "growth": growth_table(_rows(GROWTH)),
         "swapping": swapping_table(_rows(SWAPPING)),
+        "swapping in place": swapping_in_place_table(_rows(SWAPPING_IN_PLACE)),
         "altered triggers": altered_table(_rows(ALTERED)),
         "altered triggers met": met_table(_rows(ALTERED)),
         "perturbed": perturbed_table(_rows(ADAPTIVE)),

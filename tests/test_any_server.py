@@ -23,7 +23,7 @@ from tests.handler.core.unpacked import make_unpacked, pack
 PAGE = Path(__file__).parents[1] / "docs" / "any-server.md"
 # A session with a real server takes it away.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(torchserve_fire.__file__).parents[1])}
-FIRST, SERVER, METRICS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+FIRST, SERVER, METRICS, PROMETHEUS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
 
 
 @pytest.fixture
@@ -62,10 +62,29 @@ def test_the_metrics(folder: Path):
     assert "('FireBadInputs', ('empty',)): 1" in told
 
 
-def test_the_server(folder: Path):
+READ = """
+from urllib.request import urlopen
+model.answer([b""])
+model.close()
+print(urlopen("http://127.0.0.1:9000/metrics").read().decode())
+"""
+
+
+def test_the_metrics_for_prometheus(folder: Path):
+    told = run((PROMETHEUS + READ).replace("9000", str(free_port())), folder)
+    digest = r"[0-9a-f]{64}"
+    counted = rf'^FireBadInputs{{Bundle="{digest}",ModelName="m",.*Reason="empty"}} 1.0$'
+    assert re.search(counted, told, re.M)
+
+
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+def test_the_server(folder: Path):
+    port = free_port()
     assert "8000" in SERVER
     text = SERVER.replace("8000", str(port))
     server = subprocess.Popen(

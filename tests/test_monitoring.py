@@ -6,8 +6,13 @@ from pathlib import Path
 import promql_parser
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus_text
 
-from torchserve_fire.watch.metrics import LABELS
+from torchserve_fire.watch.metrics import DRIFT, LABELS
+from torchserve_fire.watch.prometheus_metrics import prometheus_metrics
 
 FOLDER = Path(__file__).parents[1] / "docs" / "monitoring"
 COMMON = {"ModelName", "ModelVersion", "Bundle", "Level", "Hostname"}
@@ -50,6 +55,31 @@ def test_every_metric_and_label_is_told(expression):
     assert metrics
     assert metrics <= set(LABELS)
     assert labels <= COMMON.union(*(LABELS[name] for name in metrics))
+
+
+@pytest.fixture(scope="module")
+def registry():
+    """What a server of one's own shows, once everything was counted."""
+    registry = CollectorRegistry()
+    metrics = prometheus_metrics(registry)("net", "1.0", "abc")
+    for name, labels in LABELS.items():
+        if name == DRIFT:
+            metrics.set(name, 1.5, *labels)
+        else:
+            metrics.add({(name, tuple(labels)): 2})
+    return registry
+
+
+@pytest.mark.parametrize("form", ["text/plain", "application/openmetrics-text; version=1.0.0"])
+@pytest.mark.parametrize("expression", of_dashboard() + of_alerts())
+def test_every_metric_and_label_is_told_without_torchserve(registry, expression, form):
+    encode, content_type = choose_encoder(form)
+    parse = open_metrics if "openmetrics" in content_type else prometheus_text
+    samples = [s for family in parse(encode(registry).decode()) for s in family.samples]
+    metrics, labels = asked(expression)
+    found = {sample.name: set(sample.labels) for sample in samples}
+    assert metrics <= set(found)
+    assert labels <= set().union(*(found[name] for name in metrics))
 
 
 def test_what_is_asked_is_read_from_all_of_an_expression():

@@ -36,9 +36,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "its mode and bundle, how many requests its workers have judged and flagged since they "
         "started, how many bad inputs they refused, and the drift: -log10 of the probability that "
         "the latest 500 scores of a worker differ by chance as much as they do from those of the "
-        "clean calibration samples (above 4, see why; '-' before one has that many). The question "
-        "waits in the queue of each model. A worker that does not answer it holds no repair, or is "
-        "busy.",
+        "clean calibration samples (above 4, see why; '-' before one has that many). Below the "
+        "table stands which workers go by another bundle than most, or refused a newer one. The "
+        "question waits in the queue of each model. A worker that does not answer it holds no "
+        "repair, or is busy.",
         allow_abbrev=False,
     )
     add_management_arguments(parser)
@@ -66,7 +67,23 @@ def run(args: argparse.Namespace) -> int:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
+    for one in served:
+        for line in _differences(one):
+            print(f"{one.model} {one.version}: {line}")
     return 0
+
+
+def _differences(one: ServedVersion) -> list[str]:
+    """Return which workers go by another bundle than most, and which refused a newer one."""
+    lines = [
+        f"worker {pid} goes by another bundle: {(bundle or '-')[:DIGITS]}"
+        for pid, bundle in one.bundles.items()
+        if bundle != one.bundle
+    ]
+    return lines + [
+        f"worker {pid} did not take the newest bundle of its folder: {reason}"
+        for pid, reason in one.refused.items()
+    ]
 
 
 def _row(one: ServedVersion) -> Sequence[str]:

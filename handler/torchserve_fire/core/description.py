@@ -34,6 +34,7 @@ def describe_worker(
     described: InputDescription,
     counts: Mapping[str, Any],
     own: OwnInput | None = None,
+    folder: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return a worker's description, of what JSON has.
 
@@ -44,6 +45,7 @@ def describe_worker(
         described: what the model takes.
         counts: what it has counted since it started.
         own: where the archive's own handler prepares inputs, what is known of these.
+        folder: where bundles are taken from a folder, what is known of that.
     """
     name, version = served_as
     described_input: dict[str, Any] = {"kind": described.kind, "shape": list(described.shape)}
@@ -52,7 +54,9 @@ def describe_worker(
         if own.example is not None:
             body = base64.b64encode(own.example.content).decode()
             described_input["example"] = {"body": body, "suffix": own.example.suffix}
+    followed = {} if folder is None else {"bundle_folder": folder}
     return {
+        **followed,
         "model_name": name,
         "model_version": version,
         "mode": mode,

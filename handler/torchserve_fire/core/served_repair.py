@@ -31,9 +31,18 @@ from ..watch.quarantine_queue import QuarantineQueue
 from ..watch.watch import Watch
 from .answer import Answer
 from .answering import Answering, Flags, Refusal, flags_of
+from .bundle_folder import BundleFolder
 from .description import OwnInput, describe_worker
 from .given_bundle import check_trusted, read_given
-from .worker_start import attach_bundle, attach_mode, check_bundle, make_quarantine, one_line
+from .worker_start import (
+    attach_bundle,
+    attach_mode,
+    check_bundle,
+    is_trial,
+    is_trial_as_server,
+    make_quarantine,
+    one_line,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +78,7 @@ class _Started:
     described: InputDescription
     handle: RepairHandle
     example: Example
+    first: Bundle
 
 
 class _Answers(threading.local):
@@ -104,6 +114,7 @@ class ServedRepair:
         self._closed = False
         self._started: _Started | None = None
         self._quarantine: QuarantineQueue | None = None
+        self._folder: BundleFolder | None = None
         self._now = self._in_service(None, None)
 
     @property
@@ -135,16 +146,18 @@ class ServedRepair:
 
         Raises:
             AttachError: it cannot be attached, or does not work.
-            ConfigError: the quarantine's folder takes no files.
+            ConfigError: the quarantine's folder takes no files, or the bundles' cannot be listed.
         """
         handle = attach_bundle(self._config, bundle, model, example)
         try:
             self._quarantine = make_quarantine(self._config, self._served_as[0], described)
+            self._folder = self._bundle_folder()
             self._now = self._in_service(bundle, handle.in_use)
         except BaseException:
             handle.detach()
             raise
-        self._started = _Started(loaded, model, described, handle, example)
+        self._started = _Started(loaded, model, described, handle, example, bundle)
+        self._look(at_once=True)
 
     def announce(self) -> None:
         """Say in the log what is served."""
@@ -165,9 +178,12 @@ class ServedRepair:
     def batch(self) -> Iterator[Batch]:
         """Answer a batch by the bundle that serves when it begins, in this thread.
 
+        Where the settings name a folder of bundles, that is looked at before.
+
         Raises:
             FireError: nothing is served any more.
         """
+        self._look()
         with self._changed:
             if self._closed:
                 raise FireError(f"the model {self._served_as[0]} was closed, and answers no more")
@@ -203,6 +219,9 @@ class ServedRepair:
                 signed, or does not work; or this thread answers a batch. The old one goes on
                 serving, and nothing of the new one stays.
         """
+        self._swap(bundle, self._config.trusted_keys)
+
+    def _swap(self, bundle: Bundle | Path | str, trusted_keys: Sequence[str]) -> None:
         started = self._started
         if started is None:
             raise SwapError(
@@ -217,12 +236,13 @@ class ServedRepair:
                 raise FireError(f"{self._served_as[0]} was closed, and takes no bundle any more")
             old = self._now
             try:
-                proved = self._proved(bundle, started)
+                proved = self._proved(bundle, started, trusted_keys)
                 if proved is None:
                     return
                 new = self._in_service(*proved)
             except Exception as error:
                 handle.unhook_others()
+                old.watch.swap_refused()
                 raise SwapError(
                     f"{one_line(error)}; {self._served_as[0]} goes on with the bundle "
                     f"{_digest_of(old.bundle)}"
@@ -235,6 +255,7 @@ class ServedRepair:
                 self._changed.wait_for(lambda: old.batches == 0)
             handle.unhook_others()
             old.watch.flush()
+            new.watch.swapped()
         logger.info(
             "torchserve-fire: %s goes on with the bundle %s in the place of %s",
             " ".join(self._served_as),
@@ -251,6 +272,7 @@ class ServedRepair:
             described: what the model takes.
             own_input: where a handler of the archive prepares inputs, what is known of these.
         """
+        self._look(at_once=True)
         now = self._now
         return describe_worker(
             self._served_as,
@@ -259,6 +281,7 @@ class ServedRepair:
             described,
             now.watch.describe(),
             own_input,
+            None if self._folder is None else self._folder.describe(),
         )
 
     def close(self) -> None:
@@ -284,8 +307,36 @@ class ServedRepair:
                 self._quarantine.finish()
             self._now.watch.flush()
 
+    def _bundle_folder(self) -> BundleFolder | None:
+        """Return the folder whose newest bundle serves; None where the settings name none.
+
+        Raises:
+            ConfigError: it cannot be listed.
+        """
+        path = self._config.bundle_folder
+        if path is None:
+            return None
+        folder = BundleFolder(path, " ".join(self._served_as), self._take)
+        if is_trial():
+            # Another machine may have the folder.
+            return folder if is_trial_as_server() and path.is_dir() else None
+        folder.check()
+        return folder
+
+    def _look(self, *, at_once: bool = False) -> None:
+        """Take a bundle that was put into the folder, unless this thread answers a batch."""
+        if self._folder is not None and not self._answers.batches and not self._closed:
+            self._folder.look(at_once=at_once)
+
+    def _take(self, file: Path | None) -> None:
+        """Swap a bundle of the folder in, or the first one, which was checked at the start."""
+        if file is not None:
+            self.swap(file)
+        elif self._started is not None:
+            self._swap(self._started.first, ())
+
     def _proved(
-        self, given: Bundle | Path | str, started: _Started
+        self, given: Bundle | Path | str, started: _Started, trusted_keys: Sequence[str]
     ) -> tuple[Bundle, Attached] | None:
         """Check another bundle, and prove it beside the one that serves.
 
@@ -296,7 +347,7 @@ class ServedRepair:
             FireError: it cannot be used, or does not work.
         """
         bundle, file = read_given(given)
-        check_trusted(given, bundle.digest, self._config.trusted_keys)
+        check_trusted(given, bundle.digest, trusted_keys)
         if self._now.bundle is not None and bundle.digest == self._now.bundle.digest:
             return None
         started.loaded = with_digest_for(bundle, started.loaded)

@@ -39,6 +39,9 @@ from .description import MAX_EXAMPLE_BYTES, OwnInput
 TRIAL_VARIABLE = "FIRE_TRIAL"
 """Set where an archive is only tried, on a machine that need not be the server's."""
 
+AS_SERVER = "as-server"
+"""Its value where the answers must be those of the server's workers, with the folder's bundle."""
+
 
 def read_config(values: Any, source: str, folder: Path) -> HandlerConfig:
     """Read the settings of a worker, and check the archive's signature where they ask for one.
@@ -222,6 +225,16 @@ def own_input(config: HandlerConfig, folder: Path, described: InputDescription) 
     return OwnInput(RequestBody(file.read_bytes(), file.suffix))
 
 
+def is_trial() -> bool:
+    """Whether an archive is only tried here, and another machine may be the server's."""
+    return TRIAL_VARIABLE in os.environ
+
+
+def is_trial_as_server() -> bool:
+    """Whether, besides, the bundle of its folder counts, and not its own."""
+    return os.environ.get(TRIAL_VARIABLE) == AS_SERVER
+
+
 def make_quarantine(
     config: HandlerConfig, name: str, described: InputDescription
 ) -> QuarantineQueue | None:
@@ -235,7 +248,7 @@ def make_quarantine(
     Raises:
         ConfigError: the quarantine's folder cannot be made, or takes no files.
     """
-    if config.quarantine is None or TRIAL_VARIABLE in os.environ:
+    if config.quarantine is None or is_trial():
         return None
     return QuarantineQueue(Quarantine(config.quarantine, name, described))
 

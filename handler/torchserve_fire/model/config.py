@@ -69,6 +69,8 @@ class HandlerConfig:
             below this, and other requests are refused. None: any integers.
         example: file of the archive with the body of a request, on which the corrections are
             proved. None: zeros of the input's shape, which not every model takes.
+        bundle_folder: a folder whose newest bundle takes the place of the archive's while it is
+            served. None: there is none.
     """
 
     input: str
@@ -85,6 +87,7 @@ class HandlerConfig:
     integers_below: int | None = None
     example: str | None = None
     resizing: Resizing = SQUASHED
+    bundle_folder: Path | None = None
 
     def describe_input(self, tensor_shape: tuple[int, ...] | None = None) -> InputDescription:
         """Return what the model takes.
@@ -190,6 +193,8 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
             settings[name] = fields.boolean(name)
     if fields.has("quarantine"):
         settings["quarantine"] = _parse_quarantine(fields.fields("quarantine"))
+    if fields.has("bundle_folder"):
+        settings["bundle_folder"] = _absolute_folder(fields, "bundle_folder")
     if fields.has("trusted_keys"):
         where = fields.where("trusted_keys")
         settings["trusted_keys"] = public_keys(fields.raw("trusted_keys"), where)
@@ -198,12 +203,7 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
 
 
 def _parse_quarantine(fields: Fields) -> QuarantineConfig:
-    folder = Path(fields.text("folder"))
-    if not folder.is_absolute():
-        raise ConfigError(
-            f"{fields.where('folder')}: {str(folder)!r}, expected an absolute path: a worker's own "
-            "folder is temporary"
-        )
+    folder = _absolute_folder(fields, "folder")
     settings = {}
     for name in ("max_megabytes", "max_days"):
         if fields.has(name):
@@ -212,6 +212,16 @@ def _parse_quarantine(fields: Fields) -> QuarantineConfig:
                 raise ConfigError(f"{fields.where(name)}: {settings[name]:g}, expected more than 0")
     fields.finish()
     return QuarantineConfig(folder, **settings)
+
+
+def _absolute_folder(fields: Fields, name: str) -> Path:
+    folder = Path(fields.text(name))
+    if not folder.is_absolute():
+        raise ConfigError(
+            f"{fields.where(name)}: {str(folder)!r}, expected an absolute path: a worker's own "
+            "folder is temporary"
+        )
+    return folder
 
 
 def public_keys(values: Any, where: str) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ BAD_INPUTS = "FireBadInputs"
 UNREPAIRED = "FireRequestsUnrepaired"
 SCORES = "FireDetectorScore"
 DRIFT = "FireScoreDrift"
+SWAPS = "FireBundleSwaps"
+SWAPS_REFUSED = "FireBundleSwapsRefused"
 
 LABELS: Mapping[str, Sequence[str]] = {
     JUDGED: (),
@@ -25,6 +27,8 @@ LABELS: Mapping[str, Sequence[str]] = {
     REPAIRED: (),
     REJECTED: (),
     UNREPAIRED: (),
+    SWAPS: (),
+    SWAPS_REFUSED: (),
     BAD_INPUTS: ("Reason",),
     SCORES: ("Target", "le"),
     DRIFT: ("Target",),

@@ -99,6 +99,14 @@ class Watch:
         else:
             self._tally.add(metric.UNREPAIRED)
 
+    def swapped(self) -> None:
+        """Count that this bundle took the place of another one."""
+        self._tally.add(metric.SWAPS)
+
+    def swap_refused(self) -> None:
+        """Count a bundle that was not put in the place of this one."""
+        self._tally.add(metric.SWAPS_REFUSED)
+
     def describe(self) -> dict[str, Any]:
         """Return what was counted since the bundle serves."""
         total = self._tally.total

@@ -48,3 +48,15 @@ def test_a_token_that_is_refused(tmp_path, capsys, command):
 def test_a_key_file_that_is_not_there(tmp_path, capsys, command):
     message = refused(capsys, *command, "--key-file", tmp_path / "no.json")
     assert "no.json: no such file" in message
+
+
+@pytest.mark.parametrize(
+    "more", [["--mode", "reject"], ["--version", "2.0"], ["--model-store", "model_store"]]
+)
+def test_in_place_nothing_but_the_bundle_is_changed(capsys, command, more):
+    assert f"--in-place and {more[0]}: in place" in refused(capsys, *command, "--in-place", *more)
+
+
+def test_in_place_there_must_be_a_bundle_and_a_folder(tmp_path, capsys, command):
+    assert "expected --bundle" in refused(capsys, *command[:3], "--in-place")
+    assert "no such folder" in refused(capsys, *command, "--in-place", tmp_path / "nowhere")

@@ -12,6 +12,7 @@ import yaml
 from ts.torch_handler.base_handler import BaseHandler
 
 from tests.handler.archive import TENSOR, ask, make_archive, make_bundle, state_dict
+from torchserve_fire.core import bundle_folder
 from torchserve_fire.errors import AttachError, ModelError
 from torchserve_fire.format.bundle_file import save_bundle as write_bundle
 from torchserve_fire.model.config import SETTINGS_FILE
@@ -106,6 +107,22 @@ def test_a_bundle_is_exchanged_while_the_worker_runs(tmp_path, base):
     assert service.describe_handle()["counts"]["judged"] == 0
     assert ask(service, context, [BLACK, WHITE]) == [(200, {"theirs": 1}), (200, {"theirs": 1})]
     assert context.get_response_headers(1)["x-fire-bundle"] == digest
+
+
+def test_a_bundle_from_a_folder_is_proved_amid_a_batch_that_stays_what_it_is(
+    tmp_path, base, monkeypatch
+):
+    monkeypatch.setattr(bundle_folder, "SECONDS", 0.0)
+    folder = tmp_path / "bundles"
+    folder.mkdir()
+    service, context = start(tmp_path, base, bundle_folder=str(folder))
+    bundle = replace(make_bundle(tmp_path / "w.pth", "tensor"), seed=1)
+    digest = write_bundle(bundle, folder / "next.safetensors").digest
+    assert ask(service, context, [BLACK, WHITE]) == [(200, {"theirs": 1}), (200, {"theirs": 1})]
+    headers = [context.get_response_headers(i) for i in (0, 1)]
+    assert [each["x-fire-bundle"] for each in headers] == [digest] * 2
+    assert [each["x-fire-flagged"] for each in headers] == ["false", "true"]
+    assert service.describe_handle()["counts"]["judged"] == 2
 
 
 def test_the_example_is_no_request(tmp_path, base):

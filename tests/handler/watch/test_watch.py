@@ -191,6 +191,8 @@ def test_counters_begin_at_nothing_so_that_the_first_event_is_a_rise(context, ca
         "FireRequestsRepaired": [0],
         "FireRequestsRejected": [0],
         "FireRequestsUnrepaired": [0],
+        "FireBundleSwaps": [0],
+        "FireBundleSwapsRefused": [0],
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from torchserve_fire.core.unpack import copy_files
-from torchserve_fire.core.worker_start import TRIAL_VARIABLE
+from torchserve_fire.core.worker_start import AS_SERVER, TRIAL_VARIABLE
 from torchserve_fire.errors import FireError
 
 from ...signing.signing_key import KEY_VARIABLE
@@ -89,7 +89,12 @@ def gpu_id_of(device: torch.device) -> int | None:
 
 
 def load_as_worker(
-    folder: Path, model_name: str, bodies: Sequence[Body] = (), *, device: torch.device = CPU
+    folder: Path,
+    model_name: str,
+    bodies: Sequence[Body] = (),
+    *,
+    device: torch.device = CPU,
+    as_server: bool = False,
 ) -> list[Answer]:
     """Load an unpacked archive as a worker does, in a process of its own.
 
@@ -101,6 +106,8 @@ def load_as_worker(
         model_name: the name to serve it under.
         bodies: requests to answer, each in a batch of its own.
         device: that the worker is told to use.
+        as_server: whether it goes by the newest bundle of its folder, as the server's workers do
+            (`handler: bundle_folder`), where this machine has that; else by its own.
 
     Returns:
         The answers, in the order of `bodies`.
@@ -108,7 +115,7 @@ def load_as_worker(
     Raises:
         FireError: it cannot be loaded, or fails to answer; with the reason.
     """
-    answers = try_as_worker(folder, model_name, bodies, device=device)
+    answers = try_as_worker(folder, model_name, bodies, device=device, as_server=as_server)
     for answer in answers:
         if answer.error is not None:
             raise FireError(f"model {model_name} would not serve: {answer.error}")
@@ -122,6 +129,7 @@ def try_as_worker(
     *,
     predictions: bool = False,
     device: torch.device = CPU,
+    as_server: bool = False,
 ) -> list[Answer]:
     """Do as `load_as_worker`, and let the handler fail to answer: what it said is in the answers.
 
@@ -131,6 +139,7 @@ def try_as_worker(
         bodies: as there.
         predictions: whether to note what the model predicts, besides.
         device: as there.
+        as_server: as there.
 
     Raises:
         FireError: it cannot be loaded; with the reason.
@@ -164,7 +173,7 @@ def try_as_worker(
             "PYTHONPATH": str(copy),
             "PYTHONDONTWRITEBYTECODE": "1",
             # What is tried here must not be kept as if a client had sent it.
-            TRIAL_VARIABLE: "1",
+            TRIAL_VARIABLE: AS_SERVER if as_server else "1",
         }
         if device.type == "cpu":
             # The accelerators belong to the servers that run.

@@ -142,6 +142,12 @@ def must_be_signed(archive: Path) -> bool:
         return bool(load_config(config).trusted_keys)
 
 
+def bundle_folder_of(archive: Path) -> Path | None:
+    """Return the folder from which an archive's workers take bundles, None without one."""
+    with _some_files_of(archive) as (_, config):
+        return load_config(config).bundle_folder
+
+
 def check_signed(folder: Path, archive: Path, trusted_keys: Sequence[str]) -> None:
     """Refuse to sign anew what is not, to the byte, what a trusted key has signed.
 

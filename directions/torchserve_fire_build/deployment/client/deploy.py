@@ -151,7 +151,7 @@ def _answered(
     # Each twice: a time of day or the like in an answer is not what is compared.
     asked = [body for group in groups for body in group for _ in range(2)]
     unpacked = unpack(archive)
-    answers = iter(try_as_worker(unpacked.folder, name, asked, device=device))
+    answers = iter(try_as_worker(unpacked.folder, name, asked, device=device, as_server=True))
     said = ""
     for group in groups:
         triples = [(body, next(answers), next(answers)) for body in group]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,9 @@ class ServedVersion:
         min_workers: how many there should be.
         answered: how many workers said what they have counted since they started.
         mode: of the handler; None where no worker answered, or the handler is not this project's.
-        bundle: its digest, None without one.
+        bundle: its digest, None without one; that of most workers, where they differ.
+        bundles: of each worker that answered, by its process.
+        refused: why a worker did not take the newest bundle of its folder, by its process.
         judged: requests that were judged.
         flagged: of these.
         repaired: of these.
@@ -46,6 +49,8 @@ class ServedVersion:
     answered: int
     mode: str | None
     bundle: str | None
+    bundles: Mapping[int, str | None]
+    refused: Mapping[int, str]
     judged: int
     flagged: int
     repaired: int
@@ -102,6 +107,8 @@ def _sum_up(model: ModelVersion, default: bool, answers: list[dict[str, Any]]) -
         for target, value in each["drift"].items():
             known = drift.get(target)
             drift[target] = max((v for v in (known, value) if v is not None), default=None)
+    # TorchServe leaves out what is null.
+    bundles = {int(answer["worker_pid"]): answer.get("bundle") for answer in answers}
     return ServedVersion(
         model=model.name,
         version=model.version,
@@ -110,8 +117,13 @@ def _sum_up(model: ModelVersion, default: bool, answers: list[dict[str, Any]]) -
         min_workers=model.min_workers,
         answered=len(answers),
         mode=answers[0]["mode"] if answers else None,
-        # TorchServe leaves out what is null.
-        bundle=answers[0].get("bundle") if answers else None,
+        bundle=Counter(bundles.values()).most_common(1)[0][0] if bundles else None,
+        bundles=bundles,
+        refused={
+            int(answer["worker_pid"]): str(refused["reason"])
+            for answer in answers
+            if (refused := (answer.get("bundle_folder") or {}).get("refused")) is not None
+        },
         bad_inputs=bad_inputs,
         drift=drift,
         **{name: sum(each[name] for each in counts) for name in COUNTS},

@@ -18,6 +18,7 @@ from ..archive.archive_name import archive_path, check_name
 from ..archive.load_as_worker import CPU, load_as_worker
 from ..archive.next_archive import (
     Change,
+    bundle_folder_of,
     check_packed_here,
     must_be_signed,
     next_version,
@@ -94,6 +95,11 @@ def swap_bundle(
             report(f"{name} {old.version} serves with {what} already")
             retire_replaced(target, name, report)
             return old.version
+        if bundle is not None and (folder := bundle_folder_of(archive)) is not None:
+            raise FireError(
+                f"{archive}: its workers go by the newest bundle in {folder} (handler: "
+                "bundle_folder), whatever the archive holds: give --in-place"
+            )
         if signing_key is None and must_be_signed(archive):
             raise FireError(
                 f"{archive}: is signed, or asks for it (handler: trusted_keys), so the next "
@@ -104,7 +110,7 @@ def swap_bundle(
             if digest not in (None, unpacked.digest):
                 raise FireError(f"{bundle}: was changed while it was read")
             bodies, new_mode = unpacked.bodies(), unpacked.mode
-            expected = load_as_worker(unpacked.folder, name, bodies, device=device)
+            expected = load_as_worker(unpacked.folder, name, bodies, device=device, as_server=True)
             report("the next version loads, and answers here")
             new = place(
                 target,

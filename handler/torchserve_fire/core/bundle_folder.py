@@ -1,0 +1,169 @@
+"""A folder of bundles, the newest of which a served model goes by.
+
+It is looked at between two batches, by a thread that is about to answer one, and when a model is
+asked to describe itself. A thread of its own would call handlers that are made for one thread: a
+bundle is proved by the handler's own way of predicting.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, FireError
+from ..format.bundle_signature import SUFFIX as SIGNATURE_SUFFIX
+
+logger = logging.getLogger(__name__)
+
+SUFFIX = ".safetensors"
+SECONDS = 0.25
+"""How long batches are answered without a look: a folder may lie on another machine."""
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """A bundle in the folder, as it was when that was listed.
+
+    Attributes:
+        path: the file.
+        state: what changes when the file, or the signature beside it, is written anew.
+    """
+
+    path: Path
+    state: tuple[int, ...]
+
+
+def bundles_in(folder: Path) -> list[BundleFile]:
+    """Return the bundles in a folder, the one that was written last first.
+
+    Hidden files, and those of other names, are none.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    with os.scandir(folder) as entries:
+        times = {entry.name: _times(entry) for entry in entries}
+    found = [
+        BundleFile(folder / name, (*state, *times.get(name + SIGNATURE_SUFFIX, ())))
+        for name, state in times.items()
+        if name.endswith(SUFFIX) and not name.startswith(".") and state
+    ]
+    return sorted(found, key=lambda file: (file.state[0], file.path.name), reverse=True)
+
+
+def _times(entry: os.DirEntry[str]) -> tuple[int, ...]:
+    """Return when a file was written, and its size; nothing where it is none, or just went."""
+    try:
+        if not entry.is_file():
+            return ()
+        status = entry.stat()
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_size
+
+
+class BundleFolder:
+    """Follows a folder: what was put there last serves, and where it is empty the first bundle.
+
+    A bundle that is not taken leaves the one serving that serves. It is tried again when its file,
+    or its signature, was written anew.
+
+    Args:
+        folder: where bundles are put.
+        name: the model's and its version, for the log.
+        take: swaps a bundle's file in, the first bundle where None.
+    """
+
+    def __init__(self, folder: Path, name: str, take: Callable[[Path | None], None]) -> None:
+        self._folder = folder
+        self._name = name
+        self._take = take
+        self._lock = threading.Lock()
+        self._next_look = 0.0
+        self._seen: BundleFile | str | None = None
+        self._serves: str | None = None
+        self._refused: dict[str, str] | None = None
+
+    def check(self) -> None:
+        """Refuse a folder that cannot be listed.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        try:
+            bundles_in(self._folder)
+        except OSError as error:
+            raise ConfigError(
+                f"handler: bundle_folder: {self._folder}: {error.strerror}, expected a folder that "
+                "the server's user can list: make it first"
+            ) from None
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Swap to what was put there since the last look, if anything was.
+
+        Of several threads one looks; the others go on meanwhile.
+
+        Args:
+            at_once: whether also where the last look was a moment ago, or another thread looks.
+        """
+        if not at_once and time.monotonic() < self._next_look:
+            return
+        if not self._lock.acquire(blocking=at_once):
+            return
+        try:
+            self._look()
+        finally:
+            self._next_look = time.monotonic() + SECONDS
+            self._lock.release()
+
+    def describe(self) -> dict[str, Any]:
+        """Return where bundles are looked for, which file serves, and which was not taken, and why.
+
+        The file is None while the first bundle serves.
+        """
+        return {"folder": str(self._folder), "file": self._serves, "refused": self._refused}
+
+    def _look(self) -> None:
+        try:
+            files = bundles_in(self._folder)
+        except OSError as error:
+            self._seen = "not listed"
+            self._tell_refused("", f"{self._folder}: {error.strerror}")
+            return
+        newest = files[0] if files else "empty"
+        if newest == self._seen:
+            return
+        # A worker that starts goes by what the others go by: not by a newest that they refused.
+        tried = files if self._seen is None else files[:1]
+        self._seen = newest
+        paths: list[Path | None] = [file.path for file in tried]
+        refused = False
+        for path in paths or [None]:
+            name = None if path is None else path.name
+            try:
+                self._take(path)
+            except FireError as error:
+                # The newest is what matters: the older ones are not told of.
+                if not refused:
+                    self._tell_refused(name or "", str(error))
+                refused = True
+            else:
+                self._serves = name
+                break
+        if not refused:
+            self._refused = None
+
+    def _tell_refused(self, file: str, reason: str) -> None:
+        refused = {"file": file, "reason": reason}
+        # Of a file that grows while it is looked at, the same is not told again and again.
+        if refused != self._refused:
+            logger.error(
+                "torchserve-fire: %s takes no bundle from its folder: %s", self._name, reason
+            )
+        self._refused = refused
