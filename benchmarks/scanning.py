@@ -2,11 +2,13 @@
 
     python -m benchmarks.scanning --cifar10 ZIP --gtsrb ZIP --tiny-imagenet ZIP --cache DIR \
         [--published DIR] [--zoo DIR] [--draws 200:0 50:1 500:2] [--trained]
+    python -m benchmarks.scanning --unseen --cifar10 ZIP --cache DIR
     python -m benchmarks.scanning --fit
 
 The first form scans models, and adds rows to the committed results; a run that was interrupted goes
-on where it stopped. The second form fits what a verdict is computed by to these rows, and judges
-each model by a fit to the others.
+on where it stopped. The second form does so with victims that were trained once all was made; they
+have results of their own, and are judged as `inspect` judges. The third form fits what a verdict is
+computed by to the rows of the first one, and judges each model by a fit to the others.
 """
 
 from __future__ import annotations
@@ -40,12 +42,13 @@ from .victims.catalogue import VICTIMS
 from .victims.data import Data, load_data
 from .victims.data_sets import CIFAR, SIGNS, TINY
 from .victims.recipe import Recipe
-from .victims.scanned import SCANNED
+from .victims.scanned import SCANNED, UNSEEN
 from .victims.train import obtain_victim, victim_file
 from .zoo import ATTACKS, TARGET
 
 RESULTS = Path(__file__).parent / "results" / "scanning.json"
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "scanning-roc.png"
+UNSEEN_RESULTS = RESULTS.with_name("scanning_unseen.json")
 VERDICTS = RESULTS.with_name("scanning_verdicts.json")
 
 LEAST_SUCCESS = 0.5
@@ -88,10 +91,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder of decoded images and trained models")
     parser.add_argument("--draws", nargs="+", default=["200:0", "50:1", "500:2"], metavar="N:SEED")
     parser.add_argument("--trained", action="store_true", help="only models that the cache holds")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--unseen", action="store_true", help="only victims trained later")
+    parser.add_argument("--output", type=Path, help="file (default: the committed results)")
     parser.add_argument("--fit", action="store_true")
     args = parser.parse_args()
-    results = Kept(args.output)
+    results = Kept(args.output or (UNSEEN_RESULTS if args.unseen else RESULTS))
     if args.fit:
         fit_and_write(results.rows, VERDICTS, PICTURE)
         return
@@ -113,6 +117,8 @@ def _models(args: argparse.Namespace, images: dict[str, Data]) -> Iterator[Scann
     """Yield the models whose images are given."""
     for name, data in images.items():
         recipes: list[Recipe] = [*SCANNED[name], *(VICTIMS if name == CIFAR else ())]
+        if args.unseen:
+            recipes = [*UNSEEN.get(name, ())]
         for recipe in recipes:
             if args.trained and not victim_file(recipe, data, args.cache).exists():
                 continue

@@ -278,5 +278,4 @@ def fit_and_write(rows: Sequence[Row], verdicts: Path, picture: Path) -> None:
 
 def of_count(rows: Sequence[Row], count: int) -> list[Row]:
     """Return the rows of scans that a fit for so many images, and more, is made from."""
-    above = [other for other in COUNTS if other > count]
-    return [row for row in rows if count <= row["count"] < min(above, default=math.inf)]
+    return [row for row in rows if row["count"] == count]

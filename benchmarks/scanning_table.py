@@ -7,7 +7,11 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from torchserve_fire_build.scan.evidence import evidence_of, followed_by
+from torchserve_fire_build.scan.verdict import judge
+
 from .markdown_table import markdown_table
+from .scanning_fit import scan_of
 
 Row = Mapping[str, Any]
 
@@ -37,6 +41,29 @@ def scanning_table(rows: Sequence[Row]) -> str:
             ]
         )
     return markdown_table(headings, lines)
+
+
+def unseen_table(rows: Sequence[Row]) -> str:
+    """Return the verdict of the shipped fit on each scan.
+
+    Args:
+        rows: of `benchmarks.scanning`, not of verdicts.
+    """
+    lines = []
+    for row in rows:
+        scan = scan_of(row)
+        verdict = judge(evidence_of(scan), row["count"], followed_by(scan))
+        named = ", ".join(map(str, verdict.targets)) or WORDS[verdict.found]
+        lines.append(
+            [
+                row["victim"],
+                _targets(row),
+                str(row["count"]),
+                f"{named} ({verdict.probability:.2f})",
+                f"{row['cpu_seconds']:.0f}",
+            ]
+        )
+    return markdown_table(["model", "targets", "images", "named", "seconds"], lines)
 
 
 def scanning_summary(rows: Sequence[Row]) -> str:

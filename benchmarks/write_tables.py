@@ -39,6 +39,7 @@ from benchmarks.scanning_table import (
     scanning_growth_table,
     scanning_summary,
     scanning_table,
+    unseen_table,
 )
 from benchmarks.screening_table import screening_summary, screening_table
 from benchmarks.serving_tables import (
@@ -74,6 +75,7 @@ SEARCHES = ROOT / "benchmarks" / "results" / "searches.json"
 INSPECTING = ROOT / "benchmarks" / "results" / "inspecting.json"
 SCANNED = ROOT / "benchmarks" / "results" / "scanning_verdicts.json"
 SCANNING_ABLATION = ROOT / "benchmarks" / "results" / "scanning_ablation.json"
+SCANNING_UNSEEN = ROOT / "benchmarks" / "results" / "scanning_unseen.json"
 SCANNING_GROWTH = ROOT / "benchmarks" / "results" / "scanning_growth.json"
 SCREENING = ROOT / "benchmarks" / "results" / "screening.json"
 POOLS = ROOT / "benchmarks" / "results" / "pools.json"
@@ -156,6 +158,7 @@ def with_tables(text: str) -> str:
         "scanning roc": roc_table(_rows(SCANNED)),
         "scanning reliability": reliability_table(_rows(SCANNED)),
         "scanning ablation": scanning_ablation_table(_rows(SCANNING_ABLATION)),
+        "scanning unseen": unseen_table(_rows(SCANNING_UNSEEN)),
         "scanning growth": scanning_growth_table(_rows(SCANNING_GROWTH)),
         "screening": screening_table(_rows(SCREENING)),
         "screening summary": screening_summary(_rows(SCREENING)),

@@ -4,7 +4,9 @@ from benchmarks.scanning_table import (
     scanning_growth_table,
     scanning_summary,
     scanning_table,
+    unseen_table,
 )
+from tests.benchmarks.test_scanning_fit import row as scan_row
 
 
 def row(victim, targets, named, probability, *, found=None, count=200, backdoored=True, others=()):
@@ -80,3 +82,11 @@ def test_classes_of_a_probability_are_targets_as_often():
 def test_growth_is_told_as_multiples_of_the_fewest_classes():
     rows = [{"classes": 10, "cpu_seconds": 20.0}, {"classes": 43, "cpu_seconds": 30.0}]
     assert cells(scanning_growth_table(rows)) == [["10", "20", "1.00"], ["43", "30", "1.50"]]
+
+
+def test_unseen_victims_are_judged_by_the_shipped_fit():
+    sure, nothing = scan_row("d/sure", [4], 1.0, 9.0), scan_row("d/hidden", [4], 0.0, 0.0)
+    first, second = cells(unseen_table([sure, nothing]))
+    assert first == ["d/sure", "4", "200", "4 (1.00)", "1"]
+    assert second[:3] == ["d/hidden", "4", "200"]
+    assert second[3].startswith("none (0.")
