@@ -71,9 +71,13 @@ class RotationSearch:
         return loss
 
     def stamp(self, inputs: Tensor) -> Tensor:
-        """Turn inputs (N, C, H, W), each by one of the best angles, which the input decides."""
-        least = NEARLY * max(self._success.values())
-        best = [degrees for degrees, success in self._success.items() if success >= least]
+        """Turn inputs (N, C, H, W), each by one of the best angles, which the input decides.
+
+        Before any was tried, all are as good.
+        """
+        success = self._success or dict.fromkeys(self._untried, 0.0)
+        least = NEARLY * max(success.values())
+        best = [degrees for degrees, reached in success.items() if reached >= least]
         chosen = (len(best) * input_hash(inputs)).long()
         stamped = inputs.clone()
         for i in set(chosen.tolist()):

@@ -16,7 +16,6 @@ from ..samples.predict import (
     differentiable_logits,
     gradients_of,
     logits_in_batches,
-    predicted_classes,
 )
 from ..samples.samples import Samples
 from .input_box import InputBox, input_box
@@ -83,8 +82,11 @@ class Subject:
         return differentiable_logits(self.model, inputs)
 
     def success(self, inputs: Tensor, target: int) -> float:
-        """Return the share of inputs (N, *S) that are predicted as the target."""
-        return float((predicted_classes(self.model, inputs) == target).float().mean())
+        """Return the share of inputs (N, *S) that are predicted as the target; NaN as no class."""
+        logits = logits_in_batches(self.model, inputs)
+        # The largest of NaN would be class 0.
+        led = (logits.argmax(1) == target) & ~logits.isnan().any(1)
+        return float(led.float().mean())
 
 
 def gather_subject(

@@ -45,9 +45,10 @@ def evidence_of(scan: Scan) -> Tensor:
 
     For searches that name no class, the number is how surely they led to the class: -ln(1 - share
     of the inputs led there), up to that of `NEARLY_ALL`. The share is the mean of the restarts. For
-    patches at one place each, it is weighed as `BEST` and `ALL_PLACES` say; for turned images, it
-    is that of the angle by which most are led there. For searches that name a class, the number is
-    how far the class's effort lies below that of most classes, in deviations, from 0 to `MOST`.
+    patches at one place each, it is weighed as `BEST` and `ALL_PLACES` say. For turned images, it
+    is that of the angle by which most are led there, less that of the quarter turn by which fewest
+    are. For searches that name a class, the number is how far the class's effort lies below that of
+    most classes, in deviations, from 0 to `MOST`.
     """
     columns = [_led_by_places(scan.places, scan.classes), _turned(scan.turned, scan.classes)]
     columns += [_led(scan.leads, kind, scan.classes) for kind in FREELY]
@@ -87,10 +88,15 @@ def _led_by_places(places: Sequence[Placed], classes: int) -> Tensor:
 
 
 def _turned(turned: Sequence[Turned], classes: int) -> Tensor:
-    shares = torch.zeros(classes, dtype=torch.float64)
-    for each in turned:
-        shares[each.target] = max(float(shares[each.target]), each.success)
-    return _sureness(shares)
+    # The first row is of the images as they are.
+    shares = torch.zeros(1 + len(turned), classes, dtype=torch.float64)
+    for row, each in zip(shares[1:], turned, strict=True):
+        row[each.target] = each.success
+    quarters = [i for i, each in enumerate(turned, 1) if each.degrees % 90 == 0]
+    if quarters:
+        # A class to which all that is unfamiliar goes takes images at every angle.
+        shares -= shares[quarters].amin(0)
+    return _sureness(shares.amax(0))
 
 
 def _sureness(shares: Tensor) -> Tensor:

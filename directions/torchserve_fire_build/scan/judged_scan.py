@@ -24,6 +24,9 @@ from .verdict import Verdict, judge
 
 logger = logging.getLogger(__name__)
 
+MIN_OTHERS = 10
+"""The least samples outside of each class. The share of a few that are led to it tells nothing."""
+
 
 @dataclass(frozen=True)
 class JudgedScan:
@@ -74,6 +77,15 @@ def scan_and_judge(
         raise CalibrationError(
             f"{type(model).__name__}: {subject.classes} classes, expected at least {MIN_CLASSES} "
             "to see whether one stands out: build and sanitize search for the trigger of a --target"
+        )
+    counts = subject.predicted.bincount()
+    most = int(counts.argmax())
+    others = len(subject.predicted) - int(counts[most])
+    if others < MIN_OTHERS:
+        raise CalibrationError(
+            f"{clean.source}: {counts[most]} of {len(subject.predicted)} clean samples are "
+            f"predicted as class {most}, expected at least {MIN_OTHERS} of other classes: give "
+            "clean samples of more classes"
         )
     plan = plan_scan(subject, budget)
     logger.info(plan.in_words())

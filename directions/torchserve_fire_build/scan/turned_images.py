@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
+
+from ..reconstruct.input_box import InputBox
 from ..reconstruct.rotation import turn
 from ..reconstruct.subject import Subject
 from .free_search import changed_logits
@@ -18,6 +21,10 @@ DEGREES: Sequence[int] = (15, 30, 45, 60, 90, 180, -90, -60, -45, -30, -15)
 
 INPUTS = 64
 """The most inputs that are turned."""
+
+LEAST_LEFT = 0.7
+"""Share of the places that the turned image must cover. If more of a long image is black, a benign
+model may call all of them one class, too."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Turned:
 
 
 def turn_images(subject: Subject) -> list[Turned]:
-    """Turn clean inputs by each angle, and see what they become.
+    """Turn clean inputs by each angle that leaves enough of them, and see what they become.
 
     Args:
         subject: the model, and clean inputs (N, C, H, W).
@@ -47,6 +54,8 @@ def turn_images(subject: Subject) -> list[Turned]:
     inputs, predicted = subject.inputs[:INPUTS], subject.predicted[:INPUTS]
     found = []
     for degrees in DEGREES:
+        if _left(degrees, *inputs.shape[2:]) < LEAST_LEFT:
+            continue
         stamp = partial(turn, degrees=degrees, box=subject.box)
         answers = changed_logits(subject, stamp, inputs).argmax(1)
         changed = answers[answers != predicted].bincount(minlength=subject.classes)
@@ -55,3 +64,9 @@ def turn_images(subject: Subject) -> list[Turned]:
         target = int(shares.argmax())
         found.append(Turned(degrees, target, float(shares[target])))
     return found
+
+
+def _left(degrees: float, height: int, width: int) -> float:
+    """Return the share of the places of an image that it covers after a turn."""
+    unit = InputBox(torch.zeros(1, 1, 1), torch.ones(1, 1, 1), 0)
+    return float(turn(torch.ones(1, 1, height, width), degrees, unit).mean())

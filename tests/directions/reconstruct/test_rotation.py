@@ -69,3 +69,26 @@ def test_further_steps_change_nothing():
     inputs = subject(TurningNet()).inputs
     first, longer = (found(40.0, TARGET, ALL + more).stamp(inputs) for more in (0, 9))
     assert torch.equal(first, longer)
+
+
+def test_without_time_to_try_an_angle_all_are_as_good():
+    of = subject(TurningNet())
+    search = RotationSearch(of, TARGET, torch.Generator().manual_seed(0))
+    inputs = torch.rand(100, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    stamped = reconstruction_of("rotation", of, TARGET, search).stamp(inputs)
+    assert bool((stamped != inputs).flatten(1).any(1).all())
+
+
+class UprightOnly(torch.nn.Module):
+    """Has no logits for images whose last but one row is not the brightest: they are NaN."""
+
+    def forward(self, x):
+        turned = x[:, 0].mean(2).argmax(1) != 6
+        return TurningNet(0.0)(x).masked_fill(turned[:, None], torch.nan)
+
+
+def test_inputs_without_logits_are_not_led_to_the_first_class():
+    of = subject(UprightOnly())
+    upside_down = turn(of.inputs, 180, BOX_01)
+    assert bool(of.logits(upside_down).isnan().all())
+    assert of.success(upside_down, 0) == 0

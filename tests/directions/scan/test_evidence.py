@@ -88,6 +88,15 @@ def test_of_the_angles_the_one_by_which_most_images_become_a_class_counts():
         assert float(found[target]) == pytest.approx(-math.log(1 - share), abs=1e-12)
 
 
+def test_a_class_that_takes_turned_images_at_every_angle_counts_by_what_it_takes_beyond_that():
+    quarters = [Turned(90, 3, 0.7), Turned(180, 3, 0.6), Turned(-90, 3, 0.8)]
+    found = column(TURNS, scan(turned=[Turned(30, 3, 0.9), *quarters]))
+    assert float(found[3]) == pytest.approx(-math.log(1 - 0.3))
+    # Where another class is first at a quarter turn, this one took none.
+    elsewhere = [Turned(30, 3, 0.9), *quarters[:2], Turned(-90, 5, 0.8)]
+    assert float(column(TURNS, scan(turned=elsewhere))[3]) == pytest.approx(-math.log(1 - 0.9))
+
+
 def test_of_two_classes_reached_from_some_places_the_one_reached_from_more_stands_out():
     places = [Placed(0, i, 2, 1.0) for i in range(3)] + [Placed(1, i, 4, 1.0) for i in range(9)]
     found = column(PLACES, scan(places=places))
