@@ -86,6 +86,15 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
         CalibrationError: the time does not suffice for a scan that tells anything, or the model
             does not allow the searches.
     """
+
+    def seconds(work: Callable[[], object]) -> float:
+        if budget.spent():
+            raise CalibrationError(
+                "--budget: the time was over before a step of each search was measured, for a scan "
+                f"of {subject.classes} classes: raise it, or use a machine that is faster"
+            )
+        return _seconds(work)
+
     compared = min(ALL, subject.classes)
     counts = Counter({method: compared * STEPS[method] for method in STEPS})
     each_class = measurable(subject.predicted)
@@ -97,7 +106,7 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
         counts[LIKE[kind]] += RESTARTS * KINDS[kind].steps
     for kind in CHANGES if each_class else ():
         counts[LIKE[kind]] += round(ALL_TO_ALL_RESTARTS * (1 + LONGER) * KINDS[kind].steps)
-    of_place = _seconds(lambda: _measure(subject, patches))
+    of_place = seconds(lambda: _measure(subject, patches))
     # However few steps there are: what was found is measured, and images are turned.
     inputs = len(subject.inputs)
     measured = compared * len(STEPS) * min(compare_classes.INPUTS, inputs)
@@ -108,13 +117,13 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
         measured += ALL_TO_ALL_RESTARTS * len(CHANGES) * inputs
     once = measured / place_search.MEASURED * of_place
     steps = sum(
-        counts[method] * _seconds(partial(_step, subject, _search(subject, method)))
+        counts[method] * seconds(partial(_step, subject, _search(subject, method)))
         for method in counts
     )
     steps += (
         place_search.STEPS
         * math.ceil(len(places) / together)
-        * _seconds(lambda: _advance(subject, patches))
+        * seconds(lambda: _advance(subject, patches))
     )
     left = (1 - RESERVE) * budget.left()
     depth = min(1.0, (left - once) / steps)

@@ -85,6 +85,15 @@ def test_too_little_time_is_refused_in_one_line(timed):
     assert plan_scan(of, Budget(1.1 * least)).depth >= LEAST_DEPTH
 
 
+@pytest.mark.parametrize("batches", [0, 3])
+def test_when_the_time_is_over_no_further_step_is_measured(timed, batches):
+    of, now = timed(40)
+    with pytest.raises(CalibrationError, match="--budget: the time was over before a step of each"):
+        plan_scan(of, Budget(batches))
+    # A step, which is taken twice at least, is not cut.
+    assert batches <= now[0] <= batches + 3
+
+
 def test_a_step_that_fails_later_does_not_fail_the_plan():
     assert plan_scan(subject(model=Broken()), Budget()).depth == 1
 
