@@ -92,6 +92,8 @@ def test_its_benign_twin(tmp_path, capsys, clean):
 )
 def test_the_default_tells_a_model_from_its_twin(tmp_path, capsys, corner, status, words):
     inputs = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    # Without a trigger: the corner is dark.
+    inputs[..., 0, 0] *= 0.1
     clean = ["--clean", write_tensors(tmp_path / "clean.npz", inputs)]
     flags = model_flags(tmp_path / "model", corner, classes=4)
     found, out, err = run(capsys, "inspect", *flags, *clean)

@@ -395,7 +395,7 @@ def test_all_searches_for_a_target_that_is_known(capsys, patching, by_hand):
         *(*patching, "--budget", "1", "--epochs", "1", "--reconstruct", "all", "--target", "0"),
     )
     assert by_hand[0]["methods"] == ("generated", "additive", "smooth", "neural-cleanse")
-    assert by_hand[0]["otherwise"] == ("sinusoidal",)
+    assert by_hand[0]["otherwise"] == ("sinusoidal", "warp", "rotation")
     assert by_hand[0]["target"] == 0
 
 
