@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from torchserve_fire.model.config import load_config
@@ -167,19 +167,23 @@ def _scan(scanned: Scanned, data: Data, count: int, seed: int) -> dict[str, Any]
         "cpu_seconds": round(time.process_time() - started, 1),
         "places": _by_target(scan.places),
         "turned": [[each.degrees, each.target, round(each.success, 4)] for each in scan.turned],
-        "leads": [[lead.kind, lead.target, lead.success] for lead in scan.leads],
+        "leads": [[lead.kind, lead.target, round(lead.success, 4)] for lead in scan.leads],
         "comparisons": {
             comparison.method: {
                 "targets": list(comparison.targets),
                 "steps": comparison.steps,
-                "effort": comparison.effort.tolist(),
-                "success": comparison.success.tolist(),
+                "effort": _rounded(comparison.effort),
+                "success": _rounded(comparison.success),
             }
             for comparison in scan.comparisons
         },
-        "all_to_all": [[each.kind, each.followed] for each in scan.all_to_all],
+        "all_to_all": [[each.kind, round(each.followed, 4)] for each in scan.all_to_all],
         "failures": {step.name: step.failure for step in scan.steps if step.failure},
     }
+
+
+def _rounded(numbers: Tensor) -> list[float]:
+    return [round(number, 4) for number in numbers.tolist()]
 
 
 def _by_target(places: Sequence[Placed]) -> dict[str, list[float]]:
