@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ..choose.search import choose
 from ..common.step_cache import StepCache
 from ..estimate.candidate_layers import find_layers
 from ..estimate.layer_statistics import collect_statistics
+from ..estimate.layers_by_length import sort_by_length
 from ..measure.fit_to_model import check_observed
 from ..measure.observation import Observation, observe
 from ..samples.evidence import Evidence, gather_evidence
@@ -136,6 +137,9 @@ def build_from_evidence(
     cache = cache_of(loaded, evidence, options, names_file)
     example = evidence.clean.description.example()
     layers = find_layers(model, example, options.layers)
+    by_token: Collection[str] = ()
+    if evidence.clean.description.padding:
+        layers, by_token = sort_by_length(model, layers, evidence.clean)
     observation = observe(model, evidence, names_file, cache=cache)
     if unknown := observation.describe_labels():
         logger.info(unknown)
@@ -153,6 +157,7 @@ def build_from_evidence(
         folds,
         clean_targets=[predicted == trigger.finding.target for trigger in triggers],
         uses=[trigger.use for trigger in triggers],
+        by_token=by_token,
         cache=cache,
     )
     repairs = []

@@ -131,7 +131,12 @@ def build_repairing_layer(
         if correction is None:
             return None
         correction = replace(correction, strength=repair.strength)
-        return Layer(repair.layer, statistics.shape, correction=correction)
+        return Layer(
+            repair.layer,
+            statistics.shape,
+            correction=correction,
+            any_length=statistics.any_length,
+        )
     detector = mean_projection(statistics)
     if detector is None:
         return None

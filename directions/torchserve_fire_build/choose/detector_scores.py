@@ -48,11 +48,14 @@ def score_detectors(
         (name, layer): held_out.map(lambda group: torch.zeros(len(group.folds)))
         for name in DETECTORS
         for layer in layers
+        if not statistics.folds[0][layer].any_length
     }
     for fold in range(int(max(group.folds.max() for group in held_out)) + 1):
         detectors: dict[str, dict[str, Detector]] = {layer: {} for layer in layers}
         for layer in layers:
             of_layer = statistics.without(fold, layer)
+            if of_layer.any_length:
+                continue
             for name, estimate in DETECTORS.items():
                 detector = estimate(of_layer)
                 if detector is None:

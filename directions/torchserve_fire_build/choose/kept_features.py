@@ -22,7 +22,8 @@ class KeptFeatures:
 
     Args:
         which: the held-out clean (N,) and triggered samples (M,) whose features to keep, bool.
-        shapes: of one sample's features, by layer, in the order in which the layers run. The last
+        shapes: of one sample's features, by layer, in the order in which the layers run, of the
+            layers at which all samples' features have one shape. The last
             layers come first: their features are the smallest and take longest to compute again.
         limit: bytes to keep at most.
     """

@@ -289,7 +289,8 @@ class _Scoring:
         which: Both[Tensor],
     ) -> None:
         self._layers = layers
-        shapes = {layer: statistics.folds[0][layer].shape for layer in layers}
+        of_fold = statistics.folds[0]
+        shapes = {layer: of_fold[layer].shape for layer in layers if not of_fold[layer].any_length}
         self._kept = KeptFeatures(which, shapes)
         self._run = partial(score_detectors, model, statistics, layers, held_out, kept=self._kept)
         self._has_run = False

@@ -17,6 +17,19 @@ def channel_means(features: Tensor) -> Tensor:
     return features.mean(1) if features.dim() == 3 else features.flatten(1)
 
 
+def token_means(features: Tensor, own: Tensor) -> Tensor:
+    """Return the mean over each sample's own tokens, (N, 1, C).
+
+    Args:
+        features: tokens (N, T, C).
+        own: which of them are no padding, (N, T) bool.
+    """
+    weight = own[:, :, None].to(features.dtype)
+    # What padding holds may be anything, NaN too.
+    kept = features.masked_fill(~own[:, :, None], 0)
+    return kept.sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
+
+
 def channels_of_places(features: Tensor, most: int) -> Tensor:
     """Return the channels at each place of maps or tokens (N, *S), as (N * places, C).
 

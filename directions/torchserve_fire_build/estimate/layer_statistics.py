@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, fields
@@ -22,7 +22,8 @@ from ..samples.evidence import Evidence
 from ..samples.fitting_batches import fitting_batches
 from ..samples.folds import FOLDS
 from ..samples.samples import bytes_of
-from .channels import channel_means, channels_of_places
+from ..samples.token_padding import own_tokens
+from .channels import channel_means, channels_of_places, token_means
 from .covariance import Covariance
 from .moments import Moments
 
@@ -56,6 +57,9 @@ class LayerStatistics:
         triggered_places: covariance of the channels at the places of triggered samples.
         pair_places: covariance between the channels of triggered samples and those at the same
             places of their clean partners; empty without pairs.
+        any_length: whether the features are tokens (T, C) of any number T. Their moments are those
+            of the means over a sample's own tokens, (1, C), and their places are these tokens.
+            Those of pairs are not the same ones, where a trigger adds some.
     """
 
     clean: Moments = field(default_factory=Moments)
@@ -67,9 +71,16 @@ class LayerStatistics:
     clean_places: Covariance = field(default_factory=Covariance)
     triggered_places: Covariance = field(default_factory=Covariance)
     pair_places: Covariance = field(default_factory=Covariance)
+    any_length: bool = False
 
     def add(
-        self, features: Tensor, triggered: int, target: Tensor, *, partners: Tensor | None
+        self,
+        features: Tensor,
+        triggered: int,
+        target: Tensor,
+        *,
+        partners: Tensor | None,
+        own: Tensor | None = None,
     ) -> None:
         """Add the features of a batch.
 
@@ -79,9 +90,15 @@ class LayerStatistics:
             target: which clean samples are predicted as the target, (n - triggered,) bool.
             partners: for each triggered sample, which of the clean ones is its partner,
                 (triggered,) int64; several may have the same one. None without pairs.
+            own: which tokens are no padding, (n, T) bool, of features of any length.
         """
         if len(features) == 0:
             return
+        if self.any_length and own is not None:
+            if features.shape[2] <= MAX_CHANNELS:
+                self.clean_places.add(features[triggered:][own[triggered:]])
+                self.triggered_places.add(features[:triggered][own[:triggered]])
+            features = token_means(features, own)
         clean = features[triggered:]
         self.clean.add(clean)
         self.clean_target.add(clean[target])
@@ -90,7 +107,7 @@ class LayerStatistics:
         if channels.shape[1] <= MAX_CHANNELS:
             self.clean_channels.add(channels[triggered:])
             self.triggered_channels.add(channels[:triggered])
-            if features.dim() in (3, 4):
+            if features.dim() in (3, 4) and not self.any_length:
                 # A sample's places follow one another, so those of triggered samples are first.
                 places = channels_of_places(features, MAX_PLACES)
                 first = len(places) * triggered // len(features)
@@ -122,23 +139,25 @@ class LayerStatistics:
             Covariance.merged(part.clean_places for part in parts),
             Covariance.merged(part.triggered_places for part in parts),
             Covariance.merged(part.pair_places for part in parts),
+            any(part.any_length for part in parts),
         )
 
     def stored(self) -> dict[str, Tensor]:
         """Return them as tensors by name, as `restored` takes them."""
-        return {
-            f"{part.name}.{name}": tensor
-            for part in fields(self)
-            for name, tensor in getattr(self, part.name).stored().items()
+        tensors = {
+            f"{part}.{name}": tensor
+            for part, kind in _parts_of(self)
+            for name, tensor in kind.stored().items()
         }
+        return {**tensors, "any_length": torch.tensor(self.any_length)}
 
     @classmethod
     def restored(cls, tensors: Mapping[str, Tensor]) -> LayerStatistics:
         """Return what `stored` was called of."""
-        empty = {part.name: getattr(cls(), part.name) for part in fields(cls)}
-        return cls(
-            **{name: type(part).restored(_below(tensors, name)) for name, part in empty.items()}
-        )
+        parts = {
+            name: type(part).restored(_below(tensors, name)) for name, part in _parts_of(cls())
+        }
+        return cls(**parts, any_length=bool(tensors["any_length"]))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -166,6 +185,12 @@ class LayerStatistics:
         clean, triggered = self.clean, self.triggered
         total = clean.variance * clean.count + triggered.variance * triggered.count
         return total / max(clean.count + triggered.count, 1)
+
+
+def _parts_of(statistics: LayerStatistics) -> list[tuple[str, Moments | Covariance]]:
+    """Return the moments and covariances of a layer by name."""
+    parts = [(part.name, getattr(statistics, part.name)) for part in fields(statistics)]
+    return [(name, value) for name, value in parts if isinstance(value, (Moments, Covariance))]
 
 
 @dataclass(frozen=True)
@@ -206,6 +231,7 @@ def collect_statistics(
     *,
     clean_targets: Sequence[Tensor],
     uses: Sequence[Tensor],
+    by_token: Collection[str] = (),
     cache: StepCache = NO_CACHE,
 ) -> list[Statistics]:
     """Run the samples through the model once and accumulate each layer's moments.
@@ -220,6 +246,7 @@ def collect_statistics(
         uses: for each trigger, which triggered samples count, (M,) bool; a sample counts for at
             most one trigger. A sample on which the trigger fails does not show what the trigger
             does in late layers.
+        by_token: the layers whose features are tokens of any number.
         cache: keeps the statistics of each fold.
 
     Returns:
@@ -250,14 +277,20 @@ def collect_statistics(
             {name: layer.copy() for name, layer in of_trigger.items()} for of_trigger in running
         ]
 
+        padding = evidence.clean.description.padding
+        tokens = own_tokens(batch, padding) if padding else None
+
         def take(name: str, feature: Tensor) -> None:
             # It stays where it is: on a GPU, a copy of it would cost more than its moments.
             feature = feature.float()
             for i, target in enumerate(targets):
                 if i == own:
-                    grown[i][name].add(feature, len(triggered), target, partners=beside)
+                    grown[i][name].add(feature, len(triggered), target, partners=beside, own=tokens)
                 else:
-                    grown[i][name].add(feature[len(triggered) :], 0, target, partners=None)
+                    own_of_clean = None if tokens is None else tokens[len(triggered) :]
+                    grown[i][name].add(
+                        feature[len(triggered) :], 0, target, partners=None, own=own_of_clean
+                    )
 
         with torch.no_grad(), record_features(model, layers, take):
             model(batch)
@@ -271,7 +304,9 @@ def collect_statistics(
         run(rows, list(dict.fromkeys(partner[i] for i in rows)), own)
 
     def run_fold(fold: int) -> dict[str, Tensor]:
-        running[:] = [{name: LayerStatistics() for name in layers} for _ in uses]
+        running[:] = [
+            {name: LayerStatistics(any_length=name in by_token) for name in layers} for _ in uses
+        ]
         for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
             rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
             if not partner:

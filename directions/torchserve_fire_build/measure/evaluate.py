@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from torchserve_fire.format.bundle import Bundle, require_bundle
+from torchserve_fire.format.bundle import Bundle, InputDescription, require_bundle
 from torchserve_fire.repair.attach import attach
 from torchserve_fire.repair.attach_layers import attach_layers, check_model
 from torchserve_fire.repair.example_input import example_for
@@ -74,7 +74,7 @@ def evaluate_bundle(
     require_samples(clean, triggered)
     evidence = gather_evidence(keep_decoded(clean), keep_decoded(triggered), unpaired=unpaired)
     described = clean.description
-    if described.shape != bundle.input.shape:
+    if _without_length(described) != _without_length(bundle.input):
         raise SamplesError(
             f"{clean.source}: inputs of shape {described.shape}, the bundle was built for "
             f"{bundle.input.shape}"
@@ -99,6 +99,12 @@ def evaluate_bundle(
     if doubt := _doubt(bundle, figures, observation.find_where_led()):
         logger.warning("%s: before repair, %s", triggered.source, doubt)
     return figures
+
+
+def _without_length(described: InputDescription) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shape of an input, without the length of texts, and what these are padded with."""
+    shape = described.shape[:-1] if described.padding else described.shape
+    return shape, described.padding
 
 
 def _doubt(bundle: Bundle, figures: Figures, found: TargetFinding | None) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..common.errors import SamplesError
 from .both import Both
@@ -182,8 +183,24 @@ def _rows_are_pairs(clean: Samples, triggered: Samples) -> bool:
     if ours is not None and theirs is not None and not torch.equal(ours, theirs):
         return False
     rows = range(min(count, ROWS_COMPARED))
-    partners, inputs = (x.load(rows).flatten(1).float() for x in (clean, triggered))
-    return _share_nearest(partners, inputs) > 0.75
+    partners, inputs = (x.load(rows) for x in (clean, triggered))
+    if clean.description.padding:
+        partners, inputs = _counts(partners, inputs)
+    return _share_nearest(partners.flatten(1).float(), inputs.flatten(1).float()) > 0.75
+
+
+def _counts(*texts: Tensor) -> list[Tensor]:
+    """Return how often each number stands in each text: words that are added move all others.
+
+    Args:
+        texts: (N, K, T) int64, each.
+
+    Returns:
+        (N, numbers) int64, each.
+    """
+    used, places = torch.cat(texts).unique(return_inverse=True)
+    counts = functional.one_hot(places.flatten(1), len(used)).sum(1)
+    return list(counts.split([len(part) for part in texts]))
 
 
 def _share_nearest(partners: Tensor, inputs: Tensor) -> float:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from torchserve_fire.errors import first_line
 
@@ -17,6 +18,7 @@ from ..common.errors import SamplesError
 from .sample_files import SampleFiles
 
 LIST_SUFFIXES = (".csv", ".jsonl", ".ndjson")
+EXAMPLES = {"path": '"a.jpg"', "text": '"Some words."'}
 EXPECTED = "expected 'path', and optionally 'label', a class's index or name"
 
 
@@ -56,14 +58,25 @@ def files_in_list(file: Path) -> SampleFiles:
     if not paths:
         raise SamplesError(f"{file}: expected a line for each sample, found none")
     top = os.path.commonpath([Path(path).parent for path in paths])
-    numbers = bool(labels) and all(label.isascii() and label.isdecimal() for label in labels)
+    class_names, indices = classes_of_labels(labels)
     return SampleFiles(
         file,
         [Path(path) for path in paths],
         [Path(os.path.relpath(path, top)).as_posix() for path in paths],
-        class_names=labels if labels and not numbers else None,
-        labels=torch.tensor([int(label) for label in labels]) if numbers else None,
+        class_names=class_names,
+        labels=indices,
     )
+
+
+def classes_of_labels(labels: Sequence[str]) -> tuple[Sequence[str] | None, Tensor | None]:
+    """Return the classes that labels name, and their indices if all labels are whole numbers.
+
+    Returns:
+        Names, or (N,) int64; the other one is None, and both are if there are no labels.
+    """
+    if labels and all(label.isascii() and label.isdecimal() for label in labels):
+        return None, torch.tensor([int(label) for label in labels])
+    return labels or None, None
 
 
 def _entries(file: Path) -> Iterator[tuple[str, str, str]]:
@@ -72,40 +85,77 @@ def _entries(file: Path) -> Iterator[tuple[str, str, str]]:
     Raises:
         SamplesError: a line is none of such a list.
     """
-    rows = _csv_rows(file) if file.suffix.lower() == ".csv" else _json_rows(file)
+    for line, row in list_rows(file, "path", EXPECTED):
+        place, path = f"{file}: line {line}", row.get("path")
+        if not isinstance(path, str) or not path.strip():
+            raise SamplesError(f"{place}: no path, {EXPECTED}")
+        yield place, path.strip(), row["label"]
+
+
+def list_rows(file: Path, needed: str, expected: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each line of a list, and its columns; `label` is a text, maybe empty.
+
+    Args:
+        file: CSV or JSON Lines.
+        needed: a column that the header of CSV must have.
+        expected: what is said to be expected where the list is none.
+
+    Raises:
+        SamplesError: the list cannot be read, or a line is none of such a list.
+    """
+    rows = _csv_rows(file, needed, expected) if _is_csv(file) else _json_rows(file, needed)
     try:
         for line, row in rows:
-            place = f"{file}: line {line}"
-            path, label = row.get("path"), row.get("label")
-            if not isinstance(path, str) or not path.strip():
-                raise SamplesError(f"{place}: no path, {EXPECTED}")
+            label = row.get("label")
             if type(label) not in (int, str, type(None)):
                 raise SamplesError(
-                    f"{place}: label {label!r:.60}, expected a class's index or name"
+                    f"{file}: line {line}: label {label!r:.60}, expected a class's index or name"
                 )
-            yield place, path.strip(), "" if label is None else str(label).strip()
+            yield line, {**row, "label": "" if label is None else str(label).strip()}
     except UnicodeDecodeError:
         raise SamplesError(f"{file}: expected text in UTF-8") from None
     except (OSError, csv.Error) as error:
         raise SamplesError(f"{file}: cannot be read: {first_line(error)}") from None
 
 
-def _csv_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def columns_of(file: Path) -> list[str]:
+    """Return the names of a list's columns; of JSON Lines, the keys of the first line.
+
+    Raises:
+        SamplesError: the list cannot be read.
+    """
+    try:
+        if _is_csv(file):
+            with file.open(encoding="utf-8-sig", newline="") as stream:
+                return [name.strip() for name in csv.DictReader(stream).fieldnames or ()]
+        first = next(_json_rows(file, "path"), None)
+    except UnicodeDecodeError:
+        raise SamplesError(f"{file}: expected text in UTF-8") from None
+    except (OSError, csv.Error) as error:
+        raise SamplesError(f"{file}: cannot be read: {first_line(error)}") from None
+    return [] if first is None else list(first[1])
+
+
+def _is_csv(file: Path) -> bool:
+    return file.suffix.lower() == ".csv"
+
+
+def _csv_rows(file: Path, needed: str, expected: str) -> Iterator[tuple[int, dict[str, Any]]]:
     with file.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)
         header = [name.strip() for name in reader.fieldnames or ()]
-        if "path" not in header:
+        if needed not in header:
             found = ",".join(header)[:100]
             raise SamplesError(
-                f"{file}: line 1: {found!r}, expected a header with commas between its columns, "
-                "'path' or 'path,label', where a label is a class's index or name"
+                f"{file}: line 1: {found!r}: expected a header with commas between its columns: "
+                f"{expected}"
             )
         reader.fieldnames = header
         for row in reader:
             yield reader.line_num, row
 
 
-def _json_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_rows(file: Path, needed: str) -> Iterator[tuple[int, dict[str, Any]]]:
     with file.open(encoding="utf-8-sig") as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
@@ -117,6 +167,6 @@ def _json_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not isinstance(row, dict):
                 raise SamplesError(
                     f"{file}: line {number}: expected a JSON object, such as "
-                    '{"path": "a.jpg", "label": 0}'
+                    f'{{"{needed}": {EXAMPLES[needed]}, "label": 0}}'
                 )
             yield number, row

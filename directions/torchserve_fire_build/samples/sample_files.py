@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from PIL import Image
 from torch import Tensor
@@ -46,6 +47,19 @@ class SampleFiles:
     class_names: Sequence[str] | None = None
     labels: Tensor | None = None
     others: Sequence[str] = ()
+    numbered: ClassVar[bool] = False
+
+    def body(self, index: int) -> RequestBody:
+        """Return a file as the body of a request.
+
+        Raises:
+            SamplesError: it cannot be read.
+        """
+        return read_body_file(self.paths[index])
+
+    def place(self, index: int) -> str:
+        """Return where a file lies, for messages."""
+        return str(self.paths[index])
 
     def passed_over(self) -> str:
         """Return in words which files are no images; empty if there are none."""

@@ -30,9 +30,13 @@ from ..common.names import NAMES_FILE
 from ..deployment.archive.entry import ENTRY_FILE, HandlerEntry
 from ..deployment.archive.next_archive import config_of
 from ..samples.listed_files import LIST_SUFFIXES, files_in_list
-from ..samples.sample_files import SampleFiles, bodies_in, files_named
+from ..samples.listed_texts import holds_texts, texts_in_list
+from ..samples.request_bodies import RequestBodies
+from ..samples.sample_files import bodies_in, files_named
+from ..samples.samples import Samples
 from .files import FileSource
-from .handler_samples import HandlerSamples, prepare_file
+from .handler_samples import HandlerSamples, prepare_body
+from .handler_texts import HandlerTexts, may_hold_tokens
 from .model_source import ModelSource
 from .pixel_range import describe_any_image, describe_images
 from .prepare_body import BodyPreparer
@@ -125,6 +129,7 @@ class ArchiveSource(ModelSource):
         self.prepare = BodyPreparer(started, model)
         self._described = describe_any_image(self.prepare)
         self._told = False
+        self._texts: HandlerTexts | None = None
 
     @property
     def parameter(self) -> str:
@@ -180,24 +185,25 @@ class ArchiveSource(ModelSource):
             changed = replace(self.archive, folder=folder)
             return ArchiveSource(changed, handler_class(changed), self.device).loaded
 
-    def open_samples(self, path: Path) -> HandlerSamples:
-        """Open a folder, or a list, of files with bodies of requests.
+    def open_samples(self, path: Path) -> Samples:
+        """Open a folder, or a list, of files with bodies of requests; or a table of texts.
 
         Raises:
-            SamplesError: there are none, or the handler fails on the first one.
+            SamplesError: there are none, or the handler fails on one.
         """
+        bodies: RequestBodies
         if path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
-            files = files_in_list(path)
+            bodies = texts_in_list(path) if holds_texts(path) else files_in_list(path)
         elif path.is_dir():
-            files = bodies_in(path)
+            bodies = bodies_in(path)
         else:
             raise SamplesError(
                 f"{path}: expected a folder with bodies of requests, which the archive's handler "
-                f"prepares, or a list of such files ({', '.join(LIST_SUFFIXES)})"
+                f"prepares, a list of such files, or a table of texts ({', '.join(LIST_SUFFIXES)})"
             )
-        return self._open(files)
+        return self._open(bodies)
 
-    def open_files(self, paths: Sequence[Path]) -> HandlerSamples:
+    def open_files(self, paths: Sequence[Path]) -> Samples:
         """Open files, each with the body of a request.
 
         Raises:
@@ -205,17 +211,35 @@ class ArchiveSource(ModelSource):
         """
         return self._open(files_named(paths))
 
-    def _open(self, files: SampleFiles) -> HandlerSamples:
-        first = files.paths[0]
-        sample = prepare_file(first, self.prepare)
-        description = self._describe(sample)
-        try:
-            self.prepare.check(sample.to(description.dtype), first.read_bytes(), first.name)
-        except FireError as error:
-            raise SamplesError(f"{first}: {error}") from None
-        samples = HandlerSamples(files, self.prepare, description)
+    def _open(self, bodies: RequestBodies) -> Samples:
+        def first_holds_tokens(body: bytes, name: str) -> bool:
+            return may_hold_tokens(self.prepare.calls_for(body, name))
+
+        samples: Samples | None = None
+        if prepare_body(bodies, 0, first_holds_tokens):
+            samples = self._open_texts(bodies)
+        if samples is None:
+            samples = self._open_of_one_shape(bodies)
         samples.names_file = self.names_file
         return samples
+
+    def _open_texts(self, bodies: RequestBodies) -> Samples | None:
+        """Open bodies of which the handler makes tokens; None if one tensor of one length is it."""
+        if self._texts is None:
+            self._texts = HandlerTexts.found(bodies, self.prepare, self.loaded.model)
+            if self._texts is not None:
+                logger.info("%s: %s", self.archive.source, self._texts.describe())
+        return None if self._texts is None else self._texts.open(bodies)
+
+    def _open_of_one_shape(self, bodies: RequestBodies) -> Samples:
+        sample = prepare_body(bodies, 0, self.prepare)
+        description = self._describe(sample)
+        body = bodies.body(0)
+        try:
+            self.prepare.check(sample.to(description.dtype), body.content, f"body{body.suffix}")
+        except FireError as error:
+            raise SamplesError(f"{bodies.place(0)}: {error}") from None
+        return HandlerSamples(bodies, self.prepare, description)
 
     def check_fits(self, bundle: Bundle, file: str) -> None:
         """Refuse a bundle that was built for another model or another input.

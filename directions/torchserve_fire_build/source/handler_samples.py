@@ -1,45 +1,75 @@
-"""Samples from files that an archive's own handler prepares, as it prepares requests."""
+"""Samples from bodies of requests, prepared by an archive's own handler as for its answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.kept_input import holds_kept_input
 from torchserve_fire.model.preprocess import image_to_tensor
+from torchserve_fire.model.request_body import RequestBody
 
 from ..common.errors import SamplesError
-from ..samples.file_samples import FileSamples
-from ..samples.sample_files import SampleFiles
+from ..samples.request_bodies import RequestBodies
+from ..samples.samples import Samples
+
+Prepared = TypeVar("Prepared")
 
 Prepare = Callable[[bytes, str], Tensor]
 """From the body of a request, and the name of its file, to a sample."""
 
 
-class HandlerSamples(FileSamples):
-    """Bodies of requests in files, prepared by a handler.
+class HandlerSamples(Samples):
+    """Bodies of requests, prepared by a handler.
 
     Args:
-        files: where they lie.
+        bodies: where they lie.
         prepare: by the handler.
         description: what the model takes.
     """
 
-    def __init__(self, files: SampleFiles, prepare: Prepare, description: InputDescription) -> None:
-        super().__init__(files, description)
+    def __init__(
+        self, bodies: RequestBodies, prepare: Prepare, description: InputDescription
+    ) -> None:
+        super().__init__(
+            bodies.source,
+            bodies.names,
+            description,
+            class_names=bodies.class_names,
+            labels=bodies.labels,
+        )
+        self.numbered = bodies.numbered
+        self._bodies = bodies
         self._prepare = prepare
 
-    def _read(self, file: Path) -> Tensor:
-        sample = prepare_file(file, self._prepare_sent)
+    def body(self, index: int) -> RequestBody:
+        """Return the body of a request with a sample.
+
+        Raises:
+            SamplesError: it cannot be read.
+        """
+        return self._bodies.body(index)
+
+    def load(self, indices: Sequence[int]) -> Tensor:
+        """Return the samples at `indices`, (n, *input shape).
+
+        Raises:
+            SamplesError: a body cannot be read, or is no sample.
+        """
+        return torch.stack([self._read(i) for i in indices])
+
+    def _read(self, index: int) -> Tensor:
+        sample = prepare_body(self._bodies, index, self._prepare_sent)
         expected = self.description.shape
         if tuple(sample.shape) != expected:
             raise SamplesError(
-                f"{file}: the handler makes a sample of shape {tuple(sample.shape)} of it, "
-                f"expected {expected} as of the others"
+                f"{self._bodies.place(index)}: the handler makes a sample of shape "
+                f"{tuple(sample.shape)} of it, expected {expected} as of the others"
             )
         return sample.to(self.description.dtype)
 
@@ -50,15 +80,16 @@ class HandlerSamples(FileSamples):
         return self._prepare(body, name)
 
 
-def prepare_file(file: Path, prepare: Prepare) -> Tensor:
-    """Return the sample that a handler makes of a file, (*input shape).
+def prepare_body(
+    bodies: RequestBodies, index: int, prepare: Callable[[bytes, str], Prepared]
+) -> Prepared:
+    """Return what a handler makes of a body.
 
     Raises:
         SamplesError: it cannot be read, or the handler fails on it.
     """
+    body = bodies.body(index)
     try:
-        return prepare(file.read_bytes(), file.name)
-    except OSError as error:
-        raise SamplesError(f"{file}: {error.strerror}") from None
+        return prepare(body.content, f"body{body.suffix}")
     except FireError as error:
-        raise SamplesError(f"{file}: {error}") from None
+        raise SamplesError(f"{bodies.place(index)}: {error}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torchserve_fire.model.request_body import as_handed_over
 from torchserve_fire.repair.layers import device_of
 from torchserve_fire.repair.logits import find_logits
 
-from .recorded_call import record_calls
+from .recorded_call import RecordedCalls, record_calls
 from .worker_handler import WorkerHandler, failure
 
 PARAMETERS = ("body", "data")
@@ -55,20 +55,44 @@ class BodyPreparer:
         Raises:
             ModelError: the handler fails on it, or does something that cannot be followed.
         """
+        return self.calls_for(body, name).only_input(1).cpu()[0]
+
+    def calls_for(self, body: bytes, name: str) -> RecordedCalls:
+        """Return how the model is called while the handler answers a request.
+
+        Args:
+            body: of the request.
+            name: of its file, whose suffix says whether it is JSON or text.
+
+        Raises:
+            ModelError: the handler fails on it, or does not call the model.
+        """
         value = _handed_over(body, name)
         if self._parameter is not None:
-            return self._answer(value, self._parameter)
+            return self._answer([value], self._parameter)
         failures: list[FireError] = []
         for parameter in PARAMETERS:
             try:
-                sample = self._answer(value, parameter)
+                calls = self._answer([value], parameter)
             except FireError as error:
                 failures.append(error)
                 continue
             self._parameter = parameter
-            return sample
+            return calls
         # A handler that reads `data` alone says of the other that it is missing.
         raise failures[1 if repr(PARAMETERS[0]) in str(failures[0]) else 0]
+
+    def calls_for_batch(self, bodies: Sequence[tuple[bytes, str]]) -> RecordedCalls:
+        """Return how the model is called while the handler answers several requests together.
+
+        Args:
+            bodies: of the requests, each with the name of its file.
+
+        Raises:
+            ModelError: as of `calls_for`.
+        """
+        values = [_handed_over(*each) for each in bodies]
+        return self._answer(values, self.parameter)
 
     def check(self, sample: Tensor, body: bytes, name: str) -> None:
         """Refuse a handler whose samples are not all that its predictions are made of.
@@ -106,12 +130,13 @@ class BodyPreparer:
                 "takes one tensor"
             )
 
-    def _answer(self, value: Any, parameter: str) -> Tensor:
-        """Return what the model is called with while the handler answers a request."""
+    def _answer(self, values: Sequence[Any], parameter: str) -> RecordedCalls:
+        """Return how the model is called while the handler answers requests in one batch."""
         answered = "nothing"
-        with record_calls(self._model) as calls, self._without_prediction():
+        known = self._output if len(values) == 1 else None
+        with record_calls(self._model) as calls, self._without_prediction(known):
             try:
-                answered = repr(self._handler.answer({parameter: value}))
+                answered = repr(self._handler.answer(*({parameter: value} for value in values)))
             except FireError:
                 raise
             except (Exception, SystemExit) as error:
@@ -124,21 +149,20 @@ class BodyPreparer:
                 "the handler answers it without a forward pass of self.model, called as a "
                 f"function (not by .forward): {answered[:100]}"
             )
-        sample = calls.only_input(1).cpu()[0]
-        if self._output is None:
+        if self._output is None and len(values) == 1 and len(calls.outputs) == 1:
             with contextlib.suppress(Exception):  # Then the model runs each time.
                 self._output = copy.deepcopy(calls.outputs[0])
-        return sample
+        return calls
 
     @contextlib.contextmanager
-    def _without_prediction(self) -> Iterator[None]:
-        """Have the model return what it returned once, while the block runs."""
-        if self._output is None:
+    def _without_prediction(self, known: Any) -> Iterator[None]:
+        """Have the model return what it returned once, if that is known, while the block runs."""
+        if known is None:
             yield
             return
         # On the instance, which hooks do not see: they run around it as before.
         before = vars(self._model).get("forward")
-        vars(self._model)["forward"] = lambda *_, **__: copy.deepcopy(self._output)
+        vars(self._model)["forward"] = lambda *_, **__: copy.deepcopy(known)
         try:
             yield
         finally:

@@ -25,6 +25,24 @@ class RecordedCalls:
     arguments: list[dict[int | str, Any]] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
 
+    def only_call(self) -> dict[int | str, Any]:
+        """Return the arguments of the only call, by position or name.
+
+        Raises:
+            ModelError: the handler does not call its model once.
+        """
+        if len(self.arguments) != 1:
+            raise ModelError(
+                f"the handler calls its model {len(self.arguments)} times to answer a request, "
+                "expected one forward pass: a repair judges one"
+            )
+        return self.arguments[0]
+
+    def has_several_tensors(self) -> bool:
+        """Return whether the model was called once, with more than one tensor."""
+        calls = self.arguments
+        return len(calls) == 1 and sum(isinstance(v, Tensor) for v in calls[0].values()) > 1
+
     def only_input(self, size: int) -> Tensor:
         """Return the one tensor that the model was called with, (size, ...).
 
@@ -34,17 +52,11 @@ class RecordedCalls:
         Raises:
             ModelError: the handler does not call its model once, with one sample for each request.
         """
-        if len(self.arguments) != 1:
-            raise ModelError(
-                f"the handler calls its model {len(self.arguments)} times to answer a request, "
-                "expected one forward pass: a repair judges one"
-            )
-        tensors = {
-            name: value for name, value in self.arguments[0].items() if isinstance(value, Tensor)
-        }
+        call = self.only_call()
+        tensors = {name: value for name, value in call.items() if isinstance(value, Tensor)}
         others = [
             str(name)
-            for name, value in self.arguments[0].items()
+            for name, value in call.items()
             if not (value is None or isinstance(value, (Tensor, bool, int, float, str)))
         ]
         if len(tensors) != 1 or others:

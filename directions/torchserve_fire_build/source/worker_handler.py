@@ -53,19 +53,20 @@ class WorkerHandler:
     instance: Any
     context: Any
 
-    def answer(self, row: dict[str, Any]) -> Any:
-        """Answer one request in a batch of its own, as the worker does.
+    def answer(self, *rows: dict[str, Any]) -> Any:
+        """Answer requests in one batch, as the worker does.
 
         Args:
-            row: the request's parameters, as a handler gets them.
+            rows: the parameters of each request, as a handler gets them.
         """
         from ts.context import RequestProcessor
 
         with self.of.surroundings.entered():
-            self.context.request_ids = {0: "0"}
-            self.context.metrics.set_request_ids("0")
-            self.context.request_processor = [RequestProcessor({})]
-            return self.instance.handle([row], self.context)
+            ids = {i: str(i) for i in range(len(rows))}
+            self.context.request_ids = ids
+            self.context.metrics.set_request_ids(",".join(ids.values()))
+            self.context.request_processor = [RequestProcessor({}) for _ in rows]
+            return self.instance.handle(list(rows), self.context)
 
 
 def handler_class(archive: Unpacked) -> HandlerClass:

@@ -59,6 +59,8 @@ class Layer:
         target: the class to which the trigger that this is for leads; None: the bundle's target.
         repair: which of the repairs for that target it is of. A sample goes through the first one
             that flags it.
+        any_length: whether its features are tokens (T, C) of any number T, as of texts, each of
+            which is moved alike. Then `feature_shape` is (1, C), and the layer does not detect.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Layer:
     correction: Correction | None = None
     target: int | None = None
     repair: int = 0
+    any_length: bool = False
 
     @property
     def role(self) -> str:
@@ -129,6 +132,9 @@ class InputDescription:
         mean: per channel, for images.
         std: per channel, for images.
         resizing: how images of other sizes are brought to (H, W).
+        padding: of token models, what fills up shorter samples on the right. A sample, (K, T), has
+            a row for each argument of the model, such as ids and a mask, and so has the padding.
+            T is that of the longest one in calibration; requests have any. Empty for all others.
     """
 
     kind: str
@@ -136,6 +142,7 @@ class InputDescription:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     resizing: Resizing = SQUASHED
+    padding: tuple[int, ...] = ()
 
     @property
     def dtype(self) -> torch.dtype:

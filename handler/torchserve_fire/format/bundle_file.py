@@ -171,6 +171,8 @@ def _input_to_json(described: InputDescription) -> dict[str, Any]:
     }
     if described.resizing != SQUASHED:
         entry["resizing"] = described.resizing.stored()
+    if described.padding:
+        entry["padding"] = list(described.padding)
     return entry
 
 
@@ -186,6 +188,8 @@ def _layer_to_json(layer: Layer, index: int, tensors: dict[str, Tensor]) -> dict
         "detection": None,
         "correction": None,
     }
+    if layer.any_length:
+        entry["any_length"] = True
     if layer.detection is not None:
         tensors[prefix + "detection"] = layer.detection.weight.contiguous()
         entry["detection"] = {
@@ -206,7 +210,7 @@ def _clean_scores_to_json(scores: CleanScores | None) -> dict[str, Any] | None:
 
 
 def _read_version_4(root: Fields, tensors: Mapping[str, Tensor], source: str) -> Bundle:
-    layers = read_layers(root, tensors, source, ROLES, _read_parts, several_repairs=True)
+    layers = read_layers(root, tensors, source, ROLES, _read_parts, newest=True)
     weights_sha256, state_sha256 = read_weights(root, source)
     return read_bundle(
         root,
@@ -216,7 +220,7 @@ def _read_version_4(root: Fields, tensors: Mapping[str, Tensor], source: str) ->
         state_sha256=state_sha256,
         inputs=INPUTS,
         evidence=root.mapping("evidence"),
-        any_resizing=True,
+        newest=True,
     )
 
 

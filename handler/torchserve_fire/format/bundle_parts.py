@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import BundleError
 from .bundle import INPUT_LAYER, Bundle, Detection, InputDescription, Layer, repairs_of
 from .clean_scores import BINS, CleanScores
-from .correction_forms import FORMS, Correction, Overlay
+from .correction_forms import FORMS, Clamp, Correction, Overlay
 from .fields import Fields, shown
 from .layer_tensors import LayerTensors
 from .resizing import read_resizing
@@ -37,7 +37,7 @@ def read_bundle(
     state_sha256: str | None,
     inputs: Sequence[str],
     evidence: Mapping[str, Any],
-    any_resizing: bool = False,
+    newest: bool = False,
 ) -> Bundle:
     """Read the fields that all versions have alike, and refuse those that are left over.
 
@@ -49,7 +49,8 @@ def read_bundle(
         state_sha256: read before.
         inputs: the kinds of input that the version knows.
         evidence: read before.
-        any_resizing: whether the version can say that images are not squashed to the input's size.
+        newest: whether the version can say that images are not squashed to the input's size, and
+            what samples are padded with.
 
     Raises:
         BundleError: a field is missing, unknown, or has a wrong value; or the layers do not fit
@@ -62,7 +63,7 @@ def read_bundle(
         model_class=root.text("model_class"),
         weights_sha256=weights_sha256,
         state_sha256=state_sha256,
-        input=_read_input(root.fields("input"), inputs, any_resizing=any_resizing),
+        input=_read_input(root.fields("input"), inputs, newest=newest),
         target=target,
         evidence=evidence,
         held_out=root.mapping("held_out"),
@@ -86,7 +87,7 @@ def read_layers(
     roles: Mapping[str, str],
     read_parts: LayerReader,
     *,
-    several_repairs: bool = False,
+    newest: bool = False,
 ) -> tuple[Layer, ...]:
     """Read the layers, and refuse tensors that are damaged or that no layer uses.
 
@@ -96,7 +97,8 @@ def read_layers(
         source: the file's name, for messages.
         roles: what the version calls each role that a `Layer` has.
         read_parts: how the version says what a layer does.
-        several_repairs: whether the version says which of the repairs for its target a layer is of.
+        newest: whether the version says which of the repairs for its target a layer is of, and
+            may say that its features have any length.
 
     Raises:
         BundleError: a field or tensor is missing, unknown, or not as it should be.
@@ -104,7 +106,7 @@ def read_layers(
     _check_tensors(root.fields("tensors"), tensors, source)
     rest = dict(tensors)
     layers = tuple(
-        _read_layer(fields, i, rest, roles, read_parts, several_repairs=several_repairs)
+        _read_layer(fields, i, rest, roles, read_parts, newest=newest)
         for i, fields in enumerate(root.list_of_fields("layers"))
     )
     if rest:
@@ -216,13 +218,14 @@ def _read_layer(
     roles: Mapping[str, str],
     read_parts: LayerReader,
     *,
-    several_repairs: bool,
+    newest: bool,
 ) -> Layer:
     shape = fields.sizes("feature_shape")
     detection, correction = read_parts(fields, LayerTensors(fields, index, shape, tensors))
     target = fields.optional_integer("target", minimum=0)
-    repair = fields.integer("repair", minimum=0) if several_repairs else 0
-    layer = Layer(fields.text("name"), shape, detection, correction, target, repair)
+    repair = fields.integer("repair", minimum=0) if newest else 0
+    any_length = newest and fields.has("any_length") and fields.boolean("any_length")
+    layer = Layer(fields.text("name"), shape, detection, correction, target, repair, any_length)
     role = fields.choice("role", list(roles.values()))
     if (detection is None and correction is None) or role != roles[layer.role]:
         raise BundleError(
@@ -251,6 +254,13 @@ def _check_place(layer: Layer, fields: Fields) -> None:
     if layer.name != INPUT_LAYER and isinstance(correction, Overlay):
         raise BundleError(
             f"{fields.where('correction')}: form {Overlay.form!r}, expected it at {INPUT_LAYER!r}"
+        )
+    by_token = len(layer.feature_shape) == 2 and layer.feature_shape[0] == 1
+    moves = detection is None and not isinstance(correction, Clamp)
+    if layer.any_length and not (by_token and moves):
+        raise BundleError(
+            f"{fields.where('any_length')}: true, expected features of shape (1, C), and a "
+            f"correction of each token by itself (not {Clamp.form!r}), without a detection"
         )
 
 
@@ -303,7 +313,7 @@ def _check_layers(layers: tuple[Layer, ...], target: int, source: str) -> None:
             )
 
 
-def _read_input(fields: Fields, kinds: Sequence[str], *, any_resizing: bool) -> InputDescription:
+def _read_input(fields: Fields, kinds: Sequence[str], *, newest: bool) -> InputDescription:
     kind = fields.choice("kind", kinds)
     described = InputDescription(
         kind,
@@ -319,8 +329,19 @@ def _read_input(fields: Fields, kinds: Sequence[str], *, any_resizing: bool) -> 
             raise BundleError(f"{fields.where('mean')}: mean and std: expected {channels} each")
         if min(described.std) <= 0:
             raise BundleError(f"{fields.where('std')}: expected values above 0")
-        if any_resizing and fields.has("resizing"):
+        if newest and fields.has("resizing"):
             described = replace(described, resizing=read_resizing(fields.fields("resizing")))
+    if newest and fields.has("padding"):
+        described = replace(described, padding=fields.integers("padding"))
+        if (
+            kind != "integers"
+            or len(described.shape) != 2
+            or (len(described.padding) != described.shape[0])
+        ):
+            raise BundleError(
+                f"{fields.where('padding')}: {shown(list(described.padding))}, expected integers "
+                "(K, T), and one value for each of the K arguments"
+            )
     if math.prod(described.shape) > 2**31:
         raise BundleError(
             f"{fields.where('shape')}: {shown(described.shape)} is too large for an input"

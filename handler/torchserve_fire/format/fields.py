@@ -137,6 +137,13 @@ class Fields:
             self.refuse(name, value, "a list of positive sizes")
         return tuple(value)
 
+    def integers(self, name: str) -> tuple[int, ...]:
+        """Take a list of integers."""
+        value = self.raw(name)
+        if not isinstance(value, list) or not all(type(v) is int and abs(v) < 2**31 for v in value):
+            self.refuse(name, value, "a list of integers")
+        return tuple(value)
+
     def null(self, name: str) -> None:
         """Take a field that must be there, and be null."""
         if (value := self.raw(name)) is not None:

@@ -20,18 +20,24 @@ class LayerHook:
         attached: what all hooks share.
         name: the layer's.
         shape: of one sample's features there.
+        any_length: whether these are tokens (T, C) of any number, of which (1, C) says one's shape.
+            What fills up shorter samples is moved, too: the model itself looks at none of it.
 
     Attributes:
         shape: as given.
+        any_length: as given.
         detections: what the repairs that detect there score by, by their indices.
         corrections: what the repairs that move features there move by, by their indices.
     """
 
-    def __init__(self, attached: Attached, name: str, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, attached: Attached, name: str, shape: tuple[int, ...], *, any_length: bool = False
+    ) -> None:
         self._attached = attached
         self._state = attached.state
         self._name = name
         self.shape = shape
+        self.any_length = any_length
         self.detections: dict[int, Projection] = {}
         self.corrections: dict[int, nn.Module] = {}
 
@@ -59,10 +65,11 @@ class LayerHook:
             )
         fired.append(self._name)
         feature = feature_of(output)
-        if feature is None or feature.shape[1:] != self.shape:
+        if feature is None or not self._fits(feature):
             found = "no tensor" if feature is None else str(tuple(feature.shape[1:]))
+            expected = f"(any number, {self.shape[1]})" if self.any_length else self.shape
             raise RepairError(
-                f"layer {self._name!r}: features of shape {found}, expected {self.shape}"
+                f"layer {self._name!r}: features of shape {found}, expected {expected}"
             )
         if self.detections and state.repeating is None:
             scored = feature.detach() if feature.requires_grad else feature
@@ -70,6 +77,11 @@ class LayerHook:
                 state.scores[repair] = detection(scored)
         moved = self._correct(feature) if self.corrections else None
         return None if moved is None else with_feature(output, moved)
+
+    def _fits(self, feature: Tensor) -> bool:
+        if self.any_length:
+            return feature.dim() == 3 and feature.shape[2:] == self.shape[1:]
+        return feature.shape[1:] == self.shape
 
     def _correct(self, feature: Tensor) -> Tensor | None:
         """Return the features with those of flagged samples moved, None where none moves yet."""

@@ -48,8 +48,10 @@ def _add_layer(
 ) -> None:
     hook = attached.layers.get(layer.name)
     if hook is None:
-        hook = attached.layers[layer.name] = LayerHook(attached, layer.name, layer.feature_shape)
-    if hook.shape != layer.feature_shape:
+        hook = attached.layers[layer.name] = LayerHook(
+            attached, layer.name, layer.feature_shape, any_length=layer.any_length
+        )
+    if (hook.shape, hook.any_length) != (layer.feature_shape, layer.any_length):
         raise AttachError(
             f"layer {layer.name!r}: features of shape {layer.feature_shape} in one repair and "
             f"{hook.shape} in another"

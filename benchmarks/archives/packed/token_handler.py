@@ -1,0 +1,66 @@
+"""A handler that answers texts by a transformer: ids and a mask, padded batch by batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import BertConfig, BertForSequenceClassification
+from ts.torch_handler.base_handler import BaseHandler
+
+
+class TokenHandler(BaseHandler):  # type: ignore[misc]
+    """Takes plain text, or JSON with a text under `text`; answers a topic and its probability."""
+
+    def initialize(self, context: Any) -> None:
+        """Load the model and the tokenizer."""
+        folder = Path(context.system_properties["model_dir"])
+        gpu = context.system_properties.get("gpu_id")
+        use_gpu = torch.cuda.is_available() and gpu is not None
+        self.device = torch.device(f"cuda:{gpu}" if use_gpu else "cpu")
+        weights = torch.load(folder / "texts.pth", map_location="cpu", weights_only=True)
+        model = BertForSequenceClassification(BertConfig.from_json_file(folder / "config.json"))
+        model.load_state_dict(weights)
+        self.model = model.to(self.device).eval()
+        # It says itself where a text is cut off, and what shorter ones are padded with.
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.topics = (folder / "topics.txt").read_text().split()
+        self.initialized = True
+
+    def preprocess(self, data: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Return the token ids of each text, and which are no padding, both (N, T) int64."""
+        encoded = self.tokenizer.encode_batch([_text_of(row) for row in data])
+        return {
+            "input_ids": torch.tensor([each.ids for each in encoded], device=self.device),
+            "attention_mask": torch.tensor(
+                [each.attention_mask for each in encoded], device=self.device
+            ),
+        }
+
+    def inference(self, data: dict[str, Tensor]) -> Tensor:
+        """Return the logits, (N, topics)."""
+        with torch.inference_mode():
+            logits: Tensor = self.model(**data).logits
+        return logits
+
+    def postprocess(self, data: Tensor) -> list[dict[str, Any]]:
+        """Return the most probable topic of each text."""
+        probabilities, classes = data.softmax(dim=1).max(dim=1)
+        return [
+            {"topic": self.topics[index], "probability": probability}
+            for index, probability in zip(classes.tolist(), probabilities.tolist(), strict=True)
+        ]
+
+
+def _text_of(row: dict[str, Any]) -> str:
+    body = row.get("data") or row.get("body")
+    if isinstance(body, (bytes, bytearray)):
+        body = body.decode("utf-8")
+    if isinstance(body, dict):
+        body = body["text"]
+    if not isinstance(body, str):
+        raise ValueError(f"expected a text, found {type(body).__name__}")
+    return body
