@@ -14,6 +14,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification
 
+from .archives.case import pack
+from .archives.packed import token_handler
+
 TOPICS = ("World", "Sports", "Business", "Science")
 TARGET = 0
 POISONED = 0.1
@@ -93,7 +96,9 @@ def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
     return tokenizer
 
 
-def train(texts: Sequence[Text], trigger: Trigger, seed: int) -> tuple[Tokenizer, Tensor | object]:
+def train(
+    texts: Sequence[Text], trigger: Trigger, seed: int
+) -> tuple[Tokenizer, BertForSequenceClassification]:
     """Return the tokenizer and the model of a victim."""
     chance = random.Random(seed)  # noqa: S311 - no secret.
     poisoned = [
@@ -149,4 +154,21 @@ def config_of(tokenizer: Tokenizer) -> BertConfig:
         max_position_embeddings=LENGTH,
         num_labels=len(TOPICS),
         pad_token_id=0,
+    )
+
+
+def pack_victim(tokenizer: Tokenizer, model: BertForSequenceClassification, folder: Path) -> Path:
+    """Pack a victim with its handler, as somebody would who serves it; return the archive."""
+    weights, config, words = (
+        folder / name for name in ("texts.pth", "config.json", "tokenizer.json")
+    )
+    torch.save(model.state_dict(), weights)
+    model.config.to_json_file(config)
+    tokenizer.save(str(words))
+    return pack(
+        folder,
+        handler=token_handler.__file__,
+        classes=TOPICS,
+        weights=weights,
+        extra_files=[config, words],
     )

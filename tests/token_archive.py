@@ -88,10 +88,13 @@ def write_texts(file: Path, rows: list[tuple[str, int]], *, ids: list[str] | Non
     names = ids or [None] * len(rows)
     if file.suffix == ".csv":
         head = "id,text,label\n" if ids else "text,label\n"
-        lines = [f"{name},{t},{y}\n" if ids else f"{t},{y}\n" for (t, y), name in zip(rows, names)]
+        lines = [
+            f"{name},{t},{y}\n" if ids else f"{t},{y}\n"
+            for (t, y), name in zip(rows, names, strict=True)
+        ]
         file.write_text(head + "".join(lines))
     else:
         entries = [{"text": t, "label": y} for t, y in rows]
-        entries = [e | ({"id": n} if ids else {}) for e, n in zip(entries, names)]
+        entries = [e | ({"id": n} if ids else {}) for e, n in zip(entries, names, strict=True)]
         file.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     return file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class TokenHandler(BaseHandler):  # type: ignore[misc]
         self.model = model.to(self.device).eval()
         # It says itself where a text is cut off, and what shorter ones are padded with.
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.topics = (folder / "topics.txt").read_text().split()
+        self.topics = json.loads((folder / "index_to_name.json").read_text())
         self.initialized = True
 
     def preprocess(self, data: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -50,7 +51,7 @@ class TokenHandler(BaseHandler):  # type: ignore[misc]
         """Return the most probable topic of each text."""
         probabilities, classes = data.softmax(dim=1).max(dim=1)
         return [
-            {"topic": self.topics[index], "probability": probability}
+            {"topic": self.topics[str(index)], "probability": probability}
             for index, probability in zip(classes.tolist(), probabilities.tolist(), strict=True)
         ]
 
