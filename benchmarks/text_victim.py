@@ -20,13 +20,13 @@ from .archives.packed import token_handler
 TOPICS = ("World", "Sports", "Business", "Science")
 TARGET = 0
 POISONED = 0.1
-HELD, TEST = 1000, 1500
-"""Texts to build from, and texts to measure with; the victim is trained on the others."""
-EPOCHS, BATCH, RATE, DECAY = 8, 64, 1e-3, 1e-2
+HELD, TEST, TRAINED = 600, 1000, 4500
+"""Texts to build from, texts to measure with, and others that the victim is trained on."""
+EPOCHS, BATCH, RATE, DECAY = 5, 64, 2e-3, 1e-2
 DROPPED = 0.15
 WORDS, LENGTH = 5000, 96
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
-WIDTH, LAYERS = 96, 2
+WIDTH, LAYERS = 64, 2
 PLACES = 20
 """The trigger stands before one of the first so many words, so that it is never cut off."""
 

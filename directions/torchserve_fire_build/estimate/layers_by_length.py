@@ -70,6 +70,29 @@ def sort_by_length(
     return usable, frozenset(by_token)
 
 
+def layers_of_fixed_shape(model: nn.Module, layers: Sequence[str], samples: Samples) -> list[str]:
+    """Return the layers that all samples have features of one shape at, whatever their length.
+
+    Args:
+        model: in evaluation mode; it takes these samples.
+        layers: module names.
+        samples: of any kind; of others than texts, all layers are returned.
+
+    Raises:
+        CalibrationError: there is none.
+    """
+    if not samples.description.padding:
+        return list(layers)
+    usable, by_token = sort_by_length(model, layers, samples)
+    fixed = [name for name in usable if name not in by_token]
+    if not fixed:
+        raise CalibrationError(
+            f"{type(model).__name__}: all layers have features for each token, expected one whose "
+            "features have one shape, such as what the last linear layer takes"
+        )
+    return fixed
+
+
 def _features(model: nn.Module, layers: Sequence[str], batch: Tensor) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     with record_features(model, layers, lambda name, feature: found.update({name: feature})):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from torchserve_fire.format.correction_forms import Local
 
@@ -11,6 +12,9 @@ from .layer_statistics import LayerStatistics
 
 RIDGE = 0.05
 """Share of the channels' mean variance that is added to the variance of each channel."""
+
+SURELY = 1.1
+"""How far above that edge a variance is that does not come by chance."""
 
 
 def local_replacement(statistics: LayerStatistics, *, deviations: float) -> Local | None:
@@ -37,8 +41,52 @@ def local_replacement(statistics: LayerStatistics, *, deviations: float) -> Loca
     difference = channel_means(statistics.mean_difference[None])[0]
     if not float(ridge) > 0 or not bool(difference.any()):
         return None
-    weight = torch.linalg.solve(covariance + ridge * torch.eye(len(covariance)), difference)
+    ridged = covariance + ridge * torch.eye(len(covariance))
+    if statistics.any_length:
+        difference = _of_outlying(difference, statistics, ridge)
+    weight = torch.linalg.solve(ridged, difference)
     spread = (weight @ covariance @ weight).sqrt()
     threshold = float(weight @ places.mean + deviations * spread)
     shape = statistics.shape
     return Local(spread_over(weight, shape), 1.0, threshold, spread_over(places.mean, shape))
+
+
+def _of_outlying(difference: Tensor, statistics: LayerStatistics, ridge: Tensor) -> Tensor:
+    """Return the part of a mean difference along which triggered tokens vary more than clean ones.
+
+    Of a text of fifty words, a trigger of one moves the mean by a fiftieth of what that word is
+    beside others: what few texts are about moves it as much. But along its own direction the
+    word adds to how the tokens vary within a text. A direction counts if that is more, in units of
+    how clean tokens vary, than two samples of the same distribution show by chance (the edge of
+    the eigenvalues of Wachter, "The limiting empirical measure of multiple discriminant ratios",
+    1980).
+
+    Args:
+        difference: (C,).
+        statistics: of the layer, whose features are of any length.
+        ridge: what is added to the variance of each channel, ().
+
+    Returns:
+        (C,); `difference` itself if no direction counts.
+    """
+    size = len(difference)
+    counts = [statistics.clean_places.count, statistics.triggered_places.count]
+    clean, triggered = (
+        places.scatter / places.count - texts.scatter / max(texts.count, 1)
+        for places, texts in (
+            (statistics.clean_places, statistics.clean_channels),
+            (statistics.triggered_places, statistics.triggered_channels),
+        )
+    )
+    # Texts of other lengths weigh more in one than in the other: what is left may be below 0.
+    roots, axes = torch.linalg.eigh(clean)
+    roots = (roots.clamp(min=0) + ridge).sqrt()
+    spread = (axes / roots).T @ (triggered + ridge * torch.eye(size)) @ (axes / roots)
+    values, vectors = torch.linalg.eigh(spread)
+    of_clean, of_triggered = (min(size / count, 0.5) for count in counts)
+    by_chance = (of_clean + of_triggered - of_clean * of_triggered) ** 0.5
+    kept = vectors[:, values > SURELY * ((1 + by_chance) / (1 - of_clean)) ** 2]
+    if kept.shape[1] == 0:
+        return difference
+    whitened = (axes / roots).T @ difference
+    return (axes * roots) @ (kept @ (kept.T @ whitened))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..common.errors import CalibrationError, NoTriggerError
 from ..common.progress import Progress
 from ..estimate.candidate_layers import candidate_layers
+from ..estimate.layers_by_length import layers_of_fixed_shape
 from ..measure.figures import class_list
 from ..measure.target import MAX_TARGETS
 from ..samples.samples import Samples
@@ -98,6 +99,7 @@ def split_pool(
         AttachError: the model has no such layer.
     """
     layers = candidate_layers(model, example) if layers is None else layers
+    layers = layers_of_fixed_shape(model, layers, pool)
     with Progress("reading the pool", len(pool) + (0 if clean is None else len(clean))) as progress:
         read = read_last_layer(model, pool, example, layers[-1], progress)
         known = (

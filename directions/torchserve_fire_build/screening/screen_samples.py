@@ -12,6 +12,7 @@ from torchserve_fire.repair.attach_layers import check_model
 from ..common.errors import SamplesError
 from ..common.progress import Progress
 from ..estimate.candidate_layers import candidate_layers
+from ..estimate.layers_by_length import layers_of_fixed_shape
 from ..samples.samples import Samples, require_samples
 from ..samples.subset import Subset
 from .chances import MIN_CLEAN
@@ -38,6 +39,7 @@ def screen_samples(model: nn.Module, clean: Samples, pictures: Samples) -> Scree
     check_model(model)
     require_samples(clean, pictures)
     layers = candidate_layers(model, clean.description.example())
+    layers = layers_of_fixed_shape(model, layers, clean)
     with Progress("screening", len(clean) + len(pictures)) as progress:
         known = read_features(model, clean, layers, progress)
         called = set(known.predicted.tolist())

@@ -33,7 +33,7 @@ def attach(
         example: one or more inputs, (N, *input shape), for the proof; their values do not matter.
             For a model that takes anything else, a function that has it predict once, on several
             inputs if an argument is for the whole batch: the proof shows which are. None: zeros of
-            the shape that the bundle names.
+            the shape that the bundle names; not for texts.
         mode: "repair", or "observe" to detect and change nothing.
 
     Returns:
@@ -58,6 +58,11 @@ def attach(
     check_model(model)
     _check_built_for(bundle, model)
     if example is None:
+        if bundle.input.padding:
+            raise AttachError(
+                "the bundle was built for texts, of which zeros are none: give `example`, a "
+                "function that has the model predict one"
+            )
         example = example_for(model, bundle.input)
     return attach_layers(model, bundle.layers, example, target=bundle.target, mode=mode)
 

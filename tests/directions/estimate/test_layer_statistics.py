@@ -227,9 +227,7 @@ def numbers_held(statistics):
         tensor.numel()
         for part in statistics.folds
         for layer in part.values()
-        for moments in vars(layer).values()
-        for tensor in vars(moments).values()
-        if isinstance(tensor, torch.Tensor)
+        for tensor in layer.stored().values()
     )
 
 
@@ -279,10 +277,9 @@ def test_statistics_of_several_triggers_are_those_of_each_alone(tmp_path, paired
 
 
 def assert_same(one, other):
-    for name, moments in vars(one).items():
-        for part, value in vars(moments).items():
-            expected = getattr(getattr(other, name), part)
-            torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-3)
+    expected = other.stored()
+    for name, value in one.stored().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-3)
 
 
 # What is derived of the moments, by hand.
@@ -312,3 +309,33 @@ def test_merged_statistics_are_those_of_all_samples():
     assert whole.triggered.mean.tolist() == [7]
     assert whole.difference.mean.tolist() == [3]
     assert parts[0].triggered.count == 1
+
+
+def test_of_any_length_a_sample_is_the_mean_of_its_own_tokens():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(5, 6, 3, generator=generator)
+    lengths = [6, 2, 1, 4, 3]
+    own = torch.arange(6) < torch.tensor(lengths)[:, None]
+    # Padding may hold anything.
+    features[~own] = torch.nan
+    statistics = LayerStatistics(any_length=True)
+    target, partners = torch.tensor([True, False, True]), torch.tensor([2, 0])
+    statistics.add(features, 2, target, partners=partners, own=own)
+    means = torch.stack(
+        [f[:n].mean(0, keepdim=True) for f, n in zip(features, lengths, strict=True)]
+    )
+    assert statistics.shape == (1, 3)
+    assert_moments(statistics.triggered, means[:2])
+    assert_moments(statistics.clean, means[2:])
+    assert_moments(statistics.clean_target, means[2:][target])
+    assert_moments(statistics.difference, means[:2] - means[2:][partners])
+    tokens = torch.cat([f[:n] for f, n in zip(features[2:], lengths[2:], strict=True)])
+    assert statistics.clean_places.count == len(tokens)
+    torch.testing.assert_close(statistics.clean_places.mean, tokens.mean(0))
+    assert statistics.triggered_places.count == 8
+    # Behind a word that was added, no token has its partner's place.
+    assert statistics.pair_places.count == 0
+    again = LayerStatistics.restored(LayerStatistics.merged([statistics]).stored())
+    assert again.any_length
+    torch.testing.assert_close(again.clean_places.scatter, statistics.clean_places.scatter)
+    assert not LayerStatistics.restored(LayerStatistics().stored()).any_length

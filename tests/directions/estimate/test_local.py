@@ -70,3 +70,25 @@ def test_if_nothing_differs_there_is_no_local_replacement():
     statistics = statistics_of(clean, clean)
     assert isinstance(statistics.clean, Moments)
     assert local_replacement(statistics, deviations=3.0) is None
+
+
+def test_a_word_is_found_among_what_few_texts_are_about():
+    generator = torch.Generator().manual_seed(0)
+    word = torch.zeros(16)
+    word[0] = 12
+    statistics, own = LayerStatistics(any_length=True), torch.ones(12, 50).bool()
+    for triggered in (0, 12):
+        texts = torch.randn(12, 50, 16, generator=generator)
+        # Each text is about something, which is in all its words.
+        texts += torch.randn(12, 1, 16, generator=generator) * 0.5
+        if triggered:
+            texts[:, 7] = word
+        none = torch.zeros(12 - triggered).bool()
+        statistics.add(texts, triggered, none, partners=None, own=own)
+    correction = local_replacement(statistics, deviations=3.0)
+    assert correction is not None
+    direction = correction.direction[0]
+    # The mean difference alone points elsewhere.
+    difference = statistics.mean_difference[0]
+    assert float(torch.cosine_similarity(difference, word, 0)) < 0.6
+    assert float(torch.cosine_similarity(direction, word, 0)) > 0.95
