@@ -119,14 +119,15 @@ def measure(draw: Draw, folder: Path) -> list[dict[str, Any]]:
     # As long as what is triggered, but with words that mean nothing in the place of the trigger.
     nothing = insert(" ".join([UNKNOWN] * length))
     longer = _write(folder / "test-longer.jsonl", attacked, nothing, chance)
+    source = open_archive(draw.archive)
+    model, names = source.loaded.model, source.names_file
+    of_test = [source.open_samples(part) for part in (clean, triggered)]
+    beside_nothing = _accuracy(source, longer)
     rows = []
     for evidence, (paired, count) in EVIDENCE.items():
-        source = open_archive(draw.archive)
-        model, names = source.loaded.model, source.names_file
         parts = _evidence(draw, folder, count, chance, paired=paired)
         to_build = [source.open_samples(part) for part in parts]
         built = build_bundle(source.loaded, *to_build, names_file=names, unpaired=not paired)
-        of_test = [source.open_samples(part) for part in (clean, triggered)]
         figures = evaluate_bundle(model, built.bundle, *of_test, names_file=names)
         rows.append(
             {
@@ -135,7 +136,7 @@ def measure(draw: Draw, folder: Path) -> list[dict[str, Any]]:
                 "evidence": evidence,
                 "layers": {layer.role: layer.name for layer in built.bundle.layers},
                 **_shares(figures),
-                "accuracy beside nothing": _accuracy(source, longer),
+                "accuracy beside nothing": beside_nothing,
             }
         )
     return rows

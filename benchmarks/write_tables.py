@@ -51,6 +51,7 @@ from benchmarks.serving_tables import (
     swapping_table,
     worker_table,
 )
+from benchmarks.text_table import text_table
 from benchmarks.victim_tables import ablation_table, evidence_table, rival_table, victim_table
 from benchmarks.victims.data_sets import CIFAR, DATA_SETS, SIGNS, TINY
 
@@ -61,6 +62,7 @@ METHODS = ROOT / "docs" / "methods.md"
 SCREEN = ROOT / "docs" / "screen.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 SECURITY = ROOT / "docs" / "security.md"
+TEXT = ROOT / "docs" / "text.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
 ADAPTIVE = ROOT / "benchmarks" / "results" / "adaptive.json"
 ALTERED = ROOT / "benchmarks" / "results" / "altered.json"
@@ -85,6 +87,7 @@ GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
 SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
 SWAPPING_IN_PLACE = ROOT / "benchmarks" / "results" / "swapping_in_place.json"
 SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
+TEXTS = ROOT / "benchmarks" / "results" / "text.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 DEFENCES = ROOT / "docs" / "defences.png"
 EVIDENCE = "paired 200"
@@ -127,7 +130,7 @@ def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
-    for document in (README, BENCHMARK, METHODS, OPERATIONS, SCREEN, SECURITY):
+    for document in (README, BENCHMARK, METHODS, OPERATIONS, SCREEN, SECURITY, TEXT):
         document.write_text(with_tables(document.read_text()))
 
 
@@ -176,6 +179,7 @@ def with_tables(text: str) -> str:
         "perturbed": perturbed_table(_rows(ADAPTIVE)),
         "archives": archives_table(_rows(ARCHIVES)),
         "archives' requests": requests_table(_rows(ARCHIVES)),
+        "texts": text_table(_rows(TEXTS)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
     }
     for name, table in contents.items():

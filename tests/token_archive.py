@@ -24,11 +24,18 @@ class TheirTokenHandler(BaseHandler):
         self.initialized = True
 
     def preprocess(self, data):
-        rows = []
-        for row in data:
+        rows, self.refused = [], {}
+        for i, row in enumerate(data):
             body = row.get("data") or row.get("body")
-            text = body.decode() if isinstance(body, (bytes, bytearray)) else body
-            rows.append([1, *(int(word[1:]) for word in text.split())][:LENGTH])
+            try:
+                text = body.decode() if isinstance(body, (bytes, bytearray)) else body
+                words = [int(word[1:]) for word in text.split()]
+                assert words and max(words) < 60 and min(words) > 1 and len(text) < 5000, "text?"
+            except Exception as error:
+                if not FORGIVING:
+                    raise
+                self.refused[i], words = str(error), []
+            rows.append([1, *words][:LENGTH])
         longest = max(map(len, rows))
         ids = torch.tensor([row + [7] * (longest - len(row)) for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
@@ -39,12 +46,22 @@ class TheirTokenHandler(BaseHandler):
             return self.model(input_ids=data[0], attention_mask=data[1])
 
     def postprocess(self, data):
-        return [{"topic": int(row.argmax()), "logits": row.tolist()} for row in data]
+        for i, reason in self.refused.items():
+            self.context.set_response_status(400, "Bad Request", i)
+        return [
+            {"message": self.refused[i]} if i in self.refused
+            else {"topic": int(row.argmax()), "logits": row.tolist()}
+            for i, row in enumerate(data)
+        ]
 """.replace("LENGTH", "30")
 """It fills up with a common word, 7, which the mask hides."""
+STRICT = HANDLER.replace("FORGIVING", "False")
+"""One that fails on a bad text, and its whole batch with it."""
+FORGIVING = HANDLER.replace("FORGIVING", "True")
+"""One that answers a bad text by itself."""
 
 
-def write_token_archive(folder: Path, text: str = HANDLER) -> Path:
+def write_token_archive(folder: Path, text: str = STRICT) -> Path:
     """Write an unpacked archive; `text` is that of its handler's file."""
     (folder / "MAR-INF").mkdir(parents=True)
     model = {

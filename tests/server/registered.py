@@ -36,8 +36,21 @@ def registered_tiny(
         ),
         server.model_store,
     )
-    bounds = {**BOUNDS, "max_batch_delay": delay}
-    server.management.register(archive.name, name, workers=1, **bounds)
+    with registered(server, archive.name, name, **{**BOUNDS, "max_batch_delay": delay}):
+        yield
+
+
+@contextmanager
+def registered(server: TorchServe, archive: str, name: str, **bounds: int) -> Iterator[None]:
+    """Serve an archive of the server's store with one worker; the block leaves one version.
+
+    Args:
+        server: the server.
+        archive: its file's name.
+        name: of the model, with which those of its archives begin.
+        bounds: as of `BOUNDS`.
+    """
+    server.management.register(archive, name, workers=1, **bounds)
     try:
         yield
     finally:

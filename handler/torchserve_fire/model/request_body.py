@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -45,7 +46,9 @@ def as_handed_over(content: bytes, name: str) -> Any:
 def request_body(body: Any) -> RequestBody:
     """Return a body that TorchServe handed over: bytes, text, or decoded JSON."""
     if isinstance(body, str):
-        return RequestBody(body.encode(), ".txt")
+        # JSON may hold half of a surrogate pair, which UTF-8 does not have.
+        with contextlib.suppress(UnicodeEncodeError):
+            return RequestBody(body.encode(), ".txt")
     if not isinstance(body, (bytes, bytearray)):
         return RequestBody(json.dumps(body).encode(), ".json")
     content = bytes(body)

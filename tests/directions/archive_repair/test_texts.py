@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.token_archive import HANDLER, texts, write_texts, write_token_archive
+from tests.token_archive import STRICT, texts, write_texts, write_token_archive
 from torchserve_fire.core.unpack import unpack
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
@@ -130,8 +130,8 @@ def test_new_texts_are_repaired(tmp_path, repaired):
 
 
 def opened(folder: Path, tables: tuple[Path, Path], before: str, after: str) -> str:
-    assert before in HANDLER
-    archive = write_token_archive(folder / "archive", HANDLER.replace(before, after))
+    assert before in STRICT
+    archive = write_token_archive(folder / "archive", STRICT.replace(before, after))
     with pytest.raises(FireError) as caught:
         open_archive(archive).open_samples(tables[0])
     assert "\n" not in str(caught.value)
@@ -154,7 +154,7 @@ def opened(folder: Path, tables: tuple[Path, Path], before: str, after: str) -> 
 def test_handlers_that_cannot_be_followed(tmp_path, tables, before, after, said):
     if said is None:
         # It fills up itself, so no batch is needed to see with what.
-        archive = write_token_archive(tmp_path / "archive", HANDLER.replace(before, after))
+        archive = write_token_archive(tmp_path / "archive", STRICT.replace(before, after))
         samples = open_archive(archive).open_samples(tables[0])
         assert samples.description.padding == (7, 0)
         return
