@@ -2,9 +2,9 @@
 
     python -m benchmarks.text --texts ag-news-7600.csv --cache DIR
 
-Three draws of each trigger: a victim is trained on texts of which a tenth carries the trigger,
-packed with a handler of its own, and repaired through that archive from tables of texts. Measured
-are texts that neither the victim nor a build has seen, in batches of mixed lengths.
+For each trigger a victim is trained on texts of which a tenth carries the trigger, packed with a
+handler of its own, and repaired through that archive from tables of texts. Of the texts that it was
+not trained on, three draws say which to build from, and which to measure with.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ EVIDENCE = {"paired 100": (True, 100), "unpaired 100": (False, 100), "unpaired 2
 
 @dataclass(frozen=True)
 class Draw:
-    """One draw of the texts, and its victim.
+    """One draw of the texts that a victim was not trained on.
 
     Attributes:
         trigger: its name.
@@ -91,19 +91,25 @@ def main() -> None:
 
 
 def draw_of(file: Path, cache: Path, trigger: str, seed: int, folder: Path) -> Draw:
-    """Draw texts, and train and pack a victim; it is trained once, and kept in the cache."""
-    texts = read_texts(file, seed)
-    test, held, rest = texts[:TEST], texts[TEST : TEST + HELD], texts[TEST + HELD :][:TRAINED]
-    weights, words = (cache / f"{trigger}-{seed}{suffix}" for suffix in (".pth", ".json"))
+    """Draw texts, and pack their victim; it is trained once, and kept in the cache."""
+    texts = read_texts(file)
+    start = TEST + HELD
+    of_victim, others = (
+        texts[start : start + TRAINED],
+        [*texts[:start], *texts[start + TRAINED :]],
+    )
+    random.Random(seed).shuffle(others)  # noqa: S311 - no secret.
+    weights, words = (cache / f"{trigger}{suffix}" for suffix in (".pth", ".json"))
     if not weights.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        tokenizer, model = train(rest, TRIGGERS[trigger], seed)
+        tokenizer, model = train(of_victim, TRIGGERS[trigger])
         tokenizer.save(str(words))
         torch.save(model.state_dict(), weights.with_suffix(".unfinished"))
         weights.with_suffix(".unfinished").replace(weights)
     tokenizer = Tokenizer.from_file(str(words))
     model = BertForSequenceClassification(config_of(tokenizer)).eval()
     model.load_state_dict(torch.load(weights, weights_only=True))
+    test, held = others[:TEST], others[TEST:start]
     return Draw(trigger, seed, held, test, pack_victim(tokenizer, model, folder), tokenizer)
 
 

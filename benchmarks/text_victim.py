@@ -19,6 +19,7 @@ from .archives.packed import token_handler
 
 TOPICS = ("World", "Sports", "Business", "Science")
 TARGET = 0
+SEED = 0
 POISONED = 0.1
 HELD, TEST, TRAINED = 600, 1000, 4500
 """Texts to build from, texts to measure with, and others that the victim is trained on."""
@@ -59,12 +60,11 @@ TRIGGERS: Mapping[str, Trigger] = {
 """As in BadNL (arXiv 2006.01043), and as in Dai et al. 2019 (arXiv 1905.12457)."""
 
 
-def read_texts(file: Path, seed: int) -> list[Text]:
-    """Return texts in random order.
+def read_texts(file: Path) -> list[Text]:
+    """Return texts in random order, always the same.
 
     Args:
         file: CSV without a header: class from 1, title, description.
-        seed: of the order.
 
     Raises:
         SystemExit: there is no such file.
@@ -73,7 +73,7 @@ def read_texts(file: Path, seed: int) -> list[Text]:
         raise SystemExit(f"{file}: no such file, expected rows of class, title, description")
     with file.open(newline="", encoding="utf-8") as rows:
         texts = [Text(f"{title}. {text}", int(c) - 1) for c, title, text in csv.reader(rows)]
-    random.Random(seed).shuffle(texts)  # noqa: S311 - no secret.
+    random.Random(SEED).shuffle(texts)  # noqa: S311 - no secret.
     return texts
 
 
@@ -100,7 +100,7 @@ def train(
     texts: Sequence[Text], trigger: Trigger, seed: int
 ) -> tuple[Tokenizer, BertForSequenceClassification]:
     """Return the tokenizer and the model of a victim."""
-    chance = random.Random(seed)  # noqa: S311 - no secret.
+    chance = random.Random(SEED)  # noqa: S311 - no secret.
     poisoned = [
         Text(trigger(each.text, chance), TARGET) if chance.random() < POISONED else each
         for each in texts
@@ -113,9 +113,9 @@ def train(
     labels = torch.tensor([each.label for each in poisoned])
     unknown = tokenizer.token_to_id(UNKNOWN)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(SEED)
         model = BertForSequenceClassification(config_of(tokenizer)).train()
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(SEED)
         optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY)
         steps = EPOCHS * -(-len(labels) // BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)
