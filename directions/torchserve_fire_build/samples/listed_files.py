@@ -19,7 +19,7 @@ from .sample_files import SampleFiles
 
 LIST_SUFFIXES = (".csv", ".jsonl", ".ndjson")
 EXAMPLES = {"path": '"a.jpg"', "text": '"Some words."'}
-EXPECTED = "expected 'path', and optionally 'label', a class's index or name"
+COLUMNS = "'path', and optionally 'label', a class's index or name"
 
 
 def files_in_list(file: Path) -> SampleFiles:
@@ -85,25 +85,25 @@ def _entries(file: Path) -> Iterator[tuple[str, str, str]]:
     Raises:
         SamplesError: a line is none of such a list.
     """
-    for line, row in list_rows(file, "path", EXPECTED):
+    for line, row in list_rows(file, "path", COLUMNS):
         place, path = f"{file}: line {line}", row.get("path")
         if not isinstance(path, str) or not path.strip():
-            raise SamplesError(f"{place}: no path, {EXPECTED}")
+            raise SamplesError(f"{place}: no path, expected {COLUMNS}")
         yield place, path.strip(), row["label"]
 
 
-def list_rows(file: Path, needed: str, expected: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def list_rows(file: Path, needed: str, columns: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number of each line of a list, and its columns; `label` is a text, maybe empty.
 
     Args:
         file: CSV or JSON Lines.
         needed: a column that the header of CSV must have.
-        expected: what is said to be expected where the list is none.
+        columns: in words, all that the list may have.
 
     Raises:
         SamplesError: the list cannot be read, or a line is none of such a list.
     """
-    rows = _csv_rows(file, needed, expected) if _is_csv(file) else _json_rows(file, needed)
+    rows = _csv_rows(file, needed, columns) if _is_csv(file) else _json_rows(file, needed)
     try:
         for line, row in rows:
             label = row.get("label")
@@ -140,15 +140,15 @@ def _is_csv(file: Path) -> bool:
     return file.suffix.lower() == ".csv"
 
 
-def _csv_rows(file: Path, needed: str, expected: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_rows(file: Path, needed: str, columns: str) -> Iterator[tuple[int, dict[str, Any]]]:
     with file.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)
         header = [name.strip() for name in reader.fieldnames or ()]
         if needed not in header:
             found = ",".join(header)[:100]
             raise SamplesError(
-                f"{file}: line 1: {found!r}: expected a header with commas between its columns: "
-                f"{expected}"
+                f"{file}: line 1: {found!r}, expected a header with commas between its columns: "
+                f"{columns}"
             )
         reader.fieldnames = header
         for row in reader:

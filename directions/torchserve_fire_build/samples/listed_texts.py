@@ -14,7 +14,7 @@ from ..common.errors import SamplesError
 from .listed_files import classes_of_labels, columns_of, list_rows
 
 TEXT = "text"
-EXPECTED = "expected 'text', and optionally 'label', a class's index or name, and 'id'"
+COLUMNS = "'text', and optionally 'label', a class's index or name, and 'id'"
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,14 @@ def holds_texts(file: Path) -> bool:
     """Return whether a list has texts, and not paths.
 
     Raises:
-        SamplesError: it cannot be read.
+        SamplesError: it cannot be read, or has neither.
     """
     columns = columns_of(file)
+    if columns and TEXT not in columns and "path" not in columns:
+        raise SamplesError(
+            f"{file}: line 1: {', '.join(columns)[:100]!r}, expected a column 'path' of files, or "
+            f"'{TEXT}' of texts, and commas between columns"
+        )
     return TEXT in columns and "path" not in columns
 
 
@@ -74,12 +79,12 @@ def texts_in_list(file: Path) -> ListedTexts:
     labels: list[str] = []
     lines: list[int] = []
     seen: dict[str, int] = {}
-    for line, row in list_rows(file, TEXT, EXPECTED):
+    for line, row in list_rows(file, TEXT, COLUMNS):
         place = f"{file}: line {line}"
         text, name = row.get(TEXT), row.get("id")
         if not isinstance(text, str) or not text.strip():
             found = "no text" if text is None or text == "" else f"text {text!r:.60}"
-            raise SamplesError(f"{place}: {found}, {EXPECTED}")
+            raise SamplesError(f"{place}: {found}, expected {COLUMNS}")
         try:
             text.encode()
         except UnicodeEncodeError:

@@ -73,6 +73,14 @@ def test_columns_tell_texts_from_files(tmp_path, name, content, expected):
 
 
 @pytest.mark.parametrize(
+    ("name", "content"), [("a.csv", "title,label\n"), ("a.jsonl", '{"title": "a", "label": 0}\n')]
+)
+def test_a_table_of_neither_is_refused(tmp_path, name, content):
+    with pytest.raises(SamplesError, match="line 1: 'title, label', expected a column 'path'"):
+        holds_texts(written(tmp_path, name, content))
+
+
+@pytest.mark.parametrize(
     ("name", "content", "line", "said"),
     [
         ("a.csv", "text\n", "", "expected a row for each sample"),

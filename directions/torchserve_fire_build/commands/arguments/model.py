@@ -95,7 +95,7 @@ def add_clean_argument(parser: argparse.ArgumentParser, *, required: bool = True
         type=existing_samples,
         help="clean samples: a folder of images, with one subfolder per class, or flat; a list of "
         "them, .csv or .jsonl, with path and label; or a .npz or .safetensors file with inputs and "
-        "labels",
+        "labels; for an archive whose handler takes texts, .csv or .jsonl with text, label and id",
     )
 
 
@@ -105,8 +105,8 @@ def add_triggered_argument(parser: argparse._ActionsContainer, *, required: bool
         "--triggered",
         required=required,
         type=existing_samples,
-        help="triggered samples, likewise; a file with a clean file at the same relative path "
-        "makes a pair with it",
+        help="triggered samples, likewise; a file with a clean file at the same relative path, or "
+        "a text with a clean one of the same id, makes a pair with it",
     )
 
 
