@@ -153,8 +153,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="folder to write a report to: what detecting and repairing at each candidate layer, "
         "and other strengths, come to on the held-out samples, as report.html, layers.png and "
         "report.json; for several targets one each, in its subfolders class_N. Of a --pool, and of "
-        "what --refine is given, also what was found in it: all samples in samples.csv, those that look "
-        "triggered in flagged.png",
+        "what --refine is given, also what was found in it: all samples in samples.csv, those that "
+        "look triggered in flagged.png",
     )
     add_search_arguments(parser, to_the_end=True)
     parser.set_defaults(run=run, check=check)
