@@ -12,7 +12,7 @@ from torchserve_fire.format.bundle import Layer
 from torchserve_fire.format.correction_forms import Clamp
 
 from ..common.errors import CalibrationError
-from ..estimate.detectors import DETECTORS, mean_projection
+from ..estimate.detectors import estimate_detector, mean_projection
 from ..estimate.layer_statistics import LayerStatistics, Statistics
 from ..estimate.registry import REPAIRS
 from ..samples.both import Both
@@ -96,15 +96,20 @@ class Choice:
             return (repairing,)
         name, layer = self.detector
         of_detector = statistics_of(layer)
-        estimated = DETECTORS[name](of_detector)
+        estimated = estimate_detector(name, of_detector)
         if estimated is None:
             raise CalibrationError(f"layer {layer!r}: {name} cannot be estimated from all samples")
         detection = estimated.detection(
-            self.threshold, self.clean_scores, only_target=self.only_target
+            self.threshold,
+            self.clean_scores,
+            only_target=self.only_target,
+            padding=of_detector.padding,
         )
         if layer == self.repair.layer:
             return (replace(repairing, detection=detection),)
-        return (Layer(layer, of_detector.shape, detection=detection), repairing)
+        any_length = of_detector.any_length
+        detecting = Layer(layer, of_detector.shape, detection=detection, any_length=any_length)
+        return (detecting, repairing)
 
 
 def clamp_range(clean_scores: Tensor) -> tuple[float, float]:

@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from torchserve_fire.repair.corrections import project
 from torchserve_fire.repair.layers import device_of
+from torchserve_fire.repair.own_tokens import own_tokens
 
 from ..common.hooks import record_features
-from ..estimate.detectors import DETECTORS, Detector
+from ..estimate.detectors import DETECTORS, Detector, detector_scores, estimate_detector
 from ..estimate.layer_statistics import Statistics
 from ..samples.both import Both
 from ..samples.fitting_batches import fitting_batches
@@ -48,16 +48,14 @@ def score_detectors(
         (name, layer): held_out.map(lambda group: torch.zeros(len(group.folds)))
         for name in DETECTORS
         for layer in layers
-        if not statistics.folds[0][layer].any_length
     }
+    by_token = {layer for layer in layers if statistics.folds[0][layer].any_length}
     for fold in range(int(max(group.folds.max() for group in held_out)) + 1):
         detectors: dict[str, dict[str, Detector]] = {layer: {} for layer in layers}
         for layer in layers:
             of_layer = statistics.without(fold, layer)
-            if of_layer.any_length:
-                continue
-            for name, estimate in DETECTORS.items():
-                detector = estimate(of_layer)
+            for name in DETECTORS:
+                detector = estimate_detector(name, of_layer)
                 if detector is None:
                     scores.pop((name, layer), None)
                 else:
@@ -73,16 +71,20 @@ def score_detectors(
                 detectors: dict[str, dict[str, Detector]] = detectors,
             ) -> dict[tuple[str, str], Tensor]:
                 rows, found = torch.tensor(part), {}
+                inputs = group.load(rows)
+                padding = group.samples.description.padding
+                own = own_tokens(inputs, padding).to(device_of(model)) if padding else None
 
                 def take(at: str, feature: Tensor) -> None:
                     if kept is not None:
                         kept.add(at, rows, feature, clean=is_clean)
                     for name, detector in detectors[at].items():
                         if (name, at) in scores:
-                            found[name, at] = project(feature, detector.weight)
+                            of_tokens = own if at in by_token else None
+                            found[name, at] = detector_scores(feature, detector, of_tokens)
 
                 with record_features(model, layers, take):
-                    logits_of(model, group.load(rows))
+                    logits_of(model, inputs)
                 # Not inside the pass, which would wait for each of them.
                 return {key: score.cpu() for key, score in found.items()}
 

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from torchserve_fire.format.bundle import Detection
 from torchserve_fire.format.clean_scores import CleanScores
+from torchserve_fire.repair.corrections import largest_projection, project
 
 from ..common.registry import Registry
 from .channels import channel_means, spread_over
 from .layer_statistics import LayerStatistics
+from .local import token_direction
 
 MIN_TARGET_SAMPLES = 5
 RIDGE = 0.1
@@ -41,13 +43,21 @@ class Detector:
     weight: Tensor
     offset: float
 
-    def detection(self, threshold: float, clean: Tensor, *, only_target: bool) -> Detection:
+    def detection(
+        self,
+        threshold: float,
+        clean: Tensor,
+        *,
+        only_target: bool,
+        padding: tuple[int, ...] = (),
+    ) -> Detection:
         """Return the detector as a bundle stores it.
 
         Args:
             threshold: threshold of the scores, which are projections minus the offset.
             clean: scores of the held-out clean samples that are not flagged, (N,).
             only_target: whether only samples that are predicted as the target are flagged.
+            padding: of a layer of any length, as of `Detection`.
         """
         scale = _scale(self.weight)
         return Detection(
@@ -55,6 +65,7 @@ class Detector:
             (threshold + self.offset) * scale,
             only_target=only_target,
             clean_scores=CleanScores.of((clean + self.offset) * scale) if len(clean) else None,
+            padding=padding,
         )
 
 
@@ -110,6 +121,20 @@ def channel_discriminant(statistics: LayerStatistics) -> Detector | None:
     return _detector(weight, statistics.triggered.mean - center, center)
 
 
+def token_outliers(statistics: LayerStatistics) -> Detector | None:
+    """Project single tokens on what triggered texts have in some: the score is the largest.
+
+    It is in standard deviations of the clean tokens' projections, from their mean.
+    """
+    found = token_direction(statistics)
+    if found is None:
+        return None
+    weight = (found.weight / found.spread)[None]
+    scale = _scale(weight)
+    weight = (weight * scale).half().float() / scale
+    return Detector(weight, float(weight[0] @ statistics.clean_places.mean))
+
+
 DETECTORS: Registry[Estimator] = Registry(
     "torchserve_fire.detectors",
     {
@@ -117,9 +142,33 @@ DETECTORS: Registry[Estimator] = Registry(
         "whitened": whitened,
         "whitened_from_target": whitened_from_target,
         "channel_discriminant": channel_discriminant,
+        "token_outliers": token_outliers,
     },
     returns=Detector | None,
 )
+
+BY_TOKEN = ("token_outliers",)
+"""Those that score single tokens, at layers of any length; there they alone are."""
+
+
+def estimate_detector(name: str, statistics: LayerStatistics) -> Detector | None:
+    """Return a detector by its name; None if it cannot be estimated, or is for other layers."""
+    if (name in BY_TOKEN) != statistics.any_length:
+        return None
+    return DETECTORS[name](statistics)
+
+
+def detector_scores(features: Tensor, detector: Detector, own: Tensor | None) -> Tensor:
+    """Return the projections of features, (N,) float32, without the offset subtracted.
+
+    Args:
+        features: (N, *S).
+        detector: its weight is on the features' device.
+        own: of layers of any length, which tokens are no padding, (N, T) bool; else None.
+    """
+    if own is None:
+        return project(features, detector.weight)
+    return largest_projection(features, detector.weight, own)
 
 
 def _whiten(difference: Tensor, statistics: LayerStatistics) -> Tensor:

@@ -7,11 +7,13 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, fields
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torchserve_fire.repair.layers import device_of
+from torchserve_fire.repair.own_tokens import own_tokens
 
 from ..common.hooks import record_features
 from ..common.progress import Progress
@@ -22,7 +24,6 @@ from ..samples.evidence import Evidence
 from ..samples.fitting_batches import fitting_batches
 from ..samples.folds import FOLDS
 from ..samples.samples import bytes_of
-from ..samples.token_padding import own_tokens
 from .channels import channel_means, channels_of_places, token_means
 from .covariance import Covariance
 from .moments import Moments
@@ -57,9 +58,10 @@ class LayerStatistics:
         triggered_places: covariance of the channels at the places of triggered samples.
         pair_places: covariance between the channels of triggered samples and those at the same
             places of their clean partners; empty without pairs.
-        any_length: whether the features are tokens (T, C) of any number T. Their moments are those
-            of the means over a sample's own tokens, (1, C), and their places are these tokens.
-            Those of pairs are not the same ones, where a trigger adds some.
+        padding: what the model's arguments hold at padding, if the features are tokens (T, C) of
+            any number T; else empty. Their moments are those of the means over a sample's own
+            tokens, (1, C), and their places are these tokens. Those of pairs are not the same
+            ones, where a trigger adds some.
     """
 
     clean: Moments = field(default_factory=Moments)
@@ -71,7 +73,7 @@ class LayerStatistics:
     clean_places: Covariance = field(default_factory=Covariance)
     triggered_places: Covariance = field(default_factory=Covariance)
     pair_places: Covariance = field(default_factory=Covariance)
-    any_length: bool = False
+    padding: tuple[int, ...] = ()
 
     def add(
         self,
@@ -139,7 +141,7 @@ class LayerStatistics:
             Covariance.merged(part.clean_places for part in parts),
             Covariance.merged(part.triggered_places for part in parts),
             Covariance.merged(part.pair_places for part in parts),
-            any(part.any_length for part in parts),
+            max((part.padding for part in parts), default=()),
         )
 
     def stored(self) -> dict[str, Tensor]:
@@ -149,15 +151,20 @@ class LayerStatistics:
             for part, kind in _parts_of(self)
             for name, tensor in kind.stored().items()
         }
-        return {**tensors, "any_length": torch.tensor(self.any_length)}
+        return {**tensors, "padding": torch.tensor(self.padding, dtype=torch.int64)}
 
     @classmethod
     def restored(cls, tensors: Mapping[str, Tensor]) -> LayerStatistics:
         """Return what `stored` was called of."""
-        parts = {
+        parts: dict[str, Any] = {
             name: type(part).restored(_below(tensors, name)) for name, part in _parts_of(cls())
         }
-        return cls(**parts, any_length=bool(tensors["any_length"]))
+        return cls(**parts, padding=tuple(tensors["padding"].tolist()))
+
+    @property
+    def any_length(self) -> bool:
+        """Whether the features are tokens of any number."""
+        return bool(self.padding)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -277,7 +284,6 @@ def collect_statistics(
             {name: layer.copy() for name, layer in of_trigger.items()} for of_trigger in running
         ]
 
-        padding = evidence.clean.description.padding
         tokens = own_tokens(batch, padding) if padding else None
 
         def take(name: str, feature: Tensor) -> None:
@@ -298,6 +304,7 @@ def collect_statistics(
         progress.advance(len(batch))
 
     size = bytes_of(evidence.clean.description)
+    padding = evidence.clean.description.padding
 
     def run_with_partners(groups: Sequence[Sequence[int]], own: int) -> None:
         rows = [row for group in groups for row in group]
@@ -305,7 +312,8 @@ def collect_statistics(
 
     def run_fold(fold: int) -> dict[str, Tensor]:
         running[:] = [
-            {name: LayerStatistics(any_length=name in by_token) for name in layers} for _ in uses
+            {name: LayerStatistics(padding=padding if name in by_token else ()) for name in layers}
+            for _ in uses
         ]
         for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
             rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()

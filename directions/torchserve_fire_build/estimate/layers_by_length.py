@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from torchserve_fire.repair.own_tokens import own_tokens
+
 from ..common.errors import CalibrationError
 from ..common.hooks import record_features
 from ..samples.predict import logits_of
 from ..samples.samples import Samples
-from ..samples.token_padding import own_tokens
 
 logger = logging.getLogger(__name__)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,46 @@ RIDGE = 0.05
 
 SURELY = 1.1
 """How far above that edge a variance is that does not come by chance."""
+
+
+@dataclass(frozen=True)
+class PlaceDirection:
+    """What the channels of single places are projected on.
+
+    Attributes:
+        weight: (C,).
+        spread: standard deviation of the clean places' projections, ().
+    """
+
+    weight: Tensor
+    spread: Tensor
+
+
+def place_direction(statistics: LayerStatistics) -> PlaceDirection | None:
+    """Return Fisher's discriminant between the places of triggered and of clean samples.
+
+    Returns:
+        None if the layer has no places (vectors), nothing varies or nothing differs.
+    """
+    places = statistics.clean_places
+    if places.count == 0:
+        return None
+    covariance = places.scatter / places.count
+    ridge = RIDGE * covariance.diagonal().mean()
+    difference = channel_means(statistics.mean_difference[None])[0]
+    if not float(ridge) > 0 or not bool(difference.any()):
+        return None
+    ridged = covariance + ridge * torch.eye(len(covariance))
+    if statistics.any_length:
+        difference = _of_outlying(difference, statistics, ridge)
+    weight = torch.linalg.solve(ridged, difference)
+    return PlaceDirection(weight, (weight @ covariance @ weight).sqrt())
+
+
+def token_direction(statistics: LayerStatistics) -> PlaceDirection | None:
+    """Return the same of a layer of any length; None of all others."""
+    found = place_direction(statistics) if statistics.any_length else None
+    return found if found is not None and float(found.spread) > 0 else None
 
 
 def local_replacement(statistics: LayerStatistics, *, deviations: float) -> Local | None:
@@ -34,21 +76,12 @@ def local_replacement(statistics: LayerStatistics, *, deviations: float) -> Loca
         None if the layer has no places (vectors), nothing varies or nothing differs.
     """
     places = statistics.clean_places
-    if places.count == 0:
+    found = place_direction(statistics)
+    if found is None:
         return None
-    covariance = places.scatter / places.count
-    ridge = RIDGE * covariance.diagonal().mean()
-    difference = channel_means(statistics.mean_difference[None])[0]
-    if not float(ridge) > 0 or not bool(difference.any()):
-        return None
-    ridged = covariance + ridge * torch.eye(len(covariance))
-    if statistics.any_length:
-        difference = _of_outlying(difference, statistics, ridge)
-    weight = torch.linalg.solve(ridged, difference)
-    spread = (weight @ covariance @ weight).sqrt()
-    threshold = float(weight @ places.mean + deviations * spread)
+    threshold = float(found.weight @ places.mean + deviations * found.spread)
     shape = statistics.shape
-    return Local(spread_over(weight, shape), 1.0, threshold, spread_over(places.mean, shape))
+    return Local(spread_over(found.weight, shape), 1.0, threshold, spread_over(places.mean, shape))
 
 
 def _of_outlying(difference: Tensor, statistics: LayerStatistics, ridge: Tensor) -> Tensor:
@@ -89,4 +122,5 @@ def _of_outlying(difference: Tensor, statistics: LayerStatistics, ridge: Tensor)
     if kept.shape[1] == 0:
         return difference
     whitened = (axes / roots).T @ difference
-    return (axes * roots) @ (kept @ (kept.T @ whitened))
+    outlying: Tensor = (axes * roots) @ (kept @ (kept.T @ whitened))
+    return outlying

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from torchserve_fire.errors import ModelError
+from torchserve_fire.repair.own_tokens import own_tokens
 
-from ..samples.token_padding import own_tokens
 from .recorded_call import RecordedCalls
 
 WHOLE_NUMBERS = (torch.int64, torch.int32, torch.bool)

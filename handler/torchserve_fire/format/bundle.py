@@ -38,6 +38,8 @@ class Detection(Compact):
         clean_scores: how the projections of clean samples are spread, where this is known.
         anywhere: whether the score is the largest projection over all places to which the direction
             can be moved in the map, instead of the projection where it is.
+        padding: of a layer of any length, where the score is the largest projection among a text's
+            own tokens: the values of the model's arguments, in their order, at all others.
     """
 
     weight: Tensor
@@ -45,6 +47,7 @@ class Detection(Compact):
     only_target: bool = False
     clean_scores: CleanScores | None = None
     anywhere: bool = False
+    padding: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Layer:
         repair: which of the repairs for that target it is of. A sample goes through the first one
             that flags it.
         any_length: whether its features are tokens (T, C) of any number T, as of texts, each of
-            which is moved alike. Then `feature_shape` is (1, C), and the layer does not detect.
+            which is judged, or moved, by itself. Then `feature_shape` is (1, C).
     """
 
     name: str

@@ -198,6 +198,8 @@ def _layer_to_json(layer: Layer, index: int, tensors: dict[str, Tensor]) -> dict
             "clean_scores": _clean_scores_to_json(layer.detection.clean_scores),
             "anywhere": layer.detection.anywhere,
         }
+        if layer.detection.padding:
+            entry["detection"]["padding"] = list(layer.detection.padding)
     if layer.correction is not None:
         fields, parts = layer.correction.stored()
         tensors.update({prefix + part: tensor.contiguous() for part, tensor in parts.items()})
@@ -227,7 +229,9 @@ def _read_version_4(root: Fields, tensors: Mapping[str, Tensor], source: str) ->
 def _read_parts(
     fields: Fields, tensors: LayerTensors
 ) -> tuple[Detection | None, Correction | None]:
-    detection = read_detection_part(fields, tensors, lambda part: part.boolean("anywhere"))
+    detection = read_detection_part(
+        fields, tensors, lambda part: part.boolean("anywhere"), newest=True
+    )
     return detection, read_correction_part(fields, tensors, list(FORMS))
 
 

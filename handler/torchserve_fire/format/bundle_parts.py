@@ -168,7 +168,11 @@ def read_correction_part(
 
 
 def read_detection_part(
-    fields: Fields, tensors: LayerTensors, read_anywhere: Callable[[Fields], bool]
+    fields: Fields,
+    tensors: LayerTensors,
+    read_anywhere: Callable[[Fields], bool],
+    *,
+    newest: bool = False,
 ) -> Detection | None:
     """Read how a layer detects; None where it is null.
 
@@ -176,6 +180,7 @@ def read_detection_part(
         fields: the layer's.
         tensors: the layer's.
         read_anywhere: reads from the part whether it detects anywhere, as far as the version says.
+        newest: whether the version can say by what padding is known.
 
     Raises:
         BundleError: a field or tensor is missing, unknown, or not as it should be.
@@ -188,6 +193,7 @@ def read_detection_part(
         part.boolean("only_target"),
         read_clean_scores(part.optional_fields("clean_scores")),
         read_anywhere(part),
+        part.integers("padding") if newest and part.has("padding") else (),
     )
     part.finish()
     return detection
@@ -256,11 +262,15 @@ def _check_place(layer: Layer, fields: Fields) -> None:
             f"{fields.where('correction')}: form {Overlay.form!r}, expected it at {INPUT_LAYER!r}"
         )
     by_token = len(layer.feature_shape) == 2 and layer.feature_shape[0] == 1
-    moves = detection is None and not isinstance(correction, Clamp)
+    moves = not isinstance(correction, Clamp) and (detection is None or bool(detection.padding))
     if layer.any_length and not (by_token and moves):
         raise BundleError(
-            f"{fields.where('any_length')}: true, expected features of shape (1, C), and a "
-            f"correction of each token by itself (not {Clamp.form!r}), without a detection"
+            f"{fields.where('any_length')}: true, expected features of shape (1, C), and that each "
+            f"token is judged and corrected by itself: padding of a detection, no {Clamp.form!r}"
+        )
+    if detection is not None and detection.padding and not layer.any_length:
+        raise BundleError(
+            f"{fields.where('detection')}: padding: expected it at a layer of any_length alone"
         )
 
 

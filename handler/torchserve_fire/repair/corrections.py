@@ -80,6 +80,37 @@ class Projection(nn.Module):
         return scores.is_cpu and all(-math.inf < score <= self._limit for score in scores.tolist())
 
 
+class TokenProjection(Projection):
+    """Scores a text by the largest projection among its own tokens.
+
+    Args:
+        weight: direction to project on, (1, C), float32.
+        threshold: a text of which a token's projection is above it is flagged.
+    """
+
+    def among(self, feature: Tensor, own: Tensor) -> Tensor:
+        """Return the scores, (N,) float32, of tokens (N, T, C).
+
+        Args:
+            feature: the tokens.
+            own: which are the texts' own, (N, T) bool. A text without any has the score -inf.
+        """
+        return largest_projection(feature, self.weight, own)
+
+
+def largest_projection(feature: Tensor, weight: Tensor, own: Tensor) -> Tensor:
+    """Return the largest inner product of a sample's own tokens with `weight`, (N,) float32.
+
+    Args:
+        feature: (N, T, C), any floating dtype.
+        weight: (1, C), float32.
+        own: (N, T) bool.
+    """
+    with torch.autocast(feature.device.type, enabled=False):
+        projected = (feature.float() * weight).sum(2)
+    return projected.masked_fill(~own, -math.inf).amax(1)
+
+
 class MeanShift(nn.Module):
     """h' = h - strength * d: takes the trigger's mean shift back from every sample alike.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RepairError
-from .corrections import Projection
+from .corrections import Projection, TokenProjection
 from .layers import feature_of, with_feature
 from .pass_state import Attached
 
@@ -74,9 +74,22 @@ class LayerHook:
         if self.detections and state.repeating is None:
             scored = feature.detach() if feature.requires_grad else feature
             for repair, detection in self.detections.items():
-                state.scores[repair] = detection(scored)
+                state.scores[repair] = self._score(scored, detection)
         moved = self._correct(feature) if self.corrections else None
         return None if moved is None else with_feature(output, moved)
+
+    def _score(self, feature: Tensor, detection: Projection) -> Tensor:
+        if not isinstance(detection, TokenProjection):
+            scores: Tensor = detection(feature)
+            return scores
+        own = self._state.own
+        if own is None or own.shape != feature.shape[:2]:
+            found = "none" if own is None else str(tuple(own.shape))
+            raise RepairError(
+                f"layer {self._name!r}: {tuple(feature.shape[:2])} tokens, and the model's inputs "
+                f"tell of {found} which are padding"
+            )
+        return detection.among(feature, own.to(feature.device))
 
     def _fits(self, feature: Tensor) -> bool:
         if self.any_length:

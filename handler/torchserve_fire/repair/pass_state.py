@@ -31,6 +31,8 @@ class PassState(threading.local):
         forced: whether every sample counts as flagged, to prove the corrections.
         passes_made: whole passes so far; a repetition for flagged samples is none.
         scores: projections at the detecting layer of each repair, (N,) float32, by its index.
+        own: which tokens of the model's inputs are no padding, (N, T) bool; None where no layer
+            asks for it.
         verdict: on the latest whole pass.
         clean: of the latest whole pass, where surely nothing is flagged: the predicted classes, and
             how many samples. The verdict is made of these and the scores once it is asked for.
@@ -42,6 +44,7 @@ class PassState(threading.local):
     forced: bool = False
     passes_made: int = 0
     scores: dict[int, Tensor]
+    own: Tensor | None = None
     verdict: Verdict | None = None
     clean: tuple[Tensor | None, int] | None = None
 
@@ -88,6 +91,8 @@ class Attached:
         inputs: what acts on the model's input, by the index of its repair.
         asking: those of the judges that ask for the prediction in every pass.
         layers: what acts in each layer, by the layer's name.
+        padding: what the model's arguments hold where a text is filled up; empty where no layer
+            judges single tokens.
     """
 
     state: PassState
@@ -97,6 +102,7 @@ class Attached:
     inputs: dict[int, InputHook] = field(default_factory=dict)
     asking: Sequence[Judge] = ()
     layers: dict[str, LayerHook] = field(default_factory=dict)
+    padding: tuple[int, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

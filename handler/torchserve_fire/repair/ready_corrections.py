@@ -9,7 +9,7 @@ import torch
 from ..errors import AttachError
 from ..format.bundle import INPUT_LAYER, Detection, Layer, Repair
 from ..format.correction_forms import Overlay
-from .corrections import Projection, build_correction
+from .corrections import Projection, TokenProjection, build_correction
 from .input_hook import InputHook
 from .layer_hook import LayerHook
 from .overlay import MovingProjection
@@ -60,11 +60,24 @@ def _add_layer(
         # Spread over the whole feature, it takes one product to project on.
         weight = layer.detection.weight.expand(layer.feature_shape).contiguous()
         kind = MovingProjection if layer.detection.anywhere else Projection
+        if layer.any_length:
+            kind = TokenProjection
+            _add_padding(attached, layer)
         detection = kind(weight, layer.detection.threshold).to(device)
         hook.detections[index] = detection
         _add_judge(attached, repair, detection, layer.detection)
     if layer.correction is not None and mode == "repair":
         hook.corrections[index] = build_correction(layer.correction).to(device)
+
+
+def _add_padding(attached: Attached, layer: Layer) -> None:
+    padding = () if layer.detection is None else layer.detection.padding
+    if not padding or attached.padding not in ((), padding):
+        raise AttachError(
+            f"layer {layer.name!r}: its detection says {padding or 'nothing'} of padding, expected "
+            "values, and the same in all repairs"
+        )
+    attached.padding = padding
 
 
 def _add_input(

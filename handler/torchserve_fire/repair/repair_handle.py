@@ -15,6 +15,7 @@ from ..errors import RepairError
 from ..format.bundle import Repair
 from .batch import count_samples, shared_arguments
 from .layers import find_layer, is_compiled
+from .own_tokens import own_tokens_of_call
 from .pass_state import Attached, ThreadChoice
 from .proof import prove
 from .repetition import repeat_flagged
@@ -102,7 +103,7 @@ class RepairHandle:
         They are the first of its own: what others have attached there sees the repaired output.
         """
         add = self._removables.append
-        add(self._model.register_forward_pre_hook(self._begin, prepend=True))
+        add(self._model.register_forward_pre_hook(self._begin, prepend=True, with_kwargs=True))
         add(self._model.register_forward_hook(self._end, with_kwargs=True, prepend=True))
         add(self._model.register_forward_hook(self._abandon, always_call=True))
 
@@ -166,12 +167,14 @@ class RepairHandle:
         for name in names:
             self._hooked.pop(name).remove()
 
-    def _begin(self, module: nn.Module, args: Any) -> None:
+    def _begin(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             # What the example's values decide would be traced as if it held for all inputs.
             raise RepairError("a model with corrections cannot be traced: detach them first")
         attached = self._choice.latest = self._choice.chosen or self._attached
         attached.state.begin()
+        if attached.padding:
+            attached.state.own = own_tokens_of_call(args, kwargs, attached.padding)
 
     def _end(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
         """Judge a whole pass; return the output with what is flagged repaired, or None."""

@@ -318,7 +318,7 @@ def test_of_any_length_a_sample_is_the_mean_of_its_own_tokens():
     own = torch.arange(6) < torch.tensor(lengths)[:, None]
     # Padding may hold anything.
     features[~own] = torch.nan
-    statistics = LayerStatistics(any_length=True)
+    statistics = LayerStatistics(padding=(0, 0))
     target, partners = torch.tensor([True, False, True]), torch.tensor([2, 0])
     statistics.add(features, 2, target, partners=partners, own=own)
     means = torch.stack(
@@ -336,6 +336,6 @@ def test_of_any_length_a_sample_is_the_mean_of_its_own_tokens():
     # Behind a word that was added, no token has its partner's place.
     assert statistics.pair_places.count == 0
     again = LayerStatistics.restored(LayerStatistics.merged([statistics]).stored())
-    assert again.any_length
+    assert again.padding == (0, 0)
     torch.testing.assert_close(again.clean_places.scatter, statistics.clean_places.scatter)
     assert not LayerStatistics.restored(LayerStatistics().stored()).any_length

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from torchserve_fire.model.request_body import RequestBody
+from torchserve_fire.repair.own_tokens import own_tokens
 from torchserve_fire_build.common.errors import CalibrationError
 from torchserve_fire_build.estimate.layers_by_length import layers_of_fixed_shape, sort_by_length
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
-from torchserve_fire_build.samples.token_padding import own_tokens
 from torchserve_fire_build.samples.token_samples import TokenSamples
 
 PADDING = (0, 0)

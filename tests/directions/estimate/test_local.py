@@ -76,7 +76,7 @@ def test_a_word_is_found_among_what_few_texts_are_about():
     generator = torch.Generator().manual_seed(0)
     word = torch.zeros(16)
     word[0] = 12
-    statistics, own = LayerStatistics(any_length=True), torch.ones(12, 50).bool()
+    statistics, own = LayerStatistics(padding=(0, 0)), torch.ones(12, 50).bool()
     for triggered in (0, 12):
         texts = torch.randn(12, 50, 16, generator=generator)
         # Each text is about something, which is in all its words.

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torchserve_fire.model.request_body import RequestBody
-from torchserve_fire_build.samples.token_padding import own_tokens
+from torchserve_fire.repair.own_tokens import own_tokens
 from torchserve_fire_build.samples.token_samples import TokenSamples
 
 PADDING = (7, 0)
