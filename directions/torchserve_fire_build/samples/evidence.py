@@ -198,9 +198,9 @@ def _counts(*texts: Tensor) -> list[Tensor]:
     Returns:
         (N, numbers) int64, each.
     """
-    used, places = torch.cat(texts).unique(return_inverse=True)
+    used, places = torch.unique(torch.cat(texts), return_inverse=True)
     counts = functional.one_hot(places.flatten(1), len(used)).sum(1)
-    return list(counts.split([len(part) for part in texts]))
+    return list(torch.split(counts, [len(part) for part in texts]))
 
 
 def _share_nearest(partners: Tensor, inputs: Tensor) -> float:

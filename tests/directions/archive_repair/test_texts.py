@@ -69,13 +69,12 @@ def test_rows_without_ids_are_pairs_by_their_number(tmp_path, plain):
     assert not gather_evidence(opened, source.open_samples(others)).paired
 
 
-def test_the_bundle_repairs_tokens_and_detects_where_there_are_none(repaired):
+def test_the_bundle_judges_and_repairs_single_tokens(repaired):
     archive = unpack(repaired)
     bundle = load_bundle(archive.folder / BUNDLE_FILE)
-    (detecting,), (repairing,) = bundle.detecting_layers, bundle.repairing_layers
-    assert not detecting.any_length
-    assert repairing.any_length
-    assert repairing.feature_shape[0] == 1
+    assert [layer.any_length for layer in bundle.layers] == [True] * len(bundle.layers)
+    assert [layer.feature_shape[0] for layer in bundle.layers] == [1] * len(bundle.layers)
+    assert [layer.detection.padding for layer in bundle.detecting_layers] == [(7, 0)]
     assert bundle.input.padding == (7, 0)
 
 

@@ -13,6 +13,8 @@ from torchserve_fire.format.bundle_file import bundle_to_parts, parse_bundle
 from torchserve_fire.format.correction_forms import Clamp, Local, Shift
 from torchserve_fire.format.metadata import METADATA_KEY
 
+BY_TOKEN = Detection(torch.ones(1, 4), 1.5, True, padding=(0, -1))
+
 
 def text_bundle() -> Bundle:
     replaced = Local(torch.ones(1, 4), 1.0, threshold=2.0, replacement=torch.zeros(1, 4))
@@ -21,6 +23,7 @@ def text_bundle() -> Bundle:
         layers=(
             Layer("pooled", (4,), detection=Detection(torch.ones(4), 1.5, True)),
             Layer("tokens", (1, 4), correction=replaced, any_length=True),
+            Layer("words", (1, 4), BY_TOKEN, replaced, repair=1, any_length=True),
         ),
         input=InputDescription("integers", (2, 16), padding=(0, -1)),
     )
@@ -31,7 +34,7 @@ def refusal(change) -> str:
     root = json.loads(metadata[METADATA_KEY])
     change(root)
     with pytest.raises(BundleError) as caught:
-        parse_bundle(forged(root, tensors), "b")
+        parse_bundle(forged(root, {k: t.clone() for k, t in tensors.items()}), "b")
     assert str(caught.value).startswith("b: ")
     return str(caught.value)
 
@@ -40,13 +43,30 @@ def test_what_is_written_is_read():
     data = bundle_file(text_bundle())
     read = parse_bundle(data, "b")
     assert content_of(read) == content_of(text_bundle())
-    assert [layer.any_length for layer in read.layers] == [False, True]
+    assert [layer.any_length for layer in read.layers] == [False, True, True]
+    assert [layer.detection.padding for layer in read.detecting_layers] == [(), (0, -1)]
     assert read.input.padding == (0, -1)
+
+
+def test_only_layers_of_any_length_know_padding():
+    layer = Layer(
+        "pooled", (4,), replace(BY_TOKEN, weight=torch.ones(4)), Shift(torch.ones(4), 1.0)
+    )
+    with pytest.raises(BundleError, match="detection: padding: expected it at a layer of any_leng"):
+        parse_bundle(bundle_file(replace(text_bundle(), layers=(layer,))), "b")
 
 
 def test_others_say_nothing_of_it():
     assert b"any_length" not in bundle_file()
     assert b"padding" not in bundle_file()
+
+
+@pytest.mark.parametrize("padding", [None, "0", [0.5], [True], {}])
+def test_a_detection_s_padding_is_whole_numbers(padding):
+    def change(root):
+        root["layers"][2]["detection"]["padding"] = padding
+
+    assert "padding" in refusal(change)
 
 
 @pytest.mark.parametrize(
@@ -89,5 +109,6 @@ def test_older_versions_do_not_have_it():
             del layer["repair"]
             if layer["detection"]:
                 del layer["detection"]["anywhere"]
+                layer["detection"].pop("padding", None)
 
     assert "any_length: unknown field" in refusal(change)
