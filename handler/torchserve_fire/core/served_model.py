@@ -14,6 +14,7 @@ from ..errors import FireError, InputError, ModelError
 from ..format.bundle import Bundle, InputDescription
 from .answer import Answer
 from .answering import Refusal
+from .batching import ONE_BY_ONE, Batching
 from .classify import Classifier, Item, answers_to, samples_in
 from .open_inference import infer_request, infer_response
 from .served_repair import Batch, ServedRepair
@@ -45,6 +46,7 @@ class ServedModel:
         form: of the answers.
         repair: of the model.
         archive: that the model is of, if any; what was unpacked of it goes when it is closed.
+        batching: how a server is to make batches, where the archive says it.
 
     Example:
         >>> with open_model("net-1.0.mar") as model:
@@ -58,7 +60,9 @@ class ServedModel:
         form: AnswerForm,
         repair: ServedRepair,
         archive: Unpacked | None = None,
+        batching: Batching = ONE_BY_ONE,
     ) -> None:
+        self.batching = batching
         self._classifier = classifier
         self._form = form
         self._repair = repair

@@ -1,0 +1,80 @@
+"""KServe's Python SDK, started by this project's command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import requests
+
+import torchserve_fire
+import torchserve_fire_build
+
+from .engine import Engine
+
+READY_SECONDS = 180
+
+
+class KServeEngine(Engine):
+    """`torchserve-fire serve --engine kserve`, in a process of its own."""
+
+    process: subprocess.Popen[bytes] | None = None
+    grpc = ""
+
+    def start(self, archive: Path, model: str) -> None:
+        self.model = model
+        port, grpc_port = free_port(), free_port()
+        self.base, self.grpc = f"http://127.0.0.1:{port}", f"127.0.0.1:{grpc_port}"
+        command = [sys.executable, "-m", "torchserve_fire_build.commands.main", "serve"]
+        command += ["--engine", "kserve", "--archive", str(archive)]
+        command += ["--port", str(port), "--grpc-port", str(grpc_port)]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment(), start_new_session=True
+            )
+        self.wait_until_ready()
+
+    @property
+    def log(self) -> Path:
+        """What it printed."""
+        return self.folder / "kserve.log"
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                if requests.get(f"{self.base}/v2/models/{self.model}/ready", timeout=5).ok:
+                    return
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        raise AssertionError(f"not ready after {READY_SECONDS} s: {self.log.read_text()}")
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(60)
+            finally:
+                if self.process.poll() is None:
+                    os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def environment() -> dict[str, str]:
+    """That of this process, in which a session with a real TorchServe leaves out our packages."""
+    folders = [
+        Path(package.__file__).parents[1] for package in (torchserve_fire, torchserve_fire_build)
+    ]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
