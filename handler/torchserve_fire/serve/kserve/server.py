@@ -10,7 +10,7 @@ from kserve import ModelServer
 from kserve.model_server import app
 
 from ...core.served_model import ServedModel
-from .body_limit import BodyLimit, BodyTooLargeError
+from ..body_limit import BodyLimit, BodyTooLargeError
 from .fire_model import FireModel, refusal
 from .grpc_server import FireGrpcServer, FireServicer
 from .repository import FireRepository
