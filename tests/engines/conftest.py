@@ -55,10 +55,11 @@ def make_archive(tiny: TinyFiles, folder: Path) -> Path:
 
 
 @pytest.fixture(
-    scope="module",
+    scope="session",
     params=[
         pytest.param("kserve"),
-        pytest.param("torchserve", marks=pytest.mark.server),
+        # Its own tests ask most of it, too.
+        pytest.param("torchserve", marks=[pytest.mark.server, pytest.mark.slow]),
     ],
 )
 def started(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -80,10 +79,10 @@ class Engine(ABC):
     def swap(self, bundle: Path) -> None:
         """Let another bundle serve; it is looked for when the next request comes."""
         bundles = self.folder / "bundles"
+        # Nobody sees a file that is half there.
         hidden = bundles / f".{bundle.name}"
         shutil.copyfile(bundle, hidden)
         hidden.rename(bundles / bundle.name)
-        os.utime(bundles / bundle.name)
 
     def ask(self, sent: Sent, path: str = "", session: Any = requests) -> Received:
         """Send a request to a path, that of predictions unless another is named."""

@@ -1,0 +1,88 @@
+"""`torchserve-fire serve --engine kserve`, as a person or a supervisor runs it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.keys import PUBLIC
+from tests.tiny import TinyFiles, image
+from torchserve_fire.format.bundle_file import BUNDLE_FILE
+
+from .conftest import MODEL, make_archive
+from .engine import Sent
+from .kserve_engine import KServeEngine, environment, free_port
+
+
+@pytest.mark.slow
+def test_stopped_it_answers_what_was_asked_and_a_killed_one_comes_back_repaired(
+    tiny: TinyFiles, tmp_path: Path
+) -> None:
+    archive = make_archive(tiny, tmp_path)
+    engine = KServeEngine(tmp_path)
+    triggered = Sent(image(2, triggered=True))
+    try:
+        engine.start(archive, MODEL)
+        assert engine.process is not None
+        engine.process.kill()
+        engine.process.wait(30)
+        with pytest.raises(requests.ConnectionError):
+            engine.ask(triggered)
+        # As a container's supervisor does; the first answer that it gives at all is repaired.
+        engine.start(archive, MODEL)
+        assert engine.ask(triggered).headers["x-fire-repaired"] == "true"
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(engine.ask, triggered) for _ in range(8)]
+            threading.Event().wait(0.02)
+            engine.process.send_signal(signal.SIGTERM)
+            answered = [each.result() for each in asked if each.exception() is None]
+        assert engine.process.wait(60) == 0
+        assert all(each.headers["x-fire-repaired"] == "true" for each in answered)
+        assert answered
+    finally:
+        engine.stop()
+
+
+def serve(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torchserve_fire_build.commands.main", "serve"]
+    return subprocess.run(
+        [*command, "--engine", "kserve", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=300,
+    )
+
+
+@pytest.mark.slow
+def test_what_cannot_be_served_is_said_in_one_line(tiny: TinyFiles, tmp_path: Path) -> None:
+    archive = make_archive(tiny, tmp_path)
+    unrepaired = tmp_path / "unrepaired.mar"
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(unrepaired, "w") as target:
+        for name in source.namelist():
+            if name != BUNDLE_FILE:
+                target.writestr(name, source.read(name))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for words, said in (
+            (["--archive", archive, "--grpc-port", port], f"cannot listen on 127.0.0.1:{port} "),
+            (["--archive", unrepaired, "--port", free_port()], f"{BUNDLE_FILE}: "),
+            (["--archive", archive, "--trusted-key", PUBLIC, "--port", free_port()], "not signed"),
+        ):
+            done = serve(*words)
+            assert done.returncode == 2
+            assert said in done.stderr
+            assert done.stderr.startswith("torchserve-fire serve: ")
+            assert len(done.stderr.splitlines()) == 1
