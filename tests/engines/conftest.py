@@ -14,10 +14,15 @@ from torchserve_fire_build.deployment.archive.package import ArchiveInputs, pack
 
 from .engine import Engine
 from .kserve_engine import KServeEngine
+from .ray_engine import RayEngine
 from .torchserve_engine import TorchServeEngine
 
 MODEL = "tiny"
-ENGINES: dict[str, type[Engine]] = {"kserve": KServeEngine, "torchserve": TorchServeEngine}
+ENGINES: dict[str, type[Engine]] = {
+    "kserve": KServeEngine,
+    "ray": RayEngine,
+    "torchserve": TorchServeEngine,
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ def make_archive(tiny: TinyFiles, folder: Path) -> Path:
     scope="session",
     params=[
         pytest.param("kserve"),
+        pytest.param("ray", marks=pytest.mark.slow),
         # Its own tests ask most of it, too.
         pytest.param("torchserve", marks=[pytest.mark.server, pytest.mark.slow]),
     ],

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ ENVIRONMENT = {
     # Else Ray would write a token to the home folder.
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    "RAY_SERVE_LOG_TO_STDERR": "0",
 }
 MEMORY = 100 * 2**20
 """For Ray's object store, in which nothing of ours lies."""
@@ -40,6 +38,7 @@ class RayCluster:
         # Short, since a socket's path must be.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         self._before = dict(os.environ)
+        self._applications: dict[str, dict[str, Any]] = {}
 
     def start(self) -> None:
         os.environ.update(ENVIRONMENT)
@@ -50,6 +49,7 @@ class RayCluster:
             num_cpus=8,
             include_dashboard=False,
             _temp_dir=str(self.folder),
+            _system_config={"metrics_report_interval_ms": 1000},
             object_store_memory=MEMORY,
             log_to_driver=False,
         )
@@ -57,25 +57,41 @@ class RayCluster:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         self.base = f"http://127.0.0.1:{port}"
 
-    def deploy(self, *applications: dict[str, Any]) -> None:
-        """Do what `serve deploy` does, and wait until all is as it was asked for."""
-        from ray.serve.context import _get_global_client
-        from ray.serve.schema import ServeDeploySchema
+    def deploy(self, application: dict[str, Any], status: str = "RUNNING") -> None:
+        """Deploy an application beside the others, or anew, and wait until it has a status."""
+        self._applications[application["name"]] = application
+        self._deploy_all()
+        self.wait_for(lambda: self.application(application["name"]).status == status)
 
-        schema = ServeDeploySchema.model_validate({"applications": list(applications)})
-        _get_global_client().deploy_apps(schema)
-        self.wait_for(lambda: all(self.status(each["name"]) == "RUNNING" for each in applications))
+    def delete(self, name: str) -> None:
+        """Take an application away."""
+        del self._applications[name]
+        self._deploy_all()
 
-    def status(self, application: str) -> str:
+    def application(self, name: str) -> Any:
+        """What `serve status` says of an application."""
         from ray import serve
 
-        told = serve.status().applications.get(application)
-        return "" if told is None else str(told.status.value)
+        return serve.status().applications[name]
+
+    def describe(self, name: str) -> list[dict[str, Any]]:
+        """What each replica of an application says of itself."""
+        from ray import serve
+
+        told: list[dict[str, Any]] = serve.get_app_handle(name).broadcast("describe").results()
+        return told
 
     def logs(self) -> str:
         """What replicas have written to their logs."""
         files = self.folder.glob("session_latest/logs/serve/replica_*.log")
         return "\n".join(path.read_text() for path in files)
+
+    def metrics(self) -> str:
+        """What the node gives to Prometheus."""
+        import requests
+
+        (file,) = self.folder.glob("session_latest/metrics_export_port_*")
+        return requests.get(f"http://127.0.0.1:{file.read_text()}/metrics", timeout=30).text
 
     def wait_for(self, is_so: Callable[[], bool]) -> None:
         from ray import serve
@@ -98,15 +114,13 @@ class RayCluster:
             os.environ.update(self._before)
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _deploy_all(self) -> None:
+        """Do what `serve deploy` does, which would ask Ray's dashboard to."""
+        from ray.serve.context import _get_global_client
+        from ray.serve.schema import ServeDeploySchema
 
-@contextlib.contextmanager
-def ray_cluster() -> Iterator[RayCluster]:
-    cluster = RayCluster()
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.stop()
+        config = {"applications": list(self._applications.values())}
+        _get_global_client().deploy_apps(ServeDeploySchema.model_validate(config))
 
 
 def free_port() -> int:
