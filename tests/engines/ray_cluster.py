@@ -75,11 +75,14 @@ class RayCluster:
         return serve.status().applications[name]
 
     def describe(self, name: str) -> list[dict[str, Any]]:
-        """What each replica of an application says of itself."""
+        """What each replica of an application says of itself; nothing while one has just died."""
         from ray import serve
+        from ray.exceptions import RayActorError
 
-        told: list[dict[str, Any]] = serve.get_app_handle(name).broadcast("describe").results()
-        return told
+        try:
+            return list(serve.get_app_handle(name).broadcast("describe").results())
+        except RayActorError:
+            return []
 
     def logs(self) -> str:
         """What replicas have written to their logs."""

@@ -118,7 +118,7 @@ def bundles(tiny: TinyFiles, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 REFUSED = {
     "foreign": "built for the weights",
-    "unsigned": "not signed",
+    "unsigned": "cannot read the bundle's signature",
     "damaged": "damaged.safetensors: ",
     "of another key": "key",
 }

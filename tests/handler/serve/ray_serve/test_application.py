@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,6 +132,19 @@ def test_health(replica: FireModel) -> None:
     replica.__del__()
     with pytest.raises(FireError, match="was closed"):
         asyncio.run(replica.check_health())
+
+
+def test_a_model_that_hangs_is_not_healthy(replica: FireModel) -> None:
+    goes_on = threading.Event()
+
+    async def ask() -> None:
+        replica._thread.submit(goes_on.wait)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(replica.check_health(), 0.05)
+        goes_on.set()
+        await replica.check_health()
+
+    asyncio.run(ask())
 
 
 def test_training_mode_is_not_healthy(replica: FireModel) -> None:
