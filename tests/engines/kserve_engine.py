@@ -40,6 +40,10 @@ class KServeEngine(Engine):
         self.wait_until_ready()
 
     @property
+    def workers(self) -> list[int]:
+        return [] if self.process is None else [self.process.pid]
+
+    @property
     def log(self) -> Path:
         """What it printed."""
         return self.folder / "kserve.log"

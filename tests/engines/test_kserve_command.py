@@ -18,7 +18,7 @@ from tests.keys import PUBLIC
 from tests.tiny import TinyFiles, image
 from torchserve_fire.format.bundle_file import BUNDLE_FILE
 
-from .conftest import MODEL, make_archive
+from .archive import MODEL, make_archive
 from .engine import Sent
 from .kserve_engine import KServeEngine, environment, free_port
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torchserve_fire import open_model
 from torchserve_fire.errors import FireError
+from torchserve_fire.serve.kserve.logs import configure_logs
 from torchserve_fire.serve.kserve.server import FireServer
 from torchserve_fire.watch.prometheus_metrics import prometheus_metrics
 
@@ -41,6 +42,7 @@ def serve_archive(archive: Path, place: Place, trusted_keys: Sequence[str]) -> N
     """
     for port in (place.port, place.grpc_port):
         _check_free(place.host, port)
+    configure_logs()
     metrics = prometheus_metrics()
     with open_model(archive, metrics=metrics, trusted_keys=list(trusted_keys) or None) as model:
         rest, grpc = f"http://{place.host}:{place.port}", f"{place.host}:{place.grpc_port}"
