@@ -26,10 +26,10 @@ class KServeEngine(Engine):
     process: subprocess.Popen[bytes] | None = None
     grpc = ""
 
-    def start(self, archive: Path, model: str) -> None:
+    def start(self, archive: Path, model: str, scheme: str = "http") -> None:
         self.model = model
         port, grpc_port = free_port(), free_port()
-        self.base, self.grpc = f"http://127.0.0.1:{port}", f"127.0.0.1:{grpc_port}"
+        self.base, self.grpc = f"{scheme}://127.0.0.1:{port}", f"127.0.0.1:{grpc_port}"
         command = [sys.executable, "-m", "torchserve_fire_build.commands.main", "serve"]
         command += ["--engine", "kserve", "--archive", str(archive)]
         command += ["--port", str(port), "--grpc-port", str(grpc_port)]

@@ -45,7 +45,9 @@ def serve_archive(archive: Path, place: Place, trusted_keys: Sequence[str]) -> N
     configure_logs()
     metrics = prometheus_metrics()
     with open_model(archive, metrics=metrics, trusted_keys=list(trusted_keys) or None) as model:
-        rest, grpc = f"http://{place.host}:{place.port}", f"{place.host}:{place.grpc_port}"
+        server = FireServer(model, place.host, place.port, place.grpc_port)
+        scheme = "https" if server.ssl_certfile else "http"
+        rest, grpc = f"{scheme}://{place.host}:{place.port}", f"{place.host}:{place.grpc_port}"
         print(
             f"v1:      {rest}/v1/models/{model.name}:predict\n"
             f"v2:      {rest}/v2/models/{model.name}/infer  (gRPC {grpc})\n"
@@ -53,7 +55,7 @@ def serve_archive(archive: Path, place: Place, trusted_keys: Sequence[str]) -> N
             "Ctrl-C or SIGTERM stops it.",
             flush=True,
         )
-        FireServer(model, place.host, place.port, place.grpc_port).serve()
+        server.serve()
 
 
 def _check_free(host: str, port: int) -> None:
