@@ -63,7 +63,7 @@ def test_over_tls_as_the_sdk_s_variables_name_it(
     archive = make_archive(tiny, tmp_path)
     certificates = write_certificates(tmp_path)
     monkeypatch.setenv("KSERVE_TLS_CERT_FILE", str(certificates.server))
-    done = serve("--archive", archive, "--port", free_port())
+    done = serve(tmp_path, "--archive", archive, "--port", free_port())
     assert done.returncode == 2
     assert "KSERVE_TLS_KEY_FILE" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -81,14 +81,14 @@ def test_over_tls_as_the_sdk_s_variables_name_it(
         engine.stop()
 
 
-def serve(*words: object) -> subprocess.CompletedProcess[str]:
+def serve(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torchserve_fire_build.commands.main", "serve"]
     return subprocess.run(
         [*command, "--engine", "kserve", *map(str, words)],
         capture_output=True,
         text=True,
         check=False,
-        env=environment(),
+        env=environment(folder),
         timeout=300,
     )
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_served_is_said_in_one_line(tiny: TinyFiles, tmp_path: Pa
             (["--archive", unrepaired, "--port", free_port()], f"{BUNDLE_FILE}: "),
             (["--archive", archive, "--trusted-key", PUBLIC, "--port", free_port()], "not signed"),
         ):
-            done = serve(*words)
+            done = serve(tmp_path, *words)
             assert done.returncode == 2
             assert said in done.stderr
             assert done.stderr.startswith("torchserve-fire serve: ")
