@@ -7,22 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.tiny import TinyFiles
-from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
 
+from .archive import MODEL, make_archive
 from .engine import Engine
-from .kserve_engine import KServeEngine
-from .ray_engine import RayEngine
-from .torchserve_engine import TorchServeEngine
-
-MODEL = "tiny"
-ENGINES: dict[str, type[Engine]] = {
-    "kserve": KServeEngine,
-    "ray": RayEngine,
-    "torchserve": TorchServeEngine,
-}
+from .engines import ENGINES
 
 
 @dataclass(frozen=True)
@@ -36,27 +26,6 @@ class Started:
 
     engine: Engine
     archive: Path
-
-
-def make_archive(tiny: TinyFiles, folder: Path) -> Path:
-    """Package the tiny model so that its bundle may be swapped by `folder / "bundles"`."""
-    (folder / "bundles").mkdir()
-    config = tiny.config(folder)
-    values = yaml.safe_load(config.read_text())
-    values["handler"]["bundle_folder"] = str(folder / "bundles")
-    config.write_text(yaml.safe_dump(values))
-    inputs = ArchiveInputs(
-        MODEL,
-        "1.0",
-        tiny.model_file,
-        tiny.serialized_file,
-        config,
-        tiny.bundle,
-        extra_files=str(tiny.names),
-    )
-    store = folder / "store"
-    store.mkdir()
-    return package_archive(inputs, store)
 
 
 @pytest.fixture(

@@ -67,6 +67,11 @@ class Engine(ABC):
         """End it with all its processes."""
 
     @property
+    @abstractmethod
+    def workers(self) -> list[int]:
+        """The processes that answer."""
+
+    @property
     def predict_path(self) -> str:
         """Where bodies of any kind go."""
         return f"/v1/models/{self.model}:predict"

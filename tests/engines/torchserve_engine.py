@@ -25,6 +25,12 @@ class TorchServeEngine(Engine):
         self.base = self.server.addresses.inference
         self.headers = {"Authorization": f"Bearer {self.server.tokens.inference}"}
 
+    @property
+    def workers(self) -> list[int]:
+        return (
+            [] if self.server is None else list(self.server.management.describe(self.model).workers)
+        )
+
     def stop(self) -> None:
         if self.server is not None:
             self.server.stop()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torchserve_fire import open_model
 from torchserve_fire.errors import FireError
+from torchserve_fire.serve.kserve.logs import configure_logs
 from torchserve_fire.serve.kserve.server import FireServer
 from torchserve_fire.watch.prometheus_metrics import prometheus_metrics
 
@@ -41,9 +42,12 @@ def serve_archive(archive: Path, place: Place, trusted_keys: Sequence[str]) -> N
     """
     for port in (place.port, place.grpc_port):
         _check_free(place.host, port)
+    configure_logs()
     metrics = prometheus_metrics()
     with open_model(archive, metrics=metrics, trusted_keys=list(trusted_keys) or None) as model:
-        rest, grpc = f"http://{place.host}:{place.port}", f"{place.host}:{place.grpc_port}"
+        server = FireServer(model, place.host, place.port, place.grpc_port)
+        scheme = "https" if server.ssl_certfile else "http"
+        rest, grpc = f"{scheme}://{place.host}:{place.port}", f"{place.host}:{place.grpc_port}"
         print(
             f"v1:      {rest}/v1/models/{model.name}:predict\n"
             f"v2:      {rest}/v2/models/{model.name}/infer  (gRPC {grpc})\n"
@@ -51,7 +55,7 @@ def serve_archive(archive: Path, place: Place, trusted_keys: Sequence[str]) -> N
             "Ctrl-C or SIGTERM stops it.",
             flush=True,
         )
-        FireServer(model, place.host, place.port, place.grpc_port).serve()
+        server.serve()
 
 
 def _check_free(host: str, port: int) -> None:

@@ -71,10 +71,14 @@ class FireGrpcServer(GRPCServer):  # type: ignore[misc]
     Args:
         place: HOST:PORT.
         servicer: answers.
+        credentials: for TLS; None: without it, as the SDK's own server always is.
     """
 
-    def __init__(self, place: str, servicer: FireServicer) -> None:
+    def __init__(
+        self, place: str, servicer: FireServicer, credentials: grpc.ServerCredentials | None
+    ) -> None:
         super().__init__(0, None, None, {})
+        self._credentials = credentials
         self._place = place
         self._servicer = servicer
 
@@ -87,7 +91,10 @@ class FireGrpcServer(GRPCServer):  # type: ignore[misc]
             options=options,
         )
         add_GRPCInferenceServiceServicer_to_server(self._servicer, self._server)
-        self._server.add_insecure_port(self._place)
+        if self._credentials is None:
+            self._server.add_insecure_port(self._place)
+        else:
+            self._server.add_secure_port(self._place, self._credentials)
         await self._server.start()
         await self._server.wait_for_termination()
 
