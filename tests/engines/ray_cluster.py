@@ -42,6 +42,13 @@ class RayCluster:
 
     def start(self) -> None:
         os.environ.update(ENVIRONMENT)
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
         import ray
         from ray import serve
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from .engine import Engine
 from .ray_cluster import RayCluster
 
 
-def application(name: str, archive: Path, path: str = "/", **deployment: Any) -> dict[str, Any]:
+def application(name: str, archive: Path, path: str, **deployment: Any) -> dict[str, Any]:
     """Return what a configuration for `serve deploy` holds of an application."""
     return {
         "name": name,
@@ -24,17 +24,33 @@ def application(name: str, archive: Path, path: str = "/", **deployment: Any) ->
 
 
 class RayEngine(Engine):
-    """`torchserve_fire.ray:app`, deployed as `serve deploy` does."""
+    """`torchserve_fire.ray:app`, deployed as `serve deploy` does.
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.cluster = RayCluster()
+    A process has one Ray, in which each engine is an application of its own.
+    """
+
+    running: ClassVar[list[RayEngine]] = []
+    cluster: RayCluster
 
     def start(self, archive: Path, model: str) -> None:
         self.model = model
-        self.cluster.start()
-        self.cluster.deploy(application("shared", archive))
-        self.base = self.cluster.base
+        if not self.running:
+            cluster = RayCluster()
+            cluster.start()
+        else:
+            cluster = self.running[0].cluster
+        self.cluster = cluster
+        path = f"/{model}" if self.running else "/"
+        self.running.append(self)
+        cluster.deploy(application(model, archive, path))
+        self.base = f"{cluster.base}{path.rstrip('/')}"
+
+    @property
+    def workers(self) -> list[int]:
+        return [int(each["worker_pid"]) for each in self.cluster.describe(self.model)]
 
     def stop(self) -> None:
-        self.cluster.stop()
+        if self in self.running:
+            self.running.remove(self)
+            if not self.running:
+                self.cluster.stop()
