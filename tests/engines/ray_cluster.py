@@ -22,7 +22,7 @@ ENVIRONMENT = {
 }
 MEMORY = 100 * 2**20
 """For Ray's object store, in which nothing of ours lies."""
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 
 
 class RayCluster:

@@ -23,12 +23,8 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "requests": "requests",
         "psutil": "psutil",
     },
-<<<<<<< HEAD
     "kserve": {"kserve": "kserve", "prometheus_client": "prometheus-client"},
-    "report": {"matplotlib": "matplotlib"},
-=======
     "report": {"matplotlib": "matplotlib", "jinja2": "Jinja2"},
->>>>>>> 75fcc81f9261053887ce0dee9c517a00b56eb00a
 }
 """Likewise what each extra of this project brings."""
 
