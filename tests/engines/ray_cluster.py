@@ -19,6 +19,8 @@ ENVIRONMENT = {
     # Else Ray would write a token to the home folder.
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    # Else replicas run after everything else on a busy machine.
+    "RAY_worker_niceness": "0",
 }
 MEMORY = 100 * 2**20
 """For Ray's object store, in which nothing of ours lies."""
