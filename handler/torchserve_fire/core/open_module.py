@@ -87,10 +87,13 @@ def _settings(values: Mapping[str, Any], described: InputDescription) -> Handler
         if name in values:
             raise ConfigError(f"{SOURCE}: {name}: {reason}: leave it out")
     is_image = described.kind == "image"
-    kind = "tensor" if is_image else described.kind
+    said_by_bundle = is_image or described.table is not None
+    kind = "tensor" if said_by_bundle else described.kind
     config = parse_config({"handler": {"input": kind, **values}}, SOURCE)
-    if not is_image:
+    if not said_by_bundle:
         return config
+    if not is_image:
+        return replace(config, input="table", table=described.table)
     height, width = described.shape[1:]
     return replace(
         config,

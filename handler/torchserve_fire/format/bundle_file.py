@@ -171,6 +171,8 @@ def _input_to_json(described: InputDescription) -> dict[str, Any]:
     }
     if described.resizing != SQUASHED:
         entry["resizing"] = described.resizing.stored()
+    if described.table is not None:
+        entry["columns"] = described.table.settings()
     return entry
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from ..errors import BundleError, ConfigError
@@ -139,6 +140,9 @@ def matching_input(config: HandlerConfig, bundle: Bundle, source: str) -> InputD
     expected_settings = built.resizing.settings(built.shape[1:])
     for name, found in described.resizing.settings(described.shape[1:]).items():
         compared.append((name, found, expected_settings[name]))
+    ours, theirs = (() if x.table is None else x.table.settings() for x in (described, built))
+    for i, (found, expected) in enumerate(zip_longest(ours, theirs)):
+        compared.append((f"columns[{i}]", found, expected))
     for name, found, expected in compared:
         if found != expected:
             raise ConfigError(

@@ -32,7 +32,7 @@ from ..errors import FireError, ModelError
 from ..format.bundle import Bundle, InputDescription
 from ..format.bundle_file import BUNDLE_FILE, load_bundle
 from ..model.config import OWN_HANDLER, HandlerConfig
-from ..model.preprocess import read_body
+from ..model.preprocess import kept_body, read_body
 from ..model.request_body import RequestBody, request_body
 from ..watch.metrics import Metrics
 from ..watch.watch import Watch
@@ -165,6 +165,8 @@ class RepairMixin:
         """
         if self.fire_config.input == OWN_HANDLER:
             return lambda: request_body(self.body_of(row))
+        if (table := self.fire_input.table) is not None:
+            return lambda: kept_body(self.body_of(row), table, self.fire_config.columns_beside)
         return lambda: read_body(self.body_of(row), self.fire_input)
 
     def refuse(
