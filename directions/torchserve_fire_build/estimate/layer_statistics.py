@@ -146,6 +146,11 @@ class LayerStatistics:
         return tuple(self.clean.mean.shape)
 
     @property
+    def clean_others(self) -> Moments:
+        """Moments of the clean samples that the model predicts as another class than the target."""
+        return self.clean.without(self.clean_target)
+
+    @property
     def mean_difference(self) -> Tensor:
         """Mean of triggered minus clean features, (*S)."""
         if self.difference.count:

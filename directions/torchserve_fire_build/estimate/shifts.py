@@ -18,6 +18,12 @@ from .layer_statistics import LayerStatistics
 
 Estimator = Callable[[LayerStatistics], Tensor]
 
+LARGE_SHARE = 0.2
+"""Of the clean samples, from which on those of the target distort the mean of all."""
+
+MIN_OTHERS = 5
+"""Clean samples of other classes from which on their mean is known."""
+
 
 def mean_difference(statistics: LayerStatistics) -> Tensor:
     """Mean of triggered minus clean features, (*S)."""
@@ -49,12 +55,30 @@ def shrunken(statistics: LayerStatistics) -> Tensor:
     return difference * (1 - 1 / t.square().clamp(min=1e-12)).clamp(min=0)
 
 
+def from_others(statistics: LayerStatistics) -> Tensor:
+    """Mean of triggered minus that of clean features of other classes than the target, (*S).
+
+    Triggered samples are of other classes than the target. Of few classes, the target's own clean
+    samples are a large part of all: the difference from these would mostly show how the classes
+    differ, and taking it back would lead to the target again. With pairs, or where the target's
+    own samples are few, there is nothing to correct, and it is 0.
+    """
+    clean, of_target = statistics.clean, statistics.clean_target
+    others = statistics.clean_others
+    if statistics.difference.count or others.count < MIN_OTHERS:
+        return torch.zeros_like(clean.mean)
+    if of_target.count < LARGE_SHARE * clean.count:
+        return torch.zeros_like(clean.mean)
+    return statistics.triggered.mean - others.mean
+
+
 ESTIMATORS: Mapping[str, Estimator] = {
     "mean_difference": mean_difference,
     "channel_mean": channel_mean,
     "significant_2": significant_2,
     "significant_4": significant_4,
     "shrunken": shrunken,
+    "from_others": from_others,
 }
 
 

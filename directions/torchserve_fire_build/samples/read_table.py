@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torchserve_fire.errors import InputError, first_line
 from torchserve_fire.format.table import Table, category
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.table_body import rows_of_csv
-from torchserve_fire.model.table_row import Row, cells_of_texts, checked_row
+from torchserve_fire.model.table_row import CellError, Row, cells_of_texts, checked_row
 
 from ..common.errors import SamplesError
 from .sample_files import is_left_out
@@ -90,9 +90,12 @@ def _add_rows(found: _Rows, file: Path, table: Table, config: HandlerConfig) -> 
             typed = cells_of_texts(cells, table) if is_csv else cells
             found.rows.append(checked_row(typed, table, config.columns_beside))
         except InputError as error:
-            raise SamplesError(f"{place}: {error}{_hint(error, config)}") from None
+            raise SamplesError(f"{place}: {_said(error)}{_hint(error, config)}") from None
         found.places.append(place)
-        for column, values in ((config.label_column, found.labels), (config.id_column, found.names)):
+        for column, values in (
+            (config.label_column, found.labels),
+            (config.id_column, found.names),
+        ):
             text = None if column is None else _text_beside(cells.get(column), column, place)
             if text is not None:
                 values.append(text)
@@ -110,6 +113,10 @@ def _text_beside(value: Any, column: str, place: str) -> str | None:
     if text is None:
         raise SamplesError(f"{place}: {column}: {value!r:.60}, expected a text or an integer")
     return text
+
+
+def _said(error: InputError) -> str:
+    return f"{error}, found {error.found}" if isinstance(error, CellError) else str(error)
 
 
 def _hint(error: InputError, config: HandlerConfig) -> str:
@@ -136,7 +143,8 @@ def _parquet_rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         from pyarrow.parquet import read_table
     except ModuleNotFoundError:
         raise SamplesError(
-            f"{file}: Parquet is read by pyarrow: pip install pyarrow (the extra parquet), or give CSV"
+            f"{file}: Parquet is read by pyarrow, which is not installed: pip install pyarrow (the "
+            "extra parquet), or give CSV"
         ) from None
     try:
         rows = read_table(file).to_pylist()
@@ -145,9 +153,7 @@ def _parquet_rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     yield from enumerate(rows, 1)
 
 
-def _classes(
-    found: _Rows, column: str | None
-) -> tuple[torch.Tensor | None, Sequence[str] | None]:
+def _classes(found: _Rows, column: str | None) -> tuple[torch.Tensor | None, Sequence[str] | None]:
     """Return the labels by index, or by name, or neither where no row has one.
 
     Raises:

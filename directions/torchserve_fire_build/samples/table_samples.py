@@ -9,11 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from torchserve_fire.errors import InputError
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.format.table import Table
 from torchserve_fire.model.request_body import RequestBody
-from torchserve_fire.model.table_row import Row, row_to_sample
+from torchserve_fire.model.table_row import CellError, Row, row_to_sample
 
 from ..common.errors import SamplesError
 from .tensor_samples import TensorSamples
@@ -52,8 +51,8 @@ class TableSamples(TensorSamples):
         for row, place in zip(rows, places, strict=True):
             try:
                 samples.append(row_to_sample(row, table))
-            except InputError as error:
-                raise SamplesError(f"{place}: {error}") from None
+            except CellError as error:
+                raise SamplesError(f"{place}: {error}, found {error.found}") from None
         super().__init__(
             torch.stack(samples),
             labels,

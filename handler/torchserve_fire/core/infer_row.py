@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError
-from ..format.fields import shown
 from ..format.table import CategoryColumn, Table
 
 TEXT = "BYTES"
@@ -43,7 +42,7 @@ def infer_row(
         name = each.get("name")
         if not isinstance(name, str) or name in row:
             raise InputError(
-                f"inputs[{i}].name: {shown(name)}, expected the name of a column, each once",
+                f"inputs[{i}].name: expected the name of a column, each once",
                 reason="column",
             )
         row[name] = _cell(each, f"inputs[{i}]", table, numbers)
@@ -93,9 +92,7 @@ def _cell(value: Mapping[str, Any], where: str, table: Table, numbers: Collectio
     is_text = value.get("datatype") == TEXT
     if is_text != isinstance(cell, str):
         expected = "a text" if is_text else "a number"
-        raise InputError(
-            f"{where}.data: {shown(cell)}, expected {expected}, as its datatype says", reason="type"
-        )
+        raise InputError(f"{where}.data: expected {expected}, as its datatype says", reason="type")
     column = table.by_name.get(str(value.get("name")))
     return _as_sent(cell, column) if isinstance(column, CategoryColumn) and is_text else cell
 

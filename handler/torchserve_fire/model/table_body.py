@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from ..errors import InputError
-from ..format.fields import shown
 from ..format.table import Table
 from .table_row import Row, cells_of_texts, checked_row
 
 EXPECTED = "expected a JSON object with a value for each column, or CSV: a header and one row"
+
+NAMES_EXPECTED = "expected the name of each column once"
 
 
 def row_in_body(body: Any, table: Table, beside: Collection[str] = ()) -> Row:
@@ -62,8 +63,7 @@ def rows_of_csv(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
             if header is None:
                 header = [name.strip() for name in cells]
                 if len(set(header)) < len(header):
-                    again = next(name for i, name in enumerate(header) if name in header[:i])
-                    raise ValueError(f"header: {shown(again)} stands there twice, expected it once")
+                    raise ValueError(f"header: {_said_again(header)}")
                 continue
             if len(cells) != len(header):
                 raise ValueError(
@@ -103,10 +103,19 @@ def _decode_json(text: str) -> Any:
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
-        names = [name for name, _ in pairs]
-        again = next(name for i, name in enumerate(names) if name in names[:i])
-        raise InputError(f"{shown(again)}: stands there twice, expected it once", reason="column")
+        again = _said_again([name for name, _ in pairs])
+        raise InputError(f"JSON object: {again}", reason="column")
     return record
+
+
+def _said_again(names: Sequence[str]) -> str:
+    """Say which name stands there twice, without what it is: a client may have sent it."""
+    seen: dict[str, int] = {}
+    for i, name in enumerate(names, 1):
+        if name in seen:
+            return f"column {i} is called as column {seen[name]} is, {NAMES_EXPECTED}"
+        seen[name] = i
+    return NAMES_EXPECTED
 
 
 def _kind(value: Any) -> str:

@@ -24,6 +24,19 @@ Row = Mapping[str, float | str]
 LONGEST_CATEGORY = 1000
 """Characters of a category that no column knows. It is kept as it is where a row is."""
 
+
+class CellError(InputError):
+    """A cell that cannot be used. An answer does not quote what a client sent; `found` does.
+
+    Attributes:
+        found: the value, or the name of the column, as messages show it.
+    """
+
+    def __init__(self, message: str, found: Any, reason: str) -> None:
+        super().__init__(message, reason=reason)
+        self.found = shown(found)
+
+
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """A number as text. Python's own reader takes 1_000, nan and digits of any script, too."""
 
@@ -43,13 +56,14 @@ def checked_row(cells: Mapping[str, Any], table: Table, beside: Collection[str] 
         InputError: a column is unknown or missing, or its value is none that it takes.
     """
     columns = table.by_name
-    for name in cells:
+    for i, name in enumerate(cells, 1):
         if name not in columns and name not in beside:
             near = difflib.get_close_matches(str(name)[:100], columns, n=1)
             hint = f"; the nearest is {near[0]}" if near else ""
-            raise InputError(
-                f"{shown(name)}: unknown column, expected the {len(columns)} of the model{hint}",
-                reason="column",
+            raise CellError(
+                f"column {i}: unknown name, expected the {len(columns)} columns of the model{hint}",
+                name,
+                "column",
             )
     return {
         name: _number(cells.get(name), column)
@@ -71,7 +85,7 @@ def cells_of_texts(texts: Mapping[str, str], table: Table) -> dict[str, Any]:
         value = text.strip()
         if value and isinstance(columns.get(name), NumberColumn):
             if not NUMBER.fullmatch(value):
-                raise _refused(name, value, "a number", "type")
+                raise _refused(name, text, "a number", "type")
             cells[name] = float(value)
         else:
             cells[name] = value
@@ -146,5 +160,5 @@ def _category(value: Any, column: CategoryColumn) -> str:
     raise _refused(column.name, value, f"one of {column.width} categories ({some}){hint}", "range")
 
 
-def _refused(name: str, value: Any, expected: str, reason: str) -> InputError:
-    return InputError(f"{name}: {shown(value)}, expected {expected}", reason=reason)
+def _refused(name: str, value: Any, expected: str, reason: str) -> CellError:
+    return CellError(f"{name}: expected {expected}", value, reason)
