@@ -6,83 +6,26 @@ import csv
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-import torch
-import yaml
 
-from tests.handler.archive import MODEL_FILE, make_bundle, state_dict
-from tests.handler.tables import BYTES, CASES, CSV, DESCRIBED, FLAGGED, GOOD, JSON, TABLE, csv_of
-from tests.server.registered import BOUNDS
+from tests.handler.tables import BYTES, CASES, CSV, FLAGGED, GOOD, JSON, csv_of
+from tests.server.table_model import NAME, TableFiles, registered_table
 from tests.server.test_grpc import predict
-from torchserve_fire.format.bundle_file import load_bundle, save_bundle
-from torchserve_fire.format.correction_forms import Shift
+from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire_build.commands.main import main
-from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 from torchserve_fire_build.samples.open_samples import open_samples
 
 pytestmark = pytest.mark.server
 
-NAME = "rows"
-
-
-@dataclass(frozen=True)
-class TableFiles:
-    """The files of the model of rows."""
-
-    folder: Path
-
-    @property
-    def config(self) -> Path:
-        return self.folder / "model-config.yaml"
-
-    @property
-    def kept(self) -> Path:
-        return self.folder / "quarantine" / NAME
-
-    def bundle(self, strength: float) -> Path:
-        """Write a bundle that repairs a row with the sum 11 to 11 less 9 times the strength."""
-        file = self.folder / f"bundle-{strength}.safetensors"
-        bundle = replace(make_bundle(self.folder / "w.pth", "tensor"), input=DESCRIBED)
-        (layer,) = bundle.layers
-        shift = Shift(torch.full((12,), 0.75), strength)
-        save_bundle(replace(bundle, layers=(replace(layer, correction=shift),)), file)
-        return file
-
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> TableFiles:
-    files = TableFiles(tmp_path_factory.mktemp("rows"))
-    (files.folder / "net.py").write_text(MODEL_FILE)
-    torch.save(state_dict(), files.folder / "w.pth")
-    handler = {**TABLE, "quarantine": {"folder": str(files.folder / "quarantine")}}
-    settings = {"minWorkers": 1, "maxWorkers": 1, "batchSize": 8, "maxBatchDelay": 50}
-    files.config.write_text(yaml.safe_dump({**settings, "handler": handler}, sort_keys=False))
-    return files
-
-
-@pytest.fixture(scope="module")
-def model(server: TorchServe, files: TableFiles) -> Iterator[str]:
-    inputs = ArchiveInputs(
-        NAME,
-        "1.0",
-        files.folder / "net.py",
-        files.folder / "w.pth",
-        files.config,
-        files.bundle(1.0),
-    )
-    archive = package_archive(inputs, server.model_store)
-    server.management.register(archive.name, NAME, workers=1, **BOUNDS)
-    yield NAME
-    for version in [each.version for each in server.management.describe_all(NAME)]:
-        server.management.unregister(NAME, version)
-    for path in server.model_store.glob(f"{NAME}-*"):
-        path.unlink()
+def files(server: TorchServe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TableFiles]:
+    with registered_table(server, tmp_path_factory.mktemp("rows")) as files:
+        yield files
 
 
 def send(server: TorchServe, content: bytes, content_type: str) -> requests.Response:
@@ -102,7 +45,7 @@ def worker(server: TorchServe) -> int:
     return int(described["worker_pid"])
 
 
-@pytest.mark.usefixtures("model")
+@pytest.mark.usefixtures("files")
 def test_rows_in_each_form(server: TorchServe, stubs: Any) -> None:
     for row, flagged in ((GOOD, "false"), (FLAGGED, "true")):
         record = json.dumps(row).encode()
@@ -122,7 +65,7 @@ def test_rows_in_each_form(server: TorchServe, stubs: Any) -> None:
             assert over_grpc == pytest.approx(answers[0].json())
 
 
-@pytest.mark.usefixtures("model")
+@pytest.mark.usefixtures("files")
 def test_bad_rows_are_refused_alone(server: TorchServe) -> None:
     good = json.dumps(GOOD).encode()
     alone, before = send(server, good, JSON).json(), worker(server)
@@ -142,7 +85,6 @@ def test_bad_rows_are_refused_alone(server: TorchServe) -> None:
     assert worker(server) == before
 
 
-@pytest.mark.usefixtures("model")
 def test_flagged_rows_are_kept_as_what_build_reads(server: TorchServe, files: TableFiles) -> None:
     sent = [{**FLAGGED, "n1": 20, "kind": "y", "id": "a", "class": 1}, {**FLAGGED, "n1": 2e6}]
     for row in sent:
@@ -162,7 +104,6 @@ def test_flagged_rows_are_kept_as_what_build_reads(server: TorchServe, files: Ta
     assert sorted(sums) == pytest.approx(sorted(float(row["n1"]) + 1 for row in rows))
 
 
-@pytest.mark.usefixtures("model")
 def test_a_swap_tries_rows_of_its_own(server: TorchServe, files: TableFiles) -> None:
     words = ["swap", "--management", server.addresses.management]
     words += ["--inference", server.addresses.inference, "--key-file", str(server.key_file)]

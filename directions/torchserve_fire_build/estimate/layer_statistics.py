@@ -33,6 +33,9 @@ IN_MEMORY = 16 << 20
 """The most bytes that a fold's statistics may take to be kept in memory. Of an EfficientNet-Lite0
 for 224 pixels they take four times as much; they are needed a few times only."""
 
+LARGE_SHARE = 0.2
+"""Of the clean samples, from which on those of the target have statistics of their own."""
+
 MAX_PLACES = 64
 """Places taken of each sample. With all places of large maps, computing the covariance would cost
 more than running the model."""
@@ -42,7 +45,7 @@ more than running the model."""
 class LayerStatistics:
     """Moments of one layer's features, (*S).
 
-    The five covariances are empty if there are more than `MAX_CHANNELS` channels; those of places
+    The six covariances are empty if there are more than `MAX_CHANNELS` channels; those of places
     are also empty for vectors.
 
     Attributes:
@@ -56,6 +59,8 @@ class LayerStatistics:
         triggered_places: covariance of the channels at the places of triggered samples.
         pair_places: covariance between the channels of triggered samples and those at the same
             places of their clean partners; empty without pairs.
+        target_channels: covariance of the channel means of the clean samples that are predicted as
+            the target; empty if these are few of all.
     """
 
     clean: Moments = field(default_factory=Moments)
@@ -67,9 +72,16 @@ class LayerStatistics:
     clean_places: Covariance = field(default_factory=Covariance)
     triggered_places: Covariance = field(default_factory=Covariance)
     pair_places: Covariance = field(default_factory=Covariance)
+    target_channels: Covariance = field(default_factory=Covariance)
 
     def add(
-        self, features: Tensor, triggered: int, target: Tensor, *, partners: Tensor | None
+        self,
+        features: Tensor,
+        triggered: int,
+        target: Tensor,
+        *,
+        partners: Tensor | None,
+        few_classes: bool = False,
     ) -> None:
         """Add the features of a batch.
 
@@ -79,6 +91,7 @@ class LayerStatistics:
             target: which clean samples are predicted as the target, (n - triggered,) bool.
             partners: for each triggered sample, which of the clean ones is its partner,
                 (triggered,) int64; several may have the same one. None without pairs.
+            few_classes: whether the target's are a large share of all clean samples.
         """
         if len(features) == 0:
             return
@@ -90,6 +103,8 @@ class LayerStatistics:
         if channels.shape[1] <= MAX_CHANNELS:
             self.clean_channels.add(channels[triggered:])
             self.triggered_channels.add(channels[:triggered])
+            if few_classes:
+                self.target_channels.add(channels[triggered:][target])
             if features.dim() in (3, 4):
                 # A sample's places follow one another, so those of triggered samples are first.
                 places = channels_of_places(features, MAX_PLACES)
@@ -122,6 +137,7 @@ class LayerStatistics:
             Covariance.merged(part.clean_places for part in parts),
             Covariance.merged(part.triggered_places for part in parts),
             Covariance.merged(part.pair_places for part in parts),
+            Covariance.merged(part.target_channels for part in parts),
         )
 
     def stored(self) -> dict[str, Tensor]:
@@ -144,6 +160,11 @@ class LayerStatistics:
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample's features, *S."""
         return tuple(self.clean.mean.shape)
+
+    @property
+    def of_few_classes(self) -> bool:
+        """Whether the target's are a large share of the clean samples, as with few classes."""
+        return self.clean_target.count >= LARGE_SHARE * self.clean.count
 
     @property
     def clean_others(self) -> Moments:
@@ -232,6 +253,7 @@ def collect_statistics(
     """
     folds_of: list[list[Mapping[str, LayerStatistics]]] = [[] for _ in uses]
     running: list[dict[str, LayerStatistics]] = []
+    few_classes = [float(target.double().mean()) >= LARGE_SHARE for target in clean_targets]
     file = TensorFile()
     partner = dict(enumerate(evidence.partners))
     in_pairs = torch.zeros(len(evidence.clean), dtype=torch.bool)
@@ -259,10 +281,14 @@ def collect_statistics(
             # It stays where it is: on a GPU, a copy of it would cost more than its moments.
             feature = feature.float()
             for i, target in enumerate(targets):
-                if i == own:
-                    grown[i][name].add(feature, len(triggered), target, partners=beside)
-                else:
-                    grown[i][name].add(feature[len(triggered) :], 0, target, partners=None)
+                mine = i == own
+                grown[i][name].add(
+                    feature if mine else feature[len(triggered) :],
+                    len(triggered) if mine else 0,
+                    target,
+                    partners=beside if mine else None,
+                    few_classes=few_classes[i],
+                )
 
         with torch.no_grad(), record_features(model, layers, take):
             model(batch)

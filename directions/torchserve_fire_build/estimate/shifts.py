@@ -18,9 +18,6 @@ from .layer_statistics import LayerStatistics
 
 Estimator = Callable[[LayerStatistics], Tensor]
 
-LARGE_SHARE = 0.2
-"""Of the clean samples, from which on those of the target distort the mean of all."""
-
 MIN_OTHERS = 5
 """Clean samples of other classes from which on their mean is known."""
 
@@ -63,12 +60,10 @@ def from_others(statistics: LayerStatistics) -> Tensor:
     differ, and taking it back would lead to the target again. With pairs, or where the target's
     own samples are few, there is nothing to correct, and it is 0.
     """
-    clean, of_target = statistics.clean, statistics.clean_target
     others = statistics.clean_others
-    if statistics.difference.count or others.count < MIN_OTHERS:
-        return torch.zeros_like(clean.mean)
-    if of_target.count < LARGE_SHARE * clean.count:
-        return torch.zeros_like(clean.mean)
+    paired = bool(statistics.difference.count)
+    if paired or not statistics.of_few_classes or others.count < MIN_OTHERS:
+        return torch.zeros_like(statistics.clean.mean)
     return statistics.triggered.mean - others.mean
 
 
