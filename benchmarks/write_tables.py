@@ -30,6 +30,7 @@ from benchmarks.little_evidence_tables import (
     refined_table,
     searches_table,
 )
+from benchmarks.malware.table import malware_table
 from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
 from benchmarks.same_bundles import table as same_bundles_table
@@ -60,6 +61,7 @@ README = ROOT / "README.md"
 BENCHMARK = ROOT / "docs" / "benchmark.md"
 METHODS = ROOT / "docs" / "methods.md"
 SCREEN = ROOT / "docs" / "screen.md"
+TABLES = ROOT / "docs" / "tables.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 SECURITY = ROOT / "docs" / "security.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
@@ -87,6 +89,7 @@ GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
 SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
 SWAPPING_IN_PLACE = ROOT / "benchmarks" / "results" / "swapping_in_place.json"
 SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
+MALWARE = ROOT / "benchmarks" / "results" / "malware.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 DEFENCES = ROOT / "docs" / "defences.png"
 EVIDENCE = "paired 200"
@@ -129,7 +132,7 @@ def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
-    for document in (README, BENCHMARK, METHODS, OPERATIONS, SCREEN, SECURITY):
+    for document in (README, BENCHMARK, METHODS, OPERATIONS, SCREEN, SECURITY, TABLES):
         document.write_text(with_tables(document.read_text()))
 
 
@@ -180,6 +183,7 @@ def with_tables(text: str) -> str:
         "archives": archives_table(_rows(ARCHIVES)),
         "archives' requests": requests_table(_rows(ARCHIVES)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
+        "malware": malware_table(_rows(MALWARE)),
     }
     for name, table in contents.items():
         text = replace_section(text, name, table)

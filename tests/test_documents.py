@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
         "docs/operations.md",
         "docs/screen.md",
         "docs/security.md",
+        "docs/tables.md",
     ],
 )
 def test_documents_show_the_committed_results(name):

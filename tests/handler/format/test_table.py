@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
+import yaml
 
 from tests.handler.archive import make_bundle
 from tests.handler.tables import DESCRIBED, TABLE
+from torchserve_fire.core.classify import read_sample
 from torchserve_fire.errors import BundleError, ConfigError
 from torchserve_fire.format.bundle_file import load_bundle, save_bundle
 from torchserve_fire.format.table import CategoryColumn, NumberColumn, Table
@@ -119,3 +125,17 @@ def test_other_inputs_do_not_fit(tmp_path):
     bundle = bundle_for_rows(tmp_path)
     with pytest.raises(ConfigError, match="was built for table input"):
         matching_input(parse_config({"handler": {"input": "tensor"}}), bundle, "b")
+
+
+def test_the_settings_and_the_requests_of_the_document():
+    text = (Path(__file__).parents[3] / "docs" / "tables.md").read_text()
+    (settings,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    config = parse_config(yaml.safe_load(settings))
+    described = config.describe_input()
+    (record,) = re.findall(r"-d '(\{.*\})'", text)
+    (rows,) = re.findall(r"--data-binary \$'(.*)'", text)
+    from_json = read_sample(record.encode(), described, config)
+    from_csv = read_sample(rows.replace("\\n", "\n"), described, config)
+    assert torch.equal(from_json, from_csv)
+    expected = [19 / 40, (math.log(5121) - 11.7) / 2.1, 6.1, 0, 1, 0]
+    torch.testing.assert_close(from_json, torch.tensor(expected))
