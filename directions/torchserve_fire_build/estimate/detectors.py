@@ -18,7 +18,6 @@ from torchserve_fire.format.clean_scores import CleanScores
 
 from ..common.registry import Registry
 from .channels import channel_means, spread_over
-from .covariance import Covariance
 from .layer_statistics import LayerStatistics
 
 MIN_TARGET_SAMPLES = 5
@@ -92,31 +91,17 @@ def channel_discriminant(statistics: LayerStatistics) -> Detector | None:
     """Project on Fisher's discriminant of the channel means: full covariance, plus a ridge.
 
     The clean mean is that of the clean samples predicted as the target, if there are enough of them
-    to know it.
+    to know it. So is the clean covariance where these are a large share of all, as of few classes:
+    that of all would mostly show how the classes differ.
     """
+    clean, triggered = statistics.clean_channels, statistics.triggered_channels
+    if statistics.target_channels.count >= MIN_TARGET_SAMPLES:
+        clean = statistics.target_channels
+    if clean.count == 0 or triggered.count == 0:
+        return None
     center = statistics.clean.mean
     if statistics.clean_target.count >= MIN_TARGET_SAMPLES:
         center = statistics.clean_target.mean
-    return _discriminant(statistics, statistics.clean_channels, center)
-
-
-def target_discriminant(statistics: LayerStatistics) -> Detector | None:
-    """Do as `channel_discriminant`, but with the covariance of the target's clean samples, too.
-
-    Of few classes there are enough of these to know it, and that of all clean samples mostly shows
-    how the classes differ.
-    """
-    if not statistics.of_few_classes:
-        return None
-    return _discriminant(statistics, statistics.target_channels, statistics.clean_target.mean)
-
-
-def _discriminant(
-    statistics: LayerStatistics, clean: Covariance, center: Tensor
-) -> Detector | None:
-    triggered = statistics.triggered_channels
-    if clean.count == 0 or triggered.count == 0:
-        return None
     covariance = (clean.scatter + triggered.scatter) / (clean.count + triggered.count)
     ridge = CHANNEL_RIDGE * covariance.diagonal().mean()
     difference = channel_means((statistics.triggered.mean - center)[None])[0]
@@ -135,7 +120,6 @@ DETECTORS: Registry[Estimator] = Registry(
         "whitened": whitened,
         "whitened_from_target": whitened_from_target,
         "channel_discriminant": channel_discriminant,
-        "target_discriminant": target_discriminant,
     },
     returns=Detector | None,
 )
