@@ -23,7 +23,9 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "requests": "requests",
         "psutil": "psutil",
     },
+    "kserve": {"kserve": "kserve", "prometheus_client": "prometheus-client"},
     "report": {"matplotlib": "matplotlib", "jinja2": "Jinja2"},
+    "parquet": {"pyarrow": "pyarrow"},
 }
 """Likewise what each extra of this project brings."""
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from torchserve_fire.errors import InputError, first_line
+from torchserve_fire.errors import FireError, InputError, first_line
 from torchserve_fire.format.table import Table, category
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire.model.table_body import rows_of_csv
 from torchserve_fire.model.table_row import CellError, Row, cells_of_texts, checked_row
 
+from ..common.environment import require_extras
 from ..common.errors import SamplesError
 from .sample_files import is_left_out
 from .table_samples import TableSamples
@@ -140,12 +141,11 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
 
 def _parquet_rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
-        from pyarrow.parquet import read_table
-    except ModuleNotFoundError:
-        raise SamplesError(
-            f"{file}: Parquet is read by pyarrow, which is not installed: pip install pyarrow (the "
-            "extra parquet), or give CSV"
-        ) from None
+        require_extras("parquet")
+    except FireError as error:
+        raise SamplesError(f"{file}: {error}") from None
+    from pyarrow.parquet import read_table
+
     try:
         rows = read_table(file).to_pylist()
     except Exception as error:  # Whatever its readers raise on a damaged file.
