@@ -92,7 +92,7 @@ def test_parquet_is_read_as_csv_is(tmp_path):
 def test_without_pyarrow_a_message_names_it(tmp_path, monkeypatch):
     (tmp_path / "rows.parquet").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(SamplesError, match="rows.parquet: pyarrow is not installed: .* 'parquet'"):
+    with pytest.raises(SamplesError, match=r"rows.parquet: pyarrow is not installed: .* 'parquet'"):
         open_samples(tmp_path / "rows.parquet", TABLE)
 
 
