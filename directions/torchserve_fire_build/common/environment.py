@@ -24,7 +24,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "psutil": "psutil",
     },
     "kserve": {"kserve": "kserve", "prometheus_client": "prometheus-client"},
-    "report": {"matplotlib": "matplotlib"},
+    "report": {"matplotlib": "matplotlib", "jinja2": "Jinja2"},
 }
 """Likewise what each extra of this project brings."""
 
