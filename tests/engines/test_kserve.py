@@ -261,6 +261,18 @@ def test_nobody_unloads_it_and_loading_takes_the_newest_bundle(
     assert loaded.isLoaded
 
 
+def test_an_upload_that_is_broken_off_leaves_no_traceback(engine: KServeEngine) -> None:
+    before = engine.log.read_text().count("Traceback")
+    host, port = engine.base.removeprefix("http://").split(":")
+    head = f"POST {engine.predict_path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 99\r\n\r\nx"
+    for _ in range(10):
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(head.encode())
+    for _ in range(10):
+        assert engine.ask(Sent(image(1))).status == 200
+    assert engine.log.read_text().count("Traceback") == before
+
+
 def test_it_listens_at_loopback_only(engine: KServeEngine) -> None:
     host = socket.gethostbyname(socket.gethostname())
     if host.startswith("127."):
