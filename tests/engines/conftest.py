@@ -32,6 +32,7 @@ class Started:
     scope="session",
     params=[
         pytest.param("kserve"),
+        pytest.param("ray", marks=pytest.mark.slow),
         # Its own tests ask most of it, too.
         pytest.param("torchserve", marks=[pytest.mark.server, pytest.mark.slow]),
     ],

@@ -88,6 +88,11 @@ class ServedModel:
         """The direction bundle that serves; None in mode `off`."""
         return self._repair.bundle
 
+    @property
+    def bundle_folder(self) -> Path | None:
+        """The folder whose newest bundle serves; None where the settings name none."""
+        return self._classifier.config.bundle_folder
+
     def answer(self, bodies: Sequence[Any], request_ids: Sequence[str] = ()) -> list[Answer]:
         """Answer a batch of requests by one forward pass and one bundle.
 
@@ -144,7 +149,7 @@ class ServedModel:
                 for i, (answer, request) in enumerate(zip(answers, asked, strict=True))
             ]
 
-    def swap(self, bundle: Bundle | Path | str) -> None:
+    def swap(self, bundle: Bundle | Path | str | None) -> None:
         """Put another bundle in the place of the one that serves, without a pause.
 
         It is checked as the first one was, and proves itself beside that, which goes on answering.
@@ -153,7 +158,8 @@ class ServedModel:
 
         Args:
             bundle: its file, or what `load_bundle` or `save_bundle` returned. Where keys are
-                trusted, a file with a signature by one of them beside it.
+                trusted, a file with a signature by one of them beside it. None: the one that the
+                model was opened with.
 
         Raises:
             SwapError: it is damaged, of another model or input, not signed, or does not work. The

@@ -18,7 +18,7 @@ from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 
 from ...core.open_inference import BINARY
-from .body_limit import MAX_BODY_BYTES
+from ..body_limit import MAX_BODY_BYTES
 from .fire_model import FireModel
 from .repository import FireRepository
 

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from ...core.served_model import ServedModel
 from ...errors import ConfigError, first_line
-from .body_limit import BodyLimit, BodyTooLargeError
+from ..body_limit import BodyLimit, BodyTooLargeError
 from .fire_model import FireModel, refusal
 from .grpc_server import FireGrpcServer, FireServicer
 from .repository import FireRepository

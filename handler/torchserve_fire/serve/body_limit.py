@@ -1,4 +1,4 @@
-"""A limit on the bodies of requests, which KServe's SDK takes in any size."""
+"""A limit on the bodies of requests, which KServe's SDK and Ray Serve take in any size."""
 
 from __future__ import annotations
 
