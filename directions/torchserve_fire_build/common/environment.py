@@ -23,6 +23,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "requests": "requests",
         "psutil": "psutil",
     },
+    "ray": {"ray": "ray"},
     "report": {"matplotlib": "matplotlib"},
 }
 """Likewise what each extra of this project brings."""
