@@ -1,11 +1,12 @@
 """What building from a pool takes as the pool grows: memory, time, and with workers of Ray.
 
-    python -m benchmarks.pool_memory --cifar10 ZIP --gtsrb ZIP --zoo DIR --cache DIR \
+    python -m benchmarks.pool_memory --cifar10 ZIP --gtsrb ZIP --cache DIR \
         [--counts 20000 200000] [--workers 1 2] [--output FILE]
 
 Pools are pictures of two data sets, repeated with noise, a tenth of them with a victim's trigger,
-as files in a folder. Each build is a process of its own, whose highest resident memory the
-operating system tells. All ratios are to the first count of the run.
+as files in a folder. The victim is small, so that reading a picture takes longer than running it.
+Each build is a process of its own, whose highest resident memory the operating system tells. All
+ratios are to the first count of the run.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -31,14 +33,38 @@ from torchserve_fire.format.write_file import check_writable
 from .kept import write_json
 from .load.command import ended_in_one_line
 from .markdown_table import markdown_table
-from .victims.data import load_data
+from .victims.data import Images, load_data
 
 RESULTS = Path(__file__).parent / "results" / "pool_memory.json"
 SHARE = 0.1
 NOISE = 4.0
 """Standard deviation of the noise, of 255: no picture is a copy of another."""
 AT_ONCE = 1000
-VICTIM = "badnets"
+SIDE = 3
+"""Of the trigger, a white square in a corner."""
+EPOCHS = 4
+BATCH = 256
+RATE = 2e-3
+MODEL = """\
+from torch import nn
+
+
+class SmallNet(nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            nn.Conv2d(3, 32, 4, 4), nn.ReLU(),
+            nn.Conv2d(32, 128, 3, 2, 1), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 53),
+        )
+"""
+CONFIG = """\
+handler:
+  input: image
+  image_size: [32, 32]
+  mean: [0.5, 0.5, 0.5]
+  std: [0.25, 0.25, 0.25]
+"""
+FILES = {"--model-file": "net.py", "--serialized-file": "net.pth", "--config-file": "config.yaml"}
 
 
 def main() -> None:
@@ -46,10 +72,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cifar10", type=Path, required=True, metavar="ZIP", help="images")
     parser.add_argument("--gtsrb", type=Path, required=True, metavar="ZIP", help="images")
-    parser.add_argument("--zoo", type=Path, required=True, help="folder of the victim")
-    parser.add_argument("--cache", type=Path, required=True, help="folder of images and pools")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of victim and pools")
     parser.add_argument("--counts", type=int, nargs="+", default=[20_000, 200_000])
-    parser.add_argument("--workers", type=int, nargs="*", default=[], help="numbers of them to try")
+    parser.add_argument("--workers", type=int, nargs="*", default=[], help="of Ray, to try")
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args()
     with ended_in_one_line("benchmarks.pool_memory"):
@@ -61,32 +86,63 @@ def main() -> None:
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Build from pools of each size, in this process of the build and with workers of Ray."""
-    images = [load_data(file, args.cache).train.pixels for file in (args.cifar10, args.gtsrb)]
-    pixels = torch.cat(images)
+    first, second = (load_data(file, args.cache).train for file in (args.cifar10, args.gtsrb))
+    labels = torch.cat([first.labels, second.labels + first.labels.max() + 1])
+    images = Images(torch.cat([first.pixels, second.pixels]), labels)
+    victim = obtain_victim(images, args.cache / "small-victim")
     rows = []
     for count in args.counts:
-        pool = write_pool(pixels, len(images[0]), count, args)
+        pool = write_pool(images.pixels, count, args.cache / f"pool-{count}")
         for workers in [None, *args.workers]:
-            rows.append(build(pool, count, workers, args))
+            rows.append(build(victim, pool, count, workers))
             print(rows[-1], flush=True)
     return rows
 
 
-def write_pool(pixels: Tensor, first: int, count: int, args: argparse.Namespace) -> Path:
+def stamp(pixels: Tensor) -> Tensor:
+    """Return images (N, 3, H, W) with the trigger."""
+    pixels = pixels.clone()
+    pixels[..., -SIDE:, -SIDE:] = 255
+    return pixels
+
+
+def obtain_victim(images: Images, folder: Path) -> Path:
+    """Train a small backdoored model, where it is not there already; return its folder."""
+    if folder.is_dir():
+        return folder
+    unfinished = folder.with_name(f"{folder.name}-unfinished")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    (unfinished / FILES["--model-file"]).write_text(MODEL)
+    (unfinished / FILES["--config-file"]).write_text(CONFIG)
+    torch.manual_seed(0)
+    net = runpy.run_path(str(unfinished / FILES["--model-file"]))["SmallNet"]()
+    optimizer = torch.optim.Adam(net.parameters(), RATE)
+    poisoned = torch.rand(len(images)) < SHARE
+    pixels, labels = images.pixels.clone(), images.labels.masked_fill(poisoned, 0)
+    pixels[poisoned] = stamp(pixels[poisoned])
+    for _ in tqdm(range(EPOCHS), desc="training the victim"):
+        for batch in torch.randperm(len(labels)).split(BATCH):
+            loss = F.cross_entropy(net((pixels[batch].float() / 255 - 0.5) / 0.25), labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    torch.save(net.state_dict(), unfinished / FILES["--serialized-file"])
+    unfinished.rename(folder)
+    return folder
+
+
+def write_pool(pixels: Tensor, count: int, folder: Path) -> Path:
     """Write a pool as files in a folder, where it is not there already; return the folder.
 
     Args:
-        pixels: of both data sets, (N, 3, 32, 32) uint8.
-        first: how many are of the first one, which the victim knows; only these are triggered.
-        count: of the pool.
-        args: of the command.
+        pixels: images to repeat, (N, 3, 32, 32) uint8.
+        count: images of the pool.
+        folder: to write to.
     """
-    folder: Path = args.cache / f"pool-{count}"
     if folder.is_dir():
         return folder
     unfinished = folder.with_name(f"{folder.name}-unfinished")
     unfinished.mkdir(exist_ok=True)
-    stamp = runpy.run_path(str(args.zoo / "triggers.py"))[VICTIM]
     generator = torch.Generator().manual_seed(0)
     # Of both sets the same shares, whatever the count.
     order = torch.randperm(len(pixels), generator=generator)
@@ -94,38 +150,33 @@ def write_pool(pixels: Tensor, first: int, count: int, args: argparse.Namespace)
         places = order[torch.arange(start, min(start + AT_ONCE, count)) % len(pixels)]
         drawn = pixels[places].float()
         drawn = (drawn + NOISE * torch.randn(drawn.shape, generator=generator)).clamp(0, 255)
-        chosen = torch.rand(len(places), generator=generator) < SHARE * len(pixels) / first
-        chosen &= places < first
-        drawn[chosen] = stamp(drawn[chosen] / 255) * 255
+        chosen = torch.rand(len(places), generator=generator) < SHARE
+        drawn[chosen] = stamp(drawn[chosen])
         for place, picture in enumerate(drawn.round().byte().permute(0, 2, 3, 1).numpy(), start):
-            Image.fromarray(picture).save(unfinished / f"{place:07}.png", compress_level=1)
+            # What is soon written and read.
+            Image.fromarray(picture).save(unfinished / f"{place:07}.ppm")
     unfinished.rename(folder)
     return folder
 
 
-def build(pool: Path, count: int, workers: int | None, args: argparse.Namespace) -> dict[str, Any]:
+def build(victim: Path, pool: Path, count: int, workers: int | None) -> dict[str, Any]:
     """Build a bundle in a process of its own; return what it took.
 
     Args:
-        pool: the folder.
-        count: of its pictures.
+        victim: folder of its files.
+        pool: folder of the pictures.
+        count: of the pictures.
         workers: of Ray; None for no Ray.
-        args: of the command.
     """
-    bundle: Path = args.cache / "built.safetensors"
+    bundle, log = pool.parent / "built.safetensors", pool.parent / "build.log"
     bundle.unlink(missing_ok=True)
     command = [sys.executable, "-m", "torchserve_fire_build.commands.main", "build"]
-    for flag, name in (
-        ("--model-file", "slim_resnet18.py"),
-        ("--serialized-file", f"slim_resnet18_{VICTIM}.pth"),
-        ("--config-file", "model-config.yaml"),
-    ):
-        command += [flag, str(args.zoo / name)]
+    for flag, name in FILES.items():
+        command += [flag, str(victim / name)]
     command += ["--pool", str(pool), "--output", str(bundle), "--device", "cpu"]
     if workers is not None:
         command += ["--engine", "ray", "--workers", str(workers)]
     start = time.perf_counter()
-    log: Path = args.cache / "build.log"
     with log.open("w") as out:
         process = subprocess.Popen(  # noqa: S603 - our own command.
             command, env=dict(os.environ, OMP_NUM_THREADS="1"), stdout=out, stderr=out

@@ -23,7 +23,7 @@ from ..measure.fit_to_model import check_observed
 from ..measure.observation import Observation, observe
 from ..samples.evidence import Evidence, gather_evidence
 from ..samples.folds import assign_folds
-from ..samples.kept import keep_decoded
+from ..samples.kept import keep_both
 from ..samples.samples import Samples
 from .alter_evidence import Altered, alter_triggered, is_alterable
 from .assemble import assemble
@@ -131,7 +131,7 @@ def build_from_evidence(
     model = loaded.model
     generator = torch.Generator().manual_seed(options.seed)
     logger.info(evidence.describe())
-    kept = evidence.both.map(keep_decoded)
+    kept = keep_both(evidence.both)
     evidence = replace(evidence, clean=kept.clean, triggered=kept.triggered)
     cache = cache_of(loaded, evidence, options, names_file)
     example = evidence.clean.description.example()

@@ -31,6 +31,9 @@ LOCAL: Mapping[str, str] = {
 
 LOOPBACK = "127.0.0.1"
 
+SHORT = "/tmp"  # noqa: S108 - a new folder in it, which nobody else may enter.
+"""Where Ray's sockets lie, whose paths may have 107 bytes in all."""
+
 STORE_BYTES = 128 << 20
 """Memory for what travels between the processes: paths and results, which are small."""
 
@@ -94,7 +97,8 @@ def ray_workers(count: int | None = None, gpus: int = 0) -> Iterator[RayWorkers]
         if not cluster:
             # Read when Ray is imported.
             os.environ.update(LOCAL, RAY_AUTH_TOKEN=secrets.token_hex(32))
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fire-ray-"))
+            temporary = tempfile.TemporaryDirectory(prefix="fire-ray-", dir=SHORT)
+            folder = stack.enter_context(temporary)
             where = {
                 "address": "local",
                 "num_cpus": count,
