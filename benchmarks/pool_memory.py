@@ -40,9 +40,9 @@ SHARE = 0.1
 NOISE = 4.0
 """Standard deviation of the noise, of 255: no picture is a copy of another."""
 AT_ONCE = 1000
-SIDE = 3
+SIDE = 4
 """Of the trigger, a white square in a corner."""
-EPOCHS = 4
+EPOCHS = 5
 BATCH = 256
 RATE = 2e-3
 MODEL = """\
@@ -54,7 +54,7 @@ class SmallNet(nn.Sequential):
         super().__init__(
             nn.Conv2d(3, 32, 4, 4), nn.ReLU(),
             nn.Conv2d(32, 128, 3, 2, 1), nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 53),
+            nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(128, 53),
         )
 """
 CONFIG = """\

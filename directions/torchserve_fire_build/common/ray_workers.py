@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from torchserve_fire.errors import FireError, first_line
+
 from .errors import OptionError
 from .workers import Item, LostWorkerError, Result
 
@@ -33,6 +35,9 @@ LOOPBACK = "127.0.0.1"
 
 SHORT = "/tmp"  # noqa: S108 - a new folder in it, which nobody else may enter.
 """Where Ray's sockets lie, whose paths may have 107 bytes in all."""
+
+STARTS = 3
+"""How often it is tried to start Ray, which on a busy machine gives up after 30 seconds."""
 
 STORE_BYTES = 128 << 20
 """Memory for what travels between the processes: paths and results, which are small."""
@@ -84,6 +89,7 @@ def ray_workers(count: int | None = None, gpus: int = 0) -> Iterator[RayWorkers]
 
     Raises:
         OptionError: a count for a cluster, which has its own.
+        FireError: Ray does not start, or no cluster answers.
     """
     cluster = os.environ.get(ADDRESS)
     if cluster and count is not None:
@@ -110,5 +116,26 @@ def ray_workers(count: int | None = None, gpus: int = 0) -> Iterator[RayWorkers]
         import ray
 
         stack.callback(ray.shutdown)
-        ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+        _start(where)
         yield RayWorkers(gpus)
+
+
+def _start(where: Mapping[str, Any]) -> None:
+    """Start or join Ray.
+
+    Raises:
+        FireError: it does not start, or no cluster answers.
+    """
+    import ray
+
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except Exception as error:  # Whatever Ray raises.
+            ray.shutdown()
+            if not left:
+                raise FireError(
+                    f"Ray at {where['address']}: does not start, or does not answer: "
+                    f"{first_line(error)}"
+                ) from error

@@ -56,10 +56,11 @@ def read_last_layer(
         AttachError: the model has no layer of that name.
     """
     features, logits = RowFile(), []
-    parts = read_rows(model, samples, range(len(samples)), example, otherwise)
-    for seen, predicted in parts:
-        features.append(seen)
+    done = 0
+    for seen, predicted in read_rows(model, samples, range(len(samples)), example, otherwise):
+        features.write(done, seen)
         logits.append(predicted)
+        done += len(predicted)
         progress.advance(len(predicted))
     return LastLayer(features, torch.cat(logits))
 

@@ -24,15 +24,15 @@ class RowFile:
     def __len__(self) -> int:
         return self._count
 
-    def append(self, rows: Tensor) -> None:
-        """Add rows, (n, D); D is that of the first ones.
+    def write(self, start: int, rows: Tensor) -> None:
+        """Write rows, (n, D), from row `start` on; D is that of the first ones.
 
         Raises:
             OutputError: the disk has no room for them.
         """
         self._width = rows.shape[1]
         try:
-            self._file.seek(0, 2)
+            self._file.seek(4 * start * self._width)
             self._file.write(rows.float().cpu().contiguous().numpy().data)
             self._file.flush()
         except OSError as error:
@@ -40,7 +40,7 @@ class RowFile:
                 f"{tempfile.gettempdir()}: features of a pool cannot be kept there: "
                 f"{error.strerror}: set TMPDIR to a folder with room for them"
             ) from None
-        self._count += len(rows)
+        self._count = max(self._count, start + len(rows))
 
     def __getitem__(self, which: Tensor) -> Tensor:
         """Return some rows in their order, (n, D) float32.
