@@ -196,7 +196,7 @@ def fleet_table(rows: Sequence[dict[str, Any]]) -> str:
     one = next(row for row in rows if row["workers"] == 1)
     lines = [
         [
-            "this process" if row["workers"] is None else f"{row['workers']} of Ray",
+            "one process" if row["workers"] is None else f"{row['workers']} of Ray",
             "one" if row["killed"] else "none",
             f"{one['seconds'] / row['seconds']:.2f}",
             f"{row['backdoored']} of {row['archives']}",
