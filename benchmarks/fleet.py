@@ -4,7 +4,8 @@
 
 The models are small and made by hand: they call the brightest quadrant of a picture, and every
 other one has a backdoor, a pixel in the corner. All have one thread, as a worker of Ray has. Ratios
-are within one run; starting Ray counts.
+are within one run: of all seconds, with the start of Ray, and of those between the first result and
+the last.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ handler:
   mode: "off"
 """
 WEIGHTS = "net.pth"
+BETWEEN = "seconds from the first result to the last"
 
 
 def main() -> None:
@@ -85,7 +87,7 @@ def measure(folder: Path, count: int) -> list[dict[str, Any]]:
     write_pictures(folder / "clean")
     rows, first = [], None
     for workers, kill in ((None, False), (1, False), (2, False), (2, True)):
-        seconds, killed = inspect(folder, workers, kill=kill)
+        seconds, between, killed = inspect(folder, workers, kill=kill)
         found = _timeless(json.loads((folder / "found.json").read_text()))
         first = found if first is None else first
         rows.append(
@@ -94,6 +96,7 @@ def measure(folder: Path, count: int) -> list[dict[str, Any]]:
                 "workers": workers,
                 "killed": killed,
                 "seconds": round(seconds, 1),
+                BETWEEN: round(between, 1),
                 "backdoored": sum(each["found"] is True for each in found["archives"]),
                 "same findings": found == first,
             }
@@ -142,31 +145,38 @@ def write_pictures(folder: Path) -> None:
         Image.fromarray(picture).save(folder / f"{i:03}.png")
 
 
-def inspect(folder: Path, workers: int | None, *, kill: bool) -> tuple[float, bool]:
-    """Inspect the fleet; return the seconds that it took, and whether a worker was killed.
+def inspect(folder: Path, workers: int | None, *, kill: bool) -> tuple[float, float, bool]:
+    """Inspect the fleet; return what it took, and whether a worker was killed.
 
     Args:
         folder: of the store and the pictures.
         workers: of Ray; None for none.
         kill: whether to kill a worker in the midst of a model.
+
+    Returns:
+        All seconds, those from the first result to the last, and whether a worker was killed.
     """
     command = [sys.executable, "-m", "torchserve_fire_build.commands.main", "inspect"]
     command += ["--archives", "store/*.mar", "--clean", "clean", "--json", "found.json"]
     if workers is not None:
         command += ["--engine", "ray", "--workers", str(workers)]
     start = time.perf_counter()
-    process = subprocess.Popen(  # noqa: S603 - our own command.
+    results = []
+    with subprocess.Popen(  # noqa: S603 - our own command.
         command,
         cwd=folder,
         env=dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=os.pathsep.join(sys.path)),
         stdout=subprocess.PIPE,
         text=True,
-    )
-    killed = threading.Event()
-    if kill:
-        threading.Thread(target=_kill_a_worker, args=(process.pid, killed), daemon=True).start()
-    process.communicate()
-    return time.perf_counter() - start, killed.is_set()
+    ) as process:
+        killed = threading.Event()
+        if kill:
+            threading.Thread(target=_kill_a_worker, args=(process.pid, killed), daemon=True).start()
+        for line in process.stdout or ():
+            # A line for each archive comes as soon as its result does.
+            if re.match(r"\d+ of \d+: ", line):
+                results.append(time.perf_counter())
+    return time.perf_counter() - start, results[-1] - results[0], killed.is_set()
 
 
 def _kill_a_worker(driver: int, killed: threading.Event) -> None:
@@ -199,6 +209,7 @@ def fleet_table(rows: Sequence[dict[str, Any]]) -> str:
             "one process" if row["workers"] is None else f"{row['workers']} of Ray",
             "one" if row["killed"] else "none",
             f"{one['seconds'] / row['seconds']:.2f}",
+            f"{one[BETWEEN] / row[BETWEEN]:.2f}",
             f"{row['backdoored']} of {row['archives']}",
             "yes" if row["same findings"] else "no",
         ]
@@ -208,6 +219,7 @@ def fleet_table(rows: Sequence[dict[str, Any]]) -> str:
         "workers",
         "killed on the way",
         "times as fast as one of Ray",
+        "from the first result to the last",
         "found to be backdoored",
         "findings of one process, to the bit",
     ]

@@ -25,6 +25,7 @@ from benchmarks.full_size_inspect import full_size_inspect_table
 from benchmarks.inspecting_table import inspecting_table
 from benchmarks.kept import read_results
 from benchmarks.little_evidence_tables import (
+    clean_only_given_table,
     clean_only_table,
     pool_table,
     refined_table,
@@ -45,6 +46,8 @@ from benchmarks.scanning_table import (
 )
 from benchmarks.screening_table import screening_summary, screening_table
 from benchmarks.serving_tables import (
+    engines_mixed_table,
+    engines_table,
     growth_table,
     load_summary,
     load_table,
@@ -64,6 +67,7 @@ METHODS = ROOT / "docs" / "methods.md"
 SCREEN = ROOT / "docs" / "screen.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 SECURITY = ROOT / "docs" / "security.md"
+KSERVE = ROOT / "docs" / "kserve.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
 ADAPTIVE = ROOT / "benchmarks" / "results" / "adaptive.json"
 ALTERED = ROOT / "benchmarks" / "results" / "altered.json"
@@ -76,6 +80,7 @@ POOL_MEMORY = ROOT / "benchmarks" / "results" / "pool_memory.json"
 FULL_SIZE_INSPECT = ROOT / "benchmarks" / "results" / "full_size_inspect.json"
 FULL_SIZE = ROOT / "benchmarks" / "results" / "full_size.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
+CLEAN_ONLY_GIVEN = CLEAN_ONLY.with_name("clean_only_given.json")
 SEARCHES = ROOT / "benchmarks" / "results" / "searches.json"
 INSPECTING = ROOT / "benchmarks" / "results" / "inspecting.json"
 SCANNED = ROOT / "benchmarks" / "results" / "scanning_verdicts.json"
@@ -89,6 +94,7 @@ PREPROCESSING = ROOT / "benchmarks" / "results" / "preprocessing.json"
 GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
 SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
 SWAPPING_IN_PLACE = ROOT / "benchmarks" / "results" / "swapping_in_place.json"
+ENGINES = ROOT / "benchmarks" / "results" / "engines.json"
 SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 DEFENCES = ROOT / "docs" / "defences.png"
@@ -132,7 +138,7 @@ def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
-    for document in (README, BENCHMARK, FLEET, METHODS, OPERATIONS, SCREEN, SECURITY):
+    for document in (README, BENCHMARK, FLEET, METHODS, OPERATIONS, SCREEN, SECURITY, KSERVE):
         document.write_text(with_tables(document.read_text()))
 
 
@@ -156,6 +162,7 @@ def with_tables(text: str) -> str:
         "full size": full_size_table(_rows(FULL_SIZE)),
         "methods": methods_table(results, _rows(POOLS), _rows(CLEAN_ONLY)),
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
+        "clean only given": clean_only_given_table(_rows(CLEAN_ONLY_GIVEN)),
         "searches": searches_table(_rows(SEARCHES)),
         "inspecting": inspecting_table(_rows(INSPECTING)),
         "scanning": scanning_table(_rows(SCANNED)),
@@ -176,6 +183,8 @@ def with_tables(text: str) -> str:
         "growth": growth_table(_rows(GROWTH)),
         "swapping": swapping_table(_rows(SWAPPING)),
         "swapping in place": swapping_in_place_table(_rows(SWAPPING_IN_PLACE)),
+        "engines": engines_table(_rows(ENGINES)),
+        "engines' mixed requests": engines_mixed_table(_rows(ENGINES)),
         "altered triggers": altered_table(_rows(ALTERED)),
         "altered triggers met": met_table(_rows(ALTERED)),
         "perturbed": perturbed_table(_rows(ADAPTIVE)),

@@ -24,7 +24,8 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "psutil": "psutil",
     },
     "ray": {"ray": "ray"},
-    "report": {"matplotlib": "matplotlib"},
+    "kserve": {"kserve": "kserve", "prometheus_client": "prometheus-client"},
+    "report": {"matplotlib": "matplotlib", "jinja2": "Jinja2"},
 }
 """Likewise what each extra of this project brings."""
 

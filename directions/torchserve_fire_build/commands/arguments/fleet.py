@@ -50,11 +50,11 @@ def check_fleet(args: argparse.Namespace) -> None:
             if value is not None and (flag == "--engine" or OF_EACH in str(value)):
                 raise Refusal(f"{flag} {value}: expected beside --archives")
         return
-    for name in ("archive", *FILES, "pictures"):
+    for name in ("archive", *FILES, "pictures", "report"):
         if getattr(args, name) is not None:
             raise Refusal(
                 f"--{name.replace('_', '-')}: expected no such flag beside --archives, which "
-                "names whole models, and has no pictures drawn"
+                "names whole models, and writes --json alone"
             )
     require_extras("torchserve")
 
