@@ -5,8 +5,8 @@
 
 Pools are pictures of two data sets, repeated with noise, a tenth of them with a victim's trigger,
 as files in a folder. The victim is small, so that reading a picture takes longer than running it.
-Each build is a process of its own, whose highest resident memory the operating system tells. All
-ratios are to the first count of the run.
+Each build is a process of its own, whose highest resident memory the operating system tells, Linux
+alone. All ratios are to the first count of the run.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -40,6 +41,8 @@ SHARE = 0.1
 NOISE = 4.0
 """Standard deviation of the noise, of 255: no picture is a copy of another."""
 AT_ONCE = 1000
+EVERY_SECONDS = 0.2
+"""How often the memory is looked at; it is the most so far."""
 SIDE = 4
 """Of the trigger, a square of green and magenta in a corner."""
 EPOCHS = 4
@@ -92,12 +95,15 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     labels = torch.cat([first.labels, second.labels + first.labels.max() + 1])
     images = Images(torch.cat([first.pixels, second.pixels]), labels)
     victim = obtain_victim(images, args.cache / "small-victim")
+    pools = {
+        count: write_pool(images.pixels, count, args.cache / f"pool-{count}")
+        for count in args.counts
+    }
+    runs = [(count, None) for count in pools] + [(args.counts[0], n) for n in args.workers]
     rows = []
-    for count in args.counts:
-        pool = write_pool(images.pixels, count, args.cache / f"pool-{count}")
-        for workers in [None, *(args.workers if count == args.counts[0] else [])]:
-            rows.append(build(victim, pool, count, workers))
-            print(rows[-1], flush=True)
+    for count, workers in runs:
+        rows.append(build(victim, pools[count], count, workers))
+        print(rows[-1], flush=True)
     return rows
 
 
@@ -184,20 +190,32 @@ def build(victim: Path, pool: Path, count: int, workers: int | None) -> dict[str
         process = subprocess.Popen(  # noqa: S603 - our own command.
             command, env=dict(os.environ, OMP_NUM_THREADS="1"), stdout=out, stderr=out
         )
-        _, status, usage = os.wait4(process.pid, 0)
+        peak = _peak_of(process)
     seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
     return {
         "images": count,
         "workers": workers,
         "status": process.returncode,
         # With workers, that of the process that starts them.
-        "peak bytes": usage.ru_maxrss * 1024,
+        "peak bytes": peak,
         "seconds": round(seconds, 1),
-        "CPU seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "found": [line for line in log.read_text().splitlines() if "look triggered" in line],
         "bundle": hashlib.sha256(bundle.read_bytes()).hexdigest() if bundle.exists() else None,
     }
+
+
+def _peak_of(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process to end; return the most memory that it had, in bytes.
+
+    What `wait4` tells of a child counts its parent's memory at the start, too.
+    """
+    peak, status = 0, Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if found:
+            peak = int(found[1]) * 1024
+        time.sleep(EVERY_SECONDS)
+    return peak
 
 
 def pool_memory_table(rows: Sequence[dict[str, Any]]) -> str:

@@ -157,7 +157,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "what --refine is given, also what was found in it: all samples in samples.csv, those that "
         "look triggered in flagged.png",
     )
-    add_engine_arguments(parser, "read the --pool")
+    add_engine_arguments(parser, "run the model on the --pool")
     add_search_arguments(parser, to_the_end=True)
     parser.set_defaults(run=run, check=check)
 

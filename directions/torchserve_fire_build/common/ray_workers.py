@@ -116,19 +116,23 @@ def ray_workers(count: int | None = None, gpus: int = 0) -> Iterator[RayWorkers]
         import ray
 
         stack.callback(ray.shutdown)
-        _start(where)
+        _start(where, 1 if cluster else STARTS)
         yield RayWorkers(gpus)
 
 
-def _start(where: Mapping[str, Any]) -> None:
+def _start(where: Mapping[str, Any], tries: int) -> None:
     """Start or join Ray.
+
+    Args:
+        where: arguments of `ray.init`.
+        tries: how often to try it.
 
     Raises:
         FireError: it does not start, or no cluster answers.
     """
     import ray
 
-    for left in reversed(range(STARTS)):
+    for left in reversed(range(tries)):
         try:
             ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
             return

@@ -71,8 +71,9 @@ class FleetFindings:
     def _in_words(self) -> str:
         found = [result.found for result in self.results]
         failed = sum(result.failure is not None for result in self.results)
+        archives = "1 archive" if len(found) == 1 else f"{len(found)} archives"
         return (
-            f"{len(found)} archives: {found.count(True)} look backdoored, nothing found in "
+            f"{archives}: {found.count(True)} look backdoored, nothing found in "
             f"{found.count(False)}, could not tell of {found.count(None) - failed}, {failed} failed"
         )
 
