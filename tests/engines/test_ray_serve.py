@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from tests.keys import KEY, OTHER_KEY
 from tests.server.traffic import PAUSE_SECONDS, Outcome, body_of, is_bad, is_right
 from tests.tiny import TinyFiles, image
 from torchserve_fire.format.bundle_file import load_bundle
-from torchserve_fire.watch.metrics import COMMON, LABELS
+from torchserve_fire.watch.metrics import COMMON, DRIFT, LABELS
 from torchserve_fire_build.signing.sign_bundle import sign_bundle
 
 from .conftest import Started
@@ -29,7 +28,7 @@ from .ray_engine import RayEngine, application
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("started", ["ray"], indirect=True)]
 
-PAGE = Path(__file__).parents[2] / "docs" / "ray-serve.md"
+PROMETHEUS = Path(__file__).parents[2] / "docs" / "monitoring" / "prometheus-ray.yaml"
 NAME, SWAPS, CLIENTS, FEW = "signed", 12, 3, 20
 
 
@@ -215,31 +214,33 @@ def test_an_application_that_cannot_be_repaired_is_not_deployed(
     cluster.delete("refused")
 
 
-def test_the_metrics_as_the_page_has_them_renamed(
+def test_prometheus_finds_the_metrics_under_their_names(
     cluster: RayCluster, signed: Signed, bundles: dict[str, Path]
 ) -> None:
     signed.configure(bundles["foreign"])
     for body in (image(2, triggered=True), b"no image"):
         requests.post(signed.url, body, timeout=60)
-    (scraping,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", PAGE.read_text(), re.S)
-    (rule,) = yaml.safe_load(scraping)["scrape_configs"][0]["metric_relabel_configs"]
-    assert (rule["source_labels"], rule["target_label"]) == (["__name__"], "__name__")
+    (config,) = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
+    rules = config["metric_relabel_configs"]
+    assert all(
+        set(rule["source_labels"] + [rule["target_label"]]) == {"__name__"} for rule in rules
+    )
+    names = {rule["regex"]: rule["replacement"] for rule in rules}
+    assert set(names.values()) == set(LABELS)
 
     def counted() -> dict[str, float]:
         sums: dict[str, float] = {}
         for family in text_string_to_metric_families(cluster.metrics()):
             for sample in family.samples:
-                match = re.fullmatch(rule["regex"], sample.name)
-                if match and sample.labels.get("ModelName") == NAME:
-                    name = match.expand(rule["replacement"].replace("$", "\\"))
+                if sample.name in names and sample.labels.get("ModelName") == NAME:
+                    name = names[sample.name]
                     assert {*COMMON, *LABELS[name]} <= set(sample.labels)
                     sums[name] = sums.get(name, 0) + sample.value
         return sums
 
-    wanted = set(LABELS) - {"FireScoreDrift"}
-    cluster.wait_for(lambda: wanted <= set(counted()))
-    counts = counted()
-    assert counts["FireRequestsRepaired"] >= 1
-    assert counts["FireBadInputs"] >= 1
-    assert counts["FireBundleSwapsRefused"] >= 2
-    assert counts["FireRequestsUnrepaired"] == 0
+    # Of few requests no drift is known.
+    cluster.wait_for(lambda: set(counted()) >= set(LABELS) - {DRIFT})
+    cluster.wait_for(lambda: counted()["FireRequestsRepaired"] >= 1)
+    assert counted()["FireBadInputs"] >= 1
+    assert counted()["FireBundleSwapsRefused"] >= 2
+    assert counted()["FireRequestsUnrepaired"] == 0

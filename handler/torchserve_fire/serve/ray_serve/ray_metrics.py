@@ -1,8 +1,8 @@
 """Metrics of a replica, by Ray's own metrics, which each node gives to Prometheus.
 
-Ray puts `ray_` before each name. docs/ray-serve.md says how Prometheus takes that off, so that the
-dashboard and the alert rules do. All are gauges, also what only grows: to counters Ray appends
-`_total`, and knows no zero.
+Ray writes names small, and `ray_` before them; docs/monitoring/prometheus-ray.yaml has Prometheus
+give them their names back. All are gauges, also what only grows: to the names of counters Ray
+appends `_total`, and it shows none that is 0.
 """
 
 from __future__ import annotations
