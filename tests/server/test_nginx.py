@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,6 +32,7 @@ LISTENS = "listen 8443 ssl;"
 FORWARDS = "proxy_pass http://127.0.0.1:8080;"
 CERTIFICATE = "/etc/nginx/tls/tls.crt"
 KEY = "/etc/nginx/tls/tls.key"
+TOKENS = "/etc/torchserve-fire-tokens"
 MAX_BODY = 6553500
 PREDICT = "/predictions/tiny"
 
@@ -107,26 +108,42 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def proxy(server: TorchServe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    with running(server, tmp_path_factory.mktemp("nginx")) as proxy:
+        yield proxy
+
+
+@contextmanager
+def running(server: TorchServe, folder: Path, clients: Path | None = None) -> Iterator[Proxy]:
+    """Run nginx with the files of deploy/, which asks clients for tokens where these are given."""
     nginx = find_nginx()
     if nginx is None:
         pytest.skip("no nginx on this machine (Debian: apt-get install nginx-light)")
-    folder = tmp_path_factory.mktemp("nginx")
     certificates = write_certificates(folder)
     port = free_port()
-    text = (NGINX / "torchserve.conf").read_text()
-    for before, after in (
-        (LISTENS, f"listen 127.0.0.1:{port} ssl;"),
-        (FORWARDS, f"proxy_pass http://{urlsplit(server.addresses.inference).netloc};"),
-        (CERTIFICATE, str(certificates.server)),
-        (KEY, str(certificates.key)),
-    ):
-        assert before in text
-        text = text.replace(before, after)
-    (folder / "torchserve.conf").write_text(text)
-    main = (NGINX / "nginx.conf").read_text().replace("/tmp/", f"{folder}/")  # noqa: S108
-    # Else root's workers would run as a user who may not enter the folder.
-    user = "user root;\n" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(user + main)
+    changes = (
+        ("torchserve.conf", LISTENS, f"listen 127.0.0.1:{port} ssl;"),
+        (
+            "torchserve.conf",
+            FORWARDS,
+            f"proxy_pass http://{urlsplit(server.addresses.inference).netloc};",
+        ),
+        ("torchserve.conf", CERTIFICATE, str(certificates.server)),
+        ("torchserve.conf", KEY, str(certificates.key)),
+        ("nginx.conf", "/tmp/", f"{folder}/"),  # noqa: S108
+        ("clients.conf", TOKENS, str(clients or folder / "none")),
+    )
+    for file in NGINX.iterdir():
+        if clients is None and file.name.startswith("torchserve-check"):
+            continue
+        text = file.read_text()
+        for name, before, after in changes:
+            if name == file.name:
+                assert before in text
+                text = text.replace(before, after)
+        if file.name == "nginx.conf" and os.geteuid() == 0:
+            # Else root's workers would run as a user who may not enter the folder.
+            text = "user root;\n" + text
+        (folder / file.name).write_text(text)
     with (folder / "console.log").open("wb") as console:
         process = subprocess.Popen(
             [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"],
@@ -321,6 +338,25 @@ def test_what_is_hidden_in_chunks_stays_a_body(proxy: Proxy) -> None:
     new = proxy.seen()[len(before) :]
     assert len(new) <= 2
     assert [line for line in new if "plain" in line] == []
+
+
+def test_where_it_asks_for_tokens_a_stranger_gets_no_prediction(
+    server: TorchServe, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.mkdir()
+    (tokens / "tokens.conf").write_text(f'"Bearer {server.tokens.inference}" 1;\n')
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    with running(server, folder, tokens) as proxy:
+        before = proxy.seen()
+        for value in ("", "Bearer", "Bearer no", f"bearer {server.tokens.inference}x"):
+            answer = proxy.ask("POST", PREDICT, data=image(1), headers={"Authorization": value})
+            assert answer.status_code == 401
+        assert proxy.seen() == before
+        assert proxy.ask("POST", PREDICT, data=image(1)).status_code == 200
+        # Kubernetes asks without a token.
+        assert proxy.ask("GET", "/ping", headers={"Authorization": ""}).status_code != 401
 
 
 @pytest.mark.slow
