@@ -23,7 +23,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "requests": "requests",
         "psutil": "psutil",
     },
-    "report": {"matplotlib": "matplotlib"},
+    "report": {"matplotlib": "matplotlib", "jinja2": "Jinja2"},
 }
 """Likewise what each extra of this project brings."""
 
