@@ -312,7 +312,7 @@ def test_ray_serve_takes_its_configuration() -> None:
     schema = pytest.importorskip("ray.serve.schema", reason="needs the extra ray")
     service = manifest("rayservice.yaml", "RayService")
     config = yaml.safe_load(service["spec"]["serveConfigV2"])
-    parsed = schema.ServeDeploySchema.parse_obj(config)
+    parsed = schema.ServeDeploySchema.model_validate(config)
     (application,) = parsed.applications
     assert application.import_path == "torchserve_fire.ray:app"
     assert {each.name for each in application.deployments} == {"FireModel"}
