@@ -19,6 +19,7 @@ from benchmarks.altered_tables import altered_table, met_table
 from benchmarks.archives.table import archives_table, requests_table
 from benchmarks.data_set_tables import as_it_comes_table, data_set_table
 from benchmarks.defences_picture import draw_defences
+from benchmarks.fleet import fleet_table
 from benchmarks.full_size import full_size_figures, full_size_table
 from benchmarks.full_size_inspect import full_size_inspect_table
 from benchmarks.inspecting_table import inspecting_table
@@ -32,6 +33,7 @@ from benchmarks.little_evidence_tables import (
 )
 from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
+from benchmarks.pool_memory import pool_memory_table
 from benchmarks.same_bundles import table as same_bundles_table
 from benchmarks.scanning_ablation import scanning_ablation_table
 from benchmarks.scanning_table import (
@@ -44,6 +46,8 @@ from benchmarks.scanning_table import (
 )
 from benchmarks.screening_table import screening_summary, screening_table
 from benchmarks.serving_tables import (
+    engines_mixed_table,
+    engines_table,
     growth_table,
     load_summary,
     load_table,
@@ -58,10 +62,12 @@ from benchmarks.victims.data_sets import CIFAR, DATA_SETS, SIGNS, TINY
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BENCHMARK = ROOT / "docs" / "benchmark.md"
+FLEET = ROOT / "docs" / "fleet.md"
 METHODS = ROOT / "docs" / "methods.md"
 SCREEN = ROOT / "docs" / "screen.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 SECURITY = ROOT / "docs" / "security.md"
+KSERVE = ROOT / "docs" / "kserve.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
 ADAPTIVE = ROOT / "benchmarks" / "results" / "adaptive.json"
 ALTERED = ROOT / "benchmarks" / "results" / "altered.json"
@@ -69,6 +75,8 @@ ARCHIVES = ROOT / "benchmarks" / "results" / "archives.json"
 AS_IT_COMES = ROOT / "benchmarks" / "results" / "as_it_comes.json"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
+FLEET_RESULTS = ROOT / "benchmarks" / "results" / "fleet.json"
+POOL_MEMORY = ROOT / "benchmarks" / "results" / "pool_memory.json"
 FULL_SIZE_INSPECT = ROOT / "benchmarks" / "results" / "full_size_inspect.json"
 FULL_SIZE = ROOT / "benchmarks" / "results" / "full_size.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
@@ -86,6 +94,7 @@ PREPROCESSING = ROOT / "benchmarks" / "results" / "preprocessing.json"
 GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
 SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
 SWAPPING_IN_PLACE = ROOT / "benchmarks" / "results" / "swapping_in_place.json"
+ENGINES = ROOT / "benchmarks" / "results" / "engines.json"
 SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 DEFENCES = ROOT / "docs" / "defences.png"
@@ -129,7 +138,7 @@ def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
-    for document in (README, BENCHMARK, METHODS, OPERATIONS, SCREEN, SECURITY):
+    for document in (README, BENCHMARK, FLEET, METHODS, OPERATIONS, SCREEN, SECURITY, KSERVE):
         document.write_text(with_tables(document.read_text()))
 
 
@@ -174,11 +183,15 @@ def with_tables(text: str) -> str:
         "growth": growth_table(_rows(GROWTH)),
         "swapping": swapping_table(_rows(SWAPPING)),
         "swapping in place": swapping_in_place_table(_rows(SWAPPING_IN_PLACE)),
+        "engines": engines_table(_rows(ENGINES)),
+        "engines' mixed requests": engines_mixed_table(_rows(ENGINES)),
         "altered triggers": altered_table(_rows(ALTERED)),
         "altered triggers met": met_table(_rows(ALTERED)),
         "perturbed": perturbed_table(_rows(ADAPTIVE)),
         "archives": archives_table(_rows(ARCHIVES)),
         "archives' requests": requests_table(_rows(ARCHIVES)),
+        "fleet": fleet_table(_rows(FLEET_RESULTS)),
+        "pool memory": pool_memory_table(_rows(POOL_MEMORY)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
     }
     for name, table in contents.items():

@@ -43,12 +43,14 @@ class Evaluation:
         observation: the samples, their labels, and the predictions before repair.
         predictions: the classes that are predicted after repair, (N,) and (M,) int64.
         flagged: which samples were flagged, (N,) and (M,) bool; None without a detector.
+        doubt: why the figures say little about the bundle; None if there is no such reason.
     """
 
     figures: Figures
     observation: Observation
     predictions: Both[Tensor]
     flagged: Both[Tensor] | None
+    doubt: str | None = None
 
 
 def evaluate_bundle(
@@ -141,7 +143,7 @@ def evaluate_samples(
     figures = observation.figures_after(predictions, judged, bundle.targets)
     if doubt := _doubt(bundle, figures, observation.find_where_led()):
         logger.warning("%s: before repair, %s", triggered.source, doubt)
-    return Evaluation(figures, observation, predictions, judged)
+    return Evaluation(figures, observation, predictions, judged, doubt)
 
 
 def _doubt(bundle: Bundle, figures: Figures, found: TargetFinding | None) -> str | None:

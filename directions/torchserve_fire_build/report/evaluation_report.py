@@ -48,7 +48,9 @@ def evaluation_report(
         provenance: what it takes to do it again.
     """
     figures = evaluation.figures
-    verdict, tone = _verdict(figures)
+    verdict, tone = repair_verdict(figures)
+    if evaluation.doubt:
+        verdict, tone = f"{verdict} But before repair, {evaluation.doubt}.", "unsure"
     return Report(
         title,
         verdict,
@@ -61,7 +63,7 @@ def evaluation_report(
     )
 
 
-def _verdict(figures: Figures) -> tuple[str, str]:
+def repair_verdict(figures: Figures) -> tuple[str, str]:
     """Return what came of the repair in a sentence, and the tone of it."""
     before, after = figures.attack_success_rate
     natural = figures.natural_rate[0] if figures.natural_rate else 0.0

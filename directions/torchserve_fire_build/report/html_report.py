@@ -19,7 +19,7 @@ from ..common.latex import latex_tabular
 
 PAGE, NUMBERS, ROWS, TABULAR = FILES = ("report.html", "report.json", "report.csv", "report.tex")
 
-TONES = ("good", "bad", "unsure")
+TONES = ("good", "bad", "unsure", "plain")
 """What a verdict is painted in."""
 
 

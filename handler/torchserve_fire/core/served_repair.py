@@ -210,7 +210,7 @@ class ServedRepair:
                 now.batches -= 1
                 self._changed.notify_all()
 
-    def swap(self, bundle: Bundle | Path | str) -> None:
+    def swap(self, bundle: Bundle | Path | str | None) -> None:
         """Put another bundle in the place of the one that serves.
 
         It is checked and proved as the first one was, while that goes on answering, and takes its
@@ -219,7 +219,8 @@ class ServedRepair:
 
         Args:
             bundle: the file, or a bundle that was saved. Where the settings name trusted keys, a
-                file that one of them has signed.
+                file that one of them has signed. None: the first one, which was checked at the
+                start; in mode `off` there is none, and nothing happens.
 
         Raises:
             FireError: nothing is served any more.
@@ -227,7 +228,14 @@ class ServedRepair:
                 signed, or does not work; or this thread answers a batch. The old one goes on
                 serving, and nothing of the new one stays.
         """
-        self._swap(bundle, self._config.trusted_keys, BATCH_SECONDS)
+        self._swap_to(bundle, BATCH_SECONDS)
+
+    def _swap_to(self, bundle: Bundle | Path | str | None, seconds: float) -> None:
+        if bundle is not None:
+            self._swap(bundle, self._config.trusted_keys, seconds)
+        elif self._started is not None:
+            # Its file was checked at the start.
+            self._swap(self._started.first, (), seconds)
 
     def _swap(
         self, bundle: Bundle | Path | str, trusted_keys: Sequence[str], seconds: float
@@ -349,14 +357,11 @@ class ServedRepair:
             self._folder.look(at_once=at_once)
 
     def _take(self, file: Path | None) -> None:
-        """Swap a bundle of the folder in, or the first one, which was checked at the start.
+        """Swap a bundle of the folder in, or the first one.
 
         A request waits for that, but not for batches of other threads.
         """
-        if file is not None:
-            self._swap(file, self._config.trusted_keys, 0.0)
-        elif self._started is not None:
-            self._swap(self._started.first, (), 0.0)
+        self._swap_to(file, 0.0)
 
     def _answered_by_old(self) -> bool:
         return any(each.batches for each in self._replaced)
