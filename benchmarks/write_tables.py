@@ -19,6 +19,7 @@ from benchmarks.altered_tables import altered_table, met_table
 from benchmarks.archives.table import archives_table, requests_table
 from benchmarks.data_set_tables import as_it_comes_table, data_set_table
 from benchmarks.defences_picture import draw_defences
+from benchmarks.fleet import fleet_table
 from benchmarks.full_size import full_size_figures, full_size_table
 from benchmarks.full_size_inspect import full_size_inspect_table
 from benchmarks.inspecting_table import inspecting_table
@@ -33,6 +34,7 @@ from benchmarks.little_evidence_tables import (
 from benchmarks.malware.table import malware_table
 from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
+from benchmarks.pool_memory import pool_memory_table
 from benchmarks.same_bundles import table as same_bundles_table
 from benchmarks.scanning_ablation import scanning_ablation_table
 from benchmarks.scanning_table import (
@@ -61,6 +63,7 @@ from benchmarks.victims.data_sets import CIFAR, DATA_SETS, SIGNS, TINY
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BENCHMARK = ROOT / "docs" / "benchmark.md"
+FLEET = ROOT / "docs" / "fleet.md"
 METHODS = ROOT / "docs" / "methods.md"
 SCREEN = ROOT / "docs" / "screen.md"
 TABLES = ROOT / "docs" / "tables.md"
@@ -74,6 +77,8 @@ ARCHIVES = ROOT / "benchmarks" / "results" / "archives.json"
 AS_IT_COMES = ROOT / "benchmarks" / "results" / "as_it_comes.json"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
+FLEET_RESULTS = ROOT / "benchmarks" / "results" / "fleet.json"
+POOL_MEMORY = ROOT / "benchmarks" / "results" / "pool_memory.json"
 FULL_SIZE_INSPECT = ROOT / "benchmarks" / "results" / "full_size_inspect.json"
 FULL_SIZE = ROOT / "benchmarks" / "results" / "full_size.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
@@ -136,7 +141,8 @@ def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
-    for document in (README, BENCHMARK, METHODS, OPERATIONS, SCREEN, SECURITY, KSERVE, TABLES):
+    documents = (README, BENCHMARK, FLEET, METHODS, OPERATIONS, SCREEN, SECURITY, KSERVE, TABLES)
+    for document in documents:
         document.write_text(with_tables(document.read_text()))
 
 
@@ -188,6 +194,8 @@ def with_tables(text: str) -> str:
         "perturbed": perturbed_table(_rows(ADAPTIVE)),
         "archives": archives_table(_rows(ARCHIVES)),
         "archives' requests": requests_table(_rows(ARCHIVES)),
+        "fleet": fleet_table(_rows(FLEET_RESULTS)),
+        "pool memory": pool_memory_table(_rows(POOL_MEMORY)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
         "malware": malware_table(_rows(MALWARE)),
     }

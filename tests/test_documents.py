@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
     [
         "README.md",
         "docs/benchmark.md",
+        "docs/fleet.md",
         "docs/methods.md",
         "docs/operations.md",
         "docs/screen.md",

@@ -23,6 +23,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "requests": "requests",
         "psutil": "psutil",
     },
+    "ray": {"ray": "ray"},
     "kserve": {"kserve": "kserve", "prometheus_client": "prometheus-client"},
     "report": {"matplotlib": "matplotlib", "jinja2": "Jinja2"},
     "parquet": {"pyarrow": "pyarrow"},

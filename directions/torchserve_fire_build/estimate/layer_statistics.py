@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, fields
@@ -233,6 +233,7 @@ def collect_statistics(
     clean_targets: Sequence[Tensor],
     uses: Sequence[Tensor],
     cache: StepCache = NO_CACHE,
+    of_folds: StatisticsOfFolds | None = None,
 ) -> list[Statistics]:
     """Run the samples through the model once and accumulate each layer's moments.
 
@@ -247,14 +248,68 @@ def collect_statistics(
             most one trigger. A sample on which the trigger fails does not show what the trigger
             does in late layers.
         cache: keeps the statistics of each fold.
+        of_folds: computes the statistics of each fold; None to do so here.
 
     Returns:
         For each trigger, statistics in memory that does not depend on the number of samples.
     """
     folds_of: list[list[Mapping[str, LayerStatistics]]] = [[] for _ in uses]
-    running: list[dict[str, LayerStatistics]] = []
-    few_classes = [float(target.double().mean()) >= LARGE_SHARE for target in clean_targets]
     file = TensorFile()
+    used = torch.stack(list(uses)).any(0)
+    with Progress("collecting statistics", len(evidence.clean) + int(used.sum())) as progress:
+        computed: dict[int, dict[str, Tensor]] = {}
+
+        def compute(fold: int) -> dict[str, Tensor]:
+            if of_folds is not None:
+                if not computed:
+                    computed.update(of_folds(layers, folds, clean_targets, uses))
+                return computed.pop(fold)
+            return statistics_of_fold(
+                model,
+                layers,
+                evidence,
+                folds,
+                fold,
+                clean_targets=clean_targets,
+                uses=uses,
+                progress=progress,
+            )
+
+        for fold in range(FOLDS):
+            tensors = cache.result(f"statistics of fold {fold}", partial(compute, fold))
+            for i, of_trigger in enumerate(folds_of):
+                of_trigger.append(_kept(_below(tensors, str(i)), layers, file, f"{fold}.{i}."))
+    return [Statistics(of_folds) for of_folds in folds_of]
+
+
+def statistics_of_fold(
+    model: nn.Module,
+    layers: Sequence[str],
+    evidence: Evidence,
+    folds: Both[Tensor],
+    fold: int,
+    *,
+    clean_targets: Sequence[Tensor],
+    uses: Sequence[Tensor],
+    progress: Progress | None = None,
+) -> dict[str, Tensor]:
+    """Run the samples of a fold through the model and accumulate each layer's moments.
+
+    Args:
+        model: as in `collect_statistics`, like the rest.
+        layers: module names.
+        evidence: the samples.
+        folds: the fold of each clean (N,) and triggered sample (M,), int64.
+        fold: which one.
+        clean_targets: for each trigger, (N,) bool.
+        uses: for each trigger, (M,) bool.
+        progress: advanced by the number of samples; None for none.
+
+    Returns:
+        Statistics as tensors: of trigger 0, at layer 2, the names begin with `0.2.`.
+    """
+    running = [{name: LayerStatistics() for name in layers} for _ in uses]
+    few_classes = [float(target.double().mean()) >= LARGE_SHARE for target in clean_targets]
     partner = dict(enumerate(evidence.partners))
     in_pairs = torch.zeros(len(evidence.clean), dtype=torch.bool)
     used = torch.stack(list(uses)).any(0)
@@ -293,7 +348,8 @@ def collect_statistics(
         with torch.no_grad(), record_features(model, layers, take):
             model(batch)
         running[:] = grown
-        progress.advance(len(batch))
+        if progress is not None:
+            progress.advance(len(batch))
 
     size = bytes_of(evidence.clean.description)
 
@@ -301,43 +357,40 @@ def collect_statistics(
         rows = [row for group in groups for row in group]
         run(rows, list(dict.fromkeys(partner[i] for i in rows)), own)
 
-    def run_fold(fold: int) -> dict[str, Tensor]:
-        running[:] = [{name: LayerStatistics() for name in layers} for _ in uses]
-        for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
-            rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
-            if not partner:
-                batches = fitting_batches(
-                    model, rows, partial(run, clean=[], own=own), input_bytes=size
-                )
-            else:
-                rows.sort(key=lambda i: bool(target[partner[i]]))
-                batches = fitting_batches(
-                    model,
-                    _by_partner(rows, partner),
-                    partial(run_with_partners, own=own),
-                    input_bytes=size,
-                    samples_of=len,
-                )
-            for _ in batches:
-                pass  # `run` keeps what it finds.
-        rows = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
-        rows.sort(key=lambda i: bool(clean_targets[0][i]))
-        for _ in fitting_batches(model, rows, partial(run, [], own=None), input_bytes=size):
-            pass
-        return {
-            f"{i}.{place}.{name}": tensor.cpu()
-            for i, of_trigger in enumerate(running)
-            for place, layer in enumerate(layers)
-            for name, tensor in of_trigger[layer].stored().items()
-        }
+    for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
+        rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
+        if not partner:
+            batches = fitting_batches(
+                model, rows, partial(run, clean=[], own=own), input_bytes=size
+            )
+        else:
+            rows.sort(key=lambda i: bool(target[partner[i]]))
+            batches = fitting_batches(
+                model,
+                _by_partner(rows, partner),
+                partial(run_with_partners, own=own),
+                input_bytes=size,
+                samples_of=len,
+            )
+        for _ in batches:
+            pass  # `run` keeps what it finds.
+    rows = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
+    rows.sort(key=lambda i: bool(clean_targets[0][i]))
+    for _ in fitting_batches(model, rows, partial(run, [], own=None), input_bytes=size):
+        pass
+    return {
+        f"{i}.{place}.{name}": tensor.cpu()
+        for i, of_trigger in enumerate(running)
+        for place, layer in enumerate(layers)
+        for name, tensor in of_trigger[layer].stored().items()
+    }
 
-    with Progress("collecting statistics", len(evidence.clean) + int(used.sum())) as progress:
-        for fold in range(FOLDS):
-            tensors = cache.result(f"statistics of fold {fold}", partial(run_fold, fold))
-            running.clear()
-            for i, of_folds in enumerate(folds_of):
-                of_folds.append(_kept(_below(tensors, str(i)), layers, file, f"{fold}.{i}."))
-    return [Statistics(of_folds) for of_folds in folds_of]
+
+StatisticsOfFolds = Callable[
+    [Sequence[str], Both[Tensor], Sequence[Tensor], Sequence[Tensor]], dict[int, dict[str, Tensor]]
+]
+"""Returns what `statistics_of_fold` returns for each fold: takes the layers, the folds, the clean
+targets and the uses, as `collect_statistics` does."""
 
 
 class _InFile(Mapping[str, LayerStatistics]):
