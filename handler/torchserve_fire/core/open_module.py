@@ -18,7 +18,7 @@ from ..repair.example_input import example_for
 from ..repair.layers import device_of
 from ..watch.metrics import MetricsFor
 from .classify import Classifier, outputs_are_probabilities
-from .given_bundle import check_trusted, read_given
+from .given_bundle import read_given
 from .served_model import AnswerForm, ServedModel
 from .served_repair import ServedRepair
 from .worker_start import check_bundle, known_model
@@ -55,12 +55,13 @@ def open_module(
     Raises:
         FireError: the settings are wrong, or the bundle does not fit, or does not work.
     """
-    bundle, file = read_given(given)
-    described = bundle.input
-    config = _settings(settings, described)
+    bundle, file = read_given(given, trusted_keys)
+    config = _settings(settings, bundle.input)
     if trusted_keys:
         config = replace(config, trusted_keys=tuple(trusted_keys))
-    check_trusted(given, bundle.digest, config.trusted_keys)
+    # Only the settings may have said whose signature it needs.
+    bundle, file = read_given(given, config.trusted_keys)
+    described = bundle.input
     check_model(model)
     repair = ServedRepair(config, served_as, metrics, SOURCE)
     try:

@@ -7,7 +7,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from ..errors import BundleError, ConfigError
+from ..errors import BundleError, ConfigError, ModelError
 from ..format.bundle import Bundle, InputDescription
 from .config import OWN_HANDLER, HandlerConfig
 from .load_model import LoadedModel
@@ -110,6 +110,16 @@ def with_digest_for(bundle: Bundle, loaded: LoadedModel) -> LoadedModel:
     if _known_by_file(bundle, loaded) or loaded.state_sha256 is not None:
         return loaded
     return replace(loaded, state_sha256=state_digest(loaded.model))
+
+
+def with_state_digest(loaded: LoadedModel) -> LoadedModel:
+    """Return a model with the digest of its weights themselves, where they have one."""
+    if loaded.state_sha256 is not None:
+        return loaded
+    try:
+        return replace(loaded, state_sha256=state_digest(loaded.model))
+    except ModelError:  # What asks for it is refused, and says why.
+        return loaded
 
 
 def matching_input(config: HandlerConfig, bundle: Bundle, source: str) -> InputDescription:
