@@ -33,7 +33,7 @@ LOCAL: Mapping[str, str] = {
 
 LOOPBACK = "127.0.0.1"
 
-SHORT = "/tmp"  # noqa: S108 - a new folder in it, which nobody else may enter.
+SHORT = "/tmp"  # noqa: S108 - a new folder in it.
 """Where Ray's sockets lie, whose paths may have 107 bytes in all."""
 
 STARTS = 3
