@@ -24,6 +24,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "psutil": "psutil",
     },
     "report": {"matplotlib": "matplotlib"},
+    "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
 }
 """Likewise what each extra of this project brings."""
 

@@ -14,6 +14,7 @@ from ..format.bundle import Detection
 from ..format.correction_forms import Overlay
 from .corrections import Projection
 from .fill_in import fill_in
+from .tracing import surely_none
 
 ROUNDS = 4
 """The most places at which a trigger is undone in one input."""
@@ -55,7 +56,7 @@ def project_anywhere(feature: Tensor, spectrum: Tensor) -> Tensor:
         (N, H, W) float32: at (y, x), the projection onto the direction moved by y down and x to the
         right.
     """
-    if len(feature) == 0:
+    if feature.shape[0] == 0:
         # Not every library for Fourier transforms takes no map.
         return torch.zeros(0, *feature.shape[2:], device=feature.device)
     # None of these is an operation that autocast would run in another precision.
@@ -123,11 +124,11 @@ class OverlayRemoval(torch.nn.Module):
         """
         with torch.autocast(feature.device.type, enabled=False):
             whole = feature.float()
-            found = torch.ones(len(whole), dtype=torch.bool, device=whole.device)
+            found = torch.ones(whole.shape[0], dtype=torch.bool, device=whole.device)
             for _ in range(ROUNDS):
                 best, place = self.projection.places(whole).flatten(1).max(1)
                 found = found & (best > self.projection.threshold)
-                if not bool(found.any()):
+                if surely_none(found):
                     break
                 without = self._undo_fitting(whole, place)
                 whole = torch.where(found.view(-1, 1, 1, 1), without, whole)
@@ -147,7 +148,7 @@ class OverlayRemoval(torch.nn.Module):
         left = self._left(without, gauges)
         allowed = GAIN_ERROR + FILLED_ERROR * (share * filled).sum((1, 2, 3))
         wrong = left.abs().amax(1) > allowed
-        for _ in range(GAIN_STEPS if bool(wrong.any()) else 0):
+        for _ in range(0 if surely_none(wrong) else GAIN_STEPS):
             gain = torch.where(wrong[:, None], gain + left, gain).clamp(0, MAX_GAIN)
             without, _ = self._undo(feature, place, gain[..., None, None])
             left = self._left(without, gauges)
@@ -184,7 +185,7 @@ class OverlayRemoval(torch.nn.Module):
         least = torch.where(above & ~lost, clean - AT_LIMIT * span, least)
         most = torch.where(below & ~lost, clean + AT_LIMIT * span, most)
         clean = torch.where(cut_off, covered, clean).clamp(self.lower, self.upper)
-        if not bool(hidden.any()):
+        if surely_none(hidden):
             return clean, hidden
         least, most = (end.clamp(self.lower, self.upper) for end in (least, most))
         return fill_in(clean, hidden, least, most), hidden

@@ -1,0 +1,76 @@
+"""Letting the second passes of an exported graph run only where a sample of the batch is flagged.
+
+As traced, all passes always run. What nothing but a second pass needs moves into the branch of an
+`If`; so a batch of clean inputs costs one pass, as with `attach`.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes.common import CommonSubexpressionEliminationPass
+
+from .names import CHOSEN, REPEATED
+
+
+def repeat_only_if_flagged(model: ir.Model, repeats: int) -> None:
+    """Change a traced graph in place.
+
+    Args:
+        model: as traced from `RepairedGraph`. Its last outputs say for each second pass which
+            samples take it, and what it gives; they are taken away.
+        repeats: how many second passes there are.
+    """
+    graph = model.graph
+    outputs = {value.name: value for value in graph.outputs}
+    passes = [(outputs[f"{CHOSEN}{i}"], outputs[f"{REPEATED}{i}"]) for i in range(repeats)]
+    for _ in range(2 * repeats):
+        graph.outputs.pop()
+    # Layers before the first that repairs do the same in all passes.
+    CommonSubexpressionEliminationPass()(model)
+    for chosen, repeated in passes:
+        _put_into_branch(graph, chosen, repeated)
+
+
+def _put_into_branch(graph: ir.Graph, chosen: ir.Value, repeated: ir.Value) -> None:
+    ((where, position),) = repeated.uses()
+    before = where.inputs[2]
+    assert before is not None  # noqa: S101 - `Where` has three inputs.
+    nodes = _needed_by_nothing_else(graph, repeated)
+    name = repeated.name
+    as_number = ir.node("Cast", [chosen], {"to": ir.DataType.INT32})
+    largest = ir.node("ReduceMax", as_number.outputs, {"keepdims": 0})
+    any_chosen = ir.node("Cast", largest.outputs, {"to": ir.DataType.BOOL})
+    otherwise = ir.node("Identity", [before])
+    graph.remove(nodes)
+    branches = {
+        "then_branch": ir.Graph([], [repeated], nodes=nodes, name=f"{name}_pass"),
+        "else_branch": ir.Graph([], otherwise.outputs, nodes=[otherwise], name=f"{name}_not"),
+    }
+    choice = ir.node("If", any_chosen.outputs, branches)
+    for made, called in (
+        (as_number, "as_number"),
+        (largest, "largest"),
+        (any_chosen, "any"),
+        (otherwise, "before"),
+        (choice, "or_before"),
+    ):
+        # Names must be unique across branches.
+        made.outputs[0].name = f"{name}_{called}"
+    for made in (otherwise, choice):
+        made.outputs[0].type, made.outputs[0].shape = repeated.type, repeated.shape
+    graph.insert_before(where, [as_number, largest, any_chosen, choice])
+    where.replace_input_with(position, choice.outputs[0])
+
+
+def _needed_by_nothing_else(graph: ir.Graph, value: ir.Value) -> list[ir.Node]:
+    """Return the nodes, in their order, whose results go into nothing but this value."""
+    found: set[ir.Node] = set()
+    for node in reversed(graph):
+        if node is value.producer() or all(_goes_only_into(out, found) for out in node.outputs):
+            found.add(node)
+    return [node for node in graph if node in found]
+
+
+def _goes_only_into(value: ir.Value, nodes: set[ir.Node]) -> bool:
+    uses = [use.node for use in value.uses()]
+    return bool(uses) and not value.is_graph_output() and all(node in nodes for node in uses)
