@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx
+import onnx_ir as ir
 import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 
-from torchserve_fire.errors import FireError, first_line
+from torchserve_fire.errors import first_line
 from torchserve_fire.format.bundle import Repair
 
 from ..common.errors import ExportError
-from .names import CHOSEN, FLAGGED, INPUT, LOGITS, REPEATED, SCORE
+from .names import CHOSEN, FLAGGED, INPUT, LOGITS, REPEATED, SCORE, WITHOUT
 from .only_if_flagged import repeat_only_if_flagged
+from .overlay_loop import ROUND_NAMES, OverlayRound, undo_overlay
 from .repaired_graph import RepairedGraph
 
 MAX_BYTES = 2**31 - 1
@@ -51,38 +55,27 @@ def export_graph(
             size of the batch.
     """
     graph = RepairedGraph(copy.deepcopy(model).half() if half else model, repairs, passes).eval()
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            # Of torch's own use of what it has deprecated; nothing that a user can act on.
-            warnings.simplefilter("ignore")
-            answered = graph(example)
-            names = [LOGITS, FLAGGED, *([] if answered.score is None else [SCORE])]
-            for i in range(len(answered.repeated)):
-                names += [f"{CHOSEN}{i}", f"{REPEATED}{i}"]
-            program = torch.onnx.export(
-                graph,
-                (example,),
-                dynamo=True,
-                verbose=False,
-                input_names=[INPUT],
-                output_names=names,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-            )
-    except FireError:
-        raise
-    except Exception as error:  # Whatever the tracer, or the model, raises.
-        raise ExportError(
-            f"{type(model).__name__}: cannot be exported to ONNX with its repair: "
-            f"{first_line(error)}"
-        ) from error
-    if program is None:
-        raise ExportError(f"{type(model).__name__}: torch.onnx.export returned nothing")
-    repeat_only_if_flagged(program.model, len(answered.repeated))
-    program.model.metadata_props.update(metadata or {})
-    proto = program.model_proto
+    removals = graph.removals
+    kind = type(model).__name__
+    inputs = (example, *(example for _ in removals))
+    with torch.no_grad():
+        answered = graph(*inputs)
+    names = [LOGITS, FLAGGED, *([] if answered.score is None else [SCORE])]
+    for i in range(len(answered.repeated)):
+        names += [f"{CHOSEN}{i}", f"{REPEATED}{i}"]
+    traced = _trace(graph, inputs, [INPUT, *(f"{WITHOUT}{i}" for i in removals)], names, kind)
+    for i, removal in removals.items():
+        among = torch.ones(len(example), dtype=torch.bool)
+        body = _trace(OverlayRound(removal), (example, among), *ROUND_NAMES, kind)
+        undo_overlay(traced, i, body)
+    repeat_only_if_flagged(traced, len(answered.repeated))
+    # What the tracer wrote down of each node names files of this machine.
+    ClearMetadataAndDocStringPass()(traced)
+    traced.metadata_props.update(metadata or {})
+    proto = ir.to_proto(traced)
     if proto.ByteSize() > MAX_BYTES:
         raise ExportError(
-            f"{type(model).__name__}: the graph takes {proto.ByteSize() / 1e9:.1f} GB, expected at "
+            f"{kind}: the graph takes {proto.ByteSize() / 1e9:.1f} GB, expected at "
             "most 2 GB, which one ONNX file may hold"
         )
     data: bytes = proto.SerializeToString()
@@ -90,6 +83,48 @@ def export_graph(
         onnx.checker.check_model(data, full_check=True)
     except Exception as error:
         raise ExportError(
-            f"{type(model).__name__}: onnx.checker refuses the graph: {first_line(error)}"
+            f"{kind}: onnx.checker refuses the graph: {first_line(error)}"
         ) from error
     return data
+
+
+def _trace(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    kind: str,
+) -> ir.Model:
+    """Return the graph of a module, whose inputs and outputs are batches of any size.
+
+    Raises:
+        ExportError: it has none; the message begins with the `kind` of model.
+    """
+    batch = torch.export.Dim("batch")
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # Of torch's own use of what it has deprecated; nothing that a user can act on.
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module,
+                inputs,
+                dynamo=True,
+                verbose=False,
+                input_names=input_names,
+                output_names=output_names,
+                dynamic_shapes=_dynamic(module, len(inputs), {0: batch}),
+            )
+    except Exception as error:  # Whatever the tracer, or the model, raises.
+        raise ExportError(
+            f"{kind}: cannot be exported to ONNX with its repair: {first_line(error)}"
+        ) from error
+    if program is None:
+        raise ExportError(f"{kind}: torch.onnx.export returned nothing")
+    return program.model
+
+
+def _dynamic(module: nn.Module, count: int, shape: dict[int, Any]) -> tuple[Any, ...]:
+    """Return the same shape for each input; those of a variable argument stand in a tuple."""
+    if isinstance(module, RepairedGraph):
+        return shape, (shape,) * (count - 1)
+    return (shape,) * count

@@ -7,7 +7,7 @@ and samples that are not flagged keep the output of the first.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from torchserve_fire.repair.layers import (
     with_feature,
 )
 from torchserve_fire.repair.logits import find_logits
+from torchserve_fire.repair.overlay import OverlayRemoval
 from torchserve_fire.repair.ready_corrections import ready_corrections
 from torchserve_fire.repair.verdict import judge, may_be_flagged, predicted_classes
 
@@ -74,8 +75,18 @@ class RepairedGraph(nn.Module):
         # By this, thresholds have names in the graph: `projections.0.threshold`.
         self.projections = nn.ModuleList(one.projection for one in self._attached.judges)
 
-    def forward(self, inputs: Tensor) -> Repaired:
-        """Return what the repaired model answers to inputs, (N, *S) float32 or int64."""
+    @property
+    def removals(self) -> Mapping[int, OverlayRemoval]:
+        """What undoes overlays of the input, by the index of the repair; it is no part of this."""
+        return {i: hook.removal for i, hook in self._attached.inputs.items()}
+
+    def forward(self, inputs: Tensor, *without: Tensor) -> Repaired:
+        """Return what the repaired model answers.
+
+        Args:
+            inputs: (N, *S) float32 or int64.
+            without: for each of the `removals`, the inputs that it makes of those that are flagged.
+        """
         attached, size = self._attached, inputs.shape[0]
         scores: dict[int, Tensor] = {}
         with self._hooked(scores, None):
@@ -92,11 +103,12 @@ class RepairedGraph(nn.Module):
         if self._passes == 1:
             return Repaired(logits, whole, score, ())
         repeated = []
+        second = dict(zip(attached.inputs, without, strict=True))
         repaired = torch.zeros(size, dtype=torch.bool)
         # As `repeat_flagged`: a sample that is still predicted as the target goes on to the next.
         for i, (one, mask) in enumerate(zip(attached.judges, flagged, strict=True)):
             chosen = mask & ~repaired
-            again = Repeated(chosen, self._repeat(inputs, i))
+            again = Repeated(chosen, self._repeat(second.get(i, inputs), i))
             repeated.append(again)
             logits = torch.where(chosen[:, None], again.logits, logits)
             done = chosen & ~may_be_flagged([one], logits, size)[0] if one.only_target else chosen
@@ -104,9 +116,6 @@ class RepairedGraph(nn.Module):
         return Repaired(logits, whole, score, tuple(repeated))
 
     def _repeat(self, inputs: Tensor, repair: int) -> Tensor:
-        hook = self._attached.inputs.get(repair)
-        if hook is not None:
-            (inputs,), _ = hook.move((inputs,), {})
         with self._hooked({}, repair):
             return self._logits(inputs)
 

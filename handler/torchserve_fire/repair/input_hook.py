@@ -44,6 +44,11 @@ class InputHook:
         """What scores the input."""
         return self._removal.projection
 
+    @property
+    def removal(self) -> OverlayRemoval:
+        """What undoes the overlay."""
+        return self._removal
+
     def to(self, device: torch.device) -> InputHook:
         """Move its tensors to a device, and return it."""
         self._removal.to(device)

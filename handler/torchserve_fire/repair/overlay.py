@@ -126,13 +126,26 @@ class OverlayRemoval(torch.nn.Module):
             whole = feature.float()
             found = torch.ones(whole.shape[0], dtype=torch.bool, device=whole.device)
             for _ in range(ROUNDS):
-                best, place = self.projection.places(whole).flatten(1).max(1)
-                found = found & (best > self.projection.threshold)
-                if surely_none(found):
+                place, found = self.find(whole, found)
+                if not bool(found.any()):
                     break
-                without = self._undo_fitting(whole, place)
-                whole = torch.where(found.view(-1, 1, 1, 1), without, whole)
+                whole = self.undo(whole, place, found)
         return whole.to(feature.dtype)
+
+    def find(self, feature: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where the trigger is, (N,) int64, and in which maps it is found, (N,) bool.
+
+        Args:
+            feature: maps, (N, C, H, W) float32.
+            among: in which of them to look for it, (N,) bool.
+        """
+        best, place = self.projection.places(feature).flatten(1).max(1)
+        return place, among & (best > self.projection.threshold)
+
+    def undo(self, feature: Tensor, place: Tensor, found: Tensor) -> Tensor:
+        """Return maps with the trigger undone where it is found, as `find` says; others stay."""
+        without = self._undo_fitting(feature, place)
+        return torch.where(found.view(-1, 1, 1, 1), without, feature)
 
     def _undo_fitting(self, feature: Tensor, place: Tensor) -> Tensor:
         """Return maps with the trigger undone at a place each, with the gains that leave nothing.
@@ -149,7 +162,7 @@ class OverlayRemoval(torch.nn.Module):
         allowed = GAIN_ERROR + FILLED_ERROR * (share * filled).sum((1, 2, 3))
         wrong = left.abs().amax(1) > allowed
         for _ in range(0 if surely_none(wrong) else GAIN_STEPS):
-            gain = torch.where(wrong[:, None], gain + left, gain).clamp(0, MAX_GAIN)
+            gain = torch.where(wrong[:, None], gain + left, gain).clamp(0.0, MAX_GAIN)
             without, _ = self._undo(feature, place, gain[..., None, None])
             left = self._left(without, gauges)
         return without
