@@ -25,16 +25,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from torchserve_fire.model.config import load_config
-from torchserve_fire.model.load_model import load_model
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.reconstruct.subject import gather_subject
 from torchserve_fire_build.scan.place_search import Placed
 from torchserve_fire_build.scan.scan_model import scan_model
 
+from .given_victims import given_victims
 from .kept import Kept
 from .measure import hold, predict, share
-from .published import Renormalised, find_published, load_published
 from .samples import without_labels
 from .scanning_fit import fit_and_write
 from .victims.attacks.attack import Attack
@@ -44,7 +42,6 @@ from .victims.data_sets import CIFAR, SIGNS, TINY
 from .victims.recipe import Recipe
 from .victims.scanned import SCANNED, UNSEEN
 from .victims.train import obtain_victim, victim_file
-from .zoo import ATTACKS, TARGET
 
 RESULTS = Path(__file__).parent / "results" / "scanning.json"
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "scanning-roc.png"
@@ -128,18 +125,9 @@ def _models(args: argparse.Namespace, images: dict[str, Data]) -> Iterator[Scann
             elif _works(victim.model, victim.attack, data):
                 targets = TARGETS.get(recipe.attack or "", [0])
                 yield Scanned(f"{name}/{recipe.name}", name, victim.model, True, targets)
-    for victim in find_published(args.published) if args.published else ():
-        for name, data in images.items():
-            if name.startswith(victim.settings.stem.rpartition("-")[2]):
-                model, published = load_published(victim, data)
-                yield Scanned(f"{name}/{victim.name}", name, model, True, [published.target])
-    if args.zoo and CIFAR in images:
-        config = load_config(args.zoo / "model-config.yaml")
-        for trigger in ATTACKS:
-            weights = args.zoo / f"slim_resnet18_{trigger}.pth"
-            loaded = load_model(args.zoo / "slim_resnet18.py", weights, config.model_class)
-            model = Renormalised(loaded.model, config.mean, config.std)
-            yield Scanned(f"{CIFAR}/zoo-{trigger}", CIFAR, model, True, [TARGET])
+    for given in given_victims(args.published, args.zoo, images):
+        name = f"{given.data}/{given.name}"
+        yield Scanned(name, given.data, given.model, True, [given.attack.target])
 
 
 def _works(model: nn.Module, attack: Attack, data: Data) -> bool:

@@ -57,7 +57,8 @@ def export_graph(
     graph = RepairedGraph(copy.deepcopy(model).half() if half else model, repairs, passes).eval()
     removals = graph.removals
     kind = type(model).__name__
-    inputs = (example, *(example for _ in removals))
+    # Of one tensor that is given twice, the tracer makes one input.
+    inputs = (example, *(example.clone() for _ in removals))
     with torch.no_grad():
         answered = graph(*inputs)
     names = [LOGITS, FLAGGED, *([] if answered.score is None else [SCORE])]
@@ -82,9 +83,7 @@ def export_graph(
     try:
         onnx.checker.check_model(data, full_check=True)
     except Exception as error:
-        raise ExportError(
-            f"{kind}: onnx.checker refuses the graph: {first_line(error)}"
-        ) from error
+        raise ExportError(f"{kind}: onnx.checker refuses the graph: {first_line(error)}") from error
     return data
 
 

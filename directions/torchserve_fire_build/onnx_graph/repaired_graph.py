@@ -62,7 +62,8 @@ class RepairedGraph(nn.Module):
     """The model with its gate and its repair.
 
     Args:
-        model: takes one tensor, (N, *S); in evaluation mode, without corrections. It stays as it is.
+        model: takes one tensor, (N, *S); in evaluation mode, without corrections. It stays as it
+            is.
         repairs: of its bundle.
         passes: forward passes that a flagged sample costs, as `RepairHandle.passes` says.
     """

@@ -129,9 +129,9 @@ def _fill_in(values: Tensor, hidden: Tensor, lower: Tensor, upper: Tensor) -> Te
 
 
 def _smoothed_everywhere(filled: Tensor, hidden: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Return what the rounds of averaging lead to, computed for all places and kept for hidden ones.
+    """Return what the rounds of averaging lead to, computed for all places.
 
-    Which places are hidden, a traced graph does not know.
+    Which of them are hidden, a traced graph does not know.
     """
     for _ in range(ROUNDS):
         # At an edge, a place stands in for what would be beside it.

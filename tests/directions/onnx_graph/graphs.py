@@ -34,7 +34,9 @@ class Means(nn.Module):
 
 def maps(*means: tuple[float, float]) -> Tensor:
     """Maps whose channels are constant, (N, 2, 4, 4)."""
-    return torch.tensor(means, dtype=torch.float32)[:, :, None, None].expand(-1, *SHAPE).contiguous()
+    return (
+        torch.tensor(means, dtype=torch.float32)[:, :, None, None].expand(-1, *SHAPE).contiguous()
+    )
 
 
 def exported(

@@ -189,7 +189,9 @@ def test_in_half_precision_the_answers_stay_float32():
 
     model = Net()
     graph = exported([LATE, Layer("early", SHAPE, None, Shift(CHANNELS, 1.0))], model, half=True)
-    kinds = {tensor.name: tensor.data_type for tensor in onnx.load_from_string(graph).graph.initializer}
+    kinds = {
+        tensor.name: tensor.data_type for tensor in onnx.load_from_string(graph).graph.initializer
+    }
     assert kinds["model.scale"] == onnx.TensorProto.FLOAT16
     assert kinds["projections.0.threshold"] == onnx.TensorProto.FLOAT
     assert model.scale.dtype == torch.float32
@@ -204,7 +206,7 @@ def test_a_model_that_no_tracer_can_follow():
         def forward(self, x):
             return super().forward(x if bool(x.sum() > 0) else -x)
 
-    with pytest.raises(ExportError, match="^Looks: cannot be exported to ONNX with its repair: "):
+    with pytest.raises(ExportError, match=r"^Looks: cannot be exported to ONNX with its repair: "):
         exported([LATE, Layer("early", SHAPE, None, Shift(CHANNELS, 1.0))], Looks())
 
 
