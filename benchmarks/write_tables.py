@@ -32,6 +32,7 @@ from benchmarks.little_evidence_tables import (
 )
 from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
+from benchmarks.onnx_export import onnx_export_table
 from benchmarks.same_bundles import table as same_bundles_table
 from benchmarks.scanning_ablation import scanning_ablation_table
 from benchmarks.scanning_table import (
@@ -62,6 +63,7 @@ METHODS = ROOT / "docs" / "methods.md"
 SCREEN = ROOT / "docs" / "screen.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 SECURITY = ROOT / "docs" / "security.md"
+ONNX = ROOT / "docs" / "onnx.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
 ADAPTIVE = ROOT / "benchmarks" / "results" / "adaptive.json"
 ALTERED = ROOT / "benchmarks" / "results" / "altered.json"
@@ -86,6 +88,7 @@ PREPROCESSING = ROOT / "benchmarks" / "results" / "preprocessing.json"
 GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
 SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
 SWAPPING_IN_PLACE = ROOT / "benchmarks" / "results" / "swapping_in_place.json"
+ONNX_EXPORT = ROOT / "benchmarks" / "results" / "onnx_export.json"
 SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 DEFENCES = ROOT / "docs" / "defences.png"
@@ -129,7 +132,7 @@ def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
-    for document in (README, BENCHMARK, METHODS, OPERATIONS, SCREEN, SECURITY):
+    for document in (README, BENCHMARK, METHODS, ONNX, OPERATIONS, SCREEN, SECURITY):
         document.write_text(with_tables(document.read_text()))
 
 
@@ -179,6 +182,7 @@ def with_tables(text: str) -> str:
         "perturbed": perturbed_table(_rows(ADAPTIVE)),
         "archives": archives_table(_rows(ARCHIVES)),
         "archives' requests": requests_table(_rows(ARCHIVES)),
+        "onnx export": onnx_export_table(_rows(ONNX_EXPORT)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
     }
     for name, table in contents.items():

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
         "README.md",
         "docs/benchmark.md",
         "docs/methods.md",
+        "docs/onnx.md",
         "docs/operations.md",
         "docs/screen.md",
         "docs/security.md",

@@ -19,7 +19,7 @@ from torchserve_fire.format.bundle import Repair
 from ..common.errors import ExportError
 from .names import CHOSEN, FLAGGED, INPUT, LOGITS, REPEATED, SCORE, WITHOUT
 from .only_if_flagged import repeat_only_if_flagged
-from .overlay_loop import ROUND_NAMES, OverlayRound, undo_overlay
+from .overlay_loop import INPUT_NAMES, OUTPUT_NAMES, OverlayAttempt, undo_overlay
 from .repaired_graph import RepairedGraph
 
 MAX_BYTES = 2**31 - 1
@@ -66,8 +66,8 @@ def export_graph(
         names += [f"{CHOSEN}{i}", f"{REPEATED}{i}"]
     traced = _trace(graph, inputs, [INPUT, *(f"{WITHOUT}{i}" for i in removals)], names, kind)
     for i, removal in removals.items():
-        among = torch.ones(len(example), dtype=torch.bool)
-        body = _trace(OverlayRound(removal), (example, among), *ROUND_NAMES, kind)
+        attempt = OverlayAttempt(removal)
+        body = _trace(attempt, attempt.example(example), INPUT_NAMES, OUTPUT_NAMES, kind)
         undo_overlay(traced, i, body)
     repeat_only_if_flagged(traced, len(answered.repeated))
     # What the tracer wrote down of each node names files of this machine.
@@ -99,7 +99,6 @@ def _trace(
     Raises:
         ExportError: it has none; the message begins with the `kind` of model.
     """
-    batch = torch.export.Dim("batch")
     try:
         with torch.no_grad(), warnings.catch_warnings():
             # Of torch's own use of what it has deprecated; nothing that a user can act on.
@@ -109,21 +108,27 @@ def _trace(
                 inputs,
                 dynamo=True,
                 verbose=False,
-                input_names=input_names,
-                output_names=output_names,
-                dynamic_shapes=_dynamic(module, len(inputs), {0: batch}),
+                input_names=list(input_names),
+                output_names=list(output_names),
+                dynamic_shapes=_dynamic(module, inputs),
             )
     except Exception as error:  # Whatever the tracer, or the model, raises.
+        # The outer ones say in which step it was, and how to report it.
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
         raise ExportError(
-            f"{kind}: cannot be exported to ONNX with its repair: {first_line(error)}"
+            f"{kind}: cannot be exported to ONNX with its repair: {first_line(cause)}"
         ) from error
     if program is None:
         raise ExportError(f"{kind}: torch.onnx.export returned nothing")
     return program.model
 
 
-def _dynamic(module: nn.Module, count: int, shape: dict[int, Any]) -> tuple[Any, ...]:
-    """Return the same shape for each input; those of a variable argument stand in a tuple."""
-    if isinstance(module, RepairedGraph):
-        return shape, (shape,) * (count - 1)
-    return (shape,) * count
+def _dynamic(module: nn.Module, inputs: Sequence[Tensor]) -> tuple[Any, ...]:
+    """Return that the first dimension of each input may have any size, the same for all."""
+    batch = torch.export.Dim("batch")
+    shapes = tuple({0: batch} if value.dim() else {} for value in inputs)
+    # The tracer wants those of a variable argument in a tuple of their own.
+    varied = isinstance(module, RepairedGraph) and len(shapes) > 1
+    return (shapes[0], shapes[1:]) if varied else shapes

@@ -66,11 +66,8 @@ def _needed_by_nothing_else(graph: ir.Graph, value: ir.Value) -> list[ir.Node]:
     """Return the nodes, in their order, whose results go into nothing but this value."""
     found: set[ir.Node] = set()
     for node in reversed(graph):
-        if node is value.producer() or all(_goes_only_into(out, found) for out in node.outputs):
+        uses = {use.node for out in node.outputs for use in out.uses()}
+        is_output = any(out.is_graph_output() for out in node.outputs)
+        if node is value.producer() or (uses and uses <= found and not is_output):
             found.add(node)
     return [node for node in graph if node in found]
-
-
-def _goes_only_into(value: ir.Value, nodes: set[ir.Node]) -> bool:
-    uses = [use.node for use in value.uses()]
-    return bool(uses) and not value.is_graph_output() and all(node in nodes for node in uses)

@@ -7,12 +7,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from torchserve_fire.format.bundle import Layer, repairs_of
+from torchserve_fire.format.bundle import Detection, Layer, repairs_of
+from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.onnx_graph.compare import Answers, open_session, run_graph
 from torchserve_fire_build.onnx_graph.export_graph import export_graph
 
 SHAPE = (2, 4, 4)
+CHANNELS = torch.tensor([3.0, -1.0])[:, None, None]
+FIRST = torch.tensor([1.0, 0.0])[:, None, None]
+FIRST_LATE = Layer("late", (2,), Detection(torch.tensor([1.0, 0.0]), 2.0))
+"""Flags a map whose first channel has a mean above 2, after the layer that moves it."""
+SHIFTED = Layer("early", SHAPE, None, Shift(CHANNELS, 1.0))
 
 
 class MeanNet(nn.Module):
@@ -73,3 +79,16 @@ def attached_answers(
         logits = model(inputs)
         verdict = handle.verdict
         return Answers(logits, verdict.flagged, verdict.scores)
+
+
+def two_targets():
+    """Repairs for class 0, by the first channel, and for class 1, by the second."""
+    layers = []
+    for target in (0, 1):
+        one = torch.eye(2)[target]
+        detection = Detection(one, 2.0, only_target=True)
+        layers += [
+            Layer("late", (2,), detection, target=target),
+            Layer("early", SHAPE, None, Shift(3 * one[:, None, None], 1.0), target=target),
+        ]
+    return layers

@@ -4,12 +4,16 @@ import torch
 from torch import nn
 
 from tests.directions.onnx_graph.graphs import (
+    FIRST,
+    FIRST_LATE,
     SHAPE,
+    SHIFTED,
     MeanNet,
     answers,
     attached_answers,
     exported,
     maps,
+    two_targets,
 )
 from tests.handler.repair.overlays import (
     SHAPE as OVERLAY_SHAPE,
@@ -25,11 +29,6 @@ from torchserve_fire.format.correction_forms import Affine, Clamp, Local, Shift
 from torchserve_fire_build.common.errors import ExportError
 from torchserve_fire_build.onnx_graph.compare import open_session, run_graph
 
-CHANNELS = torch.tensor([3.0, -1.0])[:, None, None]
-FIRST = torch.tensor([1.0, 0.0])[:, None, None]
-LATE = Layer("late", (2,), Detection(torch.tensor([1.0, 0.0]), 2.0))
-"""Flags a map whose first channel has a mean above 2, after the layer that moves it."""
-
 
 def spot() -> torch.Tensor:
     """A map of ones, with 49 at one place of the first channel: its mean is 4."""
@@ -39,7 +38,7 @@ def spot() -> torch.Tensor:
 
 
 def test_a_shift():
-    graph = exported([LATE, Layer("early", SHAPE, None, Shift(CHANNELS, 1.0))])
+    graph = exported([FIRST_LATE, SHIFTED])
     # Batches of seven and of one; the third is at the threshold.
     inputs = maps((4, 0), (1, 5), (2, 0), (2.5, 1), (0, 0), (-4, 3), (10, -1))
     found = answers(graph, inputs)
@@ -47,12 +46,26 @@ def test_a_shift():
     moved = torch.tensor([[1.0, 1], [1, 5], [2, 0], [-0.5, 2], [0, 0], [-4, 3], [7, 0]])
     torch.testing.assert_close(found.logits, moved)
     torch.testing.assert_close(found.scores, inputs[:, 0, 0, 0])
+    inputs = maps((1, 5), (0, 0), (0, 0))
+    inputs[1, 0, 0, 0], inputs[2, 0, 0, 0] = torch.nan, -torch.inf
+    # Such scores do not show a sample to be clean.
+    assert run_graph(open_session(graph), inputs).flagged.tolist() == [False, True, True]
+    # The second pass runs only if it is needed.
+    (branch,) = (
+        attribute.g
+        for node in onnx.load_from_string(graph).graph.node
+        for attribute in node.attribute
+        if attribute.name == "then_branch"
+    )
+    assert [node.op_type for node in branch.node] == ["Sub", "ReduceMean"]
+    # Nothing names a file of this machine.
+    assert b".py" not in graph
 
 
 def test_half_the_way_of_an_affine_transport():
     slope = torch.tensor([[0.5, 0], [0, 0]])
     correction = Affine(FIRST, 0.5, slope=slope)
-    graph = exported([LATE, Layer("early", SHAPE, None, correction)])
+    graph = exported([FIRST_LATE, Layer("early", SHAPE, None, correction)])
     found = answers(graph, maps((4, 3), (1, 5)))
     # 4 - 0.5 * (1 + 0.5 * 4)
     torch.testing.assert_close(found.logits, torch.tensor([[2.5, 3], [1, 5]]))
@@ -61,7 +74,7 @@ def test_half_the_way_of_an_affine_transport():
 def test_a_clamp():
     # Spread over the 16 places of the first channel, the unit vector is 1 / 4: s = 4 * mean.
     correction = Clamp(FIRST, 1.0, threshold=10, anchor=2)
-    graph = exported([LATE, Layer("early", SHAPE, None, correction)])
+    graph = exported([FIRST_LATE, Layer("early", SHAPE, None, correction)])
     found = answers(graph, maps((4, 3), (1, 5), (2.25, 0)))
     assert found.flagged.tolist() == [True, False, True]
     # 4 - (16 - 2) / 4; the third is flagged, but not beyond the clamp's own threshold.
@@ -70,7 +83,7 @@ def test_a_clamp():
 
 def test_a_local_replacement():
     correction = Local(FIRST, 1.0, threshold=3, replacement=torch.zeros(2, 1, 1))
-    graph = exported([LATE, Layer("early", SHAPE, None, correction)])
+    graph = exported([FIRST_LATE, Layer("early", SHAPE, None, correction)])
     found = answers(graph, torch.cat([spot(), maps((1, 5), (4, 2))]))
     assert found.flagged.tolist() == [True, False, True]
     # The spot becomes what is around it. Where it shows everywhere, the mean clean channels.
@@ -87,21 +100,8 @@ def test_detecting_before_repairing_takes_one_pass():
     assert "If" not in operations(graph)
 
 
-def test_a_second_pass_is_in_a_branch():
-    graph = exported([LATE, Layer("early", SHAPE, None, Shift(CHANNELS, 1.0))])
-    assert operations(graph).count("If") == 1
-    assert "ReduceMean" in operations(graph)
-    (branch,) = (
-        attribute.g
-        for node in onnx.load_from_string(graph).graph.node
-        for attribute in node.attribute
-        if attribute.name == "then_branch"
-    )
-    assert [node.op_type for node in branch.node] == ["Sub", "ReduceMean"]
-
-
 def test_without_a_detection_every_sample_is_repaired_and_has_no_score():
-    graph = exported([Layer("early", SHAPE, None, Shift(CHANNELS, 1.0))])
+    graph = exported([SHIFTED])
     found = answers(graph, maps((4, 0), (1, 5)))
     assert found.flagged.tolist() == [True, True]
     assert found.scores is None
@@ -110,31 +110,10 @@ def test_without_a_detection_every_sample_is_repaired_and_has_no_score():
 
 def test_only_what_is_predicted_as_the_target():
     late = Layer("late", (2,), Detection(torch.tensor([1.0, 0.0]), 2.0, only_target=True))
-    graph = exported([late, Layer("early", SHAPE, None, Shift(CHANNELS, 1.0))])
+    graph = exported([late, SHIFTED])
     found = answers(graph, maps((4, 0), (4, 5)))
     assert found.flagged.tolist() == [True, False]
     torch.testing.assert_close(found.logits, torch.tensor([[1.0, 1], [4, 5]]))
-
-
-def test_a_score_that_is_no_number_is_flagged():
-    graph = exported([LATE, Layer("early", SHAPE, None, Shift(CHANNELS, 1.0))])
-    inputs = maps((1, 5), (0, 0), (0, 0))
-    inputs[1, 0, 0, 0], inputs[2, 0, 0, 0] = torch.nan, -torch.inf
-    found = run_graph(open_session(graph), inputs)
-    assert found.flagged.tolist() == [False, True, True]
-
-
-def two_targets():
-    """Repairs for class 0, by the first channel, and for class 1, by the second."""
-    layers = []
-    for target in (0, 1):
-        one = torch.eye(2)[target]
-        detection = Detection(one, 2.0, only_target=True)
-        layers += [
-            Layer("late", (2,), detection, target=target),
-            Layer("early", SHAPE, None, Shift(3 * one[:, None, None], 1.0), target=target),
-        ]
-    return layers
 
 
 def test_several_targets():
@@ -188,7 +167,7 @@ def test_in_half_precision_the_answers_stay_float32():
             return super().forward(self.scale * x)
 
     model = Net()
-    graph = exported([LATE, Layer("early", SHAPE, None, Shift(CHANNELS, 1.0))], model, half=True)
+    graph = exported([FIRST_LATE, SHIFTED], model, half=True)
     kinds = {
         tensor.name: tensor.data_type for tensor in onnx.load_from_string(graph).graph.initializer
     }
@@ -207,12 +186,7 @@ def test_a_model_that_no_tracer_can_follow():
             return super().forward(x if bool(x.sum() > 0) else -x)
 
     with pytest.raises(ExportError, match=r"^Looks: cannot be exported to ONNX with its repair: "):
-        exported([LATE, Layer("early", SHAPE, None, Shift(CHANNELS, 1.0))], Looks())
-
-
-def test_nothing_in_the_graph_names_a_file_of_this_machine():
-    graph = exported([LATE, Layer("early", SHAPE, None, Shift(CHANNELS, 1.0))])
-    assert b".py" not in graph
+        exported([FIRST_LATE, SHIFTED], Looks())
 
 
 def operations(graph):
