@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import onnxruntime
 import torch
 import torchvision
@@ -65,34 +67,42 @@ def measure(rounds: int, threads: int) -> list[dict[str, Any]]:
     model = torchvision.models.resnet18().eval()
     inputs = torch.randn(max(BATCHES), 3, SIDE, SIDE, generator=generator)
     plain = _session(export_plain(model, inputs[:2]), threads)
+    samples, thresholds = [TensorSamples(inputs)], {"clean": BEYOND, "flagged": -BEYOND}
+    start = time.perf_counter()
+    # A flagged sample takes two passes: the layer that detects is the later one.
+    exported = export_graph(model, repairs_of(layers_that_flag(BEYOND), TARGET), 2, inputs[:2])
+    seconds = time.perf_counter() - start
     rows = []
-    for kind, threshold in (("clean", BEYOND), ("flagged", -BEYOND)):
-        layers = layers_that_flag(threshold)
-        example = inputs[:1]
-        with attach_layers(model, layers, example, target=TARGET) as handle:
-            passes = handle.passes
-            attached = answers_of_attached(model, handle, [TensorSamples(inputs)])
-        start = time.perf_counter()
-        graph = export_graph(model, repairs_of(layers, TARGET), passes, inputs[:2])
-        seconds = time.perf_counter() - start
-        compared = compare_graph(graph, [TensorSamples(inputs)], attached)
+    for kind, threshold in thresholds.items():
+        layers, graph = layers_that_flag(threshold), with_threshold(exported, threshold)
+        with attach_layers(model, layers, inputs[:1], target=TARGET) as handle:
+            attached = answers_of_attached(model, handle, samples)
         repaired = _session(graph, threads)
-        figures = {}
-        for size in tqdm(BATCHES, desc=kind):
-            batch = inputs[:size]
-            figures[str(size)] = ratios(model, layers, plain, repaired, batch, rounds)
         rows.append(
             {
                 "inputs": kind,
                 "threads": threads,
                 "rounds": rounds,
                 "export_seconds": seconds,
-                "difference": compared.logits,
+                "difference": compare_graph(graph, samples, attached).logits,
                 "flagged": int(attached[0].flagged.sum()),
-                "ratios": figures,
+                "ratios": {
+                    str(size): ratios(model, layers, plain, repaired, inputs[:size], rounds)
+                    for size in tqdm(BATCHES, desc=kind)
+                },
             }
         )
     return rows
+
+
+def with_threshold(graph: bytes, threshold: float) -> bytes:
+    """Return a graph of one repair with another threshold."""
+    proto = onnx.load_from_string(graph)
+    (tensor,) = (one for one in proto.graph.initializer if one.name == "projections.0.threshold")
+    value = np.array(threshold, dtype=np.float32)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
+    changed: bytes = proto.SerializeToString()
+    return changed
 
 
 def layers_that_flag(threshold: float) -> list[Layer]:

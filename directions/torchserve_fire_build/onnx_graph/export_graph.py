@@ -73,13 +73,14 @@ def export_graph(
     # What the tracer wrote down of each node names files of this machine.
     ClearMetadataAndDocStringPass()(traced)
     traced.metadata_props.update(metadata or {})
-    proto = ir.to_proto(traced)
-    if proto.ByteSize() > MAX_BYTES:
+    weights = [value.const_value for value in traced.graph.initializers.values()]
+    size = sum(tensor.nbytes for tensor in weights if tensor is not None)
+    if size > MAX_BYTES:
         raise ExportError(
-            f"{kind}: the graph takes {proto.ByteSize() / 1e9:.1f} GB, expected at "
-            "most 2 GB, which one ONNX file may hold"
+            f"{kind}: the graph takes {size / 1e9:.1f} GB, expected at most 2 GB, which one ONNX "
+            "file may hold"
         )
-    data: bytes = proto.SerializeToString()
+    data: bytes = ir.to_proto(traced).SerializeToString()
     try:
         onnx.checker.check_model(data, full_check=True)
     except Exception as error:

@@ -38,10 +38,10 @@ def answered(layers, samples, target=0):
         return answers_of_attached(model, handle, samples)
 
 
-def changed(graph, shape, values):
-    """The graph with other values in its only constant of this shape."""
+def changed(graph, which, values):
+    """The graph with other values in a constant: its only one of a shape, or that of a name."""
     proto = onnx.load_from_string(graph)
-    (tensor,) = (one for one in proto.graph.initializer if tuple(one.dims) == shape)
+    (tensor,) = (one for one in proto.graph.initializer if which in (tuple(one.dims), one.name))
     tensor.CopyFrom(numpy_helper.from_array(np.array(values, np.float32), tensor.name))
     return proto.SerializeToString()
 
@@ -57,15 +57,15 @@ def test_the_graph_answers_as_attach_does(graph):
 
 
 @pytest.mark.parametrize(
-    ("shape", "values", "said"),
+    ("which", "values", "said"),
     [
         # Of five logits and more between 0 and 6, one is 0.5 lower.
         ((2, 1, 1), [[[3.5]], [[-1.0]]], "logits differ by 0.0"),
-        ((), 4.5, "1 of 5 samples are flagged otherwise"),
+        ("projections.0.threshold", 4.5, "1 of 5 samples are flagged otherwise"),
     ],
 )
-def test_a_graph_with_a_wrong_value_is_refused(graph, shape, values, said):
-    wrong = changed(graph, shape, values)
+def test_a_graph_with_a_wrong_value_is_refused(graph, which, values, said):
+    wrong = changed(graph, which, values)
     samples = [CLEAN, TRIGGERED]
     with pytest.raises(ExportError) as caught:
         compare_graph(wrong, samples, answered(LAYERS, samples))
@@ -75,9 +75,9 @@ def test_a_graph_with_a_wrong_value_is_refused(graph, shape, values, said):
 
 
 def test_answers_that_are_no_numbers_are_refused(graph):
-    samples = [CLEAN]
+    wrong = changed(graph, (2, 1, 1), [[[torch.nan]], [[0.0]]])
     with pytest.raises(ExportError, match="logits differ by inf"):
-        compare_graph(changed(graph, (2,), [torch.nan, 0]), samples, answered(LAYERS, samples))
+        compare_graph(wrong, [TRIGGERED], answered(LAYERS, [TRIGGERED]))
 
 
 def test_what_is_no_graph_is_refused():
