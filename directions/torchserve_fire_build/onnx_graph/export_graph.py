@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import onnx
@@ -21,6 +22,9 @@ from .names import CHOSEN, FLAGGED, INPUT, LOGITS, REPEATED, SCORE, WITHOUT
 from .only_if_flagged import repeat_only_if_flagged
 from .overlay_loop import INPUT_NAMES, OUTPUT_NAMES, OverlayAttempt, undo_overlay
 from .repaired_graph import RepairedGraph
+
+UNLIKELY = 0.8437219
+"""As a value of any other constant in a graph."""
 
 MAX_BYTES = 2**31 - 1
 """What one protobuf message may hold."""
@@ -59,17 +63,17 @@ def export_graph(
     kind = type(model).__name__
     # Of one tensor that is given twice, the tracer makes one input.
     inputs = (example, *(example.clone() for _ in removals))
-    with torch.no_grad():
-        answered = graph(*inputs)
-    names = [LOGITS, FLAGGED, *([] if answered.score is None else [SCORE])]
-    for i in range(len(answered.repeated)):
+    names = [LOGITS, FLAGGED, *([SCORE] if graph.judges else [])]
+    for i in range(graph.repeats):
         names += [f"{CHOSEN}{i}", f"{REPEATED}{i}"]
-    traced = _trace(graph, inputs, [INPUT, *(f"{WITHOUT}{i}" for i in removals)], names, kind)
+    with _distinct_thresholds(graph.projections) as set_thresholds:
+        traced = _trace(graph, inputs, [INPUT, *(f"{WITHOUT}{i}" for i in removals)], names, kind)
+    set_thresholds(traced)
     for i, removal in removals.items():
         attempt = OverlayAttempt(removal)
         body = _trace(attempt, attempt.example(example), INPUT_NAMES, OUTPUT_NAMES, kind)
         undo_overlay(traced, i, body)
-    repeat_only_if_flagged(traced, len(answered.repeated))
+    repeat_only_if_flagged(traced, graph.repeats)
     # What the tracer wrote down of each node names files of this machine.
     ClearMetadataAndDocStringPass()(traced)
     traced.metadata_props.update(metadata or {})
@@ -124,6 +128,32 @@ def _trace(
     if program is None:
         raise ExportError(f"{kind}: torch.onnx.export returned nothing")
     return program.model
+
+
+@contextmanager
+def _distinct_thresholds(projections: nn.ModuleList) -> Iterator[Callable[[ir.Model], None]]:
+    """Give thresholds values of their own while a graph is traced, which makes one of equal ones.
+
+    Yields:
+        What sets those of a traced graph to what they were.
+    """
+    thresholds = {f"projections.{i}.threshold": one.threshold for i, one in enumerate(projections)}
+    values = {name: tensor.clone() for name, tensor in thresholds.items()}
+
+    def set_thresholds(traced: ir.Model) -> None:
+        for name, value in values.items():
+            if name not in traced.graph.initializers:
+                raise ExportError(f"the tracer left no {name} in the graph")
+            constant = ir.tensor(value.numpy(), name=name)
+            traced.graph.initializers[name].const_value = constant
+
+    for i, threshold in enumerate(thresholds.values()):
+        threshold.fill_(UNLIKELY + i)
+    try:
+        yield set_thresholds
+    finally:
+        for name, threshold in thresholds.items():
+            threshold.copy_(values[name])
 
 
 def _dynamic(module: nn.Module, inputs: Sequence[Tensor]) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass
 
-from .names import CHOSEN, REPEATED
+from .names import REPEATED
 
 
 def repeat_only_if_flagged(model: ir.Model, repeats: int) -> None:
@@ -22,21 +22,23 @@ def repeat_only_if_flagged(model: ir.Model, repeats: int) -> None:
     """
     graph = model.graph
     outputs = {value.name: value for value in graph.outputs}
-    passes = [(outputs[f"{CHOSEN}{i}"], outputs[f"{REPEATED}{i}"]) for i in range(repeats)]
+    choices = [outputs[f"{REPEATED}{i}"].uses()[0].node for i in range(repeats)]
     for _ in range(2 * repeats):
         graph.outputs.pop()
     # Layers before the first that repairs do the same in all passes.
     CommonSubexpressionEliminationPass()(model)
-    for chosen, repeated in passes:
-        _put_into_branch(graph, chosen, repeated)
+    for i, where in enumerate(choices):
+        _put_into_branch(graph, where, f"{REPEATED}{i}")
 
 
-def _put_into_branch(graph: ir.Graph, chosen: ir.Value, repeated: ir.Value) -> None:
-    ((where, position),) = repeated.uses()
-    before = where.inputs[2]
-    assert before is not None  # noqa: S101 - `Where` has three inputs.
+def _put_into_branch(graph: ir.Graph, where: ir.Node, name: str) -> None:
+    """Let what a `Where` takes for the chosen samples be computed only if one is chosen."""
+    chosen, repeated, before = where.inputs
+    assert chosen is not None  # noqa: S101 - `Where` has three inputs.
+    assert repeated is not None  # noqa: S101
+    if len(repeated.uses()) > 1:
+        return  # Two repairs do the same: their pass is in no branch, and runs always.
     nodes = _needed_by_nothing_else(graph, repeated)
-    name = repeated.name
     as_number = ir.node("Cast", [chosen], {"to": ir.DataType.INT32})
     largest = ir.node("ReduceMax", as_number.outputs, {"keepdims": 0})
     any_chosen = ir.node("Cast", largest.outputs, {"to": ir.DataType.BOOL})
@@ -59,7 +61,7 @@ def _put_into_branch(graph: ir.Graph, chosen: ir.Value, repeated: ir.Value) -> N
     for made in (otherwise, choice):
         made.outputs[0].type, made.outputs[0].shape = repeated.type, repeated.shape
     graph.insert_before(where, [as_number, largest, any_chosen, choice])
-    where.replace_input_with(position, choice.outputs[0])
+    where.replace_input_with(1, choice.outputs[0])
 
 
 def _needed_by_nothing_else(graph: ir.Graph, value: ir.Value) -> list[ir.Node]:

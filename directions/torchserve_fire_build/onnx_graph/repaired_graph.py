@@ -77,6 +77,16 @@ class RepairedGraph(nn.Module):
         self.projections = nn.ModuleList(one.projection for one in self._attached.judges)
 
     @property
+    def judges(self) -> int:
+        """How many repairs detect."""
+        return len(self._attached.judges)
+
+    @property
+    def repeats(self) -> int:
+        """How many second passes there are, one for each repair; none where one pass does."""
+        return self.judges if self._passes == 2 else 0
+
+    @property
     def removals(self) -> Mapping[int, OverlayRemoval]:
         """What undoes overlays of the input, by the index of the repair; it is no part of this."""
         return {i: hook.removal for i, hook in self._attached.inputs.items()}

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from tests.directions.onnx_graph.graphs import (
+    CHANNELS,
     FIRST,
     FIRST_LATE,
     SHAPE,
@@ -62,6 +63,7 @@ def test_a_shift():
     assert b".py" not in graph
 
 
+@pytest.mark.slow
 def test_half_the_way_of_an_affine_transport():
     slope = torch.tensor([[0.5, 0], [0, 0]])
     correction = Affine(FIRST, 0.5, slope=slope)
@@ -71,6 +73,7 @@ def test_half_the_way_of_an_affine_transport():
     torch.testing.assert_close(found.logits, torch.tensor([[2.5, 3], [1, 5]]))
 
 
+@pytest.mark.slow
 def test_a_clamp():
     # Spread over the 16 places of the first channel, the unit vector is 1 / 4: s = 4 * mean.
     correction = Clamp(FIRST, 1.0, threshold=10, anchor=2)
@@ -81,6 +84,7 @@ def test_a_clamp():
     torch.testing.assert_close(found.logits, torch.tensor([[0.5, 3], [1, 5], [2.25, 0]]))
 
 
+@pytest.mark.slow
 def test_a_local_replacement():
     correction = Local(FIRST, 1.0, threshold=3, replacement=torch.zeros(2, 1, 1))
     graph = exported([FIRST_LATE, Layer("early", SHAPE, None, correction)])
@@ -90,6 +94,7 @@ def test_a_local_replacement():
     torch.testing.assert_close(found.logits, torch.tensor([[1.0, 1], [1, 5], [0, 0]]))
 
 
+@pytest.mark.slow
 def test_detecting_before_repairing_takes_one_pass():
     detects = Layer("early", SHAPE, Detection(FIRST / 16, 2.0))
     repairs = Layer("late", (2,), None, Shift(torch.tensor([3.0, -1.0]), 1.0))
@@ -100,6 +105,7 @@ def test_detecting_before_repairing_takes_one_pass():
     assert "If" not in operations(graph)
 
 
+@pytest.mark.slow
 def test_without_a_detection_every_sample_is_repaired_and_has_no_score():
     graph = exported([SHIFTED])
     found = answers(graph, maps((4, 0), (1, 5)))
@@ -108,6 +114,7 @@ def test_without_a_detection_every_sample_is_repaired_and_has_no_score():
     torch.testing.assert_close(found.logits, torch.tensor([[1.0, 1], [-2, 6]]))
 
 
+@pytest.mark.slow
 def test_only_what_is_predicted_as_the_target():
     late = Layer("late", (2,), Detection(torch.tensor([1.0, 0.0]), 2.0, only_target=True))
     graph = exported([late, SHIFTED])
@@ -126,6 +133,7 @@ def test_several_targets():
     assert operations(graph).count("If") == 2
 
 
+@pytest.mark.slow
 def test_a_sample_that_is_still_the_target_goes_on_to_the_next_repair():
     detection = Detection(torch.tensor([1.0, 0.0]), 2.0, only_target=True)
     layers = []
@@ -157,6 +165,7 @@ def test_an_overlay_of_the_input(limit):
     torch.testing.assert_close(found.logits, clean.mean((2, 3)), atol=0.1, rtol=0)
 
 
+@pytest.mark.slow
 def test_in_half_precision_the_answers_stay_float32():
     class Net(MeanNet):
         def __init__(self):
@@ -180,6 +189,7 @@ def test_in_half_precision_the_answers_stay_float32():
     assert found.logits.tolist() == [[1, 1], [1, 5]]
 
 
+@pytest.mark.slow
 def test_a_model_that_no_tracer_can_follow():
     class Looks(MeanNet):
         def forward(self, x):
@@ -187,6 +197,21 @@ def test_a_model_that_no_tracer_can_follow():
 
     with pytest.raises(ExportError, match=r"^Looks: cannot be exported to ONNX with its repair: "):
         exported([FIRST_LATE, SHIFTED], Looks())
+
+
+@pytest.mark.slow
+def test_two_repairs_that_do_the_same():
+    layers = []
+    for repair, weight in enumerate(torch.eye(2)):
+        detection = Detection(weight, 2.0)
+        layers += [
+            Layer("late", (2,), detection, repair=repair),
+            Layer("early", SHAPE, None, Shift(CHANNELS, 1.0), repair=repair),
+        ]
+    graph = exported(layers)
+    found = answers(graph, maps((4, 0), (1, 5), (1, 0)))
+    assert found.flagged.tolist() == [True, True, False]
+    torch.testing.assert_close(found.logits, torch.tensor([[1.0, 1], [-2, 6], [1, 0]]))
 
 
 def operations(graph):
