@@ -18,7 +18,7 @@ from torchserve_fire.errors import first_line
 from torchserve_fire.format.bundle import Repair
 
 from ..common.errors import ExportError
-from .names import CHOSEN, FLAGGED, INPUT, LOGITS, REPEATED, SCORE, WITHOUT
+from .names import CHOSEN, FLAGGED, INPUT, LOGITS, SCORE, WITHOUT
 from .only_if_flagged import repeat_only_if_flagged
 from .overlay_loop import INPUT_NAMES, OUTPUT_NAMES, OverlayAttempt, undo_overlay
 from .repaired_graph import RepairedGraph
@@ -64,8 +64,7 @@ def export_graph(
     # Of one tensor that is given twice, the tracer makes one input.
     inputs = (example, *(example.clone() for _ in removals))
     names = [LOGITS, FLAGGED, *([SCORE] if graph.judges else [])]
-    for i in range(graph.repeats):
-        names += [f"{CHOSEN}{i}", f"{REPEATED}{i}"]
+    names += [f"{CHOSEN}{i}" for i in range(graph.repeats)]
     with _distinct_thresholds(graph.projections) as set_thresholds:
         traced = _trace(graph, inputs, [INPUT, *(f"{WITHOUT}{i}" for i in removals)], names, kind)
     set_thresholds(traced)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from torchserve_fire.format.bundle import Bundle, InputDescription
 
@@ -26,7 +27,7 @@ def graph_metadata(
     Returns:
         Texts; what is no text is in JSON.
     """
-    values = {
+    values: dict[str, Any] = {
         "version": installed_version("torchserve-fire"),
         "bundle_sha256": bundle.digest,
         "weights_sha256": bundle.weights_sha256,

@@ -7,7 +7,5 @@ SCORE = "score"
 
 CHOSEN = "chosen_"
 """Before the number of a repair, while the graph is made: which samples take its second pass."""
-REPEATED = "repeated_"
-"""Likewise: the logits of that pass."""
 WITHOUT = "without_"
 """Likewise: the input of that pass, where an overlay is undone in it."""

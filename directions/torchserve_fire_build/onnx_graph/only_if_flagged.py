@@ -9,26 +9,33 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass
 
-from .names import REPEATED
+from .names import LOGITS
 
 
 def repeat_only_if_flagged(model: ir.Model, repeats: int) -> None:
     """Change a traced graph in place.
 
     Args:
-        model: as traced from `RepairedGraph`. Its last outputs say for each second pass which
-            samples take it, and what it gives; they are taken away.
+        model: as traced from `RepairedGraph`. Its last outputs, which samples take each second
+            pass, are taken away.
         repeats: how many second passes there are.
     """
     graph = model.graph
-    outputs = {value.name: value for value in graph.outputs}
-    choices = [outputs[f"{REPEATED}{i}"].uses()[0].node for i in range(repeats)]
-    for _ in range(2 * repeats):
+    for _ in range(repeats):
         graph.outputs.pop()
     # Layers before the first that repairs do the same in all passes.
     CommonSubexpressionEliminationPass()(model)
-    for i, where in enumerate(choices):
-        _put_into_branch(graph, where, f"{REPEATED}{i}")
+    (value,) = (value for value in graph.outputs if value.name == LOGITS)
+    choices = []
+    for _ in range(repeats):
+        # Each pass chooses between its own logits and those of the passes before it.
+        where = value.producer()
+        if where is None or where.op_type != "Where":
+            break
+        choices.append(where)
+        value = where.inputs[2]
+    for i, where in enumerate(reversed(choices)):
+        _put_into_branch(graph, where, f"pass_{i}")
 
 
 def _put_into_branch(graph: ir.Graph, where: ir.Node, name: str) -> None:
@@ -45,8 +52,8 @@ def _put_into_branch(graph: ir.Graph, where: ir.Node, name: str) -> None:
     otherwise = ir.node("Identity", [before])
     graph.remove(nodes)
     branches = {
-        "then_branch": ir.Graph([], [repeated], nodes=nodes, name=f"{name}_pass"),
-        "else_branch": ir.Graph([], otherwise.outputs, nodes=[otherwise], name=f"{name}_not"),
+        "then_branch": ir.Graph([], [repeated], nodes=nodes, name=f"{name}_made"),
+        "else_branch": ir.Graph([], otherwise.outputs, nodes=[otherwise], name=f"{name}_not_made"),
     }
     choice = ir.node("If", any_chosen.outputs, branches)
     for made, called in (

@@ -30,18 +30,6 @@ from torchserve_fire.repair.ready_corrections import ready_corrections
 from torchserve_fire.repair.verdict import judge, may_be_flagged, predicted_classes
 
 
-class Repeated(NamedTuple):
-    """A second pass, by one repair.
-
-    Attributes:
-        chosen: which samples take its logits, (N,) bool.
-        logits: of all samples, (N, classes).
-    """
-
-    chosen: Tensor
-    logits: Tensor
-
-
 class Repaired(NamedTuple):
     """What the graph answers.
 
@@ -49,13 +37,14 @@ class Repaired(NamedTuple):
         logits: after repair, (N, classes) float32.
         flagged: which samples are flagged, (N,) bool; all of them where no layer detects.
         score: what each sample is judged by, (N,) float32; None where no layer detects.
-        repeated: the second passes, one for each repair; none where one pass does.
+        chosen: which samples take the second pass of each repair, (N,) bool; none where one pass
+            does.
     """
 
     logits: Tensor
     flagged: Tensor
     score: Tensor | None
-    repeated: tuple[Repeated, ...]
+    chosen: tuple[Tensor, ...]
 
 
 class RepairedGraph(nn.Module):
@@ -113,18 +102,18 @@ class RepairedGraph(nn.Module):
         whole = functools.reduce(torch.logical_or, flagged)
         if self._passes == 1:
             return Repaired(logits, whole, score, ())
-        repeated = []
+        every_chosen = []
         second = dict(zip(attached.inputs, without, strict=True))
         repaired = torch.zeros(size, dtype=torch.bool)
         # As `repeat_flagged`: a sample that is still predicted as the target goes on to the next.
         for i, (one, mask) in enumerate(zip(attached.judges, flagged, strict=True)):
             chosen = mask & ~repaired
-            again = Repeated(chosen, self._repeat(second.get(i, inputs), i))
-            repeated.append(again)
-            logits = torch.where(chosen[:, None], again.logits, logits)
+            every_chosen.append(chosen)
+            again = self._repeat(second.get(i, inputs), i)
+            logits = torch.where(chosen[:, None], again, logits)
             done = chosen & ~may_be_flagged([one], logits, size)[0] if one.only_target else chosen
             repaired = repaired | done
-        return Repaired(logits, whole, score, tuple(repeated))
+        return Repaired(logits, whole, score, tuple(every_chosen))
 
     def _repeat(self, inputs: Tensor, repair: int) -> Tensor:
         with self._hooked({}, repair):
@@ -182,12 +171,14 @@ class RepairedGraph(nn.Module):
         """Return the features with those of flagged samples moved, None where none moves yet."""
         if repeating is not None:
             correction = hook.corrections.get(repeating)
-            return None if correction is None else correction(feature)
+            moved: Tensor | None = None if correction is None else correction(feature)
+            return moved
         if not hook.corrections or self._passes != 1:
             return None
         ((repair, correction),) = hook.corrections.items()
         if not self._attached.judges:
-            return correction(feature)
+            whole: Tensor = correction(feature)
+            return whole
         flagged = self._attached.judges[repair].projection.flags(scores[repair])
         shape = (-1,) + (1,) * (feature.dim() - 1)
         return torch.where(flagged.view(shape), correction(feature), feature)

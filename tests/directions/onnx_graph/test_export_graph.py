@@ -200,7 +200,7 @@ def test_a_model_that_no_tracer_can_follow():
 
 
 @pytest.mark.slow
-def test_two_repairs_that_do_the_same():
+def test_two_repairs_that_do_the_same():  # Their second pass is one.
     layers = []
     for repair, weight in enumerate(torch.eye(2)):
         detection = Detection(weight, 2.0)
