@@ -63,9 +63,9 @@ def export_graph(
     kind = type(model).__name__
     # Of one tensor that is given twice, the tracer makes one input.
     inputs = (example, *(example.clone() for _ in removals))
-    names = [LOGITS, FLAGGED, *([SCORE] if graph.judges else [])]
+    names = [LOGITS, FLAGGED, *([SCORE] if graph.thresholds else [])]
     names += [f"{CHOSEN}{i}" for i in range(graph.repeats)]
-    with _distinct_thresholds(graph.projections) as set_thresholds:
+    with _distinct_thresholds(graph.thresholds) as set_thresholds:
         traced = _trace(graph, inputs, [INPUT, *(f"{WITHOUT}{i}" for i in removals)], names, kind)
     set_thresholds(traced)
     for i, removal in removals.items():
@@ -130,13 +130,15 @@ def _trace(
 
 
 @contextmanager
-def _distinct_thresholds(projections: nn.ModuleList) -> Iterator[Callable[[ir.Model], None]]:
+def _distinct_thresholds(
+    given: Sequence[Tensor],
+) -> Iterator[Callable[[ir.Model], None]]:
     """Give thresholds values of their own while a graph is traced, which makes one of equal ones.
 
     Yields:
         What sets those of a traced graph to what they were.
     """
-    thresholds = {f"projections.{i}.threshold": one.threshold for i, one in enumerate(projections)}
+    thresholds = {f"projections.{i}.threshold": one for i, one in enumerate(given)}
     values = {name: tensor.clone() for name, tensor in thresholds.items()}
 
     def set_thresholds(traced: ir.Model) -> None:

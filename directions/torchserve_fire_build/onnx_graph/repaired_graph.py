@@ -66,14 +66,14 @@ class RepairedGraph(nn.Module):
         self.projections = nn.ModuleList(one.projection for one in self._attached.judges)
 
     @property
-    def judges(self) -> int:
-        """How many repairs detect."""
-        return len(self._attached.judges)
+    def thresholds(self) -> list[Tensor]:
+        """Those of the repairs, () float32 each; none where no layer detects."""
+        return [one.projection.threshold for one in self._attached.judges]
 
     @property
     def repeats(self) -> int:
         """How many second passes there are, one for each repair; none where one pass does."""
-        return self.judges if self._passes == 2 else 0
+        return len(self._attached.judges) if self._passes == 2 else 0
 
     @property
     def removals(self) -> Mapping[int, OverlayRemoval]:
