@@ -196,5 +196,41 @@ def swapping_in_place_table(rows: Sequence[Row]) -> str:
     return markdown_table(headings, lines)
 
 
+def engines_table(rows: Sequence[Row]) -> str:
+    """Return what clean traffic takes on each engine, and what became of traffic with bad input."""
+    lines = [
+        [
+            row["victim"],
+            f"{row['clients']} client{'s' if row['clients'] > 1 else ''}",
+            str(row["requests"]),
+            f"{row['plain_milliseconds']:.1f}",
+            *(_ratios(row["ratios"][name]) for name in COMPARISONS[:2]),
+        ]
+        for row in rows
+        if "ratios" in row
+    ]
+    return markdown_table(
+        ["engine", "sent by", "requests", "plain p50, ms", *COMPARISONS[:2]], lines
+    )
+
+
+def engines_mixed_table(rows: Sequence[Row]) -> str:
+    """Return what became of requests on each engine with bad input among them."""
+    lines = [
+        [
+            row["victim"],
+            f"{row['requests']:,}",
+            f"{row['bad']:,}",
+            str(row["lost"]),
+            str(row["wrong"]),
+            f"{row['memory']:.3f}",
+        ]
+        for row in rows
+        if "lost" in row
+    ]
+    headings = ["engine", "requests", "bad", "lost", "wrong", "memory, last / first 2,000"]
+    return markdown_table(headings, lines)
+
+
 def _ratios(figures: Mapping[str, float] | None) -> str:
     return "" if figures is None else " / ".join(f"{figures[name]:.3f}" for name in FIGURES)

@@ -45,6 +45,8 @@ from benchmarks.scanning_table import (
 )
 from benchmarks.screening_table import screening_summary, screening_table
 from benchmarks.serving_tables import (
+    engines_mixed_table,
+    engines_table,
     growth_table,
     load_summary,
     load_table,
@@ -64,6 +66,7 @@ SCREEN = ROOT / "docs" / "screen.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 SECURITY = ROOT / "docs" / "security.md"
 ONNX = ROOT / "docs" / "onnx.md"
+KSERVE = ROOT / "docs" / "kserve.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
 ADAPTIVE = ROOT / "benchmarks" / "results" / "adaptive.json"
 ALTERED = ROOT / "benchmarks" / "results" / "altered.json"
@@ -89,6 +92,7 @@ GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
 SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
 SWAPPING_IN_PLACE = ROOT / "benchmarks" / "results" / "swapping_in_place.json"
 ONNX_EXPORT = ROOT / "benchmarks" / "results" / "onnx_export.json"
+ENGINES = ROOT / "benchmarks" / "results" / "engines.json"
 SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 DEFENCES = ROOT / "docs" / "defences.png"
@@ -132,7 +136,7 @@ def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
-    for document in (README, BENCHMARK, METHODS, ONNX, OPERATIONS, SCREEN, SECURITY):
+    for document in (README, BENCHMARK, METHODS, ONNX, OPERATIONS, SCREEN, SECURITY, KSERVE):
         document.write_text(with_tables(document.read_text()))
 
 
@@ -177,6 +181,8 @@ def with_tables(text: str) -> str:
         "growth": growth_table(_rows(GROWTH)),
         "swapping": swapping_table(_rows(SWAPPING)),
         "swapping in place": swapping_in_place_table(_rows(SWAPPING_IN_PLACE)),
+        "engines": engines_table(_rows(ENGINES)),
+        "engines' mixed requests": engines_mixed_table(_rows(ENGINES)),
         "altered triggers": altered_table(_rows(ALTERED)),
         "altered triggers met": met_table(_rows(ALTERED)),
         "perturbed": perturbed_table(_rows(ADAPTIVE)),

@@ -108,3 +108,11 @@ def test_panels_do_not_overlap():
         assert not cells & taken
         assert max(x for x, _ in cells) < 24
         taken |= cells
+
+
+def test_each_metric_of_ray_gets_its_name_back():
+    (config,) = yaml.safe_load((FOLDER / "prometheus-ray.yaml").read_text())["scrape_configs"]
+    rules = config["metric_relabel_configs"]
+    assert {rule["regex"]: rule["replacement"] for rule in rules} == {
+        f"ray_{name.lower()}": name for name in LABELS
+    }

@@ -15,6 +15,7 @@ from torchserve_fire.errors import FireError
 
 from ..common.errors import CalibrationError
 from ..deployment.archive.load_as_worker import CPU, Answer, Body, content_type, try_as_worker
+from ..measure.evaluate import Evaluation
 from ..measure.figures import Figures
 from ..measure.observation import Observation
 from ..samples.both import Both
@@ -58,18 +59,23 @@ class Proof:
     """What the old and the new archive answered.
 
     Attributes:
-        figures: before (the old archive) and after (the new one).
+        evaluation: before (the old archive) and after (the new one), sample by sample.
         same_answers: clean samples that both answered with the same bytes.
         same_predictions: clean samples for which both models' logits were the same to the bit.
         clean: clean samples.
         repairs: whether what was flagged was repaired.
     """
 
-    figures: Figures
+    evaluation: Evaluation
     same_answers: int
     same_predictions: int
     clean: int
     repairs: bool = True
+
+    @property
+    def figures(self) -> Figures:
+        """The figures before and after."""
+        return self.evaluation.figures
 
     def lines(self) -> list[str]:
         """Return the table, and lines on the answers."""
@@ -124,7 +130,7 @@ def prove_in_workers(
             _check_same(sources[i], before, after)
     pairs = list(zip(old[:count], new[:count], strict=True))
     return Proof(
-        _figures((old, new), held_out),
+        _evaluation((old, new), held_out),
         sum(before.body == after.body for before, after in pairs),
         sum(before.logits == after.logits for before, after in pairs),
         count,
@@ -181,7 +187,9 @@ def _check_same(source: str, before: Answer, after: Answer) -> None:
         )
 
 
-def _figures(answers: tuple[Sequence[Answer], Sequence[Answer]], held_out: HeldOut) -> Figures:
+def _evaluation(
+    answers: tuple[Sequence[Answer], Sequence[Answer]], held_out: HeldOut
+) -> Evaluation:
     evidence, classes = held_out.evidence, held_out.classes
     count = len(evidence.clean)
     before, after = (torch.tensor([answer.predicted for answer in group]) for group in answers)
@@ -193,8 +201,7 @@ def _figures(answers: tuple[Sequence[Answer], Sequence[Answer]], held_out: HeldO
         Both(*(F.one_hot(part, classes).float() for part in (before[:count], before[count:]))),
         held_out.unknown,
     )
-    return observation.figures_after(
-        Both(after[:count], after[count:]),
-        Both(flagged[:count], flagged[count:]),
-        held_out.targets,
-    )
+    predictions = Both(after[:count], after[count:])
+    judged = Both(flagged[:count], flagged[count:])
+    figures = observation.figures_after(predictions, judged, held_out.targets)
+    return Evaluation(figures, observation, predictions, judged)

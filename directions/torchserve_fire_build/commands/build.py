@@ -151,10 +151,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         metavar="DIR",
         help="folder to write a report to: what detecting and repairing at each candidate layer, "
-        "and other strengths, come to on the held-out samples, as layers.png and report.json; for "
-        "several targets one each, in its subfolders class_N. Of a --pool, and of what "
-        "--refine is given, also what was found in it: all samples in samples.csv, those that look "
-        "triggered in flagged.png",
+        "and other strengths, come to on the held-out samples, as report.html, layers.png and "
+        "report.json; for several targets one each, in its subfolders class_N. Of a --pool, and of "
+        "what --refine is given, also what was found in it: all samples in samples.csv, those that "
+        "look triggered in flagged.png",
     )
     add_search_arguments(parser, to_the_end=True)
     parser.set_defaults(run=run, check=check)
@@ -214,6 +214,9 @@ def run(args: argparse.Namespace) -> int:
             from ..report.pool_report import write_split_report
 
             write_split_report(built.split, built.split_samples, args.report)
-        for folder in write_reports(built.records, saved, args.report):
+        from ..report.provenance import provenance
+
+        made_by = provenance(args.command_line, source, saved)
+        for folder in write_reports(built.records, built.figures, saved, made_by, args.report):
             print(f"report: {folder}")
     return 0

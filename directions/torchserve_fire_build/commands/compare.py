@@ -16,6 +16,7 @@ from .arguments.model import (
     check_model_arguments,
     open_source,
 )
+from .arguments.report import add_report_argument, check_report, model_name
 from .arguments.values import at_least, existing_samples, seed, target
 from .refusal import Refusal
 
@@ -102,6 +103,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser.add_argument(
             f"--{kind}", type=Path, metavar="FILE", help=f"file to write the table to: {what}"
         )
+    add_report_argument(parser)
     parser.set_defaults(run=run, check=check)
 
 
@@ -126,6 +128,7 @@ def check(args: argparse.Namespace) -> None:
     for path in files:
         check_writable(path)
     check_cache(args.cache)
+    check_report(args)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -166,4 +169,15 @@ def run(args: argparse.Namespace) -> int:
     }
     write_files(files)
     print("\n".join(["", *text_table(summary)]))
+    if args.report is not None:
+        from ..comparison.comparison_report import comparison_report
+        from ..report.html_report import write_html_report
+        from ..report.provenance import provenance
+
+        report = comparison_report(
+            summary,
+            f"Defences of {model_name(args)}",
+            provenance(args.command_line, source),
+        )
+        print(f"report: {write_html_report(report, args.report)}")
     return 0

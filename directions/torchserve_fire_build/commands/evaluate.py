@@ -15,6 +15,7 @@ from .arguments.model import (
     check_model_arguments,
     open_source,
 )
+from .arguments.report import add_report_argument, check_report, model_name
 from .arguments.values import existing_file
 from .refusal import Refusal
 
@@ -40,6 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_unpaired_argument(parser)
     add_accept_accuracy_argument(parser)
     parser.add_argument("--json", type=Path, help="file to write the figures to, as JSON")
+    add_report_argument(parser)
     parser.set_defaults(run=run, check=check)
 
 
@@ -57,19 +59,20 @@ def check(args: argparse.Namespace) -> None:
         raise Refusal("--bundle: expected the direction bundle to measure")
     if args.json is not None:
         check_writable(args.json)
+    check_report(args)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from torchserve_fire.format.write_file import write_file
 
-    from ..measure.evaluate import evaluate_bundle
+    from ..measure.evaluate import evaluate_samples
     from .arguments.fitting_bundle import bundle_in, load_fitting_bundle
 
     source = open_source(args)
     file = args.bundle or bundle_in(source, args.archive, "an archive that repair has written")
     bundle = load_fitting_bundle(file, source)
-    figures = evaluate_bundle(
+    evaluation = evaluate_samples(
         source.loaded.model,
         bundle,
         source.open_samples(args.clean),
@@ -80,8 +83,22 @@ def run(args: argparse.Namespace) -> int:
         # Of an older bundle the digest of the weights' file was compared above.
         allow_other_weights=source.allow_other_weights or bundle.state_sha256 is None,
     )
+    figures = evaluation.figures
     print("\n".join(figures.table()))
     if args.json is not None:
         text = json.dumps(figures.to_json(), indent=2, sort_keys=True) + "\n"
         write_file(text.encode(), args.json)
+    if args.report is not None:
+        from ..report.class_labels import class_label
+        from ..report.evaluation_report import evaluation_report
+        from ..report.html_report import write_html_report
+        from ..report.provenance import provenance
+
+        report = evaluation_report(
+            evaluation,
+            class_label(source),
+            f"Evaluation of {model_name(args)}",
+            provenance(args.command_line, source, bundle),
+        )
+        print(f"report: {write_html_report(report, args.report)}")
     return 0

@@ -24,6 +24,7 @@ from ..common.names import (
 )
 from .arguments.cache import check_cache
 from .arguments.model import add_model_arguments, check_model_arguments, open_source
+from .arguments.report import add_report_argument, check_report, model_name
 from .arguments.search import (
     add_search_arguments,
     check_search_arguments,
@@ -113,6 +114,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="folder to write pictures to: the anomaly indices as anomaly.png, and a picture for "
         "each class as METHOD.png",
     )
+    add_report_argument(parser)
     add_search_arguments(parser, to_the_end=False)
     parser.set_defaults(run=run, check=check)
 
@@ -150,6 +152,7 @@ def check(args: argparse.Namespace) -> None:
     if args.pictures is not None:
         require_extras("report")
         check_folder(args.pictures, ())
+    check_report(args)
     check_cache(args.cache)
 
 
@@ -236,6 +239,19 @@ def _inspect(args: argparse.Namespace) -> int:
     if args.pictures is not None:
         for file in write_pictures(findings.runs, args.pictures):
             print(f"picture: {file}")
+    if args.report is not None:
+        from ..inspection.inspection_report import inspection_report
+        from ..report.class_labels import class_label
+        from ..report.html_report import write_html_report
+        from ..report.provenance import provenance
+
+        report = inspection_report(
+            findings,
+            class_label(source),
+            f"Inspection of {model_name(args)}",
+            provenance(args.command_line, source),
+        )
+        print(f"report: {write_html_report(report, args.report)}")
     return findings.status
 
 

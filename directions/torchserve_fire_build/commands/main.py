@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     one was searched for; 130: interrupted; 141: whoever read the output has closed it.
     """
     try:
-        args = build_parser().parse_args(argv)
+        args = _read(sys.argv[1:] if argv is None else argv)
     except Refusal as refusal:
         return _refuse(refusal, PROGRAM)
     command = f"{PROGRAM} {args.command}"
@@ -69,7 +70,14 @@ def run_command(words: Sequence[str]) -> int:
         Refusal: the command line is not one.
         FireError: the command failed.
     """
-    return _carry_out(build_parser().parse_args(words))
+    return _carry_out(_read(words))
+
+
+def _read(words: Sequence[str]) -> argparse.Namespace:
+    """Read a command line, and keep it, for reports."""
+    return build_parser().parse_args(
+        words, argparse.Namespace(command_line=shlex.join([PROGRAM, *words]))
+    )
 
 
 def _carry_out(args: argparse.Namespace) -> int:

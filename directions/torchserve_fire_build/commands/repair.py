@@ -14,6 +14,7 @@ from .arguments.model import (
     add_triggered_argument,
     add_unpaired_argument,
 )
+from .arguments.report import add_report_argument, check_report
 from .arguments.signing import add_sign_argument, signing_key
 from .arguments.values import existing_samples, seed, target
 from .refusal import Refusal
@@ -74,6 +75,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_device_argument(parser)
     add_cache_argument(parser)
     add_sign_argument(parser)
+    add_report_argument(parser)
     parser.set_defaults(run=run, check=check, extras=("torchserve",))
 
 
@@ -95,6 +97,7 @@ def check(args: argparse.Namespace) -> None:
     if args.output.exists() and not args.force:
         raise OutputError(f"{args.output}: exists already; --force replaces it")
     check_cache(args.cache)
+    check_report(args)
     args.signing_key = signing_key(args.sign)
 
 
@@ -138,6 +141,19 @@ def run(args: argparse.Namespace) -> int:
     )
     print("on samples that the build did not see, as the two archives answered them:")
     print("\n".join(repaired.proof.lines()))
+    if args.report is not None:
+        from ..report.class_labels import class_label
+        from ..report.evaluation_report import evaluation_report
+        from ..report.html_report import write_html_report
+        from ..report.provenance import provenance
+
+        report = evaluation_report(
+            repaired.proof.evaluation,
+            class_label(source),
+            f"{args.archive.name}, and repaired as {args.output.name}",
+            provenance(args.command_line, source, repaired.built.bundle),
+        )
+        print(f"report: {write_html_report(report, args.report)}")
     name = source.unpacked().name
     print(
         f"{args.output}: version {version}; serve it: torchserve-fire deploy {args.output} "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .arguments.model import add_model_arguments, check_model_arguments, open_source
+from .arguments.report import add_report_argument, check_report, model_name
 from .arguments.values import existing_file, existing_samples
 from .refusal import Refusal
 
@@ -58,6 +59,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         help="file to draw the pictures to, as PNG, the most suspicious ones first",
     )
+    add_report_argument(parser)
     parser.set_defaults(run=run, check=check)
 
 
@@ -80,6 +82,7 @@ def check(args: argparse.Namespace) -> None:
     for file in (args.csv, args.json, args.sheet):
         if file is not None:
             check_writable(file)
+    check_report(args)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -144,4 +147,18 @@ def _screen(args: argparse.Namespace) -> int:
     if args.sheet is not None:
         files[args.sheet] = to_sheet(screened, pictures)
     write_files(files)
+    if args.report is not None:
+        from ..report.class_labels import class_label
+        from ..report.html_report import write_html_report
+        from ..report.provenance import provenance
+        from ..screening.screening_report import screening_report
+
+        report = screening_report(
+            screened,
+            pictures,
+            class_label(source),
+            f"Pictures beside {model_name(args)}",
+            provenance(args.command_line, source),
+        )
+        print(f"report: {write_html_report(report, args.report)}")
     return {False: 0, True: 1, None: 2}[screened.found]

@@ -23,8 +23,9 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "requests": "requests",
         "psutil": "psutil",
     },
-    "report": {"matplotlib": "matplotlib"},
     "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
+    "kserve": {"kserve": "kserve", "prometheus_client": "prometheus-client"},
+    "report": {"matplotlib": "matplotlib", "jinja2": "Jinja2"},
 }
 """Likewise what each extra of this project brings."""
 

@@ -13,10 +13,15 @@ NAMES = ("clean_accuracy", "attack_success_rate", "recovered_accuracy")
 
 def json_table(summary: Summary) -> str:
     """Return the text of the file; shares are in [0, 1]."""
+    return json.dumps(json_values(summary), indent=2) + "\n"
+
+
+def json_values(summary: Summary) -> dict[str, Any]:
+    """Return the same as JSON values."""
     subject, before = summary.subject, summary.before
     clean, triggered = summary.drawn
     calibration = subject.calibration
-    said = {
+    return {
         "model": subject.loaded.class_name,
         "weights_sha256": subject.loaded.weights_sha256,
         "targets": list(subject.targets),
@@ -40,7 +45,6 @@ def json_table(summary: Summary) -> str:
         "ceiling": before.ceiling,
         "defences": [_row(row) for row in summary.rows],
     }
-    return json.dumps(said, indent=2) + "\n"
 
 
 def _row(row: Row) -> dict[str, Any]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from ..common.latex import escaped
 from .cells import build_seconds, passes, percent, shares, time_ratio
 from .summary import Estimate, Row, Summary
 from .text_table import NOTES, describe
 
 COLUMNS = 7
-SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
 
 
 def latex_table(summary: Summary) -> str:
@@ -28,11 +24,6 @@ def latex_table(summary: Summary) -> str:
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def escaped(text: str) -> str:
-    """Return a text as LaTeX sets it."""
-    return "".join(SPECIAL.get(character, character) for character in text)
 
 
 def _line(row: Row) -> str:

@@ -102,18 +102,18 @@ class Findings:
         return "\n".join(self.table())
 
     def _repr_html_(self) -> str:
-        return html_table(COLUMNS, [_cells(run) for run in self.runs], self._in_words())
+        return html_table(COLUMNS, self.cells(), self.in_words())
 
     def table(self) -> list[str]:
         """Return lines to print: a table of the methods, and the verdict as a whole."""
-        rows = [COLUMNS, *(_cells(run) for run in self.runs)]
+        rows = [COLUMNS, *self.cells()]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = []
         for row, run in zip(rows, [None, *self.runs], strict=True):
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
             lines.append("  ".join(cells).rstrip())
             lines += [f"    {note}" for note in (run.inspection.notes if run else ())]
-        return [*lines, self._in_words()]
+        return [*lines, self.in_words()]
 
     def to_json(self) -> dict[str, Any]:
         """Return the findings as JSON values."""
@@ -123,7 +123,12 @@ class Findings:
             "methods": [run.to_json() for run in self.runs],
         }
 
-    def _in_words(self) -> str:
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the rows of a table, with the columns `COLUMNS`."""
+        return [_cells(run) for run in self.runs]
+
+    def in_words(self) -> str:
+        """Return the verdict as a whole."""
         if self.found is None:
             if self.runs and not any(run.decides for run in self.runs):
                 return "could not tell: these methods give hints, which decide nothing"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from torchserve_fire.repair.repair_handle import RepairHandle
 
 from ..common.errors import SamplesError
 from ..common.progress import Progress
+from ..samples.both import Both
 from ..samples.evidence import gather_evidence
 from ..samples.fitting_batches import fitting_batches
 from ..samples.kept import keep_decoded
@@ -26,10 +28,29 @@ from ..samples.predict import logits_of
 from ..samples.samples import Samples, require_samples
 from .figures import Figures, class_list
 from .fit_to_model import check_observed
-from .observation import observe
+from .observation import Observation, observe
 from .target import MIN_GAIN, TargetFinding
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a bundle does to samples that its build never saw, sample by sample.
+
+    Attributes:
+        figures: before and after repair.
+        observation: the samples, their labels, and the predictions before repair.
+        predictions: the classes that are predicted after repair, (N,) and (M,) int64.
+        flagged: which samples were flagged, (N,) and (M,) bool; None without a detector.
+        doubt: why the figures say little about the bundle; None if there is no such reason.
+    """
+
+    figures: Figures
+    observation: Observation
+    predictions: Both[Tensor]
+    flagged: Both[Tensor] | None
+    doubt: str | None = None
 
 
 def evaluate_bundle(
@@ -68,6 +89,30 @@ def evaluate_bundle(
         AttachError: the model is in training mode, or the bundle does not fit it, or was built for
             other weights.
     """
+    return evaluate_samples(
+        model,
+        bundle,
+        clean,
+        triggered,
+        names_file=names_file,
+        unpaired=unpaired,
+        accept_accuracy=accept_accuracy,
+        allow_other_weights=allow_other_weights,
+    ).figures
+
+
+def evaluate_samples(
+    model: nn.Module,
+    bundle: Bundle,
+    clean: Samples,
+    triggered: Samples,
+    *,
+    names_file: Path | None = None,
+    unpaired: bool = False,
+    accept_accuracy: bool = False,
+    allow_other_weights: bool = False,
+) -> Evaluation:
+    """Do as `evaluate_bundle`, and return what became of each sample, too."""
     require_bundle(bundle)
     # A forward pass in training mode would change the weights.
     check_model(model)
@@ -98,7 +143,7 @@ def evaluate_bundle(
     figures = observation.figures_after(predictions, judged, bundle.targets)
     if doubt := _doubt(bundle, figures, observation.find_where_led()):
         logger.warning("%s: before repair, %s", triggered.source, doubt)
-    return figures
+    return Evaluation(figures, observation, predictions, judged, doubt)
 
 
 def _doubt(bundle: Bundle, figures: Figures, found: TargetFinding | None) -> str | None:

@@ -108,15 +108,31 @@ class Figures:
     def __repr__(self) -> str:
         return "\n".join(self.table())
 
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The classes that the triggers lead to."""
+        return (self.target, *self.other_targets)
+
+    @property
+    def clean_name(self) -> str:
+        """What the figure of the clean inputs is called."""
+        return (CLEAN_AGREEMENT if self.by_agreement else "clean_accuracy").replace("_", " ")
+
     def _repr_html_(self) -> str:
-        rows = [(name.replace("_", " "), *cells) for name, cells in self._cells()]
-        caption = f"trigger of {class_list((self.target, *self.other_targets))}"
-        if self.ceiling is not None:
-            rows.append(("ceiling of the recovered accuracy", f"{self.ceiling:.2%}", "", ""))
+        rows = self.rows()
         if self.flagged is not None:
             clean, triggered = (f"{share:.2%}" for share in self.flagged)
             rows.append(("flagged: clean, triggered", clean, triggered, ""))
-        return html_table(("", *COLUMNS), rows, caption)
+        return html_table(("", *COLUMNS), rows, f"trigger of {class_list(self.targets)}")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the rows of a table: the name of a figure, before, after, and the interval."""
+        rows: list[tuple[str, ...]] = [
+            (name.replace("_", " "), *cells) for name, cells in self._cells()
+        ]
+        if self.ceiling is not None:
+            rows.append(("ceiling of the recovered accuracy", f"{self.ceiling:.2%}", "", ""))
+        return rows
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as `evaluate --json` writes them."""
@@ -146,7 +162,7 @@ class Figures:
         """Return the figures as the lines of a table."""
         notes = {
             CLEAN_AGREEMENT: "with the model's own predictions; the true classes are not known",
-            "attack_success_rate": f"led to {class_list((self.target, *self.other_targets))}",
+            "attack_success_rate": f"led to {class_list(self.targets)}",
             "natural_rate": "of the clean inputs of other classes, called so anyway",
             "recovered_accuracy": "the true classes of the triggered inputs are not known"
             if self.recovered_accuracy is None

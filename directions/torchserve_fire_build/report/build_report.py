@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,20 @@ from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.format.write_file import check_folder, made_folder, write_folder
 
 from ..choose.build_record import BuildRecord
+from ..choose.choice import Choice
 from ..measure.by_target import of_target
-from ..measure.figures import Figures
+from ..measure.figures import COLUMNS, Figures
+from .evaluation_report import repair_verdict
+from .html_report import Picture, Report, Table, render
 from .layers_picture import draw
 from .sweep import LayerSweep, sweep
 
-NUMBERS, PICTURE = "report.json", "layers.png"
+NUMBERS, PICTURE, PAGE = "report.json", "layers.png", "report.html"
+
+HELD_OUT = (
+    "Each calibration sample is answered by repairs that were estimated without it. A bundle is "
+    "measured on other samples by evaluate --report."
+)
 
 
 def check_report_folder(folder: Path) -> None:
@@ -25,15 +33,23 @@ def check_report_folder(folder: Path) -> None:
     Raises:
         OutputError: it is not a folder, or it neither exists nor can be made.
     """
-    check_folder(folder, (NUMBERS, PICTURE))
+    check_folder(folder, (NUMBERS, PICTURE, PAGE))
 
 
-def write_reports(records: Sequence[BuildRecord], bundle: Bundle, folder: Path) -> list[Path]:
+def write_reports(
+    records: Sequence[BuildRecord],
+    figures: Sequence[Figures],
+    bundle: Bundle,
+    provenance: Mapping[str, str],
+    folder: Path,
+) -> list[Path]:
     """Write a report on the repair of each target; with several, each into its folder `class_N`.
 
     Args:
         records: what the build made its choices from, one for each target.
+        figures: on the held-out calibration samples, one for each target.
         bundle: the bundle that was built, as saved.
+        provenance: what it takes to do it again.
         folder: the folder to write to; it is made if only its last part is missing.
 
     Returns:
@@ -43,26 +59,33 @@ def write_reports(records: Sequence[BuildRecord], bundle: Bundle, folder: Path) 
         OutputError: a folder or the files cannot be written.
     """
     if len(records) == 1:
-        write_report(sweep(records[0]), records[0], bundle, folder)
+        write_report(sweep(records[0]), records[0], figures[0], bundle, provenance, folder)
         return [folder]
     check_report_folder(folder)
     sweeps = [sweep(record) for record in records]
     folders = [folder / f"class_{record.target}" for record in records]
     with made_folder(folder):
-        for swept, record, subfolder in zip(sweeps, records, folders, strict=True):
-            write_report(swept, record, bundle, subfolder)
+        for swept, record, found, subfolder in zip(sweeps, records, figures, folders, strict=True):
+            write_report(swept, record, found, bundle, provenance, subfolder)
     return folders
 
 
 def write_report(
-    sweeps: Sequence[LayerSweep], record: BuildRecord, bundle: Bundle, folder: Path
+    sweeps: Sequence[LayerSweep],
+    record: BuildRecord,
+    figures: Figures,
+    bundle: Bundle,
+    provenance: Mapping[str, str],
+    folder: Path,
 ) -> None:
-    """Write `report.json` and `layers.png`; an older report stays until both are on the disk.
+    """Write the report's files; older ones stay until all are on the disk.
 
     Args:
         sweeps: what each candidate layer does.
         record: the record that the sweeps were measured from, with the build's choice.
+        figures: on the held-out calibration samples.
         bundle: the bundle that was built, as saved.
+        provenance: what it takes to do it again.
         folder: the folder to write to; it is made if only its last part is missing.
 
     Raises:
@@ -76,7 +99,27 @@ def write_report(
         record.target,
         guessed=record.held_out.guessed,
     )
-    write_folder(folder, {PICTURE: picture, NUMBERS: numbers.encode()})
+    verdict, tone = repair_verdict(figures)
+    page = Report(
+        f"Build of a bundle for {bundle.model_class}",
+        f"On the calibration samples, each held out in turn: {verdict}",
+        tone,
+        [Table("Figures", ("", *COLUMNS), figures.rows(), HELD_OUT), _choice(record.choice)],
+        {},
+        provenance,
+        pictures=[Picture(picture, "what detecting and repairing at each candidate layer come to")],
+    )
+    files = {PICTURE: picture, NUMBERS: numbers.encode(), PAGE: render(page).encode()}
+    write_folder(folder, files)
+
+
+def _choice(choice: Choice) -> Table:
+    rows = [("form", choice.form)]
+    if choice.detector is not None:
+        rows.append(("detects", f"{choice.detector[1]} ({choice.detector[0]})"))
+    repair = choice.repair
+    rows.append(("repairs", f"{repair.layer} ({repair.estimator}, strength {repair.strength:g})"))
+    return Table("What was chosen", ("", "layer"), rows)
 
 
 def _numbers(sweeps: Sequence[LayerSweep], record: BuildRecord, bundle: Bundle) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def contact_sheet(
     figure.text(0.01, top, title, fontsize=11, color=INK, weight="bold", va="top")
     axes: Any = figure.add_axes((0, 0, 1, CELL * rows / size[1]))
     axes.set_axis_off()
-    for i, (pixels, above) in enumerate(zip(_displayed(samples, shown), captions, strict=False)):
+    for i, (pixels, above) in enumerate(zip(displayed(samples, shown), captions, strict=False)):
         row, column = divmod(i, SHOWN_IN_ROW)
         axes.imshow(
             pixels,
@@ -58,7 +58,7 @@ def contact_sheet(
     return to_png(figure)
 
 
-def _displayed(samples: Samples, indices: Sequence[int]) -> list[npt.NDArray[np.float32]]:
+def displayed(samples: Samples, indices: Sequence[int]) -> list[npt.NDArray[np.float32]]:
     """Return samples as they were before normalisation, (H, W) or (H, W, 3) in [0, 1].
 
     Args:

@@ -103,9 +103,10 @@ class BundleScreening:
         lines = text_table(COLUMNS, (_cells(rows[i]) for i in order[:SHOWN]))
         if len(order) > SHOWN:
             lines.append(f"and {len(order) - SHOWN} more pictures")
-        return [*lines, self._in_words()]
+        return [*lines, self.in_words()]
 
-    def _in_words(self) -> str:
+    def in_words(self) -> str:
+        """Return the verdict as a whole."""
         if self.found is None:
             return "could not tell: this bundle moves every input, and flags none: use --clean"
         count = sum(verdict.flagged for verdict in self.verdicts)

@@ -126,7 +126,7 @@ class Screening:
             lines.append(f"and {len(order) - SHOWN} more pictures, which lie less far")
         for group, differs in zip(self.groups, self.differ, strict=True):
             lines.append(self._group_line(group, differs=differs))
-        return [*lines, *self._notes(), self._verdict()]
+        return [*lines, *self._notes(), self.in_words()]
 
     def _group_line(self, group: Group, *, differs: bool) -> str:
         line = (
@@ -148,7 +148,8 @@ class Screening:
             f"give clean samples of which the model calls {MIN_CLEAN} or more the same"
         ]
 
-    def _verdict(self) -> str:
+    def in_words(self) -> str:
+        """Return the verdict as a whole."""
         if self.found is None:
             if self.groups or not bool(self.chances.judged.any()):
                 return "could not tell about all pictures; in the others, nothing found"

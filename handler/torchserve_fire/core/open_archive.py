@@ -17,6 +17,7 @@ from ..model.config import SETTINGS_FILE, HandlerConfig, load_config
 from ..model.load_model import LoadedModel, load_model
 from ..watch.metrics import MetricsFor
 from .archive_signature import check_archive_folder
+from .batching import read_batching
 from .classify import Classifier, outputs_are_probabilities
 from .open_inference import infer_request
 from .served_model import AnswerForm, ServedModel
@@ -52,6 +53,7 @@ def open_archive(
     folder, source = archive.folder, str(archive.source)
     config = _settings(archive, trusted_keys)
     _check_handler(archive)
+    batching = read_batching(_config_file(archive))
     loaded, place = _load(archive, config, device)
     model = loaded.model
     bundle, described = _bundle_and_input(archive, config, loaded)
@@ -75,7 +77,7 @@ def open_archive(
         probabilities = outputs_are_probabilities(model, described, config.integers_below)
         repair.announce()
         form = AnswerForm(served_as, names, probabilities)
-        return ServedModel(classifier, form, repair, archive)
+        return ServedModel(classifier, form, repair, archive, batching)
     except BaseException:
         repair.close()
         raise
@@ -86,19 +88,27 @@ def _settings(archive: Unpacked, trusted_keys: Sequence[str]) -> HandlerConfig:
 
     Nothing of it was imported before.
     """
-    file: Path | None = archive.folder / SETTINGS_FILE
-    if file is None or not file.is_file():
-        file = archive.file("configFile")
-    if file is None:
-        raise ConfigError(
-            f"{archive.source}: its manifest names no configFile, expected the model-config.yaml"
-        )
-    config = load_config(file)
+    file = archive.folder / SETTINGS_FILE
+    config = load_config(file if file.is_file() else _config_file(archive))
     if trusted_keys:
         config = replace(config, trusted_keys=tuple(trusted_keys))
     if config.trusted_keys:
         check_archive_folder(archive.folder, config.trusted_keys, has_run=not archive.is_fresh)
     return config
+
+
+def _config_file(archive: Unpacked) -> Path:
+    """Return the archive's `model-config.yaml`.
+
+    Raises:
+        ConfigError: its manifest names none.
+    """
+    file = archive.file("configFile")
+    if file is None:
+        raise ConfigError(
+            f"{archive.source}: its manifest names no configFile, expected the model-config.yaml"
+        )
+    return file
 
 
 def _check_handler(archive: Unpacked) -> None:

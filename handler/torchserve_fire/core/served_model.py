@@ -14,6 +14,7 @@ from ..errors import FireError, InputError, ModelError
 from ..format.bundle import Bundle, InputDescription
 from .answer import Answer
 from .answering import Refusal
+from .batching import ONE_BY_ONE, Batching
 from .classify import Classifier, Item, answers_to, samples_in
 from .open_inference import infer_request, infer_response
 from .served_repair import Batch, ServedRepair
@@ -45,6 +46,7 @@ class ServedModel:
         form: of the answers.
         repair: of the model.
         archive: that the model is of, if any; what was unpacked of it goes when it is closed.
+        batching: how a server is to make batches, where the archive says it.
 
     Example:
         >>> with open_model("net-1.0.mar") as model:
@@ -58,7 +60,9 @@ class ServedModel:
         form: AnswerForm,
         repair: ServedRepair,
         archive: Unpacked | None = None,
+        batching: Batching = ONE_BY_ONE,
     ) -> None:
+        self.batching = batching
         self._classifier = classifier
         self._form = form
         self._repair = repair
@@ -83,6 +87,11 @@ class ServedModel:
     def bundle(self) -> Bundle | None:
         """The direction bundle that serves; None in mode `off`."""
         return self._repair.bundle
+
+    @property
+    def bundle_folder(self) -> Path | None:
+        """The folder whose newest bundle serves; None where the settings name none."""
+        return self._classifier.config.bundle_folder
 
     def answer(self, bodies: Sequence[Any], request_ids: Sequence[str] = ()) -> list[Answer]:
         """Answer a batch of requests by one forward pass and one bundle.
@@ -140,7 +149,7 @@ class ServedModel:
                 for i, (answer, request) in enumerate(zip(answers, asked, strict=True))
             ]
 
-    def swap(self, bundle: Bundle | Path | str) -> None:
+    def swap(self, bundle: Bundle | Path | str | None) -> None:
         """Put another bundle in the place of the one that serves, without a pause.
 
         It is checked as the first one was, and proves itself beside that, which goes on answering.
@@ -149,7 +158,8 @@ class ServedModel:
 
         Args:
             bundle: its file, or what `load_bundle` or `save_bundle` returned. Where keys are
-                trusted, a file with a signature by one of them beside it.
+                trusted, a file with a signature by one of them beside it. None: the one that the
+                model was opened with.
 
         Raises:
             SwapError: it is damaged, of another model or input, not signed, or does not work. The

@@ -202,7 +202,7 @@ class ServedRepair:
                 now.batches -= 1
                 self._changed.notify_all()
 
-    def swap(self, bundle: Bundle | Path | str) -> None:
+    def swap(self, bundle: Bundle | Path | str | None) -> None:
         """Put another bundle in the place of the one that serves.
 
         It is checked and proved as the first one was, while that goes on answering, and takes its
@@ -211,7 +211,8 @@ class ServedRepair:
 
         Args:
             bundle: the file, or a bundle that was saved. Where the settings name trusted keys, a
-                file that one of them has signed.
+                file that one of them has signed. None: the first one, which was checked at the
+                start; in mode `off` there is none, and nothing happens.
 
         Raises:
             FireError: nothing is served any more.
@@ -219,7 +220,10 @@ class ServedRepair:
                 signed, or does not work; or this thread answers a batch. The old one goes on
                 serving, and nothing of the new one stays.
         """
-        self._swap(bundle, self._config.trusted_keys)
+        if bundle is not None:
+            self._swap(bundle, self._config.trusted_keys)
+        elif self._started is not None:
+            self._swap(self._started.first, ())
 
     def _swap(self, bundle: Bundle | Path | str, trusted_keys: Sequence[str]) -> None:
         started = self._started
@@ -316,7 +320,7 @@ class ServedRepair:
         path = self._config.bundle_folder
         if path is None:
             return None
-        folder = BundleFolder(path, " ".join(self._served_as), self._take)
+        folder = BundleFolder(path, " ".join(self._served_as), self.swap)
         if is_trial():
             # Another machine may have the folder.
             return folder if is_trial_as_server() and path.is_dir() else None
@@ -327,13 +331,6 @@ class ServedRepair:
         """Take a bundle that was put into the folder, unless this thread answers a batch."""
         if self._folder is not None and not self._answers.batches and not self._closed:
             self._folder.look(at_once=at_once)
-
-    def _take(self, file: Path | None) -> None:
-        """Swap a bundle of the folder in, or the first one, which was checked at the start."""
-        if file is not None:
-            self.swap(file)
-        elif self._started is not None:
-            self._swap(self._started.first, ())
 
     def _proved(
         self, given: Bundle | Path | str, started: _Started, trusted_keys: Sequence[str]

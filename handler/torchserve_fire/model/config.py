@@ -123,6 +123,16 @@ def load_config(path: Path | str, own: Mapping[str, Any] | None = None) -> Handl
         ConfigError: the file cannot be read, is not YAML, or holds an unknown or wrong setting.
     """
     path = Path(path)
+    values = read_settings(path)
+    return parse_config(with_own_settings(values, own or {}), str(path))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return what stands in a `model-config.yaml`.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or holds no map.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -137,7 +147,7 @@ def load_config(path: Path | str, own: Mapping[str, Any] | None = None) -> Handl
         raise ConfigError(f"{path}: not a YAML file: {reason}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a map with a 'handler' section")
-    return parse_config(with_own_settings(values, own or {}), str(path))
+    return values
 
 
 def _at(what: str | None, mark: yaml.Mark | None) -> str:

@@ -33,7 +33,23 @@ LABELS: Mapping[str, Sequence[str]] = {
     SCORES: ("Target", "le"),
     DRIFT: ("Target",),
 }
-"""Each metric's labels, beside ModelName, ModelVersion and Bundle, and what a server adds."""
+"""Each metric's own labels, beside `COMMON` and what a server adds."""
+
+COMMON = ("ModelName", "ModelVersion", "Bundle")
+"""The labels that each metric has."""
+
+HELP: Mapping[str, str] = {
+    "FireRequestsJudged": "Requests whose samples went through the detecting layer",
+    "FireRequestsFlagged": "Judged requests that were found to hold a trigger",
+    "FireRequestsRepaired": "Flagged requests that were answered with their features moved back",
+    "FireRequestsRejected": "Flagged requests that were refused with 422",
+    "FireRequestsUnrepaired": "Requests refused with 500: not known whether they were repaired",
+    "FireBundleSwaps": "How often this bundle took the place of another one",
+    "FireBundleSwapsRefused": "Bundles that were to take the place of this one, and were refused",
+    "FireBadInputs": "Requests refused with a 4xx, by reason",
+    "FireDetectorScore": "Judged requests whose detector score is at most le, by target",
+    "FireScoreDrift": "-log10 of the probability that clean scores differ by chance as they do",
+}
 
 
 class Metrics(Protocol):

@@ -12,24 +12,8 @@ from collections.abc import Mapping
 
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 
-from .metrics import DRIFT, LABELS, MetricsFor
+from .metrics import COMMON, DRIFT, HELP, LABELS, MetricsFor
 from .tally import Key
-
-COMMON = ("ModelName", "ModelVersion", "Bundle")
-"""The labels that each metric has."""
-
-HELP: Mapping[str, str] = {
-    "FireRequestsJudged": "Requests whose samples went through the detecting layer",
-    "FireRequestsFlagged": "Judged requests that were found to hold a trigger",
-    "FireRequestsRepaired": "Flagged requests that were answered with their features moved back",
-    "FireRequestsRejected": "Flagged requests that were refused with 422",
-    "FireRequestsUnrepaired": "Requests refused with 500: not known whether they were repaired",
-    "FireBundleSwaps": "How often this bundle took the place of another one",
-    "FireBundleSwapsRefused": "Bundles that were to take the place of this one, and were refused",
-    "FireBadInputs": "Requests refused with a 4xx, by reason",
-    "FireDetectorScore": "Judged requests whose detector score is at most le, by target",
-    "FireScoreDrift": "-log10 of the probability that clean scores differ by chance as they do",
-}
 
 
 def prometheus_metrics(registry: CollectorRegistry = REGISTRY) -> MetricsFor:

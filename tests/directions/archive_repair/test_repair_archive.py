@@ -14,7 +14,8 @@ from tests.keys import KEY, OTHER_KEY, PUBLIC
 from tests.tiny import TinyFiles, image
 from torchserve_fire.core.unpack import unpack
 from torchserve_fire.errors import FireError, SignatureError
-from torchserve_fire.format.bundle_file import BUNDLE_FILE
+from torchserve_fire.format.bundle import Bundle
+from torchserve_fire.format.bundle_file import BUNDLE_FILE, parse_bundle
 from torchserve_fire_build.archive_repair.repair_archive import addition_for, version_for
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.archive.load_as_worker import Body, load_as_worker
@@ -58,10 +59,24 @@ def repaired(tmp_path_factory, plain: Path, samples: tuple[Path, Path]) -> Path:
     output = tmp_path_factory.mktemp("repaired") / "tiny-2.0.mar"
     status = main(
         ["repair", str(plain), "--clean", str(samples[0]), "--triggered", str(samples[1]),
-         "--augment", "none", "--output", str(output)]
+         "--augment", "none", "--output", str(output), "--report", str(output.parent / "report")]
     )  # fmt: skip
     assert status == 0
     return output
+
+
+def test_the_report_is_of_what_both_archives_answered(repaired):
+    values = json.loads((repaired.parent / "report" / "report.json").read_text())
+    assert values["verdict"].startswith("The trigger led 100.0% of the samples to class 0, and ")
+    assert values["figures"]["recovered_accuracy"]["after"] == 1
+    assert values["provenance"]["bundle, SHA-256"] == load_bundle_of(repaired).digest
+    page = (repaired.parent / "report" / "report.html").read_text()
+    # Pairs stand side by side.
+    assert "called 0 north-west, repaired 3 south-east" in page
+
+
+def load_bundle_of(archive: Path) -> Bundle:
+    return parse_bundle(contents(archive)[BUNDLE_FILE], archive.name)
 
 
 def contents(archive: Path) -> dict[str, bytes]:

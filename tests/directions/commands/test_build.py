@@ -525,7 +525,11 @@ def test_a_report(tmp_path, capsys, vector_model, form):
     assert (status, err) == (0, "")
     assert out == f"{plain}report: {report}\n"
     assert file_sha256(output) == digest
-    assert sorted(path.name for path in report.iterdir()) == ["layers.png", "report.json"]
+    assert sorted(path.name for path in report.iterdir()) == [
+        "layers.png",
+        "report.html",
+        "report.json",
+    ]
     numbers = json.loads((report / "report.json").read_text())
     assert numbers["bundle_sha256"] == digest
     assert numbers["choice"]["form"] == form

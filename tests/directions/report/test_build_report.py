@@ -20,6 +20,13 @@ from torchserve_fire_build.report.layers_picture import draw
 from torchserve_fire_build.report.sweep import LayerSweep, Point, sweep
 from torchserve_fire_build.samples.open_samples import open_samples
 
+FIGURES = Figures((1.0, 1.0), (1.0, 0.0), (0.0, 0.975), 1.0, (0.0, 1.0), 0, (40, 30))
+FILES = ["layers.png", "report.html", "report.json"]
+
+
+def write(sweeps, record, bundle, folder):
+    write_report(sweeps, record, FIGURES, bundle, {"command": "build"}, folder)
+
 
 def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
@@ -40,14 +47,17 @@ def assert_nothing_is_cut_off(data):
 def written(folder, kind="vector", **options):
     record, bundle = calibrated(folder / "samples", kind, **options)
     sweeps = sweep(record)
-    write_report(sweeps, record, bundle, folder / "report")
+    write(sweeps, record, bundle, folder / "report")
     return sweeps, record, bundle, json.loads((folder / "report" / "report.json").read_text())
 
 
 @pytest.mark.parametrize("form", ["gated", "shift", "clamp"])
 def test_the_numbers_are_those_of_the_sweep(tmp_path, form):
     sweeps, record, bundle, numbers = written(tmp_path, form=form)
-    assert names_in(tmp_path / "report") == ["layers.png", "report.json"]
+    assert names_in(tmp_path / "report") == FILES
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "97.5% of them get their true class, of 100.0% without the trigger" in page
+    assert record.choice.repair.estimator in page
     assert (numbers["model_class"], numbers["target"]) == ("VectorNet", 0)
     assert numbers["held_out"]["recovered_accuracy"] == dict(bundle.held_out["recovered_accuracy"])
     repair = record.choice.repair
@@ -83,8 +93,8 @@ def test_the_same_sweep_gives_the_same_bytes(tmp_path):
     record, bundle = calibrated(tmp_path / "samples", "vector")
     sweeps = sweep(record)
     for name in ("one", "two"):
-        write_report(sweeps, record, bundle, tmp_path / name)
-    for name in ("layers.png", "report.json"):
+        write(sweeps, record, bundle, tmp_path / name)
+    for name in FILES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
@@ -94,7 +104,7 @@ def test_other_files_of_the_folder_are_kept(tmp_path):
     (tmp_path / "report" / "report.json").write_text("old")
     *_, numbers = written(tmp_path)
     assert numbers["layers"]
-    assert names_in(tmp_path / "report") == ["layers.png", "notes.txt", "report.json"]
+    assert names_in(tmp_path / "report") == sorted([*FILES, "notes.txt"])
 
 
 def test_an_old_report_stays_complete_if_a_new_one_cannot_be_written(tmp_path):
@@ -103,7 +113,7 @@ def test_an_old_report_stays_complete_if_a_new_one_cannot_be_written(tmp_path):
     (folder / "report.json").mkdir(parents=True)
     (folder / "layers.png").write_bytes(b"old")
     with pytest.raises(OutputError, match="it is a folder"):
-        write_report(sweep(record), record, bundle, folder)
+        write(sweep(record), record, bundle, folder)
     assert (folder / "layers.png").read_bytes() == b"old"
     assert names_in(folder) == ["layers.png", "report.json"]
 
@@ -111,7 +121,7 @@ def test_an_old_report_stays_complete_if_a_new_one_cannot_be_written(tmp_path):
 def test_an_interruption_leaves_the_old_report(tmp_path, monkeypatch):
     record, bundle = calibrated(tmp_path / "samples", "vector")
     sweeps, folder = sweep(record), tmp_path / "report"
-    write_report(sweeps, record, bundle, folder)
+    write(sweeps, record, bundle, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def interrupt(*_, **__):
@@ -119,9 +129,9 @@ def test_an_interruption_leaves_the_old_report(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.fdopen", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_report(sweeps[::-1], record, bundle, folder)
+        write(sweeps[::-1], record, bundle, folder)
     with pytest.raises(KeyboardInterrupt):
-        write_report(sweeps, record, bundle, tmp_path / "new")
+        write(sweeps, record, bundle, tmp_path / "new")
     monkeypatch.undo()
     assert not (tmp_path / "new").exists()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -139,16 +149,16 @@ def test_with_several_targets_each_has_a_report_of_its_own(tmp_path, monkeypatch
     with monkeypatch.context() as broken:
         broken.setattr("torchserve_fire_build.report.build_report.draw", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            write_reports(records, bundle, folder)
+            write_reports(records, built.figures, bundle, {}, folder)
     assert not folder.exists()
-    assert sorted(write_reports(records, bundle, folder)) == [
+    assert sorted(write_reports(records, built.figures, bundle, {}, folder)) == [
         folder / "class_0",
         folder / "class_1",
     ]
     assert names_in(folder) == ["class_0", "class_1"]
     for record in records:
         of_class = folder / f"class_{record.target}"
-        assert names_in(of_class) == ["layers.png", "report.json"]
+        assert names_in(of_class) == FILES
         numbers = json.loads((of_class / "report.json").read_text())
         assert numbers["target"] == numbers["held_out"]["target"] == record.target
         assert numbers["evidence"]["triggered_as_target"] == 40

@@ -6,6 +6,13 @@ import pytest
 import torch
 
 from tests.handler.archive import IMAGE, TENSOR, ask, grey, make_archive, make_bundle, softmax
+from tests.handler.inference_requests import (
+    BAD_INPUTS,
+    OTHER_SHAPES,
+    asking,
+    one_element,
+    with_binary,
+)
 from torchserve_fire.core.open_inference import (
     BINARY,
     NUMBERS,
@@ -22,11 +29,6 @@ def start(context) -> FireHandler:
     service = FireHandler()
     service.initialize(context)
     return service
-
-
-def asking(shape, datatype, data, **fields) -> dict:
-    tensor = {"name": "x", "shape": shape, "datatype": datatype, "data": data}
-    return {"body": {"inputs": [tensor]} | fields}
 
 
 def outputs(answer: dict) -> dict:
@@ -70,17 +72,6 @@ def test_flat_and_nested_numbers(tmp_path):
     ]
     answers = [outputs(answer) for _, answer in ask(start(context), context, rows)]
     assert [answer["flagged"][2] for answer in answers] == [[True], [True], [False]]
-
-
-def with_binary(shape, datatype, binary, *, size=None, **fields) -> bytes:
-    """A request's body with the tensor after the JSON, as tritonclient sends it by default."""
-    parameters = {"binary_data_size": len(binary) if size is None else size}
-    tensor = {"name": "x", "shape": shape, "datatype": datatype, "parameters": parameters}
-    return json.dumps({"inputs": [tensor]} | fields, ensure_ascii=False).encode() + binary
-
-
-def one_element(data: bytes) -> bytes:
-    return len(data).to_bytes(4, "little") + data
 
 
 def test_binary_images(tmp_path):
@@ -171,26 +162,7 @@ def test_no_flags_are_given_without_repair(tmp_path):
     assert set(outputs(answer)) == {"classes", "probabilities"}
 
 
-@pytest.mark.parametrize(
-    ("inputs", "reason"),
-    [
-        (None, "expected a list of one input"),
-        ([], "expected a list of one input"),
-        ([{}, {}], "expected a list of one input"),
-        ([3], "expected a list of one input"),
-        ([{"shape": [12], "datatype": "FP32"}], "expected a list; raw_input_contents"),
-        ([{"shape": [12], "datatype": "FP32", "data": []}], "raw_input_contents do not come"),
-        ([{"shape": [1], "datatype": "BYTES", "data": ["a", "b"]}], "expected one image"),
-        ([{"shape": [1], "datatype": "BYTES", "data": [1]}], "expected one image"),
-        ([{"shape": [12], "datatype": ["FP32"], "data": [1]}], "expected BYTES or one of"),
-        ([{"shape": [12], "datatype": "BF16", "data": [1]}], "expected BYTES or one of"),
-        ([{"shape": [2, 12], "datatype": "FP32", "data": [1] * 24}], "one sample per request"),
-        ([{"shape": [1, 12], "datatype": "FP32", "data": [[1] * 12] * 2}], "expected one sample"),
-        ([{"shape": "12", "datatype": "FP32", "data": [1] * 12}], "expected [12], or [1, 12]"),
-        ([{"shape": [12], "datatype": "FP32", "data": [1] * 11}], "expected the numbers of"),
-        ([{"shape": [12], "datatype": "FP32", "data": ["1"] * 12}], "expected the numbers of"),
-    ],
-)
+@pytest.mark.parametrize(("inputs", "reason"), BAD_INPUTS)
 def test_bad_requests_get_what_was_expected(description, inputs, reason):
     with pytest.raises(InputError) as raised:
         infer_input({"inputs": inputs}, description)
@@ -198,7 +170,7 @@ def test_bad_requests_get_what_was_expected(description, inputs, reason):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("data", [[[1], [1, 2]], [[1] * 11], [[1] * 12, [1] * 12], [["1"] * 12]])
+@pytest.mark.parametrize("data", OTHER_SHAPES)
 def test_nested_numbers_of_another_shape(tmp_path, data):
     context = make_archive(tmp_path, TENSOR)
     ((status, answer),) = ask(start(context), context, [asking([12], "FP32", data)])

@@ -9,6 +9,7 @@ import pytest
 
 from tests.handler.archive import IMAGE, TENSOR, grey
 from tests.handler.bad_requests import IMAGE_CASES, TENSOR_CASES
+from tests.handler.core.several_bundles import several_bundles
 from tests.handler.core.unpacked import answers_of_torchserve, make_unpacked
 from torchserve_fire.core.open_model import open_model
 from torchserve_fire.errors import FireError
@@ -96,3 +97,24 @@ def test_identifiers_are_one_for_each_request_or_none(tmp_path):
         model.answer([[0.0] * 12], ["a"])
         with pytest.raises(FireError, match="request_ids: 2 for 1 requests"):
             model.answer([[0.0] * 12], ["a", "b"])
+
+
+def test_a_swap_to_nothing_is_one_back_to_the_first_bundle(tmp_path):
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    make_unpacked(archive)
+    files = several_bundles(tmp_path / "bundles", archive / "w.pth")
+    with open_model(archive) as model:
+        first = model.bundle.digest
+        model.swap(files["strong"])
+        model.swap(None)
+        assert model.bundle.digest == model.answer([grey(0)])[0].headers["x-fire-bundle"] == first
+        model.swap(None)
+        assert model.describe()["bundle"] == first
+
+
+def test_in_mode_off_there_is_no_first_bundle(tmp_path):
+    make_unpacked(tmp_path, IMAGE | {"mode": "off"})
+    with open_model(tmp_path) as model:
+        model.swap(None)
+        assert model.answer([grey(0)])[0].status == 200

@@ -1,0 +1,89 @@
+"""The report on whether a model looks backdoored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..report.class_labels import Label
+from ..report.html_report import Bars, Picture, Report, Table
+from .anomaly_picture import draw_grid
+from .findings import COLUMNS, Findings, Run
+from .inspection import MAX_CLASSES
+
+TONES = {True: "bad", False: "good", None: "unsure"}
+NO_PROOF = "That nothing was found is no proof that there is nothing."
+
+
+def inspection_report(
+    findings: Findings, label: Label, title: str, provenance: Mapping[str, str]
+) -> Report:
+    """Return the report.
+
+    Args:
+        findings: of the methods.
+        label: says what a class is called.
+        title: what was inspected.
+        provenance: what it takes to do it again.
+    """
+    notes = [
+        (run.inspection.method, note) for run in findings.runs for note in run.inspection.notes
+    ]
+    tables = [Table("Methods", COLUMNS, findings.cells(), NO_PROOF)]
+    if notes:
+        tables.append(Table("What each method says", ("method", "says"), notes))
+    return Report(
+        title,
+        _sentence(findings.in_words(), findings.suspects, label),
+        TONES[findings.found],
+        tables,
+        {"findings": findings.to_json()},
+        provenance,
+        bars=[bars for run in findings.runs for bars in _bars(run, label)],
+        pictures=[
+            Picture(draw_grid(run, run.inspection.pictures), _caption(run))
+            for run in findings.runs
+            if run.inspection.pictures is not None
+        ],
+    )
+
+
+def _sentence(words: str, suspects: Sequence[int], label: Label) -> str:
+    named = [label(c) for c in suspects if label(c) != str(c)]
+    return f"{words[0].upper()}{words[1:]}." + (f" ({', '.join(named)})" if named else "")
+
+
+def _bars(run: Run, label: Label) -> list[Bars]:
+    inspection = run.inspection
+    if inspection.probabilities is not None:
+        values, what = inspection.probabilities, "probability that a class is a backdoor's target"
+        note = "The dashed line: from there on, a class is named."
+    elif inspection.index is not None:
+        values, what = inspection.index.clamp(min=0), "anomaly index of each class"
+        note = (
+            "How many median absolute deviations a class lies from the median, on the suspicious "
+            "side. The dashed line: above it, a class is named."
+        )
+    else:
+        return []
+    shown = sorted(values.argsort(descending=True, stable=True)[:MAX_CLASSES].tolist())
+    title = f"{inspection.method}: {what}"
+    if len(shown) < len(values):
+        title += f", the {len(shown)} largest of {len(values)}"
+    return [
+        Bars(
+            title,
+            [label(c) for c in shown],
+            [float(values[c]) for c in shown],
+            inspection.threshold,
+            note,
+        )
+    ]
+
+
+def _caption(run: Run) -> str:
+    if run.inspection.pictures is not None and run.inspection.pictures.dim() == 3:
+        return f"{run.inspection.method}: what the classes' answers depend on"
+    return (
+        f"{run.inspection.method}: for each class a sample, the same with the trigger that was "
+        "found, and the difference, magnified"
+    )

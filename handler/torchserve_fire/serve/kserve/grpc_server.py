@@ -1,0 +1,131 @@
+"""The SDK's server for gRPC, with answers that say what was found, and refusals with a status."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from concurrent import futures
+from typing import Any
+
+import grpc
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import (
+    add_GRPCInferenceServiceServicer_to_server,
+)
+from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
+from kserve.protocol.grpc.server import GRPCServer
+from kserve.protocol.grpc.servicer import InferenceServicer
+
+from ...core.open_inference import BINARY
+from ..body_limit import MAX_BODY_BYTES
+from .fire_model import FireModel
+from .repository import FireRepository
+
+STATUSES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    413: grpc.StatusCode.INVALID_ARGUMENT,
+    422: grpc.StatusCode.FAILED_PRECONDITION,
+    500: grpc.StatusCode.INTERNAL,
+    503: grpc.StatusCode.UNAVAILABLE,
+    507: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+"""The status of gRPC for each status over REST that a refusal has."""
+
+CONTENTS = {"BYTES": "bytes_contents", "FP32": "fp32_contents", "BOOL": "bool_contents"}
+"""Where the values of an answer's output stand, by their datatype."""
+
+
+class FireServicer(InferenceServicer):  # type: ignore[misc]
+    """Answers over gRPC.
+
+    Args:
+        model: that is served.
+        data_plane: the SDK's, for what is asked of models besides.
+        repository: for loading and unloading.
+    """
+
+    def __init__(self, model: FireModel, data_plane: DataPlane, repository: FireRepository) -> None:
+        super().__init__(data_plane, repository)
+        self._model = model
+
+    async def ModelInfer(  # noqa: N802 - the protocol's name.
+        self, request: Any, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> Any:
+        """Answer one request; the headers of the answer are its trailing metadata."""
+        model = self._model
+        if request.model_name != model.name or request.model_version not in ("", model.version):
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"Model not found: {request.model_name}")
+        answer = await model.answer(_decoded(request), str(uuid.uuid4()))
+        context.set_trailing_metadata(tuple(answer.headers.items()))
+        if answer.status in STATUSES:
+            body = answer.body
+            said = body["error"] if "error" in body else f"{body['type']}: {body['message']}"
+            await context.abort(STATUSES[answer.status], said)
+        return _encoded(answer.body)
+
+
+class FireGrpcServer(GRPCServer):  # type: ignore[misc]
+    """Listens at one address; the SDK's own listens at all of the machine, for larger messages.
+
+    Args:
+        place: HOST:PORT.
+        servicer: answers.
+        credentials: for TLS; None: without it, as the SDK's own server always is.
+    """
+
+    def __init__(
+        self, place: str, servicer: FireServicer, credentials: grpc.ServerCredentials | None
+    ) -> None:
+        super().__init__(0, None, None, {})
+        self._credentials = credentials
+        self._place = place
+        self._servicer = servicer
+
+    async def start(self, max_workers: int) -> None:
+        """Serve until it is stopped."""
+        options = [("grpc.max_receive_message_length", MAX_BODY_BYTES)]
+        self._server = grpc.aio.server(
+            futures.ThreadPoolExecutor(max_workers),
+            interceptors=(ExceptionToStatusInterceptor(),),
+            options=options,
+        )
+        add_GRPCInferenceServiceServicer_to_server(self._servicer, self._server)
+        if self._credentials is None:
+            self._server.add_insecure_port(self._place)
+        else:
+            self._server.add_secure_port(self._place, self._credentials)
+        await self._server.start()
+        await self._server.wait_for_termination()
+
+
+def _decoded(request: Any) -> dict[str, Any]:
+    """Return a request as its JSON would be, but for bytes, which JSON has not."""
+    decoded: dict[str, Any] = {"id": request.id, "inputs": [_input(one) for one in request.inputs]}
+    raw = request.raw_input_contents
+    if len(raw) == len(decoded["inputs"]) == 1:
+        tensor = decoded["inputs"][0]
+        del tensor["data"]
+        tensor["parameters"] = {"binary_data_size": len(raw[0])}
+        decoded[BINARY] = raw[0]
+    return decoded
+
+
+def _input(tensor: Any) -> dict[str, Any]:
+    values = next((list(values) for _, values in tensor.contents.ListFields()), [])
+    shape = list(tensor.shape)
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": shape, "data": values}
+
+
+def _encoded(answer: Mapping[str, Any]) -> Any:
+    response = pb.ModelInferResponse(
+        id=answer["id"], model_name=answer["model_name"], model_version=answer["model_version"]
+    )
+    for output in answer["outputs"]:
+        datatype, data = output["datatype"], output["data"]
+        values = [text.encode() for text in data] if datatype == "BYTES" else data
+        contents = pb.InferTensorContents(**{CONTENTS[datatype]: values})
+        response.outputs.add(
+            name=output["name"], datatype=datatype, shape=output["shape"], contents=contents
+        )
+    return response

@@ -1,0 +1,1 @@
+"""In Ray Serve: an application over `core`."""
