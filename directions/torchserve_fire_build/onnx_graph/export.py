@@ -116,7 +116,7 @@ def export_repaired(
         )
     passes, attached = _answers(source, bundle, samples)
     classes = attached[None][0].logits.shape[1]
-    names = ()
+    names: tuple[str, ...] = ()
     if source.names_file is not None:
         names = tuple(each[-1] for each in read_class_names(source.names_file, classes))
     metadata = graph_metadata(
@@ -160,10 +160,13 @@ def _answers(
         else attach(model, bundle, example=example)
     ) as handle:
         passes = handle.passes
-        attached = {None: answers_of_attached(model, handle, samples)}
-    if not bundle.detecting_layers:
-        return passes, attached
+        attached: dict[int | None, list[Answers]] = {
+            None: answers_of_attached(model, handle, samples)
+        }
     for i, repair in enumerate(repairs):
+        layer = repair.detecting_layer
+        if layer is None:
+            continue  # It moves every sample.
         only = None
         if len(repairs) > 1:
             only = i
@@ -172,8 +175,8 @@ def _answers(
                 attached[only] = answers_of_attached(model, handle, samples)
         if not any(bool(answers.flagged.any()) for answers in attached[only]):
             raise ExportError(
-                f"the repair for target {repair.target} that detects at "
-                f"{repair.detecting_layer.name!r} flags none of the samples, so it cannot be "
+                f"the repair for target {repair.target} that detects at {layer.name!r} flags "
+                "none of the samples, so it cannot be "
                 "compared: give --triggered samples that it flags"
             )
     return passes, attached
