@@ -9,8 +9,6 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass
 
-from .names import LOGITS
-
 
 def repeat_only_if_flagged(model: ir.Model, repeats: int) -> None:
     """Change a traced graph in place.
@@ -25,11 +23,11 @@ def repeat_only_if_flagged(model: ir.Model, repeats: int) -> None:
         graph.outputs.pop()
     # Layers before the first that repairs do the same in all passes.
     CommonSubexpressionEliminationPass()(model)
-    (value,) = (value for value in graph.outputs if value.name == LOGITS)
+    value: ir.Value | None = graph.outputs[0]  # The logits are the first.
     choices = []
     for _ in range(repeats):
         # Each pass chooses between its own logits and those of the passes before it.
-        where = value.producer()
+        where = None if value is None else value.producer()
         if where is None or where.op_type != "Where":
             break
         choices.append(where)
