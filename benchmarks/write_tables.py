@@ -34,6 +34,7 @@ from benchmarks.little_evidence_tables import (
 from benchmarks.malware.table import malware_table
 from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
+from benchmarks.onnx_export import onnx_export_table
 from benchmarks.pool_memory import pool_memory_table
 from benchmarks.same_bundles import table as same_bundles_table
 from benchmarks.scanning_ablation import scanning_ablation_table
@@ -69,6 +70,7 @@ SCREEN = ROOT / "docs" / "screen.md"
 TABLES = ROOT / "docs" / "tables.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 SECURITY = ROOT / "docs" / "security.md"
+ONNX = ROOT / "docs" / "onnx.md"
 KSERVE = ROOT / "docs" / "kserve.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
 ADAPTIVE = ROOT / "benchmarks" / "results" / "adaptive.json"
@@ -96,6 +98,7 @@ PREPROCESSING = ROOT / "benchmarks" / "results" / "preprocessing.json"
 GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
 SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
 SWAPPING_IN_PLACE = ROOT / "benchmarks" / "results" / "swapping_in_place.json"
+ONNX_EXPORT = ROOT / "benchmarks" / "results" / "onnx_export.json"
 ENGINES = ROOT / "benchmarks" / "results" / "engines.json"
 SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
 MALWARE = ROOT / "benchmarks" / "results" / "malware.json"
@@ -141,7 +144,8 @@ def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
-    documents = (README, BENCHMARK, FLEET, METHODS, OPERATIONS, SCREEN, SECURITY, KSERVE, TABLES)
+    documents = (README, BENCHMARK, FLEET, METHODS, OPERATIONS, SCREEN, SECURITY)
+    documents += (KSERVE, ONNX, TABLES)
     for document in documents:
         document.write_text(with_tables(document.read_text()))
 
@@ -196,6 +200,7 @@ def with_tables(text: str) -> str:
         "archives' requests": requests_table(_rows(ARCHIVES)),
         "fleet": fleet_table(_rows(FLEET_RESULTS)),
         "pool memory": pool_memory_table(_rows(POOL_MEMORY)),
+        "onnx export": onnx_export_table(_rows(ONNX_EXPORT)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
         "malware": malware_table(_rows(MALWARE)),
     }

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
         "docs/benchmark.md",
         "docs/fleet.md",
         "docs/methods.md",
+        "docs/onnx.md",
         "docs/operations.md",
         "docs/screen.md",
         "docs/security.md",

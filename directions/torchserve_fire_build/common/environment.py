@@ -24,6 +24,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "psutil": "psutil",
     },
     "ray": {"ray": "ray"},
+    "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
     "kserve": {"kserve": "kserve", "prometheus_client": "prometheus-client"},
     "report": {"matplotlib": "matplotlib", "jinja2": "Jinja2"},
     "parquet": {"pyarrow": "pyarrow"},
