@@ -7,8 +7,12 @@ from torch import Tensor
 
 
 def is_traced() -> bool:
-    """Whether what runs now is traced by `torch.export`, with no values in its tensors."""
-    return torch.compiler.is_exporting()
+    """Whether what runs now is traced by `torch.export`, with no values in its tensors.
+
+    A PyTorch before 2.7 cannot say so. It serves; the extra `onnx` asks for a newer one.
+    """
+    is_exporting = getattr(torch.compiler, "is_exporting", None)
+    return is_exporting is not None and bool(is_exporting())
 
 
 def surely_none(mask: Tensor) -> bool:
