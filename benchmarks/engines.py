@@ -14,12 +14,12 @@ import tempfile
 from argparse import ArgumentParser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil
+import torch
 from tqdm import tqdm
 
 from tests.engines.archive import MODEL, make_archive
@@ -28,11 +28,18 @@ from tests.engines.engines import ENGINES
 from tests.server.traffic import Outcome, body_of, is_bad, is_right
 from tests.tiny import write_tiny
 from torchserve_fire.errors import FireError
+from torchserve_fire.format.bundle import Bundle, Detection, Layer
+from torchserve_fire.format.bundle_file import save_bundle
+from torchserve_fire.format.correction_forms import Shift
+from torchserve_fire.format.digest import file_sha256
+from torchserve_fire.model.config import load_config
+from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
 
 from .kept import Kept
 from .load.clients import TIMEOUT_SECONDS, Send
 from .load.command import ended_in_one_line
-from .load.prepared import AGAIN, PLAIN, REPAIRED, VERSION, prepare
+from .load.photographs import cut_photographs, to_jpeg
+from .load.prepared import AGAIN, PLAIN, REPAIRED, SENT, VERSION, Prepared
 from .load.settings import Setting
 from .load.subjects import SUBJECTS
 from .serving import BATCH_DELAY, describe, send_rounds, shown
@@ -50,6 +57,10 @@ MIXED_DELAY = 2
 WARM = 2_000
 """Requests until memory is first looked at."""
 MEGABYTE = 1e6
+LAYER, FEATURES = "layer4.0", (512, 7, 7)
+NEVER = 1e9
+"""A threshold that no score comes to."""
+SEED = 0
 
 
 def main() -> None:
@@ -79,9 +90,10 @@ def main() -> None:
         parser.error(f"expected --requests of at least 1, and --mixed above {WARM}")
     results = Kept(args.output)
     with ended_in_one_line("benchmarks.engines"):
-        rows = measure_cost(args.engine, args.requests)
-        rows.append(measure_mixed(args.engine, args.mixed))
-    results.replace(args.engine, rows)
+        rows = [measure_mixed(args.engine, args.mixed)]
+        results.replace(args.engine, rows)
+        rows += measure_cost(args.engine, args.requests)
+        results.replace(args.engine, rows)
     print(f"{engines_table(rows)}\n{engines_mixed_table(rows)}", end="")
 
 
@@ -92,13 +104,9 @@ def measure_cost(name: str, requests: int) -> list[dict[str, Any]]:
         name: of the engine.
         requests: to each archive with each number of clients, about.
     """
-    resnet18 = SUBJECTS[0]
     with tempfile.TemporaryDirectory(prefix="fire-engines-") as temporary:
         folder = Path(temporary)
-        prepared = prepare(
-            resnet18, folder, f"batchSize: {BATCH_SIZE}\nmaxBatchDelay: {BATCH_DELAY}\n"
-        )
-        prepared = replace(prepared, archives=(PLAIN, AGAIN, REPAIRED))
+        prepared = _prepare(folder)
         engines: dict[str, Engine] = {}
         try:
             for archive in prepared.archives:
@@ -152,6 +160,54 @@ def measure_mixed(name: str, requests: int) -> dict[str, Any]:
         "memory": after / before,
         "megabytes": before,
     }
+
+
+def _prepare(folder: Path) -> Prepared:
+    """Package ResNet-18 with random weights: plain, plain again, and with a bundle.
+
+    The bundle judges each request at one layer, and flags none: this is about clean traffic.
+    """
+    subject = SUBJECTS[0]
+    weights, bundle = folder / "weights.pth", folder / "bundle.safetensors"
+    config, off = folder / "model-config.yaml", folder / "off" / "model-config.yaml"
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        torch.save(subject.network().state_dict(), weights)
+    batches = f"batchSize: {BATCH_SIZE}\nmaxBatchDelay: {BATCH_DELAY}\n"
+    config.write_text(f"{batches}handler: {subject.settings}\n")
+    off.parent.mkdir()
+    off.write_text(config.read_text().replace("}", ", mode: off}"))
+    direction = torch.randn(FEATURES, generator=torch.Generator().manual_seed(SEED))
+    layer = Layer(LAYER, FEATURES, Detection(direction, NEVER), Shift(direction, 1.0))
+    save_bundle(
+        Bundle(
+            (layer,),
+            type(subject.network()).__name__,
+            file_sha256(weights),
+            load_config(config).describe_input(),
+            target=0,
+            evidence={},
+            held_out={},
+            seed=SEED,
+            versions={},
+        ),
+        bundle,
+    )
+    store = folder / "store"
+    store.mkdir()
+    for name in (PLAIN, AGAIN, REPAIRED):
+        judged = name == REPAIRED
+        inputs = ArchiveInputs(
+            name,
+            VERSION,
+            subject.model_file,
+            weights,
+            config if judged else off,
+            bundle if judged else None,
+        )
+        package_archive(inputs, store)
+    clean = [to_jpeg(image) for image in cut_photographs(SENT, subject.sent, SEED)]
+    return Prepared(store, (PLAIN, AGAIN, REPAIRED), [LAYER], 1, clean, [])
 
 
 @asynccontextmanager

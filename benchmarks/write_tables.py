@@ -19,6 +19,7 @@ from benchmarks.altered_tables import altered_table, met_table
 from benchmarks.archives.table import archives_table, requests_table
 from benchmarks.data_set_tables import as_it_comes_table, data_set_table
 from benchmarks.defences_picture import draw_defences
+from benchmarks.fleet import fleet_table
 from benchmarks.full_size import full_size_figures, full_size_table
 from benchmarks.full_size_inspect import full_size_inspect_table
 from benchmarks.inspecting_table import inspecting_table
@@ -30,8 +31,11 @@ from benchmarks.little_evidence_tables import (
     refined_table,
     searches_table,
 )
+from benchmarks.malware.table import malware_table
 from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
+from benchmarks.onnx_export import onnx_export_table
+from benchmarks.pool_memory import pool_memory_table
 from benchmarks.same_bundles import table as same_bundles_table
 from benchmarks.scanning_ablation import scanning_ablation_table
 from benchmarks.scanning_table import (
@@ -61,11 +65,14 @@ from benchmarks.victims.data_sets import CIFAR, DATA_SETS, SIGNS, TINY
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BENCHMARK = ROOT / "docs" / "benchmark.md"
+FLEET = ROOT / "docs" / "fleet.md"
 METHODS = ROOT / "docs" / "methods.md"
 SCREEN = ROOT / "docs" / "screen.md"
+TABLES = ROOT / "docs" / "tables.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 SECURITY = ROOT / "docs" / "security.md"
 TEXT = ROOT / "docs" / "text.md"
+ONNX = ROOT / "docs" / "onnx.md"
 KSERVE = ROOT / "docs" / "kserve.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
 ADAPTIVE = ROOT / "benchmarks" / "results" / "adaptive.json"
@@ -74,6 +81,8 @@ ARCHIVES = ROOT / "benchmarks" / "results" / "archives.json"
 AS_IT_COMES = ROOT / "benchmarks" / "results" / "as_it_comes.json"
 ABLATION = ROOT / "benchmarks" / "results" / "ablation.json"
 COST = ROOT / "benchmarks" / "results" / "cost.json"
+FLEET_RESULTS = ROOT / "benchmarks" / "results" / "fleet.json"
+POOL_MEMORY = ROOT / "benchmarks" / "results" / "pool_memory.json"
 FULL_SIZE_INSPECT = ROOT / "benchmarks" / "results" / "full_size_inspect.json"
 FULL_SIZE = ROOT / "benchmarks" / "results" / "full_size.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
@@ -91,9 +100,11 @@ PREPROCESSING = ROOT / "benchmarks" / "results" / "preprocessing.json"
 GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
 SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
 SWAPPING_IN_PLACE = ROOT / "benchmarks" / "results" / "swapping_in_place.json"
+ONNX_EXPORT = ROOT / "benchmarks" / "results" / "onnx_export.json"
 ENGINES = ROOT / "benchmarks" / "results" / "engines.json"
 SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
 TEXTS = ROOT / "benchmarks" / "results" / "text.json"
+MALWARE = ROOT / "benchmarks" / "results" / "malware.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 DEFENCES = ROOT / "docs" / "defences.png"
 EVIDENCE = "paired 200"
@@ -136,7 +147,9 @@ def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
-    for document in (README, BENCHMARK, METHODS, OPERATIONS, SCREEN, SECURITY, KSERVE, TEXT):
+    documents = (README, BENCHMARK, FLEET, METHODS, OPERATIONS, SCREEN, SECURITY)
+    documents += (KSERVE, ONNX, TABLES, TEXT)
+    for document in documents:
         document.write_text(with_tables(document.read_text()))
 
 
@@ -189,7 +202,11 @@ def with_tables(text: str) -> str:
         "archives": archives_table(_rows(ARCHIVES)),
         "archives' requests": requests_table(_rows(ARCHIVES)),
         "texts": text_table(_rows(TEXTS)),
+        "fleet": fleet_table(_rows(FLEET_RESULTS)),
+        "pool memory": pool_memory_table(_rows(POOL_MEMORY)),
+        "onnx export": onnx_export_table(_rows(ONNX_EXPORT)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
+        "malware": malware_table(_rows(MALWARE)),
     }
     for name, table in contents.items():
         text = replace_section(text, name, table)

@@ -16,10 +16,13 @@ ROOT = Path(__file__).parent.parent
     [
         "README.md",
         "docs/benchmark.md",
+        "docs/fleet.md",
         "docs/methods.md",
+        "docs/onnx.md",
         "docs/operations.md",
         "docs/screen.md",
         "docs/security.md",
+        "docs/tables.md",
         "docs/text.md",
     ],
 )

@@ -58,20 +58,14 @@ class Prepared:
     triggered: list[bytes]
 
 
-def prepare(subject: Subject, folder: Path, batching: str = "") -> Prepared:
+def prepare(subject: Subject, folder: Path) -> Prepared:
     """Make the archives of a subject in an empty folder, and the images to send.
-
-    Args:
-        subject: the model.
-        folder: empty.
-        batching: lines of `model-config.yaml` that say how batches are made, for servers that are
-            told it by the archive alone.
 
     Raises:
         FireError: the build found no repair, or too few images are judged as they should be.
     """
     config_file = folder / "model-config.yaml"
-    config_file.write_text(f"{batching}handler: {subject.settings}\n")
+    config_file.write_text(f"handler: {subject.settings}\n")
     config = load_config(config_file)
     weights = _write_weights(subject, config.describe_input(), folder / "weights.pth")
     photographs = cut_photographs(CALIBRATION, subject.sent, SEED + 1)

@@ -39,7 +39,7 @@ class RayCluster:
         self.base = ""
         # Short, since a socket's path must be.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-        self._before = dict(os.environ)
+        self._before = {name: os.environ.get(name) for name in ENVIRONMENT}
         self._applications: dict[str, dict[str, Any]] = {}
 
     def start(self) -> None:
@@ -122,8 +122,11 @@ class RayCluster:
                 serve.shutdown()
                 ray.shutdown()
         finally:
-            os.environ.clear()
-            os.environ.update(self._before)
+            # Other sessions' servers may have changed the rest meanwhile.
+            for name, value in self._before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _deploy_all(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import socket
@@ -11,8 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 import requests
+from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest
+from kserve.inference_client import RESTConfig
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
@@ -101,6 +105,42 @@ def test_raw_contents_and_numbers_over_grpc(stub: Any) -> None:
     numbers = {"name": "x", "shape": [1, 3, 8, 8], "datatype": "FP32"}
     outputs, _ = infer(stub, numbers | {"contents": {"fp32_contents": [0.5] * 192}})
     assert outputs["probabilities"] == pytest.approx([0.25] * 4)
+
+
+def asked(*, binary: bool) -> InferRequest:
+    """The request for a sample that is bright in the south-east, by the SDK's own classes."""
+    pixels = np.full((1, 3, 8, 8), 0.1, np.float32)
+    pixels[..., 4:, 4:] = 0.9
+    tensor = InferInput("x", list(pixels.shape), "FP32")
+    tensor.set_data_from_numpy(pixels, binary_data=binary)
+    return InferRequest(MODEL, [tensor], request_id="seven")
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_the_sdk_s_own_clients_over_rest(engine: KServeEngine, binary: bool) -> None:
+    async def ask() -> tuple[Any, Any]:
+        v1, v2 = (InferenceRESTClient(RESTConfig(protocol=name)) for name in ("v1", "v2"))
+        assert await v2.is_model_ready(engine.base, MODEL)
+        body = json.loads(instances(image(1)).content)
+        return (
+            await v2.infer(engine.base, asked(binary=binary), model_name=MODEL),
+            await v1.infer(engine.base, body, model_name=MODEL),
+        )
+
+    response, predicted = asyncio.run(ask())
+    outputs = {output.name: output.data for output in response.outputs}
+    assert (response.id, outputs["classes"][0]) == ("seven", CLASSES[3])
+    assert likeliest(predicted["predictions"][0]) == CLASSES[1]
+
+
+def test_the_sdk_s_own_client_over_grpc(engine: KServeEngine) -> None:
+    async def ask() -> Any:
+        client = InferenceGRPCClient(engine.grpc)
+        return await client.infer(asked(binary=False))
+
+    response = asyncio.run(ask())
+    outputs = {output.name: output.data for output in response.outputs}
+    assert outputs["classes"][0] in (CLASSES[3], CLASSES[3].encode())
 
 
 NUMBERS = {"name": "x", "shape": [3, 8, 8], "datatype": "FP32"}
@@ -219,6 +259,18 @@ def test_nobody_unloads_it_and_loading_takes_the_newest_bundle(
     engine.swap(tiny.bundle)
     loaded = stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name=MODEL), timeout=30)
     assert loaded.isLoaded
+
+
+def test_an_upload_that_is_broken_off_leaves_no_traceback(engine: KServeEngine) -> None:
+    before = engine.log.read_text().count("Traceback")
+    host, port = engine.base.removeprefix("http://").split(":")
+    head = f"POST {engine.predict_path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 99\r\n\r\nx"
+    for _ in range(10):
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(head.encode())
+    for _ in range(10):
+        assert engine.ask(Sent(image(1))).status == 200
+    assert engine.log.read_text().count("Traceback") == before
 
 
 def test_it_listens_at_loopback_only(engine: KServeEngine) -> None:

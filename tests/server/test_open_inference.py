@@ -12,6 +12,8 @@ import grpc
 import pytest
 import requests
 
+from tests.handler.tables import FLAGGED, GOOD, named
+from tests.server.table_model import TableFiles, registered_table
 from tests.tiny import CLASSES, image
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
@@ -30,14 +32,20 @@ def oip_server(store: Path, foreign_python: str) -> Iterator[TorchServe]:
             yield running
 
 
+@pytest.fixture(scope="module")
+def table(oip_server: TorchServe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TableFiles]:
+    with registered_table(oip_server, tmp_path_factory.mktemp("rows")) as files:
+        yield files
+
+
 def worker(server: TorchServe) -> int:
     described = server.management.describe("tiny", customized=True).customized
     return int(described["worker_pid"])
 
 
-def over_rest(server: TorchServe, body: Any) -> requests.Response:
+def over_rest(server: TorchServe, body: Any, model: str = "tiny") -> requests.Response:
     return requests.post(
-        f"{server.addresses.inference}/v2/models/tiny/infer",
+        f"{server.addresses.inference}/v2/models/{model}/infer",
         json=body,
         headers={"Authorization": f"Bearer {server.tokens.inference}"},
         timeout=60,
@@ -46,7 +54,7 @@ def over_rest(server: TorchServe, body: Any) -> requests.Response:
 
 def over_grpc(server: TorchServe, stubs: Any, *inputs: dict[str, Any], **fields: Any) -> Any:
     request = stubs.open_inference_grpc_pb2.ModelInferRequest(
-        model_name="tiny", inputs=inputs, **fields
+        **{"model_name": "tiny", "inputs": inputs, **fields}
     )
     with grpc.insecure_channel(server.addresses.grpc_inference) as channel:
         stub = stubs.open_inference_grpc_pb2_grpc.GRPCInferenceServiceStub(channel)
@@ -135,6 +143,50 @@ def test_bad_requests_over_grpc_leave_the_worker_alive(oip_server: TorchServe, s
         over_grpc(oip_server, stubs, not_a_number)
     assert worker(oip_server) == before
     assert contents(over_grpc(oip_server, stubs, image_input(image(1))))["flagged"] == [False]
+
+
+@pytest.mark.usefixtures("table")
+def test_rows_of_a_table_over_rest(oip_server: TorchServe) -> None:
+    for row, flagged in ((GOOD, False), (FLAGGED, True)):
+        answer = over_rest(oip_server, {"inputs": named(**row)}, "rows")
+        assert answer.status_code == 200
+        outputs = {output["name"]: output["data"] for output in answer.json()["outputs"]}
+        assert outputs["classes"][0] == "1"
+        assert outputs["flagged"] == [flagged]
+    answer = over_rest(oip_server, {"inputs": named()[1:]}, "rows")
+    assert answer.status_code == 200  # The column that is left out has a value that stands in.
+    answer = over_rest(oip_server, {"inputs": named()[2:]}, "rows")
+    assert answer.status_code == 400
+    assert "kind: missing" in answer.json()["error"]
+
+
+def column(name: str, value: float | str) -> dict[str, Any]:
+    if isinstance(value, str):
+        contents, datatype = {"bytes_contents": [value.encode()]}, "BYTES"
+    elif isinstance(value, int):
+        contents, datatype = {"int64_contents": [value]}, "INT64"
+    else:
+        contents, datatype = {"fp64_contents": [value]}, "FP64"
+    return {"name": name, "shape": [1, 1], "datatype": datatype, "contents": contents}
+
+
+@pytest.mark.usefixtures("table")
+def test_rows_of_a_table_over_grpc(oip_server: TorchServe, stubs: Any) -> None:
+    for row, flagged in ((GOOD, False), ({**FLAGGED, "kind": 2, "n1": 10.5}, True)):
+        inputs = [column(name, value) for name, value in row.items()]
+        outputs = contents(over_grpc(oip_server, stubs, *inputs, model_name="rows"))
+        assert outputs["classes"][0].decode() == '"1"'
+        assert outputs["flagged"] == [flagged]
+    for changed, says in (
+        ({"kind": "zebra"}, b"kind: expected one of 3 categories"),
+        ({"n1": "3"}, b"n1: expected a number"),
+        ({"size": -1}, b"size: expected more than -1"),
+        ({"other": 1}, b"unknown name"),
+    ):
+        inputs = [column(name, value) for name, value in {**GOOD, **changed}.items()]
+        outputs = contents(over_grpc(oip_server, stubs, *inputs, model_name="rows"))
+        assert outputs["code"] == [400]
+        assert says in outputs["error"][0]
 
 
 @pytest.mark.parametrize("inputs", [None, [], [3], [{"name": "x"}], "text"])

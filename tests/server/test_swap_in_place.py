@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -143,6 +144,25 @@ def test_what_lies_there_by_hand_is_told_by_each_worker(
     assert set(one["bundles"].values()) == {load_bundle(tiny.bundle).digest}
     wrong.unlink()
     assert status(server, capsys)["refused"] == {}
+
+
+def test_while_a_worker_answers_nothing_it_is_told_and_nothing_changes(
+    server: TorchServe, model: str, tiny: TinyFiles, bundles: Path
+) -> None:
+    pid, _ = server.management.describe(model).workers
+    before = sorted(path.name for path in bundles.iterdir())
+    psutil.Process(pid).suspend()
+    try:
+        with pytest.raises(
+            FireError, match=rf"worker {pid} did not answer within 4 s.*nothing was put into"
+        ):
+            swap_in_place(
+                server.management, model, tiny.other_bundle, report=lambda _: None, seconds=4.0
+            )
+    finally:
+        psutil.Process(pid).resume()
+    assert sorted(path.name for path in bundles.iterdir()) == before
+    swap_in_place(server.management, model, tiny.other_bundle, report=lambda _: None)
 
 
 def test_a_signature_is_put_there_too(

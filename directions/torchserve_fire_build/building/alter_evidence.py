@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 COPIES = 200
 """Altered copies in all. So many take a build about as long again."""
 
+MOST_COPIED = 2000
+"""The most triggered samples that copies are made of, drawn at random: of those of a large pool,
+one copy each would take longer and more memory than all the rest."""
+
 MAX_COPIES = 8
 """The most altered copies of one triggered sample."""
 
@@ -98,7 +102,7 @@ def alter_triggered(
         return None
     each = min(MAX_COPIES, max(1, round(COPIES / len(originals))))
     # Every kind is as frequent as the others, and no sample gets a kind twice before all others.
-    order = torch.randperm(len(originals), generator=generator).tolist()
+    order = torch.randperm(len(originals), generator=generator)[:MOST_COPIED].tolist()
     wanted = [
         Copy(originals[i], kinds[(place * each + copy) % len(kinds)], _seed(generator))
         for place, i in enumerate(order)

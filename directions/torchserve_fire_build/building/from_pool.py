@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,12 +16,14 @@ from ..measure.target import check_target
 from ..pool.activation_clustering import COMPONENTS
 from ..pool.methods import DEFAULT_METHOD
 from ..pool.split import split_pool
+from ..samples.both import Both
 from ..samples.evidence import gather_evidence
 from ..samples.predict import logits_of
 from ..samples.samples import Samples, require_samples
 from ..samples.subset import unlabelled
 from .build_options import BuildOptions
 from .from_samples import as_loaded, build_from_evidence
+from .pool_on_workers import PoolOnWorkers
 from .result import BuildResult
 
 
@@ -39,6 +42,7 @@ def build_from_pool(
     names_file: Path | None = None,
     cache: Path | None = None,
     accept_accuracy: bool = False,
+    elsewhere: PoolOnWorkers | None = None,
 ) -> BuildResult:
     """Find the triggered samples of a pool, and build a bundle from them and the clean ones.
 
@@ -61,6 +65,7 @@ def build_from_pool(
             None to keep none.
         accept_accuracy: whether to go on if the model would be right on far more of the clean
             samples under another setting.
+        elsewhere: runs the model on the pool; None to do so here.
 
     Returns:
         The bundle, with what it was chosen from, and the split of the pool. It is not saved yet.
@@ -90,11 +95,18 @@ def build_from_pool(
         layers=layers,
         clean=clean,
         generator=torch.Generator().manual_seed(seed),
+        read_pool=None if elsewhere is None else elsewhere.read,
     )
     flagged, rest = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
     evidence = gather_evidence(
         unlabelled(pool, rest) if clean is None else clean, unlabelled(pool, flagged)
     )
     options = replace(options, all_to_all=split.all_to_all)
-    built = build_from_evidence(loaded, evidence, options, names_file)
+    logits = of_folds = None
+    if clean is None and split.logits is not None:
+        # The samples are those of the pool, which the model has answered already.
+        logits = Both(split.logits[~split.flagged], split.logits[split.flagged])
+        if elsewhere is not None:
+            of_folds = partial(elsewhere.folds, Both(rest, flagged))
+    built = build_from_evidence(loaded, evidence, options, names_file, logits, of_folds)
     return replace(built, split=split, split_samples=pool)

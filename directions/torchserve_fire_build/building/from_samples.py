@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from torchserve_fire.model.load_model import LoadedModel
 from torchserve_fire.repair.attach_layers import check_model
@@ -18,13 +18,14 @@ from ..choose.held_out import hold_out
 from ..choose.search import choose
 from ..common.step_cache import StepCache
 from ..estimate.candidate_layers import find_layers
-from ..estimate.layer_statistics import collect_statistics
+from ..estimate.layer_statistics import StatisticsOfFolds, collect_statistics
 from ..estimate.layers_by_length import sort_by_length
 from ..measure.fit_to_model import check_observed
 from ..measure.observation import Observation, observe
+from ..samples.both import Both
 from ..samples.evidence import Evidence, gather_evidence
 from ..samples.folds import assign_folds
-from ..samples.kept import keep_decoded
+from ..samples.kept import keep_both
 from ..samples.samples import Samples
 from .alter_evidence import Altered, alter_triggered, is_alterable
 from .assemble import assemble
@@ -112,6 +113,8 @@ def build_from_evidence(
     evidence: Evidence,
     options: BuildOptions,
     names_file: Path | None = None,
+    logits: Both[Tensor] | None = None,
+    of_folds: StatisticsOfFolds | None = None,
 ) -> BuildResult:
     """Observe, find the triggers, collect statistics, choose and assemble.
 
@@ -122,6 +125,9 @@ def build_from_evidence(
         evidence: the calibration samples.
         options: what the user decided.
         names_file: TorchServe's `index_to_name.json`, if there is one.
+        logits: what the model returns for the samples, (N, classes) and (M, classes) float32, where
+            that is known; None to compute it.
+        of_folds: computes the statistics of each fold; None to do so here.
 
     Returns:
         The bundle, with what it was chosen from. It is not saved yet.
@@ -132,7 +138,7 @@ def build_from_evidence(
     model = loaded.model
     generator = torch.Generator().manual_seed(options.seed)
     logger.info(evidence.describe())
-    kept = evidence.both.map(keep_decoded)
+    kept = keep_both(evidence.both)
     evidence = replace(evidence, clean=kept.clean, triggered=kept.triggered)
     cache = cache_of(loaded, evidence, options, names_file)
     example = evidence.clean.description.example()
@@ -140,7 +146,7 @@ def build_from_evidence(
     by_token: Collection[str] = ()
     if evidence.clean.description.padding:
         layers, by_token = sort_by_length(model, layers, evidence.clean)
-    observation = observe(model, evidence, names_file, cache=cache)
+    observation = observe(model, evidence, names_file, cache=cache, logits=logits)
     if unknown := observation.describe_labels():
         logger.info(unknown)
     # Before triggers are reconstructed, the clean samples were checked already.
@@ -159,6 +165,7 @@ def build_from_evidence(
         uses=[trigger.use for trigger in triggers],
         by_token=by_token,
         cache=cache,
+        of_folds=of_folds,
     )
     repairs = []
     for trigger, statistics in zip(triggers, collected, strict=True):

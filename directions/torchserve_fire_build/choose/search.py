@@ -38,7 +38,7 @@ from .race import FirstRace, Race
 from .ranking import Ranking
 from .trials import GoOn, TrialRunner
 
-FIRST_REPAIRS = ("mean_difference", "local_3", "transport")
+FIRST_REPAIRS = ("mean_difference", "local_3", "transport", "from_others")
 LAYERS_TO_REFINE = 3
 MORE_LAYERS_TO_REFINE = 7
 MANY = 100

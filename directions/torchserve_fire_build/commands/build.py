@@ -20,6 +20,7 @@ from ..common.names import (
 from .arguments.build_sources import check_source
 from .arguments.cache import add_cache_argument, check_cache
 from .arguments.clean_to_search import check_clean_to_search
+from .arguments.engine import add_engine_arguments, check_engine_arguments
 from .arguments.model import (
     add_accept_accuracy_argument,
     add_clean_argument,
@@ -156,6 +157,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "what --refine is given, also what was found in it: all samples in samples.csv, those that "
         "look triggered in flagged.png",
     )
+    add_engine_arguments(parser, "run the model on the --pool")
     add_search_arguments(parser, to_the_end=True)
     parser.set_defaults(run=run, check=check)
 
@@ -177,6 +179,7 @@ def check(args: argparse.Namespace) -> None:
     sought = searches(args.reconstruct)
     check_search_arguments(args, (*sought.methods, *sought.otherwise))
     check_source(args)
+    check_engine_arguments(args)
     if args.reconstruct is not None:
         check_clean_to_search(args.clean, args.reconstruct)
     check_writable(args.output)

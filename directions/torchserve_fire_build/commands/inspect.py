@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..common.names import (
     DEEP_INSPECT,
@@ -23,6 +24,8 @@ from ..common.names import (
     Choices,
 )
 from .arguments.cache import check_cache
+from .arguments.engine import add_engine_arguments, check_engine_arguments, open_workers
+from .arguments.fleet import add_archives_argument, check_fleet, clean_of_inspection, fleet_tasks
 from .arguments.model import add_model_arguments, check_model_arguments, open_source
 from .arguments.report import add_report_argument, check_report, model_name
 from .arguments.search import (
@@ -30,25 +33,32 @@ from .arguments.search import (
     check_search_arguments,
     read_search_settings,
 )
-from .arguments.values import at_least, existing_samples, seconds, seed, zero_or_more
+from .arguments.values import at_least, seconds, seed, zero_or_more
 from .refusal import Refusal
+
+if TYPE_CHECKING:
+    from ..inspection.methods import InspectionSettings
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
     parser = subparsers.add_parser(
         "inspect",
-        help="say whether a model looks backdoored, and to which class",
+        help="say whether a model, or each of many, looks backdoored, and to which class",
         description="Inspect a model with clean samples only, and print what each method finds. "
-        "Exit status: 0 nothing found, 1 found, 2 could not tell or bad input.",
+        "Exit status: 0 nothing found, 1 found, 2 could not tell or bad input. With --archives, "
+        "inspect many.",
         allow_abbrev=False,
     )
     add_model_arguments(parser)
+    add_archives_argument(parser)
     parser.add_argument(
         "--clean",
-        type=existing_samples,
+        type=clean_of_inspection,
         help="clean samples: a folder of images, with one subfolder per class, or flat; or a .npz "
-        "or .safetensors file with inputs and labels; not needed by methods that do without images",
+        "or .safetensors file with inputs and labels; not needed by methods that do without "
+        "images. Beside --archives, one for all; or a path with {archive} in it, which stands for "
+        "the name of each archive without its suffix, as in 'samples/{archive}/clean'",
     )
     parser.add_argument(
         "--method",
@@ -93,7 +103,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="folder that keeps what the finished steps of a scan result in, and the shadow "
         "models: an inspection that was interrupted goes on from there when it is started again "
         "with the same model, samples and options, and one of another model of the same task uses "
-        "the shadow models, too",
+        "the shadow models, too; of --archives also what was found in each: whatever is unchanged "
+        "is not inspected again",
     )
     parser.add_argument(
         "--budget",
@@ -115,6 +126,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "each class as METHOD.png",
     )
     add_report_argument(parser)
+    add_engine_arguments(parser, "inspect --archives")
     add_search_arguments(parser, to_the_end=False)
     parser.set_defaults(run=run, check=check)
 
@@ -130,7 +142,10 @@ def check(args: argparse.Namespace) -> None:
 
     from ..common.environment import require_extras
 
-    check_model_arguments(args)
+    check_fleet(args)
+    check_engine_arguments(args)
+    if args.archives is None:
+        check_model_arguments(args)
     names = _methods(args)
     needy = [name for name in names if name != DEEP_INSPECT]
     if args.clean is None and needy:
@@ -174,7 +189,7 @@ def run(args: argparse.Namespace) -> int:
     from ..common.errors import CalibrationError
 
     try:
-        return _inspect(args)
+        return _inspect(args) if args.archives is None else _inspect_fleet(args)
     except (FireError, BrokenPipeError):
         raise
     except Exception as error:
@@ -184,58 +199,30 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    """Run the command; what it raises may be anything."""
-    from torchserve_fire.format.write_file import write_file
-
+    """Run the command on a model; what it raises may be anything."""
     from ..common.budget import Budget
-    from ..common.errors import CalibrationError
     from ..inspection.anomaly_picture import check_picture_folder, write_pictures
     from ..inspection.inspect_model import inspect_model
-    from ..inspection.methods import InspectionSettings
-    from ..samples.samples import Samples
-    from ..samples.tensor_samples import empty_samples
+    from ..inspection.open_clean import open_clean
 
     names = _methods(args)
     if args.pictures is not None:
         check_picture_folder(args.pictures, names)
     budget = Budget(args.budget)
     source = open_source(args)
-    if args.clean is None and source.input_kind not in ("image", "integers"):
-        raise CalibrationError(
-            f"--method {' '.join(names)}: expected --clean samples of a model whose input is no "
-            "image: only images can be recovered from a model"
-        )
-    if source.input_kind != "integers":
-        clean: Samples = (
-            empty_samples(source.describe_input())
-            if args.clean is None
-            else source.open_samples(args.clean)
-        )
-    if source.input_kind == "integers" or clean.description.kind == "integers":
-        raise CalibrationError(
-            f"{source.where}: input: integers: a search changes its inputs little by little, and "
-            "integers cannot be"
-        )
+    clean = open_clean(source, args.clean, names)
     print("methods: " + ", ".join(names) + ("" if args.method else " (the default)"))
     findings = inspect_model(
         source.loaded.model,
         clean,
         methods=names,
-        settings=InspectionSettings(
-            shadows=args.shadows,
-            cache=args.cache,
-            queries=QUERIES if args.queries is None else args.queries,
-            saliency_weights=_saliency_weights(args.saliency_weights),
-            search=read_search_settings(args),
-        ),
+        settings=_settings(args),
         budget=budget,
         seed=args.seed,
         names_file=source.names_file,
     )
     print("\n".join(findings.table()))
-    if args.json is not None:
-        text = json.dumps(findings.to_json(), indent=2, allow_nan=False) + "\n"
-        write_file(text.encode(), args.json)
+    _write_json(findings.to_json(), args.json)
     if args.pictures is not None:
         for file in write_pictures(findings.runs, args.pictures):
             print(f"picture: {file}")
@@ -253,6 +240,39 @@ def _inspect(args: argparse.Namespace) -> int:
         )
         print(f"report: {write_html_report(report, args.report)}")
     return findings.status
+
+
+def _inspect_fleet(args: argparse.Namespace) -> int:
+    """Run the command on many archives; what it raises may be anything."""
+    from ..fleet.inspect_fleet import inspect_fleet
+
+    tasks = fleet_tasks(args, _methods(args), _settings(args))
+    with open_workers(args) as workers:
+        findings = inspect_fleet(tasks, workers, args.cache)
+    print("\n".join(findings.table()))
+    _write_json(findings.to_json(), args.json)
+    return findings.status
+
+
+def _settings(args: argparse.Namespace) -> InspectionSettings:
+    """Return what the flags set of the methods."""
+    from ..inspection.methods import InspectionSettings
+
+    return InspectionSettings(
+        shadows=args.shadows,
+        cache=args.cache,
+        queries=QUERIES if args.queries is None else args.queries,
+        saliency_weights=_saliency_weights(args.saliency_weights),
+        search=read_search_settings(args),
+    )
+
+
+def _write_json(values: Mapping[str, Any], file: Path | None) -> None:
+    """Write findings to a file, where one was asked for."""
+    from torchserve_fire.format.write_file import write_file
+
+    if file is not None:
+        write_file((json.dumps(values, indent=2, allow_nan=False) + "\n").encode(), file)
 
 
 def _saliency_weights(given: Sequence[float] | None) -> Mapping[str, float]:

@@ -23,8 +23,11 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "requests": "requests",
         "psutil": "psutil",
     },
+    "ray": {"ray": "ray"},
+    "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
     "kserve": {"kserve": "kserve", "prometheus_client": "prometheus-client"},
     "report": {"matplotlib": "matplotlib", "jinja2": "Jinja2"},
+    "parquet": {"pyarrow": "pyarrow"},
 }
 """Likewise what each extra of this project brings."""
 

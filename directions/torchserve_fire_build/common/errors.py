@@ -53,5 +53,9 @@ class SanitizeError(FireError):
     """The model's weights cannot be changed in the way that was asked for."""
 
 
+class ExportError(FireError):
+    """A model with its repair cannot be written as a graph that answers as it does."""
+
+
 class AttackResultError(FireError):
     """What another project's attack has written cannot be imported."""

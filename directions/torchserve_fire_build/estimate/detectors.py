@@ -102,16 +102,19 @@ def channel_discriminant(statistics: LayerStatistics) -> Detector | None:
     """Project on Fisher's discriminant of the channel means: full covariance, plus a ridge.
 
     The clean mean is that of the clean samples predicted as the target, if there are enough of them
-    to know it.
+    to know it. So is the clean covariance where these are a large share of all, as of few classes:
+    that of all would mostly show how the classes differ.
     """
     clean, triggered = statistics.clean_channels, statistics.triggered_channels
+    if statistics.target_channels.count >= MIN_TARGET_SAMPLES:
+        clean = statistics.target_channels
     if clean.count == 0 or triggered.count == 0:
         return None
-    covariance = (clean.scatter + triggered.scatter) / (clean.count + triggered.count)
-    ridge = CHANNEL_RIDGE * covariance.diagonal().mean()
     center = statistics.clean.mean
     if statistics.clean_target.count >= MIN_TARGET_SAMPLES:
         center = statistics.clean_target.mean
+    covariance = (clean.scatter + triggered.scatter) / (clean.count + triggered.count)
+    ridge = CHANNEL_RIDGE * covariance.diagonal().mean()
     difference = channel_means((statistics.triggered.mean - center)[None])[0]
     if not float(ridge) > 0:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, fields
@@ -35,6 +35,9 @@ IN_MEMORY = 16 << 20
 """The most bytes that a fold's statistics may take to be kept in memory. Of an EfficientNet-Lite0
 for 224 pixels they take four times as much; they are needed a few times only."""
 
+LARGE_SHARE = 0.2
+"""Of the clean samples, from which on those of the target have statistics of their own."""
+
 MAX_PLACES = 64
 """Places taken of each sample. With all places of large maps, computing the covariance would cost
 more than running the model."""
@@ -44,7 +47,7 @@ more than running the model."""
 class LayerStatistics:
     """Moments of one layer's features, (*S).
 
-    The five covariances are empty if there are more than `MAX_CHANNELS` channels; those of places
+    The six covariances are empty if there are more than `MAX_CHANNELS` channels; those of places
     are also empty for vectors.
 
     Attributes:
@@ -58,6 +61,8 @@ class LayerStatistics:
         triggered_places: covariance of the channels at the places of triggered samples.
         pair_places: covariance between the channels of triggered samples and those at the same
             places of their clean partners; empty without pairs.
+        target_channels: covariance of the channel means of the clean samples that are predicted as
+            the target; empty if these are few of all.
         padding: what the model's arguments hold at padding, if the features are tokens (T, C) of
             any number T; else empty. Their moments are those of the means over a sample's own
             tokens, (1, C), and their places are these tokens. Those of pairs are not the same
@@ -73,6 +78,7 @@ class LayerStatistics:
     clean_places: Covariance = field(default_factory=Covariance)
     triggered_places: Covariance = field(default_factory=Covariance)
     pair_places: Covariance = field(default_factory=Covariance)
+    target_channels: Covariance = field(default_factory=Covariance)
     padding: tuple[int, ...] = ()
 
     def add(
@@ -82,6 +88,7 @@ class LayerStatistics:
         target: Tensor,
         *,
         partners: Tensor | None,
+        few_classes: bool = False,
         own: Tensor | None = None,
     ) -> None:
         """Add the features of a batch.
@@ -92,6 +99,7 @@ class LayerStatistics:
             target: which clean samples are predicted as the target, (n - triggered,) bool.
             partners: for each triggered sample, which of the clean ones is its partner,
                 (triggered,) int64; several may have the same one. None without pairs.
+            few_classes: whether the target's are a large share of all clean samples.
             own: which tokens are no padding, (n, T) bool, of features of any length.
         """
         if len(features) == 0:
@@ -109,6 +117,8 @@ class LayerStatistics:
         if channels.shape[1] <= MAX_CHANNELS:
             self.clean_channels.add(channels[triggered:])
             self.triggered_channels.add(channels[:triggered])
+            if few_classes:
+                self.target_channels.add(channels[triggered:][target])
             if features.dim() in (3, 4) and not self.any_length:
                 # A sample's places follow one another, so those of triggered samples are first.
                 places = channels_of_places(features, MAX_PLACES)
@@ -141,6 +151,7 @@ class LayerStatistics:
             Covariance.merged(part.clean_places for part in parts),
             Covariance.merged(part.triggered_places for part in parts),
             Covariance.merged(part.pair_places for part in parts),
+            Covariance.merged(part.target_channels for part in parts),
             max((part.padding for part in parts), default=()),
         )
 
@@ -170,6 +181,16 @@ class LayerStatistics:
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample's features, *S."""
         return tuple(self.clean.mean.shape)
+
+    @property
+    def of_few_classes(self) -> bool:
+        """Whether the target's are a large share of the clean samples, as with few classes."""
+        return self.clean_target.count >= LARGE_SHARE * self.clean.count
+
+    @property
+    def clean_others(self) -> Moments:
+        """Moments of the clean samples that the model predicts as another class than the target."""
+        return self.clean.without(self.clean_target)
 
     @property
     def mean_difference(self) -> Tensor:
@@ -240,6 +261,7 @@ def collect_statistics(
     uses: Sequence[Tensor],
     by_token: Collection[str] = (),
     cache: StepCache = NO_CACHE,
+    of_folds: StatisticsOfFolds | None = None,
 ) -> list[Statistics]:
     """Run the samples through the model once and accumulate each layer's moments.
 
@@ -255,13 +277,76 @@ def collect_statistics(
             does in late layers.
         by_token: the layers whose features are tokens of any number.
         cache: keeps the statistics of each fold.
+        of_folds: computes the statistics of each fold; None to do so here.
 
     Returns:
         For each trigger, statistics in memory that does not depend on the number of samples.
     """
     folds_of: list[list[Mapping[str, LayerStatistics]]] = [[] for _ in uses]
-    running: list[dict[str, LayerStatistics]] = []
     file = TensorFile()
+    used = torch.stack(list(uses)).any(0)
+    with Progress("collecting statistics", len(evidence.clean) + int(used.sum())) as progress:
+        computed: dict[int, dict[str, Tensor]] = {}
+
+        def compute(fold: int) -> dict[str, Tensor]:
+            # Who computes elsewhere does not know of tokens.
+            if of_folds is not None and not by_token:
+                if not computed:
+                    computed.update(of_folds(layers, folds, clean_targets, uses))
+                return computed.pop(fold)
+            return statistics_of_fold(
+                model,
+                layers,
+                evidence,
+                folds,
+                fold,
+                clean_targets=clean_targets,
+                uses=uses,
+                by_token=by_token,
+                progress=progress,
+            )
+
+        for fold in range(FOLDS):
+            tensors = cache.result(f"statistics of fold {fold}", partial(compute, fold))
+            for i, of_trigger in enumerate(folds_of):
+                of_trigger.append(_kept(_below(tensors, str(i)), layers, file, f"{fold}.{i}."))
+    return [Statistics(of_folds) for of_folds in folds_of]
+
+
+def statistics_of_fold(
+    model: nn.Module,
+    layers: Sequence[str],
+    evidence: Evidence,
+    folds: Both[Tensor],
+    fold: int,
+    *,
+    clean_targets: Sequence[Tensor],
+    uses: Sequence[Tensor],
+    by_token: Collection[str] = (),
+    progress: Progress | None = None,
+) -> dict[str, Tensor]:
+    """Run the samples of a fold through the model and accumulate each layer's moments.
+
+    Args:
+        model: as in `collect_statistics`, like the rest.
+        layers: module names.
+        evidence: the samples.
+        folds: the fold of each clean (N,) and triggered sample (M,), int64.
+        fold: which one.
+        clean_targets: for each trigger, (N,) bool.
+        uses: for each trigger, (M,) bool.
+        by_token: as in `collect_statistics`.
+        progress: advanced by the number of samples; None for none.
+
+    Returns:
+        Statistics as tensors: of trigger 0, at layer 2, the names begin with `0.2.`.
+    """
+    padding = evidence.clean.description.padding
+    running = [
+        {name: LayerStatistics(padding=padding if name in by_token else ()) for name in layers}
+        for _ in uses
+    ]
+    few_classes = [float(target.double().mean()) >= LARGE_SHARE for target in clean_targets]
     partner = dict(enumerate(evidence.partners))
     in_pairs = torch.zeros(len(evidence.clean), dtype=torch.bool)
     used = torch.stack(list(uses)).any(0)
@@ -290,66 +375,63 @@ def collect_statistics(
             # It stays where it is: on a GPU, a copy of it would cost more than its moments.
             feature = feature.float()
             for i, target in enumerate(targets):
-                if i == own:
-                    grown[i][name].add(feature, len(triggered), target, partners=beside, own=tokens)
-                else:
-                    own_of_clean = None if tokens is None else tokens[len(triggered) :]
-                    grown[i][name].add(
-                        feature[len(triggered) :], 0, target, partners=None, own=own_of_clean
-                    )
+                mine = i == own
+                first = 0 if mine else len(triggered)
+                grown[i][name].add(
+                    feature[first:],
+                    len(triggered) if mine else 0,
+                    target,
+                    partners=beside if mine else None,
+                    own=None if tokens is None else tokens[first:],
+                    few_classes=few_classes[i],
+                )
 
         with torch.no_grad(), record_features(model, layers, take):
             model(batch)
         running[:] = grown
-        progress.advance(len(batch))
+        if progress is not None:
+            progress.advance(len(batch))
 
     size = bytes_of(evidence.clean.description)
-    padding = evidence.clean.description.padding
 
     def run_with_partners(groups: Sequence[Sequence[int]], own: int) -> None:
         rows = [row for group in groups for row in group]
         run(rows, list(dict.fromkeys(partner[i] for i in rows)), own)
 
-    def run_fold(fold: int) -> dict[str, Tensor]:
-        running[:] = [
-            {name: LayerStatistics(padding=padding if name in by_token else ()) for name in layers}
-            for _ in uses
-        ]
-        for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
-            rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
-            if not partner:
-                batches = fitting_batches(
-                    model, rows, partial(run, clean=[], own=own), input_bytes=size
-                )
-            else:
-                rows.sort(key=lambda i: bool(target[partner[i]]))
-                batches = fitting_batches(
-                    model,
-                    _by_partner(rows, partner),
-                    partial(run_with_partners, own=own),
-                    input_bytes=size,
-                    samples_of=len,
-                )
-            for _ in batches:
-                pass  # `run` keeps what it finds.
-        rows = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
-        rows.sort(key=lambda i: bool(clean_targets[0][i]))
-        for _ in fitting_batches(model, rows, partial(run, [], own=None), input_bytes=size):
-            pass
-        return {
-            f"{i}.{place}.{name}": tensor.cpu()
-            for i, of_trigger in enumerate(running)
-            for place, layer in enumerate(layers)
-            for name, tensor in of_trigger[layer].stored().items()
-        }
+    for own, (use, target) in enumerate(zip(uses, clean_targets, strict=True)):
+        rows = (use & (folds.triggered == fold)).nonzero().flatten().tolist()
+        if not partner:
+            batches = fitting_batches(
+                model, rows, partial(run, clean=[], own=own), input_bytes=size
+            )
+        else:
+            rows.sort(key=lambda i: bool(target[partner[i]]))
+            batches = fitting_batches(
+                model,
+                _by_partner(rows, partner),
+                partial(run_with_partners, own=own),
+                input_bytes=size,
+                samples_of=len,
+            )
+        for _ in batches:
+            pass  # `run` keeps what it finds.
+    rows = (~in_pairs & (folds.clean == fold)).nonzero().flatten().tolist()
+    rows.sort(key=lambda i: bool(clean_targets[0][i]))
+    for _ in fitting_batches(model, rows, partial(run, [], own=None), input_bytes=size):
+        pass
+    return {
+        f"{i}.{place}.{name}": tensor.cpu()
+        for i, of_trigger in enumerate(running)
+        for place, layer in enumerate(layers)
+        for name, tensor in of_trigger[layer].stored().items()
+    }
 
-    with Progress("collecting statistics", len(evidence.clean) + int(used.sum())) as progress:
-        for fold in range(FOLDS):
-            tensors = cache.result(f"statistics of fold {fold}", partial(run_fold, fold))
-            running.clear()
-            for i, of_folds in enumerate(folds_of):
-                of_folds.append(_kept(_below(tensors, str(i)), layers, file, f"{fold}.{i}."))
-    return [Statistics(of_folds) for of_folds in folds_of]
+
+StatisticsOfFolds = Callable[
+    [Sequence[str], Both[Tensor], Sequence[Tensor], Sequence[Tensor]], dict[int, dict[str, Tensor]]
+]
+"""Returns what `statistics_of_fold` returns for each fold: takes the layers, the folds, the clean
+targets and the uses, as `collect_statistics` does."""
 
 
 class _InFile(Mapping[str, LayerStatistics]):

@@ -42,6 +42,18 @@ class Moments:
                 whole._merge(part.count, part.mean, part._squares)
         return whole
 
+    def without(self, part: Moments) -> Moments:
+        """Return the moments of the samples that are not in a part of them."""
+        rest = Moments()
+        rest.count = self.count - part.count
+        if rest.count == 0:
+            return rest
+        rest.mean = self.mean + (self.mean - part.mean) * (part.count / rest.count)
+        between = (part.mean - rest.mean).square() * (part.count * rest.count / self.count)
+        # Rounding may leave a little less than nothing.
+        rest._squares = (self._squares - part._squares - between).clamp(min=0)
+        return rest
+
     def _merge(self, count: int, mean: Tensor, squares: Tensor) -> None:
         total = self.count + count
         delta = mean - self.mean

@@ -18,6 +18,9 @@ from .layer_statistics import LayerStatistics
 
 Estimator = Callable[[LayerStatistics], Tensor]
 
+MIN_OTHERS = 5
+"""Clean samples of other classes from which on their mean is known."""
+
 
 def mean_difference(statistics: LayerStatistics) -> Tensor:
     """Mean of triggered minus clean features, (*S)."""
@@ -49,12 +52,28 @@ def shrunken(statistics: LayerStatistics) -> Tensor:
     return difference * (1 - 1 / t.square().clamp(min=1e-12)).clamp(min=0)
 
 
+def from_others(statistics: LayerStatistics) -> Tensor:
+    """Mean of triggered minus that of clean features of other classes than the target, (*S).
+
+    Triggered samples are of other classes than the target. Of few classes, the target's own clean
+    samples are a large part of all: the difference from these would mostly show how the classes
+    differ, and taking it back would lead to the target again. With pairs, or where the target's
+    own samples are few, there is nothing to correct, and it is 0.
+    """
+    others = statistics.clean_others
+    paired = bool(statistics.difference.count)
+    if paired or not statistics.of_few_classes or others.count < MIN_OTHERS:
+        return torch.zeros_like(statistics.clean.mean)
+    return statistics.triggered.mean - others.mean
+
+
 ESTIMATORS: Mapping[str, Estimator] = {
     "mean_difference": mean_difference,
     "channel_mean": channel_mean,
     "significant_2": significant_2,
     "significant_4": significant_4,
     "shrunken": shrunken,
+    "from_others": from_others,
 }
 
 

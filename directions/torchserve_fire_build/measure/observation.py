@@ -117,6 +117,7 @@ def observe(
     *,
     labelled: bool = False,
     cache: StepCache = NO_CACHE,
+    logits: Both[Tensor] | None = None,
 ) -> Observation:
     """Predict clean and triggered samples once, with the unrepaired model.
 
@@ -126,6 +127,7 @@ def observe(
         names_file: TorchServe's `index_to_name.json`, if there is one.
         labelled: whether the samples must have labels.
         cache: keeps the logits.
+        logits: where they are known already, (N, classes) and (M, classes) float32.
 
     Raises:
         SamplesError: required labels are missing, or a label is not a class of the model.
@@ -144,7 +146,8 @@ def observe(
             clean, triggered = (predict_logits(model, s, range(len(s)), progress) for s in groups)
         return {"clean": clean, "triggered": triggered}
 
-    logits = Both(**cache.result(PREDICTIONS, predict))
+    if logits is None:
+        logits = Both(**cache.result(PREDICTIONS, predict))
     if all(map(are_probabilities, logits)):
         logger.info("the model's outputs are probabilities, and are served as such")
     return Observation(evidence, classes, Both(*labels), logits, unknown)

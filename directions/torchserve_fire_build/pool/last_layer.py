@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from ..estimate.channels import channel_means
 from ..samples.fitting_batches import fitting_batches
 from ..samples.predict import logits_of
 from ..samples.samples import Samples
+from .row_file import RowFile
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,11 @@ class LastLayer:
     """The input and the output of a model's last layer.
 
     Attributes:
-        features: the input of the last layer, (N, D) float32.
+        features: the input of the last layer, (N, D) float32, in a file.
         logits: the output of the model, (N, classes) float32.
     """
 
-    features: Tensor
+    features: RowFile
     logits: Tensor
 
     @property
@@ -54,8 +55,32 @@ def read_last_layer(
         CalibrationError: the model fails on the samples.
         AttachError: the model has no layer of that name.
     """
+    features, logits = RowFile(), []
+    done = 0
+    for seen, predicted in read_rows(model, samples, range(len(samples)), example, otherwise):
+        features.write(done, seen)
+        logits.append(predicted)
+        done += len(predicted)
+        progress.advance(len(predicted))
+    return LastLayer(features, torch.cat(logits))
+
+
+def read_rows(
+    model: nn.Module, samples: Samples, rows: Sequence[int], example: Tensor, otherwise: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the input of the last layer, (n, D), and the logits, (n, classes), batch by batch.
+
+    Args:
+        model: in evaluation mode.
+        samples: the samples.
+        rows: indices of those to run, in this order.
+        example: one input, (1, *input shape).
+        otherwise: as in `read_last_layer`.
+
+    Raises:
+        FireError: as `read_last_layer`.
+    """
     head = _find_head(model, example)
-    features, logits = [], []
 
     def run(part: Sequence[int]) -> tuple[Tensor, Tensor]:
         seen: list[Tensor] = []
@@ -67,11 +92,8 @@ def read_last_layer(
             predicted = logits_of(model, samples.load(part))
         return torch.cat(seen), predicted
 
-    for part, (seen, predicted) in fitting_batches(model, range(len(samples)), run):
-        features.append(seen)
-        logits.append(predicted)
-        progress.advance(len(part))
-    return LastLayer(torch.cat(features), torch.cat(logits))
+    for _, read in fitting_batches(model, rows, run):
+        yield read
 
 
 def _as_vectors(features: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +37,11 @@ FEW = 30
 """A group of fewer samples is now and then found by chance alone."""
 
 
+ReadPool = Callable[[str, Progress], LastLayer]
+"""Reads the last layer on all samples of a pool: takes the name of the layer to read if no linear
+one returns the logits, and what is advanced by the number of samples."""
+
+
 @dataclass(frozen=True)
 class Split:
     """What was found in a pool of N samples.
@@ -47,12 +52,14 @@ class Split:
             be compared. In a class with triggered samples, these have the higher scores.
         flagged: which samples are triggered, (N,) bool.
         targets: the classes that triggers lead to.
+        logits: what the model returns for each sample, (N, classes) float32; None if unknown.
     """
 
     predicted: Tensor
     scores: Tensor
     flagged: Tensor
     targets: tuple[int, ...]
+    logits: Tensor | None = None
 
     @property
     def all_to_all(self) -> bool:
@@ -70,6 +77,7 @@ def split_pool(
     layers: Sequence[str] | None = None,
     clean: Samples | None = None,
     generator: torch.Generator,
+    read_pool: ReadPool | None = None,
 ) -> Split:
     """Find the triggered samples of a pool.
 
@@ -91,6 +99,7 @@ def split_pool(
         layers: names of the layers to look at, in the order in which they run; None to find them.
         clean: samples that are known to be clean, for the methods that compare with these.
         generator: source of the random numbers.
+        read_pool: reads the last layer on the pool; None to do so here.
 
     Raises:
         NoTriggerError: no sample is triggered.
@@ -101,7 +110,10 @@ def split_pool(
     layers = candidate_layers(model, example) if layers is None else layers
     layers = layers_of_fixed_shape(model, layers, pool)
     with Progress("reading the pool", len(pool) + (0 if clean is None else len(clean))) as progress:
-        read = read_last_layer(model, pool, example, layers[-1], progress)
+        if read_pool is None:
+            read = read_last_layer(model, pool, example, layers[-1], progress)
+        else:
+            read = read_pool(layers[-1], progress)
         known = (
             None if clean is None else read_last_layer(model, clean, example, layers[-1], progress)
         )
@@ -144,7 +156,7 @@ def split_pool(
             f"of {class_list(small)} fewer than {FEW} do, which may be by chance: look at them "
             "(build --report lists them), or use a larger pool"
         )
-    return Split(read.predicted, scores, flagged, tuple(targets))
+    return Split(read.predicted, scores, flagged, tuple(targets), read.logits)
 
 
 def _groups_by_class(

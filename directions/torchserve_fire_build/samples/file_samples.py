@@ -34,6 +34,11 @@ class FileSamples(Samples):
         )
         self._paths = files.paths
 
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Where each lies, (N,)."""
+        return self._paths
+
     def body(self, index: int) -> RequestBody:
         """Return the body of a request with a sample: its file.
 

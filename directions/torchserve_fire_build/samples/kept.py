@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .samples import Samples
+from .both import Both
+from .samples import Samples, bytes_of
 from .subset import Subset
 from .tensor_samples import TensorSamples
 
@@ -62,9 +63,26 @@ class KeptSamples(Samples):
         return torch.stack([decoded[i] if i in decoded else self._kept[i] for i in indices])
 
 
-def keep_decoded(samples: Samples) -> Samples:
-    """Return samples that are decoded once each; samples in memory are returned as they are."""
-    return samples if isinstance(samples, (KeptSamples, TensorSamples)) else KeptSamples(samples)
+def keep_decoded(samples: Samples, limit: int = KEPT_BYTES) -> Samples:
+    """Return samples that are decoded once each; samples in memory are returned as they are.
+
+    Args:
+        samples: what to read from.
+        limit: bytes to keep at most; beyond it they are decoded each time.
+    """
+    if isinstance(samples, (KeptSamples, TensorSamples)):
+        return samples
+    return KeptSamples(samples, limit)
+
+
+def keep_both(both: Both[Samples]) -> Both[Samples]:
+    """Return clean and triggered samples that share `KEPT_BYTES`: half each, or what one leaves."""
+    first, second = (len(samples) * bytes_of(samples.description) for samples in both)
+    half = KEPT_BYTES // 2
+    return Both(
+        keep_decoded(both.clean, max(half, KEPT_BYTES - second)),
+        keep_decoded(both.triggered, max(half, KEPT_BYTES - first)),
+    )
 
 
 def in_memory(samples: Samples, indices: Sequence[int]) -> Samples:

@@ -13,6 +13,7 @@ from ..common.errors import SamplesError
 from ..common.names import NAMES_FILE
 from .image_folder import ImageFolder
 from .listed_files import LIST_SUFFIXES, files_in_list
+from .read_table import read_table_samples
 from .read_tensors import ARRAY_SUFFIXES, read_tensor_folder, read_tensors
 from .sample_files import SampleFiles, images_in
 from .samples import Samples
@@ -23,13 +24,14 @@ logger = logging.getLogger(__name__)
 def open_samples(
     path: Path | str, input: HandlerConfig | Mapping[str, Any] | Path | str
 ) -> Samples:
-    """Open a folder or a list of images, or a `.npz` or `.safetensors` file of tensors.
+    """Open a folder or a list of images, a file of tensors, or a table.
 
     Args:
         path: a folder with one subfolder per class (torchvision's ImageFolder convention), a flat
             folder, or a list of paths and labels, `.csv` or `.jsonl`; or a file with `inputs`,
             (N, *S) numbers, and optionally `labels`, (N,) integers, and `names`, (N,) texts.
-            Tensors may also lie in a folder of such files, such as a quarantine.
+            Tensors may also lie in a folder of such files, such as a quarantine. Or a table, a
+            `.csv` or `.parquet` file, or a folder of such files.
         input: what the model takes: a `model-config.yaml`, or its settings under `handler:`. An
             `index_to_name.json` beside the file says which subfolder is which class.
 
@@ -50,6 +52,10 @@ def open_samples(
         images = ImageFolder(_image_files(path), config.describe_input())
         images.names_file = _names_beside(input)
         return images
+    if config.input == "table":
+        rows = read_table_samples(path, config)
+        rows.names_file = _names_beside(input)
+        return rows
     integers = config.input == "integers"
     if path.is_dir():
         return read_tensor_folder(path, integers=integers)

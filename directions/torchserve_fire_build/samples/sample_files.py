@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, overload
 
 from PIL import Image
 from torch import Tensor
@@ -69,6 +69,33 @@ class SampleFiles:
         shown = ", ".join(self.others[:SHOWN]) + (", ..." if count > SHOWN else "")
         what = "1 file that is no image" if count == 1 else f"{count} files that are no images"
         return f"{what} of the formats {', '.join(IMAGE_FORMATS)} ({shown})"
+
+
+class PathsBelow(Sequence[Path]):
+    """The paths of files below a folder, made when they are asked for: only names are kept.
+
+    Args:
+        folder: where they lie.
+        names: their paths below it.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._folder, self._names = folder, names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Path]: ...
+
+    def __getitem__(self, index: int | slice) -> Path | list[Path]:
+        """Return a path, or those of a slice."""
+        if isinstance(index, slice):
+            return [self._folder / name for name in self._names[index]]
+        return self._folder / self._names[index]
 
 
 def read_body_file(file: Path) -> RequestBody:
@@ -146,6 +173,7 @@ def _in_folder(folder: Path, files: Sequence[Path], others: Sequence[str] = ()) 
     Raises:
         SamplesError: some lie in the folder itself, and some deeper.
     """
+    names = [file.as_posix() for file in files]
     flat = [file for file in files if len(file.parts) == 1]
     if flat and len(flat) < len(files):
         deep = next(file for file in files if len(file.parts) > 1)
@@ -155,8 +183,8 @@ def _in_folder(folder: Path, files: Sequence[Path], others: Sequence[str] = ()) 
         )
     return SampleFiles(
         folder,
-        [folder / file for file in files],
-        [file.as_posix() for file in files],
+        PathsBelow(folder, names),
+        names,
         None if flat else [file.parts[0] for file in files],
         others=others,
     )

@@ -17,11 +17,11 @@ from torchserve_fire.repair.verdict import Verdict
 
 from ..common.errors import SamplesError
 from ..common.progress import Progress
+from ..common.text_table import text_table
 from ..samples.fitting_batches import fitting_batches
 from ..samples.kept import keep_decoded
 from ..samples.predict import logits_of, predict_logits
 from ..samples.samples import Samples, require_samples
-from .text_table import text_table
 
 SHOWN = 20
 """Pictures that are printed."""

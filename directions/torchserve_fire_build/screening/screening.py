@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from ..common.text_table import text_table
 from ..measure.figures import class_list
 from .chances import MIN_CLEAN, Chances, find_chances
 from .compare_groups import LEVEL, Group, compare_groups, holm
 from .features import Features
-from .text_table import text_table
 
 SHOWN = 20
 """Pictures that are printed."""

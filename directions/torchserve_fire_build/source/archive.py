@@ -292,6 +292,11 @@ class ArchiveSource(ModelSource):
                 f"{self.archive.source}: handler: its settings say {_shown(said)}, its handler "
                 f"makes {_shown(found)}: pack the archive with settings that say the same"
             )
+        if said.shape != found.shape:
+            raise ConfigError(
+                f"{self.archive.source}: handler: its settings say {_shown(said)}, its handler "
+                f"makes {_shown(found)}: pack the archive with settings that say the same"
+            )
         return said
 
 

@@ -87,7 +87,7 @@ class FileSource(ModelSource):
         return loaded
 
     def open_samples(self, path: Path) -> Samples:
-        """Open a folder of images, or a file of tensors.
+        """Open a folder of images, a file of tensors, or a table.
 
         Raises:
             SamplesError: there are none, or they are not what the model takes.
@@ -95,7 +95,7 @@ class FileSource(ModelSource):
         return open_samples(path, self._config)
 
     def open_files(self, paths: Sequence[Path]) -> Samples:
-        """Open images, or files of tensors.
+        """Open images, or files of tensors or of tables.
 
         Raises:
             SamplesError: one is not what the model takes.

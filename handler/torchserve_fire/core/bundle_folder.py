@@ -3,10 +3,14 @@
 It is looked at between two batches, by a thread that is about to answer one, and when a model is
 asked to describe itself. A thread of its own would call handlers that are made for one thread: a
 bundle is proved by the handler's own way of predicting.
+
+Who can write to the folder need not be trusted. Neither many files nor large ones, written again
+and again, take more than a share of a worker's time.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -24,6 +28,12 @@ logger = logging.getLogger(__name__)
 SUFFIX = ".safetensors"
 SECONDS = 0.25
 """How long batches are answered without a look: a folder may lie on another machine."""
+REST = 9
+"""How many times as long, after a look that refused something: it takes a tenth of the time."""
+MAX_ENTRIES = 10_000
+"""Of a folder that is listed."""
+MAX_TRIED = 20
+"""Files that a worker tries when it starts, before it goes by the archive's own bundle."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +55,14 @@ def bundles_in(folder: Path) -> list[BundleFile]:
     Hidden files, and those of other names, are none.
 
     Raises:
-        OSError: the folder cannot be listed.
+        OSError: the folder cannot be listed, or holds too much.
     """
+    times: dict[str, tuple[int, ...]] = {}
     with os.scandir(folder) as entries:
-        times = {entry.name: _times(entry) for entry in entries}
+        for entry in entries:
+            if len(times) == MAX_ENTRIES:
+                raise OSError(errno.EFBIG, f"over {MAX_ENTRIES:,} entries, expected a few bundles")
+            times[entry.name] = _times(entry)
     found = [
         BundleFile(folder / name, (*state, *times.get(name + SIGNATURE_SUFFIX, ())))
         for name, state in times.items()
@@ -97,7 +111,7 @@ class BundleFolder:
             ConfigError: it cannot.
         """
         try:
-            bundles_in(self._folder)
+            os.scandir(self._folder).close()
         except OSError as error:
             raise ConfigError(
                 f"handler: bundle_folder: {self._folder}: {error.strerror}, expected a folder that "
@@ -116,10 +130,13 @@ class BundleFolder:
             return
         if not self._lock.acquire(blocking=at_once):
             return
+        begun = time.monotonic()
         try:
             self._look()
         finally:
-            self._next_look = time.monotonic() + SECONDS
+            ended = time.monotonic()
+            rest = REST * (ended - begun) if self._refused else 0.0
+            self._next_look = ended + max(SECONDS, rest)
             self._lock.release()
 
     def describe(self) -> dict[str, Any]:
@@ -140,7 +157,7 @@ class BundleFolder:
         if newest == self._seen:
             return
         # A worker that starts goes by what the others go by: not by a newest that they refused.
-        tried = files if self._seen is None else files[:1]
+        tried = files[: MAX_TRIED if self._seen is None else 1]
         self._seen = newest
         paths: list[Path | None] = [file.path for file in tried]
         refused = False

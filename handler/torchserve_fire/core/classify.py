@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..format.bundle import InputDescription
 from ..model.config import HandlerConfig
-from ..model.preprocess import read_body
+from ..model.preprocess import kept_body, read_body
+from ..model.request_body import RequestBody
 from ..repair.layers import in_precision_of
 from ..repair.logits import find_logits
 from ..repair.output_kind import gives_probabilities
@@ -50,33 +51,68 @@ class Classifier:
             request: what `infer_request` found in it, if anything.
         """
         try:
-            if request is not None:
-                body = infer_input(request, self.described)
-            return read_sample(body, self.described, self.config.integers_below)
+            return read_sample(self._body(body, request), self.described, self.config)
         except InputError as error:
             return error
+
+    def to_keep(
+        self, item: Item, body: Any, request: Mapping[str, Any] | None = None
+    ) -> Tensor | RequestBody:
+        """Return what a quarantine keeps of a request that was read.
+
+        Args:
+            item: its sample.
+            body: of the request.
+            request: what `infer_request` found in it, if anything.
+
+        Raises:
+            InputError: there was no sample in it.
+        """
+        if isinstance(item, InputError):
+            raise item
+        return kept_sample(item, lambda: self._body(body, request), self.described, self.config)
+
+    def _body(self, body: Any, request: Mapping[str, Any] | None) -> Any:
+        return body if request is None else infer_input(request, self.described)
 
     def predict(self, items: Sequence[Item]) -> list[Item]:
         """Return the logits of samples, as `predict_samples` does."""
         return predict_samples(self.model, items, self.device)
 
 
-def read_sample(body: Any, description: InputDescription, integers_below: int | None) -> Tensor:
+def read_sample(body: Any, description: InputDescription, config: HandlerConfig) -> Tensor:
     """Return a request's sample.
 
     Args:
         body: as `read_body` takes it.
         description: what the model takes.
-        integers_below: of integers, one above the largest; None for any.
+        config: the settings, which may limit integers, and name columns beside the model's.
 
     Raises:
         InputError: there is none in it.
     """
-    sample = read_body(body, description)
+    sample = read_body(body, description, config.columns_beside)
+    integers_below = config.integers_below
     # In the forward pass it would fail the whole batch.
     if integers_below is not None and not bool(((sample >= 0) & (sample < integers_below)).all()):
         raise InputError(f"expected integers from 0 to {integers_below - 1}", reason="range")
     return sample
+
+
+def kept_sample(
+    sample: Tensor, body: Callable[[], Any], description: InputDescription, config: HandlerConfig
+) -> Tensor | RequestBody:
+    """Return what a quarantine keeps of a request: its sample, or of a table the row as it was.
+
+    Args:
+        sample: of the request.
+        body: returns what it was read from.
+        description: what the model takes.
+        config: the settings.
+    """
+    if description.table is None:
+        return sample
+    return kept_body(body(), description.table, config.columns_beside)
 
 
 def predict_samples(model: Any, items: Sequence[Item], device: torch.device) -> list[Item]:

@@ -49,6 +49,8 @@ def describe_worker(
     """
     name, version = served_as
     described_input: dict[str, Any] = {"kind": described.kind, "shape": list(described.shape)}
+    if described.table is not None:
+        described_input["columns"] = described.table.settings()
     if own is not None:
         described_input["prepared_by"] = "handler"
         if own.example is not None:

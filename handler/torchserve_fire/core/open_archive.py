@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, ModelError, first_line
-from ..format.bundle import Bundle, InputDescription
 from ..format.bundle_file import BUNDLE_FILE, load_bundle
 from ..model.config import SETTINGS_FILE, HandlerConfig, load_config
+from ..model.fit import with_digest_for
 from ..model.load_model import LoadedModel, load_model
 from ..watch.metrics import MetricsFor
 from .archive_signature import check_archive_folder
@@ -56,7 +56,12 @@ def open_archive(
     batching = read_batching(_config_file(archive))
     loaded, place = _load(archive, config, device)
     model = loaded.model
-    bundle, described = _bundle_and_input(archive, config, loaded)
+    bundle = None if config.mode == "off" else load_bundle(folder / BUNDLE_FILE)
+    if bundle is None:
+        described = describe_unrepaired(config, folder)
+    else:
+        loaded = with_digest_for(bundle, loaded)
+        described = check_bundle(bundle, BUNDLE_FILE, loaded, config, source)
     classifier = Classifier(model, place, config, described)
     example = example_of(
         config,
@@ -168,13 +173,3 @@ def _load(
     except Exception as error:
         raise ModelError(f"{archive.source}: device {device}: {first_line(error)}") from None
     return loaded, place
-
-
-def _bundle_and_input(
-    archive: Unpacked, config: HandlerConfig, loaded: LoadedModel
-) -> tuple[Bundle | None, InputDescription]:
-    """Return the bundle, None in mode `off`, and what the model takes."""
-    if config.mode == "off":
-        return None, describe_unrepaired(config, archive.folder)
-    bundle = load_bundle(archive.folder / BUNDLE_FILE)
-    return bundle, check_bundle(bundle, BUNDLE_FILE, loaded, config, str(archive.source))

@@ -23,7 +23,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..format.bundle import InputDescription
+from ..format.table import Table
 from .answer import Answer
+from .infer_row import infer_row
 
 NUMBERS = {
     **{f"INT{bits}": f"<i{bits // 8}" for bits in (8, 16, 32, 64)},
@@ -77,16 +79,19 @@ def infer_input(request: Mapping[str, Any], description: InputDescription) -> An
     Args:
         request: with one input: BYTES of one element, an image in base64, or as it is where it
             follows the JSON; or numbers, flat or nested, in the shape of a sample or of a batch of
-            one.
+            one. For a table, what `infer_row` takes.
         description: what the model takes.
 
     Returns:
-        Text in base64, the bytes of an image, or a nested list, whose shape remains to be checked.
+        Text in base64, the bytes of an image, or a nested list, whose shape remains to be checked;
+        of a table a row, whose cells remain to be checked.
 
     Raises:
         InputError: there is not one input, or it is no such tensor.
     """
     inputs = request["inputs"]
+    if description.table is not None:
+        return _row(request, inputs, description.table)
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise InputError(
             "inputs: expected a list of one input, with name, shape, datatype, data", reason="JSON"
@@ -129,6 +134,24 @@ def infer_input(request: Mapping[str, Any], description: InputDescription) -> An
             f"inputs[0].data: expected the numbers of the shape {shape}", reason="shape"
         )
     return np.asarray(data, dtype=object).reshape(expected).tolist()
+
+
+def _row(request: Mapping[str, Any], inputs: Any, table: Table) -> dict[str, Any]:
+    """Return the row of a table in the inputs of a request.
+
+    Raises:
+        InputError: there are none, or they hold no row.
+    """
+    if not isinstance(inputs, list) or not inputs:
+        raise InputError(
+            "inputs: expected a list of inputs, with name, shape, datatype, data", reason="JSON"
+        )
+    binary, data = request.get(BINARY), None
+    if isinstance(binary, bytes) and binary.strip():
+        if len(inputs) > 1 or not isinstance(inputs[0], dict):
+            raise InputError("bytes after the JSON: expected them with one tensor", reason="binary")
+        data = _binary_data(binary, inputs[0].get("parameters"), inputs[0].get("datatype"))
+    return infer_row(inputs, table, NUMBERS, data)
 
 
 def _binary_data(binary: bytes, parameters: Any, datatype: Any) -> list[Any]:

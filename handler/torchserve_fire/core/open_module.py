@@ -18,7 +18,7 @@ from ..repair.example_input import example_for
 from ..repair.layers import device_of
 from ..watch.metrics import MetricsFor
 from .classify import Classifier, outputs_are_probabilities
-from .given_bundle import check_trusted, read_given
+from .given_bundle import read_given
 from .served_model import AnswerForm, ServedModel
 from .served_repair import ServedRepair
 from .worker_start import check_bundle, known_model
@@ -55,12 +55,13 @@ def open_module(
     Raises:
         FireError: the settings are wrong, or the bundle does not fit, or does not work.
     """
-    bundle, file = read_given(given)
-    described = bundle.input
-    config = _settings(settings, described)
+    bundle, file = read_given(given, trusted_keys)
+    config = _settings(settings, bundle.input)
     if trusted_keys:
         config = replace(config, trusted_keys=tuple(trusted_keys))
-    check_trusted(given, bundle.digest, config.trusted_keys)
+    # Only the settings may have said whose signature it needs.
+    bundle, file = read_given(given, config.trusted_keys)
+    described = bundle.input
     check_model(model)
     repair = ServedRepair(config, served_as, metrics, SOURCE)
     try:
@@ -87,10 +88,13 @@ def _settings(values: Mapping[str, Any], described: InputDescription) -> Handler
         if name in values:
             raise ConfigError(f"{SOURCE}: {name}: {reason}: leave it out")
     is_image = described.kind == "image"
-    kind = "tensor" if is_image else described.kind
+    said_by_bundle = is_image or described.table is not None
+    kind = "tensor" if said_by_bundle else described.kind
     config = parse_config({"handler": {"input": kind, **values}}, SOURCE)
-    if not is_image:
+    if not said_by_bundle:
         return config
+    if not is_image:
+        return replace(config, input="table", table=described.table)
     height, width = described.shape[1:]
     return replace(
         config,

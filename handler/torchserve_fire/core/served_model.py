@@ -8,14 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from torch import Tensor
-
-from ..errors import FireError, InputError, ModelError
+from ..errors import FireError, ModelError
 from ..format.bundle import Bundle, InputDescription
 from .answer import Answer
 from .answering import Refusal
 from .batching import ONE_BY_ONE, Batching
-from .classify import Classifier, Item, answers_to, samples_in
+from .classify import Classifier, answers_to, samples_in
 from .open_inference import infer_request, infer_response
 from .served_repair import Batch, ServedRepair
 from .unpack import Unpacked
@@ -101,7 +99,7 @@ class ServedModel:
         Args:
             bodies: of each request: the bytes of an image, text (an image in base64), or decoded
                 JSON: a list, an object with `data`, or a request of the Open Inference Protocol,
-                which gets an answer of that protocol.
+                which gets an answer of that protocol. Of a table, a row: an object, or CSV.
             request_ids: of each request, for the log; none where they have none.
 
         Returns:
@@ -142,7 +140,7 @@ class ServedModel:
                 len(bodies),
                 samples_in(samples),
                 dict(enumerate(request_ids)),
-                lambda i: lambda: _sample(samples[i]),
+                lambda i: lambda: self._classifier.to_keep(samples[i], bodies[i], asked[i]),
             )
             return [
                 self._told(batch, i, answer, request)
@@ -206,9 +204,3 @@ class ServedModel:
         in_body = self._classifier.config.flag_in_body
         body = infer_response(request, self._form.served_as, told, flag_in_body=in_body)
         return Answer(told.status, body, told.headers)
-
-
-def _sample(item: Item) -> Tensor:
-    if isinstance(item, InputError):
-        raise item
-    return item

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..errors import BundleError, ConfigError, FireError, SwapError
 from ..format.bundle import Bundle, InputDescription
 from ..model.config import HandlerConfig
-from ..model.fit import with_digest_for
+from ..model.fit import with_digest_for, with_state_digest
 from ..model.load_model import LoadedModel
 from ..model.request_body import RequestBody
 from ..repair.attach_layers import prove_beside
@@ -33,7 +33,7 @@ from .answer import Answer
 from .answering import Answering, Flags, Refusal, flags_of
 from .bundle_folder import BundleFolder
 from .description import OwnInput, describe_worker
-from .given_bundle import check_trusted, read_given
+from .given_bundle import read_given
 from .worker_start import (
     attach_bundle,
     attach_mode,
@@ -48,6 +48,10 @@ logger = logging.getLogger(__name__)
 
 Example = Tensor | Callable[[], Any]
 """What corrections are proved on, as `attach_layers` takes it."""
+
+
+BATCH_SECONDS = 60.0
+"""How long a swap waits at most for the batches that the old bundle answers."""
 
 
 @dataclass
@@ -116,6 +120,7 @@ class ServedRepair:
         self._quarantine: QuarantineQueue | None = None
         self._folder: BundleFolder | None = None
         self._now = self._in_service(None, None)
+        self._replaced: list[InService] = []
 
     @property
     def bundle(self) -> Bundle | None:
@@ -156,6 +161,9 @@ class ServedRepair:
         except BaseException:
             handle.detach()
             raise
+        if self._folder is not None:
+            # Else the first bundle that knows the weights by it would have a request wait for that.
+            loaded = with_state_digest(loaded)
         self._started = _Started(loaded, model, described, handle, example, bundle)
         self._look(at_once=True)
 
@@ -206,8 +214,8 @@ class ServedRepair:
         """Put another bundle in the place of the one that serves.
 
         It is checked and proved as the first one was, while that goes on answering, and takes its
-        place between two batches. When this returns, no answer by the old one is on its way. The
-        bundle that serves already is left as it is.
+        place between two batches. When this returns, no answer by the old one is on its way, or
+        the log says that a batch does not end. The bundle that serves already is left as it is.
 
         Args:
             bundle: the file, or a bundle that was saved. Where the settings name trusted keys, a
@@ -220,12 +228,18 @@ class ServedRepair:
                 signed, or does not work; or this thread answers a batch. The old one goes on
                 serving, and nothing of the new one stays.
         """
-        if bundle is not None:
-            self._swap(bundle, self._config.trusted_keys)
-        elif self._started is not None:
-            self._swap(self._started.first, ())
+        self._swap_to(bundle, BATCH_SECONDS)
 
-    def _swap(self, bundle: Bundle | Path | str, trusted_keys: Sequence[str]) -> None:
+    def _swap_to(self, bundle: Bundle | Path | str | None, seconds: float) -> None:
+        if bundle is not None:
+            self._swap(bundle, self._config.trusted_keys, seconds)
+        elif self._started is not None:
+            # Its file was checked at the start.
+            self._swap(self._started.first, (), seconds)
+
+    def _swap(
+        self, bundle: Bundle | Path | str, trusted_keys: Sequence[str], seconds: float
+    ) -> None:
         started = self._started
         if started is None:
             raise SwapError(
@@ -245,7 +259,7 @@ class ServedRepair:
                     return
                 new = self._in_service(*proved)
             except Exception as error:
-                handle.unhook_others()
+                self._tidy(handle)
                 old.watch.swap_refused()
                 raise SwapError(
                     f"{one_line(error)}; {self._served_as[0]} goes on with the bundle "
@@ -253,12 +267,12 @@ class ServedRepair:
                 ) from error
             with self._changed:
                 self._now = new
+                self._replaced.append(old)
             # For passes in threads of a handler's own, which are of no batch.
             handle.use(proved[1])
             with self._changed:
-                self._changed.wait_for(lambda: old.batches == 0)
-            handle.unhook_others()
-            old.watch.flush()
+                ended = self._changed.wait_for(lambda: old.batches == 0, seconds)
+            self._tidy(handle)
             new.watch.swapped()
         logger.info(
             "torchserve-fire: %s goes on with the bundle %s in the place of %s",
@@ -266,6 +280,15 @@ class ServedRepair:
             _digest_of(new.bundle),
             _digest_of(old.bundle),
         )
+        if not ended and seconds:
+            logger.warning(
+                "torchserve-fire: %s: %d batches that began with the bundle %s have not ended for "
+                "%g s; those that begin now are answered by the new one",
+                " ".join(self._served_as),
+                old.batches,
+                _digest_of(old.bundle),
+                seconds,
+            )
 
     def describe(
         self, described: InputDescription, own_input: OwnInput | None = None
@@ -304,12 +327,13 @@ class ServedRepair:
         with self._swapping:
             with self._changed:
                 self._closed = True
-                self._changed.wait_for(lambda: self._now.batches == 0)
+                self._changed.wait_for(lambda: not (self._now.batches or self._answered_by_old()))
             if self._started is not None:
                 self._started.handle.detach()
             if self._quarantine is not None:
                 self._quarantine.finish()
-            self._now.watch.flush()
+            for each in (*self._replaced, self._now):
+                each.watch.flush()
 
     def _bundle_folder(self) -> BundleFolder | None:
         """Return the folder whose newest bundle serves; None where the settings name none.
@@ -320,7 +344,7 @@ class ServedRepair:
         path = self._config.bundle_folder
         if path is None:
             return None
-        folder = BundleFolder(path, " ".join(self._served_as), self.swap)
+        folder = BundleFolder(path, " ".join(self._served_as), self._take)
         if is_trial():
             # Another machine may have the folder.
             return folder if is_trial_as_server() and path.is_dir() else None
@@ -331,6 +355,26 @@ class ServedRepair:
         """Take a bundle that was put into the folder, unless this thread answers a batch."""
         if self._folder is not None and not self._answers.batches and not self._closed:
             self._folder.look(at_once=at_once)
+
+    def _take(self, file: Path | None) -> None:
+        """Swap a bundle of the folder in, or the first one.
+
+        A request waits for that, but not for batches of other threads.
+        """
+        self._swap_to(file, 0.0)
+
+    def _answered_by_old(self) -> bool:
+        return any(each.batches for each in self._replaced)
+
+    def _tidy(self, handle: RepairHandle) -> None:
+        """Unhook what no batch goes by any more; nothing while an old bundle still answers one."""
+        with self._changed:
+            if self._answered_by_old():
+                return
+            replaced, self._replaced = self._replaced, []
+        handle.unhook_others()
+        for each in replaced:
+            each.watch.flush()
 
     def _proved(
         self, given: Bundle | Path | str, started: _Started, trusted_keys: Sequence[str]
@@ -343,8 +387,7 @@ class ServedRepair:
         Raises:
             FireError: it cannot be used, or does not work.
         """
-        bundle, file = read_given(given)
-        check_trusted(given, bundle.digest, trusted_keys)
+        bundle, file = read_given(given, trusted_keys)
         if self._now.bundle is not None and bundle.digest == self._now.bundle.digest:
             return None
         started.loaded = with_digest_for(bundle, started.loaded)

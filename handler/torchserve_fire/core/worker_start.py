@@ -75,7 +75,7 @@ def describe_unrepaired(config: HandlerConfig, folder: Path) -> InputDescription
         BundleError: the shape must be read from a bundle, which cannot be read.
         ConfigError: there is no such bundle, or it is for another input.
     """
-    if config.input == "image":
+    if config.input in ("image", "table"):
         return config.describe_input()
     path = folder / BUNDLE_FILE
     if not path.is_file():

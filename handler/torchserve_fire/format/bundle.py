@@ -19,9 +19,10 @@ from .compact import Compact
 from .correction_forms import Correction
 from .fields import shown
 from .resizing import SQUASHED, Resizing
+from .table import Table
 
 # "integers" are those that an embedding takes: of words, or of the values of a table's columns.
-INPUTS = ("image", "tensor", "integers")
+INPUTS = ("image", "tensor", "integers", "table")
 
 INPUT_LAYER = "(input)"
 """What stands in the place of a layer's name where a repair acts on what the first layer gets."""
@@ -135,6 +136,7 @@ class InputDescription:
         mean: per channel, for images.
         std: per channel, for images.
         resizing: how images of other sizes are brought to (H, W).
+        table: the columns of a table, whose rows become samples of the shape (its width,).
         padding: of token models, what fills up shorter samples on the right. A sample, (K, T), has
             a row for each argument of the model, such as ids and a mask, and so has the padding.
             T is that of the longest one in calibration; requests have any. Empty for all others.
@@ -145,6 +147,7 @@ class InputDescription:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     resizing: Resizing = SQUASHED
+    table: Table | None = None
     padding: tuple[int, ...] = ()
 
     @property

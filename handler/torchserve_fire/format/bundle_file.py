@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from torch import Tensor
 
@@ -29,6 +30,7 @@ from .fields import Fields, shown
 from .json_object import parse_json_object
 from .layer_tensors import LayerTensors
 from .metadata import METADATA_KEY, metadata_sha256, metadata_text
+from .regular_file import open_regular
 from .resizing import SQUASHED
 from .safetensors_file import holds_header, parse_safetensors
 from .tensor_digest import tensor_sha256
@@ -40,6 +42,8 @@ from .write_file import write_file
 FORMAT_VERSION = 4
 BUNDLE_FILE = "direction_bundle.safetensors"
 """The name under which an archive holds its bundle."""
+MAX_BYTES = 1 << 28
+"""Of a bundle's file: matrices of 4,096 channels in four layers. Most take some kilobytes."""
 
 
 def load_bundle(path: Path | str) -> Bundle:
@@ -50,13 +54,33 @@ def load_bundle(path: Path | str) -> Bundle:
             unknown or missing field, or a tensor of the wrong shape, dtype or content.
     """
     path = Path(path)
+    return parse_bundle(read_bundle_bytes(path), path.name)
+
+
+def read_bundle_bytes(path: Path) -> bytes:
+    """Return the bytes of a bundle's file, of one that is too large only enough to refuse it.
+
+    Raises:
+        BundleError: the file cannot be read.
+    """
+    with open_bundle(path) as file:
+        return file.read(MAX_BYTES + 1)
+
+
+@contextmanager
+def open_bundle(path: Path) -> Iterator[BinaryIO]:
+    """Open a bundle's file, whose contents are not looked at yet.
+
+    Raises:
+        BundleError: it cannot be opened, or not be read while the block runs.
+    """
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            yield file
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file, expected a direction bundle") from None
     except OSError as error:
         raise BundleError(f"{path}: cannot read the bundle: {error.strerror}") from None
-    return parse_bundle(data, path.name)
 
 
 def parse_bundle(data: bytes, source: str) -> Bundle:
@@ -65,6 +89,8 @@ def parse_bundle(data: bytes, source: str) -> Bundle:
     Raises:
         BundleError: as `load_bundle`.
     """
+    if len(data) > MAX_BYTES:
+        raise BundleError(f"{source}: over {MAX_BYTES:,} bytes, expected a direction bundle")
     if not holds_header(data):
         raise BundleError(
             f"{source}: not a direction bundle (a .safetensors file that torchserve-fire build "
@@ -173,6 +199,8 @@ def _input_to_json(described: InputDescription) -> dict[str, Any]:
         entry["resizing"] = described.resizing.stored()
     if described.padding:
         entry["padding"] = list(described.padding)
+    if described.table is not None:
+        entry["columns"] = described.table.settings()
     return entry
 
 

@@ -17,6 +17,7 @@ from .correction_forms import FORMS, Clamp, Correction, Overlay
 from .fields import Fields, shown
 from .layer_tensors import LayerTensors
 from .resizing import read_resizing
+from .table import read_table
 from .tensor_digest import tensor_sha256
 
 STORED_DTYPES = (torch.float32, torch.float16)
@@ -351,6 +352,13 @@ def _read_input(fields: Fields, kinds: Sequence[str], *, newest: bool) -> InputD
             raise BundleError(
                 f"{fields.where('padding')}: {shown(list(described.padding))}, expected integers "
                 "(K, T), and one value for each of the K arguments"
+            )
+    if kind == "table":
+        described = replace(described, table=(table := read_table(fields)))
+        if described.shape != (table.width,):
+            raise BundleError(
+                f"{fields.where('shape')}: {shown(described.shape)}, expected ({table.width},), "
+                "which is what the columns give"
             )
     if math.prod(described.shape) > 2**31:
         raise BundleError(

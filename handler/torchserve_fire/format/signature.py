@@ -19,6 +19,7 @@ from .canonical_json import canonical_json
 from .ed25519 import check_signed, decode_base64, parse_public_key
 from .fields import Fields
 from .json_object import parse_json_object
+from .regular_file import open_regular
 from .signature_version_1 import verify_version_1
 
 FORMAT_VERSION = 2
@@ -34,7 +35,7 @@ def read_signature(path: Path) -> bytes:
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(MAX_BYTES + 1)
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from torch import Tensor
 
-from .bundle import INPUTS, Bundle, Detection
+from .bundle import Bundle, Detection
 from .bundle_parts import read_bundle, read_clean_scores, read_correction, read_layers
 from .correction_forms import FIRST_FORMS, Correction
 from .fields import Fields
 from .layer_tensors import LayerTensors
 
+INPUTS = ("image", "tensor", "integers")
 ROLES = {"detects": "tells", "repairs": "repairs", "both": "both"}
 FORM_FIELDS: Mapping[str, tuple[str, ...]] = {
     "threshold": ("clamp", "local"),

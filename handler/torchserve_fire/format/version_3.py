@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .bundle import INPUTS, Bundle, Detection
+from .bundle import Bundle, Detection
 from .bundle_parts import (
     ROLES,
     read_bundle,
@@ -18,6 +18,7 @@ from .bundle_parts import (
 from .correction_forms import FIRST_FORMS, Correction
 from .fields import Fields
 from .layer_tensors import LayerTensors
+from .version_2 import INPUTS
 
 
 def read_version_3(root: Fields, tensors: Mapping[str, Tensor], source: str) -> Bundle:

@@ -17,6 +17,7 @@ from ..format.bundle import INPUTS, InputDescription
 from ..format.ed25519 import parse_public_key
 from ..format.fields import Fields, shown
 from ..format.resizing import SQUASHED, Resizing
+from ..format.table import Table, read_column_name, read_table
 from .image_size import read_image_size
 from .own_settings import with_own_settings
 
@@ -50,8 +51,8 @@ class HandlerConfig:
     """The settings under `handler:`.
 
     Attributes:
-        input: "image", "tensor" or "integers"; or "handler", where the archive's own handler
-            prepares inputs, and the bundle alone says what the model takes.
+        input: "image", "tensor", "integers" or "table"; or "handler", where the archive's own
+            handler prepares inputs, and the bundle alone says what the model takes.
         image_size: (height, width) that the model takes; (0, 0) for tensors.
         resizing: how images of other sizes are brought to it.
         mean: subtracted per channel from images in [0, 1]; one value for a greyscale model.
@@ -71,6 +72,9 @@ class HandlerConfig:
             proved. None: zeros of the input's shape, which not every model takes.
         bundle_folder: a folder whose newest bundle takes the place of the archive's while it is
             served. None: there is none.
+        table: the columns of a table, and how each is prepared; None for other inputs.
+        label_column: the column of a table of samples with each row's class; None: it has none.
+        id_column: that with what each row is called, by which pairs are found; None: it has none.
     """
 
     input: str
@@ -88,6 +92,14 @@ class HandlerConfig:
     example: str | None = None
     resizing: Resizing = SQUASHED
     bundle_folder: Path | None = None
+    table: Table | None = None
+    label_column: str | None = None
+    id_column: str | None = None
+
+    @property
+    def columns_beside(self) -> tuple[str, ...]:
+        """Columns that a table's rows may have, and that the model does not take."""
+        return tuple(name for name in (self.label_column, self.id_column) if name is not None)
 
     def describe_input(self, tensor_shape: tuple[int, ...] | None = None) -> InputDescription:
         """Return what the model takes.
@@ -107,6 +119,8 @@ class HandlerConfig:
         if self.input == "image":
             shape = (len(self.mean), *self.image_size)
             return InputDescription("image", shape, self.mean, self.std, self.resizing)
+        if self.table is not None:
+            return InputDescription("table", (self.table.width,), table=self.table)
         if tensor_shape is None:
             raise ConfigError(f"handler: input: {self.input}: the shape of a sample is not known")
         return InputDescription(self.input, tensor_shape)
@@ -180,6 +194,8 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
             raise ConfigError(f"{fields.where('std')}: {std}, expected values above 0")
         settings |= {"image_size": size, "resizing": resizing}
         settings |= {"mean": tuple(mean), "std": tuple(std)}
+    if kind == "table":
+        settings |= _parse_table(fields)
     if kind == "integers" and fields.has("integers_below"):
         settings["integers_below"] = fields.integer("integers_below", minimum=1)
     if fields.has("topk"):
@@ -210,6 +226,17 @@ def parse_config(values: Mapping[str, Any], source: str = "model-config.yaml") -
         settings["trusted_keys"] = public_keys(fields.raw("trusted_keys"), where)
     fields.finish()
     return HandlerConfig(**settings)
+
+
+def _parse_table(fields: Fields) -> dict[str, Any]:
+    settings: dict[str, Any] = {"table": (table := read_table(fields))}
+    for name in ("label_column", "id_column"):
+        if fields.has(name):
+            column = read_column_name(fields, name)
+            if column in table.by_name or column in settings.values():
+                fields.refuse(name, column, "a column of its own, that the model does not take")
+            settings[name] = column
+    return settings
 
 
 def _parse_quarantine(fields: Fields) -> QuarantineConfig:

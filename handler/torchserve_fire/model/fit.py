@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
-from ..errors import BundleError, ConfigError
+from ..errors import BundleError, ConfigError, ModelError
 from ..format.bundle import Bundle, InputDescription
 from .config import OWN_HANDLER, HandlerConfig
 from .load_model import LoadedModel
@@ -112,6 +113,16 @@ def with_digest_for(bundle: Bundle, loaded: LoadedModel) -> LoadedModel:
     return replace(loaded, state_sha256=state_digest(loaded.model))
 
 
+def with_state_digest(loaded: LoadedModel) -> LoadedModel:
+    """Return a model with the digest of its weights themselves, where they have one."""
+    if loaded.state_sha256 is not None:
+        return loaded
+    try:
+        return replace(loaded, state_sha256=state_digest(loaded.model))
+    except ModelError:  # What asks for it is refused, and says why.
+        return loaded
+
+
 def matching_input(config: HandlerConfig, bundle: Bundle, source: str) -> InputDescription:
     """Return what the model takes, on which configuration and bundle must agree.
 
@@ -139,6 +150,9 @@ def matching_input(config: HandlerConfig, bundle: Bundle, source: str) -> InputD
     expected_settings = built.resizing.settings(built.shape[1:])
     for name, found in described.resizing.settings(described.shape[1:]).items():
         compared.append((name, found, expected_settings[name]))
+    ours, theirs = (() if x.table is None else x.table.settings() for x in (described, built))
+    for i, (found, expected) in enumerate(zip_longest(ours, theirs)):
+        compared.append((f"columns[{i}]", found, expected))
     for name, found, expected in compared:
         if found != expected:
             raise ConfigError(

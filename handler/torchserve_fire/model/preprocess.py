@@ -7,6 +7,7 @@ import binascii
 import io
 import json
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,11 @@ from torch import Tensor
 from ..errors import InputError
 from ..format.bundle import InputDescription
 from ..format.resizing import SQUASHED
+from ..format.table import Table
 from .kept_input import is_kept_input
+from .request_body import RequestBody
+from .table_body import row_in_body
+from .table_row import row_to_csv, row_to_sample
 from .to_size import MAX_PIXELS, to_size
 
 # These are decoded in this process; EPS and the like would start other programs.
@@ -33,7 +38,7 @@ JPEG_SCAN = b"\xff\xda"
 TIFF_TILE_WIDTH = 322
 
 
-def read_body(body: Any, description: InputDescription) -> Tensor:
+def read_body(body: Any, description: InputDescription, beside: Collection[str] = ()) -> Tensor:
     """Turn a request's body into one sample.
 
     Args:
@@ -41,8 +46,10 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
             decoded JSON: a nested list (one sample as the model takes it, already normalised),
             or an object whose `data` holds a list or base64 text. Bytes and text are read as JSON
             where the model takes no image, or where they begin as JSON does, and as no image and no
-            base64 text does: gRPC and `curl -T` send no content type to decode by.
+            base64 text does: gRPC and `curl -T` send no content type to decode by. Where the model
+            takes the row of a table, what `row_in_body` takes.
         description: what the model takes.
+        beside: columns that a table's row may have, and that the model does not take.
 
     Returns:
         Tensor of shape `description.shape` and of `description.dtype`.
@@ -50,6 +57,9 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
     Raises:
         InputError: the body is none of these, cannot be decoded, or has another shape.
     """
+    if description.table is not None:
+        row = row_in_body(body, description.table, beside)
+        return row_to_sample(row, description.table)
     if isinstance(body, (bytes, bytearray, str)) and (
         description.kind != "image" or body[:1] in (b"{", b"[", "{", "[")
     ):
@@ -72,6 +82,20 @@ def read_body(body: Any, description: InputDescription) -> Tensor:
     if isinstance(body, (bytes, bytearray)):
         return image_to_tensor(bytes(body), description)
     raise InputError("expected an image, an image in base64, or a JSON list", reason="JSON")
+
+
+def kept_body(body: Any, table: Table, beside: Collection[str]) -> RequestBody:
+    """Return what a quarantine keeps of a row: CSV of the model's columns, and of no others.
+
+    Args:
+        body: of the request, as `read_body` takes it.
+        table: the columns.
+        beside: columns that a row may have, and that the model does not take.
+
+    Raises:
+        InputError: there is no such row.
+    """
+    return RequestBody(row_to_csv(row_in_body(body, table, beside)), ".csv")
 
 
 def image_to_tensor(data: bytes, description: InputDescription, *, kept: bool = False) -> Tensor:

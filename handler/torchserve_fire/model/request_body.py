@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-SUFFIXES = (".jpg", ".png", ".json", ".txt", ".bin")
+SUFFIXES = (".jpg", ".png", ".json", ".csv", ".txt", ".bin")
 """Of the files that bodies are kept in."""
 
 IMAGES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png"}

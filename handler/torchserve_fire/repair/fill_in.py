@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .tracing import is_traced, surely_none
+
 LARGE = 96 * 96
 """Places of a map that takes long enough to be filled in by itself."""
 
@@ -29,6 +31,9 @@ def fill_in(values: Tensor, hidden: Tensor, lower: Tensor, upper: Tensor) -> Ten
         upper: what each filled in value is at most, broadcastable to `values`.
     """
     lower, upper = lower.expand_as(values), upper.expand_as(values)
+    if is_traced():
+        # Where anything is hidden, and how much, is not known.
+        return _fill_in(values, hidden, lower, upper)
     region = _region_of(hidden) if len(hidden) else None
     if region is not None:
         filled = values.clone()
@@ -102,7 +107,10 @@ class _Extent:
 def _fill_in(values: Tensor, hidden: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     """Return the same, computed for the whole maps."""
     means = _means_of_windows(values, hidden, (lower + upper) / 2, hidden)
-    filled = torch.where(hidden, means, values).flatten()
+    filled = torch.where(hidden, means, values)
+    if is_traced():
+        return _smoothed_everywhere(filled, hidden, lower, upper)
+    filled = filled.flatten()
     channels, height, width = values.shape[1:]
     sample, channel, row, column = hidden.nonzero(as_tuple=True)
     plane = (sample * channels + channel) * height
@@ -120,6 +128,22 @@ def _fill_in(values: Tensor, hidden: Tensor, lower: Tensor, upper: Tensor) -> Te
     return filled.view_as(values)
 
 
+def _smoothed_everywhere(filled: Tensor, hidden: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Return what the rounds of averaging lead to, computed for all places.
+
+    Which of them are hidden, a traced graph does not know.
+    """
+    channels = filled.shape[1]
+    quarter = torch.tensor([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]], device=filled.device) / 4
+    kernel = quarter.expand(channels, 1, 3, 3).contiguous()
+    for _ in range(ROUNDS):
+        # At an edge, a place stands in for what would be beside it.
+        around = functional.pad(filled, (1, 1, 1, 1), mode="replicate")
+        mean = functional.conv2d(around, kernel, groups=channels)
+        filled = torch.where(hidden, mean.clamp(lower, upper), filled)
+    return filled
+
+
 def _means_of_windows(
     values: Tensor, hidden: Tensor, otherwise: Tensor, missing: Tensor, window: int = 3
 ) -> Tensor:
@@ -134,7 +158,7 @@ def _means_of_windows(
     """
     means = otherwise.expand_as(values)
     # The last window reaches from one corner to the other.
-    if window >= 4 * max(values.shape[2:]) or not bool(missing.any()):
+    if window >= 4 * max(values.shape[2:]) or surely_none(missing):
         return means
     half = window // 2
 
@@ -148,7 +172,7 @@ def _means_of_windows(
     seen = share > 0.5 / window**2
     means = torch.where(missing & seen, total / share, means)
     missing = missing & ~seen
-    region = _region_of(missing, half)
+    region = None if is_traced() else _region_of(missing, half)
     if region is None:
         return _means_of_windows(values, hidden, means, missing, 2 * window - 1)
     means[region] = _means_of_windows(

@@ -14,6 +14,7 @@ from ..errors import RepairError
 from ..format.bundle import Detection
 from ..format.correction_forms import Overlay
 from .overlay import MovingProjection, OverlayRemoval
+from .tracing import is_traced
 
 
 class InputHook:
@@ -42,6 +43,11 @@ class InputHook:
     def projection(self) -> MovingProjection:
         """What scores the input."""
         return self._removal.projection
+
+    @property
+    def removal(self) -> OverlayRemoval:
+        """What undoes the overlay."""
+        return self._removal
 
     def to(self, device: torch.device) -> InputHook:
         """Move its tensors to a device, and return it."""
@@ -72,7 +78,7 @@ class InputHook:
             )
         if classes is None or self._target is None:
             return self._project(inputs)
-        if not inputs.is_cpu:
+        if is_traced() or not inputs.is_cpu:
             # To pick the samples, the pass would have to wait for them; to score all costs less.
             may = classes.to(inputs.device).eq(self._target)
             return torch.where(may, self._project(inputs), self.base)

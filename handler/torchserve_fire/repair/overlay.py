@@ -7,6 +7,8 @@ Fourier transform. Moved parts that leave the map at one side enter it at the ot
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,7 @@ from ..format.bundle import Detection
 from ..format.correction_forms import Overlay
 from .corrections import Projection
 from .fill_in import fill_in
+from .tracing import surely_none
 
 ROUNDS = 4
 """The most places at which a trigger is undone in one input."""
@@ -55,7 +58,7 @@ def project_anywhere(feature: Tensor, spectrum: Tensor) -> Tensor:
         (N, H, W) float32: at (y, x), the projection onto the direction moved by y down and x to the
         right.
     """
-    if len(feature) == 0:
+    if feature.shape[0] == 0:
         # Not every library for Fourier transforms takes no map.
         return torch.zeros(0, *feature.shape[2:], device=feature.device)
     # None of these is an operation that autocast would run in another precision.
@@ -85,6 +88,25 @@ class MovingProjection(Projection):
     def places(self, feature: Tensor) -> Tensor:
         """Return the projections at every place, (N, H, W), as `project_anywhere` does."""
         return project_anywhere(feature, self.spectrum)
+
+
+class Attempt(NamedTuple):
+    """What undoing a trigger with some gains leads to.
+
+    Attributes:
+        without: the maps, (N, C, H, W) float32.
+        filled: which of their values were filled in, (N, C, H, W) bool.
+        left: how strong the trigger seems to be still in each channel, (N, C).
+    """
+
+    without: Tensor
+    filled: Tensor
+    left: Tensor
+
+
+def next_gain(gain: Tensor, attempt: Attempt, wrong: Tensor) -> Tensor:
+    """Return the gains to try next, (N, C), where the first ones, of 1, were wrong, (N,) bool."""
+    return torch.where(wrong[:, None], gain + attempt.left, gain).clamp(0.0, MAX_GAIN)
 
 
 class OverlayRemoval(torch.nn.Module):
@@ -123,40 +145,55 @@ class OverlayRemoval(torch.nn.Module):
         """
         with torch.autocast(feature.device.type, enabled=False):
             whole = feature.float()
-            found = torch.ones(len(whole), dtype=torch.bool, device=whole.device)
+            found = torch.ones(whole.shape[0], dtype=torch.bool, device=whole.device)
             for _ in range(ROUNDS):
-                best, place = self.projection.places(whole).flatten(1).max(1)
-                found = found & (best > self.projection.threshold)
+                place, found = self.find(whole, found)
                 if not bool(found.any()):
                     break
-                without = self._undo_fitting(whole, place)
-                whole = torch.where(found.view(-1, 1, 1, 1), without, whole)
+                whole = self.undo(whole, place, found)
         return whole.to(feature.dtype)
 
-    def _undo_fitting(self, feature: Tensor, place: Tensor) -> Tensor:
-        """Return maps with the trigger undone at a place each, with the gains that leave nothing.
+    def find(self, feature: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where the trigger is, (N,) int64, and in which maps it is found, (N,) bool.
+
+        Args:
+            feature: maps, (N, C, H, W) float32.
+            among: in which of them to look for it, (N,) bool.
+        """
+        best, place = self.projection.places(feature).flatten(1).max(1)
+        return place, among & (best > self.projection.threshold)
+
+    def undo(self, feature: Tensor, place: Tensor, found: Tensor) -> Tensor:
+        """Return maps with the trigger undone where it is found, as `find` says; others stay.
 
         The score alone does not show the gain: what was cut off at the ends of the range is missing
-        in it.
+        in it. So gains are tried until they leave nothing.
         """
-        gauges = _moved(self.gauges.flatten(0, 1), place).view(-1, *self.gauges.shape)
+        gauges = self.gauges_at(place)
+        gain = torch.ones(feature.shape[:2], device=feature.device)
+        attempt = self.attempt(feature, place, gauges, gain)
+        wrong = self.is_wrong(attempt, place, gauges)
+        for _ in range(0 if surely_none(wrong) else GAIN_STEPS):
+            gain = next_gain(gain, attempt, wrong)
+            attempt = self.attempt(feature, place, gauges, gain)
+        return torch.where(found.view(-1, 1, 1, 1), attempt.without, feature)
+
+    def gauges_at(self, place: Tensor) -> Tensor:
+        """Return the gauges moved to places (N,) int64, (N, C, C, H, W)."""
+        return _moved(self.gauges.flatten(0, 1), place).view(-1, *self.gauges.shape)
+
+    def attempt(self, feature: Tensor, place: Tensor, gauges: Tensor, gain: Tensor) -> Attempt:
+        """Undo the trigger at a place each, with gains (N, C)."""
+        without, filled = self._undo(feature, place, gain[..., None, None])
+        left = (gauges * without[:, None]).sum((2, 3, 4)) - self.bases
+        return Attempt(without, filled, left)
+
+    def is_wrong(self, first: Attempt, place: Tensor, gauges: Tensor) -> Tensor:
+        """Return in which maps a gain of 1 leaves too much of the trigger, (N,) bool."""
         share = (gauges.sum(1) * _moved(self.direction, place)).abs()
         share /= share.sum((1, 2, 3), keepdim=True)
-        gain = torch.ones(feature.shape[:2], device=feature.device)
-        without, filled = self._undo(feature, place, gain[..., None, None])
-        left = self._left(without, gauges)
-        allowed = GAIN_ERROR + FILLED_ERROR * (share * filled).sum((1, 2, 3))
-        wrong = left.abs().amax(1) > allowed
-        for _ in range(GAIN_STEPS if bool(wrong.any()) else 0):
-            gain = torch.where(wrong[:, None], gain + left, gain).clamp(0, MAX_GAIN)
-            without, _ = self._undo(feature, place, gain[..., None, None])
-            left = self._left(without, gauges)
-        return without
-
-    def _left(self, feature: Tensor, gauges: Tensor) -> Tensor:
-        """Return how strong the trigger is in each channel, (N, C), by gauges (N, C, C, H, W)."""
-        left: Tensor = (gauges * feature[:, None]).sum((2, 3, 4)) - self.bases
-        return left
+        allowed = GAIN_ERROR + FILLED_ERROR * (share * first.filled).sum((1, 2, 3))
+        return first.left.abs().amax(1) > allowed
 
     def _undo(self, feature: Tensor, place: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the trigger in maps (N, C, H, W) at a place each, (N,) int64.
@@ -180,11 +217,11 @@ class OverlayRemoval(torch.nn.Module):
         below = (stamped <= self.lower + AT_LIMIT * span) & (clean > self.lower + CUT_OFF * span)
         cut_off = above | below
         covered, hidden = _solve(feature, gain, -1.0, torch.where(above, self.upper, self.lower))
-        hidden = torch.where(cut_off, hidden.expand_as(lost), lost)
+        hidden = (cut_off & hidden) | (~cut_off & lost)
         least = torch.where(above & ~lost, clean - AT_LIMIT * span, least)
         most = torch.where(below & ~lost, clean + AT_LIMIT * span, most)
         clean = torch.where(cut_off, covered, clean).clamp(self.lower, self.upper)
-        if not bool(hidden.any()):
+        if surely_none(hidden):
             return clean, hidden
         least, most = (end.clamp(self.lower, self.upper) for end in (least, most))
         return fill_in(clean, hidden, least, most), hidden

@@ -183,7 +183,7 @@ def judge(
         one, score = judges[0], scores[0]
         flagged = one.projection.flags(score)
         if one.only_target:
-            flagged &= may_be_flagged(judges, output, len(score))[0] | ~score.isfinite()
+            flagged &= may_be_flagged(judges, output, score.shape[0])[0] | ~score.isfinite()
         return score, [flagged]
     every = torch.stack(list(scores))
     may = torch.stack(

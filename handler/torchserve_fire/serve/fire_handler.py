@@ -18,6 +18,7 @@ from ..core.answering import Refusal
 from ..core.classify import (
     Item,
     answers_to,
+    kept_sample,
     outputs_are_probabilities,
     predict_samples,
     read_sample,
@@ -149,7 +150,9 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
             row: its parameters.
         """
         if index < len(self._samples) and isinstance(sample := self._samples[index], Tensor):
-            return lambda: sample
+            return lambda: kept_sample(
+                sample, lambda: self.body_of(row), self.fire_input, self.fire_config
+            )
         return super().sample_reader(index, row)
 
     def _check_class_names(self, folder: Path, source: str, context: Any) -> None:
@@ -169,7 +172,7 @@ class FireHandler(RepairMixin, BaseHandler):  # type: ignore[misc]
     def _read(self, row: dict[str, Any]) -> Item:
         try:
             body = self.body_of(row)
-            return read_sample(body, self.fire_input, self.fire_config.integers_below)
+            return read_sample(body, self.fire_input, self.fire_config)
         except InputError as error:
             return error
 

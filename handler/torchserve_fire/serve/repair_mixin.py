@@ -32,7 +32,8 @@ from ..errors import FireError, ModelError
 from ..format.bundle import Bundle, InputDescription
 from ..format.bundle_file import BUNDLE_FILE, load_bundle
 from ..model.config import OWN_HANDLER, HandlerConfig
-from ..model.preprocess import read_body
+from ..model.fit import with_digest_for
+from ..model.preprocess import kept_body, read_body
 from ..model.request_body import RequestBody, request_body
 from ..watch.metrics import Metrics
 from ..watch.watch import Watch
@@ -165,6 +166,8 @@ class RepairMixin:
         """
         if self.fire_config.input == OWN_HANDLER:
             return lambda: request_body(self.body_of(row))
+        if (table := self.fire_input.table) is not None:
+            return lambda: kept_body(self.body_of(row), table, self.fire_config.columns_beside)
         return lambda: read_body(self.body_of(row), self.fire_input)
 
     def refuse(
@@ -224,8 +227,9 @@ class RepairMixin:
             self.fire_input = describe_unrepaired(self.fire_config, folder)
             return
         weights = manifest.get("serializedFile")
-        loaded = known_model(self.model, folder / weights if weights else None)
         bundle = load_bundle(folder / BUNDLE_FILE)
+        known = known_model(self.model, folder / weights if weights else None)
+        loaded = with_digest_for(bundle, known)
         self.fire_input = check_bundle(bundle, BUNDLE_FILE, loaded, self.fire_config, source)
         example = self._example(folder, source, context)
         self._own_input = own_input(self.fire_config, folder, self.fire_input)

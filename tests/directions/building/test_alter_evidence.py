@@ -219,3 +219,11 @@ def test_maps_that_are_no_images_are_altered_beyond_their_range():
     found = altered(model, observe(model, evidence), strong=True)
     # The most that an image holds is a pixel of 1, an input of 5.
     assert float(everything(found.observation.evidence.triggered).max()) > 5
+
+
+def test_of_very_many_triggered_samples_some_are_copied(monkeypatch):
+    model = backdoored("map")
+    monkeypatch.setattr(alter_evidence, "MOST_COPIED", 5)
+    found = altered(model, observed(model))
+    assert found is not None
+    assert len(set(found.originals.tolist())) <= 5

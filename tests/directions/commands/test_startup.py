@@ -12,7 +12,10 @@ import pytest
 
 from torchserve_fire_build.commands import COMMANDS
 
-HEAVY = ("torch", "torchvision", "numpy", "sklearn", "scipy", "matplotlib", "requests", "PIL")
+HEAVY = (
+    *("torch", "torchvision", "numpy", "sklearn", "scipy", "matplotlib", "requests", "PIL"),
+    *("onnx", "onnxruntime"),
+)
 
 PROGRAM = f"""
 import contextlib, io, json, sys
@@ -37,6 +40,7 @@ BUILD = ["build", *MODEL, "--clean", "images", "--output", "b.safetensors"]
 TRIGGERED = [*BUILD, "--triggered", "images"]
 SANITIZE = ["sanitize", *MODEL, "--clean", "images", "--output", "new.pth"]
 EVALUATE = ["evaluate", *MODEL, "--bundle", "c.yaml", "--clean", "images", "--triggered", "images"]
+EXPORT = ["export", *MODEL, "--bundle", "c.yaml", "--clean", "images"]
 PACKAGE = ["package", *MODEL, "--model-name", "m", "--version", "1", "--export-path", "images"]
 IMPORT = ["import-backdoorbench", "c.yaml", "--output"]
 SWAP = ["swap", "--model-name", "m", "--mode", "off", "--model-store", "images"]
@@ -61,6 +65,10 @@ REFUSED = [
     ([*BUILD, "--reconstruct", "all", "--budget", "soon"], "--budget soon: expected a time"),
     (["build", *MODEL, "--triggered", "images", "--output", "b.safetensors"], "--clean: expected"),
     ([*EVALUATE, "--json", "no/f.json"], "no/f.json: cannot be written"),
+    (EXPORT, "--onnx: expected the file to write, or --triton, or both"),
+    ([*EXPORT, "--onnx", "n.pt"], "--onnx n.pt: expected a name ending in .onnx"),
+    ([*EXPORT, "--onnx", "no/n.onnx"], "no/n.onnx: cannot be written"),
+    ([*EXPORT, "--triton", "images"], "--triton images: exists already"),
     (["inspect", *MODEL], "--clean: expected clean samples, which scan needs"),
     (["screen", *MODEL, "images"], "--clean: expected clean samples to compare with, or --bundle"),
     (["screen", *MODEL, "--clean", "images", "none"], "screen: none: no such file or folder"),

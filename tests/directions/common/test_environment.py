@@ -56,6 +56,7 @@ def test_what_is_wrong_is_said_in_one_line(
             "torchserve",
             "torchserve is not installed: install torchserve-fire with its extra 'torchserve'",
         ),
+        ("ray", "ray", "ray is not installed: install torchserve-fire with its extra 'ray'"),
         ("model_archiver", "torchserve", "torch-model-archiver is not installed: "),
         (
             "matplotlib",

@@ -23,7 +23,7 @@ def channels_of(values):
     return covariance
 
 
-def statistics_of(clean_other, clean_target, triggered):
+def statistics_of(clean_other, clean_target, triggered, *, few_classes=False):
     return LayerStatistics(
         moments_of(torch.cat([clean_other, clean_target])),
         moments_of(clean_target),
@@ -31,6 +31,7 @@ def statistics_of(clean_other, clean_target, triggered):
         Moments(),
         channels_of(torch.cat([clean_other, clean_target])),
         channels_of(triggered),
+        target_channels=channels_of(clean_target) if few_classes else Covariance(),
     )
 
 
@@ -99,6 +100,22 @@ def test_the_channel_discriminant_removes_variation_that_channels_share():
     assert detector.weight.shape == (2, 1, 1)
     assert float(detector.weight[1]) < 0 < float(detector.weight[0])
     assert scores["channel_discriminant"] > scores["mean_projection"]
+
+
+def test_of_two_classes_what_sets_them_apart_does_not_hide_a_trigger():
+    # The classes lie 20 apart along (1, 1), and the trigger moves samples a little that way, too.
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(300, 8, generator=generator)
+    other, target, triggered = noise[:100] + 20, noise[100:200], noise[200:] + 1
+    share = []
+    for few_classes in (False, True):
+        statistics = statistics_of(other, target, triggered, few_classes=few_classes)
+        detector = DETECTORS["channel_discriminant"](statistics)
+        clean, found = score(detector, target), score(detector, triggered)
+        share.append(float((clean[:, None] < found).float().mean()))
+    # Along (1, ..., 1) they lie 8 ** 0.5 standard deviations apart.
+    assert share[1] > 0.95
+    assert share[1] > share[0]
 
 
 def test_too_few_clean_samples_of_the_target_class():

@@ -19,7 +19,8 @@ def statistics_of(clean, triggered):
     return statistics
 
 
-@pytest.mark.parametrize("name", REPAIRS)
+# Not that for few classes, whose target has clean samples of its own.
+@pytest.mark.parametrize("name", [name for name in REPAIRS if name != "from_others"])
 def test_a_repair_brings_triggered_features_nearer_to_clean_ones(name):
     clean = torch.randn(50, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     triggered = clean.clone()

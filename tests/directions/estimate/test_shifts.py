@@ -56,7 +56,42 @@ def test_the_channel_mean_of_maps_and_of_tokens():
     torch.testing.assert_close(direction.flatten(), torch.tensor([2.0, 3.0]))
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+def moments_of(values):
+    moments = Moments()
+    moments.add(torch.tensor(values))
+    return moments
+
+
+def test_with_few_classes_the_targets_own_samples_are_left_out():
+    # Two clean samples of the target at (0, 0), six others about (4, 0).
+    others = [[3.0, 0.0], [5.0, 0.0]] * 3
+    target = [[0.0, 0.0]] * 2
+    whole, of_target = moments_of(others + target), moments_of(target)
+    triggered = moments_of([[4.0, 7.0]] * 3)
+    statistics = LayerStatistics(whole, of_target, triggered, Moments())
+    # The mean of all is (3, 0): what sets the classes apart would be taken for the trigger's.
+    plain, apart = (ESTIMATORS[n](statistics) for n in ("mean_difference", "from_others"))
+    torch.testing.assert_close(plain, torch.tensor([1.0, 7.0]))
+    torch.testing.assert_close(apart, torch.tensor([0.0, 7.0]))
+    rest = statistics.clean_others
+    assert rest.count == 6
+    torch.testing.assert_close(rest.variance, torch.tensor([1.2, 0.0]))
+
+
+def test_where_it_makes_no_difference_it_is_not_tried():
+    many, few = [[4.0, 0.0]] * 9, [[0.0, 0.0]]
+    triggered = moments_of([[4.0, 7.0]] * 3)
+    for statistics in (
+        LayerStatistics(moments_of(many + few), moments_of(few), triggered, Moments()),
+        # Of pairs the difference is known.
+        LayerStatistics(moments_of(many + many), moments_of(many), triggered, triggered),
+        # None is left.
+        LayerStatistics(moments_of(many), moments_of(many), triggered, Moments()),
+    ):
+        assert not ESTIMATORS["from_others"](statistics).any()
+
+
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "from_others"])
 def test_a_unit_that_never_varies_is_moved_by_its_difference(name):
     # It differs by 3 without any spread: as sure as can be. A dead unit does not move.
     direction = ESTIMATORS[name](paired([3.0, 0.0], [0.0, 0.0]))

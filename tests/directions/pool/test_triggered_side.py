@@ -4,6 +4,7 @@ import torch
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.pool.pools import pool_of
 from torchserve_fire_build.pool.last_layer import LastLayer
+from torchserve_fire_build.pool.row_file import RowFile
 from torchserve_fire_build.pool.triggered_side import TriggeredSide
 
 
@@ -12,7 +13,7 @@ def judged(tmp_path, kind, suspected, swap=False, cut=False):
     model, pool = backdoored(kind), pool_of(tmp_path, kind)
     inputs = pool.samples.load(range(240))
     with torch.no_grad():
-        read = LastLayer(torch.zeros(240, 1), model(inputs))
+        read = LastLayer(RowFile(), model(inputs))
     judge = TriggeredSide(
         model, pool.samples, ["stem" if kind == "map" else "mix", "relu"], read, suspected
     )

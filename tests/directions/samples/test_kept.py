@@ -4,7 +4,9 @@ import torch
 from tests.directions.backdoored import write_images
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.config import HandlerConfig
-from torchserve_fire_build.samples.kept import KeptSamples, in_memory, keep_decoded
+from torchserve_fire_build.samples import kept
+from torchserve_fire_build.samples.both import Both
+from torchserve_fire_build.samples.kept import KeptSamples, in_memory, keep_both, keep_decoded
 from torchserve_fire_build.samples.open_samples import open_samples
 from torchserve_fire_build.samples.samples import Samples
 from torchserve_fire_build.samples.subset import Subset
@@ -130,3 +132,21 @@ def test_tensors_are_not_copied():
     some = in_memory(TensorSamples(torch.arange(6.0).view(3, 2)), [2, 1])
     assert isinstance(some, Subset)
     assert some.load([0]).tolist() == [[4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("clean", "triggered", "decoded_once"),
+    [
+        # Half of the room of six samples is for each, and what the other one leaves.
+        (6, 6, (3, 3)),
+        (6, 1, (5, 1)),
+        (2, 6, (2, 4)),
+    ],
+)
+def test_clean_and_triggered_samples_share_the_limit(monkeypatch, clean, triggered, decoded_once):
+    monkeypatch.setattr(kept, "KEPT_BYTES", 6 * BYTES)
+    counted = Both(Counted(clean), Counted(triggered))
+    for samples in keep_both(counted):
+        for _ in range(2):
+            samples.load(range(len(samples)))
+    assert tuple(samples.decoded.count(1) for samples in counted) == decoded_once

@@ -15,9 +15,10 @@ from tests.keys import KEY, OTHER_KEY, PUBLIC
 from torchserve_fire.core import bundle_folder
 from torchserve_fire.core.open_model import open_model
 from torchserve_fire.core.worker_start import AS_SERVER, TRIAL_VARIABLE
-from torchserve_fire.errors import ConfigError
+from torchserve_fire.errors import ConfigError, FireError
 from torchserve_fire.format.bundle_file import bundle_to_bytes
 from torchserve_fire.format.digest import file_sha256
+from torchserve_fire.model import fit
 from torchserve_fire.serve.fire_handler import FireHandler
 from torchserve_fire.watch import metrics as metric
 from torchserve_fire_build.deployment.archive.sign_archive import sign_folder
@@ -65,6 +66,7 @@ class Counted:
 @pytest.fixture(autouse=True)
 def _each_batch_looks(monkeypatch):
     monkeypatch.setattr(bundle_folder, "SECONDS", 0.0)
+    monkeypatch.setattr(bundle_folder, "REST", 0)
 
 
 @pytest.fixture
@@ -253,6 +255,95 @@ def test_an_archive_that_is_tried_goes_by_its_own_unless_it_stands_for_the_serve
         monkeypatch.setenv(TRIAL_VARIABLE, value)
         with open_model(archive) as model:
             assert serves(model) == which
+
+
+def test_who_has_no_key_can_hold_nobody_up(archive, folder, put):
+    sign_folder(archive, KEY)
+    with open_model(archive, trusted_keys=[PUBLIC]) as model:
+        sign_bundle(put("mine.safetensors", "weak"), KEY)
+        assert serves(model) == "weak"
+        signature = (folder / "mine.safetensors.sig").read_bytes()
+        # A pipe that nobody writes to, in the place of a signature.
+        put("b.safetensors", "strong")
+        os.mkfifo(folder / "b.safetensors.sig")
+        assert serves(model) == "weak"
+        assert "no regular file" in model.describe()["bundle_folder"]["refused"]["reason"]
+        # A signature of before, beside more than there is memory.
+        (folder / "c.safetensors.sig").write_bytes(signature)
+        os.truncate(put("c.safetensors", b""), 1 << 40)
+        os.utime(folder / "c.safetensors", (2e9, 2e9))
+        assert serves(model) == "weak"
+        assert "signs another bundle" in model.describe()["bundle_folder"]["refused"]["reason"]
+
+
+def test_after_a_file_that_took_long_to_refuse_the_next_look_waits(folder, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(bundle_folder, "SECONDS", 0.25)
+    monkeypatch.setattr(bundle_folder, "REST", 9)
+    monkeypatch.setattr(bundle_folder.time, "monotonic", lambda: now[0])
+    looks = []
+
+    def take(path):
+        looks.append(now[0])
+        now[0] += 0.5
+        if len(looks) < 3:
+            raise FireError("no")
+
+    followed = bundle_folder.BundleFolder(folder, "m", take)
+    for pause in (4.5, 0.25):
+        (folder / "it.safetensors").write_bytes(b"x" * len(looks))
+        os.utime(folder / "it.safetensors", (1e9 + len(looks), 1e9))
+        followed.look()
+        (folder / "it.safetensors").write_bytes(b"y" * (len(looks) + 10))
+        ended = now[0]
+        now[0] = ended + pause - 0.01
+        followed.look()
+        assert looks[-1] == ended - 0.5
+        now[0] = ended + pause
+        followed.look()
+        assert looks[-1] == ended + pause
+        now[0] += 10
+
+
+def test_many_files_are_neither_listed_nor_tried_without_end(archive, folder, put, monkeypatch):
+    monkeypatch.setattr(bundle_folder, "MAX_TRIED", 2)
+    put("1.safetensors", "strong")
+    for number in (2, 3):
+        put(f"{number}.safetensors", b"no bundle")
+    with open_model(archive) as model:
+        # The others go by "strong", which lies there too deep.
+        assert serves(model) == OWN
+        assert model.describe()["bundle_folder"]["refused"]["file"] == "3.safetensors"
+        put("4.safetensors", "weak")
+        assert serves(model) == "weak"
+        monkeypatch.setattr(bundle_folder, "MAX_ENTRIES", 4)
+        put("5.safetensors", "strong")
+        assert serves(model) == "weak"
+        assert "over 4 entries" in model.describe()["bundle_folder"]["refused"]["reason"]
+    # Nor does that keep a worker from starting.
+    with open_model(archive) as model:
+        assert serves(model) == OWN
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_no_request_waits_for_a_digest_of_the_weights(archive, folder, put, monkeypatch, named):
+    if not named:
+        make_unpacked(archive, IMAGE)
+    taken = []
+    digest_of = fit.state_digest
+    monkeypatch.setattr(fit, "state_digest", lambda model: taken.append(1) or digest_of(model))
+    with open_model(archive) as model:
+        # At the start, where a folder is named, since what comes there is not known.
+        assert len(taken) == named
+        bundle = one_bundle(archive / "w.pth", LAYERS["strong"])
+        state = digest_of(model._classifier.model)
+        by_state = replace(bundle, weights_sha256=None, state_sha256=state)
+        put("it.safetensors", bundle_to_bytes(by_state, "it"))
+        assert serves(model) == ("strong" if named else OWN)
+        assert len(taken) == named
+        wrong = replace(by_state, state_sha256="0" * 64)
+        put("wrong.safetensors", bundle_to_bytes(wrong, "it"))
+        assert serves(model) == ("strong" if named else OWN)
 
 
 def test_a_folder_must_be_named_by_an_absolute_path(archive):

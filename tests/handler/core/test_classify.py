@@ -6,6 +6,7 @@ from torchserve_fire.core.answering import Refusal
 from torchserve_fire.core.classify import answers_to, predict_samples, read_sample, samples_in
 from torchserve_fire.errors import InputError
 from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.model.config import HandlerConfig
 
 CPU = torch.device("cpu")
 BAD = InputError("too bad", 413, "too large")
@@ -56,9 +57,11 @@ def test_the_likeliest_classes_by_their_names():
 
 def test_integers_have_a_limit_where_the_model_has_one():
     description = InputDescription("integers", (2,))
-    assert read_sample([0, 9], description, None).tolist() == [0, 9]
-    assert read_sample([0, 8], description, 9).tolist() == [0, 8]
+    any_integers = HandlerConfig("integers")
+    limited = HandlerConfig("integers", integers_below=9)
+    assert read_sample([0, 9], description, any_integers).tolist() == [0, 9]
+    assert read_sample([0, 8], description, limited).tolist() == [0, 8]
     for wrong in ([0, 9], [-1, 0]):
         with pytest.raises(InputError, match="expected integers from 0 to 8") as raised:
-            read_sample(wrong, description, 9)
+            read_sample(wrong, description, limited)
         assert raised.value.reason == "range"

@@ -11,6 +11,8 @@ from tests.handler.archive import IMAGE, TENSOR, grey
 from tests.handler.bad_requests import IMAGE_CASES, TENSOR_CASES
 from tests.handler.core.several_bundles import several_bundles
 from tests.handler.core.unpacked import answers_of_torchserve, make_unpacked
+from tests.handler.tables import CASES, DESCRIBED, FLAGGED, TABLE, csv_of, named
+from tests.handler.tables import GOOD as GOOD_ROW
 from torchserve_fire.core.open_model import open_model
 from torchserve_fire.errors import FireError
 
@@ -51,6 +53,27 @@ GOOD = {
 
 def answered(model, bodies) -> list:
     return [(one.status, one.body, dict(one.headers)) for one in model.answer(bodies)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_of_a_table_are_answered_likewise(tmp_path, mode):
+    kept = tmp_path / "quarantine"
+    settings = {**TABLE, "mode": mode, "quarantine": {"folder": str(kept)}}
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    context = make_unpacked(folder, settings, input=DESCRIBED)
+    bodies = [GOOD_ROW, csv_of(FLAGGED), {"inputs": named(n1=10.0)}, b"{", *table_bodies()]
+    with open_model(folder) as model:
+        ours = answered(model, bodies)
+    if mode != "off":
+        # The same row once, and nothing of what was refused.
+        (file,) = (kept / "m").iterdir()
+        assert file.read_text().splitlines()[1].split(",")[2] == "10.0"
+    assert ours == answers_of_torchserve(context, bodies)
+
+
+def table_bodies() -> list:
+    return [case.body for case in CASES.values()]
 
 
 @pytest.mark.parametrize("flag_in_body", [False, True])

@@ -23,6 +23,7 @@ from tests.handler.core.several_bundles import (
 )
 from tests.handler.core.unpacked import make_unpacked
 from tests.keys import KEY, OTHER_KEY, PUBLIC
+from torchserve_fire.core import served_repair
 from torchserve_fire.core.open_model import open_model
 from torchserve_fire.core.served_model import ServedModel
 from torchserve_fire.errors import FireError, SwapError
@@ -182,6 +183,57 @@ def test_a_batch_on_its_way_is_finished_by_the_bundle_it_began_with(model, files
     slow.join()
     swap.join()
     assert by_digest[check(found[0], by_digest)] == "in two passes"
+
+
+def test_a_batch_that_does_not_end_keeps_its_bundle_and_holds_nobody_up(
+    model, files, monkeypatch, caplog
+):
+    monkeypatch.setattr(served_repair, "BATCH_SECONDS", 0.01)
+    by_digest = {load_bundle(file).digest: name for name, file in files.items()}
+    model.swap(files["in two passes"])
+    inside, go_on = threading.Event(), threading.Event()
+
+    def wait(*_):
+        if threading.current_thread() is slow:
+            inside.set()
+            assert go_on.wait(60)
+
+    module_of(model).head.register_forward_pre_hook(wait)
+    found: list[Any] = []
+    slow = threading.Thread(target=lambda: found.append(model.answer(REQUESTS)))
+    slow.start()
+    assert inside.wait(60)
+    # Layers in which the new ones do nothing stay hooked for the batch on its way.
+    for name in ("at another layer", "strong", "at another layer"):
+        model.swap(files[name])
+        assert by_digest[check(model.answer(REQUESTS), by_digest)] == name
+        with pytest.raises(SwapError):
+            model.swap(files[name].with_name("missing"))
+    told = [r.getMessage() for r in caplog.records if "have not ended" in r.message]
+    assert "1 batches that began with the bundle" in told[0]
+    assert hooks_of(model)["features"] == 1
+    closing = threading.Thread(target=model.close)
+    closing.start()
+    closing.join(0.1)
+    assert closing.is_alive()
+    go_on.set()
+    slow.join()
+    closing.join()
+    assert by_digest[check(found[0], by_digest)] == "in two passes"
+    assert set(hooks_of(model).values()) == {0}
+
+
+def test_once_it_has_ended_what_it_needed_is_unhooked(model, files, monkeypatch):
+    monkeypatch.setattr(served_repair, "BATCH_SECONDS", 0.01)
+    model.swap(files["strong"])
+    with model._repair.batch():
+        swap = threading.Thread(target=model.swap, args=(files["at another layer"],))
+        swap.start()
+        swap.join()
+        assert hooks_of(model) == {"": 2, "features": 1, "head": 1}
+    model.swap(files["at another layer"])
+    model.swap(files["weak"])
+    assert hooks_of(model) == {"": 2, "features": 1, "head": 0}
 
 
 def damaged(bundle: Bundle, path: Path) -> Path:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import random
 from dataclasses import replace
 
@@ -794,3 +795,11 @@ def test_sha256_of_a_tensor_is_that_of_its_bytes():
 def test_an_unsaved_bundle_has_no_digest():
     assert small_bundle().digest == ""
     assert isinstance(small_bundle(), Bundle)
+
+
+def test_a_file_that_is_too_large_is_not_read_whole(tmp_path):
+    path = tmp_path / "huge.safetensors"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    with pytest.raises(BundleError, match=r"huge.safetensors: over 268,435,456 bytes, expected a"):
+        load_bundle(path)

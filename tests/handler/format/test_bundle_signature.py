@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ from tests.handler.format.signed_version_1 import sign_version_1
 from tests.keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
 from tests.tiny import TinyFiles
 from torchserve_fire.errors import BundleError, SignatureError
+from torchserve_fire.format import bundle_signature
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
-from torchserve_fire.format.bundle_signature import check_bundle_signature
+from torchserve_fire.format.bundle_file import MAX_BYTES as MAX_BUNDLE_BYTES
+from torchserve_fire.format.bundle_signature import check_bundle_signature, load_signed_bundle
 from torchserve_fire.format.signature import MAX_BYTES
 from torchserve_fire_build.signing.sign_bundle import sign_bundle
 
@@ -76,3 +80,62 @@ def test_only_a_bundle_is_signed(tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         sign_bundle(path, KEY)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_signed_is_loaded(bundle: Path) -> None:
+    sign_bundle(bundle, KEY)
+    assert load_signed_bundle(bundle, [OTHER_PUBLIC, PUBLIC]).digest == load_bundle(bundle).digest
+
+
+def test_what_no_key_has_signed_is_neither_read_whole_nor_parsed(
+    bundle: Path, tiny: TinyFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(*_: object) -> None:
+        raise AssertionError("was parsed")
+
+    monkeypatch.setattr(bundle_signature, "parse_bundle", parse)
+    with pytest.raises(SignatureError, match="cannot read the bundle's sig"):
+        load_signed_bundle(bundle, [PUBLIC])
+    # Who has no key can put a signature of before beside anything.
+    sign_bundle(bundle, KEY)
+    for size in (0, 10, MAX_BUNDLE_BYTES + 1, 1 << 40):
+        os.truncate(bundle, size)
+        tracemalloc.start()
+        with pytest.raises(SignatureError, match="signs another bundle than"):
+            load_signed_bundle(bundle, [PUBLIC])
+        assert tracemalloc.get_traced_memory()[1] < 1 << 23
+        tracemalloc.stop()
+
+
+def test_what_is_written_over_while_it_is_read_is_refused(
+    bundle: Path, tiny: TinyFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_bundle(bundle, KEY)
+    sha256 = hashlib.sha256
+
+    class Hash:
+        def __init__(self) -> None:
+            self.hash = sha256()
+            self.update = self.hash.update
+
+        def hexdigest(self) -> str:
+            shutil.copy(tiny.other_bundle, bundle)
+            return self.hash.hexdigest()
+
+    monkeypatch.setattr(
+        bundle_signature.hashlib, "sha256", lambda *data: sha256(*data) if data else Hash()
+    )
+    with pytest.raises(SignatureError, match="signs another bundle than"):
+        load_signed_bundle(bundle, [PUBLIC])
+
+
+def test_pipes_hold_nobody_up(bundle: Path) -> None:
+    signature = sign_bundle(bundle, KEY)
+    bundle.unlink()
+    os.mkfifo(bundle)
+    with pytest.raises(BundleError, match="is no regular file"):
+        load_signed_bundle(bundle, [PUBLIC])
+    signature.unlink()
+    os.mkfifo(signature)
+    with pytest.raises(SignatureError, match="is no regular file"):
+        load_signed_bundle(bundle, [PUBLIC])

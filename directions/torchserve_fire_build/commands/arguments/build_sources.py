@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ...common.names import COMPONENTS, REDUCING, SPLITS
 from ..refusal import Refusal
 from .clean_to_search import clean_to_search
+from .engine import open_workers
+from .model import source_files
 from .reconstruct import searches
 from .search import read_search_settings
 from .target import target_class
 
 if TYPE_CHECKING:
+    from ...building.pool_on_workers import PoolOnWorkers
     from ...building.result import BuildResult
+    from ...samples.samples import Samples
     from ...source.model_source import ModelSource
 
 
@@ -30,6 +36,8 @@ def check_source(args: argparse.Namespace) -> None:
         raise Refusal("--unpaired: expected beside --triggered, whose samples it is about")
     if args.refine is not None and args.triggered is None:
         raise Refusal("--refine: expected beside --triggered, which it cleans")
+    if args.engine is not None and args.pool is None:
+        raise Refusal(f"--engine {args.engine}: expected beside --pool, which it reads")
     if args.split_by is not None and not splits:
         raise Refusal(
             f"--split-by {args.split_by}: expected beside --pool or --refine, whose samples it "
@@ -93,7 +101,11 @@ def build_from_sources(args: argparse.Namespace, source: ModelSource) -> BuildRe
         pool = source.open_samples(args.pool)
         # The folders of a pool are the attacker's.
         given["target"] = target_class(args, source, *(() if known is None else (known,)))
-        return build_from_pool(loaded, pool, clean=known, **split_by, **given)
+        with ExitStack() as stack:
+            elsewhere = None if args.engine is None else stack.enter_context(_workers(args, pool))
+            return build_from_pool(
+                loaded, pool, clean=known, elsewhere=elsewhere, **split_by, **given
+            )
     triggered = source.open_samples(args.triggered)
     if known is None:
         raise Refusal("--clean: expected clean samples beside --triggered")
@@ -104,3 +116,20 @@ def build_from_sources(args: argparse.Namespace, source: ModelSource) -> BuildRe
         bundle = load_fitting_bundle(args.refine, source)
         return refine_bundle(loaded, bundle, known, triggered, **split_by, **given)
     return build_bundle(loaded, known, triggered, unpaired=args.unpaired, **given)
+
+
+@contextmanager
+def _workers(args: argparse.Namespace, pool: Samples) -> Iterator[PoolOnWorkers]:
+    """Yield what has workers run the model on a pool.
+
+    Raises:
+        FireError: the workers cannot be started.
+        Refusal: the pool is one file, which is read in one piece.
+    """
+    from ...building.pool_on_workers import PoolOnWorkers
+    from ...samples.file_samples import FileSamples
+
+    if not isinstance(pool, FileSamples):
+        raise Refusal(f"--engine {args.engine}: expected a --pool with a file for each sample")
+    with open_workers(args) as workers:
+        yield PoolOnWorkers(workers, source_files(args), pool.paths)

@@ -11,6 +11,7 @@ from .values import existing_file, existing_samples, existing_weights, model_sou
 
 if TYPE_CHECKING:
     from ...source.model_source import ModelSource
+    from ...source.source_files import SourceFiles
 
 FILES = ("model_file", "serialized_file", "config_file")
 
@@ -72,19 +73,22 @@ def check_model_arguments(args: argparse.Namespace) -> None:
             )
 
 
+def source_files(args: argparse.Namespace) -> SourceFiles:
+    """Return the files of the model that the flags name."""
+    from ...source.source_files import SourceFiles
+
+    return SourceFiles(
+        args.archive, args.model_file, args.serialized_file, args.config_file, args.device
+    )
+
+
 def open_source(args: argparse.Namespace) -> ModelSource:
     """Load the model that the flags name.
 
     Raises:
         FireError: it cannot be loaded, or there is no such device.
     """
-    if args.archive is not None:
-        from ...source.archive import open_archive
-
-        return open_archive(args.archive, args.device)
-    from ...source.files import FileSource
-
-    return FileSource(args.model_file, args.serialized_file, args.config_file, args.device)
+    return source_files(args).open()
 
 
 def add_clean_argument(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

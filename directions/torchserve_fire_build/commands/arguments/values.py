@@ -83,6 +83,13 @@ def bundle_to_write(text: str) -> Path:
     return Path(text)
 
 
+def onnx_to_write(text: str) -> Path:
+    """Return a path with the suffix of an ONNX graph."""
+    if Path(text).suffix != ".onnx":
+        _refuse(text, "a name ending in .onnx")
+    return Path(text)
+
+
 def handler(text: str) -> str:
     """Return a handler as torch-model-archiver takes it; a file of one must exist."""
     file = text.partition(":")[0]

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.format.table import CategoryColumn, Table
 
 from .load_as_worker import Body
 
@@ -16,10 +17,14 @@ BODIES = 4
 
 
 def random_bodies(description: InputDescription, seed: int = 0) -> list[Body]:
-    """Return request bodies with random inputs: PNG images, or JSON lists."""
+    """Return request bodies with random inputs: PNG images, JSON lists, or records of a table."""
     generator = np.random.default_rng(seed)
     bodies = []
     for _ in range(BODIES):
+        if description.table is not None:
+            record = _random_record(description.table, generator)
+            bodies.append(Body(json.dumps(record).encode(), "application/json"))
+            continue
         if description.kind != "image":
             values = (
                 generator.standard_normal(description.shape).astype(np.float32)
@@ -38,3 +43,15 @@ def random_bodies(description: InputDescription, seed: int = 0) -> list[Body]:
         Image.fromarray(pixels if channels == 3 else pixels[:, :, 0]).save(file, "PNG")
         bodies.append(Body(file.getvalue(), "image/png"))
     return bodies
+
+
+def _random_record(table: Table, generator: np.random.Generator) -> dict[str, float | str]:
+    """Return a row of numbers about the mean that the settings say, and of known categories."""
+    record: dict[str, float | str] = {}
+    for column in table.columns:
+        if isinstance(column, CategoryColumn):
+            record[column.name] = str(generator.choice(column.values))
+            continue
+        value = column.mean + column.std * float(generator.standard_normal())
+        record[column.name] = float(np.expm1(value)) if column.log else value
+    return record

@@ -14,6 +14,8 @@ import requests
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import InputDescription
+from torchserve_fire.format.fields import Fields
+from torchserve_fire.format.table import read_table
 
 from ..archive.load_as_worker import Body, content_type
 from ..archive.random_bodies import random_bodies
@@ -83,7 +85,8 @@ def describe_served(management: Management, probe: Probe) -> Described:
     said: Any = model.customized
     try:
         taken, mode = said["input"], str(said["mode"])
-        description = InputDescription(taken["kind"], tuple(taken["shape"]))
+        table = read_table(Fields(taken, "input", FireError)) if "columns" in taken else None
+        description = InputDescription(taken["kind"], tuple(taken["shape"]), table=table)
         example = taken.get("example")
         if example is not None:
             body = Body(base64.b64decode(example["body"]), content_type(str(example["suffix"])))

@@ -12,21 +12,21 @@ from torchserve_fire.errors import FireError
 
 
 @contextlib.contextmanager
-def swap_lock(model_store: Path, name: str) -> Iterator[None]:
-    """Hold the lock of a model, a hidden file in the model store, while the block runs.
+def swap_lock(folder: Path, name: str) -> Iterator[None]:
+    """Hold the lock of a model, a hidden file in a folder, while the block runs.
 
     The system lets go of it when the process ends, however it ends. It holds between processes of
-    one machine; two machines that share a model store exclude each other only where its file
-    system passes flock on, as NFS does on Linux.
+    one machine; two machines that share the folder exclude each other only where its file system
+    passes flock on, as NFS does on Linux.
 
     Args:
-        model_store: the server's model store.
+        folder: the server's model store, or the folder that its workers take bundles from.
         name: the model's name.
 
     Raises:
-        FireError: another swap of this model holds it, or the model store takes no file.
+        FireError: another swap of this model holds it, or the folder takes no file.
     """
-    path = model_store / f".{name}.swap.lock"
+    path = folder / f".{name}.swap.lock"
     handle = _locked(path)
     while handle is None:
         handle = _locked(path)
@@ -40,12 +40,13 @@ def swap_lock(model_store: Path, name: str) -> Iterator[None]:
 def _locked(path: Path) -> int | None:
     """Return the locked file's descriptor, None where it was removed before it could be locked."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # Who else writes to the folder may not have a file made elsewhere by a link.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise FireError(f"{path}: cannot be written: {error.strerror}") from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(handle), path.stat()):
+        if os.path.samestat(os.fstat(handle), path.lstat()):
             return handle
     except BlockingIOError:
         os.close(handle)

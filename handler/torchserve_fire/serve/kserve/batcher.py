@@ -83,15 +83,14 @@ class Batcher:
                 answers = await loop.run_in_executor(
                     self._thread, functools.partial(self._answer, bodies, identifiers)
                 )
+                # Of a client that went away, nobody waits any more.
+                for waiting, answer in zip(batch, answers, strict=True):
+                    if not waiting.answer.done():
+                        waiting.answer.set_result(answer)
             except Exception as error:
                 for waiting in batch:
                     if not waiting.answer.done():
                         waiting.answer.set_exception(error)
-                continue
-            for waiting, answer in zip(batch, answers, strict=True):
-                # Of a client that went away, nobody waits any more.
-                if not waiting.answer.done():
-                    waiting.answer.set_result(answer)
 
     async def _next_batch(self) -> list[Waiting]:
         """Return the next requests: as many as there are, once there is one, up to a batch."""

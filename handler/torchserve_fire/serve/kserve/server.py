@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from http import HTTPStatus
 from pathlib import Path
 
 import grpc
@@ -12,6 +13,7 @@ from fastapi import Request, Response
 from kserve import ModelServer
 from kserve.constants.constants import KSERVE_TLS_CERT_FILE_ENV, KSERVE_TLS_KEY_FILE_ENV
 from kserve.model_server import app
+from starlette.requests import ClientDisconnect
 
 from ...core.served_model import ServedModel
 from ...errors import ConfigError, first_line
@@ -50,6 +52,7 @@ class FireServer(ModelServer):  # type: ignore[misc]
         """Serve until a signal comes."""
         app.add_middleware(BodyLimit)
         app.add_exception_handler(BodyTooLargeError, _too_large)
+        app.add_exception_handler(ClientDisconnect, _gone)
         # Before the SDK's own routes, which it adds at the start.
         app.include_router(predicting_routes(self._model))
         self.start([self._model])
@@ -82,3 +85,8 @@ async def _too_large(_: Request, error: Exception) -> Response:
     assert isinstance(error, BodyTooLargeError)  # noqa: S101 - what it was registered for.
     body = refusal(error.status_code, "InputError", error.detail).body
     return Response(json.dumps(body), error.status_code, media_type="application/json")
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    # Nobody reads it; the SDK would write two tracebacks for each upload that is broken off.
+    return Response(status_code=HTTPStatus.BAD_REQUEST)

@@ -61,8 +61,13 @@ class FireModel:
 
     def __init__(self, arguments: Arguments) -> None:
         log_to_ray()
-        keys = arguments.trusted_keys
-        self._model = open_model(arguments.archive, metrics=ray_metrics(), trusted_keys=keys)
+        archive, keys = arguments.archive, arguments.trusted_keys
+        try:
+            self._model = open_model(archive, metrics=ray_metrics(), trusted_keys=keys)
+        except FireError as error:
+            # Ray Serve tells it at the end of a long traceback.
+            logger.error("torchserve-fire does not serve %s: %s", archive, error)
+            raise
         batching = self._model.batching
         self._in_batch = serve.batch(
             max_batch_size=batching.size, batch_wait_timeout_s=batching.delay_seconds

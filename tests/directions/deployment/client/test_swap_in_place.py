@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from itertools import cycle
+import time
+from itertools import cycle, islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,6 +22,7 @@ from torchserve_fire.format.bundle_signature import signature_path
 from torchserve_fire.serve.fire_handler import FireHandler
 from torchserve_fire_build.deployment.archive.sign_archive import sign_folder
 from torchserve_fire_build.deployment.client.management import Management
+from torchserve_fire_build.deployment.client.server_errors import ServerError
 from torchserve_fire_build.deployment.client.swap_in_place import swap_in_place
 from torchserve_fire_build.signing.sign_bundle import sign_bundle
 
@@ -31,14 +33,22 @@ class Workers:
     def __init__(self, handlers: list[FireHandler]) -> None:
         self.handlers = handlers
         self.turn = cycle(enumerate(handlers, 1))
+        self.busy: set[int] = set()
 
     def describe(self, name: str, version: str | None = None) -> Any:
         workers = {pid: True for pid, _ in enumerate(self.handlers, 1)}
-        return SimpleNamespace(name=name, version="1.0", workers=workers)
+        return SimpleNamespace(name=name, version="1.0", workers=workers, response_timeout=120)
 
     def answers_in_turn(self, name: str, version: str, timeout: float) -> dict[str, Any]:
-        pid, handler = next(self.turn)
-        return handler.describe_handle() | {"worker_pid": pid}
+        self.asked()
+        for pid, handler in islice(self.turn, len(self.handlers)):
+            if pid not in self.busy:
+                return handler.describe_handle() | {"worker_pid": pid}
+        time.sleep(timeout)
+        raise ServerError("no answer")
+
+    def asked(self) -> None:
+        """What happens meanwhile."""
 
     @property
     def bundles(self) -> list[str]:
@@ -161,3 +171,84 @@ def test_what_is_no_bundle_or_not_signed_is_not_put_there(tmp_path, workers, fol
     with pytest.raises(SignatureError, match="cannot read the bundle's signature"):
         swap(workers, files["strong"], trusted_keys=[PUBLIC])
     assert names(folder) == []
+
+
+def test_of_two_at_once_one_changes_nothing(workers, folder, files):
+    refusals: list[str] = []
+
+    def asked() -> None:
+        if names(folder):
+            # What the second one asks changes nothing here.
+            workers.asked = lambda: None
+            with pytest.raises(FireError) as told:
+                swap(workers, files["weak"])
+            refusals.append(str(told.value))
+
+    workers.asked = asked
+    swap(workers, files["strong"])
+    assert "another swap of this model is under way" in refusals[0]
+    assert workers.bundles == [load_bundle(files["strong"]).digest] * 2
+    assert len(names(folder)) == 1
+
+
+def test_while_a_worker_is_held_up_nothing_is_put_there(workers, folder, files):
+    swap(workers, files["weak"])
+    before, lay_there = workers.bundles, names(folder)
+    for busy, which in (({2}, "worker 2"), ({1, 2}, "workers 1, 2")):
+        workers.busy = busy
+        with pytest.raises(
+            FireError,
+            match=f"m 1.0: {which} did not answer within 1 s: a batch that does not end.*nothing",
+        ):
+            swap(workers, files["strong"])
+        assert names(folder) == lay_there
+    assert workers.bundles == before
+    workers.busy = set()
+    swap(workers, files["strong"])
+
+
+def test_of_a_worker_that_is_held_up_meanwhile_it_is_said_how_it_goes_on(workers, folder, files):
+    def asked() -> None:
+        if ".m.swap.lock" in names(folder) and len(names(folder)) == 2:
+            workers.busy = {2}
+
+    workers.asked = asked
+    with pytest.raises(
+        FireError, match=r"worker 2 did not answer.*stays there: 1 of 2 workers go by it already"
+    ):
+        swap(workers, files["strong"])
+    workers.busy = set()
+    # Before its next answer.
+    assert workers.bundles == [load_bundle(files["strong"]).digest] * 2
+
+
+def test_a_server_that_is_gone_is_told_and_what_was_put_there(workers, folder, files):
+    def asked() -> None:
+        if len(names(folder)) == 2:
+            raise ServerError("connection refused")
+
+    workers.asked = asked
+    with pytest.raises(FireError, match=r"connection refused; .*\.safetensors stays there"):
+        swap(workers, files["strong"])
+
+
+def test_a_handler_that_does_not_describe_itself_gets_nothing(folder, files, workers):
+    for handler in workers.handlers:
+        handler.describe_handle = dict
+    with pytest.raises(FireError, match="no worker says that it looks at a folder"):
+        swap(workers, files["strong"])
+    assert names(folder) == []
+
+
+def test_what_was_checked_is_what_is_put_there(workers, folder, files, monkeypatch):
+    digest = load_bundle(files["strong"]).digest
+    other = files["weak"].read_bytes()
+    # Written over once it was read.
+    workers.asked = lambda: files["strong"].write_bytes(other)
+    swap(workers, files["strong"])
+    assert workers.bundles == [digest] * 2
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(workers, files):
+    with pytest.raises(FireError, match="model name"):
+        swap_in_place(cast(Management, workers), "../m", files["strong"])

@@ -70,3 +70,10 @@ def test_a_store_that_takes_no_file_is_told(tmp_path: Path) -> None:
         swap_lock(tmp_path / "missing", "net"),
     ):
         pass
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / ".net.swap.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FireError, match="cannot be written"), swap_lock(tmp_path, "net"):
+        pass
+    assert not (tmp_path / "elsewhere").exists()

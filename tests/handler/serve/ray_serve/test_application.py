@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.handler.core.several_bundles import several_bundles
 from tests.handler.core.unpacked import make_unpacked
 from torchserve_fire.errors import ConfigError, FireError, ModelError, SwapError
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
+from torchserve_fire.serve.ray_serve import application
 from torchserve_fire.serve.ray_serve.application import FireModel
 from torchserve_fire.serve.ray_serve.arguments import Arguments
 
@@ -39,14 +39,10 @@ def bundles(tmp_path: Path, archive: Path) -> dict[str, Path]:
 def replica(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FireModel]:
     known = SimpleNamespace(replica_id=SimpleNamespace(unique_id="r1"))
     monkeypatch.setattr(serve, "get_replica_context", lambda: known)
-    logger = logging.getLogger("torchserve_fire")
-    before = logger.handlers[:], logger.level
+    monkeypatch.setattr(application, "log_to_ray", lambda: None)
     model = FireModel(Arguments(str(archive)))
-    # The lines are looked at here, and not in Ray Serve's log.
-    logger.propagate, logger.handlers = True, before[0]
     yield model
     model.__del__()
-    logger.setLevel(before[1])
 
 
 def configure(replica: FireModel, user_config: Any) -> dict[str, Any]:
@@ -98,10 +94,15 @@ def test_a_replica_does_not_start_with_what_is_refused(
         asyncio.run(replica.reconfigure({"bundel": str(bundles["weak"])}, rank=0))
 
 
-def test_a_replica_that_cannot_repair_does_not_start(archive: Path) -> None:
+def test_a_replica_that_cannot_repair_does_not_start_and_says_so_in_a_line(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(application, "log_to_ray", lambda: None)
     (archive / BUNDLE_FILE).unlink()
-    with pytest.raises(FireError, match=BUNDLE_FILE):
+    with pytest.raises(FireError, match=BUNDLE_FILE) as refused:
         FireModel(Arguments(str(archive)))
+    (line,) = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    assert line == f"torchserve-fire does not serve {archive}: {refused.value}"
 
 
 def test_a_folder_of_bundles_and_a_named_one_do_not_go_together(
@@ -109,6 +110,7 @@ def test_a_folder_of_bundles_and_a_named_one_do_not_go_together(
 ) -> None:
     known = SimpleNamespace(replica_id=SimpleNamespace(unique_id="r1"))
     monkeypatch.setattr(serve, "get_replica_context", lambda: known)
+    monkeypatch.setattr(application, "log_to_ray", lambda: None)
     folder = tmp_path / "followed"
     folder.mkdir()
     followed = tmp_path / "other"

@@ -1,4 +1,4 @@
-"""A table of pictures as lines of text."""
+"""A table as lines of text."""
 
 from __future__ import annotations
 

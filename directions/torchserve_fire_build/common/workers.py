@@ -1,0 +1,42 @@
+"""Doing one thing with many items, in this process or elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+from torchserve_fire.errors import FireError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class LostWorkerError(FireError):
+    """Whatever worked on an item was killed, each time that it was tried."""
+
+
+class Workers(Protocol):
+    """Does one thing with many items."""
+
+    def map(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[int, Result | LostWorkerError]]:
+        """Yield for each item its place and what the function returns, as soon as that is known.
+
+        Args:
+            function: of a module, so that another process finds it; its results can be pickled. A
+                worker that is killed in the midst of an item does this one again.
+            items: what to call it with; they can be pickled.
+        """
+        ...
+
+
+class ThisProcess:
+    """Takes one item after the other, in their order."""
+
+    def map(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[int, Result | LostWorkerError]]:
+        """Do as `Workers.map`."""
+        for place, item in enumerate(items):
+            yield place, function(item)

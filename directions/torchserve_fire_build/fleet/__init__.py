@@ -1,0 +1,1 @@
+"""Inspecting many archives, one by one or by several workers."""

@@ -1,0 +1,103 @@
+"""The last layer on a pool of files, chunk by chunk, by workers that open the model themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from torchserve_fire.errors import FireError
+
+from ..common.progress import Progress
+from ..common.workers import LostWorkerError, Workers
+from ..source.model_source import ModelSource
+from ..source.source_files import SourceFiles
+from .last_layer import LastLayer, read_rows
+from .row_file import RowFile
+
+CHUNK = 2048
+"""Samples of a chunk: whole batches of the CPU, and of a GPU, so that they are those of one
+process, whose results are then the same to the bit."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some files of a pool, and the model that reads them.
+
+    Attributes:
+        files: of the model.
+        paths: of the samples.
+        otherwise: name of the layer to read if no linear layer returns the logits.
+    """
+
+    files: SourceFiles
+    paths: Sequence[Path]
+    otherwise: str
+
+
+def read_chunk(chunk: Chunk) -> tuple[Tensor, Tensor] | str:
+    """Return the input of the last layer, (n, D), and the logits, (n, classes), of a chunk.
+
+    Returns:
+        Or the message of what went wrong: not every error can be sent to another process.
+    """
+    try:
+        source = opened(chunk.files)
+        samples = source.open_files(chunk.paths)
+        parts = read_rows(
+            source.loaded.model,
+            samples,
+            range(len(samples)),
+            samples.description.example(),
+            chunk.otherwise,
+        )
+        features, logits = zip(*parts, strict=True)
+    except FireError as error:
+        return str(error)
+    return torch.cat(features), torch.cat(logits)
+
+
+def read_in_chunks(
+    workers: Workers,
+    files: SourceFiles,
+    paths: Sequence[Path],
+    otherwise: str,
+    progress: Progress,
+) -> LastLayer:
+    """Have workers run a model on samples and keep the input of its last layer.
+
+    Args:
+        workers: each loads the model once.
+        files: of the model.
+        paths: of the samples, one or more.
+        otherwise: as in `last_layer.read_last_layer`.
+        progress: advanced by the number of samples.
+
+    Raises:
+        CalibrationError: the model fails on the samples.
+        FireError: a sample or the model cannot be read, or a worker was killed again and again.
+    """
+    chunks = [
+        Chunk(files, paths[start : start + CHUNK], otherwise)
+        for start in range(0, len(paths), CHUNK)
+    ]
+    features, logits = RowFile(), dict[int, Tensor]()
+    for place, read in workers.map(read_chunk, chunks):
+        if isinstance(read, LostWorkerError):
+            raise read
+        if isinstance(read, str):
+            raise FireError(read)
+        features.write(place * CHUNK, read[0])
+        logits[place] = read[1]
+        progress.advance(len(read[1]))
+    return LastLayer(features, torch.cat([logits[place] for place in range(len(chunks))]))
+
+
+@lru_cache(maxsize=1)
+def opened(files: SourceFiles) -> ModelSource:
+    """Load a model, once in a process."""
+    return files.open()
