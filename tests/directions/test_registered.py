@@ -23,7 +23,7 @@ from torchserve_fire.format.bundle_file import load_bundle, save_bundle
 from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.repair.corrections import build_correction, project
 from torchserve_fire_build.common.budget import Budget
-from torchserve_fire_build.estimate.detectors import DETECTORS
+from torchserve_fire_build.estimate.detectors import BY_TOKEN, DETECTORS
 from torchserve_fire_build.estimate.layer_statistics import LayerStatistics
 from torchserve_fire_build.estimate.registry import REPAIRS
 from torchserve_fire_build.inspection import shadow_models
@@ -53,12 +53,12 @@ TRIGGERED = CLEAN + torch.tensor([0.0, 8.0, 0.0]).view(3, 1, 1)
 """Maps, and the same with a trigger that lights one of their channels."""
 
 
-def statistics(*, paired: bool = True) -> LayerStatistics:
-    """Statistics of these maps, all of whose clean ones are predicted as the target."""
+def statistics(*, paired: bool = True, of_target: int = 50) -> LayerStatistics:
+    """Statistics of these maps, of whose clean ones the first are predicted as the target."""
     found = LayerStatistics()
-    every = torch.ones(50, dtype=torch.bool)
+    target = torch.arange(50) < of_target
     partners = torch.arange(50) if paired else None
-    found.add(torch.cat([TRIGGERED, CLEAN]), 50, every, partners=partners)
+    found.add(torch.cat([TRIGGERED, CLEAN]), 50, target, partners=partners)
     return found
 
 
@@ -71,7 +71,8 @@ def reloaded(folder: Path, layer: Layer) -> Layer:
     return found
 
 
-@pytest.mark.parametrize("name", list(DETECTORS))
+# Those of single tokens are of layers of any length alone: tests/directions/estimate/test_local.py.
+@pytest.mark.parametrize("name", [name for name in DETECTORS if name not in BY_TOKEN])
 def test_a_detector_gives_0_to_the_clean_mean_and_1_to_the_triggered_mean(name, tmp_path):
     detector = DETECTORS[name](statistics())
     assert detector is not None
@@ -86,12 +87,21 @@ def test_a_detector_gives_0_to_the_clean_mean_and_1_to_the_triggered_mean(name, 
     assert flagged.tolist() == [False, True]
 
 
-@pytest.mark.parametrize("paired", [True, False])
-@pytest.mark.parametrize("name", list(REPAIRS))
+@pytest.mark.parametrize(
+    ("name", "paired"),
+    # With pairs, the classes do not differ: nothing is left for that of other classes.
+    [
+        (n, paired)
+        for n in REPAIRS
+        for paired in (True, False)
+        if (n, paired) != ("from_others", True)
+    ],
+)
 def test_a_repair_moves_the_triggered_mean_to_the_clean_one_from_a_bundle_too(
     name, paired, tmp_path
 ):
-    correction = REPAIRS[name](statistics(paired=paired))
+    of_target = 25 if name == "from_others" else 50
+    correction = REPAIRS[name](statistics(paired=paired, of_target=of_target))
     assert correction is not None
     assert correction.strength == 1
     mean = TRIGGERED.mean(0)[None]

@@ -14,6 +14,7 @@ NAMES = (
     "evaluate",
     "compare",
     "package",
+    "export",
     "show",
     "serve",
     "ready",

@@ -434,7 +434,7 @@ def test_samples_of_another_shape_are_named(write, bodies):
         IMAGES, ("transforms.CenterCrop(8), ", ""), ("TinyNet()", "Any()"), ("class Their", ANY)
     )
     samples = open_archive(archive).open_samples(bodies)
-    Image.new("RGB", (9, 8)).save(samples._paths[2])
+    Image.new("RGB", (9, 8)).save(bodies / samples.names[2])
     with pytest.raises(SamplesError, match=r"2/002.png: .*\(3, 8, 9\)"):
         samples.load([2])
 
