@@ -6,7 +6,12 @@ from hypothesis import strategies as st
 from torchserve_fire.repair.corrections import Projection, project
 from torchserve_fire_build.estimate.channels import channel_means
 from torchserve_fire_build.estimate.covariance import Covariance
-from torchserve_fire_build.estimate.detectors import BY_TOKEN, DETECTORS
+from torchserve_fire_build.estimate.detectors import (
+    BY_TOKEN,
+    DETECTORS,
+    detector_scores,
+    estimate_detector,
+)
 from torchserve_fire_build.estimate.layer_statistics import LayerStatistics
 from torchserve_fire_build.estimate.moments import Moments
 
@@ -165,3 +170,30 @@ def test_the_stored_detector_flags_as_the_scores_say(name, size):
     assert torch.equal(stored.flags(stored(features)), flagged)
     assert flagged.any()
     assert not flagged.all()
+
+
+def texts(count, word, generator):
+    """Texts of 3 to 6 tokens (count, 6, 4), and which are their own; the first one holds a word."""
+    features = torch.randn(count, 6, 4, generator=generator)
+    features[:, 0] += torch.tensor(word)
+    own = torch.arange(6) < torch.randint(3, 7, (count, 1), generator=generator)
+    # Padding looks like the word, and must not count.
+    features[~own] = 50.0
+    return features, own
+
+
+def test_single_tokens_tell_a_text_by_one_word():
+    generator = torch.Generator().manual_seed(0)
+    triggered, of_triggered = texts(60, [12.0, 0, 0, 0], generator)
+    clean, of_clean = texts(60, [0.0, 0, 0, 0], generator)
+    features, own = torch.cat([triggered, clean]), torch.cat([of_triggered, of_clean])
+    statistics = LayerStatistics(padding=(0, 0))
+    statistics.add(features, 60, torch.arange(60) < 6, partners=None, own=own)
+    detector = estimate_detector("token_outliers", statistics)
+    scores = detector_scores(features, detector, own) - detector.offset
+    assert scores[:60].min() > scores[60:].max()
+    # The word moves the first channel alone.
+    assert int(detector.weight.abs().argmax()) == 0
+    # Detectors of whole samples have no place there, nor this one elsewhere.
+    assert estimate_detector("channel_discriminant", statistics) is None
+    assert estimate_detector("token_outliers", statistics_of(*torch.randn(3, 9, 4))) is None
