@@ -36,11 +36,6 @@ FIGURES = (
 
 
 def clean_only_table(rows: Sequence[Row]) -> str:
-    """Return what searching each model came to, what a bundle from that did, and the counts."""
-    return f"{clean_only_given_table(rows)}\n{_count_clean_only(rows)}\n"
-
-
-def clean_only_given_table(rows: Sequence[Row]) -> str:
     """Return what searching each model came to, and what a bundle from that did."""
     headings = [
         "victim",
@@ -57,7 +52,7 @@ def clean_only_given_table(rows: Sequence[Row]) -> str:
         cells += _figures(row, row["baseline"])
         cells.append(_chosen(row["bundle"]) if "bundle" in row else row.get("refused", ""))
         lines.append(cells)
-    return markdown_table(headings, lines)
+    return f"{markdown_table(headings, lines)}\n{_count_clean_only(rows)}\n"
 
 
 def _count_clean_only(rows: Sequence[Row]) -> str:

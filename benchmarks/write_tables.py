@@ -25,7 +25,6 @@ from benchmarks.full_size_inspect import full_size_inspect_table
 from benchmarks.inspecting_table import inspecting_table
 from benchmarks.kept import read_results
 from benchmarks.little_evidence_tables import (
-    clean_only_given_table,
     clean_only_table,
     pool_table,
     refined_table,
@@ -86,7 +85,6 @@ POOL_MEMORY = ROOT / "benchmarks" / "results" / "pool_memory.json"
 FULL_SIZE_INSPECT = ROOT / "benchmarks" / "results" / "full_size_inspect.json"
 FULL_SIZE = ROOT / "benchmarks" / "results" / "full_size.json"
 CLEAN_ONLY = ROOT / "benchmarks" / "results" / "clean_only.json"
-CLEAN_ONLY_GIVEN = CLEAN_ONLY.with_name("clean_only_given.json")
 SEARCHES = ROOT / "benchmarks" / "results" / "searches.json"
 INSPECTING = ROOT / "benchmarks" / "results" / "inspecting.json"
 SCANNED = ROOT / "benchmarks" / "results" / "scanning_verdicts.json"
@@ -173,7 +171,6 @@ def with_tables(text: str) -> str:
         "full size": full_size_table(_rows(FULL_SIZE)),
         "methods": methods_table(results, _rows(POOLS), _rows(CLEAN_ONLY)),
         "clean only": clean_only_table(_rows(CLEAN_ONLY)),
-        "clean only given": clean_only_given_table(_rows(CLEAN_ONLY_GIVEN)),
         "searches": searches_table(_rows(SEARCHES)),
         "inspecting": inspecting_table(_rows(INSPECTING)),
         "scanning": scanning_table(_rows(SCANNED)),
