@@ -14,6 +14,7 @@ from torch import Tensor
 
 from torchserve_fire.core.unpack import Unpacked
 from torchserve_fire.errors import FireError
+from torchserve_fire.format.bundle import Bundle
 from torchserve_fire.format.bundle_file import save_bundle
 
 from ..building.from_samples import build_bundle
@@ -65,11 +66,13 @@ class Repaired:
     """A repaired archive that was written.
 
     Attributes:
-        built: the bundle in it.
+        built: what the build returned.
+        bundle: the bundle in it, as saved.
         proof: what the old and the new archive answered to samples that the build did not see.
     """
 
     built: BuildResult
+    bundle: Bundle
     proof: Proof
 
 
@@ -153,7 +156,7 @@ def repair_archive(
             source.device,
         )
         pack(staged, output)
-    return Repaired(built, proof)
+    return Repaired(built, saved, proof)
 
 
 def addition_for(

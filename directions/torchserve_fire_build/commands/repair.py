@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
             repaired.proof.evaluation,
             class_label(source),
             f"{args.archive.name}, and repaired as {args.output.name}",
-            provenance(args.command_line, source, repaired.built.bundle),
+            provenance(args.command_line, source, repaired.bundle),
         )
         print(f"report: {write_html_report(report, args.report)}")
     name = source.unpacked().name

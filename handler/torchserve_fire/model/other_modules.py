@@ -36,7 +36,7 @@ def without_other_modules(folder: Path) -> Iterator[None]:
     } - OURS
     hidden = {
         name: module
-        for name, module in list(sys.modules.items())
+        for name, module in sys.modules.copy().items()
         if name.partition(".")[0] in own
         and any(True for _ in _places(module))
         and not (lies_in(module, folder) or _is_installed(module))

@@ -68,7 +68,8 @@ def test_a_correction_of_strength_0_changes_no_logit(tmp_path, kind, estimator):
         build_repairing_layer(Candidate(layer, name, 0.0), statistics, clean_range)
         for layer, statistics in whole.items()
     ]
-    assert kind == "vector" or any(layers)
+    # Some are for vectors alone, and one is for unpaired samples of few classes.
+    assert kind == "vector" or estimator == "from_others" or any(layers)
     for layer in filter(None, layers):
         every = everything(held_out)
         (logits,) = run_trials(record.model, held_out, [[layer] * FOLDS], every)

@@ -72,9 +72,9 @@ def test_a_flagged_image_is_kept_as_the_model_saw_it_without_reading_it_again(
 ):
     bodies = []
 
-    def read(body, description):
+    def read(body, description, *more):
         bodies.append(body)
-        return read_body(body, description)
+        return read_body(body, description, *more)
 
     monkeypatch.setattr(classify, "read_body", read)
     monkeypatch.setattr(repair_mixin, "read_body", read)
