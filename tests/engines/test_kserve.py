@@ -216,10 +216,12 @@ def test_readiness_and_metrics(engine: KServeEngine) -> None:
     for path in ("/v1/models/tiny", "/v2/models/tiny/ready", "/v2/health/ready", "/v2/health/live"):
         assert get(path).status_code == 200
     assert get("/v2/models/other/ready").status_code == 404
+    # Counts come once a second: those of the tests before, too.
+    threading.Event().wait(2)
     before = get("/metrics").text
     digest = engine.ask(Sent(image(2, triggered=True))).headers["x-fire-bundle"]
     engine.ask(Sent(b"no image"))
-    threading.Event().wait(2)  # Counts come once a second.
+    threading.Event().wait(2)
     after = get("/metrics").text
     labels = f'{{Bundle="{digest}",ModelName="tiny",ModelVersion="1.0"'
     for name, more in (("FireRequestsRepaired", "}"), ("FireBadInputs", ',Reason="image"}')):
