@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,6 @@ from torchserve_fire.format.write_file import check_folder, write_folder
 from ..common.latex import latex_tabular
 
 PAGE, NUMBERS, ROWS, TABULAR = FILES = ("report.html", "report.json", "report.csv", "report.tex")
-
-TONES = ("good", "bad", "unsure", "plain")
-"""What a verdict is painted in."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class Report:
     Attributes:
         title: what was done, and to what.
         verdict: what came of it, in a sentence.
-        tone: one of `TONES`.
+        tone: what the verdict is painted in: "good", "bad", "unsure" or "plain".
         tables: the first one is written as LaTeX, too, and as CSV where there are no samples.
         values: all figures, as JSON values.
         provenance: what it takes to do it again, by name: digests, versions, settings.
@@ -111,7 +108,7 @@ class Report:
     provenance: Mapping[str, str]
     bars: Sequence[Bars] = ()
     pictures: Sequence[Picture] = ()
-    samples: SampleTable | None = field(default=None)
+    samples: SampleTable | None = None
 
 
 def check_report_files(folder: Path) -> None:
