@@ -23,6 +23,11 @@ FORMS = ("gated", "shift", "clamp")
 AUGMENT = ("standard", "none", "strong")
 """How far a build alters the trigger: `build --augment`; the first is the default."""
 
+DEMOS: Mapping[str, str] = {
+    "digits": "images of handwritten digits, with a patch",
+}
+"""What a demo may be about: `demo --kind`; the first is the default."""
+
 MODES = ("repair", "observe", "reject", "off")
 """What a handler may do with flagged inputs: `swap --mode`."""
 
