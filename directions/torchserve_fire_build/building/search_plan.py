@@ -13,6 +13,8 @@ from ..reconstruct.find_triggers import FoundTriggers, find_triggers
 from ..reconstruct.methods import AFFORDABLE, OTHERWISE
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..samples.samples import Samples
+from ..token_search.reconstruct_tokens import find_token_triggers
+from ..token_search.token_subject import takes_tokens
 from .name_target import name_target
 
 
@@ -68,6 +70,8 @@ def find_by_plan(
         CalibrationError: as `find_triggers` and `name_target`.
         NoTriggerError: likewise.
     """
+    if takes_tokens(clean.description):
+        return find_token_triggers(model, clean, target=target, seed=seed, budget=plan.budget)
     methods, others, otherwise = plan.methods, None, plan.otherwise
     settings = plan.settings if settings is None else settings
     if plan.scans and target is None:

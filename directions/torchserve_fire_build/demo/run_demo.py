@@ -52,7 +52,7 @@ def run_demo(name: str, output: Path, run_command: RunCommand, *, keep: bool) ->
         with fresh_output(files):
             prepared = kind.prepare(files)
             with one_thread():
-                _build_and_package(prepared, files, run_command)
+                _build_and_package(kind, prepared, files, run_command)
             server = stack.enter_context(_serve(files))
             measured = _measure(server, kind, prepared.cases)
             clean, triggered = (len(prepared.cases[case].files) for case in (CLEAN, TRIGGERED))
@@ -73,19 +73,30 @@ def run_demo(name: str, output: Path, run_command: RunCommand, *, keep: bool) ->
     return measured
 
 
-def _build_and_package(prepared: Prepared, files: DemoFiles, run_command: RunCommand) -> None:
+def _build_and_package(
+    kind: Kind, prepared: Prepared, files: DemoFiles, run_command: RunCommand
+) -> None:
     def run(*words: object) -> None:
         arguments = [str(word) for word in words]
         print(f"\n$ torchserve-fire {shlex.join(arguments)}", flush=True)
         if run_command(arguments) != 0:
             raise FireError(f"{arguments[0]} failed")
 
-    model = ["--model-file", files.model_file, "--serialized-file", files.weights]
-    run(
-        "build", *model, "--config-file", files.config,
+    samples = [
         "--clean", prepared.clean, "--triggered", prepared.triggered,
         "--seed", SEED, "--output", files.bundle,
-    )  # fmt: skip
+    ]  # fmt: skip
+    if kind.pack is not None:
+        plain = files.model_store / f"{_archive(files.name, PLAIN)}-{VERSION}.mar"
+        print(f"\n$ {kind.pack(files, plain)}", flush=True)
+        run("build", "--archive", plain, *samples)
+        run(
+            "package", "--archive", plain, "--bundle", files.bundle, "--version", VERSION,
+            "--model-name", _archive(files.name, REPAIRED), "--export-path", files.model_store,
+        )  # fmt: skip
+        return
+    model = ["--model-file", files.model_file, "--serialized-file", files.weights]
+    run("build", *model, "--config-file", files.config, *samples)
     named = ["--extra-files", files.class_names] if files.class_names.is_file() else []
     for name, settings in (
         (PLAIN, ["--config-file", files.plain_config]),

@@ -17,8 +17,10 @@ from ..scan.findings import FREELY, RESTARTS, STEPS, Scan
 from ..scan.free_search import KINDS
 from ..scan.judged_scan import scan_and_judge
 from ..scan.verdict import FOUND, Verdict
+from ..token_search.token_subject import takes_tokens
 from .inspection import Inspection
 from .reconstructions import picture_of
+from .token_scanning import scan_tokens
 
 NAME = "scan"
 
@@ -44,6 +46,7 @@ def scan_classes(
 
     It needs 50 clean samples, better 200, that are maps (C, H, W). What it costs hardly depends on
     the number of classes. A scan that was interrupted goes on from the steps in the folder `cache`.
+    Of a model of texts, a few tokens that lead to a class are searched for instead.
     See `inspection.inspection.Inspect`.
 
     Raises:
@@ -51,6 +54,8 @@ def scan_classes(
     """
     if budget.spent():
         return Inspection(NAME, notes=("the time was over before it began: raise the --budget",))
+    if takes_tokens(clean.description):
+        return scan_tokens(NAME, model, clean, generator, budget)
     judged = scan_and_judge(
         model,
         clean,
