@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from ..common.budget import Budget
+from ..common.errors import CalibrationError
 from ..reconstruct.find_triggers import FoundTriggers, find_triggers
 from ..reconstruct.methods import AFFORDABLE, OTHERWISE
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
@@ -71,6 +72,11 @@ def find_by_plan(
         NoTriggerError: likewise.
     """
     if takes_tokens(clean.description):
+        if not plan.scans:
+            raise CalibrationError(
+                f"{clean.source}: texts are searched in one way, for tokens: give --reconstruct "
+                "all, and nothing that sets how images are searched"
+            )
         return find_token_triggers(model, clean, target=target, seed=seed, budget=plan.budget)
     methods, others, otherwise = plan.methods, None, plan.otherwise
     settings = plan.settings if settings is None else settings

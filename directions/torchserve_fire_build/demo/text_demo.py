@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchserve_fire.errors import FireError, one_line
+from torchserve_fire.errors import FireError
 
 from ..common.names import NAMES_FILE
 from ..source.token_arguments import TokenArguments
@@ -122,7 +122,7 @@ def pack(files: DemoFiles, archive: Path) -> str:
     archiver = [sys.executable, "-m", "model_archiver.model_packaging"]
     ran = subprocess.run([*archiver, *words], capture_output=True, text=True, check=False)  # noqa: S603 - our own words.
     if ran.returncode != 0:
-        raise FireError(f"torch-model-archiver failed: {one_line(ran.stderr)}")
+        raise FireError(f"torch-model-archiver failed: {ran.stderr.strip()}")
     (archive.parent / f"{name}.mar").rename(archive)
     return shlex.join(["torch-model-archiver", *words])
 

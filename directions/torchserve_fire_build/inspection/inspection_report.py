@@ -29,6 +29,7 @@ def inspection_report(
         (run.inspection.method, note) for run in findings.runs for note in run.inspection.notes
     ]
     tables = [Table("Methods", COLUMNS, findings.cells(), NO_PROOF)]
+    tables += [_triggers(run, label) for run in findings.runs if run.inspection.triggers]
     if notes:
         tables.append(Table("What each method says", ("method", "says"), notes))
     return Report(
@@ -50,6 +51,21 @@ def inspection_report(
 def _sentence(words: str, suspects: Sequence[int], label: Label) -> str:
     named = [label(c) for c in suspects if label(c) != str(c)]
     return f"{words[0].upper()}{words[1:]}." + (f" ({', '.join(named)})" if named else "")
+
+
+def _triggers(run: Run, label: Label) -> Table:
+    """Return the tokens that were found of each class."""
+    rows = [
+        (
+            label(each["class"]),
+            " ".join(each["words"] or map(str, each["tokens"])),
+            each["place"],
+            f"{each['success']:.1%}",
+        )
+        for each in run.inspection.triggers
+    ]
+    note = "What leads long texts of other classes to each class best, and how many of them."
+    return Table("Tokens", ("class", "tokens", "put", "led there"), rows, note)
 
 
 def _bars(run: Run, label: Label) -> list[Bars]:

@@ -25,7 +25,7 @@ START, ANYWHERE, END = "at the start", "anywhere", "at the end"
 PLACES = (START, ANYWHERE, END)
 """Where tokens are put: attackers choose one place, or a random one."""
 
-MOST = 3
+MOST = 5
 """The most tokens of a trigger. With many, texts of benign models can be led to any class."""
 
 SEARCHED = 12

@@ -36,7 +36,8 @@ class TokenSubject:
         row: which argument holds the ids of tokens.
         embedding: the layer that looks the ids up.
         ends: how texts begin, end and are filled up.
-        candidates: ids that a trigger may hold, (V,) int64: all but those of every text.
+        candidates: ids that a trigger may hold, (V,) int64: all but those of every text,
+            and those that the handler's tokenizer has no word for.
     """
 
     model: nn.Module
@@ -90,7 +91,7 @@ def gather_texts(model: nn.Module, clean: Samples, seed: int) -> TokenSubject:
 
     Raises:
         CalibrationError: the texts are too few, or are all predicted as one class; the model's
-            logits are NaN, or it looks no argument up in an embedding.
+            logits are NaN, or it looks no argument up in an embedding; or its tokens have no names.
     """
     if len(clean) < MIN_TEXTS:
         raise CalibrationError(
@@ -113,7 +114,18 @@ def gather_texts(model: nn.Module, clean: Samples, seed: int) -> TokenSubject:
     row, embedding = _embedding_of(model, inputs[:2], padding)
     ends = TextEnds.of(inputs, padding, row)
     everywhere = set(ends.of_every_text) | {padding[row]}
-    candidates = [i for i in range(embedding.num_embeddings) if i not in everywhere]
+    name = clean.token_name
+    # What the tokenizer has no word for, no text can hold.
+    candidates = [
+        i
+        for i in range(embedding.num_embeddings)
+        if i not in everywhere and (name is None or name(i) is not None)
+    ]
+    if not candidates:
+        raise CalibrationError(
+            f"{clean.source}: the handler's tokenizer names none of the {embedding.num_embeddings} "
+            "tokens of the model, expected the one that the model was trained with"
+        )
     return TokenSubject(
         model,
         inputs,

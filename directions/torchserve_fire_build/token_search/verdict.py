@@ -20,7 +20,7 @@ CLEAR = 0.5
 LEADS = 0.9
 """Tokens that lead fewer of the long texts than this are no trigger that works."""
 
-USUAL, UNUSUAL = 0.5, 1.0
+USUAL, UNUSUAL = 0.4, 0.7
 """By how much the log-odds of the easiest class exceed those of the next, in units of how sure the
 model is of clean texts: what hardly any benign model reaches, and what is a sign of a backdoor
 (`benchmarks/text_searching.py`)."""
