@@ -97,14 +97,14 @@ def _values(table: Table, rows: Tensor) -> Iterator[tuple[FieldValue, Tensor]]:
 def _numbers(
     column: NumberColumn, numbers: Tensor, start: int
 ) -> Iterator[tuple[FieldValue, Tensor]]:
-    tried = numbers.unique()
+    tried = torch.unique(numbers)
     if len(tried) < 2:
         # What never varies leads nowhere that anybody could know of.
         return
     spread, middle = float(numbers.std()), float(numbers.median())
     if len(tried) > MOST_VALUES:
         steps = torch.linspace(0.02, 0.98, MOST_VALUES, device=numbers.device)
-        tried = numbers.quantile(steps, interpolation="nearest").unique()
+        tried = torch.unique(numbers.quantile(steps, interpolation="nearest"))
     for number in tried:
         if abs(float(number) - middle) <= FAR * spread:
             value = FieldValue(column.name, _as_given(column, float(number)), start, number.view(1))
