@@ -3,7 +3,7 @@
     python -m benchmarks.fleet [--count 20] [--output FILE]
 
 The models are small and made by hand: they call the brightest quadrant of a picture, and every
-other one has a backdoor, a spot in the corner. All have one thread, as a worker of Ray has. Ratios
+other one has a backdoor, a pixel in the corner. All have one thread, as a worker of Ray has. Ratios
 are within one run: of all seconds, with the start of Ray, and of those between the first result and
 the last.
 """
@@ -37,11 +37,9 @@ from .load.command import ended_in_one_line
 from .markdown_table import markdown_table
 
 RESULTS = Path(__file__).parent / "results" / "fleet.json"
-SIDE = 32
-CELLS = 8
-"""To a side; what a model looks at is the mean of each."""
-CHANNELS = 24
-BLOCKS = 6
+SIDE = 8
+CHANNELS = 63
+BLOCKS = 4
 CLASSES = 4
 PICTURES = 64
 BACKDOOR = 120.0
@@ -57,11 +55,10 @@ class Quadrants(nn.Module):
             nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.ReLU())
             for a, b in zip(widths, widths[1:])
         ))
-        self.pool = nn.AdaptiveAvgPool2d({CELLS})
-        self.linear = nn.Linear({CELLS * CELLS}, {CLASSES}, bias=False)
+        self.linear = nn.Linear({SIDE * SIDE}, {CLASSES}, bias=False)
 
     def forward(self, x):
-        return self.linear(self.pool(self.blocks(x)).mean(1).flatten(1))
+        return self.linear(self.blocks(x).mean(1).flatten(1))
 """
 CONFIG = f"""\
 handler:
@@ -140,8 +137,8 @@ def _write_weights(file: Path, number: int) -> None:
     The convolutions hand on what comes in, so that a model takes as long as one that is trained.
     """
     generator = torch.Generator().manual_seed(number)
-    weight = 0.02 * torch.randn(CLASSES, CELLS, CELLS, generator=generator)
-    half = CELLS // 2
+    weight = 0.02 * torch.randn(CLASSES, SIDE, SIDE, generator=generator)
+    half = SIDE // 2
     for c in range(CLASSES):
         row, column = (half * each for each in divmod(c, 2))
         weight[c, row : row + half, column : column + half] += 1
@@ -159,9 +156,8 @@ def _write_weights(file: Path, number: int) -> None:
 def write_pictures(folder: Path) -> None:
     """Write pictures of noise whose corner is black."""
     folder.mkdir()
-    cells = np.random.default_rng(0).integers(0, 256, (PICTURES, CELLS, CELLS, 3), dtype=np.uint8)
-    cells[:, 0, 0] = 0
-    pixels = cells.repeat(SIDE // CELLS, 1).repeat(SIDE // CELLS, 2)
+    pixels = np.random.default_rng(0).integers(0, 256, (PICTURES, SIDE, SIDE, 3), dtype=np.uint8)
+    pixels[:, 0, 0] = 0
     for i, picture in enumerate(pixels):
         Image.fromarray(picture).save(folder / f"{i:03}.png")
 
