@@ -73,7 +73,8 @@ ONLY_BY_THE_READER = (
     r"values: .*each value once|one of the column's values|another name for each column",
     r"a list of texts or integers|without spaces around it",
     r"which has a log|more than min",
-    r"'\(input\)'|anywhere: expected a map|expected it at|any_length: true|at a layer of any_length",
+    r"'\(input\)'|anywhere: expected a map|expected it at|any_length: true",
+    r"at a layer of any_length",
     r"layers: ",
     r"target: \d+, expected \d+, the first layer's",
 )
