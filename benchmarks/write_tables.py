@@ -65,13 +65,13 @@ from benchmarks.victims.data_sets import CIFAR, DATA_SETS, SIGNS, TINY
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+ATTACKS = ROOT / "docs" / "attacks.md"
 BENCHMARK = ROOT / "docs" / "benchmark.md"
 FLEET = ROOT / "docs" / "fleet.md"
 METHODS = ROOT / "docs" / "methods.md"
 SCREEN = ROOT / "docs" / "screen.md"
 TABLES = ROOT / "docs" / "tables.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
-SECURITY = ROOT / "docs" / "security.md"
 TEXT = ROOT / "docs" / "text.md"
 ONNX = ROOT / "docs" / "onnx.md"
 KSERVE = ROOT / "docs" / "kserve.md"
@@ -149,7 +149,7 @@ def main() -> None:
     """Bring the tables in the documents up to date."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
-    documents = (README, BENCHMARK, FLEET, METHODS, OPERATIONS, SCREEN, SECURITY)
+    documents = (README, ATTACKS, BENCHMARK, FLEET, METHODS, OPERATIONS, SCREEN)
     documents += (KSERVE, ONNX, TABLES, TEXT)
     for document in documents:
         document.write_text(with_tables(document.read_text()))
