@@ -16,6 +16,7 @@ from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..samples.samples import Samples
 from ..token_search.reconstruct_tokens import find_token_triggers
 from ..token_search.token_subject import takes_tokens
+from .field_triggers import find_field_triggers
 from .name_target import name_target
 
 
@@ -80,6 +81,8 @@ def find_by_plan(
         return find_token_triggers(model, clean, target=target, seed=seed, budget=plan.budget)
     methods, others, otherwise = plan.methods, None, plan.otherwise
     settings = plan.settings if settings is None else settings
+    if clean.description.table is not None and plan.scans:
+        return find_field_triggers(model, clean, target=target, seed=seed)
     if plan.scans and target is None:
         named = name_target(
             model,

@@ -41,7 +41,7 @@ class Inspection:
         pictures: a picture for each class, (classes, C, H, W) or (classes, H, W) float32; None
             without pictures.
         pictured: the classes of the pictures, if these are not of all classes.
-        triggers: what was found of each class where that is no picture, as JSON values.
+        triggers: what was found of triggers that no picture shows, as JSON values.
         notes: lines that explain this result.
     """
 
