@@ -13,6 +13,7 @@ from ..reconstruct.find_triggers import FoundTriggers, find_triggers
 from ..reconstruct.methods import AFFORDABLE, OTHERWISE
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..samples.samples import Samples
+from .field_triggers import find_field_triggers
 from .name_target import name_target
 
 
@@ -70,6 +71,8 @@ def find_by_plan(
     """
     methods, others, otherwise = plan.methods, None, plan.otherwise
     settings = plan.settings if settings is None else settings
+    if clean.description.table is not None and plan.scans:
+        return find_field_triggers(model, clean, target=target, seed=seed)
     if plan.scans and target is None:
         named = name_target(
             model,
