@@ -146,9 +146,8 @@ def _measure(server: TorchServe, kind: Kind, cases: Mapping[str, Case]) -> Measu
     }
     clean, triggered = (_observed(answers, case, cases[case].labels) for case in (CLEAN, TRIGGERED))
     partners = clean.before[np.flatnonzero(cases[CLEAN].labels != kind.target)]
-    return Measured(
-        answers, measure(clean, triggered, kind.target, partners == triggered.reference)
-    )
+    partners_right = partners == torch.from_numpy(cases[TRIGGERED].labels)
+    return Measured(answers, measure(clean, triggered, kind.target, partners_right))
 
 
 def _observed(

@@ -82,7 +82,7 @@ def search_tokens(
     """
     texts = _longest(subject, generator)
     searches = {target: _Search(subject, target, texts, generator) for target in classes}
-    found = []
+    found: list[list[FoundTokens]] = []
     with Progress("searching for tokens", MOST * len(classes)) as progress:
         for length in range(1, MOST + 1):
             for search in searches.values():
@@ -107,7 +107,7 @@ def _longest(subject: TokenSubject, generator: torch.Generator) -> Tensor:
     # In random order where lengths are equal.
     lengths += torch.rand(len(lengths), generator=generator, dtype=torch.float64)
     ranked = []
-    for predicted in subject.predicted.unique().tolist():
+    for predicted in sorted(set(subject.predicted.tolist())):
         own = (subject.predicted == predicted).nonzero().flatten()
         longer = own[lengths[own].argsort(descending=True)][: (len(own) + 1) // 2]
         longer = longer[torch.randperm(len(longer), generator=generator)]
@@ -224,7 +224,8 @@ class _Search:
                 gradients = gradients_of(odds, leaves, unused_are_0=True)
         finally:
             hook.remove()
-        at = sum(gradient[torch.arange(len(inputs)), places] for gradient in gradients)
+        rows = torch.arange(len(inputs))
+        at = torch.stack([gradient[rows, places] for gradient in gradients]).sum(0)
         if not bool(at.any()):
             raise CalibrationError(
                 f"{type(subject.model).__name__}: the gradients of its logits are 0 for all "

@@ -59,7 +59,8 @@ class TokenSubject:
         # Short texts beside each other take less time than beside long ones.
         order = own_tokens(inputs, self.ends.padding).sum(1).argsort()
         found = torch.empty(len(inputs), self.classes)
-        for part in order.split(BATCH):
+        for start in range(0, len(order), BATCH):
+            part = order[start : start + BATCH]
             found[part] = logits_of(self.model, inputs[part])
         return found
 
@@ -108,7 +109,7 @@ def gather_texts(model: nn.Module, clean: Samples, seed: int) -> TokenSubject:
             "its weights complete?"
         )
     predicted = logits.argmax(1)
-    if len(predicted.unique()) == 1:
+    if len(set(predicted.tolist())) == 1:
         raise CalibrationError(f"{clean.source}: the model predicts all of these as one class")
     padding = clean.description.padding
     row, embedding = _embedding_of(model, inputs[:2], padding)
