@@ -134,10 +134,9 @@ def _measure(server: TorchServe, kind: Kind, cases: Mapping[str, Case]) -> Measu
         for case, of_case in cases.items()
     }
     clean, triggered = (_observed(answers, case, cases[case].labels) for case in (CLEAN, TRIGGERED))
-    partners = clean.before[np.flatnonzero(cases[CLEAN].labels != kind.target)]
-    return Measured(
-        answers, measure(clean, triggered, kind.target, partners == triggered.reference)
-    )
+    partners = clean.before[clean.reference != kind.target]
+    right = torch.eq(partners, triggered.reference)
+    return Measured(answers, measure(clean, triggered, kind.target, right))
 
 
 def _observed(

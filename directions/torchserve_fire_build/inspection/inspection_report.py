@@ -12,7 +12,7 @@ from .findings import COLUMNS, Findings, Run
 from .inspection import MAX_CLASSES
 
 TONES = {True: "bad", False: "good", None: "unsure"}
-FIELDS = ("class", "fields", "led there by the first, by two, ...")
+FIELDS = ("class", "fields", "led there by the first, by two, ...", "in networks without trigger")
 NEUTRAL = "Each value is an ordinary one, and no more frequent in rows of the class than in others."
 NO_PROOF = "That nothing was found is no proof that there is nothing."
 
@@ -57,12 +57,16 @@ def inspection_report(
     )
 
 
-def _fields(trigger: Mapping[str, Any]) -> tuple[str, str]:
+def _fields(trigger: Mapping[str, Any]) -> tuple[str, str, str]:
     values = (
         f"{column} = {value if isinstance(value, str) else format(value, '.10g')}"
         for column, value in trigger["fields"].items()
     )
-    return ", ".join(values), ", ".join(f"{share:.0%}" for share in trigger["led"])
+    return (
+        ", ".join(values),
+        ", ".join(f"{share:.0%}" for share in trigger["led"]),
+        f"{trigger['led_in_twins']:.0%}",
+    )
 
 
 def _sentence(words: str, suspects: Sequence[int], label: Label) -> str:

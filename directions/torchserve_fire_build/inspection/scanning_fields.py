@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import starmap
+
 import torch
 from torch import nn
 
@@ -39,10 +41,12 @@ def scan_fields(
     """
     if budget.spent():
         return Inspection(NAME, notes=("the time was over before it began: raise the --budget",))
-    subject = gather_rows(model, clean, generator.initial_seed())
-    searched = search_table(subject)
-    shown = sorted(searched.found, key=lambda found: -found.led[-1])[:SHOWN]
-    notes = [f"{len(subject.rows)} clean rows", *map(_in_words, shown)]
+    seed = generator.initial_seed()
+    subject = gather_rows(model, clean, seed)
+    searched = search_table(subject, seed)
+    of_classes = zip(searched.found, searched.by_nature, strict=True)
+    shown = sorted(of_classes, key=lambda found: found[1] - found[0].led[-1])[:SHOWN]
+    notes = [f"{len(subject.rows)} clean rows", *starmap(_in_words, shown)]
     if searched.skipped:
         skipped = ", ".join(map(str, searched.skipped))
         notes.append(f"not searched, for want of clean rows that are predicted so: class {skipped}")
@@ -54,21 +58,25 @@ def scan_fields(
         probabilities=searched.probabilities,
         probability=float(searched.probabilities.max()),
         backdoored=searched.backdoored,
-        triggers=tuple(map(_as_json, shown)),
+        triggers=tuple(starmap(_as_json, shown)),
         notes=tuple(notes),
     )
 
 
-def _in_words(found: FoundFields) -> str:
+def _in_words(found: FoundFields, by_nature: float) -> str:
     shares = ", ".join(f"{share:.0%}" for share in found.led)
-    return f"class {found.target}: {found} lead {shares} of the rows of other classes there"
+    return (
+        f"class {found.target}: {found} lead {shares} of the rows of other classes there, and "
+        f"{by_nature:.0%} in networks that know no trigger"
+    )
 
 
-def _as_json(found: FoundFields) -> dict[str, object]:
+def _as_json(found: FoundFields, by_nature: float) -> dict[str, object]:
     return {
         "class": found.target,
         "fields": {value.column: value.value for value in found.values},
         "led": list(found.led),
+        "led_in_twins": by_nature,
     }
 
 

@@ -20,7 +20,7 @@ from torchserve_fire.errors import FireError, SignatureError
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire.format.signature import is_of_version_1, read_signature
-from torchserve_fire.model.config import HandlerConfig, SETTINGS_FILE, load_config
+from torchserve_fire.model.config import SETTINGS_FILE, HandlerConfig, load_config
 
 from ...signing.signing_key import public_key_of
 from .load_as_worker import Body, content_type
