@@ -19,7 +19,9 @@ from ..scan.judged_scan import scan_and_judge
 from ..scan.verdict import FOUND, Verdict
 from .inspection import Inspection
 from .reconstructions import picture_of
-from .scanning_fields import NAME, scan_fields
+from .scanning_fields import scan_fields
+
+NAME = "scan"
 
 FEW = 200
 """Clean samples below which more would make the answer surer."""

@@ -8,13 +8,12 @@ import torch
 from torch import nn
 
 from ..common.budget import Budget
+from ..common.names import SCAN
 from ..field_search.find_fields import FoundFields
 from ..field_search.search_table import SearchedTable, gather_rows, search_table
 from ..samples.samples import Samples
 from ..scan.verdict import FOUND
 from .inspection import Inspection
-
-NAME = "scan"
 
 FEW = 200
 """Clean rows below which more would make the answer surer."""
@@ -40,7 +39,7 @@ def scan_fields(
         CalibrationError: the model or the rows do not allow a search.
     """
     if budget.spent():
-        return Inspection(NAME, notes=("the time was over before it began: raise the --budget",))
+        return Inspection(SCAN, notes=("the time was over before it began: raise the --budget",))
     seed = generator.initial_seed()
     subject = gather_rows(model, clean, seed)
     searched = search_table(subject, seed)
@@ -53,7 +52,7 @@ def scan_fields(
     if searched.backdoored is None:
         notes.append(_what_would_tell(searched))
     return Inspection(
-        NAME,
+        SCAN,
         threshold=FOUND,
         probabilities=searched.probabilities,
         probability=float(searched.probabilities.max()),
