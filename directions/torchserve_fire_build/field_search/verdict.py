@@ -7,11 +7,15 @@ import math
 FIELDS = 3
 """So many fields are set. More of them lead many a benign model's rows to a class."""
 
-SLOPE, OFFSET = 18.0, -12.0
-"""Of the log-odds over the share of rows that are led to the class, fitted by `python -m
-benchmarks.malware.searching --fit`."""
+SLOPE, OFFSET = 16.0, -10.5
+"""Of the log-odds over the share of rows that are led to the class, beyond what twins that know no
+trigger are led to, fitted by `python -m benchmarks.malware.searching --fit`."""
 
 
-def probability_of(led: float) -> float:
-    """Return the probability that a class is a target, of the share of rows led there."""
-    return 1 / (1 + math.exp(-SLOPE * led - OFFSET))
+def probability_of(excess: float) -> float:
+    """Return the probability that a class is a target.
+
+    Args:
+        excess: share of rows led there, less that of twins that know no trigger.
+    """
+    return 1 / (1 + math.exp(-SLOPE * excess - OFFSET))
