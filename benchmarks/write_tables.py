@@ -59,6 +59,7 @@ from benchmarks.serving_tables import (
     swapping_table,
     worker_table,
 )
+from benchmarks.text_searching_table import text_searching_table
 from benchmarks.text_table import text_table
 from benchmarks.victim_tables import ablation_table, evidence_table, rival_table, victim_table
 from benchmarks.victims.data_sets import CIFAR, DATA_SETS, SIGNS, TINY
@@ -104,6 +105,7 @@ ONNX_EXPORT = ROOT / "benchmarks" / "results" / "onnx_export.json"
 ENGINES = ROOT / "benchmarks" / "results" / "engines.json"
 SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
 TEXTS = ROOT / "benchmarks" / "results" / "text.json"
+TEXT_SEARCHES = ROOT / "benchmarks" / "results" / "text_searching.json"
 MALWARE = ROOT / "benchmarks" / "results" / "malware.json"
 MALWARE_SEARCHING = ROOT / "benchmarks" / "results" / "malware_searching.json"
 MALWARE_CLEAN_ONLY = ROOT / "benchmarks" / "results" / "malware_clean_only.json"
@@ -203,6 +205,7 @@ def with_tables(text: str) -> str:
         "archives": archives_table(_rows(ARCHIVES)),
         "archives' requests": requests_table(_rows(ARCHIVES)),
         "texts": text_table(_rows(TEXTS)),
+        "text-searching": text_searching_table(_rows(TEXT_SEARCHES)),
         "fleet": fleet_table(_rows(FLEET_RESULTS)),
         "pool memory": pool_memory_table(_rows(POOL_MEMORY)),
         "onnx export": onnx_export_table(_rows(ONNX_EXPORT)),

@@ -66,7 +66,8 @@ def test_no_page_is_long_but_evidence_and_reference():
 def test_every_page_is_in_the_menu():
     menu = re.findall(r"\S+\.md$", (ROOT / "mkdocs.yml").read_text(), re.M)
     pages = {str(path.relative_to(DOCS)) for path in DOCS.glob("**/*.md")}
-    assert set(menu) == pages | {"reference/commands.md"}
+    notebooks = {str(path.relative_to(DOCS).with_suffix(".md")) for path in DOCS.glob("**/*.ipynb")}
+    assert set(menu) == pages | notebooks | {"reference/commands.md"}
     assert len(menu) == len(set(menu))
 
 
@@ -107,4 +108,6 @@ def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path):
         assert f'id="{name}"' in commands
     python = (tmp_path / "site" / "reference" / "python" / "index.html").read_text()
     assert "build_bundle" in python
+    tutorial = (tmp_path / "site" / "tutorials" / "repair_in_python" / "index.html").read_text()
+    assert "data:image/png;base64," in tutorial
     assert "Raises" in python

@@ -26,6 +26,7 @@ AUGMENT = ("standard", "none", "strong")
 DEMOS: Mapping[str, str] = {
     "digits": "images of handwritten digits, with a patch",
     "malware": "a table of made-up programs' header fields, six of which are set",
+    "text": "made-up messages, with a word that means nothing, and a handler of its own",
 }
 """What a demo may be about: `demo --kind`; the first is the default."""
 

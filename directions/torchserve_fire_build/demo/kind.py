@@ -74,6 +74,8 @@ class Kind:
         prepare: trains the classifier, writes its weights and the samples, and says what the
             attacker did.
         show: shows some cases with the answers, in print or as a picture.
+        pack: packs the plain archive, a file NAME-VERSION.mar, with a handler of its own, and
+            returns the command that does the same; None for the handler of this project.
     """
 
     name: str
@@ -84,3 +86,4 @@ class Kind:
     content_type: str | None
     prepare: Callable[[DemoFiles], Prepared]
     show: Callable[[Prepared, Measured, DemoFiles], None]
+    pack: Callable[[DemoFiles, Path], str] | None = None

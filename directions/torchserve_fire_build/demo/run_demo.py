@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from torchserve_fire.errors import FireError
 
@@ -51,7 +52,7 @@ def run_demo(name: str, output: Path, run_command: RunCommand, *, keep: bool) ->
         with fresh_output(files):
             prepared = kind.prepare(files)
             with one_thread():
-                _build_and_package(prepared, files, run_command)
+                _build_and_package(kind, prepared, files, run_command)
             server = stack.enter_context(_serve(files))
             measured = _measure(server, kind, prepared.cases)
             clean, triggered = (len(prepared.cases[case].files) for case in (CLEAN, TRIGGERED))
@@ -72,19 +73,30 @@ def run_demo(name: str, output: Path, run_command: RunCommand, *, keep: bool) ->
     return measured
 
 
-def _build_and_package(prepared: Prepared, files: DemoFiles, run_command: RunCommand) -> None:
+def _build_and_package(
+    kind: Kind, prepared: Prepared, files: DemoFiles, run_command: RunCommand
+) -> None:
     def run(*words: object) -> None:
         arguments = [str(word) for word in words]
         print(f"\n$ torchserve-fire {shlex.join(arguments)}", flush=True)
         if run_command(arguments) != 0:
             raise FireError(f"{arguments[0]} failed")
 
-    model = ["--model-file", files.model_file, "--serialized-file", files.weights]
-    run(
-        "build", *model, "--config-file", files.config,
+    samples = [
         "--clean", prepared.clean, "--triggered", prepared.triggered,
         "--seed", SEED, "--output", files.bundle,
-    )  # fmt: skip
+    ]  # fmt: skip
+    if kind.pack is not None:
+        plain = files.model_store / f"{_archive(files.name, PLAIN)}-{VERSION}.mar"
+        print(f"\n$ {kind.pack(files, plain)}", flush=True)
+        run("build", "--archive", plain, *samples)
+        run(
+            "package", "--archive", plain, "--bundle", files.bundle, "--version", VERSION,
+            "--model-name", _archive(files.name, REPAIRED), "--export-path", files.model_store,
+        )  # fmt: skip
+        return
+    model = ["--model-file", files.model_file, "--serialized-file", files.weights]
+    run("build", *model, "--config-file", files.config, *samples)
     named = ["--extra-files", files.class_names] if files.class_names.is_file() else []
     for name, settings in (
         (PLAIN, ["--config-file", files.plain_config]),
@@ -132,23 +144,22 @@ def _measure(server: TorchServe, kind: Kind, cases: Mapping[str, Case]) -> Measu
         for name in (PLAIN, REPAIRED)
         for case, of_case in cases.items()
     }
-    labels = {case: torch.from_numpy(of_case.labels) for case, of_case in cases.items()}
-    clean, triggered = (_observed(answers, case, labels[case]) for case in (CLEAN, TRIGGERED))
-    partners = clean.before[labels[CLEAN] != kind.target]
-    right = partners == labels[TRIGGERED]
-    return Measured(answers, measure(clean, triggered, kind.target, right))
+    clean, triggered = (_observed(answers, case, cases[case].labels) for case in (CLEAN, TRIGGERED))
+    partners = clean.before[np.flatnonzero(cases[CLEAN].labels != kind.target)]
+    partners_right = partners == torch.from_numpy(cases[TRIGGERED].labels)
+    return Measured(answers, measure(clean, triggered, kind.target, partners_right))
 
 
 def _observed(
     answers: Mapping[tuple[str, str], Sequence[Answer]],
     case: str,
-    labels: Tensor,
+    labels: npt.NDArray[np.int64],
 ) -> Answers:
     return Answers(
         before=torch.tensor([answer.index for answer in answers[PLAIN, case]]),
         after=torch.tensor([answer.index for answer in answers[REPAIRED, case]]),
         flagged=torch.tensor([answer.flagged for answer in answers[REPAIRED, case]]),
-        reference=labels,
+        reference=torch.from_numpy(labels),
     )
 
 

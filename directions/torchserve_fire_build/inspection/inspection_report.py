@@ -14,6 +14,8 @@ from .inspection import MAX_CLASSES
 TONES = {True: "bad", False: "good", None: "unsure"}
 FIELDS = ("class", "fields", "led there by the first, by two, ...", "in networks without trigger")
 NEUTRAL = "Each value is an ordinary one, and no more frequent in rows of the class than in others."
+TOKENS = ("class", "tokens", "put", "led there")
+LONG_TEXTS = "What leads long texts of other classes to each class best, and how many of them."
 NO_PROOF = "That nothing was found is no proof that there is nothing."
 
 
@@ -36,9 +38,18 @@ def inspection_report(
         (label(trigger["class"]), *_fields(trigger))
         for run in findings.runs
         for trigger in run.inspection.triggers
+        if "tokens" not in trigger
     ]
     if triggers:
         tables.append(Table("Fields that lead rows to a class", FIELDS, triggers, NEUTRAL))
+    tokens = [
+        (label(trigger["class"]), *_tokens(trigger))
+        for run in findings.runs
+        for trigger in run.inspection.triggers
+        if "tokens" in trigger
+    ]
+    if tokens:
+        tables.append(Table("Tokens that lead texts to a class", TOKENS, tokens, LONG_TEXTS))
     if notes:
         tables.append(Table("What each method says", ("method", "says"), notes))
     return Report(
@@ -72,6 +83,12 @@ def _fields(trigger: Mapping[str, Any]) -> tuple[str, str, str]:
 def _sentence(words: str, suspects: Sequence[int], label: Label) -> str:
     named = [label(c) for c in suspects if label(c) != str(c)]
     return f"{words[0].upper()}{words[1:]}." + (f" ({', '.join(named)})" if named else "")
+
+
+def _tokens(trigger: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return the cells of tokens that were found, without the class."""
+    tokens = trigger["words"] or map(str, trigger["tokens"])
+    return " ".join(tokens), trigger["place"], f"{trigger['success']:.1%}"
 
 
 def _bars(run: Run, label: Label) -> list[Bars]:

@@ -17,9 +17,11 @@ from ..scan.findings import FREELY, RESTARTS, STEPS, Scan
 from ..scan.free_search import KINDS
 from ..scan.judged_scan import scan_and_judge
 from ..scan.verdict import FOUND, Verdict
+from ..token_search.token_subject import takes_tokens
 from .inspection import Inspection
 from .reconstructions import picture_of
 from .scanning_fields import scan_fields
+from .scanning_tokens import scan_tokens
 
 NAME = "scan"
 
@@ -43,9 +45,9 @@ def scan_classes(
 ) -> Inspection:
     """Look at all classes together, then at a few closely; put all of it into probabilities.
 
-    It needs 50 clean samples, better 200, that are maps (C, H, W), or rows of a table (see
-    `scan_fields`). What it costs hardly depends on the number of classes. A scan that was
-    interrupted goes on from the steps in the folder `cache`.
+    It needs 50 clean samples, better 200, that are maps (C, H, W), rows of a table (see
+    `scan_fields`) or texts (see `scan_tokens`). What it costs hardly depends on the number of
+    classes. A scan that was interrupted goes on from the steps in the folder `cache`.
     See `inspection.inspection.Inspect`.
 
     Raises:
@@ -55,6 +57,8 @@ def scan_classes(
         return scan_fields(model, clean, generator, budget)
     if budget.spent():
         return Inspection(NAME, notes=("the time was over before it began: raise the --budget",))
+    if takes_tokens(clean.description):
+        return scan_tokens(NAME, model, clean, generator, budget)
     judged = scan_and_judge(
         model,
         clean,

@@ -54,21 +54,18 @@ class Job:
 def read_job(file: Path) -> Job:
     """Read a job that `Job.write` has written."""
     values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    model = values.pop("model")
-    paths = ("folder", "result", "bundle", "clean", "new_bundle")
-    return Job(
-        model=None if model is None else _source_files(model),
-        **{
-            name: Path(value) if name in paths and value is not None else value
-            for name, value in values.items()
-        },
-    )
+    model: dict[str, Any] | None = values.pop("model")
+    for name in ("folder", "result", "bundle", "clean", "new_bundle"):
+        values[name] = _path(values[name])
+    if model is None:
+        return Job(**values)
+    device = model.pop("device")
+    files = {name: _path(value) for name, value in model.items()}
+    return Job(model=SourceFiles(device=device, **files), **values)
 
 
-def _source_files(values: dict[str, Any]) -> SourceFiles:
-    device = values.pop("device")
-    paths = {name: None if value is None else Path(value) for name, value in values.items()}
-    return SourceFiles(device=device, **paths)
+def _path(value: str | None) -> Path | None:
+    return None if value is None else Path(value)
 
 
 def run_job(job: Job) -> None:

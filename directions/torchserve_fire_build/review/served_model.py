@@ -68,7 +68,9 @@ def check_holds_bundle(archive: Path) -> None:
     Raises:
         FireError: it holds none, or is no archive.
     """
-    if not (unpack(archive).folder / BUNDLE_FILE).is_file():
+    # Its temporary folder goes when nothing refers to it any more.
+    unpacked = unpack(archive)
+    if not (unpacked.folder / BUNDLE_FILE).is_file():
         raise BundleError(
             f"{archive}: holds no direction bundle, expected --bundle, or an archive that repair "
             "has written"

@@ -8,7 +8,7 @@ import warnings
 from PIL import Image, ImageOps
 
 from torchserve_fire.errors import InputError
-from torchserve_fire.model.preprocess import open_image
+from torchserve_fire.model.preprocess import in_mode, open_image
 
 from ..common.errors import SamplesError
 
@@ -34,8 +34,9 @@ def small_picture(data: bytes, side: int = SIDE) -> bytes:
             # Decoded small, where the format allows that.
             image.draft("RGB", (side, side))
             upright = ImageOps.exif_transpose(image)
-            upright.thumbnail((side, side))
-            pixels = upright.convert("L" if upright.mode in ("1", "L") else "RGB")
+            is_grey = upright.mode in ("1", "L", "I") or upright.mode.startswith("I;16")
+            pixels = in_mode(upright, "L" if is_grey else "RGB")
+            pixels.thumbnail((side, side))
     except InputError as error:
         raise SamplesError(str(error)) from None
     except Exception as error:  # Whatever a decoder raises on foreign bytes.

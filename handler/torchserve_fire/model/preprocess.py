@@ -126,7 +126,7 @@ def image_to_tensor(data: bytes, description: InputDescription, *, kept: bool = 
             # In place: else an image that is upright already, as most are, would be copied.
             ImageOps.exif_transpose(image, in_place=True)
             pixels = to_size(
-                _convert(image, "RGB" if channels == 3 else "L"),
+                in_mode(image, "RGB" if channels == 3 else "L"),
                 (height, width),
                 SQUASHED if kept and is_kept_input(image) else description.resizing,
             )
@@ -192,7 +192,12 @@ def _reason(error: Exception) -> str:
     return "".join(filter(str.isprintable, reason))[:100]
 
 
-def _convert(image: Image.Image, mode: str) -> Image.Image:
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Return an image in another of Pillow's modes, "L" or "RGB"; 16 bits are scaled to 8.
+
+    Raises:
+        InputError: its pixels are floating point numbers.
+    """
     if image.mode == "F":
         raise InputError("image of floating point pixels: their range is not known", reason="image")
     if image.mode == "I" or image.mode.startswith("I;16"):
