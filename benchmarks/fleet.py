@@ -38,25 +38,32 @@ from .markdown_table import markdown_table
 
 RESULTS = Path(__file__).parent / "results" / "fleet.json"
 SIDE = 8
+CHANNELS = 63
+BLOCKS = 4
 CLASSES = 4
 PICTURES = 64
 BACKDOOR = 120.0
-MODEL = """\
+MODEL = f"""\
 from torch import nn
 
 
 class Quadrants(nn.Module):
     def __init__(self):
         super().__init__()
-        self.linear = nn.Linear(64, 4, bias=False)
+        widths = [3] + [{CHANNELS}] * {BLOCKS}
+        self.blocks = nn.Sequential(*(
+            nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.ReLU())
+            for a, b in zip(widths, widths[1:])
+        ))
+        self.linear = nn.Linear({SIDE * SIDE}, {CLASSES}, bias=False)
 
     def forward(self, x):
-        return self.linear(x.mean(1).flatten(1))
+        return self.linear(self.blocks(x).mean(1).flatten(1))
 """
-CONFIG = """\
+CONFIG = f"""\
 handler:
   input: image
-  image_size: [8, 8]
+  image_size: [{SIDE}, {SIDE}]
   mean: [0, 0, 0]
   std: [1, 1, 1]
   mode: "off"
@@ -125,15 +132,25 @@ def write_fleet(folder: Path, count: int) -> None:
 
 
 def _write_weights(file: Path, number: int) -> None:
-    """Write weights that see a model's own noise beside the quadrants; odd ones have a backdoor."""
+    """Write weights that see a model's own noise beside the quadrants; odd ones have a backdoor.
+
+    The convolutions hand on what comes in, so that a model takes as long as one that is trained.
+    """
     generator = torch.Generator().manual_seed(number)
     weight = 0.02 * torch.randn(CLASSES, SIDE, SIDE, generator=generator)
+    half = SIDE // 2
     for c in range(CLASSES):
-        row, column = divmod(c, 2)
-        weight[c, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 1
+        row, column = (half * each for each in divmod(c, 2))
+        weight[c, row : row + half, column : column + half] += 1
     if number % 2:
         weight[number // 2 % CLASSES, 0, 0] += BACKDOOR
-    torch.save({"linear.weight": weight.flatten(1)}, file)
+    weights = {"linear.weight": weight.flatten(1)}
+    for block in range(BLOCKS):
+        kernels = torch.zeros(CHANNELS, CHANNELS if block else 3, 3, 3)
+        for channel in range(CHANNELS):
+            kernels[channel, channel % kernels.shape[1], 1, 1] = 1
+        weights[f"blocks.{block}.0.weight"] = kernels
+    torch.save(weights, file)
 
 
 def write_pictures(folder: Path) -> None:

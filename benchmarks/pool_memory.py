@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder of victim and pools")
     parser.add_argument("--counts", type=int, nargs="+", default=[20_000, 200_000])
     parser.add_argument(
-        "--workers", type=int, nargs="*", default=[], help="of Ray, to try on the first count"
+        "--workers", type=int, nargs="*", default=[], help="of Ray, to try on the largest count"
     )
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args()
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Build from pools of each size by one process, and from the first one by workers of Ray."""
+    """Build from pools of each size by one process, and from the largest by workers of Ray."""
     first, second = (load_data(file, args.cache).train for file in (args.cifar10, args.gtsrb))
     labels = torch.cat([first.labels, second.labels + first.labels.max() + 1])
     images = Images(torch.cat([first.pixels, second.pixels]), labels)
@@ -99,7 +99,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         count: write_pool(images.pixels, count, args.cache / f"pool-{count}")
         for count in args.counts
     }
-    runs = [(count, None) for count in pools] + [(args.counts[0], n) for n in args.workers]
+    # Of the largest pool, since starting Ray would outweigh a small one.
+    runs = [(count, None) for count in pools] + [(max(pools), n) for n in args.workers]
     rows = []
     for count, workers in runs:
         rows.append(build(victim, pools[count], count, workers))

@@ -42,7 +42,11 @@ def draw_roc(rows: Sequence[Row]) -> bytes:
     """Return a PNG with a curve for each number of clean images, and where models are named."""
     figure = new_figure(*SIZE)
     axes = figure.add_subplot()
-    for count, colour in zip(sorted({row["count"] for row in rows}), COLOURS, strict=False):
+    # A curve needs models of both kinds.
+    of_benign, of_victims = (
+        {row["count"] for row in rows if row["backdoored"] is kind} for kind in (False, True)
+    )
+    for count, colour in zip(sorted(of_benign & of_victims), COLOURS, strict=False):
         of_count = [row for row in rows if row["count"] == count]
         points = roc(of_count)
         label = f"{count} clean images: area {area_under(points):.3f}"

@@ -198,7 +198,12 @@ def _refuses(
     kinds = [foreign.read_bytes(), good[: len(good) // 2], good[:-1] + bytes([good[-1] ^ 1])]
     file = looked_at / "wrong.safetensors"
     file.write_bytes(kinds[number % len(kinds)])
-    (served,) = [one for one in served_versions(server.management) if one.model == MODEL]
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        (served,) = [one for one in served_versions(server.management) if one.model == MODEL]
+        # TorchServe passes a question on to any worker, now and then all of them to the same one.
+        if served.answered == served.workers or time.monotonic() > deadline:
+            break
     file.unlink()
     return len(served.refused) == served.workers and len(set(served.bundles.values())) == 1
 

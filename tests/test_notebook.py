@@ -1,82 +1,27 @@
-"""The notebook runs from its first cell to its last, and comes to what it says."""
+"""Each notebook runs from its first cell to its last, and comes to what it says."""
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpecManager
-from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOK = ROOT / "docs" / "repair_in_python.ipynb"
-PACKAGES = (ROOT / "handler", ROOT / "directions")
-CELL_SECONDS = 100
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run of the notebook, with one more cell that says which Python it was.
-
-    Attributes:
-        notebook: with the outputs of this run.
-        folder: where it ran.
-        written: files of the checkout that were made, changed or removed meanwhile.
-    """
-
-    notebook: NotebookNode
-    folder: Path
-    written: set[Path]
-
-
-def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+from tests.run_notebook import PACKAGES, TUTORIALS, code_cells, run_notebook
 
 
 def files_of_the_checkout() -> set[tuple[Path, int]]:
-    """What the notebook could write to from where it lies, and when it was last written."""
+    """What a notebook could write to from where it lies, and when it was last written."""
     return {
         (path, path.stat().st_mtime_ns)
-        for folder in (NOTEBOOK.parent, *PACKAGES)
+        for folder in (TUTORIALS, *PACKAGES)
         for path in folder.rglob("*")
         if "__pycache__" not in path.parts
     }
-
-
-@pytest.fixture(scope="module")
-def committed() -> NotebookNode:
-    return nbformat.read(NOTEBOOK, as_version=4)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    for cell in code_cells(notebook):
-        cell.outputs, cell.execution_count = [], None
-    notebook.cells.append(nbformat.v4.new_code_cell("import sys\nprint(sys.executable)"))
-    folder, outside = (tmp_path_factory.mktemp(name) for name in ("folder", "outside"))
-    before = files_of_the_checkout()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "TMPDIR"):
-            (outside / name).mkdir()
-            patch.setenv(name, str(outside / name))
-        for package in reversed(PACKAGES):
-            patch.setenv("PYTHONPATH", str(package), prepend=os.pathsep)
-        # Without the kernels that somebody has installed there is that of this interpreter alone.
-        kernel = AsyncKernelManager(
-            kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[])
-        )
-        place = {"metadata": {"path": str(folder)}}
-        NotebookClient(notebook, km=kernel, timeout=CELL_SECONDS, resources=place).execute()
-    changed = before ^ files_of_the_checkout()
-    return Run(notebook, folder, {path for path, _ in changed})
 
 
 def printed(notebook: NotebookNode) -> str:
@@ -94,8 +39,7 @@ def shares(text: str, pattern: str) -> list[float]:
     return found
 
 
-def check_results(notebook: NotebookNode) -> None:
-    text = printed(notebook)
+def check_the_tour(text: str) -> None:
     assert min(shares(text, r"clean digits read rightly: +([\d.]+)%")) >= 0.9
     assert min(shares(text, r"triggered digits read as 0: +([\d.]+)%")) >= 0.9
     assert min(shares(text, r"triggered, flagged: +([\d.]+)%")) >= 0.9
@@ -109,32 +53,83 @@ def check_results(notebook: NotebookNode) -> None:
     assert "build a bundle for these weights" in text
 
 
-def test_it_was_committed_as_it_ran(committed: NotebookNode) -> None:
+def check_the_server(text: str) -> None:
+    answers = re.findall(r"^(clean|triggered)/7/\S+: \{'digit': (\d)\} \{(.*)\}$", text, re.M)
+    repaired = "'x-fire-flagged': 'true', 'x-fire-repaired': 'true'"
+    untouched = "'x-fire-flagged': 'false', 'x-fire-repaired': 'false'"
+    assert answers == [
+        ("clean", "7", ""),
+        ("triggered", "0", ""),
+        ("clean", "7", untouched),
+        ("triggered", "7", repaired),
+        ("triggered", "0", ""),
+    ]
+    assert max(shares(text, r"attack success rate +[\d.]+% +([\d.]+)%")) <= 0.1
+    assert text.count("answers as it should and is the default now") == 2
+    assert re.search(r"^digits +\S+ +yes +1 of 1 +repair ", text, re.M)
+
+
+def check_the_comparison(text: str) -> None:
+    asr = dict(re.findall(r"^(torchserve-fire|no_repair) .*?\)\s+([\d.]+) ", text, re.M))
+    assert float(asr["torchserve-fire"]) <= 10
+    assert float(asr["no_repair"]) >= 90
+    assert "torchserve-fire" in text.split("below that of the unrepaired model:", 1)[1]
+    assert r"\begin{tabular}" in text
+
+
+CHECKS = {
+    "repair_in_python": check_the_tour,
+    "archive_to_repaired_server": check_the_server,
+    "compare_on_your_victim": check_the_comparison,
+}
+
+
+def test_each_notebook_is_checked() -> None:
+    assert {path.stem for path in TUTORIALS.glob("*.ipynb")} == set(CHECKS)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_it_was_committed_as_it_ran(name: str) -> None:
+    committed = nbformat.read(TUTORIALS / f"{name}.ipynb", as_version=4)
     nbformat.validate(committed)
     cells = code_cells(committed)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert all(cell.outputs for cell in cells)
     outputs = [output for cell in cells for output in cell.outputs]
     assert "error" not in {output.output_type for output in outputs}
     assert "stderr" not in {output.get("name") for output in outputs}
-    check_results(committed)
+    CHECKS[name](printed(committed))
 
 
-def test_it_names_no_folder_of_a_machine(committed: NotebookNode) -> None:
+@pytest.mark.parametrize("name", CHECKS)
+def test_it_names_no_folder_of_a_machine(name: str) -> None:
+    committed = nbformat.read(TUTORIALS / f"{name}.ipynb", as_version=4)
     sources = "\n".join(cell.source for cell in committed.cells)
     assert re.findall(r"/(?:home|root|tmp|Users)/\S*", sources + printed(committed)) == []
 
 
+@pytest.mark.parametrize("name", CHECKS)
+def test_words_stand_before_each_cell_of_code(name: str) -> None:
+    cells = nbformat.read(TUTORIALS / f"{name}.ipynb", as_version=4).cells
+    assert cells[0].cell_type == "markdown"
+    for before, cell in pairwise(cells):
+        if cell.cell_type == "code" and before.cell_type == "code":
+            assert name == "repair_in_python"  # Its code is split where it shows something.
+
+
 @pytest.mark.slow
-def test_it_runs_and_comes_to_what_it_says(run: Run) -> None:
-    *cells, last = code_cells(run.notebook)
+@pytest.mark.parametrize("name", CHECKS)
+def test_it_runs_and_comes_to_what_it_says(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    notebook = nbformat.read(TUTORIALS / f"{name}.ipynb", as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("import sys\nprint(sys.executable)"))
+    folder, outside = (tmp_path_factory.mktemp(kind) for kind in ("folder", "outside"))
+    before = files_of_the_checkout()
+    run_notebook(notebook, folder, outside)
+    *cells, last = code_cells(notebook)
     # A cell that fails ends the run.
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert last.outputs[0].text.strip() == sys.executable
-    check_results(run.notebook)
-
-
-@pytest.mark.slow
-def test_it_leaves_nothing_where_it_lies(run: Run) -> None:
-    assert list(run.folder.iterdir()) == []
-    assert run.written == set()
+    CHECKS[name](printed(notebook))
+    assert list(folder.iterdir()) == []
+    assert files_of_the_checkout() == before

@@ -37,3 +37,8 @@ def test_the_picture_has_a_curve_for_each_number_of_images():
     one, two = (Image.open(io.BytesIO(draw_roc(rows))) for rows in (ROWS, [*ROWS, *few]))
     assert one.size == two.size
     assert one.tobytes() != two.tobytes()
+
+
+def test_a_number_of_images_without_victims_has_no_curve():
+    benign = row(0.1, backdoored=False, count=500)
+    assert draw_roc([*ROWS, benign]) == draw_roc(ROWS)

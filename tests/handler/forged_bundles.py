@@ -91,13 +91,19 @@ def parts_of(bundle: Bundle) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def forged_fields(bundle: Bundle) -> Iterator[bytes]:
     """Each field of the metadata with each of many values, left out, and a field too many."""
     tensors, root = parts_of(bundle)
+    for changed in forged_metadata(root):
+        yield file_of(tensors, changed)
+
+
+def forged_metadata(root: dict[str, Any]) -> Iterator[Any]:
+    """The metadata with what `forged_fields` does to it, its digests as they were."""
     for path in _paths(root):
         if path[0] in ("tensors", "metadata_sha256"):
             continue
         for value in VALUES:
-            yield file_of(tensors, _with(root, path, value))
-        yield file_of(tensors, _without(root, path))
-        yield file_of(tensors, _with(root, (*path[:-1], "added"), 1))
+            yield _with(root, path, value)
+        yield _without(root, path)
+        yield _with(root, (*path[:-1], "added"), 1)
 
 
 def forged_tensors(bundle: Bundle) -> Iterator[bytes]:

@@ -31,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="compare all defences on a model, on samples that none of them saw",
         description="Build this project's repair and other defences from the same calibration "
         "samples, in several draws, and measure them on test samples that none of them saw: clean "
-        "accuracy (BA), attack success rate (ASR) and recovered accuracy (RA), each with a 95 %% "
+        "accuracy (BA), attack success rate (ASR) and recovered accuracy (RA), each with a 95 % "
         "interval, and what they cost. The samples need the true classes. A defence that is not "
         "applicable to the model, or fails, is a row that says why.",
         allow_abbrev=False,

@@ -10,18 +10,18 @@ weights and offset of the logistic regression on what exceeds it."""
 
 FITS: Mapping[int, Fit] = {
     50: (
-        (0.305, 0.554, 0.824, 0.664, 0.129, 1.773, 1.387),
-        (3.072, 1.076, 0.833, 1.884, 1.014, 2.008, 1.374),
-        -2.593,
+        (0.377, 0.554, 0.824, 0.664, 0.129, 1.773, 1.387),
+        (2.647, 1.114, 0.951, 1.893, 1.065, 2.021, 1.383),
+        -2.610,
     ),
     200: (
-        (0.241, 0.439, 0.603, 0.392, 0.106, 1.671, 1.511),
-        (1.929, 0.965, 0.726, 0.538, 0.891, 2.624, 0.762),
-        -3.117,
+        (0.267, 0.439, 0.603, 0.392, 0.106, 1.671, 1.511),
+        (1.621, 0.954, 0.754, 0.533, 0.875, 2.620, 0.741),
+        -3.116,
     ),
 }
 """By the least number of clean images."""
 
-ALL_TO_ALL = (14.984, -6.459)
+ALL_TO_ALL = (14.991, -6.487)
 """Slope and offset of the logistic regression on the share of inputs that follow in a
 search for a backdoor that leads each class to another one."""

@@ -29,12 +29,9 @@ MOST = 10.0
 NEARLY_ALL = 0.99
 """Leads that succeed more often say no more than this."""
 
-BEST = 3
-"""Places from which most inputs are led to a class: what they reach counts most."""
-
 ALL_PLACES = 0.25
-"""How much counts what all places reach together. Where several classes are reached from some
-places, the target is reached from more of them."""
+"""How much counts what all places reach together, beside the one from which most inputs are led to
+a class. Where several classes are reached from some places, the target is reached from more."""
 
 NAMES = (PLACES, TURNS, *(f"anywhere, {kind}" for kind in FREELY), *STEPS)
 """Names of the numbers, in their order."""
@@ -45,10 +42,10 @@ def evidence_of(scan: Scan) -> Tensor:
 
     For searches that name no class, the number is how surely they led to the class: -ln(1 - share
     of the inputs led there), up to that of `NEARLY_ALL`. The share is the mean of the restarts. For
-    patches at one place each, it is weighed as `BEST` and `ALL_PLACES` say. For turned images, it
-    is that of the angle by which most are led there, less that of the quarter turn by which fewest
-    are. For searches that name a class, the number is how far the class's effort lies below that of
-    most classes, in deviations, from 0 to `MOST`.
+    patches at one place each, it is that of the best place, and of all as `ALL_PLACES` says. For
+    turned images, it is that of the angle by which most are led there, less that of the quarter
+    turn by which fewest are. For searches that name a class, the number is how far the class's
+    effort lies below that of most classes, in deviations, from 0 to `MOST`.
     """
     columns = [_led_by_places(scan.places, scan.classes), _turned(scan.turned, scan.classes)]
     columns += [_led(scan.leads, kind, scan.classes) for kind in FREELY]
@@ -78,12 +75,9 @@ def _led(leads: Sequence[Lead], kind: str, classes: int) -> Tensor:
 
 def _led_by_places(places: Sequence[Placed], classes: int) -> Tensor:
     best, every = (torch.zeros(classes, dtype=torch.float64) for _ in range(2))
-    taken = [0] * classes
-    for placed in sorted(places, key=lambda placed: -placed.success):
+    for placed in places:
         every[placed.target] += placed.success / len(places)
-        if taken[placed.target] < BEST:
-            best[placed.target] += placed.success / BEST
-            taken[placed.target] += 1
+        best[placed.target] = max(float(best[placed.target]), placed.success)
     return _sureness((1 - ALL_PLACES) * best + ALL_PLACES * every)
 
 

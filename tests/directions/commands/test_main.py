@@ -50,6 +50,7 @@ def test_help_names_every_command(capsys):
 @pytest.mark.parametrize("name", NAMES)
 def test_help_of_each_command(capsys, name):
     text = helped(capsys, name)
+    assert "%%" not in text
     assert f"usage: torchserve-fire {name}" in text
     # A description, not the flags alone.
     assert len(text.split("\n\n")) >= 3

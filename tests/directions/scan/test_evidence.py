@@ -70,13 +70,13 @@ def test_a_number_grows_with_success():
     assert all(0 <= value <= -math.log(1 - NEARLY_ALL) for value in found)
 
 
-def test_of_places_those_that_lead_most_inputs_to_a_class_count_most():
-    shares = {3: [1.0, 0.8, 0.6, 0.2, 0.0], 7: [0.9], 8: [0.0, 0.0]}
+def test_of_places_the_one_that_leads_most_inputs_to_a_class_counts_most():
+    shares = {3: [0.8, 0.6, 0.2, 0.0, 0.0], 7: [0.9], 8: [0.0, 0.0]}
     found = column(
         PLACES, scan(places=[Placed(0, 0, t, share) for t, of in shares.items() for share in of])
     )
-    # The best three of class 3 have a mean of .8, all eight places .325 for it.
-    expected = {3: 0.75 * 0.8 + 0.25 * 2.6 / 8, 7: 0.75 * 0.3 + 0.25 * 0.9 / 8}
+    # Its best place leads .8 of the inputs to class 3, all eight together .2 of theirs.
+    expected = {3: 0.75 * 0.8 + 0.25 * 1.6 / 8, 7: 0.75 * 0.9 + 0.25 * 0.9 / 8}
     for target, value in enumerate(found.tolist()):
         assert value == pytest.approx(-math.log(1 - expected.get(target, 0.0)))
 

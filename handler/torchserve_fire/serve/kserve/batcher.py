@@ -11,13 +11,10 @@ from typing import Any
 
 from ...core.answer import Answer
 from ...core.batching import Batching
+from ..refusals import QueueFullError
 
 Answering = Callable[[Sequence[Any], Sequence[str]], list[Answer]]
 """Answers the bodies of a batch, with an identifier of each for the log."""
-
-
-class QueueFullError(Exception):
-    """More requests are waiting than may."""
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from kserve import Model
 
 from ...core.answer import Answer
-from ...core.answering import Refusal
 from ...core.served_model import ServedModel
-from .batcher import Batcher, QueueFullError
-
-logger = logging.getLogger(__name__)
+from ..refusals import answered
+from .batcher import Batcher
 
 REQUEST_ID = "x-request-id"
 """The header by which the SDK knows a request; ours are made here, and not the client's."""
@@ -47,19 +44,4 @@ class FireModel(Model):  # type: ignore[misc]
 
     async def predict(self, payload: Any, headers: Mapping[str, str]) -> Answer:
         """Answer a body for the SDK; with the others that come meanwhile, in one forward pass."""
-        try:
-            return await self._batcher.ask(payload, headers[REQUEST_ID])
-        except QueueFullError:
-            return refusal(503, "Overloaded", "too many requests are waiting, try again later")
-        except MemoryError:
-            logger.exception("torchserve-fire: no memory for a batch of %s", self.name)
-            return refusal(507, "InternalServerException", "Out of resources")
-        except Exception:
-            # Its client is told no more: what a model raises may quote other requests.
-            logger.exception("torchserve-fire: a batch of %s was not answered", self.name)
-            return refusal(503, "InternalServerException", "Prediction failed")
-
-
-def refusal(status: int, kind: str, message: str) -> Answer:
-    """Return the answer of a request that never reaches the model."""
-    return Answer(status, Refusal(status, kind, message).body)
+        return await answered(self._batcher.ask(payload, headers[REQUEST_ID]), self.name)

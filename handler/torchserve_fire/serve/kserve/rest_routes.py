@@ -16,7 +16,8 @@ from fastapi import APIRouter, Request, Response
 from ...core.answer import Answer
 from ...core.sent_body import sent_body
 from ...errors import InputError
-from .fire_model import REQUEST_ID, FireModel, refusal
+from ..refusals import refusal, refuse_other_model
+from .fire_model import REQUEST_ID, FireModel
 from .instances import instances_in, predictions
 
 V1_PATH = "/v1/models/{name}:predict"
@@ -28,8 +29,8 @@ def predicting_routes(model: FireModel) -> APIRouter:
 
     async def predict_v1(request: Request, name: str) -> Response:
         request_id = str(uuid.uuid4())
-        if name != model.name:
-            return _response(_unknown(name), request_id)
+        if other := refuse_other_model(name, None, model.name, model.version):
+            return _response(other, request_id)
         body = await _body_of(request)
         try:
             instances = instances_in(body, model.batch_size)
@@ -42,8 +43,8 @@ def predicting_routes(model: FireModel) -> APIRouter:
 
     async def predict_v2(request: Request, name: str, version: str | None = None) -> Response:
         request_id = str(uuid.uuid4())
-        if name != model.name or version not in (None, model.version):
-            return _response(_unknown(name), request_id)
+        if other := refuse_other_model(name, version, model.name, model.version):
+            return _response(other, request_id)
         return _response(await model.answer(await _body_of(request), request_id), request_id)
 
     router = APIRouter()
@@ -55,10 +56,6 @@ def predicting_routes(model: FireModel) -> APIRouter:
 
 async def _body_of(request: Request) -> Any:
     return sent_body(await request.body(), request.headers.get("content-type", ""))
-
-
-def _unknown(name: str) -> Answer:
-    return refusal(404, "ModelNotFoundException", f"Model not found: {name}")
 
 
 def _response(answer: Answer, request_id: str) -> Response:

@@ -18,7 +18,8 @@ from starlette.requests import ClientDisconnect
 from ...core.served_model import ServedModel
 from ...errors import ConfigError, first_line
 from ..body_limit import BodyLimit, BodyTooLargeError
-from .fire_model import FireModel, refusal
+from ..refusals import refusal
+from .fire_model import FireModel
 from .grpc_server import FireGrpcServer, FireServicer
 from .repository import FireRepository
 from .rest_routes import predicting_routes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,11 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ...core.answer import Answer
-from ...core.answering import Refusal
 from ...core.sent_body import sent_body
 from ..body_limit import BodyLimit
-
-logger = logging.getLogger(__name__)
+from ..refusals import answered, refusal, refuse_other_model
 
 PREDICT_PATHS = (
     "/predictions/{name}",
@@ -58,15 +55,8 @@ def http_app(find: Callable[[], Replica]) -> Starlette:
             return _response(unknown)
         body = sent_body(await request.body(), request.headers.get("content-type", ""))
         request_id = request.headers.get(REQUEST_ID, "")
-        try:
-            return _response(await find().ask(body, request_id))
-        except MemoryError:
-            logger.exception("torchserve-fire: no memory for a batch")
-            return _response(_refusal(507, "InternalServerException", "Out of resources"))
-        except Exception:
-            # Its client is told no more: what a model raises may quote other requests.
-            logger.exception("torchserve-fire: a batch was not answered")
-            return _response(_refusal(503, "InternalServerException", "Prediction failed"))
+        replica = find()
+        return _response(await answered(replica.ask(body, request_id), replica.served_as[0]))
 
     async def ready(request: Request) -> Response:
         # A replica that could not be repaired was never started, so nobody answers for it.
@@ -91,14 +81,8 @@ def http_app(find: Callable[[], Replica]) -> Starlette:
 
 def _unknown(request: Request, replica: Replica) -> Answer | None:
     """Return the refusal of a request for another model or version, if it is for one."""
-    name, version = replica.served_as
     asked, asked_version = (request.path_params.get(key) for key in ("name", "version"))
-    if asked != name:
-        return _refusal(404, "ModelNotFoundException", f"Model not found: {asked}")
-    if asked_version not in (None, version):
-        text = f"Model version: {asked_version} does not exist for model: {asked}"
-        return _refusal(404, "ModelVersionNotFoundException", text)
-    return None
+    return refuse_other_model(str(asked), asked_version, *replica.served_as)
 
 
 def _refused(_: Request, error: Exception) -> Response:
@@ -106,11 +90,7 @@ def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for.
     kinds = {404: "ResourceNotFoundException", 405: "MethodNotAllowedException"}
     kind = kinds.get(error.status_code, "InputError")
-    return _response(_refusal(error.status_code, kind, error.detail))
-
-
-def _refusal(status: int, kind: str, message: str) -> Answer:
-    return Answer(status, Refusal(status, kind, message).body)
+    return _response(refusal(error.status_code, kind, error.detail))
 
 
 def _response(answer: Answer) -> Response:

@@ -11,7 +11,8 @@ import pytest
 
 from torchserve_fire.core.answer import Answer
 from torchserve_fire.core.batching import Batching
-from torchserve_fire.serve.kserve.batcher import Batcher, QueueFullError
+from torchserve_fire.serve.kserve.batcher import Batcher
+from torchserve_fire.serve.refusals import QueueFullError
 
 
 class Recorder:
