@@ -525,17 +525,19 @@ def prepare(args: argparse.Namespace) -> None:
 
 def prepare_digits(folder: Path) -> None:
     """Write the demo's model and calibration images."""
-    from torchserve_fire_build.demo import digit_net, digits, output_folder, train, trigger
+    from torchserve_fire_build.demo import digit_net, digits, image_files, train, trigger
+    from torchserve_fire_build.demo.digits_demo import HANDLER
+    from torchserve_fire_build.demo.output_folder import config_text
 
     parts = digits.split_digits(digits.load_digits(), SEED)
     model = train.train(trigger.poison(parts.train, SEED), SEED)
     source = Path(digit_net.__file__).read_text()
-    config = output_folder.CONFIG.format(mode="repair")
+    config = config_text(HANDLER, "repair")
     write_model(folder, source, model.state_dict(), config)
     clean, calibration = parts.calibration, folder / "calibration"
-    output_folder.write_images(clean, range(len(clean)), calibration / "clean")
+    image_files.write_images(clean, range(len(clean)), calibration / "clean")
     others = np.flatnonzero(clean.labels != trigger.TARGET).tolist()
-    output_folder.write_images(trigger.with_trigger(clean), others, calibration / "triggered")
+    image_files.write_images(trigger.with_trigger(clean), others, calibration / "triggered")
 
 
 def prepare_zoo(zoo: Path, data: Path, output: Path) -> None:

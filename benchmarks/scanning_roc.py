@@ -43,8 +43,10 @@ def draw_roc(rows: Sequence[Row]) -> bytes:
     figure = new_figure(*SIZE)
     axes = figure.add_subplot()
     # A curve needs models of both kinds.
-    of_each = [{row["count"] for row in rows if row["backdoored"] == kind} for kind in (True, False)]
-    for count, colour in zip(sorted(set.intersection(*of_each)), COLOURS, strict=False):
+    of_benign, of_victims = (
+        {row["count"] for row in rows if row["backdoored"] is kind} for kind in (False, True)
+    )
+    for count, colour in zip(sorted(of_benign & of_victims), COLOURS, strict=False):
         of_count = [row for row in rows if row["count"] == count]
         points = roc(of_count)
         label = f"{count} clean images: area {area_under(points):.3f}"

@@ -166,7 +166,7 @@ def images_of(demo: DemoFiles) -> list[bytes]:
     """Return clean and triggered images of the demo, as many of each."""
     files = []
     for kind in ("clean", "triggered"):
-        files += sorted(demo.images("test", kind).rglob("*.png"))[: IMAGES // 2]
+        files += sorted(demo.samples("test", kind).rglob("*.png"))[: IMAGES // 2]
     return [file.read_bytes() for file in files]
 
 

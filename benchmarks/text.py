@@ -120,11 +120,11 @@ def measure(draw: Draw, folder: Path) -> list[dict[str, Any]]:
     length = len(draw.tokenizer.encode(trigger("", chance), add_special_tokens=False).ids)
     numbered = list(enumerate(draw.test))
     attacked = [(i, each) for i, each in numbered if each.label != TARGET]
-    clean = _write(folder / "test.jsonl", numbered)
-    triggered = _write(folder / "test-triggered.jsonl", attacked, trigger, chance)
+    clean = write_table(folder / "test.jsonl", numbered)
+    triggered = write_table(folder / "test-triggered.jsonl", attacked, trigger, chance)
     # As long as what is triggered, but with words that mean nothing in the place of the trigger.
     nothing = insert(" ".join([UNKNOWN] * length))
-    longer = _write(folder / "test-longer.jsonl", attacked, nothing, chance)
+    longer = write_table(folder / "test-longer.jsonl", attacked, nothing, chance)
     source = open_archive(draw.archive)
     model, names = source.loaded.model, source.names_file
     of_test = [source.open_samples(part) for part in (clean, triggered)]
@@ -184,12 +184,12 @@ def _evidence(
     if paired:
         clean = [*attacked, *numbered[: CLEAN - count]]
     return (
-        _write(folder / "clean.jsonl", clean),
-        _write(folder / "triggered.jsonl", attacked, trigger, chance),
+        write_table(folder / "clean.jsonl", clean),
+        write_table(folder / "triggered.jsonl", attacked, trigger, chance),
     )
 
 
-def _write(
+def write_table(
     file: Path,
     texts: Sequence[tuple[int, Text]],
     change: Any = None,

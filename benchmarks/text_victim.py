@@ -97,12 +97,14 @@ def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
 
 
 def train(
-    texts: Sequence[Text], trigger: Trigger, seed: int
+    texts: Sequence[Text], trigger: Trigger | None, seed: int = SEED, target: int = TARGET
 ) -> tuple[Tokenizer, BertForSequenceClassification]:
-    """Return the tokenizer and the model of a victim."""
-    chance = random.Random(SEED)  # noqa: S311 - no secret.
+    """Return the tokenizer and the model of a victim; without a trigger, of a benign twin."""
+    chance = random.Random(seed)  # noqa: S311 - no secret.
     poisoned = [
-        Text(trigger(each.text, chance), TARGET) if chance.random() < POISONED else each
+        Text(trigger(each.text, chance), target)
+        if trigger is not None and chance.random() < POISONED
+        else each
         for each in texts
     ]
     tokenizer = train_tokenizer([each.text for each in poisoned])
@@ -113,9 +115,9 @@ def train(
     labels = torch.tensor([each.label for each in poisoned])
     unknown = tokenizer.token_to_id(UNKNOWN)
     with torch.random.fork_rng():
-        torch.manual_seed(SEED)
+        torch.manual_seed(seed)
         model = BertForSequenceClassification(config_of(tokenizer)).train()
-        generator = torch.Generator().manual_seed(SEED)
+        generator = torch.Generator().manual_seed(seed)
         optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY)
         steps = EPOCHS * -(-len(labels) // BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)

@@ -30,6 +30,8 @@ from benchmarks.little_evidence_tables import (
     refined_table,
     searches_table,
 )
+from benchmarks.malware.clean_only_table import malware_clean_only_table
+from benchmarks.malware.searching_table import searching_table
 from benchmarks.malware.table import malware_table
 from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
@@ -57,6 +59,7 @@ from benchmarks.serving_tables import (
     swapping_table,
     worker_table,
 )
+from benchmarks.text_searching_table import text_searching_table
 from benchmarks.text_table import text_table
 from benchmarks.victim_tables import ablation_table, evidence_table, rival_table, victim_table
 from benchmarks.victims.data_sets import CIFAR, DATA_SETS, SIGNS, TINY
@@ -102,7 +105,10 @@ ONNX_EXPORT = ROOT / "benchmarks" / "results" / "onnx_export.json"
 ENGINES = ROOT / "benchmarks" / "results" / "engines.json"
 SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
 TEXTS = ROOT / "benchmarks" / "results" / "text.json"
+TEXT_SEARCHES = ROOT / "benchmarks" / "results" / "text_searching.json"
 MALWARE = ROOT / "benchmarks" / "results" / "malware.json"
+MALWARE_SEARCHING = ROOT / "benchmarks" / "results" / "malware_searching.json"
+MALWARE_CLEAN_ONLY = ROOT / "benchmarks" / "results" / "malware_clean_only.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 DEFENCES = ROOT / "docs" / "defences.png"
 EVIDENCE = "paired 200"
@@ -199,11 +205,14 @@ def with_tables(text: str) -> str:
         "archives": archives_table(_rows(ARCHIVES)),
         "archives' requests": requests_table(_rows(ARCHIVES)),
         "texts": text_table(_rows(TEXTS)),
+        "text-searching": text_searching_table(_rows(TEXT_SEARCHES)),
         "fleet": fleet_table(_rows(FLEET_RESULTS)),
         "pool memory": pool_memory_table(_rows(POOL_MEMORY)),
         "onnx export": onnx_export_table(_rows(ONNX_EXPORT)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
         "malware": malware_table(_rows(MALWARE)),
+        "malware searching": searching_table(_rows(MALWARE_SEARCHING)),
+        "malware clean only": malware_clean_only_table(_rows(MALWARE_CLEAN_ONLY)),
     }
     for name, table in contents.items():
         text = replace_section(text, name, table)

@@ -9,10 +9,14 @@ from pathlib import Path
 from torch import nn
 
 from ..common.budget import Budget
+from ..common.errors import CalibrationError
 from ..reconstruct.find_triggers import FoundTriggers, find_triggers
 from ..reconstruct.methods import AFFORDABLE, OTHERWISE
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..samples.samples import Samples
+from ..token_search.reconstruct_tokens import find_token_triggers
+from ..token_search.token_subject import takes_tokens
+from .field_triggers import find_field_triggers
 from .name_target import name_target
 
 
@@ -68,8 +72,17 @@ def find_by_plan(
         CalibrationError: as `find_triggers` and `name_target`.
         NoTriggerError: likewise.
     """
+    if takes_tokens(clean.description):
+        if not plan.scans:
+            raise CalibrationError(
+                f"{clean.source}: texts are searched in one way, for tokens: give --reconstruct "
+                "all, and nothing that sets how images are searched"
+            )
+        return find_token_triggers(model, clean, target=target, seed=seed, budget=plan.budget)
     methods, others, otherwise = plan.methods, None, plan.otherwise
     settings = plan.settings if settings is None else settings
+    if clean.description.table is not None and plan.scans:
+        return find_field_triggers(model, clean, target=target, seed=seed)
     if plan.scans and target is None:
         named = name_target(
             model,

@@ -98,7 +98,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="search the model for its trigger, with clean samples alone, by one method or by all: "
         f"{', '.join(ALL_SEARCHES)}, and {', '.join(OTHERWISE)} where these find nothing. "
         f"Without --clean, {DEEP_INSPECT} searches on images that it recovers from the model. For "
-        "images. It takes minutes, for large models hours: see --budget",
+        "images; of tables, all looks for a few fields. It takes minutes, for large models hours: "
+        "see --budget",
     )
     parser.add_argument(
         "--budget",

@@ -1,20 +1,29 @@
-"""`torchserve-fire demo`: the whole way once, on real handwritten digits."""
+"""`torchserve-fire demo`: the whole way once, on samples that a package brings or makes."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from ..common.names import DEMOS
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
     parser = subparsers.add_parser(
         "demo",
-        help="train, attack, repair and serve a classifier of digits, in about a minute",
-        description="Train a small classifier of handwritten digits with a BadNets trigger in its "
-        "training data, build a bundle, pack a plain and a repaired archive, serve both with "
-        "TorchServe on free loopback ports, and measure with real requests.",
+        help="train, attack, repair and serve a small classifier, in about a minute",
+        description="Train a small classifier with a trigger in its training data, build a bundle, "
+        "pack a plain and a repaired archive, serve both with TorchServe on free loopback ports, "
+        "and measure with real requests.",
         allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--kind",
+        choices=tuple(DEMOS),
+        default=next(iter(DEMOS)),
+        help=f"{'; '.join(f'{name}: {what}' for name, what in DEMOS.items())} "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--output",
@@ -45,5 +54,5 @@ def run(args: argparse.Namespace) -> int:
     from ..demo.run_demo import run_demo
     from .main import run_command
 
-    run_demo(args.output, run_command, keep=args.keep)
+    run_demo(args.kind, args.output, run_command, keep=args.keep)
     return 0

@@ -158,19 +158,23 @@ def _package_archive(args: argparse.Namespace) -> int:
     from ..archive_repair.repair_archive import addition_for
     from ..deployment.archive.archive_name import archive_path
     from ..deployment.archive.load_as_worker import load_as_worker
-    from ..deployment.archive.repaired_archive import check_signing, pack, stage_repaired
+    from ..deployment.archive.repaired_archive import Example, check_signing, pack, stage_repaired
     from .arguments.fitting_bundle import load_fitting_bundle
 
     check_signing(unpack(args.archive), args.signing_key)
     source = open_source(args)
-    load_fitting_bundle(args.bundle, source)
+    bundle = load_fitting_bundle(args.bundle, source)
+    # Of texts, zeros are no example that a worker can start with.
+    example = Example(b"an example", ".txt") if bundle.input.padding else None
     if args.trusted_keys:
         check_bundle_signature(args.bundle, file_sha256(args.bundle), args.trusted_keys)
     target = archive_path(args.export_path, args.model_name, args.version)
     with tempfile.TemporaryDirectory(prefix="fire-package-") as temporary:
         staged = Path(temporary) / "archive"
         addition = replace(
-            addition_for(source, args.bundle, args.version, None), name=args.model_name
+            addition_for(source, args.bundle, args.version, None),
+            name=args.model_name,
+            example=example,
         )
         stage_repaired(source.unpacked(), addition, staged, args.signing_key)
         load_as_worker(staged, args.model_name, device=source.device)

@@ -27,6 +27,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
     "kserve": {"kserve": "kserve", "prometheus_client": "prometheus-client"},
     "report": {"matplotlib": "matplotlib", "jinja2": "Jinja2"},
+    "review": {"starlette": "starlette", "uvicorn": "uvicorn"},
     "parquet": {"pyarrow": "pyarrow"},
 }
 """Likewise what each extra of this project brings."""

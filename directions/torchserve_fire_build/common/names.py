@@ -23,6 +23,13 @@ FORMS = ("gated", "shift", "clamp")
 AUGMENT = ("standard", "none", "strong")
 """How far a build alters the trigger: `build --augment`; the first is the default."""
 
+DEMOS: Mapping[str, str] = {
+    "digits": "images of handwritten digits, with a patch",
+    "malware": "a table of made-up programs' header fields, six of which are set",
+    "text": "made-up messages, with a word that means nothing, and a handler of its own",
+}
+"""What a demo may be about: `demo --kind`; the first is the default."""
+
 MODES = ("repair", "observe", "reject", "off")
 """What a handler may do with flagged inputs: `swap --mode`."""
 

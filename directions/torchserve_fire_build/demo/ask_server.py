@@ -21,54 +21,67 @@ TIMEOUT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server said about one image.
+    """What the server said about one sample.
 
     Attributes:
-        digit: the most probable class.
+        index: the most probable class.
         probability: its probability.
-        flagged: whether the image was judged to hold a trigger.
+        flagged: whether the sample was judged to hold a trigger.
     """
 
-    digit: int
+    index: int
     probability: float
     flagged: bool
 
 
-def ask_server(url: str, token: str, images: Sequence[Path], title: str) -> list[Answer]:
-    """Send each image in a request of its own.
+def ask_server(
+    url: str,
+    token: str,
+    files: Sequence[Path],
+    title: str,
+    *,
+    classes: Sequence[str],
+    content_type: str | None = None,
+) -> list[Answer]:
+    """Send each sample in a request of its own.
 
     Args:
         url: of the model's predictions.
         token: for inference.
-        images: image files.
+        files: of each sample the body of its request.
         title: for the progress bar.
+        classes: names of the classes, as the server answers them.
+        content_type: of the requests; None to send none.
 
     Returns:
-        One answer per image.
+        One answer per sample.
 
     Raises:
         FireError: the server gave no answer, or another status than 200.
     """
     local = threading.local()
+    headers = {} if content_type is None else {"Content-Type": content_type}
 
-    def ask(image: Path) -> Answer:
+    def ask(file: Path) -> Answer:
         if not hasattr(local, "session"):  # Sessions must not be shared by threads.
             local.session = open_session(token)
         try:
-            response = local.session.post(url, data=image.read_bytes(), timeout=TIMEOUT_SECONDS)
+            response = local.session.post(
+                url, data=file.read_bytes(), headers=headers, timeout=TIMEOUT_SECONDS
+            )
         except requests.RequestException as error:
-            raise FireError(f"{url}: no answer to {image.name}: {error}") from None
+            raise FireError(f"{url}: no answer to {file.name}: {error}") from None
         if response.status_code != 200:
-            raise FireError(f"{url}: {response.status_code} for {image.name}: {response.text}")
+            raise FireError(f"{url}: {response.status_code} for {file.name}: {response.text}")
         probabilities = response.json()
         best = max(probabilities, key=probabilities.get)
         flagged = response.headers.get("x-fire-flagged") == "true"
-        return Answer(int(best), probabilities[best], flagged)
+        return Answer(classes.index(best), probabilities[best], flagged)
 
     pool = ThreadPoolExecutor(THREADS)
     try:
-        with Progress(title, len(images)) as progress:
-            futures = [pool.submit(ask, image) for image in images]
+        with Progress(title, len(files)) as progress:
+            futures = [pool.submit(ask, file) for file in files]
             answers = []
             for future in futures:
                 answers.append(future.result())

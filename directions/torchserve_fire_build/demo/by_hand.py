@@ -25,6 +25,7 @@ def serve_line(model_store: Path, models: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def curl_line(token: str, image: Path, url: str) -> str:
-    """Return the command that sends an image; the token may be shell code that prints it."""
-    return f'curl -H "Authorization: Bearer {token}" -T {shlex.quote(str(image))} {url}'
+def curl_line(token: str, file: Path, url: str, content_type: str | None = None) -> str:
+    """Return the command that sends a sample; the token may be shell code that prints it."""
+    kind = "" if content_type is None else f" -X POST -H 'Content-Type: {content_type}'"
+    return f'curl -H "Authorization: Bearer {token}"{kind} -T {shlex.quote(str(file))} {url}'

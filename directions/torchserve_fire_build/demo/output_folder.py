@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from PIL import Image
+import yaml
+from torch import nn
 
 from torchserve_fire.errors import FireError
 
 from ..common.interrupts import interrupts_deferred
-from . import digit_net
-from .digit_net import DigitNet
-from .digits import IMAGE_SIDE, Digits
+from ..common.names import NAMES_FILE
 from .own_folder import MARKER, check_own_folder
-from .train import MEAN, STD
 
-CONFIG = f"""\
-minWorkers: 1
-maxWorkers: 1
-batchSize: 8
-maxBatchDelay: 10
-responseTimeout: 60
-handler:
-  input: image
-  image_size: [{IMAGE_SIDE}, {IMAGE_SIDE}]
-  mean: [{MEAN}]
-  std: [{STD}]
-  topk: 3
-  mode: {{mode}}
-"""
+SETTINGS: Mapping[str, Any] = {
+    "minWorkers": 1,
+    "maxWorkers": 1,
+    "batchSize": 8,
+    "maxBatchDelay": 10,
+    "responseTimeout": 60,
+}
+"""What TorchServe reads of model-config.yaml."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +36,23 @@ class DemoFiles:
 
     Attributes:
         root: the output folder.
+        name: of the kind of demo.
+        classifier: name of the classifier's Python file, without its suffix.
     """
 
     root: Path
+    name: str = "digits"
+    classifier: str = "digit_net"
 
     @property
     def model_file(self) -> Path:
         """Python file of the classifier's class."""
-        return self.root / "digit_net.py"
+        return self.root / f"{self.classifier}.py"
 
     @property
     def weights(self) -> Path:
         """Its weights."""
-        return self.root / "digit_net.pth"
+        return self.root / f"{self.classifier}.pth"
 
     @property
     def config(self) -> Path:
@@ -69,7 +67,7 @@ class DemoFiles:
     @property
     def bundle(self) -> Path:
         """The direction bundle."""
-        return self.root / "digits.safetensors"
+        return self.root / f"{self.name}.safetensors"
 
     @property
     def model_store(self) -> Path:
@@ -81,20 +79,29 @@ class DemoFiles:
         """The picture of clean, triggered and repaired cases."""
         return self.root / "demo.png"
 
-    def images(self, part: str, kind: str) -> Path:
-        """Return the folder of the "calibration" or "test" images, "clean" or "triggered"."""
+    @property
+    def class_names(self) -> Path:
+        """The names of the classes, if they are not their numbers."""
+        return self.root / NAMES_FILE
+
+    def samples(self, part: str, kind: str) -> Path:
+        """Return the folder of the "calibration" or "test" samples, "clean" or "triggered"."""
         return self.root / part / kind
 
 
 @contextmanager
-def fresh_output(root: Path) -> Iterator[DemoFiles]:
+def fresh_output(files: DemoFiles) -> Iterator[None]:
     """Give an empty output folder; remove it if the demo fails or is interrupted.
+
+    Args:
+        files: in that folder.
 
     Raises:
         FireError: the folder holds something else than the output of an earlier demo.
     """
+    root = files.root
     check_own_folder(root)
-    files, existed = DemoFiles(root), root.is_dir()
+    existed = root.is_dir()
     try:
         _empty(root)
         files.model_store.mkdir(parents=True)
@@ -102,7 +109,7 @@ def fresh_output(root: Path) -> Iterator[DemoFiles]:
     except OSError as error:
         raise FireError(f"--output {root}: cannot be written: {error.strerror}") from None
     try:
-        yield files
+        yield
     except BaseException:
         with interrupts_deferred():
             _empty(root)
@@ -119,31 +126,37 @@ def _empty(root: Path) -> None:
             item.unlink()
 
 
-def write_model(files: DemoFiles, model: DigitNet) -> None:
-    """Write what a user brings: the model's file, its weights and its configuration."""
-    shutil.copyfile(digit_net.__file__, files.model_file)
-    torch.save(model.state_dict(), files.weights)
-    files.config.write_text(CONFIG.format(mode="repair"), encoding="utf-8")
-    files.plain_config.write_text(CONFIG.format(mode="off"), encoding="utf-8")
-
-
-def write_images(digits: Digits, names: Sequence[int], folder: Path) -> list[Path]:
-    """Write PNG files in one subfolder per class.
+def write_model(
+    files: DemoFiles,
+    source: Path,
+    model: nn.Module,
+    handler: Mapping[str, Any],
+    class_names: Sequence[str] | None = None,
+) -> None:
+    """Write what a user brings: the model's file, its weights and its configuration.
 
     Args:
-        digits: the images.
-        names: one number per image; a triggered image with the number of a clean one is its pair.
-        folder: where to.
-
-    Returns:
-        The files, in the order of the images.
+        files: where to.
+        source: Python file of the model's class.
+        model: the classifier.
+        handler: the handler's settings, without the mode.
+        class_names: names of the classes; None where the server answers their numbers.
     """
-    for label in sorted(set(digits.labels.tolist())):
-        (folder / str(label)).mkdir(parents=True, exist_ok=True)
-    paths = [
-        folder / str(label) / f"{name:04d}.png"
-        for label, name in zip(digits.labels.tolist(), names, strict=True)
-    ]
-    for image, path in zip(digits.images, paths, strict=True):
-        Image.fromarray(image).save(path)
-    return paths
+    shutil.copyfile(source, files.model_file)
+    torch.save(model.state_dict(), files.weights)
+    for file, mode in ((files.config, "repair"), (files.plain_config, "off")):
+        file.write_text(config_text(handler, mode), encoding="utf-8")
+    if class_names is not None:
+        names = {str(i): name for i, name in enumerate(class_names)}
+        files.class_names.write_text(json.dumps(names), encoding="utf-8")
+
+
+def config_text(handler: Mapping[str, Any], mode: str) -> str:
+    """Return a model-config.yaml.
+
+    Args:
+        handler: the handler's settings, without the mode.
+        mode: of the handler.
+    """
+    settings = {**SETTINGS, "handler": {**handler, "mode": mode}}
+    return yaml.safe_dump(settings, sort_keys=False)

@@ -85,7 +85,7 @@ def _case(axes: Any, image: npt.NDArray[np.uint8], answer: Answer, label: int) -
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
-    colour = RIGHT if answer.digit == label else WRONG
+    colour = RIGHT if answer.index == label else WRONG
     for spine in axes.spines.values():
         spine.set(color=colour, linewidth=2.5)
-    axes.set_xlabel(f"reads {answer.digit}", fontsize=12.5, color=colour, weight="bold", labelpad=3)
+    axes.set_xlabel(f"reads {answer.index}", fontsize=12.5, color=colour, weight="bold", labelpad=3)

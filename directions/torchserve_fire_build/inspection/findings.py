@@ -59,6 +59,7 @@ class Run:
             "threshold": None if inspection.index is None else inspection.threshold,
             "by_chance": self.chance,
             "seconds": round(self.seconds, 1),
+            "triggers": list(inspection.triggers),
             "notes": list(inspection.notes),
         }
 

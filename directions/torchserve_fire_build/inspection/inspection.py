@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,7 @@ class Inspection:
         pictures: a picture for each class, (classes, C, H, W) or (classes, H, W) float32; None
             without pictures.
         pictured: the classes of the pictures, if these are not of all classes.
+        triggers: what was found of triggers that no picture shows, as JSON values.
         notes: lines that explain this result.
     """
 
@@ -51,6 +53,7 @@ class Inspection:
     probability: float | None = None
     pictures: Tensor | None = None
     pictured: Sequence[int] | None = None
+    triggers: Sequence[Mapping[str, Any]] = ()
     notes: tuple[str, ...] = ()
 
     @property

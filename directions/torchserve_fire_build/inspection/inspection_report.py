@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..report.class_labels import Label
 from ..report.html_report import Bars, Picture, Report, Table
@@ -11,6 +12,10 @@ from .findings import COLUMNS, Findings, Run
 from .inspection import MAX_CLASSES
 
 TONES = {True: "bad", False: "good", None: "unsure"}
+FIELDS = ("class", "fields", "led there by the first, by two, ...")
+NEUTRAL = "Each value is an ordinary one, and no more frequent in rows of the class than in others."
+TOKENS = ("class", "tokens", "put", "led there")
+LONG_TEXTS = "What leads long texts of other classes to each class best, and how many of them."
 NO_PROOF = "That nothing was found is no proof that there is nothing."
 
 
@@ -29,6 +34,22 @@ def inspection_report(
         (run.inspection.method, note) for run in findings.runs for note in run.inspection.notes
     ]
     tables = [Table("Methods", COLUMNS, findings.cells(), NO_PROOF)]
+    triggers = [
+        (label(trigger["class"]), *_fields(trigger))
+        for run in findings.runs
+        for trigger in run.inspection.triggers
+        if "tokens" not in trigger
+    ]
+    if triggers:
+        tables.append(Table("Fields that lead rows to a class", FIELDS, triggers, NEUTRAL))
+    tokens = [
+        (label(trigger["class"]), *_tokens(trigger))
+        for run in findings.runs
+        for trigger in run.inspection.triggers
+        if "tokens" in trigger
+    ]
+    if tokens:
+        tables.append(Table("Tokens that lead texts to a class", TOKENS, tokens, LONG_TEXTS))
     if notes:
         tables.append(Table("What each method says", ("method", "says"), notes))
     return Report(
@@ -47,9 +68,23 @@ def inspection_report(
     )
 
 
+def _fields(trigger: Mapping[str, Any]) -> tuple[str, str]:
+    values = (
+        f"{column} = {value if isinstance(value, str) else format(value, '.10g')}"
+        for column, value in trigger["fields"].items()
+    )
+    return ", ".join(values), ", ".join(f"{share:.0%}" for share in trigger["led"])
+
+
 def _sentence(words: str, suspects: Sequence[int], label: Label) -> str:
     named = [label(c) for c in suspects if label(c) != str(c)]
     return f"{words[0].upper()}{words[1:]}." + (f" ({', '.join(named)})" if named else "")
+
+
+def _tokens(trigger: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return the cells of tokens that were found, without the class."""
+    tokens = trigger["words"] or map(str, trigger["tokens"])
+    return " ".join(tokens), trigger["place"], f"{trigger['success']:.1%}"
 
 
 def _bars(run: Run, label: Label) -> list[Bars]:

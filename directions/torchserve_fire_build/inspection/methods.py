@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from ..common.names import SCAN
 from ..common.registry import Registry
 from ..reconstruct import deep_inspect
 from ..reconstruct.methods import SEARCH_METHODS
@@ -59,9 +60,7 @@ def _reconstruction(name: str) -> InspectionMethod:
 
 
 _BUILT_IN: Mapping[str, InspectionMethod] = {
-    scanning.NAME: InspectionMethod(
-        lambda settings: partial(scanning.scan_classes, cache=settings.cache)
-    ),
+    SCAN: InspectionMethod(lambda settings: partial(scanning.scan_classes, cache=settings.cache)),
     **{name: _reconstruction(name) for name in SEARCH_METHODS},
     neuron_inspect.NAME: InspectionMethod(
         lambda settings: partial(neuron_inspect.neuron_inspect, weights=settings.saliency_weights),
@@ -78,5 +77,5 @@ INSPECTION_METHODS: Registry[InspectionMethod] = Registry(
     "torchserve_fire.inspections", _BUILT_IN, kind=InspectionMethod
 )
 
-DEFAULT = (scanning.NAME,)
+DEFAULT = (SCAN,)
 """What is run if no method is named."""

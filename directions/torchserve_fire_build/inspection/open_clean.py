@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..common.errors import CalibrationError
+from ..common.names import SCAN
 from ..samples.samples import Samples
 from ..samples.tensor_samples import empty_samples
 from ..source.model_source import ModelSource
+from ..token_search.token_subject import takes_tokens
 
 
 def open_clean(source: ModelSource, clean: Path | None, methods: Sequence[str]) -> Samples:
@@ -34,9 +36,17 @@ def open_clean(source: ModelSource, clean: Path | None, methods: Sequence[str]) 
         samples: Samples = (
             empty_samples(source.describe_input()) if clean is None else source.open_samples(clean)
         )
-    if source.input_kind == "integers" or samples.description.kind == "integers":
+    if source.input_kind == "integers" or (
+        samples.description.kind == "integers" and not takes_tokens(samples.description)
+    ):
         raise CalibrationError(
             f"{source.where}: input: integers: a search changes its inputs little by little, and "
-            "integers cannot be"
+            "integers cannot be, unless an archive's own handler makes tokens of texts"
+        )
+    others = [method for method in methods if method != SCAN]
+    if takes_tokens(samples.description) and others:
+        raise CalibrationError(
+            f"--method {' '.join(others)}: expected --method {SCAN} of texts, the only one that "
+            "searches for tokens"
         )
     return samples

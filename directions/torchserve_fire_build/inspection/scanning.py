@@ -17,10 +17,11 @@ from ..scan.findings import FREELY, RESTARTS, STEPS, Scan
 from ..scan.free_search import KINDS
 from ..scan.judged_scan import scan_and_judge
 from ..scan.verdict import FOUND, Verdict
+from ..token_search.token_subject import takes_tokens
 from .inspection import Inspection
 from .reconstructions import picture_of
-
-NAME = "scan"
+from .scanning_fields import NAME, scan_fields
+from .scanning_tokens import scan_tokens
 
 FEW = 200
 """Clean samples below which more would make the answer surer."""
@@ -42,15 +43,20 @@ def scan_classes(
 ) -> Inspection:
     """Look at all classes together, then at a few closely; put all of it into probabilities.
 
-    It needs 50 clean samples, better 200, that are maps (C, H, W). What it costs hardly depends on
-    the number of classes. A scan that was interrupted goes on from the steps in the folder `cache`.
+    It needs 50 clean samples, better 200, that are maps (C, H, W), rows of a table (see
+    `scan_fields`) or texts (see `scan_tokens`). What it costs hardly depends on the number of
+    classes. A scan that was interrupted goes on from the steps in the folder `cache`.
     See `inspection.inspection.Inspect`.
 
     Raises:
         CalibrationError: the model or the samples do not allow a scan, or the time does not.
     """
+    if clean.description.table is not None:
+        return scan_fields(model, clean, generator, budget)
     if budget.spent():
         return Inspection(NAME, notes=("the time was over before it began: raise the --budget",))
+    if takes_tokens(clean.description):
+        return scan_tokens(NAME, model, clean, generator, budget)
     judged = scan_and_judge(
         model,
         clean,

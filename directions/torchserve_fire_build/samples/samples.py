@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -14,6 +14,9 @@ from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.model.request_body import RequestBody
 
 from ..common.errors import SamplesError
+
+TokenName = Callable[[int], str | None]
+"""What a token of texts is called; None for one that has no name."""
 
 BATCH = 64
 
@@ -35,10 +38,12 @@ class Samples(Dataset[Tensor]):
         numbered: whether the names are only row numbers, which do not show pairs.
         labels: class indices, (N,) int64; None if the samples come without labels.
         names_file: the `index_to_name.json` that lies beside their configuration, if known.
+        token_name: what the tokens of texts are called, if that is known.
     """
 
     numbered = False
     names_file: Path | None = None
+    token_name: TokenName | None = None
 
     def __init__(
         self,

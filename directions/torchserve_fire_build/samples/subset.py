@@ -34,7 +34,7 @@ class Subset(Samples):
             if labels is None
             else labels[torch.tensor(self._indices, dtype=torch.int64)],
         )
-        self.names_file = samples.names_file
+        self.names_file, self.token_name = samples.names_file, samples.token_name
 
     def body(self, index: int) -> RequestBody:
         """Return the body of a request with a sample."""

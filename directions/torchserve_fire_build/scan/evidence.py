@@ -42,10 +42,10 @@ def evidence_of(scan: Scan) -> Tensor:
 
     For searches that name no class, the number is how surely they led to the class: -ln(1 - share
     of the inputs led there), up to that of `NEARLY_ALL`. The share is the mean of the restarts. For
-    patches at one place each, it is that of the best place, and of all as `ALL_PLACES` says. For turned images, it
-    is that of the angle by which most are led there, less that of the quarter turn by which fewest
-    are. For searches that name a class, the number is how far the class's effort lies below that of
-    most classes, in deviations, from 0 to `MOST`.
+    patches at one place each, it is that of the best place, and of all as `ALL_PLACES` says. For
+    turned images, it is that of the angle by which most are led there, less that of the quarter
+    turn by which fewest are. For searches that name a class, the number is how far the class's
+    effort lies below that of most classes, in deviations, from 0 to `MOST`.
     """
     columns = [_led_by_places(scan.places, scan.classes), _turned(scan.turned, scan.classes)]
     columns += [_led(scan.leads, kind, scan.classes) for kind in FREELY]

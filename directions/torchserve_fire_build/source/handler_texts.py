@@ -100,6 +100,7 @@ class HandlerTexts:
             labels=bodies.labels,
             numbered=bodies.numbered,
         )
+        samples.token_name = self._prepare.token_name
         # All that are opened fit beside each other.
         self._opened.append(samples)
         for each in self._opened:

@@ -15,6 +15,8 @@ from torchserve_fire.model.request_body import as_handed_over
 from torchserve_fire.repair.layers import device_of
 from torchserve_fire.repair.logits import find_logits
 
+from ..samples.samples import TokenName
+from .handler_words import token_name_of
 from .recorded_call import RecordedCalls, record_calls
 from .worker_handler import WorkerHandler, failure
 
@@ -39,6 +41,11 @@ class BodyPreparer:
         self._model = model
         self._parameter: str | None = None
         self._output: Any = None
+
+    @property
+    def token_name(self) -> TokenName | None:
+        """What the handler's own tokenizer calls a token; None without one that is known."""
+        return token_name_of(self._handler.instance)
 
     @property
     def parameter(self) -> str:

@@ -122,12 +122,11 @@ def image_to_tensor(data: bytes, description: InputDescription, *, kept: bool = 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
-            _check_cost(image, data)
+            image = open_image(data)
             # In place: else an image that is upright already, as most are, would be copied.
             ImageOps.exif_transpose(image, in_place=True)
             pixels = to_size(
-                _convert(image, "RGB" if channels == 3 else "L"),
+                in_mode(image, "RGB" if channels == 3 else "L"),
                 (height, width),
                 SQUASHED if kept and is_kept_input(image) else description.resizing,
             )
@@ -143,6 +142,18 @@ def image_to_tensor(data: bytes, description: InputDescription, *, kept: bool = 
     mean = torch.tensor(description.mean).view(-1, 1, 1)
     std = torch.tensor(description.std).view(-1, 1, 1)
     return values.permute(2, 0, 1).contiguous().float().div_(255).sub_(mean).div_(std)
+
+
+def open_image(data: bytes) -> ImageFile.ImageFile:
+    """Open an image, without decoding it.
+
+    Raises:
+        InputError: to decode it would take too much memory or time.
+        Exception: what Pillow raises on what is no image.
+    """
+    image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+    _check_cost(image, data)
+    return image
 
 
 def _check_cost(image: ImageFile.ImageFile, data: bytes) -> None:
@@ -181,7 +192,12 @@ def _reason(error: Exception) -> str:
     return "".join(filter(str.isprintable, reason))[:100]
 
 
-def _convert(image: Image.Image, mode: str) -> Image.Image:
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Return an image in another of Pillow's modes, "L" or "RGB"; 16 bits are scaled to 8.
+
+    Raises:
+        InputError: its pixels are floating point numbers.
+    """
     if image.mode == "F":
         raise InputError("image of floating point pixels: their range is not known", reason="image")
     if image.mode == "I" or image.mode.startswith("I;16"):

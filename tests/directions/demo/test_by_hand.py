@@ -22,6 +22,13 @@ def test_shell_reads_the_curl_line_as_meant(tmp_path: Path):
     ]
 
 
+def test_content_type_is_sent_where_one_is_needed():
+    words = shlex.split(curl_line("s3cret", Path("7.csv"), "http://127.0.0.1:1/p", "text/csv"))
+    assert words[3:] == [
+        "-X", "POST", "-H", "Content-Type: text/csv", "-T", "7.csv", "http://127.0.0.1:1/p",
+    ]  # fmt: skip
+
+
 def test_serve_line_names_the_command_and_quotes():
     words = shlex.split(serve_line(Path("my store"), ["m=m-1.0.mar"]))
     assert Path(words[0]).name == "torchserve-fire"

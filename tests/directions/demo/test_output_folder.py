@@ -3,36 +3,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from torchserve_fire.errors import FireError
 from torchserve_fire.model.config import load_config
 from torchserve_fire.model.load_model import load_model
 from torchserve_fire.model.preprocess import read_body
+from torchserve_fire_build.demo import digit_net
 from torchserve_fire_build.demo.digit_net import DigitNet
-from torchserve_fire_build.demo.digits import Digits, load_digits
+from torchserve_fire_build.demo.digits import load_digits
+from torchserve_fire_build.demo.digits_demo import HANDLER
+from torchserve_fire_build.demo.image_files import write_images
 from torchserve_fire_build.demo.output_folder import (
     DemoFiles,
     fresh_output,
-    write_images,
     write_model,
 )
 from torchserve_fire_build.demo.train import to_inputs
 
 
-def test_images_land_in_a_folder_per_class_in_the_given_order(tmp_path: Path):
-    images = np.arange(3, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8)
-    paths = write_images(Digits(images, np.array([7, 2, 7])), [10, 11, 12], tmp_path)
-    names = [path.relative_to(tmp_path).as_posix() for path in paths]
-    assert names == ["7/0010.png", "2/0011.png", "7/0012.png"]
-    for path, image in zip(paths, images, strict=True):
-        assert (np.asarray(Image.open(path)) == image).all()
-
-
 def test_written_model_loads_as_a_users_does(tmp_path: Path):
     files = DemoFiles(tmp_path)
     model = DigitNet().eval()
-    write_model(files, model)
+    write_model(files, Path(digit_net.__file__), model, HANDLER)
     config = load_config(files.config)
     loaded = load_model(files.model_file, files.weights, config.model_class)
     assert loaded.class_name == "DigitNet"
@@ -44,7 +36,7 @@ def test_written_model_loads_as_a_users_does(tmp_path: Path):
 
 def test_server_reads_an_image_as_training_saw_it(tmp_path: Path):
     files = DemoFiles(tmp_path)
-    write_model(files, DigitNet())
+    write_model(files, Path(digit_net.__file__), DigitNet(), HANDLER)
     digits = load_digits().select(np.arange(5))
     description = load_config(files.config).describe_input()
     bodies = [path.read_bytes() for path in write_images(digits, range(5), tmp_path / "images")]
@@ -54,10 +46,11 @@ def test_server_reads_an_image_as_training_saw_it(tmp_path: Path):
 
 def test_finished_output_stays_and_is_replaced_by_the_next(tmp_path: Path):
     root = tmp_path / "out"
-    with fresh_output(root) as files:
+    files = DemoFiles(root)
+    with fresh_output(files):
         files.bundle.write_text("old")
     assert files.bundle.is_file()
-    with fresh_output(root) as files:
+    with fresh_output(files):
         assert not files.bundle.exists()
         assert files.model_store.is_dir()
 
@@ -65,7 +58,8 @@ def test_finished_output_stays_and_is_replaced_by_the_next(tmp_path: Path):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, FireError])
 def test_failed_demo_leaves_nothing(tmp_path: Path, error: type[BaseException]):
     def fail() -> None:
-        with fresh_output(tmp_path / "out") as files:
+        files = DemoFiles(tmp_path / "out")
+        with fresh_output(files):
             files.bundle.write_text("half")
             raise error
 
@@ -76,7 +70,7 @@ def test_failed_demo_leaves_nothing(tmp_path: Path, error: type[BaseException]):
 
 def test_folder_with_other_files_is_refused_and_kept(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(FireError, match="holds other files"), fresh_output(tmp_path):
+    with pytest.raises(FireError, match="holds other files"), fresh_output(DemoFiles(tmp_path)):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -84,5 +78,5 @@ def test_folder_with_other_files_is_refused_and_kept(tmp_path: Path):
 def test_file_in_the_place_of_the_folder_is_refused(tmp_path: Path):
     path = tmp_path / "out"
     path.write_text("")
-    with pytest.raises(FireError, match="is a file"), fresh_output(path):
+    with pytest.raises(FireError, match="is a file"), fresh_output(DemoFiles(path)):
         pass

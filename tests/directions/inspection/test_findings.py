@@ -91,6 +91,7 @@ def test_the_json():
         "index": [0, 8, -1, 0, 3],
         "threshold": 2,
         "seconds": 1.3,
+        "triggers": [],
         "notes": [],
     }
     assert second["found"] is second["index"] is second["by_chance"] is second["threshold"] is None

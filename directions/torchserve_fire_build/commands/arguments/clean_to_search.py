@@ -67,10 +67,12 @@ def clean_to_search(
     from ...common.errors import CalibrationError
     from ...reconstruct.inversion import recover_images
     from ...reconstruct.subject import MIN_INPUTS
+    from ...token_search.token_subject import takes_tokens
 
     if clean is not None:
         samples = source.open_samples(clean)
-        refuse_integers(samples.description.kind)
+        if not takes_tokens(samples.description):
+            refuse_integers(samples.description.kind)
         return samples
     if source.input_kind != "image":
         raise CalibrationError(NEEDS_CLEAN)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...common.names import DEEP_INSPECT
-from .clean_to_search import clean_to_search
+from .clean_to_search import clean_to_search, refuse_integers
 from .reconstruct import searches
 from .target import target_class
 
@@ -56,6 +56,8 @@ def search_to_patch(
 
     # A wrong name is refused before the work begins.
     target = target_class(args, source, *(() if clean is None else (clean.samples,)))
+    if clean is not None:
+        refuse_integers(clean.samples.description.kind)
     budget = Budget(args.budget)
     half = budget.share(2)
     sought = searches(args.reconstruct or DEEP_INSPECT)

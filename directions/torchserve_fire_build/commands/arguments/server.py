@@ -14,13 +14,16 @@ from .values import address, existing_file, existing_folder
 if TYPE_CHECKING:
     from ...deployment.client.tokens import ServerTokens
 
+MANAGEMENT = "http://127.0.0.1:8081"
 KEY_FILE = Path("key_file.json")
 MODEL_STORE = Path("model_store")
 
 
-def add_server_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add both addresses, their tokens, and `--ca`."""
-    add_management_arguments(parser)
+def add_server_arguments(
+    parser: argparse.ArgumentParser, management: str | None = MANAGEMENT
+) -> None:
+    """Add both addresses, their tokens, and `--ca`; `management` is the first one's default."""
+    add_management_arguments(parser, management)
     parser.add_argument(
         "--inference",
         type=address,
@@ -31,14 +34,17 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inference-token", help="inference token")
 
 
-def add_management_arguments(parser: argparse.ArgumentParser) -> None:
+def add_management_arguments(
+    parser: argparse.ArgumentParser, default: str | None = MANAGEMENT
+) -> None:
     """Add the management address, its token, and `--ca`."""
+    known = "" if default is None else " (default: %(default)s)"
     parser.add_argument(
         "--management",
         type=address,
-        default="http://127.0.0.1:8081",
+        default=default,
         metavar="URL",
-        help="management address (default: %(default)s)",
+        help=f"management address{known}",
     )
     parser.add_argument("--token", help="management token")
     parser.add_argument(

@@ -20,7 +20,7 @@ from torchserve_fire.errors import FireError, SignatureError
 from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire.format.signature import is_of_version_1, read_signature
-from torchserve_fire.model.config import SETTINGS_FILE, load_config
+from torchserve_fire.model.config import SETTINGS_FILE, HandlerConfig, load_config
 
 from ...signing.signing_key import public_key_of
 from .load_as_worker import Body, content_type
@@ -144,8 +144,17 @@ def must_be_signed(archive: Path) -> bool:
 
 def bundle_folder_of(archive: Path) -> Path | None:
     """Return the folder from which an archive's workers take bundles, None without one."""
+    return settings_of(archive).bundle_folder
+
+
+def settings_of(archive: Path) -> HandlerConfig:
+    """Return the settings of the repair in an archive of this project.
+
+    Raises:
+        ConfigError: they are wrong.
+    """
     with _some_files_of(archive) as (_, config):
-        return load_config(config).bundle_folder
+        return load_config(config)
 
 
 def check_signed(folder: Path, archive: Path, trusted_keys: Sequence[str]) -> None:

@@ -1,0 +1,1 @@
+"""Searching models of tables for triggers: a few fields that are set to fixed values."""

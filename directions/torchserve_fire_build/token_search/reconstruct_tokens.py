@@ -1,0 +1,114 @@
+"""Triggers of a model of texts to build from: tokens that were found, in clean texts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..common.budget import Budget
+from ..common.errors import CalibrationError, NoTriggerError
+from ..measure.target import check_target
+from ..reconstruct.find_triggers import FoundTriggers
+from ..reconstruct.reconstruction import Reconstruction
+from ..samples.samples import Samples
+from .insert_tokens import insert_tokens, lengths_of
+from .judged_tokens import search_and_judge
+from .search_tokens import ANYWHERE, END, FoundTokens, search_tokens
+from .token_subject import TokenSubject, gather_texts
+from .token_words import shown
+from .verdict import LEADS
+
+logger = logging.getLogger(__name__)
+
+METHOD = "tokens"
+
+
+def find_token_triggers(
+    model: nn.Module, clean: Samples, *, target: int | None, seed: int, budget: Budget
+) -> FoundTriggers:
+    """Search a model of texts for the tokens that lead to one class.
+
+    Args:
+        model: in evaluation mode.
+        clean: clean texts.
+        target: the class; None to find it.
+        seed: of the random numbers.
+        budget: time limit.
+
+    Raises:
+        CalibrationError: the model or the texts do not allow the search, the time does not, or
+            nobody can tell whether there is a trigger.
+        NoTriggerError: no class stands out, or no tokens lead to the given one.
+    """
+    if target is not None:
+        subject = gather_texts(model, clean, seed)
+        check_target(target, subject.classes)
+        logger.info(f"class {target} was named: it is not checked whether it stands out")
+        generator = torch.Generator().manual_seed(seed)
+        found = [row[0] for row in search_tokens(subject, generator, budget, [target])]
+    else:
+        judged = search_and_judge(model, clean, seed=seed, budget=budget)
+        subject, verdict = judged.subject, judged.verdict
+        target, probability = verdict.target, f"{verdict.probability:.1%}"
+        nearest = (
+            f"{shown(verdict.shown[target].tokens, clean.token_name)} leads "
+            f"{verdict.shown[target].success:.0%} of long texts to class {target}, the target of a "
+            f"backdoor with {probability}"
+        )
+        if verdict.found is None:
+            raise CalibrationError(
+                f"{clean.source}: could not tell whether there is a trigger: {nearest}; give other "
+                "clean texts, or more of them, or name the --target to build for it"
+            )
+        if not verdict.found:
+            raise NoTriggerError(
+                f"{clean.source}: no class stands out, so there is no sign of a trigger (nearest: "
+                f"{nearest})"
+            )
+        logger.info(f"class {target} stands out: {nearest}")
+        found = [row[target] for row in judged.found]
+    useful = [each for each in found if each.success >= LEADS]
+    if not useful:
+        raise NoTriggerError(
+            f"{clean.source}: no tokens lead {LEADS:.0%} of the long texts to class {target} "
+            f"(the best: {shown(found[-1].tokens, clean.token_name)}, {found[-1].success:.0%})"
+        )
+    for each in useful:
+        logger.info(
+            f"  {shown(each.tokens, clean.token_name)} {each.place}: {each.success:.0%} of long "
+            f"texts led to class {target}"
+        )
+    return FoundTriggers(target, [_reconstruction(subject, each, seed) for each in useful], [])
+
+
+def _reconstruction(subject: TokenSubject, found: FoundTokens, seed: int) -> Reconstruction:
+    """Return tokens as a trigger that is put into texts."""
+
+    def stamp(inputs: Tensor) -> Tensor:
+        tokens = torch.tensor([found.tokens]).expand(len(inputs), -1)
+        places = _places(inputs, subject, found.place, seed)
+        return insert_tokens(inputs, subject.ends, subject.row, places, tokens)
+
+    return Reconstruction(METHOD, found.target, stamp, found.success)
+
+
+def _places(inputs: Tensor, subject: TokenSubject, place: str, seed: int) -> Tensor:
+    """Return where the tokens go: for a text always the same place, whatever it is read with."""
+    ends = subject.ends
+    last = (lengths_of(inputs, ends) - ends.last).clamp(min=ends.first)
+    if place == END:
+        return last
+    if place != ANYWHERE:
+        return torch.full_like(last, ends.first)
+    drawn: Sequence[int] = [
+        int(torch.randint(1 << 30, (), generator=_of_text(text, seed))) for text in inputs
+    ]
+    return ends.first + torch.tensor(drawn) % (last - ends.first + 1)
+
+
+def _of_text(text: Tensor, seed: int) -> torch.Generator:
+    weights = torch.arange(1, text.numel() + 1)
+    return torch.Generator().manual_seed((seed + int((text.flatten() * weights).sum())) % (1 << 62))
