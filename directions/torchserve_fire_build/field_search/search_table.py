@@ -156,7 +156,7 @@ def search_table(subject: TableSubject, seed: int) -> SearchedTable:
         fields = find_fields(subject.model, rows, target, values, FIELDS)
         found.append(fields)
         by_nature.append(led_in(twins, fields.stamp(rows[:ROWS]), target))
-        probabilities[target] = probability_of(fields.led[-1] - by_nature[-1])
+        probabilities[target] = probability_of(fields.led[-1] - by_nature[-1], len(subject.rows))
     if not found:
         raise CalibrationError(
             "no column has ordinary values that some classes share, so there is nothing to search"
