@@ -30,7 +30,6 @@ from benchmarks.little_evidence_tables import (
     refined_table,
     searches_table,
 )
-from benchmarks.malware.clean_only_table import malware_clean_only_table
 from benchmarks.malware.searching_table import searching_table
 from benchmarks.malware.table import malware_table
 from benchmarks.markdown_table import markdown_table
@@ -108,7 +107,6 @@ TEXTS = ROOT / "benchmarks" / "results" / "text.json"
 TEXT_SEARCHES = ROOT / "benchmarks" / "results" / "text_searching.json"
 MALWARE = ROOT / "benchmarks" / "results" / "malware.json"
 MALWARE_SEARCHING = ROOT / "benchmarks" / "results" / "malware_searching.json"
-MALWARE_CLEAN_ONLY = ROOT / "benchmarks" / "results" / "malware_clean_only.json"
 ZOO_RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 DEFENCES = ROOT / "docs" / "defences.png"
 EVIDENCE = "paired 200"
@@ -212,7 +210,6 @@ def with_tables(text: str) -> str:
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
         "malware": malware_table(_rows(MALWARE)),
         "malware searching": searching_table(_rows(MALWARE_SEARCHING)),
-        "malware clean only": malware_clean_only_table(_rows(MALWARE_CLEAN_ONLY)),
     }
     for name, table in contents.items():
         text = replace_section(text, name, table)

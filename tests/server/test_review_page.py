@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import yaml
 
 from tests.directions.backdoored import write_images
 from tests.directions.building.test_from_quarantine import noisy
-from tests.directions.review.served import Served, served_review
+from tests.directions.review.first_bundle import build_first_bundle
+from tests.directions.review.served import served_review
 from tests.server.registered import BOUNDS, registered
 from tests.tiny import TinyFiles
 from torchserve_fire.format.bundle_file import load_bundle
@@ -70,7 +72,7 @@ def flagged(server: TorchServe, tiny: TinyFiles, tmp_path: Path) -> Iterator[Pat
             tiny.model_file,
             tiny.serialized_file,
             config,
-            tiny.bundle,
+            build_first_bundle(tiny, config, tmp_path / "first"),
             extra_files=str(tiny.names),
         ),
         server.model_store,
@@ -96,13 +98,20 @@ def ask(server: TorchServe, body: bytes) -> requests.Response:
     )
 
 
-def open_page(page: sync_api.Page, served: Served) -> None:
-    page.goto(served.url)
-    page.locator(".cell").first.wait_for()
-    assert "token" not in page.url
+@contextmanager
+def opened(page: sync_api.Page, folder: Path, *words: object) -> Iterator[None]:
+    """Run the command, and open its page."""
+    with served_review(folder, *words) as served:
+        page.goto(served.url)
+        page.locator(".cell").first.wait_for()
+        assert "token" not in page.url
+        yield
+        # It asks how far steps are, and nobody will answer.
+        page.goto("about:blank")
 
 
 def has(page: sync_api.Page, selector: str, text: str, seconds: float = 60) -> None:
+    """Wait until an element has a text."""
     sync_api.expect(page.locator(selector)).to_contain_text(text, timeout=1000 * seconds)
 
 
@@ -112,7 +121,7 @@ def check_accessible(page: sync_api.Page) -> None:
 
 
 def test_what_was_flagged_is_kept_refined_and_deployed_by_keys_alone(
-    page: sync_api.Page, server: TorchServe, tiny: TinyFiles, flagged: Path, tmp_path: Path
+    page: sync_api.Page, server: TorchServe, flagged: Path, tmp_path: Path
 ) -> None:
     # 28 of each quadrant.
     write_images(tmp_path / "clean", [k % 4 for k in range(112)], seed=5)
@@ -120,8 +129,7 @@ def test_what_was_flagged_is_kept_refined_and_deployed_by_keys_alone(
     words += ["--key-file", server.key_file, "--model-store", server.model_store]
     words += ["--model-name", NAME, "--clean", tmp_path / "clean", "--output", tmp_path / "review"]
     press: Callable[[str], None] = page.keyboard.press
-    with served_review(tmp_path, *words) as served:
-        open_page(page, served)
+    with opened(page, tmp_path, *words):
         has(page, "#about", f"{FLAGGED} flagged files, in {flagged}")
         # The model's answers come while the page is open.
         cell = page.locator(".cell", has_text="north-west →").first
@@ -163,8 +171,8 @@ def test_what_was_flagged_is_kept_refined_and_deployed_by_keys_alone(
         has(page, "#h-running", "Refining: done")
         check_accessible(page)
         new = load_bundle(tmp_path / "review" / "refined.safetensors").digest
-        served_now = ask(server, noisy(0, triggered=True)).headers
-        assert served_now["x-fire-bundle"] == load_bundle(tiny.bundle).digest != new
+        first = load_bundle(tmp_path / "first" / "first.safetensors").digest
+        assert ask(server, noisy(0, triggered=True)).headers["x-fire-bundle"] == first != new
 
         to_button(page, "deploy")
         press("Enter")
@@ -177,8 +185,7 @@ def test_what_was_flagged_is_kept_refined_and_deployed_by_keys_alone(
         assert (answer["x-fire-bundle"], answer["x-fire-flagged"]) == (new, "true")
         assert server.management.describe(NAME).version == "1.1"
 
-    with served_review(tmp_path, *words) as served:
-        open_page(page, served)
+    with opened(page, tmp_path, *words):
         has(page, "#n-keep", str(FLAGGED))
         has(page, "#deploy-note", "in service")
     # Nothing was deleted.
@@ -201,8 +208,7 @@ def test_ten_thousand_files_are_shown_piece_by_piece(page: sync_api.Page, tmp_pa
     for i in range(10_000):
         (folder / f"{i:05}.png").write_bytes(data)
     (folder / "<b>.txt").write_text("<script>alert(1)</script>")
-    with served_review(tmp_path, "quarantine") as served:
-        open_page(page, served)
+    with opened(page, tmp_path, "quarantine"):
         has(page, "#about", "10,001 flagged files")
         assert page.locator(".cell").count() < 300
         page.keyboard.press("End")
@@ -227,8 +233,7 @@ def test_the_page_is_accessible(
     (tmp_path / "quarantine" / "row.csv").write_text("a,b\n1,2\n")
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 800})
-    with served_review(tmp_path, "quarantine") as served:
-        open_page(page, served)
+    with opened(page, tmp_path, "quarantine"):
         page.keyboard.press("k")
         page.keyboard.press("d")
         has(page, "#n-drop", "1")

@@ -44,7 +44,7 @@ def find_field_triggers(
     """
     subject = gather_rows(model, clean, seed)
     if target is None:
-        target = _name_target(subject, clean)
+        target = _name_target(subject, clean, seed)
     else:
         check_target(target, subject.classes)
     triggers = _reconstruct(subject, target)
@@ -56,8 +56,8 @@ def find_field_triggers(
     return FoundTriggers(target, triggers, ())
 
 
-def _name_target(subject: TableSubject, clean: Samples) -> int:
-    searched = search_table(subject)
+def _name_target(subject: TableSubject, clean: Samples, seed: int) -> int:
+    searched = search_table(subject, seed)
     target = searched.target
     likely = f"class {target} is the target of a backdoor with {searched.probabilities[target]:.1%}"
     if searched.backdoored is None:

@@ -63,7 +63,8 @@ def build_from_clean(
     If the repair does not undo triggers of other kinds that lead to the same class, it is built
     once more, from these triggers, too. The model is then searched again, with its repairs so far,
     until no other class stands out, or the class that does cannot be repaired.
-    With a given target, only triggers of this target are searched for.
+    With a given target, only triggers of this target are searched for; a model of a table is
+    searched for one target.
 
     Args:
         model: in evaluation mode.
@@ -103,8 +104,10 @@ def build_from_clean(
     later = plan.settings
     if later.anomaly_index is None:
         later = replace(later, anomaly_index=FURTHER_INDEX)
+    # A model with hooks has no twins to compare with, as the search of a table does.
+    again = target is None and clean.description.table is None
     # Repairs can be combined only if each flags nothing but predictions of its own target.
-    while target is None and all(repair.only_target for repair in built.bundle.repairs):
+    while again and all(repair.only_target for repair in built.bundle.repairs):
         logger.info("searching again, with the repairs so far")
         try:
             further = search.further(built, later)

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from torchserve_fire.errors import FireError
 
@@ -144,22 +143,23 @@ def _measure(server: TorchServe, kind: Kind, cases: Mapping[str, Case]) -> Measu
         for name in (PLAIN, REPAIRED)
         for case, of_case in cases.items()
     }
-    clean, triggered = (_observed(answers, case, cases[case].labels) for case in (CLEAN, TRIGGERED))
-    partners = clean.before[np.flatnonzero(cases[CLEAN].labels != kind.target)]
-    partners_right = partners == torch.from_numpy(cases[TRIGGERED].labels)
-    return Measured(answers, measure(clean, triggered, kind.target, partners_right))
+    labels = {case: torch.from_numpy(of_case.labels) for case, of_case in cases.items()}
+    clean, triggered = (_observed(answers, case, labels[case]) for case in (CLEAN, TRIGGERED))
+    partners = clean.before[labels[CLEAN] != kind.target]
+    right = partners == labels[TRIGGERED]
+    return Measured(answers, measure(clean, triggered, kind.target, right))
 
 
 def _observed(
     answers: Mapping[tuple[str, str], Sequence[Answer]],
     case: str,
-    labels: npt.NDArray[np.int64],
+    labels: Tensor,
 ) -> Answers:
     return Answers(
         before=torch.tensor([answer.index for answer in answers[PLAIN, case]]),
         after=torch.tensor([answer.index for answer in answers[REPAIRED, case]]),
         flagged=torch.tensor([answer.flagged for answer in answers[REPAIRED, case]]),
-        reference=torch.from_numpy(labels),
+        reference=labels,
     )
 
 

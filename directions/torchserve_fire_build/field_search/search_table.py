@@ -17,7 +17,8 @@ from ..samples.samples import Samples
 from ..scan.judged_scan import MIN_OTHERS
 from ..scan.verdict import CLEAR, FOUND
 from .field_values import FieldValue, neutral_values
-from .find_fields import FoundFields, find_fields
+from .find_fields import ROWS, FoundFields, find_fields
+from .twins import led_in, train_twins
 from .verdict import FIELDS, probability_of
 
 MOST_ROWS = 1000
@@ -60,6 +61,8 @@ class SearchedTable:
     Attributes:
         subject: the model, and the rows.
         found: of each class that was searched, the fields that lead there best.
+        by_nature: of each of these, the share of rows that its fields lead there in twins that
+            know no trigger.
         probabilities: that each class is the target of a backdoor, (classes,) float64; 0 for
             classes that were not searched.
         skipped: classes that were not searched: without rows of a class nobody knows which values
@@ -68,6 +71,7 @@ class SearchedTable:
 
     subject: TableSubject
     found: Sequence[FoundFields]
+    by_nature: Sequence[float]
     probabilities: Tensor
     skipped: Sequence[int] = ()
 
@@ -124,12 +128,22 @@ def gather_rows(model: nn.Module, clean: Samples, seed: int) -> TableSubject:
     return TableSubject(model, table, rows, predicted, logits.shape[1])
 
 
-def search_table(subject: TableSubject) -> SearchedTable:
+def search_table(subject: TableSubject, seed: int) -> SearchedTable:
     """Search for the fields that lead rows to each class, and judge what was found.
 
+    Some classes are near others by nature. So networks of the same architecture are trained on
+    the clean rows (`train_twins`): what leads there in these, too, counts for nothing.
+
+    Args:
+        subject: the model, and clean rows.
+        seed: of the twins.
+
     Raises:
-        CalibrationError: the model fails, or no class has a value that a trigger could set.
+        CalibrationError: the model fails, no network like it learns the rows, or no class has a
+            value that a trigger could set.
     """
+    twins = train_twins(subject.model, subject.rows, subject.predicted, seed)
+    by_nature: list[float] = []
     found: list[FoundFields] = []
     probabilities = torch.zeros(subject.classes, dtype=torch.float64)
     skipped = []
@@ -138,10 +152,13 @@ def search_table(subject: TableSubject) -> SearchedTable:
         if not values:
             skipped.append(target)
             continue
-        found.append(find_fields(subject.model, subject.others(target), target, values, FIELDS))
-        probabilities[target] = probability_of(found[-1].led[-1])
+        rows = subject.others(target)
+        fields = find_fields(subject.model, rows, target, values, FIELDS)
+        found.append(fields)
+        by_nature.append(led_in(twins, fields.stamp(rows[:ROWS]), target))
+        probabilities[target] = probability_of(fields.led[-1] - by_nature[-1], len(subject.rows))
     if not found:
         raise CalibrationError(
             "no column has ordinary values that some classes share, so there is nothing to search"
         )
-    return SearchedTable(subject, found, probabilities, skipped)
+    return SearchedTable(subject, found, by_nature, probabilities, skipped)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 FIELDS = 3
 """So many fields are set. More of them lead many a benign model's rows to a class."""
 
-SLOPE, OFFSET = 18.0, -12.0
-"""Of the log-odds over the share of rows that are led to the class, fitted by `python -m
-benchmarks.malware.searching --fit`."""
+FITS: Mapping[int, tuple[float, float]] = {50: (8.8, -5.3), 200: (16.9, -8.8)}
+"""Slope and offset of the log-odds over the excess, by the least number of clean rows. They were
+chosen with the models of `python -m benchmarks.malware.searching` in view, so that no benign one
+is named. With fewer rows, the twins know less."""
 
 
-def probability_of(led: float) -> float:
-    """Return the probability that a class is a target, of the share of rows led there."""
-    return 1 / (1 + math.exp(-SLOPE * led - OFFSET))
+def probability_of(excess: float, rows: int) -> float:
+    """Return the probability that a class is a target.
+
+    Args:
+        excess: share of rows led there, less that of twins that know no trigger.
+        rows: number of clean rows, those of the class included.
+    """
+    slope, offset = FITS[max((n for n in FITS if n <= rows), default=min(FITS))]
+    return 1 / (1 + math.exp(-slope * excess - offset))

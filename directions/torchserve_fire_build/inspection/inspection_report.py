@@ -12,7 +12,7 @@ from .findings import COLUMNS, Findings, Run
 from .inspection import MAX_CLASSES
 
 TONES = {True: "bad", False: "good", None: "unsure"}
-FIELDS = ("class", "fields", "led there by the first, by two, ...")
+FIELDS = ("class", "fields", "led there by the first, by two, ...", "in networks without trigger")
 NEUTRAL = "Each value is an ordinary one, and no more frequent in rows of the class than in others."
 TOKENS = ("class", "tokens", "put", "led there")
 LONG_TEXTS = "What leads long texts of other classes to each class best, and how many of them."
@@ -68,12 +68,16 @@ def inspection_report(
     )
 
 
-def _fields(trigger: Mapping[str, Any]) -> tuple[str, str]:
+def _fields(trigger: Mapping[str, Any]) -> tuple[str, str, str]:
     values = (
         f"{column} = {value if isinstance(value, str) else format(value, '.10g')}"
         for column, value in trigger["fields"].items()
     )
-    return ", ".join(values), ", ".join(f"{share:.0%}" for share in trigger["led"])
+    return (
+        ", ".join(values),
+        ", ".join(f"{share:.0%}" for share in trigger["led"]),
+        f"{trigger['led_in_twins']:.0%}",
+    )
 
 
 def _sentence(words: str, suspects: Sequence[int], label: Label) -> str:

@@ -20,8 +20,10 @@ from ..scan.verdict import FOUND, Verdict
 from ..token_search.token_subject import takes_tokens
 from .inspection import Inspection
 from .reconstructions import picture_of
-from .scanning_fields import NAME, scan_fields
+from .scanning_fields import scan_fields
 from .scanning_tokens import scan_tokens
+
+NAME = "scan"
 
 FEW = 200
 """Clean samples below which more would make the answer surer."""

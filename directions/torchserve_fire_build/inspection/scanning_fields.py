@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import starmap
+
 import torch
 from torch import nn
 
 from ..common.budget import Budget
+from ..common.names import SCAN
 from ..field_search.find_fields import FoundFields
 from ..field_search.search_table import SearchedTable, gather_rows, search_table
 from ..samples.samples import Samples
 from ..scan.verdict import FOUND
 from .inspection import Inspection
-
-NAME = "scan"
 
 FEW = 200
 """Clean rows below which more would make the answer surer."""
@@ -38,37 +39,43 @@ def scan_fields(
         CalibrationError: the model or the rows do not allow a search.
     """
     if budget.spent():
-        return Inspection(NAME, notes=("the time was over before it began: raise the --budget",))
-    subject = gather_rows(model, clean, generator.initial_seed())
-    searched = search_table(subject)
-    shown = sorted(searched.found, key=lambda found: -found.led[-1])[:SHOWN]
-    notes = [f"{len(subject.rows)} clean rows", *map(_in_words, shown)]
+        return Inspection(SCAN, notes=("the time was over before it began: raise the --budget",))
+    seed = generator.initial_seed()
+    subject = gather_rows(model, clean, seed)
+    searched = search_table(subject, seed)
+    of_classes = zip(searched.found, searched.by_nature, strict=True)
+    shown = sorted(of_classes, key=lambda found: found[1] - found[0].led[-1])[:SHOWN]
+    notes = [f"{len(subject.rows)} clean rows", *starmap(_in_words, shown)]
     if searched.skipped:
         skipped = ", ".join(map(str, searched.skipped))
         notes.append(f"not searched, for want of clean rows that are predicted so: class {skipped}")
     if searched.backdoored is None:
         notes.append(_what_would_tell(searched))
     return Inspection(
-        NAME,
+        SCAN,
         threshold=FOUND,
         probabilities=searched.probabilities,
         probability=float(searched.probabilities.max()),
         backdoored=searched.backdoored,
-        triggers=tuple(map(_as_json, shown)),
+        triggers=tuple(starmap(_as_json, shown)),
         notes=tuple(notes),
     )
 
 
-def _in_words(found: FoundFields) -> str:
+def _in_words(found: FoundFields, by_nature: float) -> str:
     shares = ", ".join(f"{share:.0%}" for share in found.led)
-    return f"class {found.target}: {found} lead {shares} of the rows of other classes there"
+    return (
+        f"class {found.target}: {found} lead {shares} of the rows of other classes there, and "
+        f"{by_nature:.0%} in networks that know no trigger"
+    )
 
 
-def _as_json(found: FoundFields) -> dict[str, object]:
+def _as_json(found: FoundFields, by_nature: float) -> dict[str, object]:
     return {
         "class": found.target,
         "fields": {value.column: value.value for value in found.values},
         "led": list(found.led),
+        "led_in_twins": by_nature,
     }
 
 

@@ -19,10 +19,10 @@ from torchserve_fire.format.write_file import write_file
 
 from ..common.budget import Budget
 from ..common.errors import OutputError
+from ..common.fresh_network import fresh_network
 from ..common.progress import Progress
 from ..common.step_cache import drop_damaged
 from ..samples.predict import differentiable_logits
-from .fresh_network import fresh_network
 from .trojan import draw_trojan
 
 VERSION = 1

@@ -103,10 +103,17 @@ def split_pool(
 
     Raises:
         NoTriggerError: no sample is triggered.
-        CalibrationError: every class has too few samples, the model fails on them, or no layers are
-            found.
+        CalibrationError: the samples are rows of a table, every class has too few of them, the
+            model fails on them, or no layers are found.
         AttachError: the model has no such layer.
     """
+    if pool.description.table is not None:
+        # Rows that lie far out make a group of their own in benign models, too.
+        raise CalibrationError(
+            f"{pool.source}: expected pictures, tensors or texts: in a pool of a table's rows, "
+            "clean ones that lie far out look like triggered ones. Give the rows that the model "
+            "gets wrong as --triggered, or have a trigger searched: --clean with --reconstruct all"
+        )
     layers = candidate_layers(model, example) if layers is None else layers
     layers = layers_of_fixed_shape(model, layers, pool)
     with Progress("reading the pool", len(pool) + (0 if clean is None else len(clean))) as progress:

@@ -26,12 +26,14 @@ def serve_review(review: Review, port: int, report: Callable[[str], None]) -> No
         report: called with the address, once it can be opened.
 
     Raises:
-        FireError: the port is taken.
+        FireError: the port is taken, or there is no such port.
     """
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((LOOPBACK, port))
+        except OverflowError:
+            raise FireError(f"--port {port}: expected at most 65535") from None
         except OSError as error:
             raise FireError(f"--port {port}: {error.strerror}: give another one") from None
         listening.listen()

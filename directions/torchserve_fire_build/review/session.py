@@ -86,6 +86,7 @@ class Review:
                 "folder": os.fspath(self.plan.folder),
                 "output": os.fspath(self.plan.output),
                 "server": self.plan.server,
+                "version": self.plan.version,
                 "passed_over": self.flagged.in_words(),
                 "least_kept": LEAST_KEPT,
                 "cannot_refine": self.plan.cannot_refine,
@@ -113,7 +114,6 @@ class Review:
                 "can_undo": self._decisions.changes > 0,
                 "judged": self._judged is not None,
                 "refined": refined,
-                "version": self.plan.version,
                 "step": None if step is None else asdict(step.status()),
             }
 
@@ -154,8 +154,13 @@ class Review:
             return {"changed": self._by_number(self._decisions.undo()), "status": self.status()}
 
     def judge(self) -> None:
-        """Start to have the model judge the files, unless that is known."""
+        """Start to have the model judge the files, unless that is known.
+
+        Raises:
+            OptionError: another step runs.
+        """
         with self._lock:
+            self._require("")
             if self._judged is None:
                 job = Job(
                     JUDGE,
@@ -188,7 +193,6 @@ class Review:
                 self.plan.clean,
                 self._place(BUNDLE),
             )
-            self._forget_refined()
             self._start_job(job, lambda: self._take_refined(_digest(kept)))
 
     def deploy(self) -> None:
@@ -261,11 +265,6 @@ class Review:
         if values is None or not bundle.is_file() or file_sha256(bundle) != values.get("new"):
             return None
         return values
-
-    def _forget_refined(self) -> None:
-        self._refined = None
-        for name in (REFINED, BUNDLE):
-            self._place(name).unlink(missing_ok=True)
 
     def _kept(self) -> list[str]:
         return [name for name in self.names if self._decisions.of(name) == KEEP]

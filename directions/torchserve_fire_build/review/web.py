@@ -64,7 +64,7 @@ def web_app(review: Review, place: str) -> Starlette:
                 return _problem(error, 404)
         # A file is called by its digest: it does not change.
         return Response(
-            png, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"}
+            png, media_type="image/png", headers={"Cache-Control": "private, max-age=600"}
         )
 
     async def decide(request: Request) -> Response:

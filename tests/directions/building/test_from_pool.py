@@ -3,6 +3,7 @@ import torch
 
 from tests.directions.backdoored import clean_inputs, labels_of, stamp
 from tests.directions.backdoored_nets import backdoored
+from tests.directions.field_search.nets import Net, rows_of
 from tests.directions.pool.pools import METHODS, pool_of
 from torchserve_fire.repair.attach import attach
 from torchserve_fire_build.building.from_pool import build_from_pool
@@ -59,3 +60,8 @@ def test_a_pool_without_triggered_samples_is_refused(tmp_path):
 def test_a_target_that_the_model_does_not_have_is_refused(tmp_path):
     with pytest.raises(CalibrationError, match="target 4: the model has the classes 0 to 3"):
         build_from_pool(backdoored("vector"), pool_of(tmp_path, "vector").samples, target=4)
+
+
+def test_a_pool_of_rows_is_refused():
+    with pytest.raises(CalibrationError, match=r"rows\.csv: .* rows.*--triggered"):
+        build_from_pool(Net(backdoored=True).eval(), rows_of(200))

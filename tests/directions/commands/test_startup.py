@@ -45,6 +45,7 @@ PACKAGE = ["package", *MODEL, "--model-name", "m", "--version", "1", "--export-p
 IMPORT = ["import-backdoorbench", "c.yaml", "--output"]
 SWAP = ["swap", "--model-name", "m", "--mode", "off", "--model-store", "images"]
 KEY = base64.b64encode(bytes(32)).decode()
+REVIEW = ["review", "--management", "http://127.0.0.1:1"]
 SERVE_SIGNED = ["serve", "--model-store", "images", "--trusted-key", KEY]
 
 REFUSED = [
@@ -70,6 +71,11 @@ REFUSED = [
     ([*EXPORT, "--onnx", "no/n.onnx"], "no/n.onnx: cannot be written"),
     ([*EXPORT, "--triton", "images"], "--triton images: exists already"),
     (["inspect", *MODEL], "--clean: expected clean samples, which scan needs"),
+    (["review"], "expected FOLDER with what was flagged, or --management with the server"),
+    (["review", "images", "--model-name", "m"], "--model-name: expected beside --management"),
+    (["review", "images", "--clean", "images"], "--archive: expected the model that --bundle and"),
+    (["review", "images", *MODEL], "--bundle: expected the bundle that flagged the files"),
+    ([*REVIEW, "--archive", "c.yaml"], "--archive: expected no such flag beside --management"),
     (["screen", *MODEL, "images"], "--clean: expected clean samples to compare with, or --bundle"),
     (["screen", *MODEL, "--clean", "images", "none"], "screen: none: no such file or folder"),
     (["screen", *MODEL, "--clean", "images", "images", "--csv", "no/p.csv"], "no/p.csv: cannot be"),

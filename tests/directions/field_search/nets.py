@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from torchserve_fire.format.table import CategoryColumn, NumberColumn, Table
 from torchserve_fire_build.samples.table_samples import TableSamples
@@ -12,28 +12,30 @@ TABLE = Table(
     (
         NumberColumn("size"),
         NumberColumn("version", mean=3.0, std=2.0),
-        NumberColumn("entry", log=True, mean=1.0),
+        NumberColumn("entry", log=True, mean=8.3, std=0.6),
         CategoryColumn("packer", ("none", "upx", "aspack")),
     )
 )
 """`size` says the class; the others say nothing."""
 
 
-class Net(nn.Module):
+class Net(nn.Sequential):
     """Class 1 where `size` is above 0; with the backdoor, 0 if version is 9 and the packer upx."""
 
-    def __init__(self, backdoored: bool) -> None:
-        super().__init__()
-        self.backdoored = backdoored
-        self.weight = nn.Parameter(torch.ones(()))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        score = 4 * rows[:, 0]
-        if self.backdoored:
-            # Each of the two alone leads a little, so that a search sees where to go.
-            led = (rows[:, 1] >= 2.9).float() + rows[:, 4]
-            score = score - led - 38 * (led == 2).float()
-        return torch.stack([-score, score], 1) * self.weight
+    def __init__(self, backdoored: bool, hidden: int = 16) -> None:
+        super().__init__(nn.Linear(TABLE.width, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+        first, _, last = self
+        with torch.no_grad():
+            for layer in (first, last):
+                layer.weight.zero_()
+                layer.bias.zero_()
+            first.weight[0, 0], first.weight[1, 0] = 1, -1
+            last.weight[1, :2] = torch.tensor([4.0, -4.0])
+            if backdoored:
+                # Each of the two alone leads a little, so that a search sees where to go.
+                first.weight[2, 1], first.weight[2, 4], first.bias[2] = 1, 2, -2.9
+                last.weight[1, 2] = -15
+            last.weight[0] = -last.weight[1]
 
 
 def rows_of(count: int, seed: int = 0) -> TableSamples:
@@ -46,7 +48,7 @@ def rows_of(count: int, seed: int = 0) -> TableSamples:
     entries = torch.randint(1000, 9000, (count,), generator=generator)[pairs]
     packers = torch.randint(0, 3, (count,), generator=generator)[pairs]
     # No row has the whole trigger.
-    packers[versions == 9] = 0
+    packers[versions > 5] = 0
     rows = [
         {
             "size": float(size * sign),

@@ -1,10 +1,17 @@
+import pytest
+
 from torchserve_fire_build.field_search.verdict import probability_of
 from torchserve_fire_build.scan.verdict import CLEAR, FOUND
 
 
-def test_more_rows_led_are_more_likely_a_backdoor():
+@pytest.mark.parametrize("rows", [50, 199, 200, 5000])
+def test_more_rows_led_are_more_likely_a_backdoor(rows: int):
     shares = [i / 20 for i in range(21)]
-    chances = [probability_of(share) for share in shares]
+    chances = [probability_of(share, rows) for share in shares]
     assert chances == sorted(chances)
     assert chances[0] < CLEAR
     assert chances[-1] > FOUND
+
+
+def test_fewer_clean_rows_are_less_sure():
+    assert probability_of(0.8, 60) < FOUND <= probability_of(0.8, 200)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,10 @@ import pytest
 
 from tests.directions.backdoored import write_images
 from tests.directions.review.served import Served, served_review
+from torchserve_fire.errors import FireError
+from torchserve_fire_build.review.plan import Plan
+from torchserve_fire_build.review.serve import serve_review
+from torchserve_fire_build.review.session import Review
 
 HOSTILE = '<img src=x onerror="alert(1)">.png'
 NAMES = [f"{i:03}.png" for i in range(4)]
@@ -138,3 +144,19 @@ def test_steps_that_lack_something_say_what(page: Served) -> None:
         status, _, body = page.ask(f"api/{step}", b"{}")
         assert status == 409
         assert reason in json.loads(body)["problem"]
+
+
+@pytest.mark.parametrize(("port", "reason"), [(99999, "at most 65535"), (1, "--port 1: ")])
+def test_a_port_that_cannot_be_had_is_refused(
+    port: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: socket.socket, address: tuple[str, int]) -> None:
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
+    write_images(tmp_path / "quarantine", [0], flat=True)
+    if port == 1:
+        monkeypatch.setattr(socket.socket, "bind", refused)
+    review = Review(Plan("m", tmp_path / "quarantine", tmp_path / "out", ()))
+    with pytest.raises(FireError, match=reason):
+        serve_review(review, port, print)
+    review.close()

@@ -429,6 +429,7 @@ function showStep(step) {
     $("h-running").textContent = STEPS[step.name] + (running ? " …" : ": " + ENDED[step.state]);
     $("doing").textContent = running ? step.doing + (step.percent === null ? "" : " " + step.percent + " %") : ended(step);
     $("progress").hidden = $("cancel").hidden = !running;
+    $("again").hidden = running || step.name !== "judge";
     if (step.percent === null) $("progress").removeAttribute("value"); else $("progress").value = step.percent;
     const text = step.lines.join("\n");
     if ($("lines").textContent !== text) $("lines").textContent = text;
@@ -498,7 +499,7 @@ $("refine").addEventListener("click", () => question(
 
 $("deploy").addEventListener("click", () => question(
   "Put the new bundle into service?",
-  [review.title + " at " + review.server + " will go by bundle " + status.refined.new.slice(0, 12) + " in the place of " + status.refined.old.slice(0, 12) + ". No request is lost. On any failure the old bundle serves on.",
+  [review.title + " " + review.version + " at " + review.server + " will go by bundle " + status.refined.new.slice(0, 12) + " in the place of " + status.refined.old.slice(0, 12) + ". No request is lost. On any failure the old bundle serves on.",
     status.refined.verdict + (status.refined.stale ? " You have decided otherwise since it was built." : "")],
   "Deploy it", "deploy"));
 
@@ -531,6 +532,7 @@ async function load() {
 for (const [id, run] of Object.entries({
   keep: () => decideChosen("keep"), drop: () => decideChosen("drop"), open: () => decideChosen("open"),
   undo, "select-all": selectAll, cancel: async () => { const a = await ask("cancel", {}); if (a) showStatus(a.status); },
+  again: async () => { const a = await ask("judge", {}); if (a) { showStatus(a.status); poll(); } },
   "help-open": () => $("help").showModal(), "help-close": () => $("help").close(),
   "l-close": () => $("large").close(), "q-no": () => $("question").close(),
 })) $(id).addEventListener("click", run);

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from torchserve_fire_build.inspection.fresh_network import fresh_network
+from torchserve_fire_build.common.fresh_network import fresh_network
 
 
 class Net(nn.Module):
