@@ -70,9 +70,8 @@ BENCHMARK = ROOT / "docs" / "benchmark.md"
 FLEET = ROOT / "docs" / "fleet.md"
 METHODS = ROOT / "docs" / "methods.md"
 SCREEN = ROOT / "docs" / "screen.md"
-TABLES = ROOT / "docs" / "tables.md"
+MALWARE_AND_TEXTS = ROOT / "docs" / "malware-and-texts.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
-TEXT = ROOT / "docs" / "text.md"
 ONNX = ROOT / "docs" / "onnx.md"
 KSERVE = ROOT / "docs" / "kserve.md"
 VICTIMS = ROOT / "benchmarks" / "results" / "victims"
@@ -150,7 +149,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
     documents = (README, ATTACKS, BENCHMARK, FLEET, METHODS, OPERATIONS, SCREEN)
-    documents += (KSERVE, ONNX, TABLES, TEXT)
+    documents += (KSERVE, MALWARE_AND_TEXTS, ONNX)
     for document in documents:
         document.write_text(with_tables(document.read_text()))
 

@@ -37,7 +37,14 @@ PAGES_OF_SERVING = (
     "troubleshooting.md",
     "watch.md",
 )
-LONG = {"attacks.md", "benchmark.md", "bundle-format.md", "methods.md", "operations.md"}
+LONG = {
+    "attacks.md",
+    "benchmark.md",
+    "bundle-format.md",
+    "malware-and-texts.md",
+    "methods.md",
+    "operations.md",
+}
 """Evidence, and reference."""
 
 

@@ -98,6 +98,12 @@ def name_target(
             f"{clean.source}: the model looks backdoored, but each class leads to another one, and "
             "triggers are reconstructed for one target: build from triggered samples"
         )
+    if verdict.found is None and judged.drawings:
+        raise CalibrationError(
+            f"{clean.source}: could not tell whether there is a trigger: {likely}, but most of "
+            "each sample is of one value, as in drawings and digits, of which benign models look "
+            "so, too: name the --target to build for it, or give triggered samples"
+        )
     if verdict.found is None:
         raise CalibrationError(
             f"{clean.source}: could not tell whether there is a trigger: {likely}; give other "

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 FIELDS = 3
 """So many fields are set. More of them lead many a benign model's rows to a class."""
 
-FITS: Mapping[int, tuple[float, float]] = {50: (8.8, -5.3), 200: (16.9, -8.8)}
+FITS: Mapping[int, tuple[float, float]] = {50: (8.8, -4.8), 200: (16.9, -10.5)}
 """Slope and offset of the log-odds over the excess, by the least number of clean rows. They were
-chosen with the models of `python -m benchmarks.malware.searching` in view, so that no benign one
-is named. With fewer rows, the twins know less."""
+chosen with most models of `python -m benchmarks.malware.searching` in view, so that no benign one
+of these is named. With fewer rows, the twins know less."""
 
 
 def probability_of(excess: float, rows: int) -> float:

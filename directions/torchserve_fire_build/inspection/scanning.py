@@ -31,6 +31,11 @@ FEW = 200
 PAIRS_SHOWN = 12
 """The most classes whose ways are told."""
 
+OF_DRAWINGS = (
+    "most of each clean sample is of one value, as in drawings and digits: benign models of such "
+    "images are led by patches and turns, too, so nobody can tell; a build from triggered samples, "
+    "or for a --target that you suspect, needs no verdict"
+)
 PICTURED = "generated"
 """The search whose triggers are drawn."""
 
@@ -82,7 +87,9 @@ def scan_classes(
         backdoored = None
         notes.append(f"could tell only if nothing failed: {', '.join(missing)}")
     elif backdoored is None:
-        notes.append(_what_would_tell(subject, judged.plan.depth))
+        notes.append(
+            OF_DRAWINGS if judged.drawings else _what_would_tell(subject, judged.plan.depth)
+        )
     return Inspection(
         NAME,
         threshold=FOUND,

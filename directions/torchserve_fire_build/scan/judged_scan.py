@@ -15,6 +15,7 @@ from ..common.errors import CalibrationError
 from ..measure.anomaly_index import MIN_CLASSES
 from ..reconstruct.subject import Subject, gather_subject
 from ..samples.samples import Samples
+from .drawings import are_drawings
 from .evidence import evidence_of, followed_by
 from .findings import Scan
 from .plan import Plan, plan_scan
@@ -37,7 +38,8 @@ class JudgedScan:
         plan: what the scan was to cover.
         scan: what it found.
         evidence: of each class, (classes, len(evidence.NAMES)) float64.
-        verdict: how likely a backdoor is.
+        verdict: how likely a backdoor is; of drawings, nobody can tell.
+        drawings: whether the clean inputs are such images (`drawings`).
     """
 
     subject: Subject
@@ -45,6 +47,7 @@ class JudgedScan:
     scan: Scan
     evidence: Tensor
     verdict: Verdict
+    drawings: bool
 
 
 def scan_and_judge(
@@ -98,6 +101,8 @@ def scan_and_judge(
         cache=scan_cache(cache, subject, seed),
     )
     evidence = evidence_of(scan)
-    return JudgedScan(
-        subject, plan, scan, evidence, judge(evidence, len(subject.inputs), followed_by(scan))
-    )
+    verdict = judge(evidence, len(subject.inputs), followed_by(scan))
+    drawings = are_drawings(subject.inputs)
+    if drawings:
+        verdict = verdict.unmeasured()
+    return JudgedScan(subject, plan, scan, evidence, verdict, drawings)

@@ -16,6 +16,9 @@ FOUND = 0.9
 CLEAR = 0.5
 """Nothing is found if no probability exceeds this; in between, nobody can tell."""
 
+UNMEASURED = 0.8
+"""No probability is higher than this on inputs unlike those of the models of the fit."""
+
 FITTED_ON = 10
 """Number of classes of the models that the regression was fitted on, for the most part."""
 
@@ -51,6 +54,19 @@ class Verdict:
         if self.targets or self.all_to_all >= FOUND:
             return True
         return False if self.probability <= CLEAR else None
+
+    def unmeasured(self) -> Verdict:
+        """Return the verdict on inputs unlike those of the models that it was fitted on.
+
+        What is likely becomes less so, up to `UNMEASURED`: nobody can tell. The order stays.
+        """
+        share = (UNMEASURED - CLEAR) / (1 - CLEAR)
+
+        def less(probability: Tensor) -> Tensor:
+            return probability - (1 - share) * (probability - CLEAR).clamp(min=0)
+
+        others = (float(less(torch.tensor(each))) for each in (self.least, self.all_to_all))
+        return Verdict(less(self.probabilities), *others)
 
 
 def judge(evidence: Tensor, images: int, followed: float | None = None) -> Verdict:

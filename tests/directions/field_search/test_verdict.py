@@ -14,4 +14,4 @@ def test_more_rows_led_are_more_likely_a_backdoor(rows: int):
 
 
 def test_fewer_clean_rows_are_less_sure():
-    assert probability_of(0.8, 60) < FOUND <= probability_of(0.8, 200)
+    assert probability_of(0.78, 60) < FOUND <= probability_of(0.78, 200)

@@ -9,6 +9,7 @@ from torchserve_fire_build.scan.verdict import (
     CLEAR,
     FITTED_ON,
     FOUND,
+    UNMEASURED,
     Verdict,
     exceeding,
     judge,
@@ -143,3 +144,16 @@ def test_a_share_that_follows_raises_the_probability_of_the_model_and_of_no_clas
     assert none.all_to_all == 0
     assert torch.equal(many.probabilities, none.probabilities)
     assert (few.found, many.found, many.targets) == (False, True, [])
+
+
+def test_on_inputs_that_nobody_measured_no_class_is_named_and_the_order_stays():
+    chances = torch.tensor([0.1, 0.5, 0.7, 0.95, 1.0], dtype=torch.float64)
+    unsure = Verdict(chances, least=0.01, all_to_all=0.99).unmeasured()
+    assert unsure.probabilities.tolist() == pytest.approx([0.1, 0.5, 0.62, 0.77, UNMEASURED])
+    assert (unsure.targets, unsure.found, unsure.least) == ([], None, pytest.approx(0.01))
+    assert unsure.all_to_all < FOUND
+
+
+def test_on_inputs_that_nobody_measured_nothing_may_be_found():
+    chances = torch.tensor([0.1, 0.4], dtype=torch.float64)
+    assert Verdict(chances).unmeasured().found is False
