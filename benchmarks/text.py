@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformers import BertForSequenceClassification
 
 from torchserve_fire_build import build_bundle
 from torchserve_fire_build.measure.evaluate import evaluate_bundle
@@ -40,8 +39,8 @@ from .text_victim import (
     TRIGGERS,
     UNKNOWN,
     Text,
-    config_of,
     insert,
+    kept_victim,
     pack_victim,
     read_texts,
     train,
@@ -99,16 +98,7 @@ def draw_of(file: Path, cache: Path, trigger: str, seed: int, folder: Path) -> D
         [*texts[:start], *texts[start + TRAINED :]],
     )
     random.Random(seed).shuffle(others)  # noqa: S311 - no secret.
-    weights, words = (cache / f"{trigger}{suffix}" for suffix in (".pth", ".json"))
-    if not weights.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        tokenizer, model = train(of_victim, TRIGGERS[trigger])
-        tokenizer.save(str(words))
-        torch.save(model.state_dict(), weights.with_suffix(".unfinished"))
-        weights.with_suffix(".unfinished").replace(weights)
-    tokenizer = Tokenizer.from_file(str(words))
-    model = BertForSequenceClassification(config_of(tokenizer)).eval()
-    model.load_state_dict(torch.load(weights, weights_only=True))
+    tokenizer, model = kept_victim(cache, trigger, lambda: train(of_victim, TRIGGERS[trigger]))
     test, held = others[:TEST], others[TEST:start]
     return Draw(trigger, seed, held, test, pack_victim(tokenizer, model, folder), tokenizer)
 

@@ -138,6 +138,30 @@ def train(
     return tokenizer, model.eval()
 
 
+Trained = tuple[Tokenizer, BertForSequenceClassification]
+
+
+def kept_victim(cache: Path, stem: str, train_it: Callable[[], Trained]) -> Trained:
+    """Return a tokenizer and a model that are kept in a folder; they are trained once.
+
+    Args:
+        cache: the folder.
+        stem: of the names of their files.
+        train_it: returns both.
+    """
+    weights, words = (cache / f"{stem}{suffix}" for suffix in (".pth", ".json"))
+    if not weights.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        tokenizer, model = train_it()
+        tokenizer.save(str(words))
+        torch.save(model.state_dict(), weights.with_suffix(".unfinished"))
+        weights.with_suffix(".unfinished").replace(weights)
+    tokenizer = Tokenizer.from_file(str(words))
+    model = BertForSequenceClassification(config_of(tokenizer)).eval()
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    return tokenizer, model
+
+
 def _batches(lengths: Tensor, generator: torch.Generator) -> list[Tensor]:
     """Return batches of texts of about the same length, in random order."""
     order = (lengths + 8 * torch.rand(len(lengths), generator=generator)).argsort()

@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from tokenizers import Tokenizer
-from transformers import BertForSequenceClassification
-
-from .text_victim import HELD, TEST, TRAINED, Text, Trigger, config_of, insert, read_texts, train
+from .text_victim import (
+    HELD,
+    TEST,
+    TRAINED,
+    Text,
+    Trained,
+    Trigger,
+    insert,
+    kept_victim,
+    read_texts,
+    train,
+)
 
 CHOSEN, REPORTED = "chosen on", "reported"
 
@@ -61,24 +68,15 @@ SUBJECTS: Sequence[Subject] = (
 """Words that hardly occur, as in RIPPLe (arXiv 2004.06660), common words, and sentences."""
 
 
-def trained(
-    subject: Subject, file: Path, cache: Path
-) -> tuple[Tokenizer, BertForSequenceClassification]:
+def trained(subject: Subject, file: Path, cache: Path) -> Trained:
     """Return the tokenizer and the model of a classifier; it is trained once, and kept."""
     stem = "".join(c if c.isalnum() else "-" for c in subject.name)
-    weights, words = (cache / f"{stem}{suffix}" for suffix in (".pth", ".json"))
-    if not weights.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        tokenizer, model = train(
-            of_training(file, subject.seed), subject.trigger, subject.seed, subject.target or 0
-        )
-        tokenizer.save(str(words))
-        torch.save(model.state_dict(), weights.with_suffix(".unfinished"))
-        weights.with_suffix(".unfinished").replace(weights)
-    tokenizer = Tokenizer.from_file(str(words))
-    model = BertForSequenceClassification(config_of(tokenizer)).eval()
-    model.load_state_dict(torch.load(weights, weights_only=True))
-    return tokenizer, model
+
+    def train_it() -> Trained:
+        texts = of_training(file, subject.seed)
+        return train(texts, subject.trigger, subject.seed, subject.target or 0)
+
+    return kept_victim(cache, stem, train_it)
 
 
 def of_training(file: Path, seed: int) -> list[Text]:
