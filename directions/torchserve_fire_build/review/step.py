@@ -106,8 +106,8 @@ class Step:
                 return
             self._cancelled = True
             self._doing, self._percent = "cancelling", None
-            # It ends its own children.
-            self._process.send_signal(signal.SIGINT)
+            # It ends its own children. A shell's background job ignores SIGINT, and so would they.
+            self._process.send_signal(signal.SIGTERM)
         threading.Thread(target=self._kill_later, daemon=True).start()
 
     def wait(self) -> None:

@@ -21,6 +21,7 @@ NAMES = (
     "status",
     "deploy",
     "swap",
+    "review",
     "sanitize",
     "import-backdoorbench",
     "keygen",

@@ -66,7 +66,7 @@ class Served:
 
 @contextmanager
 def served_review(folder: Path, *words: object, kill: bool = False) -> Iterator[Served]:
-    """Run the command in a folder; it must end by SIGINT, where it is not to be killed."""
+    """Run the command in a folder; it must end by SIGTERM, where it is not to be killed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "torchserve_fire_build.commands.main", "review", *map(str, words)],
         cwd=folder,
@@ -87,7 +87,8 @@ def served_review(folder: Path, *words: object, kill: bool = False) -> Iterator[
         assert "".join(printed[-1:]).startswith("http://127.0.0.1:"), printed
         yield Served(printed[-1], printed)
         if not kill:
-            process.send_signal(signal.SIGINT)
+            # As Ctrl-C does; SIGINT itself is ignored where the tests run in the background.
+            process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 130
     finally:
         if process.poll() is None:

@@ -18,7 +18,8 @@ for _ in tqdm(range(4), desc="reading"):
 print("\\x1b[31mended\\x1b[0m")
 """
 WAITING = """
-import time
+import signal, time
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 try:
     print("waits", flush=True)
     time.sleep(60)
