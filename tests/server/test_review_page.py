@@ -224,6 +224,22 @@ def test_ten_thousand_files_are_shown_piece_by_piece(page: sync_api.Page, tmp_pa
         assert page.locator("script").count() == 1
 
 
+def test_keys_that_follow_fast_are_taken_one_after_the_other(
+    page: sync_api.Page, tmp_path: Path
+) -> None:
+    write_images(tmp_path / "quarantine", [0, 1, 2, 3], flat=True)
+    with opened(page, tmp_path, "quarantine"):
+        # The server is slow: no answer comes between two keys.
+        page.route("**/api/decide", lambda route: (time.sleep(0.2), route.continue_()))
+        for key in "kkd":
+            page.keyboard.press(key)
+        has(page, "#n-drop", "1")
+        has(page, "#n-keep", "2")
+        for key in "zad":
+            page.keyboard.press(key)
+        has(page, "#n-drop", "4")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_is_accessible(

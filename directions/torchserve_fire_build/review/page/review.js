@@ -293,26 +293,27 @@ const KEYS = {
   Enter: showLarge,
 };
 
+// What was pressed before comes first: its answer moves on, and clears what is selected.
+let turn = Promise.resolve();
+
+function inTurn(act) {
+  turn = turn.then(act).catch((error) => console.error(error));
+}
+
 grid.addEventListener("keydown", (event) => {
   if (event.target !== grid || event.altKey) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if ((event.ctrlKey || event.metaKey) && !["a", "z"].includes(key)) return;
-  if (MOVES[key]) go(MOVES[key](), event.shiftKey);
-  else if (KEYS[key]) { if (view.length || key === "z") KEYS[key](); }
+  const extend = event.shiftKey;
+  if (MOVES[key]) inTurn(() => go(MOVES[key](), extend));
+  else if (KEYS[key]) inTurn(() => (view.length || key === "z") && KEYS[key]());
   else return;
   event.preventDefault();
 });
 
 grid.addEventListener("click", (event) => {
   const cell = event.target.closest(".cell");
-  if (!cell) return;
-  const place = Number(cell.dataset.place);
-  if (event.shiftKey) go(place, true);
-  else {
-    if (event.ctrlKey || event.metaKey) toggle(view[place]);
-    else chosen.clear();
-    go(place);
-  }
+  if (cell) inTurn(() => select(Number(cell.dataset.place), event));
 });
 grid.addEventListener("dblclick", (event) => { if (event.target.closest(".cell")) showLarge(); });
 grid.addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
@@ -325,6 +326,13 @@ document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("select, input, textarea");
   if (event.key === "?" && !typing && !document.querySelector("dialog[open]")) $("help").showModal();
 });
+
+function select(place, event) {
+  if (event.shiftKey) return go(place, true);
+  if (event.ctrlKey || event.metaKey) toggle(view[place]);
+  else chosen.clear();
+  return go(place);
+}
 
 function toggle(i) {
   if (!chosen.delete(i)) chosen.add(i);
@@ -347,10 +355,10 @@ function selectGroup() {
 // Deciding.
 
 function decideChosen(decision) {
-  if (!view.length) return;
+  if (!view.length) return undefined;
   const shown = view.filter((i) => chosen.has(i));
   const single = !shown.length;
-  decide(single ? [view[active]] : shown, decision, single);
+  return decide(single ? [view[active]] : shown, decision, single);
 }
 
 async function decide(numbers, decision, step = false) {
@@ -531,7 +539,10 @@ async function load() {
 
 for (const [id, run] of Object.entries({
   keep: () => decideChosen("keep"), drop: () => decideChosen("drop"), open: () => decideChosen("open"),
-  undo, "select-all": selectAll, cancel: async () => { const a = await ask("cancel", {}); if (a) showStatus(a.status); },
+  undo, "select-all": selectAll,
+})) $(id).addEventListener("click", () => inTurn(run));
+for (const [id, run] of Object.entries({
+  cancel: async () => { const a = await ask("cancel", {}); if (a) showStatus(a.status); },
   again: async () => { const a = await ask("judge", {}); if (a) { showStatus(a.status); poll(); } },
   "help-open": () => $("help").showModal(), "help-close": () => $("help").close(),
   "l-close": () => $("large").close(), "q-no": () => $("question").close(),
