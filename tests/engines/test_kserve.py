@@ -164,7 +164,7 @@ INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
             "finite numbers",
         ),
         ([ONE], {"model_name": "other"}, NOT_FOUND, "Model not found: other"),
-        ([ONE], {"model_version": "7"}, NOT_FOUND, "Model not found: tiny"),
+        ([ONE], {"model_version": "7"}, NOT_FOUND, "Model version: 7 does not exist"),
     ],
 )
 def test_refusals_over_grpc_have_a_status(
@@ -195,17 +195,19 @@ def test_a_body_that_is_too_large(engine: KServeEngine, stub: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "said"),
     [
-        "/v1/models/other:predict",
-        "/v2/models/other/infer",
-        "/v2/models/tiny/versions/7/infer",
+        ("/v1/models/other:predict", "Model not found: other"),
+        ("/v2/models/other/infer", "Model not found: other"),
+        (
+            "/v2/models/tiny/versions/7/infer",
+            "Model version: 7 does not exist for model: tiny",
+        ),
     ],
 )
-def test_another_model_is_not_found(engine: KServeEngine, path: str) -> None:
+def test_another_model_is_not_found(engine: KServeEngine, path: str, said: str) -> None:
     answer = engine.ask(Sent(image(1)), path)
-    assert answer.status == 404
-    assert answer.body["message"].startswith("Model not found: ")
+    assert (answer.status, answer.body["message"]) == (404, said)
     assert engine.ask(Sent(image(1)), "/v2/models/tiny/versions/1.0/infer").status == 200
 
 

@@ -19,6 +19,7 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 
 from ...core.open_inference import BINARY
 from ..body_limit import MAX_BODY_BYTES
+from ..refusals import refuse_other_model
 from .fire_model import FireModel
 from .repository import FireRepository
 
@@ -54,8 +55,9 @@ class FireServicer(InferenceServicer):  # type: ignore[misc]
     ) -> Any:
         """Answer one request; the headers of the answer are its trailing metadata."""
         model = self._model
-        if request.model_name != model.name or request.model_version not in ("", model.version):
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"Model not found: {request.model_name}")
+        version = request.model_version or None
+        if other := refuse_other_model(request.model_name, version, model.name, model.version):
+            await context.abort(grpc.StatusCode.NOT_FOUND, other.body["message"])
         answer = await model.answer(_decoded(request), str(uuid.uuid4()))
         context.set_trailing_metadata(tuple(answer.headers.items()))
         if answer.status in STATUSES:
