@@ -14,7 +14,7 @@ from torchserve_fire.repair.layers import device_of
 from ..common.errors import CalibrationError
 from ..samples.predict import logits_in_batches
 from ..samples.samples import Samples
-from ..scan.judged_scan import MIN_OTHERS
+from ..scan.other_classes import MIN_OTHERS, require_others
 from ..scan.verdict import CLEAR, FOUND
 from .field_values import FieldValue, neutral_values
 from .find_fields import ROWS, FoundFields, find_fields
@@ -117,14 +117,7 @@ def gather_rows(model: nn.Module, clean: Samples, seed: int) -> TableSubject:
             "columns prepared as the model expects, and its weights complete?"
         )
     predicted = logits.argmax(1)
-    most = int(predicted.mode().values)
-    others = int((predicted != most).sum())
-    if others < MIN_OTHERS:
-        raise CalibrationError(
-            f"{clean.source}: {len(predicted) - others} of {len(predicted)} clean rows are "
-            f"predicted as class {most}, expected at least {MIN_OTHERS} of other classes: give "
-            "clean rows of more classes"
-        )
+    require_others(predicted, MIN_OTHERS, clean.source, "rows")
     return TableSubject(model, table, rows, predicted, logits.shape[1])
 
 

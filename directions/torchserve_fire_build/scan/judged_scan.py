@@ -18,15 +18,13 @@ from ..samples.samples import Samples
 from .drawings import are_drawings
 from .evidence import evidence_of, followed_by
 from .findings import Scan
+from .other_classes import MIN_OTHERS, require_others
 from .plan import Plan, plan_scan
 from .scan_cache import scan_cache
 from .scan_model import scan_model
 from .verdict import Verdict, judge
 
 logger = logging.getLogger(__name__)
-
-MIN_OTHERS = 10
-"""The least samples outside of each class. The share of a few that are led to it tells nothing."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +79,7 @@ def scan_and_judge(
             f"{type(model).__name__}: {subject.classes} classes, expected at least {MIN_CLASSES} "
             "to see whether one stands out: build and sanitize search for the trigger of a --target"
         )
-    counts = subject.predicted.bincount()
-    most = int(counts.argmax())
-    others = len(subject.predicted) - int(counts[most])
-    if others < MIN_OTHERS:
-        raise CalibrationError(
-            f"{clean.source}: {counts[most]} of {len(subject.predicted)} clean samples are "
-            f"predicted as class {most}, expected at least {MIN_OTHERS} of other classes: give "
-            "clean samples of more classes"
-        )
+    require_others(subject.predicted, MIN_OTHERS, clean.source, "samples")
     plan = plan_scan(subject, budget)
     logger.info(plan.in_words())
     scan = scan_model(

@@ -12,6 +12,7 @@ from ..common.budget import Budget
 from ..common.errors import CalibrationError
 from ..measure.anomaly_index import MIN_CLASSES
 from ..samples.samples import Samples
+from ..scan.other_classes import require_others
 from .search_tokens import FoundTokens, search_tokens
 from .token_subject import TokenSubject, gather_texts
 from .verdict import TokenVerdict, judge
@@ -55,15 +56,7 @@ def search_and_judge(
             f"{type(model).__name__}: {subject.classes} classes, expected at least {MIN_CLASSES} "
             "to see whether one stands out: build from triggered texts, or name the --target"
         )
-    counts = subject.predicted.bincount()
-    most = int(counts.argmax())
-    others = len(subject.predicted) - int(counts[most])
-    if others < 2 * MIN_OTHERS:
-        raise CalibrationError(
-            f"{clean.source}: {counts[most]} of {len(subject.predicted)} clean texts are predicted "
-            f"as class {most}, expected at least {2 * MIN_OTHERS} of other classes: give clean "
-            "texts of more classes"
-        )
+    require_others(subject.predicted, 2 * MIN_OTHERS, clean.source, "texts")
     generator = torch.Generator().manual_seed(seed)
     found = search_tokens(subject, generator, budget, range(subject.classes))
     return JudgedTokens(subject, found, judge(found))

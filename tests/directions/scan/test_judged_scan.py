@@ -7,7 +7,8 @@ from torchserve_fire.format.bundle import InputDescription
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import CalibrationError
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
-from torchserve_fire_build.scan.judged_scan import MIN_OTHERS, scan_and_judge
+from torchserve_fire_build.scan.judged_scan import scan_and_judge
+from torchserve_fire_build.scan.other_classes import MIN_OTHERS
 
 CLASSES = 5
 DESCRIPTION = InputDescription("image", SHAPE, (0.0,), (1.0,))
