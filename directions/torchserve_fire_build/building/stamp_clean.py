@@ -24,7 +24,7 @@ from .triggers import Trigger
 
 logger = logging.getLogger(__name__)
 
-FITTED = 400
+FITTED = 200
 """The most samples of each kind that a trigger is fitted to."""
 
 OBEYED = 0.9

@@ -31,6 +31,9 @@ so that chance has no part in its mean."""
 CHANCE = 2.0
 """How many times the power that is expected of chance is taken off at each frequency."""
 
+AT_ONCE_BYTES = 4 << 20
+"""Of inputs whose spectra are computed at once."""
+
 
 def fit_unpaired(clean: Tensor, triggered: Tensor) -> TriggerFit:
     """Fit a trigger that does the same to all inputs; none of them have partners.
@@ -41,7 +44,7 @@ def fit_unpaired(clean: Tensor, triggered: Tensor) -> TriggerFit:
     """
     count, triggered_count = len(clean), len(triggered)
     means = clean.mean(0), triggered.mean(0)
-    least = STILL * clean.std()
+    least = (STILL * clean.std()).clamp(min=torch.finfo(clean.dtype).tiny)
     deviations = [inputs.std(0) for inputs in (clean, triggered)]
     still = (deviations[0] < least) & (deviations[1] < least)
     ratio = deviations[1].clamp(min=least) / deviations[0].clamp(min=least)
@@ -55,10 +58,16 @@ def fit_unpaired(clean: Tensor, triggered: Tensor) -> TriggerFit:
     scale = torch.where(local & (ratio < COVERED), 0.0, scale)
     alone = local | still
     offset = means[1] - scale * means[0]
-    power = torch.fft.rfft2(clean - means[0]).abs().square().mean(0)
-    chance = power * (everywhere.square() * (1 / count + 1 / triggered_count))
+    chance = _power(clean, means[0]) * (everywhere.square() * (1 / count + 1 / triggered_count))
     spectrum = torch.fft.rfft2(torch.where(alone, 0.0, offset))
     found = spectrum.abs().square().clamp(min=torch.finfo(spectrum.real.dtype).tiny)
     sure = spectrum * (1 - CHANCE * chance / found).clamp(min=0)
     smooth = torch.fft.irfft2(sure, s=offset.shape[1:])
     return TriggerFit(scale - 1, torch.where(alone, offset, smooth))
+
+
+def _power(inputs: Tensor, mean: Tensor) -> Tensor:
+    """Return the mean power of inputs (N, C, H, W) at each frequency, (C, H, W // 2 + 1)."""
+    parts = torch.split(inputs, max(1, AT_ONCE_BYTES // inputs[:1].nbytes))
+    sums = [torch.fft.rfft2(part - mean).abs().square().sum(0) for part in parts]
+    return torch.stack(sums).sum(0) / len(inputs)

@@ -89,3 +89,10 @@ def test_the_unit_of_the_inputs_makes_no_difference():
     torch.testing.assert_close(scaled.slope, plain.slope)
     # triggered = clean + slope * clean + offset, with both sides as 4 x - 2.
     torch.testing.assert_close(scaled.offset, 4 * plain.offset + 2 * plain.slope, atol=1e-4, rtol=0)
+
+
+def test_inputs_that_never_differ_show_what_is_added():
+    clean = torch.full((20, 1, 4, 4), 0.5)
+    fit = fit_unpaired(clean, clean[:8] + 0.25)
+    assert not fit.slope.any()
+    torch.testing.assert_close(fit.offset, torch.full((1, 4, 4), 0.25))
