@@ -38,8 +38,8 @@ HARDLY = 0.5
 """An input shows hardly any of the trigger that has less of it than this share of the median."""
 
 MOST_SPREAD = 0.2
-"""The largest deviation of clean inputs' scores, as a share of that median, at which inputs are left
-out."""
+"""The largest deviation of clean inputs' scores at which inputs are left out, as a share of the
+median."""
 
 FLOOR = 1e-3
 """Share of their mean power that is added at every frequency, as the power at high ones is known
