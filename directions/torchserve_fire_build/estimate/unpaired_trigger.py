@@ -70,7 +70,8 @@ def fit_unpaired(clean: Tensor, triggered: Tensor) -> TriggerFit:
         # What is rare in clean inputs counts most, as in a matched filter.
         rare = torch.fft.rfft2(pattern) / (power + FLOOR * power.mean()).clamp(min=TINY)
         weight = torch.fft.irfft2(rare, s=pattern.shape[1:])
-        ours, scores = (((each - mean) * weight).sum((1, 2, 3)) for each in (clean, triggered))
+        base = (mean * weight).sum()
+        ours, scores = (x.flatten(1) @ weight.flatten() - base for x in (clean, triggered))
         middle = scores.median()
         found = scores > HARDLY * middle
         # Where clean inputs vary by as much, a low score says nothing.
