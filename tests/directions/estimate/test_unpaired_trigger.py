@@ -55,6 +55,15 @@ def test_a_blend_is_found_nearly_as_from_pairs():
     assert float(torch.corrcoef(torch.stack([whole, wanted]))[0, 1]) > 0.9
 
 
+@pytest.mark.parametrize("stamp", [patched, lambda x: 0.7 * x + 0.3 * pattern(strength=1.0)])
+def test_inputs_without_the_trigger_among_them_are_left_out(stamp):
+    triggered = torch.cat([stamp(maps(70, 1)), maps(30, 2)])
+    clean = maps(200, 0)
+    found, alone = fit_unpaired(clean, triggered), fit_unpaired(clean, triggered[:70])
+    torch.testing.assert_close(found.slope, alone.slope)
+    torch.testing.assert_close(found.offset, alone.offset)
+
+
 def test_what_each_input_is_given_alike_is_an_offset():
     added = pattern(strength=0.5)
     fit = fit_unpaired(maps(200, 0), maps(100, 1) + added)
