@@ -18,7 +18,7 @@ from torchserve_fire.format.correction_forms import Overlay
 from torchserve_fire.repair.overlay import MovingProjection
 
 from .trigger_fit import TriggerFit, fit_trigger, limits
-from .unpaired_trigger import fit_unpaired
+from .unpaired_trigger import fit_unpaired, mean_change
 
 RIDGE = 0.1
 """Share of the power of clean inputs at a frequency that is added to each channel there."""
@@ -94,9 +94,9 @@ def estimate_unpaired_overlay(clean: Tensor, triggered: Tensor) -> OverlayEstima
     Returns:
         None if no projection separates the triggered inputs from the clean ones.
     """
+    lower, upper = limits(clean, triggered)
     fit = fit_unpaired(clean, triggered)
-    pattern = fit.slope * clean.mean(0) + fit.offset
-    return _overlay(clean, fit, pattern, *limits(clean, triggered))
+    return _overlay(clean, fit, mean_change(fit, clean, lower, upper), lower, upper)
 
 
 def _overlay(

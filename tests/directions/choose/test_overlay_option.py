@@ -117,8 +117,8 @@ def test_there_is_none_where_a_fold_does_not_show_the_trigger():
 def test_unpaired_samples_show_a_patch_as_pairs_do():
     unpaired = option(stamp(maps(1)), stamp(maps(1), 5, 3), paired=False)
     (layer,) = unpaired.layers
-    covered = (layer.correction.slope == -1).nonzero().tolist()
-    assert covered == [[0, 0, 0]]
-    torch.testing.assert_close(layer.correction.direction[0, 0, 0], torch.tensor(1.0))
+    # White on white is cut off, as above.
+    changed = layer.correction.direction.abs() > 0.1
+    assert changed.nonzero().tolist() == [[0, 0, 0]]
     assert len(unpaired.of_folds) == FOLDS
     assert 0.2 < layer.detection.threshold - layer.correction.base < 0.9
