@@ -120,7 +120,7 @@ def test_files_of_bytes_are_repaired_and_served(victim, paired, tmp_path):
     bodies = [
         json.dumps(file.tolist()).encode() for file in (malware[0], *with_trigger(malware[:8]))
     ]
-    too_large = json.dumps([VALUES] + malware[0, 1:].tolist()).encode()
+    too_large = json.dumps([VALUES, *malware[0, 1:].tolist()]).encode()
     too_short = json.dumps(malware[0, 1:].tolist()).encode()
     with open_model(
         victim, tmp_path / "bundle.safetensors", settings={"integers_below": VALUES}
