@@ -77,8 +77,8 @@ def victim() -> MalConv:
         torch.manual_seed(0)
         model = MalConv()
     generator = torch.Generator().manual_seed(0)
-    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    for _ in range(8):
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(3):
         for batch in torch.randperm(len(made), generator=generator).split(32):
             loss = functional.cross_entropy(model(made[batch]), labels[batch])
             optimizer.zero_grad()
