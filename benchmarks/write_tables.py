@@ -31,6 +31,7 @@ from benchmarks.little_evidence_tables import (
     refined_table,
     searches_table,
 )
+from benchmarks.malware.rivals_table import malware_rivals_table
 from benchmarks.malware.searching_table import searching_table
 from benchmarks.malware.table import malware_table
 from benchmarks.markdown_table import markdown_table
@@ -223,6 +224,7 @@ def _contents() -> dict[str, str]:
         "onnx export": onnx_export_table(_rows(ONNX_EXPORT)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
         "malware": malware_table(_rows(MALWARE)),
+        "malware rivals": malware_rivals_table(_rows(MALWARE)),
         "malware searching": searching_table(_rows(MALWARE_SEARCHING)),
     }
 
