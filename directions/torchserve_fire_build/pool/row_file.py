@@ -78,7 +78,7 @@ class RowFile:
         places = (counts.cumsum(0) - counts).tolist()
         for start, rows in self._blocks():
             own = keys[start : start + len(rows)]
-            for key in own.unique().tolist():
+            for key in sorted(set(own.tolist())):
                 of_key = rows[own == key]
                 found.write(places[key], of_key)
                 places[key] += len(of_key)
