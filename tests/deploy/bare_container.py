@@ -29,7 +29,7 @@ ISOLATED = [
 ]
 SYSTEM = ("bin", "etc", "lib", "lib64", "sbin", "usr")
 DEVICES = ("full", "null", "random", "urandom", "zero")
-PYTHON = (sys.prefix, sys.base_prefix, str(ROOT))
+PYTHON = tuple(str(Path(each).resolve()) for each in (ROOT, sys.prefix, sys.base_prefix))
 PACKAGES = [
     str(Path(each.__file__).parents[1]) for each in (torchserve_fire, torchserve_fire_build)
 ]
@@ -66,8 +66,11 @@ class BareContainer:
     @property
     def first_process(self) -> int:
         """That of the entry point, by its number outside."""
-        (child,) = psutil.Process(self._outside.pid).children()
-        return child.pid
+        deadline = time.monotonic() + 10
+        while not (children := psutil.Process(self._outside.pid).children()):
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.1)
+        return children[0].pid
 
     def run_as_root(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run a command inside with all rights, which nothing in a pod has."""
