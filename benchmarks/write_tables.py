@@ -16,7 +16,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.adaptive_tables import perturbed_table
-from benchmarks.altered_tables import altered_table, met_table
+from benchmarks.altered_tables import altered_table, met_table, unpaired_table
 from benchmarks.archives.table import archives_table, requests_table
 from benchmarks.data_set_tables import as_it_comes_table, data_set_table
 from benchmarks.defences_picture import draw_defences
@@ -214,6 +214,7 @@ def _contents() -> dict[str, str]:
         "engines' mixed requests": engines_mixed_table(_rows(ENGINES)),
         "altered triggers": altered_table(_rows(ALTERED)),
         "altered triggers met": met_table(_rows(ALTERED)),
+        "altered triggers unpaired": unpaired_table(_rows(ALTERED)),
         "perturbed": perturbed_table(_rows(ADAPTIVE)),
         "archives": archives_table(_rows(ARCHIVES)),
         "archives' requests": requests_table(_rows(ARCHIVES)),
