@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.altered_tables import altered_table, met_table, unpaired_table, outcome
+from benchmarks.altered_tables import altered_table, met_table, outcome, unpaired_table
 from benchmarks.altered_triggers import ALTERED
 from tests.benchmarks.test_little_evidence_tables import cells
 
