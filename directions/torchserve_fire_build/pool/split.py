@@ -141,14 +141,14 @@ def split_pool(
     apart = {c: upper for c, upper in found_apart.items() if upper is not None}
     scores = torch.zeros(len(pool), dtype=torch.float64)
     for c, found in groups.items():
-        scores[predicted == c] = torch.from_numpy(found.scores)
+        scores[predicted == c] = torch.tensor(found.scores)
     flagged = torch.zeros(len(pool), dtype=torch.bool)
     targets = []
     if apart:
         judge = TriggeredSide(model, pool, layers, read, apart)
     for c, upper in apart.items():
         members = (predicted == c).nonzero().flatten()
-        side = judge.find(members.tolist(), torch.from_numpy(upper), c)
+        side = judge.find(members.tolist(), torch.tensor(upper), c)
         if side is None:
             continue
         targets.append(c)
