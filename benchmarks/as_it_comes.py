@@ -2,16 +2,18 @@
 
     python -m benchmarks.as_it_comes --data cifar10-jpg.zip --other tiny-imagenet-200-64px.zip \
         --cache DIR --victims badnets-resnet ...
+    python -m benchmarks.as_it_comes ... --published DIR
 
 Each bundle is built from evidence with one flaw, by the default build, and measured on test images.
-A run that was interrupted goes on where it stopped.
+A folder of published victims is laid out as `benchmarks/published.py` says. A run that was
+interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,14 +25,13 @@ from torchserve_fire.errors import FireError
 from torchserve_fire_build.rivals.jpeg import compress
 
 from . import fire
-from .baselines import baseline_of
+from .altered_victims import find_victims
 from .evidence import Evidence, EvidenceKind, draw_evidence
 from .kept import Kept
-from .measure import draw_test_images, hold, predict
-from .options import add_options, named_victims
+from .measure import TEST_IMAGES, measure_baseline, predict
+from .options import add_options
 from .victims.data import Images, load_data
 from .victims.poison import to_float, to_pixels
-from .victims.train import obtain_backdoored
 
 RESULTS = Path(__file__).parent / "results" / "as_it_comes.json"
 UNPAIRED = EvidenceKind(100, paired=False)
@@ -122,39 +123,49 @@ def main() -> None:
     """Measure what the results do not hold yet."""
     parser = ArgumentParser(description=__doc__.splitlines()[0])
     add_options(parser)
+    parser.set_defaults(victims=None)
     parser.add_argument("--other", type=Path, required=True, help="images of another source")
+    parser.add_argument(
+        "--published",
+        type=Path,
+        metavar="DIR",
+        help="folder of published victims, to measure instead of those of the catalogue",
+    )
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0], help="draws of the evidence (default: 0)"
     )
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args()
+    victims = find_victims(args.published, args.victims)
     results, data = Kept(args.output), load_data(args.data, args.cache)
     other = resized(load_data(args.other, args.cache).pool, data.test.pixels.shape[-1])
-    images, _ = draw_test_images(data)
-    recipes = named_victims(args.victims)
+    count = min(TEST_IMAGES, len(data.test))
     steps = [(flaw, seed) for seed in args.seeds for flaw in FLAWS]
-    with tqdm(total=len(recipes) * len(steps), desc="as it comes") as progress:
-        for recipe in recipes:
-            progress.set_postfix_str(recipe.name)
-            victim, attack = obtain_backdoored(recipe, data, args.cache)
-            held = hold(attack, images)
-            baseline = baseline_of(recipe, victim, held, data, args.cache)
-            rows = [row for row in results.rows if row["victim"] == recipe.name]
+    with tqdm(total=len(victims) * len(steps), desc="as it comes") as progress:
+        for name, obtain in victims.items():
+            progress.set_postfix_str(name)
+            rows = [row for row in results.rows if row["victim"] == name]
             done = {(row["flaw"], row["seed"]) for row in rows}
-            for flaw, seed in steps:
-                if (flaw, seed) not in done:
-                    kind, spoil = FLAWS[flaw]
-                    drawn = draw_evidence(kind, attack, data.pool, seed)
-                    generator = torch.Generator().manual_seed(seed)
-                    evidence = spoil(Spoiler(victim.model, data.pool, other, generator), drawn)
-                    row = {"victim": recipe.name, "flaw": flaw, "seed": seed, "baseline": baseline}
-                    try:
-                        bundle = fire.build(victim.model, evidence, seed).bundle
-                    except FireError as error:
-                        rows.append({**row, "refused": str(error)})
-                    else:
-                        rows.append({**row, **fire.measure(victim.model, bundle, held)})
-                    results.replace(recipe.name, rows)
+            missing = [step for step in steps if step not in done]
+            progress.update(len(steps) - len(missing))
+            if not missing:
+                continue
+            subject = obtain(data, args.cache, count)
+            model, held = subject.model, subject.held
+            baseline = asdict(measure_baseline(model, subject.benign, held))
+            for flaw, seed in missing:
+                kind, spoil = FLAWS[flaw]
+                drawn = draw_evidence(kind, subject.attack, data.pool, seed)
+                generator = torch.Generator().manual_seed(seed)
+                evidence = spoil(Spoiler(model, data.pool, other, generator), drawn)
+                row = {"victim": name, "flaw": flaw, "seed": seed, "baseline": baseline}
+                try:
+                    bundle = fire.build(model, evidence, seed).bundle
+                except FireError as error:
+                    rows.append({**row, "refused": str(error)})
+                else:
+                    rows.append({**row, **fire.measure(model, bundle, held)})
+                results.replace(name, rows)
                 progress.update()
 
 

@@ -75,18 +75,28 @@ class Baseline:
     benign_clean: float
 
 
-def measure_baseline(victim: nn.Module, benign: nn.Module, held: Held) -> Baseline:
-    """Work out what there is to recover, and what is lost."""
+def measure_baseline(victim: nn.Module, benign: nn.Module | None, held: Held) -> Baseline:
+    """Work out what there is to recover, and what is lost.
+
+    Args:
+        victim: before any repair.
+        benign: its benign twin; None where there is none: then it stands for one itself, on images
+            without a trigger.
+        held: the images.
+    """
     clean, triggered = predict(victim, held.clean), predict(victim, held.triggered)
     truth, partners = held.triggered.labels, clean[held.partners]
+    seen = share(partners == truth)
     return Baseline(
         clean_accuracy=share(clean == held.clean.labels),
         attack_success_rate=share(triggered == held.wanted),
         recovered_accuracy=share(triggered == truth),
-        clean_partners=share(partners == truth),
+        clean_partners=seen,
         natural_rate=share(partners == held.wanted),
-        benign=share(predict(benign, held.triggered) == truth),
-        benign_clean=share(predict(benign, held.clean)[held.partners] == truth),
+        benign=seen if benign is None else share(predict(benign, held.triggered) == truth),
+        benign_clean=seen
+        if benign is None
+        else share(predict(benign, held.clean)[held.partners] == truth),
     )
 
 

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -30,6 +31,7 @@ from benchmarks.little_evidence_tables import (
     refined_table,
     searches_table,
 )
+from benchmarks.malware.rivals_table import malware_rivals_table
 from benchmarks.malware.searching_table import searching_table
 from benchmarks.malware.table import malware_table
 from benchmarks.markdown_table import markdown_table
@@ -68,8 +70,13 @@ README = ROOT / "README.md"
 ATTACKS = ROOT / "docs" / "attacks.md"
 BENCHMARK = ROOT / "docs" / "benchmark.md"
 FLEET = ROOT / "docs" / "fleet.md"
+FROM_CLEAN_IMAGES = ROOT / "docs" / "from-clean-images.md"
 METHODS = ROOT / "docs" / "methods.md"
+POOLS_PAGE = ROOT / "docs" / "pools.md"
+REFINING = ROOT / "docs" / "refining.md"
+SCAN = ROOT / "docs" / "scan.md"
 SCREEN = ROOT / "docs" / "screen.md"
+SEARCHES_PAGE = ROOT / "docs" / "searches.md"
 MALWARE_AND_TEXTS = ROOT / "docs" / "malware-and-texts.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 ONNX = ROOT / "docs" / "onnx.md"
@@ -149,6 +156,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
     documents = (README, ATTACKS, BENCHMARK, FLEET, METHODS, OPERATIONS, SCREEN)
+    documents += (FROM_CLEAN_IMAGES, POOLS_PAGE, REFINING, SCAN, SEARCHES_PAGE)
     documents += (KSERVE, MALWARE_AND_TEXTS, ONNX)
     for document in documents:
         document.write_text(with_tables(document.read_text()))
@@ -156,9 +164,17 @@ def main() -> None:
 
 def with_tables(text: str) -> str:
     """Return a document with the contents of its `<!-- begin NAME -->` sections made anew."""
+    for name, table in _contents().items():
+        text = replace_section(text, name, table)
+    return text
+
+
+@cache
+def _contents() -> dict[str, str]:
+    """Return the contents of each section, by its name; made once for all documents."""
     by_set = _results()
     results = by_set[CIFAR]
-    contents = {
+    return {
         "zoo": zoo_table(read_results(ZOO_RESULTS)),
         "data sets": data_set_table({DATA_SETS[name].title: by_set[name] for name in by_set}),
         "as it comes": as_it_comes_table(_rows(AS_IT_COMES)),
@@ -208,11 +224,9 @@ def with_tables(text: str) -> str:
         "onnx export": onnx_export_table(_rows(ONNX_EXPORT)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
         "malware": malware_table(_rows(MALWARE)),
+        "malware rivals": malware_rivals_table(_rows(MALWARE)),
         "malware searching": searching_table(_rows(MALWARE_SEARCHING)),
     }
-    for name, table in contents.items():
-        text = replace_section(text, name, table)
-    return text
 
 
 def _results() -> dict[str, list[dict[str, Any]]]:

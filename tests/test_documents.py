@@ -18,12 +18,17 @@ ROOT = Path(__file__).parent.parent
         "docs/attacks.md",
         "docs/benchmark.md",
         "docs/fleet.md",
+        "docs/from-clean-images.md",
         "docs/kserve.md",
         "docs/malware-and-texts.md",
         "docs/methods.md",
         "docs/onnx.md",
         "docs/operations.md",
+        "docs/pools.md",
+        "docs/refining.md",
+        "docs/scan.md",
         "docs/screen.md",
+        "docs/searches.md",
     ],
 )
 def test_documents_show_the_committed_results(name):

@@ -122,6 +122,10 @@ def fit_model(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device, memory_format=torch.channels_last).train()
     batches = len(train) // BATCH
+    # A processor that only emulates it takes ten times as long as in float32.
+    bfloat16 = schedule.bfloat16 and (
+        device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
     if schedule.adaptive:
         optimizer: torch.optim.Optimizer
         optimizer = torch.optim.AdamW(model.parameters(), schedule.rate, weight_decay=0.05)
@@ -138,7 +142,7 @@ def fit_model(
             for batch in order[: batches * BATCH].view(batches, BATCH):
                 images = normalise(augment(to_float(train.pixels[batch]), generator, flips=flips))
                 images = images.to(device, memory_format=torch.channels_last)
-                with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bfloat16):
+                with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                     logits = model(images)
                 loss = F.cross_entropy(logits.float(), train.labels[batch].to(device))
                 optimizer.zero_grad()

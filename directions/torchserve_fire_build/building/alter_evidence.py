@@ -54,10 +54,12 @@ class Altered:
         observation: of the same clean samples, and of the copies in the place of the triggered
             ones.
         originals: for each copy, the index of the triggered sample that it was made of, (K,) int64.
+        folds: of each clean sample (N,) and each copy (K,), int64: that of its original.
     """
 
     observation: Observation
     originals: Tensor
+    folds: Both[Tensor]
 
 
 def is_alterable(evidence: Evidence) -> bool:
@@ -71,6 +73,7 @@ def alter_triggered(
     model: nn.Module,
     observation: Observation,
     use: Tensor,
+    folds: Both[Tensor],
     *,
     strong: bool,
     generator: torch.Generator,
@@ -85,6 +88,7 @@ def alter_triggered(
         model: in evaluation mode.
         observation: of the samples as they are.
         use: on which triggered samples the trigger works, (M,) bool; copies are made of these.
+        folds: the fold of each clean (N,) and triggered sample (M,), int64.
         strong: whether to take the kinds in `STRONG`, too.
         generator: source of the random numbers.
         cache: keeps the copies' logits.
@@ -117,7 +121,8 @@ def alter_triggered(
     if len(rows) < MIN_SAMPLES:
         return None
     chosen = torch.tensor([wanted[i].original for i in rows], dtype=torch.int64)
-    return Altered(_observed(observation, Subset(altered, rows), chosen, logits[obeyed]), chosen)
+    after = _observed(observation, Subset(altered, rows), chosen, logits[obeyed])
+    return Altered(after, chosen, Both(folds.clean, folds.triggered[chosen]))
 
 
 def _obeyed_kinds(

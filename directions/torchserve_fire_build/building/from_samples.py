@@ -32,6 +32,7 @@ from .assemble import assemble
 from .build_cache import cache_of
 from .build_options import BuildOptions
 from .result import BuildResult
+from .stamp_clean import stamp_clean
 from .trigger_repairs import repair_altered_too, repair_as_it_is
 from .triggers import Trigger, find_triggers_in
 
@@ -187,7 +188,7 @@ def build_from_evidence(
             repairs=options.repairs,
             cache=of_trigger,
         )
-        altered = _alter(model, observation, trigger, options, of_trigger)
+        altered = _alter(model, observation, trigger, folds, options, of_trigger)
         if altered is None:
             repairs.append(repair_as_it_is(record))
         else:
@@ -203,6 +204,7 @@ def _alter(
     model: nn.Module,
     observation: Observation,
     trigger: Trigger,
+    folds: Both[Tensor],
     options: BuildOptions,
     cache: StepCache,
 ) -> Altered | None:
@@ -211,10 +213,17 @@ def _alter(
         return None
     if not is_alterable(observation.evidence):
         return None
+    use = trigger.use
+    stamped = stamp_clean(model, observation, trigger, cache)
+    if stamped is not None:
+        observation = stamped
+        folds = Both(folds.clean, folds.clean[list(stamped.evidence.partners)])
+        use = torch.ones(len(stamped.evidence.triggered), dtype=torch.bool)
     return alter_triggered(
         model,
         observation,
-        trigger.use,
+        use,
+        folds,
         strong=options.augment == "strong",
         # A generator of its own, so that nothing else of a build depends on alterations.
         generator=torch.Generator().manual_seed(options.seed),

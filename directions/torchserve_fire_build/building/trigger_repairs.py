@@ -90,20 +90,20 @@ def repair_altered_too(
         cache: keeps what the steps result in.
     """
     evidence, finding = observation.evidence, trigger.finding
-    of_copies = Both(folds.clean, folds.triggered[altered.originals])
-    held_out = hold_out(altered.observation, of_copies, generator=generator)
+    held_out = hold_out(altered.observation, altered.folds, generator=generator)
     # The clean samples are those that the other repairs are judged on, too.
     held_out = replace(held_out, clean=record.held_out.clean)
     wanted = finding.target if finding.single else None
     runner = OptionRunner(model, record, held_out, wanted, cache)
     before = runner.before()
     options = {FEATURES: option_of(record)}
-    # Guesses are not pairs with one trigger, which adds the same to all.
-    if evidence.paired and not evidence.guessed:
+    # Copies have partners where the trigger itself could be altered: it adds the same to all.
+    # Guesses are not of one trigger.
+    if altered.observation.evidence.paired and not evidence.guessed:
         overlay = overlay_option(
             evidence,
-            trigger.use,
-            folds.triggered,
+            Both(observation.predictions.clean != finding.target, trigger.use),
+            folds,
             record.held_out,
             held_out,
             only_target=record.choice.only_target,
@@ -119,7 +119,7 @@ def repair_altered_too(
     order = order_options(outcomes, before, always)
     if not _undone(outcome_of(order, outcomes, before), outcomes[FEATURES]):
         further = _choose_for_altered(
-            model, record, trigger, altered, of_copies, held_out, cache.within(ALTERED)
+            model, record, trigger, altered, held_out, cache.within(ALTERED)
         )
         if further is not None:
             options[ALTERED] = option_of(further)
@@ -160,7 +160,6 @@ def _choose_for_altered(
     record: BuildRecord,
     trigger: Trigger,
     altered: Altered,
-    folds: Both[Tensor],
     held_out: HeldOut,
     cache: StepCache,
 ) -> BuildRecord | None:
@@ -170,7 +169,7 @@ def _choose_for_altered(
         model,
         record.layers,
         altered.observation.evidence,
-        folds,
+        altered.folds,
         clean_targets=[clean_target],
         uses=[torch.ones(len(altered.originals), dtype=torch.bool)],
         cache=cache,

@@ -9,7 +9,11 @@ from torch import Tensor
 
 from torchserve_fire.format.bundle import Layer
 
-from ..estimate.overlay import OverlayEstimate, estimate_overlay
+from ..estimate.overlay import (
+    OverlayEstimate,
+    estimate_overlay,
+    estimate_unpaired_overlay,
+)
 from ..samples.both import Both
 from ..samples.evidence import Evidence
 from ..samples.folds import FOLDS
@@ -17,25 +21,27 @@ from .held_out import Group, HeldOut
 from .options import Option
 from .threshold import Thresholds
 
-MAX_PAIRS = 200
-"""An overlay has two numbers for each place and channel, which need few pairs."""
+MAX_SAMPLES = 200
+"""The most samples of each kind: an overlay has two numbers for each place and channel, which need
+few."""
 
 
 def overlay_option(
     evidence: Evidence,
-    use: Tensor,
-    folds: Tensor,
+    use: Both[Tensor],
+    folds: Both[Tensor],
     held_out: HeldOut,
     altered: HeldOut,
     *,
     only_target: bool,
 ) -> Option | None:
-    """Estimate an overlay from pairs, and choose its threshold on held-out samples.
+    """Estimate an overlay, and choose its threshold on held-out samples.
 
     Args:
-        evidence: pairs of maps (C, H, W).
-        use: which triggered samples to estimate from, (M,) bool.
-        folds: the fold of each triggered sample, (M,) int64.
+        evidence: maps (C, H, W), best pairs.
+        use: which clean (N,) and triggered samples (M,) to estimate from, bool; of pairs, the
+            triggered samples' partners are taken.
+        folds: the fold of each clean (N,) and triggered sample (M,), int64.
         held_out: clean and triggered samples.
         altered: altered copies of triggered samples.
         only_target: whether only samples that are predicted as the target are flagged.
@@ -43,15 +49,19 @@ def overlay_option(
     Returns:
         None if the trigger does not add the same everywhere, so that no filter finds it.
     """
-    rows = use.nonzero().flatten()[:MAX_PAIRS]
-    triggered = evidence.triggered.load(rows.tolist())
-    clean = evidence.clean.load([evidence.partners[i] for i in rows.tolist()])
-    of_rows = folds[rows]
+    estimate = estimate_overlay if evidence.paired else estimate_unpaired_overlay
+    of_triggered = use.triggered.nonzero().flatten()[:MAX_SAMPLES]
+    if evidence.paired:
+        of_clean = torch.tensor(evidence.partners)[of_triggered]
+    else:
+        of_clean = use.clean.nonzero().flatten()[:MAX_SAMPLES]
+    clean = evidence.clean.load(of_clean.tolist())
+    triggered = evidence.triggered.load(of_triggered.tolist())
     estimates = []
     for fold in range(FOLDS):
-        kept = of_rows != fold
-        estimates.append(estimate_overlay(clean[kept], triggered[kept]))
-    whole = estimate_overlay(clean, triggered)
+        kept = folds.clean[of_clean] != fold, folds.triggered[of_triggered] != fold
+        estimates.append(estimate(clean[kept[0]], triggered[kept[1]]))
+    whole = estimate(clean, triggered)
     if whole is None or any(one is None for one in estimates):
         return None
     found = [one for one in estimates if one is not None]

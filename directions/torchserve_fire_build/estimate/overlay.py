@@ -17,7 +17,8 @@ from torchserve_fire.format.clean_scores import CleanScores
 from torchserve_fire.format.correction_forms import Overlay
 from torchserve_fire.repair.overlay import MovingProjection
 
-from .trigger_fit import fit_trigger, limits
+from .trigger_fit import TriggerFit, fit_trigger, limits
+from .unpaired_trigger import fit_unpaired, mean_change
 
 RIDGE = 0.1
 """Share of the power of clean inputs at a frequency that is added to each channel there."""
@@ -80,8 +81,29 @@ def estimate_overlay(clean: Tensor, triggered: Tensor) -> OverlayEstimate | None
     """
     lower, upper = limits(clean, triggered)
     fit = fit_trigger(clean, triggered, lower, upper)
+    return _overlay(clean, fit, (triggered - clean).mean(0), lower, upper)
+
+
+def estimate_unpaired_overlay(clean: Tensor, triggered: Tensor) -> OverlayEstimate | None:
+    """Estimate an overlay from triggered inputs without partners.
+
+    Args:
+        clean: inputs, (N, C, H, W) float32.
+        triggered: other inputs with the trigger, (M, C, H, W) float32.
+
+    Returns:
+        None if no projection separates the triggered inputs from the clean ones.
+    """
+    lower, upper = limits(clean, triggered)
+    fit = fit_unpaired(clean, triggered)
+    return _overlay(clean, fit, mean_change(fit, clean, lower, upper), lower, upper)
+
+
+def _overlay(
+    clean: Tensor, fit: TriggerFit, pattern: Tensor, lower: Tensor, upper: Tensor
+) -> OverlayEstimate | None:
+    """Return the overlay of a trigger that adds a pattern (C, H, W) on average."""
     channel_means = clean.mean((0, 2, 3))[:, None, None]
-    pattern = (triggered - clean).mean(0)
     filters = _matched_filters(clean, channel_means, pattern)
     # How each filter answers to the trigger in each channel, (filters, channels).
     answers = (filters * pattern).sum((2, 3))

@@ -18,6 +18,7 @@ from torchserve_fire_build.building.alter_evidence import (
     is_alterable,
 )
 from torchserve_fire_build.measure.observation import observe
+from torchserve_fire_build.samples.both import Both
 from torchserve_fire_build.samples.evidence import Evidence
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
 
@@ -47,6 +48,7 @@ def altered(model, observation, *, use=None, strong=False, seed=0):
         model,
         observation,
         torch.ones(count, dtype=torch.bool) if use is None else use,
+        Both(torch.arange(len(observation.evidence.clean)), torch.arange(count)),
         strong=strong,
         generator=torch.Generator().manual_seed(seed),
     )
@@ -105,6 +107,9 @@ def test_the_observation_is_of_the_same_clean_samples_and_of_the_copies():
     assert originals.tolist() == sorted(originals.tolist())
     assert after.evidence.clean is before.evidence.clean
     assert torch.equal(after.logits.clean, before.logits.clean)
+    # Each sample is a fold of its own here.
+    assert torch.equal(found.folds.clean, torch.arange(len(after.evidence.clean)))
+    assert torch.equal(found.folds.triggered, originals)
     assert list(after.evidence.partners) == originals.tolist()
     assert torch.equal(after.labels.triggered, before.labels.triggered[originals])
     assert len(after.evidence.triggered) == len(after.logits.triggered) == len(originals)

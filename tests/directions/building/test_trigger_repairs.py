@@ -133,25 +133,39 @@ def test_what_is_repaired_how_is_logged_in_order(logged):
     assert lines.index("with altered triggers that the model obeys:") > first
 
 
+def unpaired(*, labelled=True, trigger=None):
+    evidence = image_evidence(paired=False, trigger=trigger)
+    if labelled:
+        return evidence
+    samples = (
+        TensorSamples(each.load(range(40)), description=each.description, source=each.source)
+        for each in evidence.both
+    )
+    return Evidence(*samples, [])
+
+
 @pytest.mark.parametrize("labelled", [True, False])
-def test_without_pairs_a_further_repair_is_chosen_for_altered_triggers(labelled):
-    evidence = image_evidence(paired=False)
-    if not labelled:
-        samples = (
-            TensorSamples(each.load(range(40)), description=each.description, source=each.source)
-            for each in evidence.both
-        )
-        evidence = Evidence(*samples, [])
-    bundle = build(evidence).bundle
+def test_without_pairs_the_trigger_is_undone_wherever_it_is_found(labelled):
+    bundle = build(unpaired(labelled=labelled)).bundle
     kinds = bundle.evidence["repairs"]
-    assert OVERLAY not in kinds
-    assert FEATURES in kinds
+    assert {FEATURES, OVERLAY} <= set(kinds)
     assert "altered" in bundle.held_out
     # Without labels, nobody knows of a triggered sample that it is of the target's class by nature.
     others = torch.ones(80, dtype=torch.bool) if labelled else LABELS != 0
     for place in (0, 20):
         right = answers(bundle, moved(place))[others] == LABELS[others]
         assert float(right.float().mean()) > 0.9
+
+
+def test_a_trigger_that_unpaired_samples_do_not_show_is_altered_with_the_whole_image(logged):
+    def somewhere(inputs):
+        return stamp("map", inputs, moving=True)
+
+    bundle = build(unpaired(trigger=somewhere)).bundle
+    assert OVERLAY not in bundle.evidence["repairs"]
+    (line,) = [m for m in logged.messages if m.startswith("altered triggers that the model obeys")]
+    assert "repeated" not in line
+    assert "moved" in line
 
 
 def test_guesses_are_no_pairs_of_one_trigger():

@@ -6,6 +6,7 @@ from torchserve_fire.format.bundle import INPUT_LAYER
 from torchserve_fire_build.choose import overlay_option as module
 from torchserve_fire_build.choose.held_out import HeldOut
 from torchserve_fire_build.choose.overlay_option import overlay_option
+from torchserve_fire_build.samples.both import Both
 from torchserve_fire_build.samples.evidence import Evidence
 from torchserve_fire_build.samples.folds import FOLDS
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
@@ -29,12 +30,14 @@ def group(inputs):
     return group_of(inputs, FOLD.tolist(), torch.zeros(len(inputs), 2))
 
 
-def option(triggered, altered, *, use=None, only_target=True):
-    evidence = Evidence(TensorSamples(maps()), TensorSamples(triggered), range(COUNT))
+def option(triggered, altered, *, use=None, only_target=True, paired=True):
+    partners = range(COUNT) if paired else []
+    evidence = Evidence(TensorSamples(maps()), TensorSamples(triggered), partners)
+    everything = torch.ones(COUNT, dtype=torch.bool)
     return overlay_option(
         evidence,
-        torch.ones(COUNT, dtype=torch.bool) if use is None else use,
-        FOLD,
+        Both(everything, everything if use is None else use),
+        Both(FOLD, FOLD),
         HeldOut(group(maps()), group(triggered)),
         HeldOut(group(maps()), group(altered)),
         only_target=only_target,
@@ -86,7 +89,7 @@ def test_it_is_estimated_from_the_samples_on_which_the_trigger_works():
     assert changed.nonzero().tolist() == [[0, 0, 0]]
 
 
-def test_no_more_pairs_are_used_than_are_needed(monkeypatch):
+def test_no_more_samples_are_used_than_are_needed(monkeypatch):
     seen = []
     estimate = module.estimate_overlay
 
@@ -94,7 +97,7 @@ def test_no_more_pairs_are_used_than_are_needed(monkeypatch):
         seen.append(len(clean))
         return estimate(clean, triggered)
 
-    monkeypatch.setattr(module, "MAX_PAIRS", 20)
+    monkeypatch.setattr(module, "MAX_SAMPLES", 20)
     monkeypatch.setattr(module, "estimate_overlay", count)
     assert option(stamp(maps()), stamp(maps(), 5, 3)) is not None
     assert seen == [15] * FOLDS + [20]
@@ -109,3 +112,13 @@ def test_there_is_none_where_a_fold_does_not_show_the_trigger():
     triggered = maps()
     triggered[FOLD == 1] = stamp(maps())[FOLD == 1]
     assert option(triggered, triggered) is None
+
+
+def test_unpaired_samples_show_a_patch_as_pairs_do():
+    unpaired = option(stamp(maps(1)), stamp(maps(1), 5, 3), paired=False)
+    (layer,) = unpaired.layers
+    # White on white is cut off, as above.
+    changed = layer.correction.direction.abs() > 0.1
+    assert changed.nonzero().tolist() == [[0, 0, 0]]
+    assert len(unpaired.of_folds) == FOLDS
+    assert 0.2 < layer.detection.threshold - layer.correction.base < 0.9
