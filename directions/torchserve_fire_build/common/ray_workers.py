@@ -27,6 +27,9 @@ LOCAL: Mapping[str, str] = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # Whoever else is on the machine may not use it, and no token is left in the home folder.
     "RAY_AUTH_MODE": "token",
+    # Its workers would give way to every other program, this command's own one included; whoever
+    # wants that starts the command by `nice`.
+    "RAY_worker_niceness": "0",
     # The default is without end.
     "RAY_task_oom_retries": str(TRIES - 1),
 }

@@ -141,17 +141,20 @@ def split_pool(
     apart = {c: upper for c, upper in found_apart.items() if upper is not None}
     scores = torch.zeros(len(pool), dtype=torch.float64)
     for c, found in groups.items():
-        scores[predicted == c] = torch.from_numpy(found.scores)
+        scores[predicted == c] = torch.tensor(found.scores)
     flagged = torch.zeros(len(pool), dtype=torch.bool)
-    targets = []
+    targets, of_few_classes = list[int](), list[int]()
     if apart:
         judge = TriggeredSide(model, pool, layers, read, apart)
     for c, upper in apart.items():
         members = (predicted == c).nonzero().flatten()
-        side = judge.find(members.tolist(), torch.from_numpy(upper), c)
-        if side is None:
+        triggered = judge.find(members.tolist(), torch.tensor(upper), c)
+        if triggered is None:
             continue
+        side = triggered.members
         targets.append(c)
+        if triggered.few_classes:
+            of_few_classes.append(c)
         flagged[members] = side
         own = scores[members]
         scores[members] = own if own[side].mean() > own[~side].mean() else -own
@@ -167,5 +170,11 @@ def split_pool(
         logger.info(
             f"of {class_list(small)} fewer than {FEW} do, which may be by chance: look at them "
             "(build --report lists them), or use a larger pool"
+        )
+    if of_few_classes:
+        logger.info(
+            f"those of {class_list(of_few_classes)} show only a few other classes, so they may be "
+            "clean ones that look alike, such as several pictures of one thing: look at them "
+            "(build --report lists them)"
         )
     return Split(predicted, scores, flagged, tuple(targets), read.logits)
