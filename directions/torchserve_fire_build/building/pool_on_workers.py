@@ -1,5 +1,7 @@
 """What of a build from a pool of files is done by workers: all passes over the whole pool.
 
+They compare the groups of each class, too (`pool.groups_of_classes`).
+
 A model cannot be sent to another process, so each worker loads it. A chunk of the reading, and a
 fold of the statistics, is done by one worker, in the batches and in the order of one process. So
 the results are those of one process to the bit, if that has one thread, too.
@@ -17,7 +19,7 @@ from torch import Tensor
 from torchserve_fire.errors import FireError
 
 from ..common.progress import Progress
-from ..common.workers import LostWorkerError, Workers
+from ..common.workers import Workers, results_of
 from ..estimate.layer_statistics import statistics_of_fold
 from ..pool.last_layer import LastLayer
 from ..pool.read_in_chunks import opened, read_in_chunks
@@ -78,14 +80,7 @@ class PoolOnWorkers:
                     tuple(use[triggered] for use in uses),
                 )
             )
-        found = {}
-        for fold, statistics in self.workers.map(statistics_by_task, tasks):
-            if isinstance(statistics, LostWorkerError):
-                raise statistics
-            if isinstance(statistics, str):
-                raise FireError(statistics)
-            found[fold] = statistics
-        return found
+        return dict(results_of(self.workers, statistics_by_task, tasks))
 
     def _paths(self, rows: Sequence[int], which: Tensor) -> tuple[Path, ...]:
         return tuple(self.paths[rows[i]] for i in which.nonzero().flatten().tolist())

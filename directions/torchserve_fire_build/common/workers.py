@@ -26,7 +26,8 @@ class Workers(Protocol):
         Args:
             function: of a module, so that another process finds it; its results can be pickled. A
                 worker that is killed in the midst of an item does this one again.
-            items: what to call it with; they can be pickled.
+            items: what to call it with; they can be pickled. Each is asked for once, when its turn
+                comes, so a sequence may make them then.
         """
         ...
 
@@ -40,3 +41,25 @@ class ThisProcess:
         """Do as `Workers.map`."""
         for place, item in enumerate(items):
             yield place, function(item)
+
+
+def results_of(
+    workers: Workers, function: Callable[[Item], Result | str], items: Sequence[Item]
+) -> Iterator[tuple[int, Result]]:
+    """Yield as `Workers.map` does; whatever goes wrong with an item is raised here.
+
+    Args:
+        workers: do the work.
+        function: as `Workers.map` takes it. It returns the message of an error, since not every
+            error can be sent to another process.
+        items: what to call it with.
+
+    Raises:
+        FireError: the function returned a message, or a worker was killed again and again.
+    """
+    for place, result in workers.map(function, items):
+        if isinstance(result, LostWorkerError):
+            raise result
+        if isinstance(result, str):
+            raise FireError(result)
+        yield place, result

@@ -89,13 +89,16 @@ def see_other_classes(
         rest: mean features to move the group to, by layer.
     """
     own = mean_features(model, list(rest), samples, indices)
-    moved = _evenly(indices, MOST_MOVED)
-    seen = [
-        _other_classes(
-            _predict_moved(model, samples, moved, name, rest[name] - own[name]), predicted
-        )
-        for name in rest
-    ]
+    shifts = {name: rest[name] - own[name] for name in rest}
+
+    def run(part: Sequence[int]) -> list[Tensor]:
+        # Reading samples takes longer than running them, so a batch is read for all layers.
+        inputs = samples.load(part)
+        return [_moved_logits(model, inputs, name, shift) for name, shift in shifts.items()]
+
+    batches = fitting_batches(model, _evenly(indices, MOST_MOVED), run)
+    at_layers = zip(*(logits for _, logits in batches), strict=True)
+    seen = [_other_classes(torch.cat(logits), predicted) for logits in at_layers]
     return OtherClasses(
         max(at_layer.certainty for at_layer in seen), max(at_layer.variety for at_layer in seen)
     )
@@ -111,12 +114,9 @@ def _other_classes(logits: Tensor, predicted: int) -> OtherClasses:
     return OtherClasses(mean, mean * float(spread) / (logits.shape[1] - 1))
 
 
-def _predict_moved(
-    model: nn.Module, samples: Samples, indices: Sequence[int], layer: str, shift: Tensor
-) -> Tensor:
+def _moved_logits(model: nn.Module, inputs: Tensor, layer: str, shift: Tensor) -> Tensor:
     with edit_features(model, layer, lambda features: features + shift.to(features)):
-        batches = fitting_batches(model, indices, lambda part: logits_of(model, samples.load(part)))
-        return torch.cat([logits for _, logits in batches])
+        return logits_of(model, inputs)
 
 
 def _evenly(indices: Sequence[int], most: int) -> list[int]:

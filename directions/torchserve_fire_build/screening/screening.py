@@ -1,4 +1,4 @@
-"""What screening pictures against clean samples came to."""
+"""What screening samples against clean ones came to."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .compare_groups import LEVEL, Group, compare_groups, holm
 from .features import Features
 
 SHOWN = 20
-"""Pictures that are printed."""
+"""Samples that are printed."""
 
-COLUMNS = ("picture", "called", "chance", "farther by", "at layer")
+COLUMNS = ("sample", "called", "chance", "farther by", "at layer")
 
 
 @dataclass(frozen=True)
 class Screening:
-    """M pictures beside clean samples.
+    """M screened samples beside clean ones.
 
     Attributes:
-        names: of the pictures.
+        names: of the samples.
         predicted: the class that the model calls each, (M,) int64.
         layers: the layers that were compared.
-        chances: how far each picture lies by itself.
-        groups: pictures that were judged together.
+        chances: how far each sample lies by itself.
+        groups: samples that were judged together.
         differ: which of these groups differ from the clean samples.
     """
 
@@ -42,10 +42,10 @@ class Screening:
 
     @property
     def found(self) -> bool | None:
-        """Whether pictures differ from the clean samples; None if that cannot be told.
+        """Whether samples differ from the clean samples; None if that cannot be told.
 
-        Groups decide, if there are any; else the picture with the least chance. Nothing is found
-        only where all pictures could be judged.
+        Groups decide, if there are any; else the sample with the least chance. Nothing is found
+        only where all samples could be judged.
         """
         judged, chances = self.chances.judged, self.chances
         if self.groups:
@@ -61,12 +61,12 @@ class Screening:
 
     @property
     def suspects(self) -> list[int]:
-        """The classes that pictures are called which differ."""
+        """The classes that samples are called which differ."""
         pairs = zip(self.groups, self.differ, strict=True)
         return sorted({c for group, differs in pairs if differs for c in group.classes})
 
     def order(self) -> list[int]:
-        """Return the indices of the pictures, those with the least chance first."""
+        """Return the indices of the samples, those with the least chance first."""
         chances = self.chances
         return sorted(
             range(len(self.names)),
@@ -78,10 +78,10 @@ class Screening:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each picture, as JSON values."""
+        """Return one row for each sample, as JSON values."""
         of_group: dict[int, float] = {}
         for group in self.groups:
-            of_group |= dict.fromkeys(group.pictures.tolist(), group.p)
+            of_group |= dict.fromkeys(group.samples.tolist(), group.p)
         chances, rows = self.chances, []
         for i, name in enumerate(self.names):
             judged = bool(chances.judged[i])
@@ -107,7 +107,7 @@ class Screening:
             "groups": [
                 {
                     "classes": list(group.classes),
-                    "pictures": len(group.pictures),
+                    "samples": len(group.samples),
                     "clean": group.clean,
                     "chance": group.p,
                     "differs": differs,
@@ -115,24 +115,24 @@ class Screening:
                 }
                 for group, differs in zip(self.groups, self.differ, strict=True)
             ],
-            "pictures": self.rows(),
+            "samples": self.rows(),
         }
 
     def table(self) -> list[str]:
-        """Return lines to print: the pictures, the groups, and the verdict."""
+        """Return lines to print: the samples, the groups, and the verdict."""
         rows, order = self.rows(), self.order()
         lines = text_table(COLUMNS, (_cells(rows[i]) for i in order[:SHOWN]))
         if len(order) > SHOWN:
-            lines.append(f"and {len(order) - SHOWN} more pictures, which lie less far")
+            lines.append(f"and {len(order) - SHOWN} more samples, which lie less far")
         for group, differs in zip(self.groups, self.differ, strict=True):
             lines.append(self._group_line(group, differs=differs))
         return [*lines, *self._notes(), self.in_words()]
 
     def _group_line(self, group: Group, *, differs: bool) -> str:
         line = (
-            f"called {class_list(group.classes)}: {_pictures(len(group.pictures))} beside "
-            f"{group.clean} clean samples: {'they differ' if differs else 'no difference'} (clean "
-            f"pictures differ as much with a chance of {group.p:.2g})"
+            f"called {class_list(group.classes)}: {_samples(len(group.samples))} beside "
+            f"{group.clean} clean ones: {'they differ' if differs else 'no difference'} (clean "
+            f"ones differ as much with a chance of {group.p:.2g})"
         )
         if differs:
             line += f", most at {self.layers[int(group.by_layer.argmax())]}"
@@ -144,7 +144,7 @@ class Screening:
             return []
         classes = sorted(set(self.predicted[unjudged].tolist()))
         return [
-            f"called {class_list(classes)}: {_pictures(int(unjudged.sum()))} could not be judged: "
+            f"called {class_list(classes)}: {_samples(int(unjudged.sum()))} could not be judged: "
             f"give clean samples of which the model calls {MIN_CLEAN} or more the same"
         ]
 
@@ -152,14 +152,14 @@ class Screening:
         """Return the verdict as a whole."""
         if self.found is None:
             if self.groups or not bool(self.chances.judged.any()):
-                return "could not tell about all pictures; in the others, nothing found"
+                return "could not tell about all samples; in the others, nothing found"
             needed = round(int(self.chances.judged.sum()) / LEVEL) - 1
             return (
-                "could not tell: give more pictures that are called the same, or "
+                "could not tell: give more samples that are called the same, or "
                 f"{needed} clean samples or more"
             )
         if not self.found:
-            return "nothing found: the pictures lie as clean samples do; no proof that they are"
+            return "nothing found: the samples lie as clean ones do; no proof that they are"
         where = f"called {class_list(self.suspects)}" if self.suspects else "by itself"
         return (
             f"found ({where}): not like the clean samples. They carry a trigger, or come from "
@@ -167,20 +167,20 @@ class Screening:
         )
 
 
-def screen_features(clean: Features, pictures: Features, names: Sequence[str]) -> Screening:
-    """Compare pictures with clean samples.
+def screen_features(clean: Features, samples: Features, names: Sequence[str]) -> Screening:
+    """Compare samples with clean ones.
 
     Args:
         clean: features of clean samples.
-        pictures: features of M pictures, at the same layers.
-        names: of the pictures.
+        samples: features of M samples, at the same layers.
+        names: of the samples.
     """
-    groups = compare_groups(clean, pictures)
+    groups = compare_groups(clean, samples)
     return Screening(
         names=names,
-        predicted=pictures.predicted,
+        predicted=samples.predicted,
         layers=list(clean.layers),
-        chances=find_chances(clean, pictures),
+        chances=find_chances(clean, samples),
         groups=groups,
         differ=holm(groups),
     )
@@ -193,5 +193,5 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (row["path"], called, f"{row['chance']:.4f}", f"{row['distance']:.1f}", row["layer"])
 
 
-def _pictures(count: int) -> str:
-    return f"{count} picture{'s' * (count != 1)}"
+def _samples(count: int) -> str:
+    return f"{count} sample{'s' * (count != 1)}"

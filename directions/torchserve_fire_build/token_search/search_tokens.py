@@ -84,7 +84,7 @@ def search_tokens(
     searches = {target: _Search(subject, target, texts, generator) for target in classes}
     found: list[list[FoundTokens]] = []
     with Progress("searching for tokens", MOST * len(classes)) as progress:
-        for length in range(1, MOST + 1):
+        for length in range(1, min(MOST, len(subject.candidates)) + 1):
             for search in searches.values():
                 if budget.spent():
                     if length == 1:
@@ -140,7 +140,9 @@ class _Search:
         tried: set[tuple[int, ...]] = set()
         for tokens in self._beam:
             for at in {0, len(tokens)}:
-                new = [*self._steepest(tokens, at), *self._singles]
+                # The same token again leads further along its own way, and on no other.
+                steepest = [*self._steepest(tokens, at), *self._singles]
+                new = [token for token in steepest if token not in tokens]
                 tried |= {(*tokens[:at], token, *tokens[at:]) for token in new}
         self._beam = self._best(sorted(tried))
         if not self._singles:

@@ -14,8 +14,8 @@ def test_a_group_that_differs_is_found():
     found = screened([0, 1] * 30, [1] * 30, shift=3)
     assert (found.found, found.suspects) == (True, [1])
     lines = found.table()
-    assert f"and {30 - SHOWN} more pictures, which lie less far" in lines
-    assert lines[-2].startswith("called class 1: 30 pictures beside 30 clean samples: they differ")
+    assert f"and {30 - SHOWN} more samples, which lie less far" in lines
+    assert lines[-2].startswith("called class 1: 30 samples beside 30 clean ones: they differ")
     assert lines[-1].startswith("found (called class 1): ")
 
 
@@ -41,8 +41,8 @@ def test_pictures_of_a_class_without_clean_samples_leave_it_open():
     found = screened([0] * 30, [0] * 10 + [3])
     assert found.found is None
     note, verdict = found.table()[-2:]
-    assert note.startswith("called class 3: 1 picture could not be judged")
-    assert verdict.startswith("could not tell about all pictures")
+    assert note.startswith("called class 3: 1 sample could not be judged")
+    assert verdict.startswith("could not tell about all samples")
     # What is found all the same is found.
     assert screened([0] * 30, [0] * 10 + [3], shift=5).found is True
 
@@ -61,8 +61,8 @@ def test_json_holds_it_all():
     assert (values["found"], values["suspects"], values["level"]) == (True, [1], 0.01)
     (group,) = values["groups"]
     assert list(group["by_layer"]) == ["layer0", "layer1"]
-    assert (group["pictures"], group["clean"], group["differs"]) == (10, 30, True)
-    first, *_, last = values["pictures"]
+    assert (group["samples"], group["clean"], group["differs"]) == (10, 30, True)
+    first, *_, last = values["samples"]
     assert first["path"] == "0.png"
     assert first["group_chance"] == group["chance"]
     assert last == {
