@@ -141,3 +141,5 @@ def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path):
     tutorial = (tmp_path / "site" / "tutorials" / "repair_in_python" / "index.html").read_text()
     assert "data:image/png;base64," in tutorial
     assert "Raises" in python
+    # A link to a notebook leads to its page.
+    assert "ipynb" not in (tmp_path / "site" / "python" / "index.html").read_text()
