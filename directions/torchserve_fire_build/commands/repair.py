@@ -157,6 +157,7 @@ def run(args: argparse.Namespace) -> int:
     name = source.unpacked().name
     print(
         f"{args.output}: version {version}; serve it: torchserve-fire deploy {args.output} "
-        f"--model-name {name}"
+        f"--model-name {name}\n"
+        "(its ports are found in its config.properties; else add --management URL --inference URL)"
     )
     return 0

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .arguments.server import add_management_arguments, explained, server_tokens
+from .arguments.server import add_management_arguments, explained, find_addresses, server_tokens
 
 if TYPE_CHECKING:
     from ..deployment.client.served_versions import ServedVersion
@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from ..deployment.client.management import Management
     from ..deployment.client.served_versions import served_versions
 
+    find_addresses(args)
     tokens = server_tokens(args)
     with explained(args, tokens):
         served = served_versions(Management(args.management, tokens.management, args.ca))

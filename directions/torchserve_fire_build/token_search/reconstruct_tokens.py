@@ -97,8 +97,10 @@ def _others(
 ) -> list[FoundTokens]:
     """Search for triggers of the same class without the tokens of those that were found.
 
-    Several tokens may lead there, of which some are not the attacker's.
+    Several tokens may lead there, of which some are not the attacker's. Those that need more than
+    the first ones did are natural words of the class.
     """
+    fewest = min(len(each.tokens) for each in found)
     others: list[FoundTokens] = []
     last = found
     for _ in range(FURTHER_SEARCHES):
@@ -107,7 +109,7 @@ def _others(
         if not last or not len(left) or budget.spent():
             break
         subject = replace(subject, candidates=left)
-        rows = search_tokens(subject, _generator(seed), budget, [found[0].target])
+        rows = search_tokens(subject, _generator(seed), budget, [found[0].target], fewest)
         last = _useful([row[0] for row in rows])
         others += last
     return others
