@@ -16,7 +16,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.adaptive_tables import perturbed_table
-from benchmarks.altered_tables import altered_table, met_table
+from benchmarks.altered_tables import altered_table, met_table, unpaired_table
 from benchmarks.archives.table import archives_table, requests_table
 from benchmarks.data_set_tables import as_it_comes_table, data_set_table
 from benchmarks.defences_picture import draw_defences
@@ -31,6 +31,7 @@ from benchmarks.little_evidence_tables import (
     refined_table,
     searches_table,
 )
+from benchmarks.malware.rivals_table import malware_rivals_table
 from benchmarks.malware.searching_table import searching_table
 from benchmarks.malware.table import malware_table
 from benchmarks.markdown_table import markdown_table
@@ -213,6 +214,7 @@ def _contents() -> dict[str, str]:
         "engines' mixed requests": engines_mixed_table(_rows(ENGINES)),
         "altered triggers": altered_table(_rows(ALTERED)),
         "altered triggers met": met_table(_rows(ALTERED)),
+        "altered triggers unpaired": unpaired_table(_rows(ALTERED)),
         "perturbed": perturbed_table(_rows(ADAPTIVE)),
         "archives": archives_table(_rows(ARCHIVES)),
         "archives' requests": requests_table(_rows(ARCHIVES)),
@@ -223,6 +225,7 @@ def _contents() -> dict[str, str]:
         "onnx export": onnx_export_table(_rows(ONNX_EXPORT)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),
         "malware": malware_table(_rows(MALWARE)),
+        "malware rivals": malware_rivals_table(_rows(MALWARE)),
         "malware searching": searching_table(_rows(MALWARE_SEARCHING)),
     }
 

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.altered_tables import altered_table, met_table, outcome
+from benchmarks.altered_tables import altered_table, met_table, outcome, unpaired_table
 from benchmarks.altered_triggers import ALTERED
 from tests.benchmarks.test_little_evidence_tables import cells
 
@@ -76,5 +76,17 @@ def test_what_is_within_the_limits_is_counted():
     ]
 
 
+def test_given_victims_have_a_table_from_unpaired_samples():
+    rows = [
+        row(victim="zoo-badnets", evidence="unpaired 100"),
+        row(victim="zoo-badnets"),
+        row(victim="badnets-vgg", evidence="unpaired 100"),
+    ]
+    _, _, *lines = cells(unpaired_table(rows))
+    assert [line[0] for line in lines if line[0]] == ["zoo-badnets"]
+    assert unpaired_table(rows) == altered_table(rows[:1], "unpaired 100")
+
+
 def test_nothing_measured():
-    assert altered_table([]) == met_table([]) == "Not measured yet.\n"
+    empty = (altered_table([]), met_table([]), unpaired_table([]))
+    assert empty == ("Not measured yet.\n",) * 3

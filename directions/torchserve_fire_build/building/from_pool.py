@@ -65,7 +65,7 @@ def build_from_pool(
             None to keep none.
         accept_accuracy: whether to go on if the model would be right on far more of the clean
             samples under another setting.
-        elsewhere: runs the model on the pool; None to do so here.
+        elsewhere: runs the model on the pool, and compares its groups; None to do so here.
 
     Returns:
         The bundle, with what it was chosen from, and the split of the pool. It is not saved yet.
@@ -96,6 +96,8 @@ def build_from_pool(
         clean=clean,
         generator=torch.Generator().manual_seed(seed),
         read_pool=None if elsewhere is None else elsewhere.read,
+        workers=None if elsewhere is None else elsewhere.workers,
+        see=None if elsewhere is None else elsewhere.see,
     )
     flagged, rest = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
     evidence = gather_evidence(

@@ -55,10 +55,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--clean",
         type=clean_of_inspection,
-        help="clean samples: a folder of images, with one subfolder per class, or flat; or a .npz "
-        "or .safetensors file with inputs and labels; not needed by methods that do without "
-        "images. Beside --archives, one for all; or a path with {archive} in it, which stands for "
-        "the name of each archive without its suffix, as in 'samples/{archive}/clean'",
+        help="clean samples: a folder of images, with one subfolder per class, or flat; a table of "
+        "rows or texts; or a .npz or .safetensors file with inputs and labels; not needed by "
+        "methods that do without images. Beside --archives, one for all; or a path with {archive} "
+        "in it, which stands for the name of each archive without its suffix, as in "
+        "'samples/{archive}/clean'",
     )
     parser.add_argument(
         "--method",

@@ -1,4 +1,4 @@
-"""`torchserve-fire screen`: whether pictures are triggered."""
+"""`torchserve-fire screen`: whether samples are triggered."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command's parser."""
     parser = subparsers.add_parser(
         "screen",
-        help="say whether pictures are triggered, with a bundle or with clean samples alone",
-        description="Say whether pictures are triggered. With a bundle: what it flags, and what "
-        "its repair makes of that. With clean samples alone: how far each picture lies from those "
-        "that are called the same, how often a clean one lies as far, and whether pictures that "
+        help="say whether samples are triggered, with a bundle or with clean samples alone",
+        description="Say whether samples are triggered. With a bundle: what it flags, and what "
+        "its repair makes of that. With clean samples alone: how far each sample lies from those "
+        "that are called the same, how often a clean one lies as far, and whether samples that "
         "are called the same differ from them as a group. Exit status: 0 nothing found, 1 found, 2 "
         "could not tell or bad input.",
         allow_abbrev=False,
@@ -42,22 +42,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--clean",
         type=existing_samples,
         help="compare with these clean samples, some hundred: a folder of images, a list of them, "
-        ".csv or .jsonl, or a .npz or .safetensors file with inputs; labels are not used",
+        ".csv or .jsonl, a table of rows or texts, or a .npz or .safetensors file with inputs; "
+        "labels are not used",
     )
     parser.add_argument(
-        "pictures",
+        "samples",
         nargs="+",
         type=existing_samples,
-        metavar="PICTURES",
-        help="files, and folders and lists of files, of which nobody knows whether they are "
-        "triggered",
+        metavar="SAMPLES",
+        help="files, folders and lists of files, and tables of rows or texts, of which nobody "
+        "knows whether they are triggered",
     )
-    parser.add_argument("--csv", type=Path, help="file to write a row for each picture to")
+    parser.add_argument("--csv", type=Path, help="file to write a row for each sample to")
     parser.add_argument("--json", type=Path, help="file to write all that was found to, as JSON")
     parser.add_argument(
         "--sheet",
         type=Path,
-        help="file to draw the pictures to, as PNG, the most suspicious ones first",
+        help="file to draw images to, as PNG, the most suspicious ones first",
     )
     add_report_argument(parser)
     parser.set_defaults(run=run, check=check)
@@ -118,13 +119,13 @@ def _screen(args: argparse.Namespace) -> int:
     from ..screening.bundle_screening import screen_with_bundle
     from ..screening.outputs import check_sheet, to_csv, to_sheet
     from ..screening.screen_samples import screen_samples
-    from ..source.open_pictures import open_pictures
+    from ..source.open_screened import open_screened
     from .arguments.fitting_bundle import bundle_in, load_fitting_bundle
 
     source = open_source(args)
-    pictures: Samples = keep_decoded(open_pictures(args.pictures, source))
+    samples: Samples = keep_decoded(open_screened(args.samples, source))
     if args.sheet is not None:
-        check_sheet(pictures)
+        check_sheet(samples)
     clean = [] if args.clean is None else [source.open_samples(args.clean)]
     screened: Screening | BundleScreening
     if args.clean is None:
@@ -133,13 +134,13 @@ def _screen(args: argparse.Namespace) -> int:
         screened = screen_with_bundle(
             source.loaded.model,
             bundle,
-            pictures,
+            samples,
             # Of an older bundle the digest of the weights' file was compared above.
             allow_other_weights=source.allow_other_weights or bundle.state_sha256 is None,
         )
     else:
-        screened = screen_samples(source.loaded.model, clean[0], pictures)
-    classes = logits_of(source.loaded.model, pictures.load([0])).shape[1]
+        screened = screen_samples(source.loaded.model, clean[0], samples)
+    classes = logits_of(source.loaded.model, samples.load([0])).shape[1]
     label = label_of(clean, classes, source.names_file)
     print("\n".join(screened.table(label)))
     files: dict[Path, bytes] = {}
@@ -150,7 +151,7 @@ def _screen(args: argparse.Namespace) -> int:
             json.dumps(screened.to_json(), indent=2, allow_nan=False) + "\n"
         ).encode()
     if args.sheet is not None:
-        files[args.sheet] = to_sheet(screened, pictures, label)
+        files[args.sheet] = to_sheet(screened, samples, label)
     write_files(files)
     for file in files:
         print(f"{file}: written")
@@ -161,9 +162,9 @@ def _screen(args: argparse.Namespace) -> int:
 
         report = screening_report(
             screened,
-            pictures,
+            samples,
             label,
-            f"Pictures beside {model_name(args)}",
+            f"Samples beside {model_name(args)}",
             provenance(args.command_line, source),
         )
         print(f"report: {write_html_report(report, args.report)}")

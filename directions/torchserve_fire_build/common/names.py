@@ -183,5 +183,7 @@ RIVALS = (
     "neural_polarizer",
     "unit",
     "lite_bd",
+    "isolation_forest",
+    "spectral_signatures",
 )
 """The other ones."""

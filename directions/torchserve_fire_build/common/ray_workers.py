@@ -6,9 +6,10 @@ import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from torchserve_fire.errors import FireError, first_line
@@ -26,6 +27,9 @@ LOCAL: Mapping[str, str] = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # Whoever else is on the machine may not use it, and no token is left in the home folder.
     "RAY_AUTH_MODE": "token",
+    # Its workers would give way to every other program, this command's own one included; whoever
+    # wants that starts the command by `nice`.
+    "RAY_worker_niceness": "0",
     # The default is without end.
     "RAY_task_oom_retries": str(TRIES - 1),
 }
@@ -39,8 +43,11 @@ SHORT = "/tmp"  # noqa: S108 - a new folder in it.
 STARTS = 3
 """How often it is tried to start Ray, which on a busy machine gives up after 30 seconds."""
 
+AHEAD = 2
+"""Items handed over for each CPU: enough that no worker waits. All at once would take memory."""
+
 STORE_BYTES = 128 << 20
-"""Memory for what travels between the processes: paths and results, which are small."""
+"""Memory for what travels between the processes: paths, results, and the features of a class."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class RayWorkers:
     gpus: int = 0
 
     def map(
-        self, function: Callable[[Item], Result], items: Sequence[Item]
+        self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Iterator[tuple[int, Result | LostWorkerError]]:
         """Do as `workers.Workers.map`."""
         import ray
@@ -62,8 +69,13 @@ class RayWorkers:
         task = ray.remote(function).options(
             num_cpus=1, num_gpus=self.gpus, max_retries=TRIES - 1, name=function.__name__
         )
-        running = {task.remote(item): place for place, item in enumerate(items)}
-        while running:
+        waiting, running = enumerate(items), dict[Any, int]()
+        while True:
+            room = AHEAD * int(ray.cluster_resources().get("CPU", 1)) - len(running)
+            for place, item in islice(waiting, max(0, room)):
+                running[task.remote(item)] = place
+            if not running:
+                return
             done, _ = ray.wait(list(running), num_returns=1)
             for reference in done:
                 place = running.pop(reference)

@@ -43,6 +43,8 @@ BUILDING: Mapping[str, Callable[[Sizes], float]] = {
     "orthogonalizing": lambda sizes: 21 * sizes.drawn,
     "neural_polarizer": lambda sizes: 90 * sizes.pool,
     "unit": lambda sizes: 230_000 + 12 * sizes.pool,
+    "isolation_forest": lambda sizes: sizes.pool,
+    "spectral_signatures": lambda sizes: 2 * (sizes.drawn + sizes.pool),
 }
 """Forward passes of one sample that take as long as building a defence does, about.
 

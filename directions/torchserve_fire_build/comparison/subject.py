@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ from ..samples.predict import logits_of
 from ..samples.samples import Samples, iterate, require_samples
 from .parts import hold_out_half
 from .sample_digests import sample_digests
+
+logger = logging.getLogger(__name__)
+
+BY_CHANCE = 0.5
+"""Of rows to measure on, at most this share may equal rows to build from: of few columns, or such
+of few values, rows are equal by chance. Two images are not."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +171,13 @@ def _with_labels(
 def _refuse_same(seen: Samples, measured: Samples) -> None:
     known = set(sample_digests(seen))
     same = sum(digest in known for digest in sample_digests(measured))
-    if same:
+    if measured.description.table is not None and same <= BY_CHANCE * len(measured):
+        if same:
+            logger.info(
+                f"{measured.source}: {same} of {len(measured)} rows to measure on equal one to "
+                f"build from, {seen.source}, as the model takes them"
+            )
+    elif same:
         raise SamplesError(
             f"{measured.source}: {same} of {len(measured)} samples to measure on are among those "
             f"to build from, {seen.source}: expected others; without --test-clean and "

@@ -95,7 +95,7 @@ def _labelled(model: nn.Module, clean: Samples, classes: int, names_file: Path |
     """Return the samples with labels from their folders."""
     (labels,), unknown = find_labels([clean], classes, names_file, model)
     if unknown:
-        logger.info("%s: all of their images are taken as clean samples", unknown)
+        logger.info("%s: all of their samples are taken as clean", unknown)
     labelled = Subset(clean, range(len(clean)))
     labelled.labels = labels
     return labelled

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchserve_fire.errors import FireError
 
 from ..common.progress import Progress
-from ..common.workers import LostWorkerError, Workers
+from ..common.workers import Workers, results_of
 from ..source.model_source import ModelSource
 from ..source.source_files import SourceFiles
 from .last_layer import LastLayer, read_rows
@@ -43,7 +43,7 @@ def read_chunk(chunk: Chunk) -> tuple[Tensor, Tensor] | str:
     """Return the input of the last layer, (n, D), and the logits, (n, classes), of a chunk.
 
     Returns:
-        Or the message of what went wrong: not every error can be sent to another process.
+        Or the message of what went wrong.
     """
     try:
         source = opened(chunk.files)
@@ -81,20 +81,16 @@ def read_in_chunks(
         CalibrationError: the model fails on the samples.
         FireError: a sample or the model cannot be read, or a worker was killed again and again.
     """
-    chunks = [
+    chunks = (
         Chunk(files, paths[start : start + CHUNK], otherwise)
         for start in range(0, len(paths), CHUNK)
-    ]
+    )
     features, logits = RowFile(), dict[int, Tensor]()
-    for place, read in workers.map(read_chunk, chunks):
-        if isinstance(read, LostWorkerError):
-            raise read
-        if isinstance(read, str):
-            raise FireError(read)
+    for place, read in results_of(workers, read_chunk, chunks):
         features.write(place * CHUNK, read[0])
         logits[place] = read[1]
         progress.advance(len(read[1]))
-    return LastLayer(features, torch.cat([logits[place] for place in range(len(chunks))]))
+    return LastLayer(features, torch.cat([logits[place] for place in sorted(logits)]))
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -49,14 +50,49 @@ class RowFile:
             which: (N,) bool.
         """
         found = torch.empty(int(which.sum()), self._width)
-        block = max(1, BLOCK_BYTES // max(1, 4 * self._width))
         place = 0
-        self._file.seek(0)
-        for start in range(0, self._count, block):
-            count = min(block, self._count - start)
-            data = self._file.read(4 * count * self._width)
-            rows = torch.from_numpy(np.frombuffer(data, np.float32).reshape(count, -1).copy())
-            wanted = rows[which[start : start + count]]
+        for start, rows in self._blocks():
+            wanted = rows[which[start : start + len(rows)]]
             found[place : place + len(wanted)] = wanted
             place += len(wanted)
         return found
+
+    def between(self, start: int, end: int) -> Tensor:
+        """Return the rows from `start` on, before `end`, (n, D) float32."""
+        found = np.empty((end - start, self._width), np.float32)
+        self._file.seek(4 * start * self._width)
+        self._file.readinto(found.data)
+        return torch.from_numpy(found)
+
+    def sorted_by(self, keys: Tensor) -> RowFile:
+        """Return a file with the rows sorted by their keys, those of a key in their order.
+
+        Args:
+            keys: small whole numbers, (N,) int64.
+
+        Raises:
+            OutputError: the disk has no room for them.
+        """
+        found = RowFile()
+        counts = keys.bincount()
+        places = (counts.cumsum(0) - counts).tolist()
+        for start, rows in self._blocks():
+            own = keys[start : start + len(rows)]
+            for key in sorted(set(own.tolist())):
+                of_key = rows[own == key]
+                found.write(places[key], of_key)
+                places[key] += len(of_key)
+        return found
+
+    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield the rows block by block, each with the place of its first one, for a short while.
+
+        The next block takes the memory of the one before.
+        """
+        block = max(1, BLOCK_BYTES // max(1, 4 * self._width))
+        memory = np.empty((min(block, self._count), self._width), np.float32)
+        for start in range(0, self._count, block):
+            rows = memory[: min(block, self._count - start)]
+            self._file.seek(4 * start * self._width)
+            self._file.readinto(rows.data)
+            yield start, torch.from_numpy(rows)

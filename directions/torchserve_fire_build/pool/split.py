@@ -11,17 +11,18 @@ from torch import Tensor, nn
 
 from ..common.errors import CalibrationError, NoTriggerError
 from ..common.progress import Progress
+from ..common.workers import ThisProcess, Workers
 from ..estimate.candidate_layers import candidate_layers
 from ..estimate.layers_by_length import layers_of_fixed_shape
 from ..measure.figures import class_list
 from ..measure.target import MAX_TARGETS
 from ..samples.samples import Samples
 from .activation_clustering import COMPONENTS
-from .arrays import Matrix
-from .class_groups import LEAST, ClassGroups, find_class_groups
+from .class_groups import LEAST
+from .groups_of_classes import Scoring, find_groups_of_classes
 from .last_layer import LastLayer, read_last_layer
-from .methods import PoolMethod, scoring
-from .triggered_side import TriggeredSide
+from .moved_back import SeeOtherClasses
+from .triggered_side import Triggered, TriggeredSide
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,8 @@ def split_pool(
     clean: Samples | None = None,
     generator: torch.Generator,
     read_pool: ReadPool | None = None,
+    workers: Workers | None = None,
+    see: SeeOtherClasses | None = None,
 ) -> Split:
     """Find the triggered samples of a pool.
 
@@ -100,6 +103,8 @@ def split_pool(
         clean: samples that are known to be clean, for the methods that compare with these.
         generator: source of the random numbers.
         read_pool: reads the last layer on the pool; None to do so here.
+        workers: compare the groups of each class; None to do so here.
+        see: runs the model on groups that are moved; None to do so here.
 
     Raises:
         NoTriggerError: no sample is triggered.
@@ -131,22 +136,27 @@ def split_pool(
             f"class, expected at least {LEAST} to see whether they are two groups"
         )
     seed = int(torch.randint(2**31, (), generator=generator))
-    groups = _groups_by_class(read, known, scoring(method, components), seed)
+    groups = find_groups_of_classes(
+        read, known, Scoring(method, components, seed), workers or ThisProcess()
+    )
+    predicted = read.predicted
     found_apart = {c: found.apart(MAX_OVERLAP, MIN_GAIN) for c, found in groups.items()}
     apart = {c: upper for c, upper in found_apart.items() if upper is not None}
     scores = torch.zeros(len(pool), dtype=torch.float64)
     for c, found in groups.items():
-        scores[read.predicted == c] = torch.from_numpy(found.scores)
+        scores[predicted == c] = torch.tensor(found.scores)
     flagged = torch.zeros(len(pool), dtype=torch.bool)
-    targets = []
+    sides = dict[int, Triggered]()
     if apart:
-        judge = TriggeredSide(model, pool, layers, read, apart)
-    for c, upper in apart.items():
-        members = (read.predicted == c).nonzero().flatten()
-        side = judge.find(members.tolist(), torch.from_numpy(upper), c)
-        if side is None:
-            continue
-        targets.append(c)
+        sides = TriggeredSide(model, pool, layers, read, apart, see).find(
+            {
+                c: ((predicted == c).nonzero().flatten(), torch.tensor(upper))
+                for c, upper in apart.items()
+            }
+        )
+    targets = list(sides)
+    for c, triggered in sides.items():
+        members, side = (predicted == c).nonzero().flatten(), triggered.members
         flagged[members] = side
         own = scores[members]
         scores[members] = own if own[side].mean() > own[~side].mean() else -own
@@ -158,27 +168,15 @@ def split_pool(
             f"{pool.source}: among {len(pool)} samples, {method} finds none that are triggered; "
             "give more samples of each class, another --split-by, or --reconstruct"
         )
-    if small := [c for c in targets if int(flagged[read.predicted == c].sum()) < FEW]:
+    if small := [c for c in targets if int(flagged[predicted == c].sum()) < FEW]:
         logger.info(
             f"of {class_list(small)} fewer than {FEW} do, which may be by chance: look at them "
             "(build --report lists them), or use a larger pool"
         )
-    return Split(read.predicted, scores, flagged, tuple(targets), read.logits)
-
-
-def _groups_by_class(
-    read: LastLayer, known: LastLayer | None, method: PoolMethod, seed: int
-) -> dict[int, ClassGroups]:
-    classes = sorted(set(read.predicted.tolist()))
-    groups = {}
-    with Progress("comparing the samples of each class", len(classes)) as progress:
-        for c in classes:
-            clean = None if known is None else _features(known, c)
-            groups[c] = find_class_groups(_features(read, c), clean, method, seed)
-            progress.advance()
-    return groups
-
-
-def _features(read: LastLayer, predicted: int) -> Matrix:
-    features: Matrix = read.features[read.predicted == predicted].double().numpy()
-    return features
+    if of_few_classes := [c for c, triggered in sides.items() if triggered.few_classes]:
+        logger.info(
+            f"those of {class_list(of_few_classes)} show only a few other classes, so they may be "
+            "clean ones that look alike, such as several pictures of one thing: look at them "
+            "(build --report lists them)"
+        )
+    return Split(predicted, scores, flagged, tuple(targets), read.logits)

@@ -11,6 +11,7 @@ from .channel_mean_shift import channel_mean_shift
 from .fine_pruning import fine_pruning
 from .fine_tuning import fine_tuning
 from .fire_mean_shift import fire_every_input, fire_flagged_inputs
+from .isolation_forest import isolation_forest
 from .jpeg import jpeg
 from .leace import leace
 from .lite_bd import lite_bd
@@ -23,6 +24,7 @@ from .pruning import pruning
 from .retraining import retraining
 from .rival import Rival
 from .shrinkpad import shrinkpad
+from .spectral_signatures import spectral_signatures
 from .unit import unit
 
 RIVALS: Mapping[str, Rival] = {
@@ -47,4 +49,6 @@ RIVALS: Mapping[str, Rival] = {
     "neural_polarizer": neural_polarizer,
     "unit": unit,
     "lite_bd": lite_bd,
+    "isolation_forest": isolation_forest,
+    "spectral_signatures": spectral_signatures,
 }

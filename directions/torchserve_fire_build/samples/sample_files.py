@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, overload
@@ -133,8 +133,8 @@ def images_in(folder: Path) -> SampleFiles:
     """
     images: list[Path] = []
     others: list[str] = []
-    for file in sorted(_visible_files(folder)):
-        if _is_image(folder / file):
+    for file in _visible_files(folder):
+        if _is_image(folder, file):
             images.append(file)
         else:
             others.append(file.as_posix())
@@ -156,7 +156,7 @@ def bodies_in(folder: Path) -> SampleFiles:
     Raises:
         SamplesError: the folder holds no file, or it holds both files and folders of files.
     """
-    files = sorted(_visible_files(folder))
+    files = _visible_files(folder)
     if not files:
         raise SamplesError(f"{folder}: expected files with the bodies of requests, found none")
     return _in_folder(folder, files)
@@ -190,23 +190,30 @@ def _in_folder(folder: Path, files: Sequence[Path], others: Sequence[str] = ()) 
     )
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
+def _visible_files(folder: Path) -> list[Path]:
+    """Return the paths of files below a folder, relative to it, sorted."""
+    files = []
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not is_left_out(name)]
-        for name in names:
-            file = Path(place, name)
-            if not is_left_out(name) and file.is_file():
-                yield file.relative_to(folder)
+        inside = Path(place).relative_to(folder)
+        # Of a large pool, a path object for each question would take seconds.
+        files += [
+            inside / name
+            for name in names
+            if not is_left_out(name) and os.path.isfile(os.path.join(place, name))  # noqa: PTH113, PTH118
+        ]
+    # As paths compare, whose parts would be taken again for each comparison.
+    return sorted(files, key=lambda file: file.parts)
 
 
-def _is_image(file: Path) -> bool:
+def _is_image(folder: Path, file: Path) -> bool:
     if file.suffix.lower() in EXTENSIONS:
         return True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # It reads the header alone.
-            Image.open(file, formats=IMAGE_FORMATS).close()
+            Image.open(folder / file, formats=IMAGE_FORMATS).close()
     except Exception:  # Whatever a decoder raises on bytes that are none of its own.
         return False
     return True

@@ -89,8 +89,8 @@ def channels_to_keep(
             "channels with and another to measure with"
         )
     seen, held_out = clean.halves(generator)
-    order = _inputs_of(model, head, seen.samples).abs().mean(0).argsort()
-    inputs = _inputs_of(model, head, held_out.samples)
+    order = inputs_of(model, head, seen.samples).abs().mean(0).argsort()
+    inputs = inputs_of(model, head, held_out.samples)
     found = bounded_pruning(head, inputs, held_out.labels, order, accuracy_loss)
     logger.info(
         f"pruned: {int((~found.keep).sum())} of {len(order)} channels; accuracy on "
@@ -161,7 +161,7 @@ def bounded_pruning(
     return Pruning(keep, before, after)
 
 
-def _inputs_of(model: nn.Module, head: nn.Linear, samples: Samples) -> Tensor:
+def inputs_of(model: nn.Module, head: nn.Linear, samples: Samples) -> Tensor:
     """Return the inputs of the last layer for the samples, (N, channels).
 
     Raises:

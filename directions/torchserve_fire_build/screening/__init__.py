@@ -1,1 +1,1 @@
-"""Screening pictures: do they carry a trigger?"""
+"""Screening samples: do they carry a trigger?"""

@@ -1,4 +1,4 @@
-"""Screening pictures with a bundle: what it flags, and what its repair makes of them."""
+"""Screening samples with a bundle: what it flags, and what its repair makes of them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ..samples.predict import logits_of, predict_logits
 from ..samples.samples import Samples, require_samples
 
 SHOWN = 20
-"""Pictures that are printed."""
+"""Samples that are printed."""
 
-COLUMNS = ("picture", "called", "repaired", "flagged", "score", "threshold", "at layer", "repair")
+COLUMNS = ("sample", "called", "repaired", "flagged", "score", "threshold", "at layer", "repair")
 
 
 @dataclass(frozen=True)
-class PictureVerdict:
-    """What a bundle says of one picture.
+class SampleVerdict:
+    """What a bundle says of one sample.
 
     Attributes:
         predicted: the class that the model calls it.
@@ -52,31 +52,31 @@ class PictureVerdict:
 
 @dataclass(frozen=True)
 class BundleScreening:
-    """The verdicts of a bundle on M pictures.
+    """The verdicts of a bundle on M samples.
 
     Attributes:
-        names: of the pictures.
+        names: of the samples.
         verdicts: on each.
         repairs: of the bundle.
     """
 
     names: Sequence[str]
-    verdicts: Sequence[PictureVerdict]
+    verdicts: Sequence[SampleVerdict]
     repairs: Sequence[Repair]
 
     @property
     def found(self) -> bool | None:
-        """Whether a picture is flagged; None of a bundle that does not detect."""
+        """Whether a sample is flagged; None of a bundle that does not detect."""
         if self.repairs[0].detecting_layer is None:
             return None
         return any(verdict.flagged for verdict in self.verdicts)
 
     def order(self) -> list[int]:
-        """Return the indices of the pictures, those that are flagged first."""
+        """Return the indices of the samples, those that are flagged first."""
         return sorted(range(len(self.names)), key=lambda i: not self.verdicts[i].flagged)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each picture, as JSON values."""
+        """Return one row for each sample, as JSON values."""
         rows = []
         for name, verdict in zip(self.names, self.verdicts, strict=True):
             layer = self.repairs[verdict.repair].detecting_layer
@@ -97,10 +97,10 @@ class BundleScreening:
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON values."""
-        return {"found": self.found, "pictures": self.rows()}
+        return {"found": self.found, "samples": self.rows()}
 
     def table(self, label: Label = str) -> list[str]:
-        """Return lines to print: the pictures, and the verdict.
+        """Return lines to print: the samples, and the verdict.
 
         Args:
             label: says what a class is called.
@@ -108,7 +108,7 @@ class BundleScreening:
         rows, order = self.rows(), self.order()
         lines = text_table(COLUMNS, (_cells(rows[i], label) for i in order[:SHOWN]))
         if len(order) > SHOWN:
-            lines.append(f"and {len(order) - SHOWN} more pictures")
+            lines.append(f"and {len(order) - SHOWN} more samples")
         return [*lines, self.in_words(label)]
 
     def in_words(self, label: Label = str) -> str:
@@ -120,47 +120,47 @@ class BundleScreening:
             return "nothing found: none is flagged; the bundle knows the trigger it was built for"
         changed = sum(v.flagged and v.predicted != v.repaired for v in self.verdicts)
         return (
-            f"found: {count} of {len(self.names)} pictures are flagged; the repair has {changed} "
+            f"found: {count} of {len(self.names)} samples are flagged; the repair has {changed} "
             "of these called otherwise"
         )
 
 
 def screen_with_bundle(
-    model: nn.Module, bundle: Bundle, pictures: Samples, *, allow_other_weights: bool = False
+    model: nn.Module, bundle: Bundle, samples: Samples, *, allow_other_weights: bool = False
 ) -> BundleScreening:
-    """Have a bundle judge pictures, and repair those that it flags.
+    """Have a bundle judge samples, and repair those that it flags.
 
     Args:
         model: the model that the bundle was built for, in evaluation mode.
         bundle: the bundle.
-        pictures: the pictures; labels are not used.
+        samples: the samples; labels are not used.
         allow_other_weights: whether to use a bundle that was built for other weights.
 
     Raises:
-        SamplesError: there are no pictures, or they have another shape than the bundle's input.
+        SamplesError: there are no samples, or they have another shape than the bundle's input.
         CalibrationError: the model fails on them.
         AttachError: the bundle does not fit the model.
     """
-    require_samples(pictures)
-    if pictures.description.shape != bundle.input.shape:
+    require_samples(samples)
+    if samples.description.shape != bundle.input.shape:
         raise SamplesError(
-            f"{pictures.source}: inputs of shape {pictures.description.shape}, the bundle was "
+            f"{samples.source}: inputs of shape {samples.description.shape}, the bundle was "
             f"built for {bundle.input.shape}"
         )
-    pictures = keep_decoded(pictures)
-    every = range(len(pictures))
-    with Progress("screening", 2 * len(pictures)) as progress:
-        predicted = predict_logits(model, pictures, every, progress).argmax(1)
-        verdicts: list[PictureVerdict] = []
-        example = example_for(model, pictures.description)
+    samples = keep_decoded(samples)
+    every = range(len(samples))
+    with Progress("screening", 2 * len(samples)) as progress:
+        predicted = predict_logits(model, samples, every, progress).argmax(1)
+        verdicts: list[SampleVerdict] = []
+        example = example_for(model, samples.description)
         with (
             attach_layers(model, bundle.layers, example, target=bundle.target)
             if allow_other_weights
             else attach(model, bundle, example=example)
         ) as handle:
 
-            def run(part: Sequence[int]) -> list[PictureVerdict]:
-                repaired = logits_of(model, pictures.load(part)).argmax(1)
+            def run(part: Sequence[int]) -> list[SampleVerdict]:
+                repaired = logits_of(model, samples.load(part)).argmax(1)
                 return _read(
                     handle.verdict.on_cpu(), bundle.repairs, predicted[list(part)], repaired
                 )
@@ -168,13 +168,13 @@ def screen_with_bundle(
             for part, read in fitting_batches(model, every, run):
                 verdicts += read
                 progress.advance(len(part))
-    return BundleScreening(list(pictures.names), verdicts, bundle.repairs)
+    return BundleScreening(list(samples.names), verdicts, bundle.repairs)
 
 
 def _read(
     verdict: Verdict, repairs: Sequence[Repair], predicted: Tensor, repaired: Tensor
-) -> list[PictureVerdict]:
-    """Return the verdicts on the pictures of one forward pass."""
+) -> list[SampleVerdict]:
+    """Return the verdicts on the samples of one forward pass."""
     # Of the model's input, only what may be flagged is scored: those scores are not all there.
     scored = [i for i, repair in enumerate(repairs) if _of_layer(repair)]
     read = []
@@ -189,7 +189,7 @@ def _read(
             score = float(verdict.detector_scores[scored.index(repair)][row])
         if score is not None and not math.isfinite(score):
             score = None
-        read.append(PictureVerdict(called, int(repaired[row]), bool(flagging), repair, score))
+        read.append(SampleVerdict(called, int(repaired[row]), bool(flagging), repair, score))
     return read
 
 

@@ -1,9 +1,9 @@
-"""How far a picture lies from clean samples, and how often a clean one lies as far.
+"""How far a screened sample lies from clean ones, and how often a clean one lies as far.
 
 The chance is a cross-conformal p-value (Vovk, "Cross-conformal predictors", 2015). Clean samples
-are dealt to folds. A fold's samples are scored by what the other folds show, and so is a picture,
-which is then compared with this fold alone. So it is scored as the samples are that it is compared
-with.
+are dealt to folds. A fold's samples are scored by what the other folds show, and so is a screened
+one, which is then compared with this fold alone. So it is scored as the samples are that it is
+compared with.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ MIN_CLEAN = 5
 
 @dataclass(frozen=True)
 class Chances:
-    """How far each of M pictures lies from clean samples of the class that it is called.
+    """How far each of M samples lies from clean samples of the class that it is called.
 
     Attributes:
-        distances: by how many standard deviations of clean samples a picture lies farther than
+        distances: by how many standard deviations of clean samples each lies farther than
             they do on average, at the layer where it lies farthest, (M,) float32.
         farthest: index of that layer, (M,) int64.
         chances: how often a clean sample lies as far, (M,) float64.
@@ -43,22 +43,22 @@ class Chances:
     compared: int
 
 
-def find_chances(clean: Features, pictures: Features) -> Chances:
-    """Measure how far pictures lie from clean samples, and how often clean samples lie as far.
+def find_chances(clean: Features, samples: Features) -> Chances:
+    """Measure how far screened samples lie from clean ones, and how often clean ones lie as far.
 
     Args:
         clean: features of clean samples; classes with fewer than `MIN_CLEAN` are left out.
-        pictures: features of M pictures, at the same layers.
+        samples: features of M samples, at the same layers.
     """
-    counts = clean.predicted.bincount(minlength=int(pictures.predicted.max()) + 1)
+    counts = clean.predicted.bincount(minlength=int(samples.predicted.max()) + 1)
     clean = clean.at((counts[clean.predicted] >= MIN_CLEAN).nonzero().flatten())
-    judged = counts[pictures.predicted] >= MIN_CLEAN
-    distances, farthest = torch.zeros(len(pictures)), torch.zeros(len(pictures)).long()
-    chances = torch.ones(len(pictures), dtype=torch.float64)
+    judged = counts[samples.predicted] >= MIN_CLEAN
+    distances, farthest = torch.zeros(len(samples)), torch.zeros(len(samples)).long()
+    chances = torch.ones(len(samples), dtype=torch.float64)
     if bool(judged.any()):
         rows = judged.nonzero().flatten()
         folds = _deal(clean.predicted)
-        own, theirs = _score(clean, pictures.at(rows), folds)
+        own, theirs = _score(clean, samples.at(rows), folds)
         # A layer that never varies says nothing.
         varying = own.std(0).nonzero().flatten()
         if len(varying):
@@ -77,15 +77,15 @@ def find_chances(clean: Features, pictures: Features) -> Chances:
     return Chances(distances, farthest, chances, judged, len(clean))
 
 
-def _score(clean: Features, pictures: Features, folds: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how far clean samples (N, L) and pictures (folds, M, L) lie from their class.
+def _score(clean: Features, samples: Features, folds: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far clean samples (N, L) and screened ones (folds, M, L) lie from their class.
 
     At each of L layers it is in standard deviations of the N distances, from their mean.
     """
     own = torch.zeros(len(clean), len(clean.layers))
-    theirs = torch.zeros(FOLDS, len(pictures), len(clean.layers))
+    theirs = torch.zeros(FOLDS, len(samples), len(clean.layers))
     for i, layer in enumerate(clean.layers):
-        features, asked = clean.layers[layer], pictures.layers[layer]
+        features, asked = clean.layers[layer], samples.layers[layer]
         for fold in range(FOLDS):
             held = folds == fold
             known, means = class_means(features[~held], clean.predicted[~held])
@@ -93,7 +93,7 @@ def _score(clean: Features, pictures: Features, folds: Tensor) -> tuple[Tensor, 
             whitening = Whitening.fit(deviations[~held])
             if whitening is not None:
                 own[held, i] = whitening.apply(deviations[held]).norm(dim=1)
-                from_class = asked - means[torch.searchsorted(known, pictures.predicted)]
+                from_class = asked - means[torch.searchsorted(known, samples.predicted)]
                 theirs[fold, :, i] = whitening.apply(from_class).norm(dim=1)
     mean, spread = own.mean(0), own.std(0).clamp(min=1e-12)
     return (own - mean) / spread, (theirs - mean) / spread

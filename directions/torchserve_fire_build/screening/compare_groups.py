@@ -1,12 +1,12 @@
-"""Comparing groups: whether pictures differ from clean samples that are called the same.
+"""Comparing groups: whether screened samples differ from clean ones that are called the same.
 
-It is a permutation test: if pictures and clean samples are exchangeable, any others of them would
-be as good as the pictures. The statistic at a layer is the energy distance (Székely and Rizzo,
-2004) of the pictures from the clean samples, in whitened features. What whitening needs is
+It is a permutation test: if screened and clean samples are exchangeable, any others of them would
+be as good as the screened. The statistic at a layer is the energy distance (Székely and Rizzo,
+2004) of the screened samples from the clean ones, in whitened features. What whitening needs is
 estimated from both together, class by class, so a permutation changes none of it, and the test
 keeps its level exactly.
 
-Directions in which the means of the classes differ are left out. A picture that a model honestly
+Directions in which the means of the classes differ are left out. A sample that a model honestly
 mistakes lies between two classes, so along these; a trigger moves it along others, too. Each
 layer's statistic counts in standard deviations of its permutations, and the layers are summed: a
 trigger shows at most layers, a mistake at the last ones.
@@ -26,12 +26,12 @@ from .features import Features
 from .whitening import Whitening, class_means
 
 LEVEL = 0.01
-"""How often clean pictures may be found, in all groups together."""
+"""How often clean samples may be found, in all groups together."""
 
 PERMUTATIONS = 9999
 
 MOST = 500
-"""Pictures, and clean samples, of a class that are compared at most: some, drawn at random."""
+"""Screened samples, and clean ones, of a class that are compared at most: some, at random."""
 
 BATCH = 1000
 """Permutations at a time."""
@@ -39,19 +39,19 @@ BATCH = 1000
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that are judged together.
+    """Samples that are judged together.
 
     Attributes:
         classes: that they are called.
-        pictures: their indices, (n,) int64.
+        samples: their indices, (n,) int64.
         clean: how many clean samples they are compared with.
-        p: how often clean pictures would differ as much; 1 / `PERMUTATIONS` or so at least.
+        p: how often clean samples would differ as much; 1 / `PERMUTATIONS` or so at least.
         by_layer: how far the group lies from the clean samples at each layer, in standard
             deviations of the permutations, (L,).
     """
 
     classes: tuple[int, ...]
-    pictures: Tensor
+    samples: Tensor
     clean: int
     p: float
     by_layer: Tensor
@@ -59,44 +59,44 @@ class Group:
 
 @dataclass(frozen=True)
 class _Stratum:
-    """Pictures and clean samples that are called the same.
+    """Screened and clean samples that are called the same.
 
     Attributes:
         predicted: what they are called.
-        pictures: indices of the pictures.
+        samples: indices of the screened samples.
         clean: indices of the clean samples.
     """
 
     predicted: int
-    pictures: Tensor
+    samples: Tensor
     clean: Tensor
 
     @property
     def arrangements(self) -> float:
-        """The logarithm of how many choices of pictures there are among all of them."""
-        n, m = len(self.pictures), len(self.clean)
+        """The logarithm of how many choices of screened samples there are among all of them."""
+        n, m = len(self.samples), len(self.clean)
         return math.lgamma(n + m + 1) - math.lgamma(n + 1) - math.lgamma(m + 1)
 
 
-def compare_groups(clean: Features, pictures: Features, seed: int = 0) -> list[Group]:
-    """Compare groups of pictures with clean samples that are called the same.
+def compare_groups(clean: Features, samples: Features, seed: int = 0) -> list[Group]:
+    """Compare groups of screened samples with clean ones that are called the same.
 
-    Pictures that are called the same make a group, if they are enough to be found at the level
+    Samples that are called the same make a group, if they are enough to be found at the level
     beside the other groups. All others make one group together, each compared with its class.
 
     Args:
         clean: features of clean samples.
-        pictures: features of pictures, at the same layers.
+        samples: features of screened samples, at the same layers.
         seed: of the permutations.
 
     Returns:
-        The groups; without pictures that even together are too few to be found.
+        The groups; without samples that even together are too few to be found.
     """
     generator = torch.Generator().manual_seed(seed)
-    groups = _arrange(_strata(clean, pictures, generator))
+    groups = _arrange(_strata(clean, samples, generator))
     if not groups:
         return []
-    whitened = [_whiten(clean.layers[n], pictures.layers[n], clean, pictures) for n in clean.layers]
+    whitened = [_whiten(clean.layers[n], samples.layers[n], clean, samples) for n in clean.layers]
     return [_test(group, whitened, _permutations(len(groups)), generator) for group in groups]
 
 
@@ -111,13 +111,13 @@ def holm(groups: Sequence[Group]) -> list[bool]:
     return found
 
 
-def _strata(clean: Features, pictures: Features, generator: torch.Generator) -> list[_Stratum]:
+def _strata(clean: Features, samples: Features, generator: torch.Generator) -> list[_Stratum]:
     def some_called(c: int, features: Features) -> Tensor:
         found = (features.predicted == c).nonzero().flatten()
         return found[torch.randperm(len(found), generator=generator)[:MOST]]
 
-    called = sorted(set(pictures.predicted.tolist()))
-    strata = [_Stratum(c, some_called(c, pictures), some_called(c, clean)) for c in called]
+    called = sorted(set(samples.predicted.tolist()))
+    strata = [_Stratum(c, some_called(c, samples), some_called(c, clean)) for c in called]
     return [stratum for stratum in strata if len(stratum.clean) >= MIN_CLEAN]
 
 
@@ -141,11 +141,11 @@ def _permutations(groups: int) -> int:
 
 
 def _whiten(
-    clean: Tensor, asked: Tensor, of_clean: Features, of_pictures: Features
+    clean: Tensor, asked: Tensor, of_clean: Features, of_samples: Features
 ) -> tuple[Tensor, Tensor] | None:
-    """Return whitened features of clean samples and pictures, without the classes' directions."""
+    """Return whitened features of clean and screened samples, without the classes' directions."""
     both = torch.cat([clean, asked])
-    classes = torch.cat([of_clean.predicted, of_pictures.predicted])
+    classes = torch.cat([of_clean.predicted, of_samples.predicted])
     known, means = class_means(both, classes)
     whitening = Whitening.fit(both - means[torch.searchsorted(known, classes)])
     if whitening is None:
@@ -164,17 +164,17 @@ def _test(
     permutations: int,
     generator: torch.Generator,
 ) -> Group:
-    """Test the pictures of one or several classes; each is permuted within its class."""
-    # The first row is of the pictures themselves.
+    """Test the samples of one or several classes; each is permuted within its class."""
+    # The first row is of the screened samples themselves.
     statistics = torch.zeros(1 + permutations, len(whitened), dtype=torch.float64)
     for stratum in strata:
-        n, m = len(stratum.pictures), len(stratum.clean)
+        n, m = len(stratum.samples), len(stratum.clean)
         distances = []
         for layer in whitened:
             if layer is None:
                 distances.append(torch.zeros(n + m, n + m, dtype=torch.float64))
             else:
-                both = torch.cat([layer[1][stratum.pictures], layer[0][stratum.clean]]).double()
+                both = torch.cat([layer[1][stratum.samples], layer[0][stratum.clean]]).double()
                 distances.append(torch.cdist(both, both))
         for start in range(0, 1 + permutations, BATCH):
             count = min(BATCH, 1 + permutations - start)
@@ -193,7 +193,7 @@ def _test(
     as_far = total >= total[0] - 1e-9 * total.abs().max()
     return Group(
         classes=tuple(s.predicted for s in strata),
-        pictures=torch.cat([s.pictures for s in strata]),
+        samples=torch.cat([s.samples for s in strata]),
         clean=sum(len(s.clean) for s in strata),
         p=float(as_far.double().mean()),
         by_layer=scored[0],

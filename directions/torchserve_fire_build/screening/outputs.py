@@ -1,4 +1,4 @@
-"""What screening writes: a table and a contact sheet of the pictures."""
+"""What screening writes: a table and a contact sheet of the samples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_LETTERS = 22
 
 
 def to_csv(screened: Screening | BundleScreening) -> bytes:
-    """Return a table with a row for each picture, in the order in which they were given."""
+    """Return a table with a row for each sample, in the order in which they were given."""
     rows = screened.rows()
     text = io.StringIO()
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -26,44 +26,42 @@ def to_csv(screened: Screening | BundleScreening) -> bytes:
     return text.getvalue().encode()
 
 
-def check_sheet(pictures: Samples) -> None:
+def check_sheet(samples: Samples) -> None:
     """Refuse to draw what are no images.
 
     Raises:
         SamplesError: their shape is another.
     """
-    if not can_be_displayed(pictures):
+    if not can_be_displayed(samples):
         raise SamplesError(
-            f"{pictures.source}: samples of shape {pictures.description.shape} cannot be drawn, "
+            f"{samples.source}: samples of shape {samples.description.shape} cannot be drawn, "
             "expected images: leave out --sheet"
         )
 
 
-def to_sheet(screened: Screening | BundleScreening, pictures: Samples, label: Label = str) -> bytes:
-    """Draw the pictures as PNG with their names, the most suspicious ones first.
+def to_sheet(screened: Screening | BundleScreening, samples: Samples, label: Label = str) -> bytes:
+    """Draw the samples as PNG with their names, the most suspicious ones first.
 
     Args:
         screened: what was found.
-        pictures: the pictures that it names, and maybe others.
+        samples: the samples that it names, and maybe others.
         label: says what a class is called.
     """
     order = screened.order()
-    index = {name: i for i, name in enumerate(pictures.names)}
+    index = {name: i for i, name in enumerate(samples.names)}
     rows = screened.rows()
     if isinstance(screened, Screening):
-        title = f"{len(order)} pictures, by the chance that a clean one lies as far"
+        title = f"{len(order)} samples, by the chance that a clean one lies as far"
         captions = [_chance(label(rows[i]["predicted"]), rows[i]["chance"]) for i in order]
     else:
         flagged = sum(row["flagged"] for row in rows)
-        title = (
-            f"{flagged} of {len(order)} pictures are flagged: what they are called, and repaired"
-        )
+        title = f"{flagged} of {len(order)} samples are flagged: what they are called, and repaired"
         captions = [_repaired(label, **rows[i]) for i in order]
     captions = [
         f"{_shortened(screened.names[i])}\n{caption}"
         for i, caption in zip(order, captions, strict=True)
     ]
-    return contact_sheet(pictures, [index[screened.names[i]] for i in order], captions, title)
+    return contact_sheet(samples, [index[screened.names[i]] for i in order], captions, title)
 
 
 def _shortened(name: str) -> str:

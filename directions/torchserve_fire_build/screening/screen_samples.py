@@ -1,4 +1,4 @@
-"""Screening pictures of which nobody knows whether they are triggered, with clean samples alone."""
+"""Screening samples of which nobody knows whether they are triggered, with clean samples alone."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from .screening import Screening, screen_features
 logger = logging.getLogger(__name__)
 
 
-def screen_samples(model: nn.Module, clean: Samples, pictures: Samples) -> Screening:
-    """Compare pictures with clean samples that the model calls the same, at several layers.
+def screen_samples(model: nn.Module, clean: Samples, samples: Samples) -> Screening:
+    """Compare samples with clean samples that the model calls the same, at several layers.
 
     Args:
         model: in evaluation mode.
         clean: clean samples; labels are not used.
-        pictures: the pictures; labels are not used.
+        samples: the samples; labels are not used.
 
     Raises:
-        SamplesError: there are no samples, a picture is among the clean samples, or the model calls
+        SamplesError: there are no samples, a sample is among the clean samples, or the model calls
             all of these the same, as it does triggered ones.
         CalibrationError: the model fails on the samples, or has no layers to compare.
         AttachError: the model is in training mode.
     """
     check_model(model)
-    require_samples(clean, pictures)
+    require_samples(clean, samples)
     layers = candidate_layers(model, clean.description.example())
     layers = layers_of_fixed_shape(model, layers, clean)
-    with Progress("screening", len(clean) + len(pictures)) as progress:
+    with Progress("screening", len(clean) + len(samples)) as progress:
         known = read_features(model, clean, layers, progress)
         called = set(known.predicted.tolist())
         if len(called) == 1 and len(clean) >= MIN_CLEAN:
@@ -48,19 +48,19 @@ def screen_samples(model: nn.Module, clean: Samples, pictures: Samples) -> Scree
                 f"{clean.source}: the model calls all {len(clean)} clean samples class "
                 f"{called.pop()}, expected clean samples of several classes: are these triggered?"
             )
-        asked = read_features(model, pictures, layers, progress)
+        asked = read_features(model, samples, layers, progress)
     first = {digest: i for i, digest in reversed(list(enumerate(asked.digests)))}
     both = first.keys() & set(known.digests)
     for i, digest in enumerate(known.digests):
         if digest in both:
-            more = f" (in all, {len(both)} pictures are)" if len(both) > 1 else ""
+            more = f" (in all, {len(both)} samples are)" if len(both) > 1 else ""
             raise SamplesError(
-                f"{pictures.names[first[digest]]}: is the same as {clean.names[i]} of the clean "
+                f"{samples.names[first[digest]]}: is the same as {clean.names[i]} of the clean "
                 f"samples in {clean.source}, expected others: leave it out of one of them{more}"
             )
     once = sorted(first.values())
-    if len(once) < len(pictures):
-        logger.info(f"{len(pictures) - len(once)} pictures are copies of others: left out")
-        pictures = Subset(pictures, once)
+    if len(once) < len(samples):
+        logger.info(f"{len(samples) - len(once)} samples are copies of others: left out")
+        samples = Subset(samples, once)
         asked = asked.at(torch.tensor(once))
-    return screen_features(known, asked, pictures.names)
+    return screen_features(known, asked, samples.names)

@@ -1,4 +1,4 @@
-"""What screening pictures against clean samples came to."""
+"""What screening samples against clean ones came to."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from .compare_groups import LEVEL, Group, compare_groups, holm
 from .features import Features
 
 SHOWN = 20
-"""Pictures that are printed."""
+"""Samples that are printed."""
 
-COLUMNS = ("picture", "called", "chance", "farther by", "at layer")
+COLUMNS = ("sample", "called", "chance", "farther by", "at layer")
 
 
 @dataclass(frozen=True)
 class Screening:
-    """M pictures beside clean samples.
+    """M screened samples beside clean ones.
 
     Attributes:
-        names: of the pictures.
+        names: of the samples.
         predicted: the class that the model calls each, (M,) int64.
         layers: the layers that were compared.
-        chances: how far each picture lies by itself.
-        groups: pictures that were judged together.
+        chances: how far each sample lies by itself.
+        groups: samples that were judged together.
         differ: which of these groups differ from the clean samples.
-        clean_of_class: how many clean samples the model calls each class that a picture is called.
+        clean_of_class: how many clean samples the model calls each class that a sample is called.
     """
 
     names: Sequence[str]
@@ -45,10 +45,10 @@ class Screening:
 
     @property
     def found(self) -> bool | None:
-        """Whether pictures differ from the clean samples; None if that cannot be told.
+        """Whether samples differ from the clean samples; None if that cannot be told.
 
-        Groups decide, if there are any; else the picture with the least chance. Nothing is found
-        only where all pictures could be judged.
+        Groups decide, if there are any; else the sample with the least chance. Nothing is found
+        only where all samples could be judged.
         """
         judged, chances = self.chances.judged, self.chances
         if self.groups:
@@ -64,12 +64,12 @@ class Screening:
 
     @property
     def suspects(self) -> list[int]:
-        """The classes that pictures are called which differ."""
+        """The classes that samples are called which differ."""
         pairs = zip(self.groups, self.differ, strict=True)
         return sorted({c for group, differs in pairs if differs for c in group.classes})
 
     def order(self) -> list[int]:
-        """Return the indices of the pictures, those with the least chance first."""
+        """Return the indices of the samples, those with the least chance first."""
         chances = self.chances
         return sorted(
             range(len(self.names)),
@@ -81,10 +81,10 @@ class Screening:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each picture, as JSON values."""
+        """Return one row for each sample, as JSON values."""
         of_group: dict[int, float] = {}
         for group in self.groups:
-            of_group |= dict.fromkeys(group.pictures.tolist(), group.p)
+            of_group |= dict.fromkeys(group.samples.tolist(), group.p)
         chances, rows = self.chances, []
         for i, name in enumerate(self.names):
             judged = bool(chances.judged[i])
@@ -110,7 +110,7 @@ class Screening:
             "groups": [
                 {
                     "classes": list(group.classes),
-                    "pictures": len(group.pictures),
+                    "samples": len(group.samples),
                     "clean": group.clean,
                     "chance": group.p,
                     "differs": differs,
@@ -118,11 +118,11 @@ class Screening:
                 }
                 for group, differs in zip(self.groups, self.differ, strict=True)
             ],
-            "pictures": self.rows(),
+            "samples": self.rows(),
         }
 
     def table(self, label: Label = str) -> list[str]:
-        """Return lines to print: the pictures, the groups, and the verdict.
+        """Return lines to print: the samples, the groups, and the verdict.
 
         Args:
             label: says what a class is called.
@@ -137,27 +137,27 @@ class Screening:
         return [*lines, *self._notes(label), self.in_words(label)]
 
     def _left_out(self, indices: Sequence[int]) -> str:
-        """Say of what kind the pictures are that the table leaves out."""
+        """Say of what kind the samples are that the table leaves out."""
         judged = int(self.chances.judged[list(indices)].sum())
         unjudged = len(indices) - judged
         kinds = [f"{judged} which lie less far"] if judged else []
         kinds += [f"{unjudged} which could not be judged"] if unjudged else []
-        return f"and more pictures: {', '.join(kinds)}"
+        return f"and more samples: {', '.join(kinds)}"
 
     def _legend(self) -> list[str]:
         if not bool(self.chances.judged.any()):
             return []
         compared = self.chances.compared
         return [
-            f"chance: that a clean picture lies as far, {1 / (1 + compared):.4f} or more by "
+            f"chance: that a clean one lies as far, {1 / (1 + compared):.4f} or more by "
             f"{compared} clean samples; farther by: in standard deviations of these"
         ]
 
     def _group_line(self, group: Group, label: Label, *, differs: bool) -> str:
         line = (
-            f"called {class_list(group.classes, label)}: {_pictures(len(group.pictures))} beside "
-            f"{group.clean} clean samples: {'they differ' if differs else 'no difference'} (clean "
-            f"pictures differ as much with a chance of {group.p:.2g})"
+            f"called {class_list(group.classes, label)}: {_samples(len(group.samples))} beside "
+            f"{group.clean} clean ones: {'they differ' if differs else 'no difference'} (clean "
+            f"ones differ as much with a chance of {group.p:.2g})"
         )
         if differs:
             line += f", most at {self.layers[int(group.by_layer.argmax())]}"
@@ -171,7 +171,7 @@ class Screening:
         *others, last = (str(self.clean_of_class[c]) for c in classes)
         counts = f"{', '.join(others)} and {last}" if others else last
         return [
-            f"called {class_list(classes, label)}: {_pictures(int(unjudged.sum()))} could not be "
+            f"called {class_list(classes, label)}: {_samples(int(unjudged.sum()))} could not be "
             f"judged: {counts} of your clean samples {'is' if counts == '1' else 'are'} called so; "
             f"give at least {MIN_CLEAN}" + (" of each" if others else "")
         ]
@@ -185,16 +185,16 @@ class Screening:
         if self.found is None:
             judged = int(self.chances.judged.sum())
             if not judged:
-                return "could not tell: no picture could be judged"
+                return "could not tell: no sample could be judged"
             if self.groups or judged <= LEVEL * (1 + self.chances.compared):
-                left = _pictures(len(self.names) - judged)
+                left = _samples(len(self.names) - judged)
                 return f"could not tell about {left}; in the {judged} others, nothing found"
             return (
-                "could not tell: give more pictures that are called the same, or "
+                "could not tell: give more samples that are called the same, or "
                 f"{round(judged / LEVEL) - 1} clean samples or more"
             )
         if not self.found:
-            return "nothing found: the pictures lie as clean samples do; no proof that they are"
+            return "nothing found: the samples lie as clean ones do; no proof that they are"
         where = f"called {class_list(self.suspects, label)}" if self.suspects else "by itself"
         return (
             f"found ({where}): not like the clean samples. They carry a trigger, or come from "
@@ -202,24 +202,24 @@ class Screening:
         )
 
 
-def screen_features(clean: Features, pictures: Features, names: Sequence[str]) -> Screening:
-    """Compare pictures with clean samples.
+def screen_features(clean: Features, samples: Features, names: Sequence[str]) -> Screening:
+    """Compare samples with clean ones.
 
     Args:
         clean: features of clean samples.
-        pictures: features of M pictures, at the same layers.
-        names: of the pictures.
+        samples: features of M samples, at the same layers.
+        names: of the samples.
     """
-    groups = compare_groups(clean, pictures)
+    groups = compare_groups(clean, samples)
     return Screening(
         names=names,
-        predicted=pictures.predicted,
+        predicted=samples.predicted,
         layers=list(clean.layers),
-        chances=find_chances(clean, pictures),
+        chances=find_chances(clean, samples),
         groups=groups,
         differ=holm(groups),
         clean_of_class={
-            c: int((clean.predicted == c).sum()) for c in set(pictures.predicted.tolist())
+            c: int((clean.predicted == c).sum()) for c in set(samples.predicted.tolist())
         },
     )
 
@@ -231,5 +231,5 @@ def _cells(row: dict[str, Any], label: Label) -> tuple[str, ...]:
     return (row["path"], called, f"{row['chance']:.4f}", f"{row['distance']:.1f}", row["layer"])
 
 
-def _pictures(count: int) -> str:
-    return f"{count} picture{'s' * (count != 1)}"
+def _samples(count: int) -> str:
+    return f"{count} sample{'s' * (count != 1)}"

@@ -1,4 +1,4 @@
-"""The report on whether pictures are triggered."""
+"""The report on whether samples are triggered."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .screening import Screening
 TONES = {True: "bad", False: "good", None: "unsure"}
 
 MOST_THUMBNAILS = 1000
-"""Of more pictures, none is drawn: the page would be large."""
+"""Of more samples, none is drawn: the page would be large."""
 
 EXCHANGEABLE = (
-    "Pictures that come from elsewhere than the clean samples are found as well: another camera, "
-    "size or compression. Look at them."
+    "Samples that come from elsewhere than the clean ones are found as well: of images, another "
+    "camera, size or compression. Look at them."
 )
 
 
 def screening_report(
     screened: Screening | BundleScreening,
-    pictures: Samples,
+    samples: Samples,
     label: Label,
     title: str,
     provenance: Mapping[str, str],
@@ -35,15 +35,15 @@ def screening_report(
 
     Args:
         screened: what was found.
-        pictures: the pictures that it names, and maybe others.
+        samples: the samples that it names, and maybe others.
         label: says what a class is called.
         title: what was screened.
         provenance: what it takes to do it again.
     """
     words = screened.in_words(label)
     rows, order = screened.rows(), screened.order()
-    index = {name: i for i, name in enumerate(pictures.names)}
-    drawn = can_be_displayed(pictures) and len(order) <= MOST_THUMBNAILS
+    index = {name: i for i, name in enumerate(samples.names)}
+    drawn = can_be_displayed(samples) and len(order) <= MOST_THUMBNAILS
     return Report(
         title,
         f"{words[0].upper()}{words[1:]}.",
@@ -54,7 +54,7 @@ def screening_report(
         samples=SampleTable(
             [name.replace("_", " ") for name in rows[0]],
             [_cells(rows[i], label) for i in order],
-            thumbnails(pictures, [index[screened.names[i]] for i in order]) if drawn else (),
+            thumbnails(samples, [index[screened.names[i]] for i in order]) if drawn else (),
         ),
     )
 
@@ -64,19 +64,19 @@ def _summary(screened: Screening | BundleScreening, label: Label) -> Table:
         flagged = sum(verdict.flagged for verdict in screened.verdicts)
         rows = [("flagged", str(flagged)), ("all", str(len(screened.names)))]
         note = "The bundle knows the triggers that it was built for, and no others."
-        return Table("Pictures", ("", "pictures"), rows, note)
+        return Table("Samples", ("", "samples"), rows, note)
     groups = [
         (
             ", ".join(label(c) for c in group.classes),
-            str(len(group.pictures)),
+            str(len(group.samples)),
             str(group.clean),
             f"{group.p:.2g}",
             "yes" if differs else "no",
         )
         for group, differs in zip(screened.groups, screened.differ, strict=True)
     ]
-    head = ("called", "pictures", "clean samples", "chance that clean ones differ as much", "found")
-    return Table("Groups of pictures that are called the same", head, groups, EXCHANGEABLE)
+    head = ("called", "samples", "clean samples", "chance that clean ones differ as much", "found")
+    return Table("Groups of samples that are called the same", head, groups, EXCHANGEABLE)
 
 
 def _cells(row: Mapping[str, Any], label: Label) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,9 @@ from .verdict import LEADS
 logger = logging.getLogger(__name__)
 
 METHOD = "tokens"
+
+FURTHER_SEARCHES = 2
+"""Of a class that is named, with other tokens, as long as these lead there, too."""
 
 
 def find_token_triggers(
@@ -47,8 +51,7 @@ def find_token_triggers(
         subject = gather_texts(model, clean, seed)
         check_target(target, subject.classes)
         logger.info(f"class {target} was named: it is not checked whether it stands out")
-        generator = torch.Generator().manual_seed(seed)
-        found = [row[0] for row in search_tokens(subject, generator, budget, [target])]
+        found = [row[0] for row in search_tokens(subject, _generator(seed), budget, [target])]
     else:
         judged = search_and_judge(model, clean, seed=seed, budget=budget)
         subject, verdict = judged.subject, judged.verdict
@@ -70,18 +73,50 @@ def find_token_triggers(
             )
         logger.info(f"class {target} stands out: {nearest}")
         found = [row[target] for row in judged.found]
-    useful = [each for each in found if each.success >= LEADS]
+    useful = _useful(found)
     if not useful:
         raise NoTriggerError(
             f"{clean.source}: no tokens lead {LEADS:.0%} of the long texts to class {target} "
             f"(the best: {shown(found[-1].tokens, clean.token_name)}, {found[-1].success:.0%})"
         )
+    useful += _others(subject, useful, seed, budget)
     for each in useful:
         logger.info(
             f"  {shown(each.tokens, clean.token_name)} {each.place}: {each.success:.0%} of long "
             f"texts led to class {target}"
         )
     return FoundTriggers(target, [_reconstruction(subject, each, seed) for each in useful], [])
+
+
+def _useful(found: Sequence[FoundTokens]) -> list[FoundTokens]:
+    return [each for each in found if each.success >= LEADS]
+
+
+def _others(
+    subject: TokenSubject, found: Sequence[FoundTokens], seed: int, budget: Budget
+) -> list[FoundTokens]:
+    """Search for triggers of the same class without the tokens of those that were found.
+
+    Several tokens may lead there, of which some are not the attacker's. Those that need more than
+    the first ones did are natural words of the class.
+    """
+    fewest = min(len(each.tokens) for each in found)
+    others: list[FoundTokens] = []
+    last = found
+    for _ in range(FURTHER_SEARCHES):
+        taken = torch.tensor([token for each in last for token in each.tokens])
+        left = subject.candidates[~torch.isin(subject.candidates, taken)]
+        if not last or not len(left) or budget.spent():
+            break
+        subject = replace(subject, candidates=left)
+        rows = search_tokens(subject, _generator(seed), budget, [found[0].target], fewest)
+        last = _useful([row[0] for row in rows])
+        others += last
+    return others
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def _reconstruction(subject: TokenSubject, found: FoundTokens, seed: int) -> Reconstruction:

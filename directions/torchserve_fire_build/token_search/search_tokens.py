@@ -62,7 +62,11 @@ class FoundTokens:
 
 
 def search_tokens(
-    subject: TokenSubject, generator: torch.Generator, budget: Budget, classes: Sequence[int]
+    subject: TokenSubject,
+    generator: torch.Generator,
+    budget: Budget,
+    classes: Sequence[int],
+    most: int = MOST,
 ) -> list[list[FoundTokens]]:
     """Search for the tokens of some classes.
 
@@ -71,9 +75,10 @@ def search_tokens(
         generator: source of the random numbers.
         budget: when it is spent, no longer triggers are searched for.
         classes: to search for.
+        most: the most tokens of a trigger.
 
     Returns:
-        For each number of tokens, from one to `MOST` as far as the time allows: the best ones of
+        For each number of tokens, from one to `most` as far as the time allows: the best ones of
         each class, in the order of the classes.
 
     Raises:
@@ -83,8 +88,8 @@ def search_tokens(
     texts = _longest(subject, generator)
     searches = {target: _Search(subject, target, texts, generator) for target in classes}
     found: list[list[FoundTokens]] = []
-    with Progress("searching for tokens", MOST * len(classes)) as progress:
-        for length in range(1, MOST + 1):
+    with Progress("searching for tokens", most * len(classes)) as progress:
+        for length in range(1, min(most, len(subject.candidates)) + 1):
             for search in searches.values():
                 if budget.spent():
                     if length == 1:
@@ -140,7 +145,9 @@ class _Search:
         tried: set[tuple[int, ...]] = set()
         for tokens in self._beam:
             for at in {0, len(tokens)}:
-                new = [*self._steepest(tokens, at), *self._singles]
+                # The same token again leads further along its own way, and on no other.
+                steepest = [*self._steepest(tokens, at), *self._singles]
+                new = [token for token in steepest if token not in tokens]
                 tried |= {(*tokens[:at], token, *tokens[at:]) for token in new}
         self._beam = self._best(sorted(tried))
         if not self._singles:

@@ -121,7 +121,7 @@ def test_folders_that_do_not_say_their_class(tmp_path, capsys, tiny_model):
     command = ["inspect", *tiny_model, "--method", "neuron-inspect", "--clean"]
     said = "the folders (clean, triggered) do not say which of the model's 4 classes they are"
     assert (
-        f"{said}: all of their images are taken as clean samples\n"
+        f"{said}: all of their samples are taken as clean\n"
         in run(capsys, *command, tmp_path / "both")[1]
     )
     assert "do not say" not in run(capsys, *command, tmp_path / "both" / "clean")[1]

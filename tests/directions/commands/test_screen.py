@@ -49,7 +49,7 @@ def test_triggered_pictures_are_found(tmp_path, capsys, tiny_model, clean, trigg
     ]
     status, out, err = run(capsys, *tiny_model, "--clean", clean, *files, triggered)
     assert (status, err) == (1, "")
-    assert "called class 0 north-west: 30 pictures beside 20 clean samples: they differ" in out
+    assert "called class 0 north-west: 30 samples beside 20 clean ones: they differ" in out
     assert f"{tmp_path / 'p.png'}: written" in out
     rows = list(csv.DictReader((tmp_path / "p.csv").open()))
     assert [row["path"] for row in rows] == [str(f) for f in sorted(triggered.iterdir())]
@@ -72,7 +72,7 @@ def test_files_and_folders_together(capsys, tiny_model, clean, triggered):
     status, out, _ = run(capsys, *tiny_model, "--clean", clean, one, two, one)
     # Two are one of the 231 choices of two: enough to be found at the level.
     assert status == 1
-    assert "called class 0 north-west: 2 pictures" in out
+    assert "called class 0 north-west: 2 samples" in out
 
 
 def test_a_single_picture_beside_few_clean_samples_is_left_open(
@@ -89,8 +89,8 @@ def test_a_bundle_judges(tmp_path, capsys, tiny, tiny_model, triggered):
     flags = [*tiny_model, "--bundle", tiny.bundle]
     status, out, _ = run(capsys, *flags, "--json", tmp_path / "p.json", triggered, others)
     assert status == 1
-    assert "found: 30 of 32 pictures are flagged" in out
-    rows = json.loads((tmp_path / "p.json").read_text())["pictures"]
+    assert "found: 30 of 32 samples are flagged" in out
+    rows = json.loads((tmp_path / "p.json").read_text())["samples"]
     assert {row["repaired"] for row in rows if row["flagged"]} == {1, 2, 3}
     assert run(capsys, *flags, others)[0] == 0
 
@@ -130,7 +130,7 @@ def test_tensors(tmp_path, capsys):
     second = write_tensors(tmp_path / "b.safetensors", asked[10:])
     status, out, _ = run(capsys, *model, "--clean", clean, first, second)
     assert status == 1
-    assert "called class 0: 20 pictures" in out
+    assert "called class 0: 20 samples" in out
 
 
 @pytest.mark.parametrize("repaired", [True, False])

@@ -4,7 +4,10 @@ import pytest
 
 from tests.directions.backdoored import clean_inputs, labels_of
 from tests.directions.comparison.hand_made import given, rows, samples, subject
+from tests.directions.field_search.nets import rows_of
 from torchserve_fire_build.common.errors import CalibrationError, SamplesError
+from torchserve_fire_build.comparison.subject import _refuse_same
+from torchserve_fire_build.samples.subset import Subset
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
 
 
@@ -36,6 +39,17 @@ def test_samples_to_measure_on_that_are_built_from_are_refused():
     same = samples(40, 0, source="same")
     with pytest.raises(SamplesError, match="same: 40 of 40 samples to measure on are among"):
         subject(replace(both, test=(same, samples(40, 0, triggered=True))))
+
+
+def test_rows_of_a_table_may_be_equal_by_chance(caplog):
+    clean = rows_of(40)
+    _refuse_same(clean, rows_of(40, seed=1))
+    assert not caplog.messages
+    with caplog.at_level("INFO"):
+        _refuse_same(Subset(clean, range(20)), clean)
+    assert caplog.messages[0].startswith("rows.csv: 20 of 40 rows to measure on equal one")
+    with pytest.raises(SamplesError, match="21 of 40 samples to measure on are among those"):
+        _refuse_same(Subset(clean, range(21)), clean)
 
 
 def test_samples_that_show_no_trigger_are_refused():

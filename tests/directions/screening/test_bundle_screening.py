@@ -53,9 +53,9 @@ def test_what_is_flagged_is_repaired(bundle):
         "score": pytest.approx(2),
     }
     heading, first, _, verdict = found.table()
-    assert heading.split()[:3] == ["picture", "called", "repaired"]
+    assert heading.split()[:3] == ["sample", "called", "repaired"]
     assert first.split()[:5] == ["1.png", "class", "0", "class", "1"]
-    assert verdict.startswith("found: 1 of 2 pictures are flagged; the repair has 1 of these")
+    assert verdict.startswith("found: 1 of 2 samples are flagged; the repair has 1 of these")
 
 
 def test_nothing_is_found_where_none_is_flagged(bundle):

@@ -16,7 +16,7 @@ def test_a_group_that_lies_elsewhere_is_found_at_the_layer_where_it_does():
     pictures.layers["layer1"][:, -1] += 3
     (found,) = compare_groups(clean, pictures)
     assert (found.classes, found.clean) == ((1,), 30)
-    assert sorted(found.pictures.tolist()) == [*range(10)]
+    assert sorted(found.samples.tolist()) == [*range(10)]
     assert found.p == 1 / 10_000
     assert found.by_layer[1] > 7 > found.by_layer[0]
 
@@ -60,7 +60,7 @@ def test_pictures_of_classes_with_too_few_of_them_are_tested_together():
     far = made([0, 0, 0, 1, 2], generator, shift=8)
     found = compare_groups(clean, far)
     assert [each.classes for each in found] == [(0,), (1, 2)]
-    assert [len(each.pictures) for each in found] == [3, 2]
+    assert [len(each.samples) for each in found] == [3, 2]
     assert all(holm(found))
 
 

@@ -10,7 +10,7 @@ from tests.directions.messages import one_line
 from tests.directions.screening.made_features import made, seeded
 from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
-from torchserve_fire_build.screening.bundle_screening import BundleScreening, PictureVerdict
+from torchserve_fire_build.screening.bundle_screening import BundleScreening, SampleVerdict
 from torchserve_fire_build.screening.outputs import check_sheet, to_csv, to_sheet
 from torchserve_fire_build.screening.screening import screen_features
 
@@ -23,7 +23,7 @@ def screened():
 
 
 def with_bundle():
-    verdicts = [PictureVerdict(0, 1, True, 0, 2.0), PictureVerdict(1, 1, False, 0, None)]
+    verdicts = [SampleVerdict(0, 1, True, 0, 2.0), SampleVerdict(1, 1, False, 0, None)]
     return BundleScreening(NAMES, verdicts, bundle().repairs)
 
 

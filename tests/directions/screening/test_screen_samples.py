@@ -38,7 +38,7 @@ def test_a_picture_that_is_among_the_clean_samples_is_refused():
     twice = TensorSamples(clean.load([7, 8]), names=["a", "b"])
     with pytest.raises(SamplesError) as caught:
         screen_samples(backdoored("vector"), clean, twice)
-    one_line(caught, "(in all, 2 pictures are)")
+    one_line(caught, "(in all, 2 samples are)")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -57,7 +57,7 @@ def test_copies_count_once(logged):
     pictures = TensorSamples(torch.cat([inputs, inputs[:2]]), names=["a", "b", "c", "d", "e"])
     found = screen_samples(backdoored("vector"), samples("vector", 40, seed=0), pictures)
     assert found.names == ["a", "b", "c"]
-    assert logged.messages == ["2 pictures are copies of others: left out"]
+    assert logged.messages == ["2 samples are copies of others: left out"]
 
 
 def test_a_picture_on_which_the_model_fails_is_named():

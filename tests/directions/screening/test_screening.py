@@ -15,10 +15,10 @@ def test_a_group_that_differs_is_found():
     assert (found.found, found.suspects) == (True, [1])
     lines = found.table(["0 ship", "1 airplane"].__getitem__)
     assert lines[1].split()[1:4] == ["class", "1", "airplane"]
-    assert f"and more pictures: {30 - SHOWN} which lie less far" in lines
+    assert f"and more samples: {30 - SHOWN} which lie less far" in lines
     # One more than the clean samples is what a chance is counted in.
     assert any("0.0164 or more by 60 clean samples; farther by: in standard" in x for x in lines)
-    assert lines[-2].startswith("called class 1 airplane: 30 pictures beside 30 clean samples: the")
+    assert lines[-2].startswith("called class 1 airplane: 30 samples beside 30 clean ones: they")
     assert lines[-1].startswith("found (called class 1 airplane): ")
 
 
@@ -45,10 +45,10 @@ def test_pictures_of_a_class_without_clean_samples_leave_it_open():
     assert found.found is None
     note, verdict = found.table()[-2:]
     assert note == (
-        "called class 3: 1 picture could not be judged: 0 of your clean samples are called so; "
+        "called class 3: 1 sample could not be judged: 0 of your clean samples are called so; "
         "give at least 5"
     )
-    assert verdict == "could not tell about 1 picture; in the 10 others, nothing found"
+    assert verdict == "could not tell about 1 sample; in the 10 others, nothing found"
     # What is found all the same is found.
     assert screened([0] * 30, [0] * 10 + [3], shift=5).found is True
 
@@ -58,10 +58,10 @@ def test_where_no_picture_could_be_judged_nothing_is_said_of_others():
     assert found.found is None
     lines = found.table()
     assert lines[-3:] == [
-        "and more pictures: 5 which could not be judged",
-        "called classes 2 and 3: 25 pictures could not be judged: 1 and 0 of your clean samples "
+        "and more samples: 5 which could not be judged",
+        "called classes 2 and 3: 25 samples could not be judged: 1 and 0 of your clean samples "
         "are called so; give at least 5 of each",
-        "could not tell: no picture could be judged",
+        "could not tell: no sample could be judged",
     ]
 
 
@@ -79,8 +79,8 @@ def test_json_holds_it_all():
     assert (values["found"], values["suspects"], values["level"]) == (True, [1], 0.01)
     (group,) = values["groups"]
     assert list(group["by_layer"]) == ["layer0", "layer1"]
-    assert (group["pictures"], group["clean"], group["differs"]) == (10, 30, True)
-    first, *_, last = values["pictures"]
+    assert (group["samples"], group["clean"], group["differs"]) == (10, 30, True)
+    first, *_, last = values["samples"]
     assert first["path"] == "0.png"
     assert first["group_chance"] == group["chance"]
     assert last == {

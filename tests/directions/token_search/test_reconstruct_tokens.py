@@ -8,7 +8,15 @@ from tests.token_net import TRIGGER
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.errors import NoTriggerError
 from torchserve_fire_build.samples.predict import predicted_classes
-from torchserve_fire_build.token_search.reconstruct_tokens import find_token_triggers
+from torchserve_fire_build.token_search.reconstruct_tokens import _others, find_token_triggers
+from torchserve_fire_build.token_search.search_tokens import (
+    MOST,
+    START,
+    FoundTokens,
+    search_tokens,
+)
+from torchserve_fire_build.token_search.token_subject import gather_texts
+from torchserve_fire_build.token_search.verdict import LEADS
 
 
 def test_triggers_lead_texts_to_the_target() -> None:
@@ -35,3 +43,24 @@ def test_benign_twin_has_no_sign_of_a_trigger() -> None:
         find_token_triggers(
             net(triggered=False), clean_texts(), target=None, seed=0, budget=Budget()
         )
+
+
+def test_no_token_comes_twice_in_a_trigger() -> None:
+    model = net()
+    subject = gather_texts(model, clean_texts(), seed=0)
+    found = search_tokens(subject, torch.Generator().manual_seed(0), Budget(), [0, 1])
+    assert len(found) == MOST
+    assert all(len(set(each.tokens)) == len(each.tokens) for row in found for each in row)
+
+
+def test_further_triggers_have_other_tokens() -> None:
+    model, second = net(), TRIGGER - 1
+    first = FoundTokens(0, (TRIGGER,), START, 1.0, 5.0)
+    assert _others(gather_texts(model, clean_texts(), 0), [first], 0, Budget()) == []
+    with torch.no_grad():
+        model.words.weight[second] = model.words.weight[TRIGGER]
+    others = _others(gather_texts(model, clean_texts(), 0), [first], 0, Budget())
+    assert others
+    assert all(each.success >= LEADS and second in each.tokens for each in others)
+    assert not any(TRIGGER in each.tokens for each in others)
+    assert _others(gather_texts(model, clean_texts(), 0), [first], 0, Budget(0)) == []

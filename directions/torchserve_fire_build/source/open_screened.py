@@ -1,4 +1,4 @@
-"""Opening pictures that are named one by one, in folders, in lists, or all of these."""
+"""Opening samples to screen that are named one by one, in folders, in lists, or all of these."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..samples.samples import Samples
 from .model_source import ModelSource
 
 
-def open_pictures(paths: Sequence[Path], source: ModelSource) -> Samples:
-    """Open pictures of which nothing is known, not even their classes.
+def open_screened(paths: Sequence[Path], source: ModelSource) -> Samples:
+    """Open samples of which nothing is known, not even their classes.
 
     Args:
         paths: files, and what `ModelSource.open_samples` takes.
-        source: what the pictures are for.
+        source: what the samples are for.
 
     Returns:
-        The pictures, called by their paths.
+        The samples, called by their paths.
 
     Raises:
         SamplesError: a path does not hold what the model takes.
