@@ -142,14 +142,13 @@ def run(args: argparse.Namespace) -> int:
     print("on samples that the build did not see, as the two archives answered them:")
     print("\n".join(repaired.proof.lines()))
     if args.report is not None:
-        from ..report.class_labels import class_label
         from ..report.evaluation_report import evaluation_report
         from ..report.html_report import write_html_report
         from ..report.provenance import provenance
 
         report = evaluation_report(
             repaired.proof.evaluation,
-            class_label(source),
+            repaired.proof.evaluation.observation.label,
             f"{args.archive.name}, and repaired as {args.output.name}",
             provenance(args.command_line, source, repaired.bundle),
         )

@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         review.judge()
         for line in (
-            f"{len(review.names)} flagged files in {plan.folder}",
+            f"{len(review.names)} files in {plan.folder}",
             review.flagged.in_words(),
             f"decisions: {plan.output}",
         ):

@@ -23,6 +23,7 @@ HEADINGS = (
     "bad",
     "drift",
 )
+NO_DRIFT = "drift: '-' before a worker has 500 scores"
 DIGITS = 12
 """Of a bundle's digest in the table."""
 
@@ -68,7 +69,11 @@ def run(args: argparse.Namespace) -> int:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
+    if any(one.answered and not any(v is not None for v in one.drift.values()) for one in served):
+        print(NO_DRIFT)
     for one in served:
+        if one.workers and not one.answered:
+            print(f"{one.model} {one.version}: no repair, or its workers are busy")
         for line in _differences(one):
             print(f"{one.model} {one.version}: {line}")
     return 0

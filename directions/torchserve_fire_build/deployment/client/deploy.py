@@ -126,6 +126,11 @@ def deploy_archive(
         placed = place(target, name, old, first, write, exactly=exactly)
         if placed.version not in (own, version):
             report(f"its version {own} is taken: it becomes {placed.version}")
+        if placed.is_new and archive.resolve().parent == target.model_store.resolve():
+            report(
+                f"{archive.name} is copied to {placed.file.name}: the archive of a version is kept "
+                "under its name and number"
+            )
         report(f"registering {name} {placed.version} ({placed.file.name})")
         put_into_service(target, name, old, placed, bodies, expected)
         report(f"{name} {placed.version} answers as it should and is the default now")
