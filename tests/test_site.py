@@ -23,9 +23,11 @@ PAGES_OF_SERVING = (
     "attacks.md",
     "bundle-folder.md",
     "deploy.md",
+    "inspect.md",
     "onnx.md",
     "own-handler.md",
     "reference/bundle-format.md",
+    "repair-lines.md",
     "requests.md",
     "security-requests.md",
     "security-store.md",
@@ -139,3 +141,5 @@ def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path):
     tutorial = (tmp_path / "site" / "tutorials" / "repair_in_python" / "index.html").read_text()
     assert "data:image/png;base64," in tutorial
     assert "Raises" in python
+    # A link to a notebook leads to its page.
+    assert "ipynb" not in (tmp_path / "site" / "python" / "index.html").read_text()

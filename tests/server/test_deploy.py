@@ -159,9 +159,11 @@ def in_store(server: TorchServe) -> set[str]:
 def test_a_plain_archive_is_served_and_not_ready(
     server: TorchServe, archives: Archives, example: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    deploy_archive(target(server), NAME, archives.plain, report=lambda line: None, example=example)
+    deploy_archive(
+        target(server), NAME, archives.plain, None, lambda line: None, example=example, new=True
+    )
     command = ["ready", "--model-name", NAME, "--management", server.addresses.management]
-    command += ["--inference", server.addresses.inference, "--key-file", str(server.key_file)]
+    command += ["--key-file", str(server.key_file)]
     assert main(command) == 1
     assert "holds no repair" in capsys.readouterr().err
     assert main([*command, "--input", str(example)]) == 1
@@ -173,7 +175,9 @@ def test_from_plain_to_repaired_and_back_under_load(
 ) -> None:
     lines: list[str] = []
     assert (
-        deploy_archive(target(server), NAME, archives.plain, report=lines.append, example=example)
+        deploy_archive(
+            target(server), NAME, archives.plain, None, lines.append, example=example, new=True
+        )
         == "1.0"
     )
     assert (server.model_store / f"{NAME}-1.0.mar").read_bytes() == archives.plain.read_bytes()
@@ -244,9 +248,9 @@ def test_what_fails_leaves_the_old_version_and_nothing_else(
     with pytest.raises(
         FireError, match=r"answers no random image .*: give --example with the body"
     ):
-        deploy_archive(target(server), NAME, archives.plain)
+        deploy_archive(target(server), NAME, archives.plain, new=True)
     with pytest.raises(FireError, match=rf"answered .* expected .*nothing is served as {NAME}$"):
-        deploy_archive(target(server), NAME, plainly(UNEQUAL, "3.0"), example=example)
+        deploy_archive(target(server), NAME, plainly(UNEQUAL, "3.0"), example=example, new=True)
     assert in_store(server) == set()
     assert NAME not in server.management.models()
     serve(server, archives.plain, 1, 60)
@@ -269,6 +273,41 @@ def test_what_fails_leaves_the_old_version_and_nothing_else(
     assert version == "1.1"
     assert "its version 1.0 is taken: it becomes 1.1" in lines
     assert versions(server) == {"1.1": True}
+
+
+def test_a_mistyped_name_or_address_is_refused_before_the_archive_is_loaded(
+    server: TorchServe,
+    archives: Archives,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(deploy, "try_as_worker", None)
+    # The inference address is found in the server's configuration, the management one in this.
+    (tmp_path / "config.properties").write_text(
+        f"management_address={server.addresses.management}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    command = ["deploy", str(archives.plain), "--model-name", "tyni"]
+    command += ["--model-store", str(server.model_store), "--key-file", str(server.key_file)]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "--model-name tyni: nothing is served as tyni (served: " in said
+    assert "tiny" in said.partition("served: ")[2]
+    assert "or --new to serve this one beside it" in said
+    assert "tyni" not in server.management.models()
+    assert not list(server.model_store.glob("*tyni*"))
+    assert main([*command, "--inference", "http://127.0.0.1:9"]) == 2
+    said = capsys.readouterr().err
+    assert "GET http://127.0.0.1:9/ping: no answer (ConnectionError, refused: --inference" in said
+    assert "nothing was changed" in said
+    assert said.count("\n") == 1
+
+
+def test_a_model_that_is_served_is_not_new(server: TorchServe, archives: Archives) -> None:
+    serve(server, archives.plain, 1, 60)
+    with pytest.raises(FireError, match=rf"^--new: {NAME} 1.0 is served already; leave --new out"):
+        deploy_archive(target(server), NAME, archives.repaired, new=True)
 
 
 def deploy_until(step: tuple[str, str, str], server: TorchServe, archive: Path) -> int | None:

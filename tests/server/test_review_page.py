@@ -130,7 +130,7 @@ def test_what_was_flagged_is_kept_refined_and_deployed_by_keys_alone(
     words += ["--model-name", NAME, "--clean", tmp_path / "clean", "--output", tmp_path / "review"]
     press: Callable[[str], None] = page.keyboard.press
     with opened(page, tmp_path, *words):
-        has(page, "#about", f"{FLAGGED} flagged files, in {flagged}")
+        has(page, "#about", f"{FLAGGED} files, in {flagged}")
         # The model's answers come while the page is open.
         cell = page.locator(".cell", has_text="north-west →").first
         cell.wait_for(timeout=120_000)
@@ -209,7 +209,7 @@ def test_ten_thousand_files_are_shown_piece_by_piece(page: sync_api.Page, tmp_pa
         (folder / f"{i:05}.png").write_bytes(data)
     (folder / "<b>.txt").write_text("<script>alert(1)</script>")
     with opened(page, tmp_path, "quarantine"):
-        has(page, "#about", "10,001 flagged files")
+        has(page, "#about", "10,001 files")
         assert page.locator(".cell").count() < 300
         page.keyboard.press("End")
         sync_api.expect(page.locator(".cell.active")).to_be_in_viewport()
@@ -218,7 +218,7 @@ def test_ten_thousand_files_are_shown_piece_by_piece(page: sync_api.Page, tmp_pa
         page.keyboard.press("k")
         has(page, "#n-keep", "10,001")
         page.select_option("#show", "open")
-        has(page, "#empty", "No file is so.")
+        has(page, "#empty", "No file matches.")
         page.click("#undo")
         has(page, "#n-open", "10,001")
         assert page.locator("script").count() == 1

@@ -19,6 +19,7 @@ from ..measure.evaluate import Evaluation
 from ..measure.figures import Figures
 from ..measure.observation import Observation
 from ..samples.both import Both
+from ..samples.class_label import Label
 from ..samples.evidence import Evidence
 from ..samples.samples import Samples
 from .answer_form import have_same_form
@@ -44,6 +45,7 @@ class HeldOut:
         targets: the classes that the triggers lead to.
         labels: of the clean and of the triggered samples; None if unknown.
         unknown: the reason why no labels are known; empty if some are known.
+        label: says what a class is called.
     """
 
     evidence: Evidence
@@ -52,6 +54,7 @@ class HeldOut:
     targets: tuple[int, ...]
     labels: Both[Tensor | None]
     unknown: str
+    label: Label = str
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Proof:
     def lines(self) -> list[str]:
         """Return the table, and lines on the answers."""
         lines = [
-            *self.figures.table(),
+            *self.figures.table(self.evaluation.observation.label),
             f"answers: {self.same_answers} of {self.clean} clean samples got the same from both "
             "archives; all answers have the form that they had",
         ]
@@ -200,6 +203,7 @@ def _evaluation(
         held_out.labels,
         Both(*(F.one_hot(part, classes).float() for part in (before[:count], before[count:]))),
         held_out.unknown,
+        held_out.label,
     )
     predictions = Both(after[:count], after[count:])
     judged = Both(flagged[:count], flagged[count:])

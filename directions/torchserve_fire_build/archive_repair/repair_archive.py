@@ -23,6 +23,7 @@ from ..deployment.archive.archive_name import check_name
 from ..deployment.archive.next_archive import next_version
 from ..deployment.archive.repaired_archive import Addition, Example, pack, stage_repaired
 from ..samples.both import Both
+from ..samples.class_label import label_of
 from ..samples.evidence import Evidence, gather_evidence
 from ..samples.labels import find_labels
 from ..samples.predict import logits_of
@@ -152,6 +153,7 @@ def repair_archive(
                 classes,
                 saved.targets,
                 *_labels(source, evidence, halves, classes),
+                label_of(tuple(evidence.both), classes, source.names_file),
             ),
             source.device,
         )

@@ -17,6 +17,7 @@ from ..common.installed import installed_version
 from ..measure.by_target import by_target
 from ..measure.memorised import find_memorised
 from ..measure.observation import Observation
+from ..samples.class_label import Label
 from ..samples.folds import FOLDS
 from .result import BuildResult
 from .trigger_repairs import TriggerRepairs
@@ -52,8 +53,8 @@ def assemble(
         ]
         measured[target] = of_trigger
         if several:
-            logger.info("trigger of class %s:", target)
-        for line in _lines(of_trigger):
+            logger.info("trigger of class %s:", observation.label(target))
+        for line in _lines(of_trigger, observation.label):
             logger.info(line)
         details[target] = {
             "triggered_as_target": int(trigger.use.sum()) if trigger.finding.single else None,
@@ -92,15 +93,15 @@ def assemble(
     )
 
 
-def _lines(repairs: TriggerRepairs) -> list[str]:
-    """Return what is repaired how, and what was measured."""
+def _lines(repairs: TriggerRepairs, label: Label) -> list[str]:
+    """Return what is repaired how, and what was measured; `label` says what a class is called."""
     first, *others = repairs.options
     lines = [*first.description]
     for option in others:
         lines += [f"else {line}" for line in option.description]
-    lines += ["on the calibration samples, each held out in turn:", *repairs.figures.table()]
+    lines += ["on the calibration samples, each held out in turn:", *repairs.figures.table(label)]
     if repairs.altered is not None:
-        lines += ["with altered triggers that the model obeys:", *repairs.altered.table()]
+        lines += ["with altered triggers that the model obeys:", *repairs.altered.table(label)]
     return lines
 
 

@@ -97,6 +97,7 @@ def build_from_pool(
         generator=torch.Generator().manual_seed(seed),
         read_pool=None if elsewhere is None else elsewhere.read,
         workers=None if elsewhere is None else elsewhere.workers,
+        see=None if elsewhere is None else elsewhere.see,
     )
     flagged, rest = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
     evidence = gather_evidence(

@@ -1,6 +1,6 @@
 """What of a build from a pool of files is done by workers: all passes over the whole pool.
 
-They compare the groups of each class, too (`pool.groups_of_classes`).
+They compare the groups of each class, too (`pool.groups_of_classes`), and move them.
 
 A model cannot be sent to another process, so each worker loads it. A chunk of the reading, and a
 fold of the statistics, is done by one worker, in the batches and in the order of one process. So
@@ -9,7 +9,7 @@ the results are those of one process to the bit, if that has one thread, too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ..common.progress import Progress
 from ..common.workers import Workers, results_of
 from ..estimate.layer_statistics import statistics_of_fold
 from ..pool.last_layer import LastLayer
+from ..pool.moved_back import Group, OtherClasses, see_other_classes
 from ..pool.read_in_chunks import opened, read_in_chunks
 from ..samples.both import Both
 from ..samples.evidence import Evidence
@@ -82,6 +83,28 @@ class PoolOnWorkers:
             )
         return dict(results_of(self.workers, statistics_by_task, tasks))
 
+    def see(self, groups: Sequence[Group], rest: Mapping[str, Tensor]) -> list[OtherClasses]:
+        """Return what `pool.moved_back.see_other_classes` returns for each group.
+
+        Args:
+            groups: of samples of the pool.
+            rest: mean features to move the groups to, by layer.
+
+        Raises:
+            FireError: a sample or the model cannot be read, or a worker was killed again and again.
+        """
+        tasks = (
+            GroupTask(
+                self.files,
+                tuple(self.paths[i] for i in group.indices),
+                group.predicted,
+                rest,
+            )
+            for group in groups
+        )
+        seen = dict(results_of(self.workers, see_by_task, tasks))
+        return [seen[place] for place in range(len(groups))]
+
     def _paths(self, rows: Sequence[int], which: Tensor) -> tuple[Path, ...]:
         return tuple(self.paths[rows[i]] for i in which.nonzero().flatten().tolist())
 
@@ -119,5 +142,33 @@ def statistics_by_task(task: FoldTask) -> dict[str, Tensor] | str:
             clean_targets=task.clean_targets,
             uses=task.uses,
         )
+    except FireError as error:
+        return str(error)
+
+
+@dataclass(frozen=True)
+class GroupTask:
+    """The samples of a group that is moved.
+
+    Attributes:
+        files: of the model.
+        paths: of the samples.
+        predicted: the class that the model predicts for all of them.
+        rest: mean features to move them to, by layer.
+    """
+
+    files: SourceFiles
+    paths: tuple[Path, ...]
+    predicted: int
+    rest: Mapping[str, Tensor]
+
+
+def see_by_task(task: GroupTask) -> OtherClasses | str:
+    """Return what other classes a group shows, or the message of what went wrong."""
+    try:
+        source = opened(task.files)
+        samples = source.open_files(task.paths)
+        group = Group(range(len(samples)), task.predicted)
+        return see_other_classes(source.loaded.model, samples, group, task.rest)
     except FireError as error:
         return str(error)

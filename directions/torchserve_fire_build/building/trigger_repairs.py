@@ -175,7 +175,15 @@ def _choose_for_altered(
         cache=cache,
     )
     try:
-        return choose(model, statistics, record.layers, held_out, trigger.finding, cache=cache)
+        return choose(
+            model,
+            statistics,
+            record.layers,
+            held_out,
+            trigger.finding,
+            cache=cache,
+            progress_title="choosing layers for altered triggers",
+        )
     except CalibrationError as error:
         logger.info("no further repair for altered triggers: %s", error)
         return None
@@ -238,7 +246,7 @@ def _figures(
             group.predictions.repeat(times),
             predicted.flatten(),
             None if which is None else which.flatten(),
-            repeated(group.reference),
+            repeated(group.true_classes),
         )
         for group, predicted, which in zip(held_out, predictions, flagged, strict=True)
     )

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from ..common.errors import CalibrationError
+from ..measure.figures import class_list
 from ..measure.observation import Observation
 from ..measure.target import TargetFinding, check_target
+from ..samples.class_label import Label
 from ..samples.folds import MIN_SAMPLES
 from .build_options import BuildOptions
 
@@ -37,7 +39,7 @@ def find_triggers_in(observation: Observation, options: BuildOptions) -> list[Tr
         CalibrationError: the samples show no trigger, or too few of them do.
     """
     finding = _find_target(observation, options)
-    logger.info("target: %s", _describe_target(finding))
+    logger.info("target: %s", _describe_target(finding, observation.label))
     findings = [finding]
     # The forms that move every input have one repair for all triggers.
     if finding.several and options.form == "gated":
@@ -60,8 +62,8 @@ def _find_target(observation: Observation, options: BuildOptions) -> TargetFindi
     if found is None:
         raise CalibrationError(
             f"{observation.evidence.triggered.source}: the model predicts these samples as it "
-            "predicts clean ones, so they show no trigger of this model; if they have one, name "
-            "the --target"
+            "predicts clean ones, so they show no trigger of this model: are --clean and "
+            "--triggered swapped? If they have one, name the --target"
         )
     return found
 
@@ -73,6 +75,7 @@ def _use(observation: Observation, finding: TargetFinding) -> Tensor:
         CalibrationError: the trigger works on fewer than `MIN_SAMPLES`.
     """
     predicted, target = observation.predictions.triggered, finding.target
+    label = observation.label
     if not finding.single:
         return torch.ones_like(predicted, dtype=torch.bool)
     use = predicted == target
@@ -82,19 +85,18 @@ def _use(observation: Observation, finding: TargetFinding) -> Tensor:
         more = "bring more samples on which the trigger works"
         if often != target:
             more = (
-                f"{int((predicted == often).sum())} are predicted as class {often}: give another "
-                f"--target or leave it out, or {more}"
+                f"{int((predicted == often).sum())} are predicted as class {label(often)}: give "
+                f"another --target or leave it out, or {more}"
             )
         raise CalibrationError(
             f"{observation.evidence.triggered.source}: {count} of {len(use)} triggered samples are "
-            f"predicted as class {target}, expected at least {MIN_SAMPLES}; {more}"
+            f"predicted as class {label(target)}, expected at least {MIN_SAMPLES}; {more}"
         )
-    logger.info("triggered samples predicted as class %s: %s of %s", target, count, len(use))
+    logger.info("triggered samples predicted as class %s: %s of %s", label(target), count, len(use))
     return use
 
 
-def _describe_target(finding: TargetFinding) -> str:
+def _describe_target(finding: TargetFinding, label: Label) -> str:
     if finding.several:
-        classes = ", ".join(map(str, finding.several))
-        return f"classes {classes}, each of a trigger of its own"
-    return f"class {finding.target}" + ("" if finding.single else ", and others")
+        return f"{class_list(finding.several, label)}, each of a trigger of its own"
+    return class_list([finding.target], label) + ("" if finding.single else ", and others")

@@ -33,6 +33,8 @@ class Group:
             unknown classes, they are what repairs agree on, and None until repairs were tried; a
             row's sum is below 1 if the repairs are not sure that the class should change. Without
             pairs and with known classes: None.
+        by_agreement: whether the samples are clean and `reference` is what the model predicts for
+            them, as their true classes are unknown.
     """
 
     samples: Samples
@@ -40,11 +42,17 @@ class Group:
     logits: Tensor
     reference: Tensor | None
     expected: Tensor | None = None
+    by_agreement: bool = False
 
     @property
     def predictions(self) -> Tensor:
         """The predicted classes before any repair, (N,) int64."""
         return self.logits.argmax(1)
+
+    @property
+    def true_classes(self) -> Tensor | None:
+        """The class of each sample to measure by, (N,) int64; None of clean samples without any."""
+        return None if self.by_agreement else self.reference
 
     @property
     def partners_right(self) -> Tensor | None:
@@ -118,6 +126,8 @@ def hold_out(
         reference: Tensor | None,
         expected: Tensor | None,
         among: Tensor | None,
+        *,
+        by_agreement: bool = False,
     ) -> Group:
         order = torch.randperm(len(samples), generator=generator)
         if among is not None:
@@ -129,10 +139,19 @@ def hold_out(
             logits[rows],
             None if reference is None else reference[rows],
             None if expected is None else expected[rows],
+            by_agreement,
         )
 
     return HeldOut(
-        draw(evidence.clean, folds.clean, logits.clean, reference, None, None),
+        draw(
+            evidence.clean,
+            folds.clean,
+            logits.clean,
+            reference,
+            None,
+            None,
+            by_agreement=observation.labels.clean is None,
+        ),
         draw(
             evidence.triggered,
             folds.triggered,

@@ -62,6 +62,7 @@ def choose(
     form: str = "gated",
     repairs: Collection[str] | None = None,
     cache: StepCache = NO_CACHE,
+    progress_title: str = "choosing layers",
 ) -> BuildRecord:
     """Try candidates and choose the best.
 
@@ -78,6 +79,7 @@ def choose(
         form: one of `choose.choice.FORMS`.
         repairs: names in `estimate.registry.REPAIRS` to choose from; None for all.
         cache: keeps the detectors' scores, and what each layer's trials result in.
+        progress_title: what the progress is called.
 
     Raises:
         CalibrationError: no layer separates triggered samples from clean ones, or no candidate
@@ -93,7 +95,7 @@ def choose(
     refined = min(MORE_LAYERS_TO_REFINE if few else LAYERS_TO_REFINE, len(layers))
     total = len(layers) * len(first) + refined * len(others) + REPAIRS_TO_REFINE * len(STRENGTHS)
     ranking = Ranking()
-    with Progress("choosing layers", total) as progress:
+    with Progress(progress_title, total) as progress:
         runner = TrialRunner(model, held_out, judge.to_run, scoring.features)
 
         def run(

@@ -10,6 +10,7 @@ from .arguments.server import (
     add_model_store_argument,
     add_server_arguments,
     explained,
+    find_addresses,
     server_model_store,
     server_tokens,
 )
@@ -25,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "settings of the served version, check that the server's answers are those computed here, "
         "and make it the default. The old version is unregistered once it has answered what it "
         "received. On any failure the old version serves on. From a plain archive to a repaired "
-        "one and back, and for a model that is not served yet.",
+        "one and back, and, with --new, for a model that is not served yet.",
         allow_abbrev=False,
     )
     parser.add_argument("archive", type=existing_file, metavar="ARCHIVE", help="the .mar")
@@ -42,6 +43,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FILE",
         help="body of a request to check the answers with (default: the example that the archive "
         "or the served one names, else random images)",
+    )
+    parser.add_argument(
+        "--new",
+        action="store_true",
+        help="serve a model under a name under which nothing is served yet, beside others",
     )
     add_trial_device_argument(parser)
     add_keep_argument(parser)
@@ -66,13 +72,16 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from ..deployment.client.check_inference import check_inference
     from ..deployment.client.management import Management
 
+    find_addresses(args)
     tokens = server_tokens(args)
     management = Management(args.management, tokens.management, args.ca)
     with explained(args, tokens):
         # What loads torch comes after the server has answered.
         management.check_model_api()
+        check_inference(args.inference, tokens.inference, args.ca)
         check_keep_argument(args)
         args.model_store = server_model_store(args)
         from ..common.devices import find_device
@@ -86,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
             args.version,
             report=lambda line: print(line, flush=True),
             example=args.example,
+            new=args.new,
             device=find_device(args.device),
         )
         tell_next_start(args, management)

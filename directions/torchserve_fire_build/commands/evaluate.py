@@ -84,19 +84,18 @@ def run(args: argparse.Namespace) -> int:
         allow_other_weights=source.allow_other_weights or bundle.state_sha256 is None,
     )
     figures = evaluation.figures
-    print("\n".join(figures.table()))
+    print("\n".join(figures.table(evaluation.observation.label)))
     if args.json is not None:
         text = json.dumps(figures.to_json(), indent=2, sort_keys=True) + "\n"
         write_file(text.encode(), args.json)
     if args.report is not None:
-        from ..report.class_labels import class_label
         from ..report.evaluation_report import evaluation_report
         from ..report.html_report import write_html_report
         from ..report.provenance import provenance
 
         report = evaluation_report(
             evaluation,
-            class_label(source),
+            evaluation.observation.label,
             f"Evaluation of {model_name(args)}",
             provenance(args.command_line, source, bundle),
         )

@@ -225,8 +225,11 @@ def _inspect(args: argparse.Namespace) -> int:
     print("\n".join(findings.table()))
     _write_json(findings.to_json(), args.json)
     if args.pictures is not None:
-        for file in write_pictures(findings.runs, args.pictures):
+        files = write_pictures(findings.runs, args.pictures)
+        for file in files:
             print(f"picture: {file}")
+        if not files:
+            print(f"pictures: none in {args.pictures}, as no method compared the classes")
     if args.report is not None:
         from ..inspection.inspection_report import inspection_report
         from ..report.class_labels import class_label

@@ -53,8 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = _run(args, command)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        print(f"{command}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        state = f"; {stop}" if stop.args else ""
+        print(f"{command}: interrupted{state}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read the output, as `head` does, has enough of it; at exit it is flushed again.

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments.server import add_server_arguments, explained, server_tokens
+from .arguments.server import add_server_arguments, explained, find_addresses, server_tokens
 from .arguments.values import existing_file, seconds
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from ..deployment.client.management import Management
     from ..deployment.client.readiness import NotReadyError, Probe, check_ready, describe_served
 
+    find_addresses(args)
     tokens = server_tokens(args)
     probe = Probe(
         args.inference,

@@ -142,14 +142,13 @@ def run(args: argparse.Namespace) -> int:
     print("on samples that the build did not see, as the two archives answered them:")
     print("\n".join(repaired.proof.lines()))
     if args.report is not None:
-        from ..report.class_labels import class_label
         from ..report.evaluation_report import evaluation_report
         from ..report.html_report import write_html_report
         from ..report.provenance import provenance
 
         report = evaluation_report(
             repaired.proof.evaluation,
-            class_label(source),
+            repaired.proof.evaluation.observation.label,
             f"{args.archive.name}, and repaired as {args.output.name}",
             provenance(args.command_line, source, repaired.bundle),
         )
@@ -157,6 +156,7 @@ def run(args: argparse.Namespace) -> int:
     name = source.unpacked().name
     print(
         f"{args.output}: version {version}; serve it: torchserve-fire deploy {args.output} "
-        f"--model-name {name}"
+        f"--model-name {name}\n"
+        "(its ports are found in its config.properties; else add --management URL --inference URL)"
     )
     return 0

@@ -13,6 +13,7 @@ from .arguments.server import (
     add_model_store_argument,
     add_server_arguments,
     explained,
+    find_addresses,
     server_model_store,
     server_tokens,
 )
@@ -50,7 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="the quarantine of one model (default: that of the --management server's model, as "
         "its settings name it)",
     )
-    add_server_arguments(parser, management=None)
+    add_server_arguments(parser, needed=True)
     parser.add_argument(
         "--model-name",
         help="name that the model is served under (default: the only one that is served)",
@@ -124,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         review.judge()
         for line in (
-            f"{len(review.names)} flagged files in {plan.folder}",
+            f"{len(review.names)} files in {plan.folder}",
             review.flagged.in_words(),
             f"decisions: {plan.output}",
         ):
@@ -180,6 +181,7 @@ def _of_server(args: argparse.Namespace) -> Plan:
     from ..review.served_model import read_served
     from ..source.source_files import SourceFiles
 
+    find_addresses(args)
     tokens = server_tokens(args)
     management = Management(args.management, tokens.management, args.ca)
     with explained(args, tokens):

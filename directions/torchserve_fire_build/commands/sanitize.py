@@ -256,7 +256,7 @@ def run(args: argparse.Namespace) -> int:
     written = source.with_weights(args.output)
     print(f"{args.output}: sha256 {written.weights_sha256}")
     if before is not None:
-        print("\n".join(compare(before, written.model).table()))
+        print("\n".join(compare(before, written.model).table(before.label)))
     return 0
 
 

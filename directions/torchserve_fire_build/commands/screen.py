@@ -113,7 +113,9 @@ def _screen(args: argparse.Namespace) -> int:
     """Run the command; what it raises may be anything."""
     from torchserve_fire.format.write_file import write_files
 
+    from ..samples.class_label import label_of
     from ..samples.kept import keep_decoded
+    from ..samples.predict import logits_of
     from ..screening.bundle_screening import screen_with_bundle
     from ..screening.outputs import check_sheet, to_csv, to_sheet
     from ..screening.screen_samples import screen_samples
@@ -124,6 +126,7 @@ def _screen(args: argparse.Namespace) -> int:
     samples: Samples = keep_decoded(open_screened(args.samples, source))
     if args.sheet is not None:
         check_sheet(samples)
+    clean = [] if args.clean is None else [source.open_samples(args.clean)]
     screened: Screening | BundleScreening
     if args.clean is None:
         file = args.bundle or bundle_in(source, args.archive, "--clean with clean samples")
@@ -136,8 +139,10 @@ def _screen(args: argparse.Namespace) -> int:
             allow_other_weights=source.allow_other_weights or bundle.state_sha256 is None,
         )
     else:
-        screened = screen_samples(source.loaded.model, source.open_samples(args.clean), samples)
-    print("\n".join(screened.table()))
+        screened = screen_samples(source.loaded.model, clean[0], samples)
+    classes = logits_of(source.loaded.model, samples.load([0])).shape[1]
+    label = label_of(clean, classes, source.names_file)
+    print("\n".join(screened.table(label)))
     files: dict[Path, bytes] = {}
     if args.csv is not None:
         files[args.csv] = to_csv(screened)
@@ -146,10 +151,11 @@ def _screen(args: argparse.Namespace) -> int:
             json.dumps(screened.to_json(), indent=2, allow_nan=False) + "\n"
         ).encode()
     if args.sheet is not None:
-        files[args.sheet] = to_sheet(screened, samples)
+        files[args.sheet] = to_sheet(screened, samples, label)
     write_files(files)
+    for file in files:
+        print(f"{file}: written")
     if args.report is not None:
-        from ..report.class_labels import class_label
         from ..report.html_report import write_html_report
         from ..report.provenance import provenance
         from ..screening.screening_report import screening_report
@@ -157,9 +163,15 @@ def _screen(args: argparse.Namespace) -> int:
         report = screening_report(
             screened,
             samples,
-            class_label(source),
+            label,
             f"Samples beside {model_name(args)}",
             provenance(args.command_line, source),
         )
         print(f"report: {write_html_report(report, args.report)}")
+    if screened.found and args.clean is not None and args.archive is not None:
+        print(
+            f"next, if they share a mark: torchserve-fire repair {args.archive} --clean "
+            f"{args.clean} --triggered FOLDER --unpaired --output NAME-VERSION.mar, with those "
+            "that do in FOLDER"
+        )
     return {False: 0, True: 1, None: 2}[screened.found]

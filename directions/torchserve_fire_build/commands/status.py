@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .arguments.server import add_management_arguments, explained, server_tokens
+from .arguments.server import add_management_arguments, explained, find_addresses, server_tokens
 
 if TYPE_CHECKING:
     from ..deployment.client.served_versions import ServedVersion
@@ -23,6 +23,7 @@ HEADINGS = (
     "bad",
     "drift",
 )
+NO_DRIFT = "drift: '-' before a worker has 500 scores"
 DIGITS = 12
 """Of a bundle's digest in the table."""
 
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from ..deployment.client.management import Management
     from ..deployment.client.served_versions import served_versions
 
+    find_addresses(args)
     tokens = server_tokens(args)
     with explained(args, tokens):
         served = served_versions(Management(args.management, tokens.management, args.ca))
@@ -67,7 +69,11 @@ def run(args: argparse.Namespace) -> int:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
+    if any(one.answered and not any(v is not None for v in one.drift.values()) for one in served):
+        print(NO_DRIFT)
     for one in served:
+        if one.workers and not one.answered:
+            print(f"{one.model} {one.version}: no repair, or its workers are busy")
         for line in _differences(one):
             print(f"{one.model} {one.version}: {line}")
     return 0

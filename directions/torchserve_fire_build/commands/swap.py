@@ -11,6 +11,7 @@ from .arguments.server import (
     add_model_store_argument,
     add_server_arguments,
     explained,
+    find_addresses,
     server_model_store,
     server_tokens,
 )
@@ -79,8 +80,10 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from ..deployment.client.check_inference import check_inference
     from ..deployment.client.management import Management
 
+    find_addresses(args)
     tokens = server_tokens(args)
     management = Management(args.management, tokens.management, args.ca)
     if args.in_place is not None:
@@ -100,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     with explained(args, tokens):
         # What loads torch comes after the server has answered.
         management.check_model_api()
+        check_inference(args.inference, tokens.inference, args.ca)
         management.describe(args.model_name)
         check_keep_argument(args)
         args.model_store = server_model_store(args)

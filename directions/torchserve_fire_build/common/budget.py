@@ -14,6 +14,7 @@ class Budget:
     """
 
     def __init__(self, seconds: float | None = None) -> None:
+        self._start = time.monotonic()
         self._end = math.inf if seconds is None else time.monotonic() + seconds
 
     def spent(self, reserve: float = 0.0) -> bool:
@@ -27,6 +28,10 @@ class Budget:
     def left(self) -> float:
         """Return the seconds that are left, 0 or more."""
         return max(0.0, self._end - time.monotonic())
+
+    def used(self) -> float:
+        """Return the seconds since it began."""
+        return time.monotonic() - self._start
 
     def share(self, parts: int) -> Budget:
         """Return a budget that starts now, of one of `parts` equal parts of the time left."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from torchserve_fire.errors import FireError
@@ -19,15 +19,14 @@ class Workers(Protocol):
     """Does one thing with many items."""
 
     def map(
-        self, function: Callable[[Item], Result], items: Sequence[Item]
+        self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Iterator[tuple[int, Result | LostWorkerError]]:
         """Yield for each item its place and what the function returns, as soon as that is known.
 
         Args:
             function: of a module, so that another process finds it; its results can be pickled. A
                 worker that is killed in the midst of an item does this one again.
-            items: what to call it with; they can be pickled. Each is asked for once, when its turn
-                comes, so a sequence may make them then.
+            items: what to call it with; they can be pickled. Each is asked for when its turn comes.
         """
         ...
 
@@ -36,7 +35,7 @@ class ThisProcess:
     """Takes one item after the other, in their order."""
 
     def map(
-        self, function: Callable[[Item], Result], items: Sequence[Item]
+        self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Iterator[tuple[int, Result | LostWorkerError]]:
         """Do as `Workers.map`."""
         for place, item in enumerate(items):
@@ -44,7 +43,7 @@ class ThisProcess:
 
 
 def results_of(
-    workers: Workers, function: Callable[[Item], Result | str], items: Sequence[Item]
+    workers: Workers, function: Callable[[Item], Result | str], items: Iterable[Item]
 ) -> Iterator[tuple[int, Result]]:
     """Yield as `Workers.map` does; whatever goes wrong with an item is raised here.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..report.class_labels import Label
 from ..report.html_report import Bars, Picture, Report, Table
+from ..samples.class_label import Label
 from .anomaly_picture import draw_grid
 from .findings import COLUMNS, Findings, Run
 from .inspection import MAX_CLASSES
@@ -33,7 +33,8 @@ def inspection_report(
     notes = [
         (run.inspection.method, note) for run in findings.runs for note in run.inspection.notes
     ]
-    tables = [Table("Methods", COLUMNS, findings.cells(), NO_PROOF)]
+    proof = NO_PROOF if findings.found is False else ""
+    tables = [Table("Methods", COLUMNS, findings.cells(), proof)]
     triggers = [
         (label(trigger["class"]), *_fields(trigger))
         for run in findings.runs

@@ -29,7 +29,7 @@ from ..samples.samples import Samples, require_samples
 from .figures import Figures, class_list
 from .fit_to_model import check_observed
 from .observation import Observation, observe
-from .target import MIN_GAIN, TargetFinding
+from .target import MIN_GAIN
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ def evaluate_samples(
     # Without a detector, every sample is moved and none is flagged.
     judged = flagged if bundle.detecting_layers else None
     figures = observation.figures_after(predictions, judged, bundle.targets)
-    if doubt := _doubt(bundle, figures, observation.find_where_led()):
+    if doubt := _doubt(bundle, figures, observation):
         logger.warning("%s: before repair, %s", triggered.source, doubt)
     return Evaluation(figures, observation, predictions, judged, doubt)
 
@@ -152,17 +152,21 @@ def _without_length(described: InputDescription) -> tuple[tuple[int, ...], tuple
     return shape, described.padding
 
 
-def _doubt(bundle: Bundle, figures: Figures, found: TargetFinding | None) -> str | None:
+def _doubt(bundle: Bundle, figures: Figures, observation: Observation) -> str | None:
     """Return why the figures say little about the bundle; None if there is no such reason."""
+    found, label = observation.find_where_led(), observation.label
     if found is None:
         return "these samples are predicted as clean ones are: they show no trigger of this model"
     led_to = found.several or ((found.target,) if found.single else ())
     if others := list(set(led_to) - set(bundle.targets)):
-        return f"these samples lead to {class_list(others)}, which this bundle does not repair"
+        return (
+            f"these samples lead to {class_list(others, label)}, which this bundle does not repair"
+        )
     # A repair that is not for one target alone may be for a trigger that leads to any class.
     one_target = all(repair.only_target for repair in bundle.repairs)
     if one_target and not led_to and figures.attack_success_rate[0] < MIN_GAIN:
-        return f"these samples do not lead to {class_list(bundle.targets)}, as this bundle expects"
+        where = class_list(bundle.targets, label)
+        return f"these samples do not lead to {where}, as this bundle expects"
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,9 +44,14 @@ Pair = tuple[float, float]
 """A share before repair, and after."""
 
 
-def class_list(classes: Sequence[int]) -> str:
-    """Return classes in words: "class 7", "classes 0 and 7"."""
-    *others, last = map(str, sorted(classes))
+def class_list(classes: Sequence[int], label: Callable[[int], str] = str) -> str:
+    """Return classes in words: "class 7", "classes 0 airplane and 7 horse".
+
+    Args:
+        classes: their indices.
+        label: says what a class is called.
+    """
+    *others, last = map(label, sorted(classes))
     return f"classes {', '.join(others)} and {last}" if others else f"class {last}"
 
 
@@ -158,11 +163,15 @@ class Figures:
             "counts": {"clean": self.counts[0], "triggered": self.counts[1]},
         }
 
-    def table(self) -> list[str]:
-        """Return the figures as the lines of a table."""
+    def table(self, label: Callable[[int], str] = str) -> list[str]:
+        """Return the figures as the lines of a table.
+
+        Args:
+            label: says what a class is called.
+        """
         notes = {
             CLEAN_AGREEMENT: "with the model's own predictions; the true classes are not known",
-            "attack_success_rate": f"led to {class_list(self.targets)}",
+            "attack_success_rate": f"led to {class_list(self.targets, label)}",
             "natural_rate": "of the clean inputs of other classes, called so anyway",
             "recovered_accuracy": "the true classes of the triggered inputs are not known"
             if self.recovered_accuracy is None
@@ -178,14 +187,14 @@ class Figures:
         all_count = self.recovered_accuracy is None or bool(self.other_targets)
         which = "" if all_count else " of other classes than the target"
         clean, triggered = map(str, self.counts)
-        label = "measured on"
+        kind = "measured on"
         if self.flagged is not None:
-            label = "flagged"
+            kind = "flagged"
             clean, triggered = (
                 f"{share:.2%} of {count}"
                 for share, count in zip(self.flagged, self.counts, strict=True)
             )
-        lines.append(f"{label}: {clean} clean inputs, {triggered} triggered ones{which}")
+        lines.append(f"{kind}: {clean} clean inputs, {triggered} triggered ones{which}")
         return lines
 
     def _shares(self) -> dict[str, tuple[Pair | None, int]]:

@@ -15,6 +15,7 @@ from ..common.errors import SamplesError
 from ..common.progress import Progress
 from ..common.step_cache import NO_CACHE, StepCache
 from ..samples.both import Both
+from ..samples.class_label import Label, label_of
 from ..samples.evidence import Evidence
 from ..samples.labels import find_labels, require_labels
 from ..samples.predict import logits_of, predict_logits
@@ -39,6 +40,7 @@ class Observation:
         labels: of the clean (N,) and of the triggered samples (M,), int64; None if unknown.
         logits: of the clean (N, classes) and of the triggered samples (M, classes), float32.
         unknown: the reason why no labels are known; empty if some are known.
+        label: says what a class is called.
     """
 
     evidence: Evidence
@@ -46,6 +48,7 @@ class Observation:
     labels: Both[Tensor | None]
     logits: Both[Tensor]
     unknown: str = ""
+    label: Label = str
 
     @property
     def predictions(self) -> Both[Tensor]:
@@ -150,7 +153,8 @@ def observe(
         logits = Both(**cache.result(PREDICTIONS, predict))
     if all(map(are_probabilities, logits)):
         logger.info("the model's outputs are probabilities, and are served as such")
-    return Observation(evidence, classes, Both(*labels), logits, unknown)
+    label = label_of(groups, classes, names_file)
+    return Observation(evidence, classes, Both(*labels), logits, unknown, label)
 
 
 def refuse_swapped(observation: Observation) -> None:

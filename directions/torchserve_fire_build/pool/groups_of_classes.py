@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TypeAlias, overload
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -80,48 +79,19 @@ def find_groups_of_classes(
     Raises:
         FireError: the method fails, or a worker was killed again and again.
     """
-    tasks = _ClassTasks(read, known, scoring)
+    of_pool, of_clean = _ByClass(read), None if known is None else _ByClass(known)
+    # The largest first, so that none of them is left over at the end.
+    order = sorted(of_pool.classes, key=lambda c: -of_pool.counts[c])
+    tasks = (
+        ClassTask(of_pool.features(c), None if of_clean is None else of_clean.features(c), scoring)
+        for c in order
+    )
     groups = {}
-    with Progress("comparing the samples of each class", len(tasks)) as progress:
+    with Progress("comparing the samples of each class", len(order)) as progress:
         for place, found in results_of(workers, groups_by_task, tasks):
-            groups[tasks.classes[place]] = found
+            groups[order[place]] = found
             progress.advance()
     return dict(sorted(groups.items()))
-
-
-class _ClassTasks(Sequence[ClassTask]):
-    """The tasks, of which each is made when it is asked for: features of all take much memory.
-
-    Those of the largest classes come first, so that none of them is left over at the end.
-    """
-
-    def __init__(self, read: LastLayer, known: LastLayer | None, scoring: Scoring) -> None:
-        self._of_pool = _ByClass(read)
-        self._of_clean = None if known is None else _ByClass(known)
-        self._scoring = scoring
-        counts = self._of_pool.counts
-        order = sorted(range(len(counts)), key=lambda c: -counts[c])
-        self.classes = [c for c in order if counts[c]]
-
-    def __len__(self) -> int:
-        return len(self.classes)
-
-    @overload
-    def __getitem__(self, index: int) -> ClassTask: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[ClassTask]: ...
-
-    def __getitem__(self, index: int | slice) -> ClassTask | list[ClassTask]:
-        """Return a task, or those of a slice."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        predicted, clean = self.classes[index], self._of_clean
-        return ClassTask(
-            self._of_pool.features(predicted),
-            None if clean is None else clean.features(predicted),
-            self._scoring,
-        )
 
 
 class _ByClass:
@@ -132,6 +102,11 @@ class _ByClass:
         self._sorted = read.features.sorted_by(predicted)
         self.counts: list[int] = predicted.bincount(minlength=read.logits.shape[1]).tolist()
         self._starts = list(accumulate(self.counts, initial=0))
+
+    @property
+    def classes(self) -> list[int]:
+        """The classes that were predicted."""
+        return [c for c, count in enumerate(self.counts) if count]
 
     def features(self, predicted: int) -> Features:
         """Return those of a class, (n, D) float32."""

@@ -8,7 +8,7 @@ clearly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -72,23 +72,35 @@ class OtherClasses:
     variety: float
 
 
+@dataclass(frozen=True)
+class Group:
+    """Samples that are moved together.
+
+    Attributes:
+        indices: the samples.
+        predicted: the class that the model predicts for all of them.
+    """
+
+    indices: Sequence[int]
+    predicted: int
+
+
+SeeOtherClasses = Callable[[Sequence[Group], Mapping[str, Tensor]], Sequence[OtherClasses]]
+"""Does as `see_other_classes` for each of several groups of a pool."""
+
+
 def see_other_classes(
-    model: nn.Module,
-    samples: Samples,
-    indices: Sequence[int],
-    predicted: int,
-    rest: dict[str, Tensor],
+    model: nn.Module, samples: Samples, group: Group, rest: Mapping[str, Tensor]
 ) -> OtherClasses:
     """Return how surely the model predicts other classes for a group that is moved.
 
     Args:
         model: in evaluation mode.
         samples: the samples.
-        indices: the samples of the group.
-        predicted: the class that the model predicts for all of the group.
+        group: some of them.
         rest: mean features to move the group to, by layer.
     """
-    own = mean_features(model, list(rest), samples, indices)
+    own = mean_features(model, list(rest), samples, group.indices)
     shifts = {name: rest[name] - own[name] for name in rest}
 
     def run(part: Sequence[int]) -> list[Tensor]:
@@ -96,9 +108,9 @@ def see_other_classes(
         inputs = samples.load(part)
         return [_moved_logits(model, inputs, name, shift) for name, shift in shifts.items()]
 
-    batches = fitting_batches(model, _evenly(indices, MOST_MOVED), run)
+    batches = fitting_batches(model, _evenly(group.indices, MOST_MOVED), run)
     at_layers = zip(*(logits for _, logits in batches), strict=True)
-    seen = [_other_classes(torch.cat(logits), predicted) for logits in at_layers]
+    seen = [_other_classes(torch.cat(logits), group.predicted) for logits in at_layers]
     return OtherClasses(
         max(at_layer.certainty for at_layer in seen), max(at_layer.variety for at_layer in seen)
     )

@@ -81,16 +81,16 @@ def read_in_chunks(
         CalibrationError: the model fails on the samples.
         FireError: a sample or the model cannot be read, or a worker was killed again and again.
     """
-    chunks = [
+    chunks = (
         Chunk(files, paths[start : start + CHUNK], otherwise)
         for start in range(0, len(paths), CHUNK)
-    ]
+    )
     features, logits = RowFile(), dict[int, Tensor]()
     for place, read in results_of(workers, read_chunk, chunks):
         features.write(place * CHUNK, read[0])
         logits[place] = read[1]
         progress.advance(len(read[1]))
-    return LastLayer(features, torch.cat([logits[place] for place in range(len(chunks))]))
+    return LastLayer(features, torch.cat([logits[place] for place in sorted(logits)]))
 
 
 @lru_cache(maxsize=1)

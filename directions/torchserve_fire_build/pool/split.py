@@ -21,7 +21,8 @@ from .activation_clustering import COMPONENTS
 from .class_groups import LEAST
 from .groups_of_classes import Scoring, find_groups_of_classes
 from .last_layer import LastLayer, read_last_layer
-from .triggered_side import TriggeredSide
+from .moved_back import SeeOtherClasses
+from .triggered_side import Triggered, TriggeredSide
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ def split_pool(
     generator: torch.Generator,
     read_pool: ReadPool | None = None,
     workers: Workers | None = None,
+    see: SeeOtherClasses | None = None,
 ) -> Split:
     """Find the triggered samples of a pool.
 
@@ -102,6 +104,7 @@ def split_pool(
         generator: source of the random numbers.
         read_pool: reads the last layer on the pool; None to do so here.
         workers: compare the groups of each class; None to do so here.
+        see: runs the model on groups that are moved; None to do so here.
 
     Raises:
         NoTriggerError: no sample is triggered.
@@ -143,18 +146,17 @@ def split_pool(
     for c, found in groups.items():
         scores[predicted == c] = torch.tensor(found.scores)
     flagged = torch.zeros(len(pool), dtype=torch.bool)
-    targets, of_few_classes = list[int](), list[int]()
+    sides = dict[int, Triggered]()
     if apart:
-        judge = TriggeredSide(model, pool, layers, read, apart)
-    for c, upper in apart.items():
-        members = (predicted == c).nonzero().flatten()
-        triggered = judge.find(members.tolist(), torch.tensor(upper), c)
-        if triggered is None:
-            continue
-        side = triggered.members
-        targets.append(c)
-        if triggered.few_classes:
-            of_few_classes.append(c)
+        sides = TriggeredSide(model, pool, layers, read, apart, see).find(
+            {
+                c: ((predicted == c).nonzero().flatten(), torch.tensor(upper))
+                for c, upper in apart.items()
+            }
+        )
+    targets = list(sides)
+    for c, triggered in sides.items():
+        members, side = (predicted == c).nonzero().flatten(), triggered.members
         flagged[members] = side
         own = scores[members]
         scores[members] = own if own[side].mean() > own[~side].mean() else -own
@@ -171,7 +173,7 @@ def split_pool(
             f"of {class_list(small)} fewer than {FEW} do, which may be by chance: look at them "
             "(build --report lists them), or use a larger pool"
         )
-    if of_few_classes:
+    if of_few_classes := [c for c, triggered in sides.items() if triggered.few_classes]:
         logger.info(
             f"those of {class_list(of_few_classes)} show only a few other classes, so they may be "
             "clean ones that look alike, such as several pictures of one thing: look at them "

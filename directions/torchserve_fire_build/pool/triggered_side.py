@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from ..samples.samples import Samples
 from .last_layer import LastLayer
-from .moved_back import certainty, mean_features, see_other_classes
+from .moved_back import (
+    Group,
+    OtherClasses,
+    SeeOtherClasses,
+    certainty,
+    mean_features,
+    see_other_classes,
+)
 
 MIN_CERTAINTY = 0.6
 """The least certainty with which the model predicts other classes for a triggered group once it is
@@ -56,6 +63,7 @@ class TriggeredSide:
         read: the last layer on the pool.
         suspected: classes with two groups. A group is moved to the mean of the samples of all other
             classes, to which no trigger leads; or, if these are too few classes, of the whole pool.
+        see: runs the model on groups that are moved; None to do so here.
     """
 
     def __init__(
@@ -65,9 +73,12 @@ class TriggeredSide:
         layers: Sequence[str],
         read: LastLayer,
         suspected: Collection[int],
+        see: SeeOtherClasses | None = None,
     ) -> None:
-        self._model = model
-        self._pool = pool
+        def see_here(groups: Sequence[Group], rest: Mapping[str, Tensor]) -> list[OtherClasses]:
+            return [see_other_classes(model, pool, group, rest) for group in groups]
+
+        self._see = see or see_here
         others = ~torch.isin(read.predicted, torch.tensor(list(suspected)))
         # Moved to the mean of a few classes, any group would be predicted as one of these.
         if len(set(read.predicted[others].tolist())) <= read.logits.shape[1] / 2:
@@ -76,24 +87,37 @@ class TriggeredSide:
         self._rest = mean_features(model, layers, pool, indices)
         self._usual = float(certainty(read.logits).mean())
 
-    def find(self, members: Sequence[int], upper: Tensor, predicted: int) -> Triggered | None:
-        """Return the triggered group; None if neither is.
+    def find(self, classes: Mapping[int, tuple[Tensor, Tensor]]) -> dict[int, Triggered]:
+        """Return the triggered group of each class that has one.
 
         Args:
-            members: indices of the class's samples.
-            upper: which members are in the second group, (n,) bool.
-            predicted: the class.
+            classes: of each predicted class the indices of its samples, (n,) int64, and which of
+                these are in the second group, (n,) bool.
         """
-        seen = []
-        for side in (~upper, upper):
-            indices = [members[i] for i in side.nonzero().flatten().tolist()]
-            seen.append(see_other_classes(self._model, self._pool, indices, predicted, self._rest))
+        groups = [
+            Group(members[side].tolist(), predicted)
+            for predicted, (members, upper) in classes.items()
+            for side in (~upper, upper)
+        ]
+        seen = self._see(groups, self._rest)
+        found = {}
+        for predicted, first, second in zip(classes, seen[::2], seen[1::2], strict=True):
+            triggered = self._triggered(first, second, classes[predicted][1])
+            if triggered is not None:
+                found[predicted] = triggered
+        return found
+
+    def _triggered(
+        self, first: OtherClasses, second: OtherClasses, upper: Tensor
+    ) -> Triggered | None:
         for values, least, ratio in (
-            ([group.certainty for group in seen], MIN_CERTAINTY, MIN_CERTAINTY_RATIO),
-            ([group.variety for group in seen], MIN_VARIETY, MIN_VARIETY_RATIO),
+            ((first.certainty, second.certainty), MIN_CERTAINTY, MIN_CERTAINTY_RATIO),
+            ((first.variety, second.variety), MIN_VARIETY, MIN_VARIETY_RATIO),
         ):
             if max(values) >= max(least * self._usual, ratio * min(values)):
-                second = values[1] > values[0]
-                few_classes = seen[second].variety < FEW_CLASSES * self._usual
-                return Triggered(upper if second else ~upper, few_classes)
+                is_second = values[1] > values[0]
+                variety = second.variety if is_second else first.variety
+                return Triggered(
+                    upper if is_second else ~upper, variety < FEW_CLASSES * self._usual
+                )
         return None

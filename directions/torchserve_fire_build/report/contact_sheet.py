@@ -30,7 +30,7 @@ def contact_sheet(
     Args:
         samples: of shape (1 or 3, H, W).
         indices: which to draw, in this order; `MOST_SHOWN` at most, and the title says so.
-        captions: a line for each of them.
+        captions: a line or two for each of them.
         title: a line above all.
     """
     shown = list(indices[:MOST_SHOWN])
@@ -43,6 +43,8 @@ def contact_sheet(
     figure.text(0.01, top, title, fontsize=11, color=INK, weight="bold", va="top")
     axes: Any = figure.add_axes((0, 0, 1, CELL * rows / size[1]))
     axes.set_axis_off()
+    two = any("\n" in caption for caption in captions)
+    head, size_of_text = (0.28, 5.5) if two else (0.2, 7)
     for i, (pixels, above) in enumerate(zip(displayed(samples, shown), captions, strict=False)):
         row, column = divmod(i, SHOWN_IN_ROW)
         axes.imshow(
@@ -50,9 +52,10 @@ def contact_sheet(
             cmap="gray",
             vmin=0,
             vmax=1,
-            extent=(column + 0.1, column + 0.9, row + 1.0, row + 0.2),
+            extent=(column + head / 2, column + 1 - head / 2, row + 1.0, row + head),
         )
-        axes.text(column + 0.5, row + 0.1, above, fontsize=7, color=FAINT, ha="center", va="center")
+        place = (column + 0.5, row + head / 2)
+        axes.text(*place, above, fontsize=size_of_text, color=FAINT, ha="center", va="center")
     axes.set_xlim(0, SHOWN_IN_ROW)
     axes.set_ylim(rows, 0)
     return to_png(figure)

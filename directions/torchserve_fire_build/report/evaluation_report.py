@@ -8,7 +8,7 @@ import torch
 
 from ..measure.evaluate import Evaluation
 from ..measure.figures import COLUMNS, Figures, class_list
-from .class_labels import Label
+from ..samples.class_label import Label
 from .contact_sheet import can_be_displayed
 from .html_report import Picture, Report, SampleTable, Table
 from .thumbnails import side_by_side, thumbnails
@@ -48,7 +48,7 @@ def evaluation_report(
         provenance: what it takes to do it again.
     """
     figures = evaluation.figures
-    verdict, tone = repair_verdict(figures)
+    verdict, tone = repair_verdict(figures, label)
     if evaluation.doubt:
         verdict, tone = f"{verdict} But before repair, {evaluation.doubt}.", "unsure"
     return Report(
@@ -63,14 +63,19 @@ def evaluation_report(
     )
 
 
-def repair_verdict(figures: Figures) -> tuple[str, str]:
-    """Return what came of the repair in a sentence, and the tone of it."""
+def repair_verdict(figures: Figures, label: Label = str) -> tuple[str, str]:
+    """Return what came of the repair in a sentence, and the tone of it.
+
+    Args:
+        figures: before repair and after.
+        label: says what a class is called.
+    """
     before, after = figures.attack_success_rate
     natural = figures.natural_rate[0] if figures.natural_rate else 0.0
     what, change = figures.clean_name, figures.clean_accuracy
     sentence = (
-        f"The trigger led {before:.1%} of the samples to {class_list(figures.targets)}, and leads "
-        f"{after:.1%} there with the repair"
+        f"The trigger led {before:.1%} of the samples to "
+        f"{class_list(figures.targets, label)}, and leads {after:.1%} there with the repair"
     )
     good = after <= natural + NEAR_NATURAL
     if figures.recovered_accuracy is not None:

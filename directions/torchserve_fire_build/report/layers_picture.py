@@ -175,9 +175,10 @@ def _repairing(sweeps: Sequence[LayerSweep], choice: Choice, *, flagged: bool) -
         )
 
     known = all(p.every_input.recovered_accuracy is not None for s in sweeps for p in s.points)
+    clean = next((p.every_input.clean_name for s in sweeps for p in s.points), "clean accuracy")
     return [
         panel("recovered accuracy, %" if known else "not the target, %", _recovered),
-        panel("clean accuracy, %", lambda figures: figures.clean_accuracy[1]),
+        panel(f"{clean}, %", lambda figures: figures.clean_accuracy[1]),
     ]
 
 

@@ -146,7 +146,7 @@ def _figures(
             group.predictions,
             after if which is None else torch.where(which, after, group.predictions),
             which,
-            group.reference,
+            group.true_classes,
         )
         for group, after, which in zip(held_out, repaired, flagged, strict=True)
     )

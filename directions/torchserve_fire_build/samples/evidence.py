@@ -89,7 +89,7 @@ def gather_evidence(clean: Samples, triggered: Samples, *, unpaired: bool = Fals
             name have other labels or other content; or clean and triggered samples differ in shape.
     """
     require_samples(clean, triggered)
-    if not unpaired and _same_place(clean, triggered):
+    if _same_place(clean, triggered):
         raise SamplesError(
             f"{triggered.source}: the clean and the triggered samples are the same, expected "
             "triggered ones in a place of their own"

@@ -75,6 +75,10 @@ class Plan:
         )
 
 
+MARGIN = 1.1
+"""Of the least time for a scan, what a budget should leave: a machine is not always as fast."""
+
+
 def plan_scan(subject: Subject, budget: Budget) -> Plan:
     """Measure a step of each search, and plan a scan that fits into the time.
 
@@ -129,10 +133,13 @@ def plan_scan(subject: Subject, budget: Budget) -> Plan:
     depth = min(1.0, (left - once) / steps)
     if depth < LEAST_DEPTH:
         least = (once + LEAST_DEPTH * steps) / (1 - RESERVE)
+        # What was measured, and what other methods took, is spent.
+        whole = math.ceil((budget.used() + MARGIN * least) / 60)
         raise CalibrationError(
             f"--budget: {shown_seconds(budget.left())} left for a scan of {subject.classes} "
             f"classes, which takes at least {shown_seconds(least)} here, and in full "
-            f"{shown_seconds(once + steps)}: raise it, or use a machine that is faster"
+            f"{shown_seconds(once + steps)}: give --budget {whole}m or more, or use a machine that "
+            "is faster"
         )
     return Plan(subject.classes, compared, once + depth * steps, depth)
 

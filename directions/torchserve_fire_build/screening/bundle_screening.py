@@ -18,6 +18,8 @@ from torchserve_fire.repair.verdict import Verdict
 from ..common.errors import SamplesError
 from ..common.progress import Progress
 from ..common.text_table import text_table
+from ..measure.figures import class_list
+from ..samples.class_label import Label
 from ..samples.fitting_batches import fitting_batches
 from ..samples.kept import keep_decoded
 from ..samples.predict import logits_of, predict_logits
@@ -97,15 +99,19 @@ class BundleScreening:
         """Return all of it as JSON values."""
         return {"found": self.found, "samples": self.rows()}
 
-    def table(self) -> list[str]:
-        """Return lines to print: the samples, and the verdict."""
+    def table(self, label: Label = str) -> list[str]:
+        """Return lines to print: the samples, and the verdict.
+
+        Args:
+            label: says what a class is called.
+        """
         rows, order = self.rows(), self.order()
-        lines = text_table(COLUMNS, (_cells(rows[i]) for i in order[:SHOWN]))
+        lines = text_table(COLUMNS, (_cells(rows[i], label) for i in order[:SHOWN]))
         if len(order) > SHOWN:
             lines.append(f"and {len(order) - SHOWN} more samples")
-        return [*lines, self.in_words()]
+        return [*lines, self.in_words(label)]
 
-    def in_words(self) -> str:
+    def in_words(self, label: Label = str) -> str:
         """Return the verdict as a whole."""
         if self.found is None:
             return "could not tell: this bundle moves every input, and flags none: use --clean"
@@ -192,15 +198,15 @@ def _of_layer(repair: Repair) -> bool:
     return layer is not None and layer.name != INPUT_LAYER
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: dict[str, Any], label: Label) -> tuple[str, ...]:
     score, threshold = (
         "-" if value is None else f"{value:.3g}" for value in (row["score"], row["threshold"])
     )
     flagged = row["flagged"]
     return (
         row["path"],
-        f"class {row['predicted']}",
-        f"class {row['repaired']}",
+        class_list([row["predicted"]], label),
+        class_list([row["repaired"]], label),
         "yes" if flagged else "no",
         score,
         threshold,

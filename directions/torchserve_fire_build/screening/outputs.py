@@ -7,9 +7,13 @@ import io
 
 from ..common.errors import SamplesError
 from ..report.contact_sheet import can_be_displayed, contact_sheet
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 from .bundle_screening import BundleScreening
 from .screening import Screening
+
+MOST_LETTERS = 22
+"""Of a line above a picture."""
 
 
 def to_csv(screened: Screening | BundleScreening) -> bytes:
@@ -35,29 +39,45 @@ def check_sheet(samples: Samples) -> None:
         )
 
 
-def to_sheet(screened: Screening | BundleScreening, samples: Samples) -> bytes:
-    """Draw the samples as PNG, the most suspicious ones first.
+def to_sheet(screened: Screening | BundleScreening, samples: Samples, label: Label = str) -> bytes:
+    """Draw the samples as PNG with their names, the most suspicious ones first.
 
     Args:
         screened: what was found.
         samples: the samples that it names, and maybe others.
+        label: says what a class is called.
     """
     order = screened.order()
     index = {name: i for i, name in enumerate(samples.names)}
     rows = screened.rows()
     if isinstance(screened, Screening):
         title = f"{len(order)} samples, by the chance that a clean one lies as far"
-        captions = [_chance(rows[i]["predicted"], rows[i]["chance"]) for i in order]
+        captions = [_chance(label(rows[i]["predicted"]), rows[i]["chance"]) for i in order]
     else:
         flagged = sum(row["flagged"] for row in rows)
         title = f"{flagged} of {len(order)} samples are flagged: what they are called, and repaired"
-        captions = [_repaired(**rows[i]) for i in order]
+        captions = [_repaired(label, **rows[i]) for i in order]
+    captions = [
+        f"{_shortened(screened.names[i])}\n{caption}"
+        for i, caption in zip(order, captions, strict=True)
+    ]
     return contact_sheet(samples, [index[screened.names[i]] for i in order], captions, title)
 
 
-def _chance(predicted: int, chance: float | None) -> str:
-    return f"class {predicted}: " + ("not judged" if chance is None else f"{chance:.4f}")
+def _shortened(name: str) -> str:
+    return name if len(name) <= MOST_LETTERS else f"…{name[1 - MOST_LETTERS :]}"
 
 
-def _repaired(predicted: int, repaired: int, *, flagged: bool, **others: object) -> str:
-    return f"{predicted} → {repaired}" if flagged else f"{predicted}, not flagged"
+def _chance(called: str, chance: float | None) -> str:
+    called = called if len(called) <= MOST_LETTERS - 8 else f"{called[: MOST_LETTERS - 9]}…"
+    return f"{called}: " + ("-" if chance is None else f"{chance:.4f}")
+
+
+def _repaired(
+    label: Label, predicted: int, repaired: int, *, flagged: bool, **others: object
+) -> str:
+    if not flagged:
+        return f"{predicted}, not flagged"
+    named = f"{label(predicted)} → {label(repaired)}"
+    # What is too long is told by its indices.
+    return named if len(named) <= MOST_LETTERS else f"{predicted} → {repaired}"

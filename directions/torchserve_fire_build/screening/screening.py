@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..common.text_table import text_table
 from ..measure.figures import class_list
+from ..samples.class_label import Label
 from .chances import MIN_CLEAN, Chances, find_chances
 from .compare_groups import LEVEL, Group, compare_groups, holm
 from .features import Features
@@ -31,6 +32,7 @@ class Screening:
         chances: how far each sample lies by itself.
         groups: samples that were judged together.
         differ: which of these groups differ from the clean samples.
+        clean_of_class: how many clean samples the model calls each class that a sample is called.
     """
 
     names: Sequence[str]
@@ -39,6 +41,7 @@ class Screening:
     chances: Chances
     groups: Sequence[Group]
     differ: Sequence[bool]
+    clean_of_class: Mapping[int, int]
 
     @property
     def found(self) -> bool | None:
@@ -118,19 +121,41 @@ class Screening:
             "samples": self.rows(),
         }
 
-    def table(self) -> list[str]:
-        """Return lines to print: the samples, the groups, and the verdict."""
-        rows, order = self.rows(), self.order()
-        lines = text_table(COLUMNS, (_cells(rows[i]) for i in order[:SHOWN]))
-        if len(order) > SHOWN:
-            lines.append(f"and {len(order) - SHOWN} more samples, which lie less far")
-        for group, differs in zip(self.groups, self.differ, strict=True):
-            lines.append(self._group_line(group, differs=differs))
-        return [*lines, *self._notes(), self.in_words()]
+    def table(self, label: Label = str) -> list[str]:
+        """Return lines to print: the samples, the groups, and the verdict.
 
-    def _group_line(self, group: Group, *, differs: bool) -> str:
+        Args:
+            label: says what a class is called.
+        """
+        rows, order = self.rows(), self.order()
+        lines = text_table(COLUMNS, (_cells(rows[i], label) for i in order[:SHOWN]))
+        if len(order) > SHOWN:
+            lines.append(self._left_out(order[SHOWN:]))
+        lines += self._legend()
+        for group, differs in zip(self.groups, self.differ, strict=True):
+            lines.append(self._group_line(group, label, differs=differs))
+        return [*lines, *self._notes(label), self.in_words(label)]
+
+    def _left_out(self, indices: Sequence[int]) -> str:
+        """Say of what kind the samples are that the table leaves out."""
+        judged = int(self.chances.judged[list(indices)].sum())
+        unjudged = len(indices) - judged
+        kinds = [f"{judged} which lie less far"] if judged else []
+        kinds += [f"{unjudged} which could not be judged"] if unjudged else []
+        return f"and more samples: {', '.join(kinds)}"
+
+    def _legend(self) -> list[str]:
+        if not bool(self.chances.judged.any()):
+            return []
+        compared = self.chances.compared
+        return [
+            f"chance: that a clean one lies as far, {1 / (1 + compared):.4f} or more by "
+            f"{compared} clean samples; farther by: in standard deviations of these"
+        ]
+
+    def _group_line(self, group: Group, label: Label, *, differs: bool) -> str:
         line = (
-            f"called {class_list(group.classes)}: {_samples(len(group.samples))} beside "
+            f"called {class_list(group.classes, label)}: {_samples(len(group.samples))} beside "
             f"{group.clean} clean ones: {'they differ' if differs else 'no difference'} (clean "
             f"ones differ as much with a chance of {group.p:.2g})"
         )
@@ -138,29 +163,39 @@ class Screening:
             line += f", most at {self.layers[int(group.by_layer.argmax())]}"
         return line
 
-    def _notes(self) -> list[str]:
+    def _notes(self, label: Label) -> list[str]:
         unjudged = ~self.chances.judged
         if not bool(unjudged.any()):
             return []
         classes = sorted(set(self.predicted[unjudged].tolist()))
+        *others, last = (str(self.clean_of_class[c]) for c in classes)
+        counts = f"{', '.join(others)} and {last}" if others else last
         return [
-            f"called {class_list(classes)}: {_samples(int(unjudged.sum()))} could not be judged: "
-            f"give clean samples of which the model calls {MIN_CLEAN} or more the same"
+            f"called {class_list(classes, label)}: {_samples(int(unjudged.sum()))} could not be "
+            f"judged: {counts} of your clean samples {'is' if counts == '1' else 'are'} called so; "
+            f"give at least {MIN_CLEAN}" + (" of each" if others else "")
         ]
 
-    def in_words(self) -> str:
-        """Return the verdict as a whole."""
+    def in_words(self, label: Label = str) -> str:
+        """Return the verdict as a whole.
+
+        Args:
+            label: says what a class is called.
+        """
         if self.found is None:
-            if self.groups or not bool(self.chances.judged.any()):
-                return "could not tell about all samples; in the others, nothing found"
-            needed = round(int(self.chances.judged.sum()) / LEVEL) - 1
+            judged = int(self.chances.judged.sum())
+            if not judged:
+                return "could not tell: no sample could be judged"
+            if self.groups or judged <= LEVEL * (1 + self.chances.compared):
+                left = _samples(len(self.names) - judged)
+                return f"could not tell about {left}; in the {judged} others, nothing found"
             return (
                 "could not tell: give more samples that are called the same, or "
-                f"{needed} clean samples or more"
+                f"{round(judged / LEVEL) - 1} clean samples or more"
             )
         if not self.found:
             return "nothing found: the samples lie as clean ones do; no proof that they are"
-        where = f"called {class_list(self.suspects)}" if self.suspects else "by itself"
+        where = f"called {class_list(self.suspects, label)}" if self.suspects else "by itself"
         return (
             f"found ({where}): not like the clean samples. They carry a trigger, or come from "
             "elsewhere than these: look at them"
@@ -183,11 +218,14 @@ def screen_features(clean: Features, samples: Features, names: Sequence[str]) ->
         chances=find_chances(clean, samples),
         groups=groups,
         differ=holm(groups),
+        clean_of_class={
+            c: int((clean.predicted == c).sum()) for c in set(samples.predicted.tolist())
+        },
     )
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    called = f"class {row['predicted']}"
+def _cells(row: dict[str, Any], label: Label) -> tuple[str, ...]:
+    called = class_list([row["predicted"]], label)
     if row["chance"] is None:
         return (row["path"], called, "-", "-", "-")
     return (row["path"], called, f"{row['chance']:.4f}", f"{row['distance']:.1f}", row["layer"])

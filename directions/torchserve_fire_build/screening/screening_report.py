@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..report.class_labels import Label
 from ..report.contact_sheet import can_be_displayed
 from ..report.html_report import Report, SampleTable, Table
 from ..report.thumbnails import thumbnails
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 from .bundle_screening import BundleScreening
 from .screening import Screening
@@ -40,7 +40,7 @@ def screening_report(
         title: what was screened.
         provenance: what it takes to do it again.
     """
-    words = screened.in_words()
+    words = screened.in_words(label)
     rows, order = screened.rows(), screened.order()
     index = {name: i for i, name in enumerate(samples.names)}
     drawn = can_be_displayed(samples) and len(order) <= MOST_THUMBNAILS

@@ -302,7 +302,7 @@ def test_two_triggers_get_a_repair_each(tmp_path, logged, kind, paired):
     for record in built.records:
         # The samples of the other trigger took no part.
         assert set(record.held_out.triggered.predictions.tolist()) == {record.target}
-    assert "target: classes 0, 1, each of a trigger of its own" in logged.messages
+    assert "target: classes 0 and 1, each of a trigger of its own" in logged.messages
     for target in ("0", "1"):
         assert f"triggered samples predicted as class {target}: 40 of 80" in logged.messages
         assert f"trigger of class {target}:" in logged.messages

@@ -39,6 +39,12 @@ def test_few_samples_are_all_held_out():
     assert groups.triggered.predictions.tolist() == [0] * 9
 
 
+def test_without_labels_clean_samples_are_measured_by_agreement():
+    assert held(10, 9).clean.true_classes is None
+    labels = torch.arange(10) % 4
+    assert torch.equal(held(10, 9, labels=(labels, None)).clean.true_classes, labels)
+
+
 def test_memory_does_not_grow_with_the_samples():
     groups = held(1000, 900)
     for group, count in ((groups.clean, 1000), (groups.triggered, 900)):

@@ -191,3 +191,12 @@ def test_an_interruption_is_130(capsys, monkeypatch):
     monkeypatch.setattr("torchserve_fire_build.commands.show.run", interrupted)
     assert main(["show", __file__]) == 130
     assert capsys.readouterr().err == "torchserve-fire show: interrupted\n"
+
+
+def test_what_is_known_of_a_cut_off_command_is_told(monkeypatch, capsys):
+    def stopped(args, command):
+        raise KeyboardInterrupt("net 1.0 serves on")
+
+    monkeypatch.setattr("torchserve_fire_build.commands.main._run", stopped)
+    assert main(["status"]) == 130
+    assert capsys.readouterr().err == "torchserve-fire status: interrupted; net 1.0 serves on\n"

@@ -49,7 +49,8 @@ def test_triggered_pictures_are_found(tmp_path, capsys, tiny_model, clean, trigg
     ]
     status, out, err = run(capsys, *tiny_model, "--clean", clean, *files, triggered)
     assert (status, err) == (1, "")
-    assert "called class 0: 30 samples beside 20 clean ones: they differ" in out
+    assert "called class 0 north-west: 30 samples beside 20 clean ones: they differ" in out
+    assert f"{tmp_path / 'p.png'}: written" in out
     rows = list(csv.DictReader((tmp_path / "p.csv").open()))
     assert [row["path"] for row in rows] == [str(f) for f in sorted(triggered.iterdir())]
     values = json.loads((tmp_path / "p.json").read_text())
@@ -71,7 +72,7 @@ def test_files_and_folders_together(capsys, tiny_model, clean, triggered):
     status, out, _ = run(capsys, *tiny_model, "--clean", clean, one, two, one)
     # Two are one of the 231 choices of two: enough to be found at the level.
     assert status == 1
-    assert "called class 0: 2 samples" in out
+    assert "called class 0 north-west: 2 samples" in out
 
 
 def test_a_single_picture_beside_few_clean_samples_is_left_open(

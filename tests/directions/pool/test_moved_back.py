@@ -5,7 +5,7 @@ from torch import nn
 from tests.directions.backdoored import write_tensors
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.pool.pools import pool_of
-from torchserve_fire_build.pool.moved_back import certainty, mean_features, see_other_classes
+from torchserve_fire_build.pool.moved_back import Group, certainty, mean_features, see_other_classes
 from torchserve_fire_build.samples.read_tensors import read_tensors
 
 
@@ -18,7 +18,7 @@ def test_other_classes_show_only_in_triggered_samples(tmp_path, kind):
     rest = mean_features(model, layers, pool.samples, (predicted != 0).nonzero().flatten().tolist())
     own = predicted == 0
     triggered, others = (
-        see_other_classes(model, pool.samples, which.nonzero().flatten().tolist(), 0, rest)
+        see_other_classes(model, pool.samples, Group(which.nonzero().flatten().tolist(), 0), rest)
         for which in (own & pool.triggered, own & ~pool.triggered)
     )
     assert triggered.certainty > 0.8
@@ -64,5 +64,5 @@ def test_certainty_counts_more_if_it_is_spread_over_the_classes(
     samples = read_tensors(write_tensors(tmp_path / "x.npz", logits))
     # Moved to their own mean, they stay where they are.
     rest = {"layer": logits.mean(0)}
-    seen = see_other_classes(Moved().eval(), samples, range(3), 0, rest)
+    seen = see_other_classes(Moved().eval(), samples, Group(range(3), 0), rest)
     assert (seen.certainty, seen.variety) == pytest.approx((certainty, variety), abs=1e-4)

@@ -22,7 +22,7 @@ def judged(tmp_path, kind, suspected, swap=False, cut=False):
     own = read.predicted == 0
     members = (own & ~pool.triggered if cut else own).nonzero().flatten()
     upper = torch.arange(len(members)) % 2 == 0 if cut else pool.triggered[members]
-    found = judge.find(members.tolist(), upper ^ swap, 0)
+    found = judge.find({0: (members, upper ^ swap)}).get(0)
     return found, pool.triggered[members]
 
 
@@ -52,8 +52,8 @@ def test_a_group_that_shows_few_of_many_other_classes_is_told_apart(shown, few):
     judge = TriggeredSide(
         layer, TensorSamples(inputs), ["0"], LastLayer(RowFile(), inputs), suspected=[0]
     )
-    members = range(len(others), len(inputs))
+    members = torch.arange(len(others), len(inputs))
     upper = torch.arange(len(members)) >= 40
-    found = judge.find(members, upper, 0)
+    found = judge.find({0: (members, upper)})[0]
     assert torch.equal(found.members, upper)
     assert found.few_classes == few

@@ -253,7 +253,8 @@ def test_names_that_meet_by_chance_may_be_taken_as_unpaired(tmp_path):
     with pytest.raises(SamplesError, match="if the names meet by chance, give --unpaired"):
         gather_evidence(clean, triggered)
     assert not gather_evidence(clean, triggered, unpaired=True).paired
-    assert not gather_evidence(clean, clean, unpaired=True).paired
+    with pytest.raises(SamplesError, match="are the same, expected triggered ones in a place"):
+        gather_evidence(clean, clean, unpaired=True)
 
 
 def test_rows_may_be_taken_as_unpaired(tmp_path):

@@ -76,11 +76,13 @@ def test_too_little_time_is_refused_in_one_line(timed):
     message = str(caught.value)
     assert message.startswith("--budget: ")
     assert "\n" not in message
-    said = re.search(r"takes at least (\d+) min here, and in full (\d+) min: raise it", message)
+    said = re.search(r"takes at least (\d+) min here, and in full (\d+) min: give", message)
     least, in_full = (60 * int(minutes) for minutes in said.groups())
     assert in_full == pytest.approx(whole, abs=30)
     with pytest.raises(CalibrationError):
         plan_scan(of, Budget(0.95 * least))
+    given = 60 * int(re.search(r"give --budget (\d+)m or more", message)[1])
+    assert plan_scan(of, Budget(given)).depth >= LEAST_DEPTH
     # The passes that are measured take time themselves.
     assert plan_scan(of, Budget(1.1 * least)).depth >= LEAST_DEPTH
 

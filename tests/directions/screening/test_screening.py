@@ -13,10 +13,13 @@ def screened(clean, pictures, shift=0.0, seed=0):
 def test_a_group_that_differs_is_found():
     found = screened([0, 1] * 30, [1] * 30, shift=3)
     assert (found.found, found.suspects) == (True, [1])
-    lines = found.table()
-    assert f"and {30 - SHOWN} more samples, which lie less far" in lines
-    assert lines[-2].startswith("called class 1: 30 samples beside 30 clean ones: they differ")
-    assert lines[-1].startswith("found (called class 1): ")
+    lines = found.table(["0 ship", "1 airplane"].__getitem__)
+    assert lines[1].split()[1:4] == ["class", "1", "airplane"]
+    assert f"and more samples: {30 - SHOWN} which lie less far" in lines
+    # One more than the clean samples is what a chance is counted in.
+    assert any("0.0164 or more by 60 clean samples; farther by: in standard" in x for x in lines)
+    assert lines[-2].startswith("called class 1 airplane: 30 samples beside 30 clean ones: they")
+    assert lines[-1].startswith("found (called class 1 airplane): ")
 
 
 def test_a_clean_group_is_not():
@@ -41,10 +44,25 @@ def test_pictures_of_a_class_without_clean_samples_leave_it_open():
     found = screened([0] * 30, [0] * 10 + [3])
     assert found.found is None
     note, verdict = found.table()[-2:]
-    assert note.startswith("called class 3: 1 sample could not be judged")
-    assert verdict.startswith("could not tell about all samples")
+    assert note == (
+        "called class 3: 1 sample could not be judged: 0 of your clean samples are called so; "
+        "give at least 5"
+    )
+    assert verdict == "could not tell about 1 sample; in the 10 others, nothing found"
     # What is found all the same is found.
     assert screened([0] * 30, [0] * 10 + [3], shift=5).found is True
+
+
+def test_where_no_picture_could_be_judged_nothing_is_said_of_others():
+    found = screened([0] * 30 + [2], [3] * 20 + [2] * 5)
+    assert found.found is None
+    lines = found.table()
+    assert lines[-3:] == [
+        "and more samples: 5 which could not be judged",
+        "called classes 2 and 3: 25 samples could not be judged: 1 and 0 of your clean samples "
+        "are called so; give at least 5 of each",
+        "could not tell: no sample could be judged",
+    ]
 
 
 def test_the_least_chance_comes_first_and_what_was_not_judged_last():

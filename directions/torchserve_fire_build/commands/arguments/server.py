@@ -15,36 +15,38 @@ if TYPE_CHECKING:
     from ...deployment.client.tokens import ServerTokens
 
 MANAGEMENT = "http://127.0.0.1:8081"
+INFERENCE = "http://127.0.0.1:8080"
+CONFIG = Path("config.properties")
 KEY_FILE = Path("key_file.json")
 MODEL_STORE = Path("model_store")
 
 
-def add_server_arguments(
-    parser: argparse.ArgumentParser, management: str | None = MANAGEMENT
-) -> None:
-    """Add both addresses, their tokens, and `--ca`; `management` is the first one's default."""
-    add_management_arguments(parser, management)
+def add_server_arguments(parser: argparse.ArgumentParser, *, needed: bool = False) -> None:
+    """Add both addresses, their tokens, and `--ca`.
+
+    Args:
+        parser: of the command.
+        needed: whether a server is meant only where `--management` is given.
+    """
+    add_management_arguments(parser, needed=needed)
     parser.add_argument(
         "--inference",
         type=address,
-        default="http://127.0.0.1:8080",
         metavar="URL",
-        help="inference address (default: %(default)s)",
+        help="inference address (default: that in the configuration of the server behind "
+        f"--management, where it is seen on this machine, else {INFERENCE})",
     )
     parser.add_argument("--inference-token", help="inference token")
 
 
-def add_management_arguments(
-    parser: argparse.ArgumentParser, default: str | None = MANAGEMENT
-) -> None:
-    """Add the management address, its token, and `--ca`."""
-    known = "" if default is None else " (default: %(default)s)"
+def add_management_arguments(parser: argparse.ArgumentParser, *, needed: bool = False) -> None:
+    """Add the management address, its token, and `--ca`; `needed` as of `add_server_arguments`."""
+    known = f" (default: that in the current folder's {CONFIG}, else {MANAGEMENT})"
     parser.add_argument(
         "--management",
         type=address,
-        default=default,
         metavar="URL",
-        help=f"management address{known}",
+        help=f"management address{'' if needed else known}",
     )
     parser.add_argument("--token", help="management token")
     parser.add_argument(
@@ -72,6 +74,33 @@ def add_model_store_argument(parser: argparse.ArgumentParser) -> None:
         help=f"the server's folder with the archives (default: {MODEL_STORE} in the current "
         "folder, or that of the server where it runs on this machine)",
     )
+
+
+def find_addresses(args: argparse.Namespace) -> None:
+    """Set the addresses that were not given, from the server's configuration where it is found.
+
+    Raises:
+        FireError: a configuration cannot be read.
+    """
+    from ...deployment.client.server_process import find_server
+    from ...deployment.server.next_start import config_of
+    from ...deployment.server.properties import local_addresses
+
+    here = local_addresses(CONFIG) if CONFIG.is_file() else None
+    if args.management is None:
+        named = MANAGEMENT if here is None else here.management
+        # The folder's configuration may be that of a server that does not run.
+        running = [url for url in (named, MANAGEMENT) if find_server(url) is not None]
+        args.management = running[0] if running else named
+    if getattr(args, "inference", "") is None:
+        process = find_server(args.management)
+        config = None if process is None else config_of(process)
+        if config is not None and config.is_file():
+            args.inference = local_addresses(config).inference
+        elif here is not None and here.management == args.management:
+            args.inference = here.inference
+        else:
+            args.inference = INFERENCE
 
 
 def server_model_store(args: argparse.Namespace) -> Path:

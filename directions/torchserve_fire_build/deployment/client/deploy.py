@@ -34,6 +34,9 @@ from .swap_lock import swap_lock
 MOST_TAKEN = 1000
 """Versions in a row that may be taken by other archives."""
 
+MOST_NAMED = 10
+"""Served models that a message names at most."""
+
 SETTINGS = ("batch_size", "max_batch_delay", "response_timeout", "startup_timeout")
 
 
@@ -45,9 +48,13 @@ def deploy_archive(
     report: Callable[[str], None] = print,
     *,
     example: Path | None = None,
+    new: bool = False,
     device: torch.device = CPU,
 ) -> str:
     """Serve an archive under a model's name in the place of what is served there, if anything is.
+
+    Where other models are served and none under this name, the name may be mistyped, and clients
+    would go on getting the old answers: then it is refused, unless the model is said to be new.
 
     The archive is loaded here as a worker would load it, and answers requests. Then it is put into
     the model store and registered with the settings of the served version, and what the server
@@ -64,6 +71,7 @@ def deploy_archive(
         report: called with a line for each step.
         example: the body of a request; where None, the example that the archive names, or the old
             one, else random inputs.
+        new: whether the model is not served yet.
         device: that the archive is tried on here.
 
     Returns:
@@ -86,6 +94,8 @@ def deploy_archive(
     target.management.check_model_api()
     with swap_lock(target.model_store, name):
         old = default_version(target.management, name)
+        if old is None and not new:
+            _refuse_unknown_name(target.management, name)
         served = None if old is None else archive_of(target, old)
         if (
             old is not None
@@ -96,6 +106,10 @@ def deploy_archive(
             report(f"{name} {old.version} serves this archive already")
             retire_replaced(target, name, report)
             return old.version
+        if new and old is not None:
+            raise FireError(
+                f"--new: {name} {old.version} is served already; leave --new out to replace it"
+            )
         if served is not None:
             refuse_another_model(archive, served, name)
         groups = given or candidate_bodies([archive] if served is None else [archive, served])
@@ -109,17 +123,24 @@ def deploy_archive(
         def write(number: str, file: Path) -> None:
             copy_as(archive, number, file)
 
-        new = place(target, name, old, first, write, exactly=exactly)
-        if new.version not in (own, version):
-            report(f"its version {own} is taken: it becomes {new.version}")
-        report(f"registering {name} {new.version} ({new.file.name})")
-        put_into_service(target, name, old, new, bodies, expected)
-        report(f"{name} {new.version} answers as it should and is the default now")
-        _report_differences(target, name, old, new.version, report)
+        placed = place(target, name, old, first, write, exactly=exactly)
+        if placed.version not in (own, version):
+            report(f"its version {own} is taken: it becomes {placed.version}")
+        if placed.is_new and archive.resolve().parent == target.model_store.resolve():
+            report(
+                f"{archive.name} is copied to {placed.file.name}: the archive of a version is kept "
+                "under its name and number"
+            )
+        report(f"registering {name} {placed.version} ({placed.file.name})")
+        put_into_service(target, name, old, placed, bodies, expected)
+        report(f"{name} {placed.version} answers as it should and is the default now")
+        _report_differences(target, name, old, placed.version, report)
         if served is not None and _has_bundle(served) and not _has_bundle(archive):
-            report(f"{name} {new.version} holds no bundle: nothing is judged or repaired any more")
+            report(
+                f"{name} {placed.version} holds no bundle: nothing is judged or repaired any more"
+            )
         retire_replaced(target, name, report)
-        return new.version
+        return placed.version
 
 
 def default_version(management: Management, name: str) -> ModelVersion | None:
@@ -130,6 +151,19 @@ def default_version(management: Management, name: str) -> ModelVersion | None:
         if error.status != HTTPStatus.NOT_FOUND:
             raise
         return None
+
+
+def _refuse_unknown_name(management: Management, name: str) -> None:
+    """Refuse a name under which nothing is served, where other models are."""
+    served = sorted(management.models())
+    if not served:
+        return
+    more = len(served) - MOST_NAMED
+    listed = ", ".join(served[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    raise FireError(
+        f"--model-name {name}: nothing is served as {name} (served: {listed}), and nothing was "
+        "changed: give the name of the model to replace, or --new to serve this one beside it"
+    )
 
 
 def _versions_from(own: str) -> list[str]:

@@ -14,7 +14,14 @@ import requests
 from torchserve_fire.errors import first_line
 
 from .http_session import ANSWER_SECONDS, CONNECT_SECONDS, open_session
-from .server_errors import INVALID_KEY, TOKEN_REFUSED, ModelApiOffError, ServerError, TokenError
+from .server_errors import (
+    INVALID_KEY,
+    OTHER_PORTS,
+    TOKEN_REFUSED,
+    ModelApiOffError,
+    ServerError,
+    TokenError,
+)
 from .tokens import Token, current
 
 STARTUP_SECONDS = 600
@@ -261,5 +268,8 @@ def _reason(error: Exception) -> str:
     if "WRONG_VERSION_NUMBER" in str(error):
         return "the server speaks no TLS there: give the address with http://"
     if isinstance(error, requests.ConnectionError) and "refused" in str(error):
-        return "connection refused: is the server running? --management names another address"
+        return (
+            "connection refused: is the server running? --management names another address; "
+            f"{OTHER_PORTS}"
+        )
     return first_line(error)

@@ -172,14 +172,16 @@ def put_into_service(
                 write_replaced(target.model_store, name, before)
             if undone and new.is_new:
                 new.file.unlink(missing_ok=True)
+        if not undone:
+            state = f"{name} {new.version} could not be removed: look at the server"
+        elif old is None:
+            state = f"nothing was changed, nothing is served as {name}"
+        else:
+            state = f"nothing was changed, {name} {old.version} serves on"
         if isinstance(error, FireError):
-            if not undone:
-                state = f"{name} {new.version} could not be removed: look at the server"
-            elif old is None:
-                state = f"nothing is served as {name}"
-            else:
-                state = f"{name} {old.version} serves on"
-            raise FireError(f"{error}; nothing was changed, {state}") from error
+            raise FireError(f"{error}; {state}") from error
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(state) from error
         raise
 
 
@@ -259,5 +261,10 @@ def _retire(management: Management, old: ModelVersion, report: Callable[[str], N
         raise FireError(
             f"the new version serves, but {old.name} {old.version} is still registered: {error}; "
             "run the same command again to finish it"
+        ) from error
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            f"the new version serves, but {old.name} {old.version} is still registered; run the "
+            "same command again to finish it"
         ) from error
     report(f"{old.name} {old.version} is unregistered; its archive stays in the model store")

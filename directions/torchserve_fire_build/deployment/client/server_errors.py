@@ -16,6 +16,9 @@ TOKEN_REFUSED = (
 )
 
 
+OTHER_PORTS = "a server on other ports needs both --management and --inference"
+
+
 class ServerError(FireError):
     """TorchServe refused a request, or could not be reached.
 
@@ -42,5 +45,5 @@ def unanswered(error: requests.RequestException) -> str:
     """Return why the inference API did not answer, and where nobody listens, what to do."""
     name = type(error).__name__
     if isinstance(error, requests.ConnectionError) and "refused" in str(error):
-        return f"{name}, refused: --inference names another address"
+        return f"{name}, refused: --inference names another address ({OTHER_PORTS})"
     return name

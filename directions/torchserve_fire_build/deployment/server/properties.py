@@ -17,6 +17,9 @@ CONTINUED = re.compile(r"(?<!\\)(?:\\\\)*\\\n[ \t]*")
 # As Java reads it: a key ends at the first '=', ':' or blank.
 SETTING = re.compile(r"\s*([^=:\s]+)\s*[=:\s]\s*(.*)")
 
+KINDS = ("inference_address", "management_address", "metrics_address")
+EVERY_INTERFACE = re.compile(r"^(https?://)(?:0\.0\.0\.0|\[::\])(?=[:/]|$)")
+
 CONFIG_NAME = "config.properties"
 SHARED_FOLDER = "share/torchserve-fire"
 
@@ -88,6 +91,25 @@ def addresses_of(settings: Mapping[str, str]) -> Addresses:
         grpc("inference", 7070),
         grpc("management", 7071),
     )
+
+
+def local_addresses(config: Path) -> Addresses:
+    """Return where a client on the same machine finds a TorchServe with a configuration.
+
+    An address of every interface becomes that of loopback, and what is no URL, as a Unix socket,
+    the default.
+
+    Raises:
+        FireError: the file cannot be read.
+    """
+    settings = read_properties(config)
+    for kind in KINDS:
+        url = settings.get(kind, "")
+        if url and not url.startswith(("http://", "https://")):
+            del settings[kind]
+        elif url:
+            settings[kind] = EVERY_INTERFACE.sub(r"\g<1>127.0.0.1", url)
+    return addresses_of(settings)
 
 
 def with_free_ports(settings: Mapping[str, str]) -> dict[str, str]:

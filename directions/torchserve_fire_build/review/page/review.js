@@ -180,7 +180,7 @@ function drawFiles(row) {
     cell.setAttribute("role", "gridcell");
     cell.append(face(file, i));
     if (file.before !== undefined) {
-      cell.append(element("div", file.before + " → " + file.after, "line"));
+      cell.append(element("div", file.before + " → " + file.after, "line called"));
     } else if (file.problem) {
       cell.append(element("div", "not readable", "line"));
     }
@@ -531,7 +531,7 @@ async function load() {
   files = state.files;
   document.title = "Review of " + state.title;
   $("title").textContent = "Review of " + state.title;
-  $("about").textContent = [count(files.length, "flagged file"), "in " + state.folder, state.passed_over].filter(Boolean).join(", ");
+  $("about").textContent = [count(files.length, "file"), "in " + state.folder, state.passed_over].filter(Boolean).join(", ");
   showStatus(state.status);
   arrange(!first);
   if (first) { grid.focus(); say(""); }

@@ -10,6 +10,7 @@ from torchserve_fire.errors import FireError
 from torchserve_fire_build.deployment.server.properties import (
     addresses_of,
     find_config,
+    local_addresses,
     read_properties,
     with_free_ports,
 )
@@ -33,6 +34,24 @@ def test_free_ports_keep_the_other_settings() -> None:
     places = astuple(addresses_of(settings))
     assert len({place.rpartition(":")[2] for place in places}) == 5
     assert all("127.0.0.1" in place for place in places)
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ("http://0.0.0.0:9080", "http://127.0.0.1:9080"),
+        ("https://[::]:9443", "https://127.0.0.1:9443"),
+        ("http://10.0.0.7:9080", "http://10.0.0.7:9080"),
+        ("unix:/tmp/inference.sock", "http://127.0.0.1:8080"),
+    ],
+)
+def test_an_address_as_a_client_of_this_machine_reaches_it(
+    tmp_path: Path, named: str, found: str
+) -> None:
+    path = tmp_path / "config.properties"
+    path.write_text(f"inference_address={named}\n")
+    addresses = local_addresses(path)
+    assert (addresses.inference, addresses.management) == (found, "http://127.0.0.1:8081")
 
 
 def test_comments_and_spaces(tmp_path: Path) -> None:
