@@ -29,6 +29,8 @@ CANNOT = {
     # It builds a bundle, and these images show no trigger.
     ("orthogonalizing", "preact_resnet"): CalibrationError,
     ("orthogonalizing", "vit"): CalibrationError,
+    # It calls none of these images the target.
+    ("spectral_signatures", "preact_resnet"): RivalNotApplicable,
 }
 
 JUDGING = {"fire_flagged_inputs", "isolation_forest", "spectral_signatures"}
