@@ -67,7 +67,9 @@ def repaired(tmp_path_factory, plain: Path, samples: tuple[Path, Path]) -> Path:
 
 def test_the_report_is_of_what_both_archives_answered(repaired):
     values = json.loads((repaired.parent / "report" / "report.json").read_text())
-    assert values["verdict"].startswith("The trigger led 100.0% of the samples to class 0, and ")
+    assert values["verdict"].startswith(
+        "The trigger led 100.0% of the samples to class 0 north-west, and "
+    )
     assert values["figures"]["recovered_accuracy"]["after"] == 1
     assert values["provenance"]["bundle, SHA-256"] == load_bundle_of(repaired).digest
     page = (repaired.parent / "report" / "report.html").read_text()

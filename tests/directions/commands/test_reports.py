@@ -35,9 +35,13 @@ def command(samples, tiny, tiny_model):
     ("name", "status", "verdict"),
     [
         # Of nine triggered images, those of other classes, all are led to 0, and none is then.
-        ("evaluate", 0, "The trigger led 100.0% of the samples to class 0, and leads 0.0% there"),
+        (
+            "evaluate",
+            0,
+            "The trigger led 100.0% of the samples to class 0 north-west, and leads 0.0% there",
+        ),
         ("screen", 1, "Found: 12 of 12 samples are flagged"),
-        ("screen by clean", 1, "Found (called class 0)"),
+        ("screen by clean", 1, "Found (called class 0 north-west)"),
         ("inspect", 2, "Could not tell: these methods give hints, which decide nothing."),
     ],
 )

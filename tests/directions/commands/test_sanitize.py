@@ -90,7 +90,7 @@ def test_pruned_weights_and_the_table(tmp_path, capsys, tiny, command):
         "measured on: 40 clean inputs, 30 triggered ones of other classes than the target",
     ]
     assert table[2].split()[3:5] == ["100.00%", "0.00%"]
-    assert table[2].endswith("led to class 0")
+    assert table[2].endswith("led to class 0 north-west")
     assert table[4].split()[2:4] == ["0.00%", "100.00%"]
     before, after = _weights(tiny.serialized_file), _weights(output)
     assert list(before) == list(after)
@@ -419,7 +419,7 @@ def test_integers_are_not_searched(tmp_path, capsys, patching, clean):
 def test_retrained_weights(tmp_path, capsys, tiny, tiny_model, command):
     out = run(capsys, *command, "--method", "retrain", "--epochs", "60", "--rate", "0.3")
     assert out.startswith("retrained: 60 of 60 epochs over 40 clean samples\n")
-    assert out.splitlines()[-4].endswith("led to class 0")
+    assert out.splitlines()[-4].endswith("led to class 0 north-west")
     before, after = _weights(tiny.serialized_file), _weights(tmp_path / "new.pth")
     assert list(before) == list(after)
     assert not any(torch.equal(before[name], after[name]) for name in before)
