@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ class BodyPreparer:
         self._model = model
         self._parameter: str | None = None
         self._output: Any = None
+        self._own_hooks = {*model._forward_pre_hooks, *model._forward_hooks}
 
     @property
     def token_name(self) -> TokenName | None:
@@ -141,7 +143,11 @@ class BodyPreparer:
         """Return how the model is called while the handler answers requests in one batch."""
         answered = "nothing"
         known = self._output if len(values) == 1 else None
-        with record_calls(self._model) as calls, self._without_prediction(known):
+        with (
+            self._without_later_hooks(),
+            record_calls(self._model) as calls,
+            self._without_prediction(known),
+        ):
             try:
                 answered = repr(self._handler.answer(*({parameter: value} for value in values)))
             except FireError:
@@ -160,6 +166,20 @@ class BodyPreparer:
             with contextlib.suppress(Exception):  # Then the model runs each time.
                 self._output = copy.deepcopy(calls.outputs[0])
         return calls
+
+    @contextlib.contextmanager
+    def _without_later_hooks(self) -> Iterator[None]:
+        """Leave out what was attached to the model later, as a repair: it has no pass to judge."""
+        kept = vars(self._model)
+        names = ("_forward_pre_hooks", "_forward_hooks")
+        before = {name: kept[name] for name in names}
+        for name, hooks in before.items():
+            own = ((key, hook) for key, hook in hooks.items() if key in self._own_hooks)
+            kept[name] = OrderedDict(own)
+        try:
+            yield
+        finally:
+            kept.update(before)
 
     @contextlib.contextmanager
     def _without_prediction(self, known: Any) -> Iterator[None]:

@@ -26,6 +26,7 @@ from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire.format.digest import file_sha256
 from torchserve_fire.model.config import QuarantineConfig
 from torchserve_fire.model.request_body import request_body
+from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.watch.quarantine import Quarantine
 from torchserve_fire_build.common.errors import OptionError, SamplesError
 from torchserve_fire_build.deployment.archive.entry import HandlerEntry
@@ -612,6 +613,23 @@ def test_a_bundle_of_this_archive_and_of_others(tmp_path, write, tiny):
 
 
 # Archives of this project -------------------------------------------------------------------------
+
+
+def test_samples_are_prepared_while_a_repair_is_attached(tmp_path, write, bodies, tiny):
+    """As of many large samples, which are not kept in memory: the handler's call is no pass."""
+    source = open_archive(write(NORMALIZED))
+    samples = source.open_samples(bodies)
+    before = samples.load([0, 1, 2, 3])
+    digest = file_sha256(tiny.serialized_file)
+    bundle = load_bundle(write_bundle(tmp_path / "b.safetensors", digest, seed=0))
+    model = source.loaded.model
+    with attach_layers(model, bundle.layers, before[:1], target=bundle.target) as handle:
+        made = handle.passes_made
+        assert torch.equal(samples.load([0, 1, 2, 3]), before)
+        assert handle.passes_made == made
+        logits_of(model, before)
+        assert handle.passes_made == made + 1
+        assert len(handle.verdict.flagged) == 4
 
 
 def test_archives_of_this_projects_own_handler(store, bodies):
