@@ -129,6 +129,7 @@ def test_what_was_flagged_is_kept_refined_and_deployed_by_keys_alone(
     words += ["--key-file", server.key_file, "--model-store", server.model_store]
     words += ["--model-name", NAME, "--clean", tmp_path / "clean", "--output", tmp_path / "review"]
     press: Callable[[str], None] = page.keyboard.press
+    kept = {file.name for file in flagged.glob("*.png")}
     with opened(page, tmp_path, *words):
         has(page, "#about", f"{FLAGGED} files, in {flagged}")
         # The model's answers come while the page is open.
@@ -188,8 +189,8 @@ def test_what_was_flagged_is_kept_refined_and_deployed_by_keys_alone(
     with opened(page, tmp_path, *words):
         has(page, "#n-keep", str(FLAGGED))
         has(page, "#deploy-note", "in service")
-    # Nothing was deleted.
-    assert len(list(flagged.glob("*.png"))) == FLAGGED
+    # Nothing was deleted. A new version may have flagged a picture by which it was tried.
+    assert kept <= {file.name for file in flagged.glob("*.png")}
 
 
 def to_button(page: sync_api.Page, name: str) -> None:
