@@ -63,7 +63,7 @@ def _count(name: str, rows: Sequence[Row]) -> str:
     named = sum(row["suspects"][:1] == [row["target"]] for row in one)
     clear = sum(row["found"] is False for row in benign)
     return (
-        f"- {name}: {found} of {len(backdoored)} victims are found out; the target is the first "
-        f"suspect in {named} of the {len(one)} with one; nothing is found in {clear} of "
-        f"{len(benign)} benign models"
+        f"- {name}: {found} of {len(backdoored)} victims are found out. The target is the first "
+        f"suspect in {named} of the {len(one)} with one. Nothing is found in {clear} of "
+        f"{len(benign)} benign models."
     )

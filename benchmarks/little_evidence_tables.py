@@ -76,7 +76,7 @@ def _count_clean_only(rows: Sequence[Row]) -> str:
         counts.append(
             _within(name, of_kind, lambda row, b=least: _repairs(row, row["baseline"], b))
         )
-    return "\n".join(f"- {count}" for count in counts)
+    return "\n".join(f"- {count}." for count in counts)
 
 
 def _within(name: str, rows: Sequence[Row], holds: Callable[[Row], bool]) -> str:
@@ -158,11 +158,11 @@ def refined_table(rows: Sequence[Row]) -> str:
         met = sum(
             _repairs(last_bundle(row, triggered), row["baseline"], RECOVERED) for row in refined
         )
-        counts.append(f"{met} of {len(refined)} where {float(triggered):.0%} are triggered")
+        counts.append(f"- {met} of {len(refined)} where {float(triggered):.0%} are triggered.\n")
     if counts:
         table += (
             "\nOf the victims whose first bundle flags as asked for, the last bundle of the stream "
-            f"comes to RA / ceiling of at least {RECOVERED:g}: {', '.join(counts)}.\n"
+            f"comes to RA / ceiling of at least {RECOVERED:g}:\n\n{''.join(counts)}"
         )
     return table
 
@@ -210,14 +210,16 @@ def pool_table(rows: Sequence[Row]) -> str:
         cells.append(" / ".join("yes" if each else "no" for each in nothing))
         lines.append([row["victim"], row["method"], *cells])
     counts = [
-        f"At least {FOUND:g} found, of those that work (of all), at most {FLAGGED_CLEAN:g} "
-        f"falsely, RA / ceiling at least {RECOVERED:g}:"
+        "A method succeeds on a victim under three conditions. It finds at least "
+        f"{FOUND:g} of the triggered images. It flags at most {FLAGGED_CLEAN:g} of the others. "
+        f"RA / ceiling is at least {RECOVERED:g}. In so many victims, counting the triggered "
+        "images that work (in brackets: all of them):\n"
     ]
     for method in dict.fromkeys(row["method"] for row in rows):
         of_method = [row for row in rows if row["method"] == method]
         of_all = sum(_finds(row, "found") for row in of_method)
         of_working = _within(method, of_method, lambda row: _finds(row, "found_of_working"))
-        counts.append(f"- {of_working} ({of_all})")
+        counts.append(f"- {of_working} ({of_all}).")
     return "\n".join([markdown_table(headings, lines), *counts]) + "\n"
 
 

@@ -42,8 +42,8 @@ def test_verdicts_and_how_many_are_right():
 
     def counted(name, found, first, clear):
         return (
-            f"{name}: {found} of 3 victims are found out; the target is the first suspect in "
-            f"{first} of the 2 with one; nothing is found in {clear} of 1 benign models"
+            f"{name}: {found} of 3 victims are found out. The target is the first suspect in "
+            f"{first} of the 2 with one. Nothing is found in {clear} of 1 benign models."
         )
 
     assert counts.splitlines() == [

@@ -103,8 +103,8 @@ def test_how_many_are_within_the_bars():
     refined = {"0.01": [{**rows[0], **STEP, "kept": 20, "kept_triggered": 1.0}]}
     refused = {"0.01": [{**STEP, "refused": "no trigger"}]}
     streams = [{**rows[0], "refined": refined}, {**rows[2], "refined": refused}]
-    counted = refined_table(streams).split("\n\n")[1]
-    assert counted.endswith("RA / ceiling of at least 0.95: 1 of 2 where 1% are triggered.\n")
+    counted = refined_table(streams).split("\n\n", 1)[1]
+    assert counted.endswith("RA / ceiling of at least 0.95:\n\n- 1 of 2 where 1% are triggered.\n")
 
 
 def test_bundles_that_are_refined():
@@ -133,7 +133,7 @@ def test_pools():
     refused = {**row, "method": "n", "mixed": {"refused": "none"}}
     table = pool_table([row, {**row, "victim": "w", "mixed": good}, refused])
     header, _, first, second, _ = cells(table)
-    assert table.endswith("\n- m: 1 of 2 (0)\n- n: 0 of 1 (0)\n")
+    assert table.endswith("\n- m: 1 of 2 (0).\n- n: 0 of 1 (0).\n")
     assert first[:5] == ["v", "m", "0.900 / 0.990", "0.0040", "7"]
     assert first[5:] == ["95.0", "90.0 / 0.40", "0.800", "-0.50", "+1.0", "yes / no"]
     assert second == ["v", "n", "none", "", "", "95.0", "", "", "", "", "yes / no"]

@@ -48,8 +48,7 @@ class StampedSamples(Subset):
     def load(self, indices: Sequence[int]) -> Tensor:
         """Return the stamped samples at `indices`, (n, C, H, W) float32, normalised."""
         clean = to_pixels(super().load(indices), self.description)
-        stamped = clean + self._fit.slope * clean + self._fit.offset
-        return to_inputs(stamped, self.description)
+        return to_inputs(self._fit.stamp(clean), self.description)
 
 
 def stamp_clean(

@@ -232,13 +232,13 @@ def _inspect(args: argparse.Namespace) -> int:
             print(f"pictures: none in {args.pictures}, as no method compared the classes")
     if args.report is not None:
         from ..inspection.inspection_report import inspection_report
-        from ..report.class_labels import class_label
         from ..report.html_report import write_html_report
         from ..report.provenance import provenance
+        from ..samples.class_label import label_in
 
         report = inspection_report(
             findings,
-            class_label(source),
+            label_in(source.names_file),
             f"Inspection of {model_name(args)}",
             provenance(args.command_line, source),
         )

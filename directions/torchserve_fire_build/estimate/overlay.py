@@ -17,22 +17,15 @@ from torchserve_fire.format.clean_scores import CleanScores
 from torchserve_fire.format.correction_forms import Overlay
 from torchserve_fire.repair.overlay import MovingProjection
 
+from .spectra import FLOOR, spectra
 from .trigger_fit import TriggerFit, fit_trigger, limits
 from .unpaired_trigger import fit_unpaired, mean_change
 
 RIDGE = 0.1
 """Share of the power of clean inputs at a frequency that is added to each channel there."""
 
-FLOOR = 1e-3
-"""Share of their mean power that is added at every frequency: the power at high ones is known
-badly, and rounding adds to it."""
-
 GAUGE_RIDGE = 0.01
 """Share of a filter's mean answer to its own channel that is added to each before solving."""
-
-
-AT_ONCE_BYTES = 4 << 20
-"""Of inputs whose spectra are computed at once; these take several times as much."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +125,9 @@ def _matched_filters(clean: Tensor, channel_means: Tensor, pattern: Tensor) -> T
         (C, C, H, W): for each channel of the pattern, the filter (C, H, W).
     """
     sums = []
-    for part in torch.split(clean, max(1, AT_ONCE_BYTES // clean[:1].nbytes)):
-        spectra = torch.fft.rfft2(part - channel_means).permute(2, 3, 0, 1)
-        sums.append(torch.einsum("hwnc,hwnd->hwcd", spectra, spectra.conj()))
+    for part in spectra(clean, channel_means):
+        rows = part.permute(2, 3, 0, 1)
+        sums.append(torch.einsum("hwnc,hwnd->hwcd", rows, rows.conj()))
     covariance = torch.stack(sums).sum(0) / len(clean)
     power = covariance.diagonal(dim1=-2, dim2=-1).real.mean(-1)
     ridge = RIDGE * power + FLOOR * power.mean()

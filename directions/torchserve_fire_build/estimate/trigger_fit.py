@@ -39,6 +39,10 @@ class TriggerFit:
     slope: Tensor
     offset: Tensor
 
+    def stamp(self, clean: Tensor) -> Tensor:
+        """Return inputs (N, C, H, W) with the trigger put in, not cut off at their range."""
+        return clean + self.slope * clean + self.offset
+
     def parts(self, clean: Tensor, triggered: Tensor) -> Tensor:
         """Return slope, offset and what is left in a pair of inputs (C, H, W), (3, C, H, W)."""
         left = triggered - clean - self.slope * clean - self.offset

@@ -14,7 +14,10 @@ import math
 import torch
 from torch import Tensor
 
-from .trigger_fit import TriggerFit, limits
+from torchserve_fire.repair.overlay import AT_LIMIT
+
+from .spectra import FLOOR, spectra
+from .trigger_fit import MIN_SEEN, TriggerFit, limits
 
 SURE = 4.0
 """Standard errors by which the deviation at a place must be less than elsewhere. Of the thousands
@@ -24,17 +27,11 @@ COVERED = 1 / 3
 """A place whose deviation is less than this share of the clean one shows the trigger alone, and
 what files lose by compression."""
 
-AT_LIMIT = 0.03
-"""How near to the end of its range a value is cut off there, as a share of the range."""
-
 CUT_OFT = 0.1
 """How much more often than in clean inputs a place is cut off, where the trigger does it."""
 
 QUANTILES = 99
 """Of the values of a place that is cut off: as many are compared as are not at the end."""
-
-MIN_SEEN = 5
-"""The fewest of these that must not be cut off for a fit."""
 
 STILL = 0.01
 """A place whose deviation is less than this share of that of all values is the same in all inputs,
@@ -53,14 +50,7 @@ MOST_SPREAD = 0.2
 """The largest deviation of clean inputs' scores at which inputs are left out, as a share of the
 median."""
 
-FLOOR = 1e-3
-"""Share of their mean power that is added at every frequency, as the power at high ones is known
-badly."""
-
 TINY = torch.finfo(torch.float32).tiny
-
-AT_ONCE_BYTES = 4 << 20
-"""Of inputs whose spectra are computed at once."""
 
 
 def fit_unpaired(clean: Tensor, triggered: Tensor) -> TriggerFit:
@@ -102,8 +92,7 @@ def mean_change(fit: TriggerFit, clean: Tensor, lower: Tensor, upper: Tensor) ->
         lower: their least value, (C, 1, 1).
         upper: their greatest value, (C, 1, 1).
     """
-    stamped = clean + fit.slope * clean + fit.offset
-    return torch.clamp(stamped, lower, upper).sub_(clean).mean(0)
+    return torch.clamp(fit.stamp(clean), lower, upper).sub_(clean).mean(0)
 
 
 def _fit_once(clean: Tensor, triggered: Tensor, power: Tensor) -> TriggerFit:
@@ -206,7 +195,5 @@ def _fit_cut_off(
 
 def _power(inputs: Tensor) -> Tensor:
     """Return the mean power of inputs (N, C, H, W) at each frequency, (C, H, W // 2 + 1)."""
-    mean = inputs.mean(0)
-    parts = torch.split(inputs, max(1, AT_ONCE_BYTES // inputs[:1].nbytes))
-    sums = [torch.fft.rfft2(part - mean).abs().square().sum(0) for part in parts]
+    sums = [part.abs().square().sum(0) for part in spectra(inputs, inputs.mean(0))]
     return torch.stack(sums).sum(0) / len(inputs)

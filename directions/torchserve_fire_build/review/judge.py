@@ -15,7 +15,7 @@ from ..common.errors import SamplesError
 from ..common.progress import Progress
 from ..estimate.candidate_layers import candidate_layers
 from ..pool.last_layer import read_last_layer
-from ..report.class_labels import class_label
+from ..samples.class_label import label_in
 from ..samples.kept import keep_decoded
 from ..samples.samples import Samples
 from ..samples.subset import Subset
@@ -75,7 +75,7 @@ def judge_with_model(
         read = read_last_layer(model, readable, example, last, progress)
     every = torch.ones(len(readable), dtype=torch.bool)
     groups = group_alike(read.features[every].numpy(), SEED)
-    label = class_label(source)
+    label = label_in(source.names_file)
     files = {
         names[i]: {
             "before": label(row["predicted"]),
