@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sysconfig
 import venv
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -145,10 +145,11 @@ def foreign_python(tmp_path_factory: pytest.TempPathFactory) -> str:
 def server(store: Path, foreign_python: str) -> Iterator[TorchServe]:
     """A real TorchServe that has never heard of this project, serving the store."""
     models = [f"{name}={name}-1.0.mar" for name in ("tiny", "plain", "theirs")]
-    before = os.environ.pop("PYTHONPATH", None)
-    try:
-        with TorchServe(store, models, free_ports=True, python=foreign_python) as running:
-            yield running
-    finally:
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("PYTHONPATH", raising=False)
+            # As the Open Inference Protocol over gRPC wants it; there is no setting for that.
+            patch.setenv("TS_OPEN_INFERENCE_PROTOCOL", "oip")
+            server = TorchServe(store, models, free_ports=True, python=foreign_python)
+            stack.enter_context(server)
+        yield server

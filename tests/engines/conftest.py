@@ -1,8 +1,9 @@
-"""One server of each engine, over the tiny model in an archive that looks at a folder."""
+"""Servers of each engine, and one over the tiny model in an archive that looks at a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from tests.tiny import TinyFiles
 from .archive import MODEL, make_archive
 from .engine import Engine
 from .engines import ENGINES
+from .torchserve_engine import TorchServeEngine
+
+NewEngine = Callable[[Path], Engine]
+Serving = Callable[[Path, str, Path], AbstractContextManager[Engine]]
 
 
 @dataclass(frozen=True)
@@ -31,20 +36,45 @@ class Started:
 @pytest.fixture(
     scope="session",
     params=[
-        pytest.param("kserve"),
+        pytest.param("kserve", marks=pytest.mark.slow),
         pytest.param("ray", marks=pytest.mark.slow),
-        # Its own tests ask most of it, too.
-        pytest.param("torchserve", marks=[pytest.mark.server, pytest.mark.slow]),
+        pytest.param("torchserve", marks=pytest.mark.server),
     ],
 )
+def engine_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def new_engine(engine_name: str, request: pytest.FixtureRequest) -> NewEngine:
+    """What returns a server that is not started; whoever calls it stops it."""
+    if engine_name == "torchserve":
+        server = request.getfixturevalue("server")
+        return lambda folder: TorchServeEngine(folder, server)
+    return ENGINES[engine_name]
+
+
+@pytest.fixture(scope="session")
+def serving(new_engine: NewEngine) -> Serving:
+    """What serves an archive under a name, with a folder to write to, within a block."""
+
+    @contextmanager
+    def serve(archive: Path, model: str, folder: Path) -> Iterator[Engine]:
+        engine = new_engine(folder)
+        try:
+            engine.start(archive, model)
+            yield engine
+        finally:
+            engine.stop()
+
+    return serve
+
+
+@pytest.fixture(scope="session")
 def started(
-    request: pytest.FixtureRequest, tiny: TinyFiles, tmp_path_factory: pytest.TempPathFactory
+    serving: Serving, tiny: TinyFiles, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Started]:
-    folder = tmp_path_factory.mktemp(request.param)
+    folder = tmp_path_factory.mktemp("started")
     archive = make_archive(tiny, folder)
-    engine = ENGINES[request.param](folder)
-    try:
-        engine.start(archive, MODEL)
+    with serving(archive, MODEL, folder) as engine:
         yield Started(engine, archive)
-    finally:
-        engine.stop()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import requests
@@ -17,6 +18,7 @@ import torchserve_fire_build
 from tests.directions.commands.test_base_install import without
 
 from .engine import Engine
+from .inference_grpc import Place
 
 READY_SECONDS = 180
 
@@ -26,15 +28,17 @@ class KServeEngine(Engine):
 
     process: subprocess.Popen[bytes] | None = None
     grpc = ""
+    archive: Path
 
     def start(self, archive: Path, model: str, scheme: str = "http") -> None:
         self.model = model
+        self.archive = archive
         port, grpc_port = free_port(), free_port()
         self.base, self.grpc = f"{scheme}://127.0.0.1:{port}", f"127.0.0.1:{grpc_port}"
         command = [sys.executable, "-m", "torchserve_fire_build.commands.main", "serve"]
         command += ["--engine", "kserve", "--archive", str(archive)]
         command += ["--port", str(port), "--grpc-port", str(grpc_port)]
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
                 stdout=log,
@@ -44,9 +48,33 @@ class KServeEngine(Engine):
             )
         self.wait_until_ready()
 
+    def refuses(self, archive: Path, model: str) -> str:
+        try:
+            self.start(archive, model)
+        except AssertionError:
+            assert self.process is not None
+            assert self.process.wait(60) == 2
+            return self.log.read_text()
+        raise AssertionError(f"{archive} is served")
+
+    def start_again(self) -> None:
+        assert self.process is not None
+        self.process.wait(60)
+        self.start(self.archive, self.model)
+
     @property
     def workers(self) -> list[int]:
         return [] if self.process is None else [self.process.pid]
+
+    @property
+    def place(self) -> Place:
+        return Place(self.grpc)
+
+    def metrics(self) -> str:
+        return requests.get(f"{self.base}/metrics", timeout=30).text
+
+    def logs(self) -> Sequence[Path]:
+        return [self.log]
 
     @property
     def log(self) -> Path:

@@ -25,6 +25,7 @@ ENVIRONMENT = {
 MEMORY = 100 * 2**20
 """For Ray's object store, in which nothing of ours lies."""
 PATIENCE_SECONDS = 300
+SERVICER = "torchserve_fire.serve.ray_serve.inference_service.add_inference_service"
 
 
 class RayCluster:
@@ -32,11 +33,12 @@ class RayCluster:
 
     Attributes:
         base: where Ray Serve listens.
+        grpc: where it does for gRPC, HOST:PORT.
         folder: what Ray writes.
     """
 
     def __init__(self) -> None:
-        self.base = ""
+        self.base = self.grpc = ""
         # Short, since a socket's path must be.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         self._before = {name: os.environ.get(name) for name in ENVIRONMENT}
@@ -62,9 +64,12 @@ class RayCluster:
             object_store_memory=MEMORY,
             log_to_driver=False,
         )
-        port = free_port()
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-        self.base = f"http://127.0.0.1:{port}"
+        port, grpc_port = free_port(), free_port()
+        serve.start(
+            http_options={"host": "127.0.0.1", "port": port},
+            grpc_options={"port": grpc_port, "grpc_servicer_functions": [SERVICER]},
+        )
+        self.base, self.grpc = f"http://127.0.0.1:{port}", f"127.0.0.1:{grpc_port}"
 
     def deploy(self, application: dict[str, Any], status: str = "RUNNING") -> None:
         """Deploy an application beside the others, or anew, and wait until it has a status."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import yaml
+
 from .engine import Engine
+from .inference_grpc import Place
 from .ray_cluster import RayCluster
+
+PROMETHEUS = Path(__file__).parents[2] / "docs" / "monitoring" / "prometheus-ray.yaml"
 
 
 def application(name: str, archive: Path, path: str, **deployment: Any) -> dict[str, Any]:
@@ -33,24 +39,51 @@ class RayEngine(Engine):
     cluster: RayCluster
 
     def start(self, archive: Path, model: str) -> None:
-        self.model = model
-        if not self.running:
-            cluster = RayCluster()
-            cluster.start()
-        else:
-            cluster = self.running[0].cluster
-        self.cluster = cluster
         path = f"/{model}" if self.running else "/"
+        self._join(model)
+        self.cluster.deploy(application(model, archive, path))
+        self.base = f"{self.cluster.base}{path.rstrip('/')}"
+
+    def _join(self, model: str) -> None:
+        self.model = model
+        if self.running:
+            self.cluster = self.running[0].cluster
+        else:
+            self.cluster = RayCluster()
+            self.cluster.start()
         self.running.append(self)
-        cluster.deploy(application(model, archive, path))
-        self.base = f"{cluster.base}{path.rstrip('/')}"
+
+    def refuses(self, archive: Path, model: str) -> str:
+        self._join(model)
+        self.cluster.deploy(
+            application(model, archive, f"/{model}", max_constructor_retry_count=1), "DEPLOY_FAILED"
+        )
+        return str(self.cluster.application(model).deployments["FireModel"].message)
 
     @property
     def workers(self) -> list[int]:
         return [int(each["worker_pid"]) for each in self.cluster.describe(self.model)]
 
+    @property
+    def place(self) -> Place:
+        return Place(self.cluster.grpc, metadata=(("application", self.model),))
+
+    def metrics(self) -> str:
+        return self.cluster.metrics()
+
+    def metric_called(self, name: str) -> str:
+        (config,) = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
+        names = {rule["regex"]: rule["replacement"] for rule in config["metric_relabel_configs"]}
+        return str(names.get(name, name))
+
+    def logs(self) -> Sequence[Path]:
+        files = self.cluster.folder.glob("session_latest/logs/**/*")
+        return [each for each in files if each.is_file()]
+
     def stop(self) -> None:
         if self in self.running:
             self.running.remove(self)
-            if not self.running:
+            if self.running:
+                self.cluster.delete(self.model)
+            else:
                 self.cluster.stop()

@@ -1,34 +1,39 @@
-"""What Ray Serve does besides: user_config, several replicas, one that is killed, metrics."""
+"""What Ray Serve does besides: user_config, several replicas, one that is killed, who may ask.
+
+A process of its own: Ray reads its settings once.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import requests
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.load.steady import steady_traffic, wait_for
 from tests.keys import KEY, OTHER_KEY
 from tests.server.traffic import PAUSE_SECONDS, Outcome, body_of, is_bad, is_right
 from tests.tiny import TinyFiles, image
 from torchserve_fire.format.bundle_file import load_bundle
-from torchserve_fire.watch.metrics import COMMON, DRIFT, LABELS
+from torchserve_fire.watch.metrics import DRIFT, LABELS
 from torchserve_fire_build.signing.sign_bundle import sign_bundle
 
 from .conftest import Started
+from .engine import wait_until
+from .inference_grpc import Place, infer
 from .ray_cluster import RayCluster
-from .ray_engine import RayEngine, application
+from .ray_engine import PROMETHEUS, RayEngine, application
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("started", ["ray"], indirect=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("engine_name", ["ray"], indirect=True)]
 
-PROMETHEUS = Path(__file__).parents[2] / "docs" / "monitoring" / "prometheus-ray.yaml"
 NAME, SWAPS, CLIENTS, FEW = "signed", 12, 3, 20
 
 
@@ -215,8 +220,8 @@ def test_an_application_that_cannot_be_repaired_is_not_deployed(
     cluster.delete("refused")
 
 
-def test_prometheus_finds_the_metrics_under_their_names(
-    cluster: RayCluster, signed: Signed, bundles: dict[str, Path]
+def test_prometheus_gives_all_metrics_their_names(
+    signed: Signed, bundles: dict[str, Path], started: Started
 ) -> None:
     signed.configure(bundles["foreign"])
     for body in (image(2, triggered=True), b"no image"):
@@ -226,22 +231,44 @@ def test_prometheus_finds_the_metrics_under_their_names(
     assert all(
         set(rule["source_labels"] + [rule["target_label"]]) == {"__name__"} for rule in rules
     )
-    names = {rule["regex"]: rule["replacement"] for rule in rules}
-    assert set(names.values()) == set(LABELS)
-
-    def counted() -> dict[str, float]:
-        sums: dict[str, float] = {}
-        for family in text_string_to_metric_families(cluster.metrics()):
-            for sample in family.samples:
-                if sample.name in names and sample.labels.get("ModelName") == NAME:
-                    name = names[sample.name]
-                    assert {*COMMON, *LABELS[name]} <= set(sample.labels)
-                    sums[name] = sums.get(name, 0) + sample.value
-        return sums
-
+    assert {rule["replacement"] for rule in rules} == set(LABELS)
+    engine = RayEngine(started.engine.folder)
+    engine.cluster, engine.model = signed.cluster, NAME
     # Of few requests no drift is known.
-    cluster.wait_for(lambda: set(counted()) >= set(LABELS) - {DRIFT})
-    cluster.wait_for(lambda: counted()["FireRequestsRepaired"] >= 1)
-    assert counted()["FireBadInputs"] >= 1
-    assert counted()["FireBundleSwapsRefused"] >= 2
-    assert counted()["FireRequestsUnrepaired"] == 0
+    wait_until(lambda: {name for name, *_ in engine.samples()} >= set(LABELS) - {DRIFT})
+    wait_until(lambda: engine.count("FireBundleSwapsRefused") >= 2)
+    assert engine.count("FireRequestsUnrepaired") == 0
+
+
+def test_grpc_is_answered_to_this_machine_alone_unless_args_say_otherwise(
+    cluster: RayCluster, signed: Signed
+) -> None:
+    host = socket.gethostbyname(socket.gethostname())
+    if host.startswith("127."):
+        pytest.skip("this machine has no other address")
+    metadata = (("application", NAME),)
+    port = cluster.grpc.rpartition(":")[2]
+    contents = {"bytes_contents": [image(1)]}
+    asked = {"name": "image", "shape": [1], "datatype": "BYTES", "contents": contents}
+    here, outside = (
+        Place(f"{address}:{port}", metadata=metadata) for address in ("127.0.0.1", host)
+    )
+    assert infer(here, NAME, [asked]).status == grpc.StatusCode.OK
+    refused = infer(outside, NAME, [asked])
+    assert refused.status == grpc.StatusCode.PERMISSION_DENIED
+    assert "grpc_clients: any" in refused.said
+    open_to_all = application("open", signed.archive, "/open")
+    open_to_all["args"]["grpc_clients"] = "any"
+    cluster.deploy(open_to_all)
+    place = Place(outside.address, metadata=(("application", "open"),))
+    assert infer(place, NAME, [asked]).status == grpc.StatusCode.OK
+    cluster.delete("open")
+
+
+def test_bytes_that_are_no_message_are_refused(cluster: RayCluster, signed: Signed) -> None:
+    with grpc.insecure_channel(cluster.grpc) as channel:
+        ask = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.RpcError) as raised:
+            ask(b"\xff\xff", timeout=60, metadata=(("application", NAME),))
+    assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "expected a message inference.ModelInferRequest" in raised.value.details()

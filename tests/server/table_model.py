@@ -1,4 +1,4 @@
-"""The tiny model of rows of a table, registered on a running server."""
+"""The tiny model of rows of a table: its files, its archive, and that on a running server."""
 
 from __future__ import annotations
 
@@ -42,6 +42,19 @@ class TableFiles:
         settings = {"minWorkers": 1, "maxWorkers": 1, "batchSize": 8, "maxBatchDelay": 50}
         self.config.write_text(yaml.safe_dump({**settings, "handler": handler}, sort_keys=False))
 
+    def packed(self, store: Path) -> Path:
+        """Write the files and the archive."""
+        self.write()
+        inputs = ArchiveInputs(
+            NAME,
+            "1.0",
+            self.folder / "net.py",
+            self.folder / "w.pth",
+            self.config,
+            self.bundle(1.0),
+        )
+        return package_archive(inputs, store)
+
     def bundle(self, strength: float) -> Path:
         """Write a bundle that repairs a row with the sum 11 to 11 less 9 times the strength."""
         file = self.folder / f"bundle-{strength}.safetensors"
@@ -56,11 +69,7 @@ class TableFiles:
 def registered_table(server: TorchServe, folder: Path) -> Iterator[TableFiles]:
     """Serve the model within the block."""
     files = TableFiles(folder)
-    files.write()
-    inputs = ArchiveInputs(
-        NAME, "1.0", folder / "net.py", folder / "w.pth", files.config, files.bundle(1.0)
-    )
-    archive = package_archive(inputs, server.model_store)
+    archive = files.packed(server.model_store)
     server.management.register(archive.name, NAME, workers=1, **BOUNDS)
     try:
         yield files

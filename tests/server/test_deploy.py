@@ -1,4 +1,7 @@
-"""From a plain archive to a repaired one and back, on a real TorchServe under load."""
+"""From a plain archive to a repaired one and back, on a real TorchServe under load.
+
+Of TorchServe alone: archives come and go by its management API.
+"""
 
 from __future__ import annotations
 

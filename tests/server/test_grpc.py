@@ -1,4 +1,8 @@
-"""What a real TorchServe answers over gRPC; the stubs come from its own protocol files."""
+"""What a real TorchServe answers over gRPC; the stubs come from its own protocol files.
+
+Of TorchServe alone, whose protocol this is; the Open Inference Protocol, which every engine speaks,
+is asked in tests/engines/test_open_inference.py.
+"""
 
 from __future__ import annotations
 

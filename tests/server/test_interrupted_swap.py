@@ -1,4 +1,7 @@
-"""Swaps that end in the middle, by SIGKILL or SIGINT, on a real TorchServe."""
+"""Swaps that end in the middle, by SIGKILL or SIGINT, on a real TorchServe.
+
+Of TorchServe alone: such a swap is a new version, by its management API.
+"""
 
 from __future__ import annotations
 

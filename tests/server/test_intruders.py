@@ -1,4 +1,7 @@
-"""What a real TorchServe refuses to those who are not meant to ask."""
+"""What a real TorchServe refuses to those who are not meant to ask.
+
+Of TorchServe alone: no other server knows tokens, or registers archives on a request.
+"""
 
 from __future__ import annotations
 
@@ -107,8 +110,3 @@ def wait_for_another_worker(server: TorchServe, name: str, old: int) -> requests
             return ask(url, server.tokens.inference, "POST", image(1, triggered=True))
         assert time.monotonic() < deadline, "no other worker was started"
         time.sleep(0.5)
-
-
-def test_a_body_that_is_too_large_is_not_read(server: TorchServe) -> None:
-    url = f"{server.addresses.inference}/predictions/tiny"
-    assert ask(url, server.tokens.inference, "POST", b"x" * 7_000_000).status_code == 413

@@ -1,4 +1,7 @@
-"""The clients and the loops of the benchmarks on a real TorchServe."""
+"""The clients and the loops of the benchmarks on a real TorchServe.
+
+Of TorchServe alone, whose gRPC and management API those benchmarks use.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A server with TorchServe's own defaults: no model API, and tokens that expire."""
+"""A server with TorchServe's own defaults: no model API, and tokens that expire.
+
+Of TorchServe alone: no other server has a model API or tokens.
+"""
 
 from __future__ import annotations
 

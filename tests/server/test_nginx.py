@@ -1,4 +1,7 @@
-"""The nginx configuration of deploy/, in a real nginx in front of a real TorchServe."""
+"""The nginx configuration of deploy/, in a real nginx in front of a real TorchServe.
+
+Of TorchServe alone: the configuration stands before its front end.
+"""
 
 from __future__ import annotations
 

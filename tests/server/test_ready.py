@@ -1,4 +1,8 @@
-"""The readiness probe, on a real TorchServe whose /ping goes on saying Healthy."""
+"""The readiness probe, on a real TorchServe whose /ping goes on saying Healthy.
+
+Of TorchServe alone: the probe asks its management API. What other servers say of their readiness is
+asked in tests/engines/test_serving.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The whole way on the review page, in a real browser, against a real TorchServe."""
+"""The whole way on the review page, in a real browser, against a real TorchServe.
+
+Of TorchServe alone: the page puts a bundle in place by its management API.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The `serve` command, as a person or a service manager runs it."""
+"""The `serve` command, as a person or a service manager runs it.
+
+Of TorchServe's process alone; tests/engines/test_kserve_command.py has KServe's.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""TorchServe's envelopes, which KServe's own runtime asks for by an environment variable."""
+"""TorchServe's envelopes, which KServe's own runtime asks for by an environment variable.
+
+Of TorchServe alone: no other server has envelopes.
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
-"""What a real TorchServe answers over REST."""
+"""What TorchServe answers that no other server is asked: management, tokens, a user's handler.
+
+What every server answers is asked in tests/engines/test_serving.py.
+"""
 
 from __future__ import annotations
-
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
-from tests.tiny import CLASSES, TinyFiles, image
+from tests.tiny import TinyFiles, image
 from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire_build.deployment.client.server_errors import ServerError
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
@@ -22,62 +23,6 @@ def predict(server: TorchServe, model: str, body: bytes, **headers: str) -> requ
         headers={"Authorization": f"Bearer {server.tokens.inference}", **headers},
         timeout=60,
     )
-
-
-def top(answer: requests.Response) -> str:
-    assert answer.status_code == 200, answer.text
-    probabilities = answer.json()
-    assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4)
-    return max(probabilities, key=probabilities.__getitem__)
-
-
-@pytest.mark.parametrize("quadrant", range(4))
-def test_the_unrepaired_model_obeys_the_trigger(server: TorchServe, quadrant: int) -> None:
-    assert top(predict(server, "plain", image(quadrant))) == CLASSES[quadrant]
-    answer = predict(server, "plain", image(quadrant, triggered=True))
-    assert top(answer) == CLASSES[0]
-    assert "x-fire-flagged" not in answer.headers
-
-
-@pytest.mark.parametrize("quadrant", range(4))
-def test_the_repaired_model_answers_the_true_class(
-    server: TorchServe, tiny: TinyFiles, quadrant: int
-) -> None:
-    digest = load_bundle(tiny.bundle).digest
-    for triggered in (False, True):
-        answer = predict(server, "tiny", image(quadrant, triggered=triggered))
-        assert top(answer) == CLASSES[quadrant]
-        assert answer.headers["x-fire-flagged"] == str(triggered).lower()
-        assert answer.headers["x-fire-repaired"] == str(triggered).lower()
-        assert answer.headers["x-fire-bundle"] == digest
-
-
-def test_clean_answers_are_those_of_the_unrepaired_model(server: TorchServe) -> None:
-    for quadrant in range(4):
-        body = image(quadrant)
-        assert predict(server, "tiny", body).content == predict(server, "plain", body).content
-
-
-def test_a_bad_image_is_refused_alone_in_its_batch(server: TorchServe) -> None:
-    bodies = [image(k % 4, triggered=k % 2 == 1) for k in range(8)]
-    bodies[3] = b"not an image"
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda body: predict(server, "tiny", body), bodies))
-    assert [a.status_code for a in answers] == [200, 200, 200, 400, 200, 200, 200, 200]
-    assert answers[3].json()["code"] == 400
-    assert "image" in answers[3].json()["message"]
-    for k, answer in enumerate(answers):
-        if k != 3:
-            assert top(answer) == CLASSES[k % 4]
-
-
-def test_a_describe_header_does_not_break_a_batch(server: TorchServe) -> None:
-    def ask(k: int) -> requests.Response:
-        return predict(server, "tiny", image(k % 4), **({"describe": "True"} if k < 4 else {}))
-
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(ask, range(8)))
-    assert [top(answer) for answer in answers] == [CLASSES[k % 4] for k in range(8)]
 
 
 def test_describe_tells_the_bundle(server: TorchServe, tiny: TinyFiles) -> None:

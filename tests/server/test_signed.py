@@ -1,9 +1,11 @@
-"""A model that is served only where a trusted key has signed its archive."""
+"""`swap` makes another version of a signed archive, which must be signed in its turn.
+
+That archives and bundles are refused by every server is asked in tests/engines/test_signed.py.
+"""
 
 from __future__ import annotations
 
 import shutil
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,6 @@ from tests.tiny import TinyFiles, image
 from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.archive.sign_archive import verify_archive
-from torchserve_fire_build.deployment.client.server_errors import ServerError
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 from torchserve_fire_build.signing.sign_bundle import sign_bundle
 from torchserve_fire_build.signing.signing_key import KEY_VARIABLE
@@ -37,7 +38,7 @@ def digest_served(server: TorchServe) -> str:
     return answer.headers["x-fire-bundle"]
 
 
-def test_a_signed_archive_serves_is_swapped_and_a_tampered_one_is_refused(
+def test_a_signed_archive_is_swapped_for_another_that_is_signed(
     server: TorchServe,
     signed_archive: Path,
     tiny: TinyFiles,
@@ -48,18 +49,6 @@ def test_a_signed_archive_serves_is_swapped_and_a_tampered_one_is_refused(
     shutil.copy(signed_archive, server.model_store / signed_archive.name)
     server.management.register(signed_archive.name, "signed", workers=1, **SIGNED_BOUNDS)
     assert digest_served(server) == load_bundle(tiny.bundle).digest
-
-    tampered = server.model_store / "tampered.mar"
-    shutil.copy(signed_archive, tampered)
-    with zipfile.ZipFile(tampered, "a") as packed:
-        packed.writestr("captum.py", "")
-    for _ in range(2):  # A version left behind would make the second a 409.
-        with pytest.raises(ServerError) as caught:
-            server.management.register(tampered.name, "tampered", workers=1, **SIGNED_BOUNDS)
-        assert caught.value.status == 500
-    assert "tampered" not in server.management.models()
-    reason = "SignatureError: 'captum.py': was added to the archive after it was signed"
-    assert reason in server.console.read_text()
 
     bundle = Path(shutil.copy(tiny.other_bundle, tmp_path))
     sign_bundle(bundle, KEY)
@@ -75,5 +64,5 @@ def test_a_signed_archive_serves_is_swapped_and_a_tampered_one_is_refused(
     verify_archive(server.model_store / "signed-1.1.mar", [PUBLIC])
 
     server.management.unregister("signed", "1.1")
-    for path in (tampered, *server.model_store.glob("signed-*")):
+    for path in server.model_store.glob("signed-*"):
         path.unlink()

@@ -1,4 +1,7 @@
-"""`torchserve-fire status` asks a real server."""
+"""`torchserve-fire status` asks a real server.
+
+Of TorchServe alone: the command asks its management API.
+"""
 
 from __future__ import annotations
 

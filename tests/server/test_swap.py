@@ -1,4 +1,8 @@
-"""Swapping the bundle of a model that a real TorchServe is serving."""
+"""Swapping the bundle of a model that a real TorchServe is serving.
+
+Of TorchServe alone: such a swap is a new version, by its management API. That a bundle takes over
+in place on every engine is asked in tests/engines/test_traffic.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Bundles that a real TorchServe's workers take from a folder, between two requests."""
+"""Bundles that a real TorchServe's workers take from a folder, between two requests.
+
+Of TorchServe alone: here the command `swap --in-place` waits until all workers agree, as the
+management API tells. That nothing is lost on any engine is asked in tests/engines/test_traffic.py.
+"""
 
 from __future__ import annotations
 

@@ -1,23 +1,23 @@
-"""What a real TorchServe answers to rows of a table: good and bad ones, over REST and gRPC."""
+"""Rows of a table on TorchServe in its own ways: its protocol for gRPC, and the command `swap`.
+
+What every server answers to rows is asked in tests/engines/test_tables.py.
+"""
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
 
-from tests.handler.tables import BYTES, CASES, CSV, FLAGGED, GOOD, JSON, csv_of
+from tests.handler.tables import CSV, FLAGGED, GOOD, JSON, csv_of
 from tests.server.table_model import NAME, TableFiles, registered_table
 from tests.server.test_grpc import predict
 from torchserve_fire.format.bundle_file import load_bundle
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
-from torchserve_fire_build.samples.open_samples import open_samples
 
 pytestmark = pytest.mark.server
 
@@ -40,68 +40,14 @@ def send(server: TorchServe, content: bytes, content_type: str) -> requests.Resp
     )
 
 
-def worker(server: TorchServe) -> int:
-    described: Any = server.management.describe(NAME, customized=True).customized
-    return int(described["worker_pid"])
-
-
 @pytest.mark.usefixtures("files")
-def test_rows_in_each_form(server: TorchServe, stubs: Any) -> None:
-    for row, flagged in ((GOOD, "false"), (FLAGGED, "true")):
+def test_rows_over_grpc(server: TorchServe, stubs: Any) -> None:
+    for row in (GOOD, FLAGGED):
         record = json.dumps(row).encode()
-        answers = [
-            send(server, record, JSON),
-            send(server, record, BYTES),
-            send(server, csv_of(row), CSV),
-            send(server, csv_of(row), BYTES),
-        ]
-        for answer in answers:
-            assert answer.status_code == 200
-            assert answer.headers["x-fire-flagged"] == flagged
-            assert next(iter(answer.json())) == "1"
-            assert answer.json() == answers[0].json()
+        over_rest = send(server, record, JSON).json()
         for body in (record, csv_of(row)):
             over_grpc = predict(server, stubs, NAME, body, server.tokens.inference)
-            assert over_grpc == pytest.approx(answers[0].json())
-
-
-@pytest.mark.usefixtures("files")
-def test_bad_rows_are_refused_alone(server: TorchServe) -> None:
-    good = json.dumps(GOOD).encode()
-    alone, before = send(server, good, JSON).json(), worker(server)
-
-    def ask(name: str) -> tuple[requests.Response, requests.Response]:
-        case = CASES[name]
-        return send(server, case.content, case.content_type), send(server, good, JSON)
-
-    with ThreadPoolExecutor(8) as pool:
-        answers = dict(zip(CASES, pool.map(ask, CASES), strict=True))
-    for name, (answer, beside) in answers.items():
-        assert answer.status_code == 400, name
-        body = answer.json()
-        said = body["error"] if "error" in body else body["message"]
-        assert CASES[name].says in said, name
-        assert (beside.status_code, beside.json()) == (200, alone), name
-    assert worker(server) == before
-
-
-def test_flagged_rows_are_kept_as_what_build_reads(server: TorchServe, files: TableFiles) -> None:
-    sent = [{**FLAGGED, "n1": 20, "kind": "y", "id": "a", "class": 1}, {**FLAGGED, "n1": 2e6}]
-    for row in sent:
-        assert send(server, json.dumps(row).encode(), JSON).headers["x-fire-flagged"] == "true"
-    # They are written beside the answers.
-    send(server, json.dumps(GOOD).encode(), JSON)
-    rows = []
-    for file in files.kept.iterdir():
-        with file.open(newline="") as stream:
-            rows += list(csv.DictReader(stream))
-    kept = {(row["n1"], row["kind"]) for row in rows}
-    assert {("20.0", "y"), ("2000000.0", "x")} <= kept
-    assert all(list(row) == list(GOOD) for row in rows)
-    samples = open_samples(files.kept, files.config)
-    assert len(samples) == len(rows)
-    sums = samples.load(range(len(samples))).sum(1).tolist()
-    assert sorted(sums) == pytest.approx(sorted(float(row["n1"]) + 1 for row in rows))
+            assert over_grpc == pytest.approx(over_rest)
 
 
 def test_a_swap_tries_rows_of_its_own(server: TorchServe, files: TableFiles) -> None:

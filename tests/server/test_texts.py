@@ -1,4 +1,7 @@
-"""A repaired archive of a token model, with a handler of its own, on a real TorchServe."""
+"""A repaired archive of a token model, with a handler of its own, on a real TorchServe.
+
+Of TorchServe alone: texts are read by a handler of the archive, which no other server runs.
+"""
 
 from __future__ import annotations
 

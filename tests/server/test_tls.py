@@ -1,4 +1,8 @@
-"""TLS on REST and gRPC, as `serve --ts-config` sets it up, and the commands that speak to it."""
+"""TLS on REST and gRPC, as `serve --ts-config` sets it up, and the commands that speak to it.
+
+Of TorchServe alone: the certificates stand in its configuration;
+tests/engines/test_kserve_command.py has KServe's.
+"""
 
 from __future__ import annotations
 

@@ -7,14 +7,14 @@ ours; every refusal of `tests/handler/serve/test_fire_handler.py` is no RuntimeE
 `/ping` is Healthy while the workers crash as they load: `test_ready`.
 
 A client's header `describe` turns a whole batch into one answer:
-`test_serving.test_a_describe_header_does_not_break_a_batch`, `test_load_faults`.
+`tests/engines/test_serving.py` (`test_a_describe_header_...`), `tests/engines/test_traffic.py`.
 
-One bad image fails its batch: `test_serving.test_a_bad_image_is_refused_alone_in_its_batch`.
+One bad image fails its batch: `tests/engines/test_serving.py` (`test_a_bad_image_is_refused_...`).
 
 Over gRPC a request's status is lost: `test_grpc.test_the_body_tells_a_bad_image_in_a_batch`.
 
 An answer over the Open Inference Protocol that has not its shape kills the worker:
-`test_open_inference`.
+`tests/engines/test_open_inference.py`.
 
 A new version does not become the default, one that exists is refused, and unregistering loses what
 waits in the queue: `test_swap`.

@@ -1,4 +1,7 @@
-"""Handlers that users have, packaged with the repair and served by a real TorchServe."""
+"""Handlers that users have, packaged with the repair and served by a real TorchServe.
+
+Of TorchServe alone: no other server runs handlers.
+"""
 
 from __future__ import annotations
 

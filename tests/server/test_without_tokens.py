@@ -1,4 +1,7 @@
-"""TorchServe without tokens of its own, as deploy/kubernetes has it."""
+"""TorchServe without tokens of its own, as deploy/kubernetes has it.
+
+Of TorchServe alone: no other server knows tokens.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """A folder of bundles, the newest of which a served model goes by.
 
 It is looked at between two batches, by a thread that is about to answer one, and when a model is
-asked to describe itself. A thread of its own would call handlers that are made for one thread: a
-bundle is proved by the handler's own way of predicting.
+asked to describe itself. Another bundle proves itself in a thread of its own, while batches go on
+by the one that serves: a pass through a large model takes seconds. Where the handler's own way of
+predicting is the proof, there is no such thread, since handlers are made for one.
 
 Who can write to the folder need not be trusted. Neither many files nor large ones, written again
 and again, take more than a share of a worker's time.
@@ -30,6 +31,9 @@ SECONDS = 0.25
 """How long batches are answered without a look: a folder may lie on another machine."""
 REST = 9
 """How many times as long, after a look that refused something: it takes a tenth of the time."""
+PATIENCE = 0.25
+"""How long a batch waits for a bundle that proves itself meanwhile, in seconds: with a small model,
+the batch after a swap goes by the new bundle."""
 MAX_ENTRIES = 10_000
 """Of a folder that is listed."""
 MAX_TRIED = 20
@@ -92,12 +96,16 @@ class BundleFolder:
         folder: where bundles are put.
         name: the model's and its version, for the log.
         take: swaps a bundle's file in, the first bundle where None.
+        beside: whether that may run in a thread of its own.
     """
 
-    def __init__(self, folder: Path, name: str, take: Callable[[Path | None], None]) -> None:
+    def __init__(
+        self, folder: Path, name: str, take: Callable[[Path | None], None], *, beside: bool
+    ) -> None:
         self._folder = folder
         self._name = name
         self._take = take
+        self._beside = beside
         self._lock = threading.Lock()
         self._next_look = 0.0
         self._seen: BundleFile | str | None = None
@@ -118,26 +126,37 @@ class BundleFolder:
                 "the server's user can list: make it first"
             ) from None
 
-    def look(self, *, at_once: bool = False) -> None:
+    def look(self, *, at_once: bool = False, patience: float | None = PATIENCE) -> None:
         """Swap to what was put there since the last look, if anything was.
 
         Of several threads one looks; the others go on meanwhile.
 
         Args:
-            at_once: whether also where the last look was a moment ago, or another thread looks.
+            at_once: whether also where the last look was a moment ago.
+            patience: seconds to wait at most for a bundle that proves itself; None: until that has
+                ended, also where it began before.
         """
         if not at_once and time.monotonic() < self._next_look:
             return
-        if not self._lock.acquire(blocking=at_once):
+        # Released by the thread that tries what was found.
+        if not self._lock.acquire(blocking=patience is None):
             return
         begun = time.monotonic()
         try:
-            self._look()
-        finally:
-            ended = time.monotonic()
-            rest = REST * (ended - begun) if self._refused else 0.0
-            self._next_look = ended + max(SECONDS, rest)
-            self._lock.release()
+            found = self._found()
+        except BaseException:
+            self._end(begun)
+            raise
+        if found is None:
+            self._end(begun)
+        elif self._beside:
+            trying = threading.Thread(
+                target=self._try, args=(found, begun), name="next bundle", daemon=True
+            )
+            trying.start()
+            trying.join(patience)
+        else:
+            self._try(found, begun)
 
     def describe(self) -> dict[str, Any]:
         """Return where bundles are looked for, which file serves, and which was not taken, and why.
@@ -146,35 +165,48 @@ class BundleFolder:
         """
         return {"folder": str(self._folder), "file": self._serves, "refused": self._refused}
 
-    def _look(self) -> None:
+    def _found(self) -> list[Path | None] | None:
+        """Return what is to be tried, the newest first; None where nothing is new."""
         try:
             files = bundles_in(self._folder)
         except OSError as error:
             self._seen = "not listed"
             self._tell_refused("", f"{self._folder}: {error.strerror}")
-            return
+            return None
         newest = files[0] if files else "empty"
         if newest == self._seen:
-            return
+            return None
         # A worker that starts goes by what the others go by: not by a newest that they refused.
         tried = files[: MAX_TRIED if self._seen is None else 1]
         self._seen = newest
-        paths: list[Path | None] = [file.path for file in tried]
+        return [file.path for file in tried] or [None]
+
+    def _try(self, found: list[Path | None], begun: float) -> None:
         refused = False
-        for path in paths or [None]:
-            name = None if path is None else path.name
-            try:
-                self._take(path)
-            except FireError as error:
-                # The newest is what matters: the older ones are not told of.
-                if not refused:
-                    self._tell_refused(name or "", str(error))
-                refused = True
-            else:
-                self._serves = name
-                break
-        if not refused:
-            self._refused = None
+        try:
+            for path in found:
+                name = None if path is None else path.name
+                try:
+                    self._take(path)
+                except FireError as error:
+                    # The newest is what matters: the older ones are not told of.
+                    if not refused:
+                        self._tell_refused(name or "", str(error))
+                    refused = True
+                else:
+                    self._serves = name
+                    break
+            if not refused:
+                self._refused = None
+        finally:
+            self._end(begun)
+
+    def _end(self, begun: float) -> None:
+        """End a look, and say when the next one may begin."""
+        ended = time.monotonic()
+        rest = REST * (ended - begun) if self._refused else 0.0
+        self._next_look = ended + max(SECONDS, rest)
+        self._lock.release()
 
     def _tell_refused(self, file: str, reason: str) -> None:
         refused = {"file": file, "reason": reason}

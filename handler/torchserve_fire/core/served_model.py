@@ -167,8 +167,11 @@ class ServedModel:
         self._repair.swap(bundle)
 
     def describe(self) -> dict[str, Any]:
-        """Return what is served, and what was counted, of what JSON has."""
-        return self._repair.describe(self._classifier.described)
+        """Return what is served, and what was counted, of what JSON has.
+
+        Where the settings name a folder of bundles, its newest one is taken before, or was refused.
+        """
+        return self._repair.describe(self._classifier.described, patience=None)
 
     def close(self) -> None:
         """Finish the batches on their way, keep what waits to be kept, and take the repair off.

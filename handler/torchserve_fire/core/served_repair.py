@@ -31,7 +31,7 @@ from ..watch.quarantine_queue import QuarantineQueue
 from ..watch.watch import Watch
 from .answer import Answer
 from .answering import Answering, Flags, Refusal, flags_of
-from .bundle_folder import BundleFolder
+from .bundle_folder import PATIENCE, BundleFolder
 from .description import OwnInput, describe_worker
 from .given_bundle import read_given
 from .worker_start import (
@@ -156,7 +156,8 @@ class ServedRepair:
         handle = attach_bundle(self._config, bundle, model, example)
         try:
             self._quarantine = make_quarantine(self._config, self._served_as[0], described)
-            self._folder = self._bundle_folder()
+            # A function is the handler's own, which is made for one thread.
+            self._folder = self._bundle_folder(beside=isinstance(example, Tensor))
             self._now = self._in_service(bundle, handle.in_use)
         except BaseException:
             handle.detach()
@@ -165,7 +166,7 @@ class ServedRepair:
             # Else the first bundle that knows the weights by it would have a request wait for that.
             loaded = with_state_digest(loaded)
         self._started = _Started(loaded, model, described, handle, example, bundle)
-        self._look(at_once=True)
+        self._look(at_once=True, patience=None)
 
     def announce(self) -> None:
         """Say in the log what is served."""
@@ -186,7 +187,8 @@ class ServedRepair:
     def batch(self) -> Iterator[Batch]:
         """Answer a batch by the bundle that serves when it begins, in this thread.
 
-        Where the settings name a folder of bundles, that is looked at before.
+        Where the settings name a folder of bundles, that is looked at before. A new bundle is waited
+        for `PATIENCE` seconds at most.
 
         Raises:
             FireError: nothing is served any more.
@@ -291,15 +293,20 @@ class ServedRepair:
             )
 
     def describe(
-        self, described: InputDescription, own_input: OwnInput | None = None
+        self,
+        described: InputDescription,
+        own_input: OwnInput | None = None,
+        *,
+        patience: float | None = PATIENCE,
     ) -> dict[str, Any]:
         """Return what is served, and what was counted, of what JSON has.
 
         Args:
             described: what the model takes.
             own_input: where a handler of the archive prepares inputs, what is known of these.
+            patience: as `BundleFolder.look` takes it, which looks before.
         """
-        self._look(at_once=True)
+        self._look(at_once=True, patience=patience)
         now = self._now
         return describe_worker(
             self._served_as,
@@ -335,8 +342,11 @@ class ServedRepair:
             for each in (*self._replaced, self._now):
                 each.watch.flush()
 
-    def _bundle_folder(self) -> BundleFolder | None:
+    def _bundle_folder(self, *, beside: bool) -> BundleFolder | None:
         """Return the folder whose newest bundle serves; None where the settings name none.
+
+        Args:
+            beside: as `BundleFolder` takes it.
 
         Raises:
             ConfigError: it cannot be listed.
@@ -344,22 +354,22 @@ class ServedRepair:
         path = self._config.bundle_folder
         if path is None:
             return None
-        folder = BundleFolder(path, " ".join(self._served_as), self._take)
+        folder = BundleFolder(path, " ".join(self._served_as), self._take, beside=beside)
         if is_trial():
             # Another machine may have the folder.
             return folder if is_trial_as_server() and path.is_dir() else None
         folder.check()
         return folder
 
-    def _look(self, *, at_once: bool = False) -> None:
+    def _look(self, *, at_once: bool = False, patience: float | None = PATIENCE) -> None:
         """Take a bundle that was put into the folder, unless this thread answers a batch."""
         if self._folder is not None and not self._answers.batches and not self._closed:
-            self._folder.look(at_once=at_once)
+            self._folder.look(at_once=at_once, patience=patience)
 
     def _take(self, file: Path | None) -> None:
         """Swap a bundle of the folder in, or the first one.
 
-        A request waits for that, but not for batches of other threads.
+        Where a request waits for that, it does not wait for batches of other threads, too.
         """
         self._swap_to(file, 0.0)
 

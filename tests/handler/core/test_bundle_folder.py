@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.handler.archive import IMAGE, ask, grey
 from tests.handler.core.several_bundles import LAYERS, WHITE, one_bundle
 from tests.handler.core.unpacked import make_unpacked
 from tests.keys import KEY, OTHER_KEY, PUBLIC
-from torchserve_fire.core import bundle_folder
+from torchserve_fire.core import bundle_folder, served_repair
 from torchserve_fire.core.open_model import open_model
 from torchserve_fire.core.worker_start import AS_SERVER, TRIAL_VARIABLE
 from torchserve_fire.errors import ConfigError, FireError
@@ -289,7 +290,7 @@ def test_after_a_file_that_took_long_to_refuse_the_next_look_waits(folder, monke
         if len(looks) < 3:
             raise FireError("no")
 
-    followed = bundle_folder.BundleFolder(folder, "m", take)
+    followed = bundle_folder.BundleFolder(folder, "m", take, beside=False)
     for pause in (4.5, 0.25):
         (folder / "it.safetensors").write_bytes(b"x" * len(looks))
         os.utime(folder / "it.safetensors", (1e9 + len(looks), 1e9))
@@ -303,6 +304,75 @@ def test_after_a_file_that_took_long_to_refuse_the_next_look_waits(folder, monke
         followed.look()
         assert looks[-1] == ended + pause
         now[0] += 10
+
+
+class Slow:
+    """Takes a bundle once it is told to, and says in which thread."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+        self.may_end = threading.Event()
+
+    def __call__(self, path: Path | None) -> None:
+        self.threads.append(threading.current_thread())
+        assert self.may_end.wait(60)
+
+
+def test_nobody_waits_for_a_bundle_that_takes_long_to_prove_itself(folder, monkeypatch):
+    monkeypatch.setattr(bundle_folder, "PATIENCE", 0.05)
+    slow = Slow()
+    followed = bundle_folder.BundleFolder(folder, "m", slow, beside=True)
+    (folder / "it.safetensors").write_bytes(b"x")
+    for at_once in (False, True, False):
+        followed.look(at_once=at_once, patience=bundle_folder.PATIENCE)
+        assert followed.describe()["file"] is None
+    slow.may_end.set()
+    followed.look(at_once=True, patience=None)
+    assert followed.describe()["file"] == "it.safetensors"
+    (thread,) = slow.threads
+    assert thread is not threading.current_thread()
+
+
+def test_who_waits_without_end_sees_what_began_before(folder):
+    slow = Slow()
+    followed = bundle_folder.BundleFolder(folder, "m", slow, beside=True)
+    (folder / "it.safetensors").write_bytes(b"x")
+    followed.look(patience=0.0)
+    threading.Timer(0.2, slow.may_end.set).start()
+    followed.look(at_once=True, patience=None)
+    assert followed.describe()["file"] == "it.safetensors"
+
+
+def test_what_is_proved_by_the_handlers_own_way_is_proved_in_its_thread(folder):
+    slow = Slow()
+    slow.may_end.set()
+    followed = bundle_folder.BundleFolder(folder, "m", slow, beside=False)
+    (folder / "it.safetensors").write_bytes(b"x")
+    followed.look()
+    assert slow.threads == [threading.current_thread()]
+
+
+def test_batches_go_on_by_the_old_bundle_while_another_proves_itself(
+    archive, folder, put, monkeypatch
+):
+    proving, may_go_on = threading.Event(), threading.Event()
+    prove = served_repair.prove_beside
+
+    def slow_proof(*args, **options):
+        proving.set()
+        assert may_go_on.wait(60)
+        return prove(*args, **options)
+
+    monkeypatch.setattr(bundle_folder, "PATIENCE", 0.05)
+    with open_model(archive) as model:
+        monkeypatch.setattr(served_repair, "prove_beside", slow_proof)
+        put("1.safetensors", "strong")
+        for _ in range(3):
+            assert serves(model) == OWN
+        assert proving.is_set()
+        may_go_on.set()
+        assert model.describe()["bundle_folder"]["file"] == "1.safetensors"
+        assert serves(model) == "strong"
 
 
 def test_many_files_are_neither_listed_nor_tried_without_end(archive, folder, put, monkeypatch):

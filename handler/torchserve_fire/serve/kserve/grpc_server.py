@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from concurrent import futures
 from typing import Any
 
@@ -17,24 +16,11 @@ from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 
-from ...core.open_inference import BINARY
 from ..body_limit import MAX_BODY_BYTES
+from ..grpc_messages import decoded, fill, refused
 from ..refusals import refuse_other_model
 from .fire_model import FireModel
 from .repository import FireRepository
-
-STATUSES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    413: grpc.StatusCode.INVALID_ARGUMENT,
-    422: grpc.StatusCode.FAILED_PRECONDITION,
-    500: grpc.StatusCode.INTERNAL,
-    503: grpc.StatusCode.UNAVAILABLE,
-    507: grpc.StatusCode.RESOURCE_EXHAUSTED,
-}
-"""The status of gRPC for each status over REST that a refusal has."""
-
-CONTENTS = {"BYTES": "bytes_contents", "FP32": "fp32_contents", "BOOL": "bool_contents"}
-"""Where the values of an answer's output stand, by their datatype."""
 
 
 class FireServicer(InferenceServicer):  # type: ignore[misc]
@@ -58,13 +44,13 @@ class FireServicer(InferenceServicer):  # type: ignore[misc]
         version = request.model_version or None
         if other := refuse_other_model(request.model_name, version, model.name, model.version):
             await context.abort(grpc.StatusCode.NOT_FOUND, other.body["message"])
-        answer = await model.answer(_decoded(request), str(uuid.uuid4()))
+        answer = await model.answer(decoded(request), str(uuid.uuid4()))
         context.set_trailing_metadata(tuple(answer.headers.items()))
-        if answer.status in STATUSES:
-            body = answer.body
-            said = body["error"] if "error" in body else f"{body['type']}: {body['message']}"
-            await context.abort(STATUSES[answer.status], said)
-        return _encoded(answer.body)
+        if refusal := refused(answer):
+            await context.abort(*refusal)
+        response = pb.ModelInferResponse()
+        fill(response, answer)
+        return response
 
 
 class FireGrpcServer(GRPCServer):  # type: ignore[misc]
@@ -99,35 +85,3 @@ class FireGrpcServer(GRPCServer):  # type: ignore[misc]
             self._server.add_secure_port(self._place, self._credentials)
         await self._server.start()
         await self._server.wait_for_termination()
-
-
-def _decoded(request: Any) -> dict[str, Any]:
-    """Return a request as its JSON would be, but for bytes, which JSON has not."""
-    decoded: dict[str, Any] = {"id": request.id, "inputs": [_input(one) for one in request.inputs]}
-    raw = request.raw_input_contents
-    if len(raw) == len(decoded["inputs"]) == 1:
-        tensor = decoded["inputs"][0]
-        del tensor["data"]
-        tensor["parameters"] = {"binary_data_size": len(raw[0])}
-        decoded[BINARY] = raw[0]
-    return decoded
-
-
-def _input(tensor: Any) -> dict[str, Any]:
-    values = next((list(values) for _, values in tensor.contents.ListFields()), [])
-    shape = list(tensor.shape)
-    return {"name": tensor.name, "datatype": tensor.datatype, "shape": shape, "data": values}
-
-
-def _encoded(answer: Mapping[str, Any]) -> Any:
-    response = pb.ModelInferResponse(
-        id=answer["id"], model_name=answer["model_name"], model_version=answer["model_version"]
-    )
-    for output in answer["outputs"]:
-        datatype, data = output["datatype"], output["data"]
-        values = [text.encode() for text in data] if datatype == "BYTES" else data
-        contents = pb.InferTensorContents(**{CONTENTS[datatype]: values})
-        response.outputs.add(
-            name=output["name"], datatype=datatype, shape=output["shape"], contents=contents
-        )
-    return response

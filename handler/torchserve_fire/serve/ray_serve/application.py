@@ -17,6 +17,7 @@ from ...core.open_model import open_model
 from ...errors import ConfigError, FireError
 from .arguments import Arguments, read_arguments, read_user_config
 from .http_app import Replica, http_app
+from .inference_service import InferenceService
 from .log_to_ray import log_to_ray
 from .ray_metrics import ray_metrics
 
@@ -31,7 +32,7 @@ def app(args: Mapping[str, Any]) -> Application:
     """Return the application, for `import_path: torchserve_fire.ray:app`.
 
     Args:
-        args: `archive`, and `trusted_keys` where there are any; see `Arguments`.
+        args: `archive`, and what else `Arguments` has.
 
     Raises:
         ConfigError: something is unknown, missing, or has a wrong value.
@@ -49,7 +50,7 @@ def _paths() -> Starlette:
     return http_app(_this_replica)
 
 
-class FireModel:
+class FireModel(InferenceService):
     """One replica. It starts only if the repair works, and answers in batches.
 
     Args:
@@ -61,6 +62,7 @@ class FireModel:
 
     def __init__(self, arguments: Arguments) -> None:
         log_to_ray()
+        self.answers_other_machines = arguments.answers_other_machines
         archive, keys = arguments.archive, arguments.trusted_keys
         try:
             self._model = open_model(archive, metrics=ray_metrics(), trusted_keys=keys)
@@ -122,11 +124,13 @@ class FireModel:
                 self._refused = None
             self._has_started = True
 
-    def describe(self) -> dict[str, Any]:
+    async def describe(self) -> dict[str, Any]:
         """Return what this replica serves, has counted, and made of `user_config`."""
         asked = {"asked": self._asked, "refused": self._refused}
         replica = serve.get_replica_context().replica_id.unique_id
-        return self._model.describe() | {"user_config": asked, "replica": replica}
+        # Beside the event loop: a bundle may be proving itself, and that is waited for.
+        described = await asyncio.to_thread(self._model.describe)
+        return described | {"user_config": asked, "replica": replica}
 
     async def check_health(self) -> None:
         """Ask whether the model still answers; Ray Serve replaces a replica where this fails.

@@ -10,6 +10,8 @@ from ...errors import ConfigError
 from ...format.fields import Fields, shown
 from ...model.config import public_keys
 
+GRPC_CLIENTS = ("loopback", "any")
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -19,10 +21,13 @@ class Arguments:
         archive: path of the archive, or of its unpacked folder, on the nodes with replicas.
         trusted_keys: public keys, one of which must have signed the archive, and each bundle that
             is swapped in; None: those that the archive names itself, if any.
+        answers_other_machines: whether clients of gRPC that are not at loopback are answered: Ray
+            Serve opens its port for gRPC to all.
     """
 
     archive: str
     trusted_keys: tuple[str, ...] | None = None
+    answers_other_machines: bool = False
 
 
 def read_arguments(values: Any) -> Arguments:
@@ -36,8 +41,9 @@ def read_arguments(values: Any) -> Arguments:
     keys = None
     if fields.has("trusted_keys"):
         keys = public_keys(fields.raw("trusted_keys"), fields.where("trusted_keys"))
+    anyone = fields.has("grpc_clients") and fields.choice("grpc_clients", GRPC_CLIENTS) == "any"
     fields.finish()
-    return Arguments(archive, keys)
+    return Arguments(archive, keys, anyone)
 
 
 def read_user_config(values: Any) -> str | None:

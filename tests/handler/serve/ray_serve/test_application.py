@@ -47,7 +47,7 @@ def replica(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FireMode
 
 def configure(replica: FireModel, user_config: Any) -> dict[str, Any]:
     asyncio.run(replica.reconfigure(user_config, rank=0))
-    return replica.describe()
+    return asyncio.run(replica.describe())
 
 
 def digest(file: Path) -> str:

@@ -19,6 +19,9 @@ def test_the_arguments() -> None:
     assert read_arguments({"archive": "net.mar"}) == Arguments("net.mar", None)
     asked = {"archive": "net.mar", "trusted_keys": [PUBLIC]}
     assert read_arguments(asked) == Arguments("net.mar", (PUBLIC,))
+    for clients, anyone in (("loopback", False), ("any", True)):
+        asked = {"archive": "net.mar", "grpc_clients": clients}
+        assert read_arguments(asked).answers_other_machines is anyone
 
 
 def test_the_user_config() -> None:
@@ -35,6 +38,7 @@ def test_the_user_config() -> None:
         ({"archive": "a", "archives": "b"}, "args: archives: unknown field; the nearest is"),
         ({"archive": "a", "trusted_keys": "k"}, "args: trusted_keys: "),
         ({"archive": "a", "trusted_keys": []}, "args: trusted_keys: "),
+        ({"archive": "a", "grpc_clients": "all"}, "args: grpc_clients: 'all', expected "),
     ],
 )
 def test_wrong_arguments(values: Any, said: str) -> None:

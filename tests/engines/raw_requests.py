@@ -1,25 +1,20 @@
-"""The worst of bad requests, sent to a real TorchServe: its worker lives, and answers right.
+"""The worst of bad requests, as bytes, since a client's library would refuse to send most of them.
 
-They go over sockets, since a client's library would refuse to send most of them.
+The statuses are TorchServe's; `OTHERWISE` has those of servers that take a request otherwise.
 """
 
 from __future__ import annotations
 
 import json
-import socket
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPResponse
-from urllib.parse import urlsplit
-
-import pytest
 
 from tests.handler import damaged_images
-from tests.tiny import CLASSES, image
-from torchserve_fire_build.deployment.server.torchserve import TorchServe
+from tests.tiny import image
 
-pytestmark = pytest.mark.server
+from .archive import MODEL
 
+PREDICTIONS = f"/predictions/{MODEL}".encode()
 GOOD = image(1)
 JSON = b"Content-Type: application/json"
 TEXT = b"Content-Type: text/plain"
@@ -34,18 +29,26 @@ FRONT_END = (500,)
 
 @dataclass(frozen=True)
 class Request:
-    """One request, as bytes, without its token and, unless `length`, without its length."""
+    """One request, without what a client must send besides and, unless `length`, its length."""
 
     statuses: tuple[int, ...]
     body: bytes = GOOD
     headers: tuple[bytes, ...] = ()
-    path: bytes = b"/predictions/tiny"
+    path: bytes = PREDICTIONS
     method: bytes = b"POST"
     length: bool = True
 
-    def to_bytes(self, token: str) -> bytes:
-        lines = [self.method + b" " + self.path + b" HTTP/1.1", b"Host: localhost"]
-        lines += [b"Authorization: Bearer " + token.encode(), *self.headers]
+    def to_bytes(self, predict_path: str, headers: Mapping[str, str]) -> bytes:
+        """Return what is sent.
+
+        Args:
+            predict_path: where the server takes predictions.
+            headers: what a client must send besides.
+        """
+        path = self.path.replace(PREDICTIONS, predict_path.encode())
+        lines = [self.method + b" " + path + b" HTTP/1.1", b"Host: localhost"]
+        lines += [f"{name}: {value}".encode() for name, value in headers.items()]
+        lines += self.headers
         if self.length:
             lines.append(b"Content-Length: %d" % len(self.body))
         return b"\r\n".join(lines) + b"\r\n\r\n" + self.body
@@ -122,11 +125,11 @@ REQUESTS = {
     **{
         f"parts-none-described-{name}": Request((400,), b"", (PARTS, b"describe: True"), path)
         for name, path in {
-            "prediction": b"/predictions/tiny",
-            "explanation": b"/explanations/tiny",
-            "invocation": b"/invocations?model_name=tiny",
-            "v1": b"/v1/models/tiny:predict",
-            "v2": b"/v2/models/tiny/infer",
+            "prediction": PREDICTIONS,
+            "explanation": b"/explanations/%s" % MODEL.encode(),
+            "invocation": b"/invocations?model_name=%s" % MODEL.encode(),
+            "v1": b"/v1/models/%s:predict" % MODEL.encode(),
+            "v2": b"/v2/models/%s/infer" % MODEL.encode(),
         }.items()
     },
     "parts-no-boundary": Request((400,), b"abc", (b"Content-Type: multipart/form-data",)),
@@ -138,98 +141,29 @@ REQUESTS = {
     "form": Request((400,), b"data=abc", (FORM,)),
     "form-bytes": Request((400,), b"%ff=%fe", (FORM,)),
     "form-wrong-escape": Request(FRONT_END, b"data=%zz", (FORM,)),
-    "query-newline": Request((200,), path=b"/predictions/tiny?a=%0d%0ab&c=%ff"),
-    "query-data": Request((400,), b"", path=b"/predictions/tiny?data=abc"),
+    "query-newline": Request((200,), path=PREDICTIONS + b"?a=%0d%0ab&c=%ff"),
+    "query-data": Request((400,), b"", path=PREDICTIONS + b"?data=abc"),
     "path-null": Request((404,), path=b"/predictions/%00"),
     "path-up": Request((404,), path=b"/predictions/../../etc/passwd"),
-    "version-newline": Request((404,), path=b"/predictions/tiny/1.0%0a"),
+    "version-newline": Request((404,), path=PREDICTIONS + b"/1.0%0a"),
     "method-unknown": Request((200, 400, 405), method=b"BREW"),
     **{f"bomb-{name}": Request((400, 413), body) for name, body in BOMBS.items()},
 }
 
-
-def send(server: TorchServe, request: bytes) -> tuple[int, bytes]:
-    """Send bytes and return the status and the body of what comes back."""
-    address = urlsplit(server.addresses.inference)
-    with socket.create_connection((address.hostname, address.port), timeout=120) as connection:
-        connection.sendall(request)
-        answer = HTTPResponse(connection)
-        answer.begin()
-        return answer.status, answer.read()
-
-
-def workers(server: TorchServe) -> list[int]:
-    return list(server.management.describe("tiny").workers)
-
-
-def test_there_are_many() -> None:
-    assert len(REQUESTS) >= 80
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What came back when all were sent together with good requests.
-
-    Attributes:
-        bad: status and body by name.
-        good: those of the good requests.
-        alone: those of a good request that was sent before.
-        workers: process ids before, and after.
-    """
-
-    bad: dict[str, tuple[int, bytes]]
-    good: list[tuple[int, bytes]]
-    alone: tuple[int, bytes]
-    workers: tuple[list[int], list[int]]
-
-
-@pytest.fixture(scope="module")
-def answers(server: TorchServe) -> Answers:
-    token = server.tokens.inference
-    good = Request((200,)).to_bytes(token)
-    alone, before = send(server, good), workers(server)
-
-    def ask(name: str) -> tuple[int, bytes]:
-        return send(server, REQUESTS[name].to_bytes(token))
-
-    with ThreadPoolExecutor(8) as bad, ThreadPoolExecutor(4) as beside:
-        sent = {name: bad.submit(ask, name) for name in REQUESTS}
-        others = [beside.submit(send, server, good) for _ in REQUESTS]
-        received = {name: future.result() for name, future in sent.items()}
-        untouched = [future.result() for future in others]
-    return Answers(received, untouched, alone, (before, workers(server)))
-
-
-def test_good_requests_in_the_same_batches_are_answered_as_alone(answers: Answers) -> None:
-    assert answers.alone[0] == 200
-    assert set(answers.good) == {answers.alone}
-
-
-def test_the_worker_lives(answers: Answers) -> None:
-    before, after = answers.workers
-    assert before == after
-
-
-@pytest.mark.parametrize("name", list(REQUESTS))
-def test_a_bad_request(answers: Answers, name: str) -> None:
-    status, body = answers.bad[name]
-    assert status in REQUESTS[name].statuses, body
-    if status == 200:
-        assert set(json.loads(body)) == set(CLASSES)
-    elif body:  # TorchServe says nothing but 413 to what is larger than it takes.
-        answer = json.loads(body)
-        if "outputs" in answer:  # Asked in the Open Inference Protocol, it is answered so.
-            assert answer["error"].isprintable()
-            assert answer["outputs"][1]["data"] == [status]
-        else:
-            assert answer["code"] == status
-            assert answer["type"] != "InputError" or answer["message"].isprintable()
-
-
-def test_the_worker_answers_right_after_them(server: TorchServe, answers: Answers) -> None:
-    for quadrant in range(4):
-        body = image(quadrant, triggered=True)
-        status, answer = send(server, Request((200,), body).to_bytes(server.tokens.inference))
-        probabilities = json.loads(answer)
-        assert status == 200
-        assert max(probabilities, key=probabilities.__getitem__) == CLASSES[quadrant]
+NOT_A_FORM = (400,)
+OTHERWISE = {
+    # A header folded into a second line was dropped from HTTP/1.1.
+    "header-folded": (400,),
+    "header-long": (200,),
+    # Forms are bodies like any other.
+    "parts-one": NOT_A_FORM,
+    "parts-no-name": NOT_A_FORM,
+    "parts-no-headers": NOT_A_FORM,
+    "parts-charset": NOT_A_FORM,
+    "form-wrong-escape": NOT_A_FORM,
+    "parts-none-described-explanation": (404,),
+    "parts-none-described-invocation": (404,),
+    # Of a request's identifier that is no ASCII, Ray Serve itself makes a 500.
+    "header-request-id": (200, 500),
+}
+"""Where the status is not TorchServe's."""
