@@ -196,6 +196,39 @@ def swapping_in_place_table(rows: Sequence[Row]) -> str:
     return markdown_table(headings, lines)
 
 
+def swapping_large_table(rows: Sequence[Row]) -> str:
+    """Return how long requests waited while a large model took another bundle."""
+    headings = [
+        "parameters",
+        "swaps",
+        "a request, s",
+        "longest request during a swap / a request",
+        "until the new bundle answers, s",
+        "answered by the old one meanwhile",
+    ]
+    lines = []
+    for row in rows:
+        alone = row["seconds a request, median"]
+        longest, until = (
+            [row[f"{name}, {which}"] for which in ("median", "longest")]
+            for name in (
+                "seconds of the longest request during a swap",
+                "seconds until the new bundle answers",
+            )
+        )
+        lines.append(
+            [
+                f"{row['parameters'] / 1e6:.0f} million",
+                str(row["swaps"]),
+                f"{alone:.2f}",
+                f"{longest[0] / alone:.2f}, at most {longest[1] / alone:.2f}",
+                f"{until[0]:.1f}, at most {until[1]:.1f}",
+                f"{row['answered by the old bundle meanwhile, median']:g}",
+            ]
+        )
+    return markdown_table(headings, lines)
+
+
 def engines_table(rows: Sequence[Row]) -> str:
     """Return what clean traffic takes on each engine, and what became of traffic with bad input."""
     lines = [

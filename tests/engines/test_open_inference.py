@@ -164,9 +164,12 @@ def test_numbers_that_are_not_finite_over_grpc(started: Started, engine_name: st
         assert (answer.status, "finite numbers" in answer.said) == (INVALID, True)
 
 
-def test_a_message_that_is_too_large_over_grpc(started: Started) -> None:
+def test_a_message_that_is_too_large_over_grpc(started: Started, engine_name: str) -> None:
     answer = started.engine.infer(image_input(b"x" * 6_553_501))
-    assert answer.status == grpc.StatusCode.RESOURCE_EXHAUSTED
+    if engine_name == "torchserve":  # It breaks the stream off.
+        assert answer.status != grpc.StatusCode.OK
+    else:
+        assert answer.status == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert started.engine.infer(image_input(image(1))).outputs["flagged"] == [False]
 
 

@@ -82,8 +82,10 @@ class TorchServeEngine(Engine):
         told = super().infer(*inputs, **fields)
         outputs = dict(told.outputs)
         # TorchServe drops the status over gRPC, and writes texts as JSON there.
+        if "NotFoundException" in told.said:
+            return replace(told, status=STATUSES[404])
         if "code" in outputs:
-            status, said = STATUSES[outputs["code"][0]], outputs["error"][0].decode()
+            status, said = STATUSES[outputs["code"][0]], json.loads(outputs["error"][0])
             return replace(told, status=status, said=said, outputs={})
         if "classes" in outputs:
             outputs["classes"] = [json.loads(each).encode() for each in outputs["classes"]]

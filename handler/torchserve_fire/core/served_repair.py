@@ -187,8 +187,8 @@ class ServedRepair:
     def batch(self) -> Iterator[Batch]:
         """Answer a batch by the bundle that serves when it begins, in this thread.
 
-        Where the settings name a folder of bundles, that is looked at before. A new bundle is waited
-        for `PATIENCE` seconds at most.
+        Where the settings name a folder of bundles, that is looked at before. A bundle that proves
+        itself meanwhile is waited for, `PATIENCE` seconds at most.
 
         Raises:
             FireError: nothing is served any more.

@@ -318,13 +318,12 @@ class Slow:
         assert self.may_end.wait(60)
 
 
-def test_nobody_waits_for_a_bundle_that_takes_long_to_prove_itself(folder, monkeypatch):
-    monkeypatch.setattr(bundle_folder, "PATIENCE", 0.05)
+def test_nobody_waits_for_a_bundle_that_takes_long_to_prove_itself(folder):
     slow = Slow()
     followed = bundle_folder.BundleFolder(folder, "m", slow, beside=True)
     (folder / "it.safetensors").write_bytes(b"x")
     for at_once in (False, True, False):
-        followed.look(at_once=at_once, patience=bundle_folder.PATIENCE)
+        followed.look(at_once=at_once, patience=0.05)
         assert followed.describe()["file"] is None
     slow.may_end.set()
     followed.look(at_once=True, patience=None)
@@ -363,7 +362,6 @@ def test_batches_go_on_by_the_old_bundle_while_another_proves_itself(
         assert may_go_on.wait(60)
         return prove(*args, **options)
 
-    monkeypatch.setattr(bundle_folder, "PATIENCE", 0.05)
     with open_model(archive) as model:
         monkeypatch.setattr(served_repair, "prove_beside", slow_proof)
         put("1.safetensors", "strong")

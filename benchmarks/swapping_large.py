@@ -1,0 +1,188 @@
+"""How long requests wait while a large model takes another bundle from its folder.
+
+    python -m benchmarks.swapping_large
+
+ViT-L with random weights, opened from an archive as every server does, is asked for one image after
+another. Two bundles take turns in the folder that it looks at. A new one proves itself by whole
+passes through the model, while the old one goes on answering.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from torchvision.models import vit_l_16
+from tqdm import tqdm
+
+from torchserve_fire import open_model
+from torchserve_fire.core.served_model import ServedModel
+from torchserve_fire.errors import FireError
+from torchserve_fire.format.bundle import Bundle, Detection, Layer
+from torchserve_fire.format.bundle_file import save_bundle
+from torchserve_fire.format.correction_forms import Shift
+from torchserve_fire.format.digest import file_sha256
+from torchserve_fire.format.write_file import check_writable
+from torchserve_fire.model.config import load_config
+from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
+
+from .kept import write_json
+from .load.command import ended_in_one_line
+from .serving_tables import swapping_large_table
+
+RESULTS = Path(__file__).parent / "results" / "swapping_large.json"
+MODEL_FILE = """\
+from torchvision.models import VisionTransformer
+
+
+class ViTLarge(VisionTransformer):
+    def __init__(self):
+        super().__init__(224, 16, 24, 16, 1024, 4096)
+"""
+HANDLER = {"input": "image", "image_size": [224, 224], "mean": [0.5] * 3, "std": [0.5] * 3}
+LAYER, FEATURES = "encoder.layers.encoder_layer_20", (197, 1024)
+NEVER = 1e9
+"""A threshold that no score comes to."""
+SEED = 0
+WARM = 3
+LATER_NS = 1_000_000_000
+"""By how much each file is made newer than the one before."""
+
+
+def main() -> None:
+    """Measure, print and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--swaps", type=int, default=10, help="(default: %(default)s)")
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS, help="file (default: the committed results)"
+    )
+    args = parser.parse_args()
+    if args.swaps < 1:
+        parser.error("expected --swaps of at least 1")
+    with (
+        ended_in_one_line("benchmarks.swapping_large"),
+        tempfile.TemporaryDirectory(prefix="fire-swapping-") as folder,
+    ):
+        check_writable(args.output)
+        results = measure(Path(folder), args.swaps)
+    write_json([results], args.output)
+    print(swapping_large_table([results]), end="")
+
+
+def measure(folder: Path, swaps: int) -> dict[str, Any]:
+    """Swap while one client asks.
+
+    Args:
+        folder: for the archive, the bundles, and the folder that the model looks at.
+        swaps: how many.
+
+    Returns:
+        Seconds of a request without a swap, of the longest one during each swap, and until each new
+        bundle answered; how many were answered by the old one meanwhile.
+    """
+    archive, bundles = _prepare(folder)
+    looked_at = folder / "bundles"
+    content = _image()
+    with open_model(archive) as model:
+        alone = [_ask(model, content)[0] for _ in range(WARM + swaps)][WARM:]
+        longest, until, by_old = [], [], []
+        for number in tqdm(range(swaps), desc="swaps"):
+            digest, file = bundles[number % 2]
+            _put(file, looked_at, number)
+            begun, times = time.perf_counter(), []
+            while True:
+                seconds, answered_by = _ask(model, content)
+                times.append(seconds)
+                if answered_by == digest:
+                    break
+            until.append(time.perf_counter() - begun)
+            longest.append(max(times))
+            by_old.append(len(times) - 1)
+    with torch.device("meta"):
+        network = vit_l_16()
+    return {
+        "parameters": sum(each.numel() for each in network.parameters()),
+        "threads": torch.get_num_threads(),
+        "swaps": swaps,
+        "seconds a request, median": statistics.median(alone),
+        "seconds of the longest request during a swap, median": statistics.median(longest),
+        "seconds of the longest request during a swap, longest": max(longest),
+        "seconds until the new bundle answers, median": statistics.median(until),
+        "seconds until the new bundle answers, longest": max(until),
+        "answered by the old bundle meanwhile, median": statistics.median(by_old),
+    }
+
+
+def _ask(model: ServedModel, content: bytes) -> tuple[float, str]:
+    begun = time.perf_counter()
+    (answer,) = model.answer([content])
+    if answer.status != 200:
+        raise FireError(f"a request was refused: {answer.body}")
+    return time.perf_counter() - begun, answer.headers["x-fire-bundle"]
+
+
+def _put(file: Path, folder: Path, number: int) -> None:
+    """Put a bundle where the model looks, as the newest one there."""
+    hidden = folder / f".{file.name}"
+    hidden.write_bytes(file.read_bytes())
+    now = time.time_ns() + number * LATER_NS
+    os.utime(hidden, ns=(now, now))
+    hidden.rename(folder / file.name)
+
+
+def _image() -> bytes:
+    pixels = np.random.default_rng(SEED).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def _prepare(folder: Path) -> tuple[Path, list[tuple[str, Path]]]:
+    """Package the model; return its archive, and two bundles with their digests."""
+    model_file, weights = folder / "vit_large.py", folder / "weights.pth"
+    model_file.write_text(MODEL_FILE)
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        torch.save(vit_l_16().state_dict(), weights)
+    looked_at = folder / "bundles"
+    looked_at.mkdir()
+    config = folder / "model-config.yaml"
+    config.write_text(yaml.safe_dump({"handler": {**HANDLER, "bundle_folder": str(looked_at)}}))
+    direction = torch.randn(FEATURES, generator=torch.Generator().manual_seed(SEED))
+    layer = Layer(LAYER, FEATURES, Detection(direction, NEVER), Shift(direction, 1.0))
+    bundle = Bundle(
+        (layer,),
+        "ViTLarge",
+        file_sha256(weights),
+        load_config(config).describe_input(),
+        target=0,
+        evidence={},
+        held_out={},
+        seed=SEED,
+        versions={},
+    )
+    files = [folder / "one.safetensors", folder / "other.safetensors"]
+    digests = [
+        save_bundle(replace(bundle, seed=seed), file).digest for seed, file in enumerate(files)
+    ]
+    store = folder / "store"
+    store.mkdir()
+    inputs = ArchiveInputs("vit", "1.0", model_file, weights, config, files[1])
+    archive = package_archive(inputs, store)
+    weights.unlink()
+    return archive, list(zip(digests, files, strict=True))
+
+
+if __name__ == "__main__":
+    main()
