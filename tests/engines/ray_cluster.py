@@ -92,10 +92,11 @@ class RayCluster:
         """What each replica of an application says of itself; nothing while one has just died."""
         from ray import serve
         from ray.exceptions import RayActorError
+        from ray.serve.exceptions import DeploymentUnavailableError
 
         try:
             return list(serve.get_app_handle(name).broadcast("describe").results())
-        except RayActorError:
+        except (RayActorError, DeploymentUnavailableError):
             return []
 
     def logs(self) -> str:

@@ -58,7 +58,7 @@ def test_rows_in_each_form(table: Table) -> None:
             assert answer.body == answers[0].body
 
 
-def test_bad_rows_are_refused_alone(table: Table) -> None:
+def test_bad_rows_are_refused_alone(table: Table, engine_name: str) -> None:
     good = json.dumps(GOOD).encode()
     alone, before = table.ask(good, JSON).body, table.engine.workers
 
@@ -66,8 +66,10 @@ def test_bad_rows_are_refused_alone(table: Table) -> None:
         case = CASES[name]
         return table.ask(case.content, case.content_type), table.ask(good, JSON)
 
+    # KServe's own form of several samples.
+    names = [name for name in CASES if name != "json-instances" or engine_name != "kserve"]
     with ThreadPoolExecutor(8) as pool:
-        answers = dict(zip(CASES, pool.map(ask, CASES), strict=True))
+        answers = dict(zip(names, pool.map(ask, names), strict=True))
     for name, (answer, beside) in answers.items():
         assert answer.status == 400, name
         said = answer.body["error"] if "error" in answer.body else answer.body["message"]

@@ -90,11 +90,21 @@ def _cell(value: Mapping[str, Any], where: str, table: Table, numbers: Collectio
         raise InputError(f"{where}.data: expected a list of one value", reason="shape")
     cell = data[0]
     is_text = value.get("datatype") == TEXT
+    if is_text and isinstance(cell, bytes):
+        # As other servers than TorchServe have it over gRPC.
+        return _decoded(cell, where)
     if is_text != isinstance(cell, str):
         expected = "a text" if is_text else "a number"
         raise InputError(f"{where}.data: expected {expected}, as its datatype says", reason="type")
     column = table.by_name.get(str(value.get("name")))
     return _as_sent(cell, column) if isinstance(column, CategoryColumn) and is_text else cell
+
+
+def _decoded(text: bytes, where: str) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{where}.data: expected a text in UTF-8", reason="type") from None
 
 
 def _as_sent(text: str, column: CategoryColumn) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 from http import HTTPStatus
 from pathlib import Path
@@ -13,12 +12,13 @@ from fastapi import Request, Response
 from kserve import ModelServer
 from kserve.constants.constants import KSERVE_TLS_CERT_FILE_ENV, KSERVE_TLS_KEY_FILE_ENV
 from kserve.model_server import app
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ...core.served_model import ServedModel
 from ...errors import ConfigError, first_line
-from ..body_limit import BodyLimit, BodyTooLargeError
-from ..refusals import refusal
+from ..body_limit import BodyLimit
+from ..http_errors import answer_http_error
 from .fire_model import FireModel
 from .grpc_server import FireGrpcServer, FireServicer
 from .repository import FireRepository
@@ -52,7 +52,7 @@ class FireServer(ModelServer):  # type: ignore[misc]
     def serve(self) -> None:
         """Serve until a signal comes."""
         app.add_middleware(BodyLimit)
-        app.add_exception_handler(BodyTooLargeError, _too_large)
+        app.add_exception_handler(HTTPException, answer_http_error)
         app.add_exception_handler(ClientDisconnect, _gone)
         # Before the SDK's own routes, which it adds at the start.
         app.include_router(predicting_routes(self._model))
@@ -80,12 +80,6 @@ class FireServer(ModelServer):  # type: ignore[misc]
                 f"expected a certificate and its key, both in PEM ({first_line(error)})"
             ) from None
         return grpc.ssl_server_credentials([(key, certificate)])
-
-
-async def _too_large(_: Request, error: Exception) -> Response:
-    assert isinstance(error, BodyTooLargeError)  # noqa: S101 - what it was registered for.
-    body = refusal(error.status_code, "InputError", error.detail).body
-    return Response(json.dumps(body), error.status_code, media_type="application/json")
 
 
 async def _gone(_: Request, __: Exception) -> Response:

@@ -16,7 +16,8 @@ from starlette.routing import Route
 from ...core.answer import Answer
 from ...core.sent_body import sent_body
 from ..body_limit import BodyLimit
-from ..refusals import answered, refusal, refuse_other_model
+from ..http_errors import answer_http_error
+from ..refusals import answered, refuse_other_model
 
 PREDICT_PATHS = (
     "/predictions/{name}",
@@ -75,7 +76,7 @@ def http_app(find: Callable[[], Replica]) -> Starlette:
             Route("/ping", saying({"status": "Healthy"})),
         ],
         middleware=[Middleware(BodyLimit)],
-        exception_handlers={HTTPException: _refused},
+        exception_handlers={HTTPException: answer_http_error},
     )
 
 
@@ -83,14 +84,6 @@ def _unknown(request: Request, replica: Replica) -> Answer | None:
     """Return the refusal of a request for another model or version, if it is for one."""
     asked, asked_version = (request.path_params.get(key) for key in ("name", "version"))
     return refuse_other_model(str(asked), asked_version, *replica.served_as)
-
-
-def _refused(_: Request, error: Exception) -> Response:
-    """Answer what no route takes, or what is too large."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for.
-    kinds = {404: "ResourceNotFoundException", 405: "MethodNotAllowedException"}
-    kind = kinds.get(error.status_code, "InputError")
-    return _response(refusal(error.status_code, kind, error.detail))
 
 
 def _response(answer: Answer) -> Response:
