@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.table_model import NAME as TABLE_MODEL
+from tests.server.table_model import TableFiles
 from tests.tiny import TinyFiles
 
 from .archive import MODEL, make_archive
@@ -31,6 +33,19 @@ class Started:
 
     engine: Engine
     archive: Path
+
+
+@dataclass(frozen=True)
+class Table:
+    """A server of the model of rows of a table.
+
+    Attributes:
+        engine: the server.
+        files: the model's.
+    """
+
+    engine: Engine
+    files: TableFiles
 
 
 @pytest.fixture(
@@ -78,3 +93,11 @@ def started(
     archive = make_archive(tiny, folder)
     with serving(archive, MODEL, folder) as engine:
         yield Started(engine, archive)
+
+
+@pytest.fixture(scope="session")
+def table(serving: Serving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
+    folder = tmp_path_factory.mktemp("rows")
+    files = TableFiles(folder)
+    with serving(files.packed(folder), TABLE_MODEL, folder) as engine:
+        yield Table(engine, files)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,24 +11,16 @@ import grpc
 import pytest
 
 from tests.handler.tables import FLAGGED, GOOD, named
-from tests.server.table_model import NAME, TableFiles
 from tests.tiny import CLASSES, TinyFiles, image
 from torchserve_fire.format.bundle_file import load_bundle
 
 from .archive import MODEL
-from .conftest import Serving, Started
+from .conftest import Started, Table
 from .engine import Engine, Received, Sent
 from .inference_grpc import Inferred, call
 
 JSON = "application/json"
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
-
-
-@pytest.fixture(scope="module")
-def table(serving: Serving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    folder = tmp_path_factory.mktemp("rows")
-    with serving(TableFiles(folder).packed(folder), NAME, folder) as engine:
-        yield engine
 
 
 def over_rest(engine: Engine, body: Any) -> Received:
@@ -188,14 +179,14 @@ def test_readiness_over_grpc(started: Started) -> None:
     assert raised.value.code() == NOT_FOUND
 
 
-def test_rows_of_a_table_over_rest(table: Engine) -> None:
+def test_rows_of_a_table_over_rest(table: Table) -> None:
     for row, flagged in ((GOOD, False), (FLAGGED, True)):
-        outputs = outputs_of(over_rest(table, {"inputs": named(**row)}))
+        outputs = outputs_of(over_rest(table.engine, {"inputs": named(**row)}))
         assert outputs["classes"][0] == "1"
         assert outputs["flagged"] == [flagged]
     # The column that is left out has a value that stands in.
-    assert over_rest(table, {"inputs": named()[1:]}).status == 200
-    answer = over_rest(table, {"inputs": named()[2:]})
+    assert over_rest(table.engine, {"inputs": named()[1:]}).status == 200
+    answer = over_rest(table.engine, {"inputs": named()[2:]})
     assert answer.status == 400
     assert "kind: missing" in answer.body["error"]
 
@@ -210,9 +201,9 @@ def column(name: str, value: float | str) -> dict[str, Any]:
     return {"name": name, "shape": [1, 1], "datatype": datatype, "contents": contents}
 
 
-def test_rows_of_a_table_over_grpc(table: Engine) -> None:
+def test_rows_of_a_table_over_grpc(table: Table) -> None:
     for row, flagged in ((GOOD, False), ({**FLAGGED, "kind": 2, "n1": 10.5}, True)):
-        answer = table.infer(*(column(name, value) for name, value in row.items()))
+        answer = table.engine.infer(*(column(name, value) for name, value in row.items()))
         assert answer.outputs["classes"][0].decode() == "1", answer.said
         assert answer.outputs["flagged"] == [flagged]
     for changed, says in (
@@ -222,6 +213,6 @@ def test_rows_of_a_table_over_grpc(table: Engine) -> None:
         ({"other": 1}, "unknown name"),
     ):
         row = {**GOOD, **changed}
-        answer = table.infer(*(column(name, value) for name, value in row.items()))
+        answer = table.engine.infer(*(column(name, value) for name, value in row.items()))
         assert answer.status == INVALID
         assert says in answer.said

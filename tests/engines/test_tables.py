@@ -4,52 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import pytest
 
 from tests.handler.tables import BYTES, CASES, CSV, FLAGGED, GOOD, JSON, csv_of
-from tests.server.table_model import NAME, TableFiles
 from torchserve_fire_build.samples.open_samples import open_samples
 
-from .conftest import Serving
-from .engine import Engine, Received, Sent
+from .conftest import Table
+from .engine import Received, Sent
 
 
-@dataclass(frozen=True)
-class Table:
-    """A server of the model of rows.
-
-    Attributes:
-        engine: the server.
-        files: the model's.
-    """
-
-    engine: Engine
-    files: TableFiles
-
-    def ask(self, content: bytes, content_type: str) -> Received:
-        return self.engine.ask(Sent(content, content_type))
-
-
-@pytest.fixture(scope="module")
-def table(serving: Serving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
-    folder = tmp_path_factory.mktemp("rows")
-    files = TableFiles(folder)
-    with serving(files.packed(folder), NAME, folder) as engine:
-        yield Table(engine, files)
+def ask_for(table: Table, content: bytes, content_type: str) -> Received:
+    return table.engine.ask(Sent(content, content_type))
 
 
 def test_rows_in_each_form(table: Table) -> None:
     for row, flagged in ((GOOD, "false"), (FLAGGED, "true")):
         record = json.dumps(row).encode()
         answers = [
-            table.ask(record, JSON),
-            table.ask(record, BYTES),
-            table.ask(csv_of(row), CSV),
-            table.ask(csv_of(row), BYTES),
+            ask_for(table, record, JSON),
+            ask_for(table, record, BYTES),
+            ask_for(table, csv_of(row), CSV),
+            ask_for(table, csv_of(row), BYTES),
         ]
         for answer in answers:
             assert answer.status == 200
@@ -60,11 +37,11 @@ def test_rows_in_each_form(table: Table) -> None:
 
 def test_bad_rows_are_refused_alone(table: Table, engine_name: str) -> None:
     good = json.dumps(GOOD).encode()
-    alone, before = table.ask(good, JSON).body, table.engine.workers
+    alone, before = ask_for(table, good, JSON).body, table.engine.workers
 
     def ask(name: str) -> tuple[Received, Received]:
         case = CASES[name]
-        return table.ask(case.content, case.content_type), table.ask(good, JSON)
+        return ask_for(table, case.content, case.content_type), ask_for(table, good, JSON)
 
     # KServe's own form of several samples.
     names = [name for name in CASES if name != "json-instances" or engine_name != "kserve"]
@@ -81,9 +58,9 @@ def test_bad_rows_are_refused_alone(table: Table, engine_name: str) -> None:
 def test_flagged_rows_are_kept_as_what_build_reads(table: Table) -> None:
     sent = [{**FLAGGED, "n1": 20, "kind": "y", "id": "a", "class": 1}, {**FLAGGED, "n1": 2e6}]
     for row in sent:
-        assert table.ask(json.dumps(row).encode(), JSON).headers["x-fire-flagged"] == "true"
+        assert ask_for(table, json.dumps(row).encode(), JSON).headers["x-fire-flagged"] == "true"
     # They are written beside the answers.
-    table.ask(json.dumps(GOOD).encode(), JSON)
+    ask_for(table, json.dumps(GOOD).encode(), JSON)
     rows = []
     for file in table.files.kept.iterdir():
         with file.open(newline="") as stream:
