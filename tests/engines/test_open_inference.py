@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -199,6 +200,23 @@ def column(name: str, value: float | str) -> dict[str, Any]:
     else:
         contents, datatype = {"fp64_contents": [value]}, "FP64"
     return {"name": name, "shape": [1, 1], "datatype": datatype, "contents": contents}
+
+
+def test_rows_of_a_table_in_raw_contents_over_grpc(table: Table, engine_name: str) -> None:
+    if engine_name == "torchserve":
+        pytest.skip("TorchServe does not hand them on")
+    inputs, raw = [], []
+    for name, value in {**FLAGGED, "kind": "x"}.items():
+        is_text = isinstance(value, str)
+        inputs.append({"name": name, "shape": [1], "datatype": "BYTES" if is_text else "FP64"})
+        text = str(value).encode()
+        raw.append(len(text).to_bytes(4, "little") + text if is_text else struct.pack("<d", value))
+    answer = table.engine.infer(*inputs, raw_input_contents=raw)
+    assert answer.outputs["classes"][0].decode() == "1", answer.said
+    assert answer.outputs["flagged"] == [True]
+    raw[1] = (1).to_bytes(4, "little") + b"\xff"
+    answer = table.engine.infer(*inputs, raw_input_contents=raw)
+    assert (answer.status, "expected a text in UTF-8" in answer.said) == (INVALID, True)
 
 
 def test_rows_of_a_table_over_grpc(table: Table) -> None:

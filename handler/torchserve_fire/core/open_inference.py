@@ -147,14 +147,25 @@ def _row(request: Mapping[str, Any], inputs: Any, table: Table) -> dict[str, Any
             "inputs: expected a list of inputs, with name, shape, datatype, data", reason="JSON"
         )
     binary, data = request.get(BINARY), None
-    if isinstance(binary, bytes) and binary.strip():
+    if isinstance(binary, tuple):  # One piece for each input, as gRPC has it; JSON has no tuples.
+        inputs = [_with_data(i, *both) for i, both in enumerate(zip(inputs, binary, strict=True))]
+    elif isinstance(binary, bytes) and binary.strip():
         if len(inputs) > 1 or not isinstance(inputs[0], dict):
             raise InputError("bytes after the JSON: expected them with one tensor", reason="binary")
         data = _binary_data(binary, inputs[0].get("parameters"), inputs[0].get("datatype"))
     return infer_row(inputs, table, NUMBERS, data)
 
 
-def _binary_data(binary: bytes, parameters: Any, datatype: Any) -> list[Any]:
+def _with_data(index: int, tensor: Mapping[str, Any], raw: bytes) -> dict[str, Any]:
+    """Return an input with its elements, which stood apart."""
+    where, size = f"inputs[{index}]", {"binary_data_size": len(raw)}
+    elements = _binary_data(raw, size, tensor["datatype"], where)
+    return {**tensor, "data": elements}
+
+
+def _binary_data(
+    binary: bytes, parameters: Any, datatype: Any, where: str = "inputs[0]"
+) -> list[Any]:
     """Return the elements of a tensor whose bytes follow the JSON.
 
     Raises:
@@ -163,7 +174,7 @@ def _binary_data(binary: bytes, parameters: Any, datatype: Any) -> list[Any]:
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     if size != len(binary):
         raise InputError(
-            f"inputs[0].parameters.binary_data_size: expected {len(binary)}, which is how many "
+            f"{where}.parameters.binary_data_size: expected {len(binary)}, which is how many "
             "bytes follow the JSON",
             reason="binary",
         )
@@ -171,7 +182,7 @@ def _binary_data(binary: bytes, parameters: Any, datatype: Any) -> list[Any]:
         # Each element begins with its length.
         if int.from_bytes(binary[:4], "little") != len(binary) - 4:
             raise InputError(
-                "inputs[0]: expected BYTES of one element, its length in 4 bytes before it",
+                f"{where}: expected BYTES of one element, its length in 4 bytes before it",
                 reason="binary",
             )
         return [binary[4:]]
@@ -179,7 +190,7 @@ def _binary_data(binary: bytes, parameters: Any, datatype: Any) -> list[Any]:
     dtype = np.dtype(NUMBERS.get(str(datatype), "u1"))
     if len(binary) % dtype.itemsize:
         raise InputError(
-            f"inputs[0]: {len(binary)} bytes, expected {dtype.itemsize} for each number of "
+            f"{where}: {len(binary)} bytes, expected {dtype.itemsize} for each number of "
             f"{datatype}",
             reason="binary",
         )

@@ -41,6 +41,8 @@ def decoded(request: Any) -> dict[str, Any]:
         del tensor["data"]
         tensor["parameters"] = {"binary_data_size": len(raw[0])}
         body[BINARY] = raw[0]
+    elif raw and len(raw) == len(body["inputs"]):
+        body[BINARY] = tuple(raw)
     return body
 
 
