@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -26,21 +28,23 @@ from PIL import Image
 from torchvision.models import vit_l_16
 from tqdm import tqdm
 
+import torchserve_fire
 from torchserve_fire import open_model
+from torchserve_fire.core.manifest import MANIFEST
 from torchserve_fire.core.served_model import ServedModel
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle import Bundle, Detection, Layer
-from torchserve_fire.format.bundle_file import save_bundle
+from torchserve_fire.format.bundle_file import BUNDLE_FILE, save_bundle
 from torchserve_fire.format.correction_forms import Shift
 from torchserve_fire.format.digest import file_sha256
 from torchserve_fire.format.write_file import check_writable
 from torchserve_fire.model.config import load_config
-from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
 
 from .kept import write_json
 from .load.command import ended_in_one_line
 from .serving_tables import swapping_large_table
 
+ENTRY = Path(torchserve_fire.__file__).parent / "serve" / "fire_service.py"
 RESULTS = Path(__file__).parent / "results" / "swapping_large.json"
 MODEL_FILE = """\
 from torchvision.models import VisionTransformer
@@ -149,16 +153,19 @@ def _image() -> bytes:
 
 
 def _prepare(folder: Path) -> tuple[Path, list[tuple[str, Path]]]:
-    """Package the model; return its archive, and two bundles with their digests."""
-    model_file, weights = folder / "vit_large.py", folder / "weights.pth"
-    model_file.write_text(MODEL_FILE)
-    with torch.random.fork_rng():
-        torch.manual_seed(SEED)
-        torch.save(vit_l_16().state_dict(), weights)
-    looked_at = folder / "bundles"
-    looked_at.mkdir()
-    config = folder / "model-config.yaml"
+    """Write an unpacked archive of the model; return it, and two bundles with their digests."""
+    looked_at, archive = folder / "bundles", folder / "archive"
+    for each in (looked_at, archive, archive / "MAR-INF"):
+        each.mkdir()
+    (archive / "vit_large.py").write_text(MODEL_FILE)
+    weights, config = archive / "weights.pth", archive / "model-config.yaml"
+    _write_weights(weights)
     config.write_text(yaml.safe_dump({"handler": {**HANDLER, "bundle_folder": str(looked_at)}}))
+    model = {"modelName": "vit", "modelVersion": "1.0", "modelFile": "vit_large.py"}
+    model |= {"serializedFile": weights.name, "configFile": config.name}
+    model |= {"handler": ENTRY.name}
+    shutil.copyfile(ENTRY, archive / ENTRY.name)
+    (archive / MANIFEST).write_text(json.dumps({"model": model}))
     direction = torch.randn(FEATURES, generator=torch.Generator().manual_seed(SEED))
     layer = Layer(LAYER, FEATURES, Detection(direction, NEVER), Shift(direction, 1.0))
     bundle = Bundle(
@@ -176,12 +183,16 @@ def _prepare(folder: Path) -> tuple[Path, list[tuple[str, Path]]]:
     digests = [
         save_bundle(replace(bundle, seed=seed), file).digest for seed, file in enumerate(files)
     ]
-    store = folder / "store"
-    store.mkdir()
-    inputs = ArchiveInputs("vit", "1.0", model_file, weights, config, files[1])
-    archive = package_archive(inputs, store)
-    weights.unlink()
+    (archive / BUNDLE_FILE).write_bytes(files[1].read_bytes())
     return archive, list(zip(digests, files, strict=True))
+
+
+def _write_weights(path: Path) -> None:
+    """Write random weights, as small as those of a network at its start."""
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in vit_l_16().state_dict().items()}
+    generator = torch.Generator().manual_seed(SEED)
+    torch.save({n: torch.randn(s, generator=generator) * 0.02 for n, s in shapes.items()}, path)
 
 
 if __name__ == "__main__":
