@@ -59,7 +59,7 @@ LAYER, FEATURES = "encoder.layers.encoder_layer_20", (197, 1024)
 NEVER = 1e9
 """A threshold that no score comes to."""
 SEED = 0
-WARM = 3
+WARM, ALONE = 1, 5
 LATER_NS = 1_000_000_000
 """By how much each file is made newer than the one before."""
 
@@ -67,7 +67,7 @@ LATER_NS = 1_000_000_000
 def main() -> None:
     """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--swaps", type=int, default=10, help="(default: %(default)s)")
+    parser.add_argument("--swaps", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument(
         "--output", type=Path, default=RESULTS, help="file (default: the committed results)"
     )
@@ -96,36 +96,52 @@ def measure(folder: Path, swaps: int) -> dict[str, Any]:
         bundle answered; how many were answered by the old one meanwhile.
     """
     archive, bundles = _prepare(folder)
-    looked_at = folder / "bundles"
-    content = _image()
     with open_model(archive) as model:
-        alone = [_ask(model, content)[0] for _ in range(WARM + swaps)][WARM:]
-        longest, until, by_old = [], [], []
-        for number in tqdm(range(swaps), desc="swaps"):
-            digest, file = bundles[number % 2]
-            _put(file, looked_at, number)
-            begun, times = time.perf_counter(), []
-            while True:
-                seconds, answered_by = _ask(model, content)
-                times.append(seconds)
-                if answered_by == digest:
-                    break
-            until.append(time.perf_counter() - begun)
-            longest.append(max(times))
-            by_old.append(len(times) - 1)
+        content = _image()
+        alone = [_ask(model, content)[0] for _ in range(WARM + ALONE)][WARM:]
+        during = [
+            swap_while_asking(model, content, *bundles[number % 2], folder / "bundles", number)
+            for number in tqdm(range(swaps), desc="swaps")
+        ]
+    return summed(alone, during)
+
+
+def summed(alone: list[float], during: list[list[float]]) -> dict[str, Any]:
+    """Return the figures of `measure`.
+
+    Args:
+        alone: seconds of each request without a swap.
+        during: of each request until the new bundle answered, of each swap.
+    """
     with torch.device("meta"):
         network = vit_l_16()
+    longest, until = [max(times) for times in during], [sum(times) for times in during]
     return {
         "parameters": sum(each.numel() for each in network.parameters()),
         "threads": torch.get_num_threads(),
-        "swaps": swaps,
+        "swaps": len(during),
         "seconds a request, median": statistics.median(alone),
         "seconds of the longest request during a swap, median": statistics.median(longest),
         "seconds of the longest request during a swap, longest": max(longest),
         "seconds until the new bundle answers, median": statistics.median(until),
         "seconds until the new bundle answers, longest": max(until),
-        "answered by the old bundle meanwhile, median": statistics.median(by_old),
+        "answered by the old bundle meanwhile, median": statistics.median(
+            len(times) - 1 for times in during
+        ),
     }
+
+
+def swap_while_asking(
+    model: ServedModel, content: bytes, digest: str, file: Path, folder: Path, number: int
+) -> list[float]:
+    """Put a bundle into the folder; return the seconds of each request until it answers."""
+    _put(file, folder, number)
+    times = []
+    while True:
+        seconds, answered_by = _ask(model, content)
+        times.append(seconds)
+        if answered_by == digest:
+            return times
 
 
 def _ask(model: ServedModel, content: bytes) -> tuple[float, str]:

@@ -57,7 +57,6 @@ from benchmarks.serving_tables import (
     load_table,
     preprocessing_table,
     swapping_in_place_table,
-    swapping_large_table,
     swapping_table,
     worker_table,
 )
@@ -106,7 +105,6 @@ SERVING = ROOT / "benchmarks" / "results" / "serving.json"
 PREPROCESSING = ROOT / "benchmarks" / "results" / "preprocessing.json"
 GROWTH = ROOT / "benchmarks" / "results" / "growth.json"
 SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
-SWAPPING_LARGE = ROOT / "benchmarks" / "results" / "swapping_large.json"
 SWAPPING_IN_PLACE = ROOT / "benchmarks" / "results" / "swapping_in_place.json"
 ONNX_EXPORT = ROOT / "benchmarks" / "results" / "onnx_export.json"
 ENGINES = ROOT / "benchmarks" / "results" / "engines.json"
@@ -212,7 +210,6 @@ def _contents() -> dict[str, str]:
         "growth": growth_table(_rows(GROWTH)),
         "swapping": swapping_table(_rows(SWAPPING)),
         "swapping in place": swapping_in_place_table(_rows(SWAPPING_IN_PLACE)),
-        "swapping large": swapping_large_table(_rows(SWAPPING_LARGE)),
         "engines": engines_table(_rows(ENGINES)),
         "engines' mixed requests": engines_mixed_table(_rows(ENGINES)),
         "altered triggers": altered_table(_rows(ALTERED)),
