@@ -25,7 +25,7 @@ def command(tmp_path, tiny, tiny_model):
 def refused(capsys, *arguments):
     status = main([str(argument) for argument in arguments])
     err = capsys.readouterr().err
-    assert status == 2
+    assert status == 64
     assert err.startswith("torchserve-fire evaluate: ")
     assert err.count("\n") == 1
     return err

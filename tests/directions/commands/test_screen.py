@@ -35,7 +35,7 @@ def run(capsys, *arguments):
 
 def refused(capsys, *arguments):
     status, out, err = run(capsys, *arguments)
-    assert (status, out) == (2, "")
+    assert (status, out) == (64, "")
     assert err.startswith("torchserve-fire screen: ")
     assert err.count("\n") == 1
     return err
