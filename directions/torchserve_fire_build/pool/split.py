@@ -180,7 +180,7 @@ def split_pool(
     if of_few_classes := [c for c, triggered in sides.items() if triggered.few_classes]:
         logger.info(
             f"those of {class_list(of_few_classes, label)} show only a few other classes, so they "
-            "may be clean ones that look alike, such as several pictures of one thing: look at them "
-            "(build --report lists them)"
+            "may be clean ones that look alike, such as several pictures of one thing: look at "
+            "them (build --report lists them)"
         )
     return Split(predicted, scores, flagged, tuple(targets), read.logits)
