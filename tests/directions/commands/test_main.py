@@ -21,6 +21,7 @@ NAMES = (
     "status",
     "deploy",
     "swap",
+    "undeploy",
     "review",
     "sanitize",
     "import-backdoorbench",
@@ -93,6 +94,11 @@ def test_help_of_each_command(capsys, name):
             "swap",
             "--model-name --bundle --keep-on-restart --management --token --ca --sign "
             "--trusted-key",
+        ),
+        (
+            "undeploy",
+            "--model-name --version --default --all --now --keep-on-restart --management --token "
+            "--key-file --ca",
         ),
         ("sign", "--key"),
         ("verify", "--trusted-key"),

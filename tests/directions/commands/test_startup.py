@@ -108,6 +108,7 @@ REFUSED = [
     ([*SWAP, "--trusted-key", KEY], "--trusted-key: there is no bundle to check: give --bundle"),
     ([*SWAP, "--sign", "net.py"], "net.py: expected an Ed25519 private key"),
     (["ready", "--model-name", "m", "--timeout", "0"], "--timeout 0: expected a time above 0"),
+    (["undeploy", "--model-name", "m", "--all", "--version", "1"], "--all and --version: expected"),
     (["status", "--key-file", "none"], "--key-file none: no such file"),
     (["package", *MODEL, "--handler", "h.py"], "--handler h.py: no such file"),
     ([*PACKAGE, "--model-name", "a b"], "model name 'a b': expected letters"),
