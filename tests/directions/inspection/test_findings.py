@@ -116,4 +116,4 @@ def test_a_probability_is_shown_and_names_the_classes():
 def test_classes_are_called_by_their_names():
     found = Findings([Run(FOUND, 1.26)], lambda c: f"{c} cat")
     assert "1 cat" in found.table()[1]
-    assert found.table()[-1].startswith("the model looks backdoored: class 1 cat (found by")
+    assert found.table()[-1].startswith("the model looks backdoored: class 1 cat, class 4 cat (")
