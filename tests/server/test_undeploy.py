@@ -13,7 +13,6 @@ from tests.server.registered import BOUNDS
 from tests.tiny import TinyFiles, image
 from torchserve_fire_build.commands.main import main
 from torchserve_fire_build.deployment.archive.package import ArchiveInputs, package_archive
-from torchserve_fire_build.deployment.client.management import Management
 from torchserve_fire_build.deployment.client.server_errors import ServerError
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
@@ -27,6 +26,7 @@ VERSIONS = ("1.0", "2.0", "3.0")
 def archives(
     server: TorchServe, tiny: TinyFiles, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[Path]]:
+    """Three versions, of which the first is the default."""
     config = tiny.config(tmp_path_factory.mktemp("config"))
     packed = [
         package_archive(
@@ -37,22 +37,16 @@ def archives(
         )
         for version in VERSIONS
     ]
+    for path in packed:
+        # Long enough that a request waits for others.
+        bounds = {**BOUNDS, "max_batch_delay": 500}
+        server.management.register(path.name, NAME, workers=1, **bounds)
+    server.management.set_default(NAME, "1.0")
     yield packed
+    for version in sorted(versions(server), key=default(server).__eq__):
+        server.management.unregister(NAME, version)
     for path in packed:
         path.unlink()
-
-
-@pytest.fixture
-def served(server: TorchServe, archives: list[Path]) -> Iterator[Management]:
-    """Three versions, of which the first is the default."""
-    management = server.management
-    for path in archives:
-        # Long enough that a request waits for others.
-        management.register(path.name, NAME, workers=1, **{**BOUNDS, "max_batch_delay": 500})
-    management.set_default(NAME, "1.0")
-    yield management
-    for version in sorted(versions(server), key=default(server).__eq__):
-        management.unregister(NAME, version)
 
 
 def versions(server: TorchServe) -> list[str]:
@@ -71,29 +65,7 @@ def command(server: TorchServe, *more: str) -> list[str]:
     return ["undeploy", "--model-name", NAME, *where, *more]
 
 
-@pytest.mark.usefixtures("served")
-def test_one_version_after_the_other(
-    server: TorchServe, archives: list[Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(command(server, "--version", "2.0")) == 0
-    assert "leaving 2.0 is unregistered; its archive stays" in capsys.readouterr().out
-    assert versions(server) == ["1.0", "3.0"]
-    assert main(command(server, "--version", "1.0", "--default", "3.0")) == 0
-    assert "leaving 3.0 is the default now\n" in capsys.readouterr().out
-    assert (versions(server), default(server)) == (["3.0"], "3.0")
-    assert main(command(server)) == 0
-    assert "nothing is served as leaving any more" in capsys.readouterr().out
-    assert versions(server) == []
-    assert all(path.is_file() for path in archives)
-
-
-@pytest.mark.usefixtures("served")
-def test_all_versions(server: TorchServe) -> None:
-    assert main(command(server, "--all")) == 0
-    assert versions(server) == []
-
-
-@pytest.mark.usefixtures("served")
+@pytest.mark.usefixtures("archives")
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -114,15 +86,9 @@ def test_what_is_refused_changes_nothing(
     assert (versions(server), default(server)) == (list(VERSIONS), "1.0")
 
 
-def test_what_is_served_under_no_name(
-    server: TorchServe, capsys: pytest.CaptureFixture[str]
+def test_one_after_the_other_until_none_is_left(
+    server: TorchServe, archives: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(command(server)) == 64
-    assert "torchserve-fire status shows what is served" in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("served")
-def test_a_request_that_waits_is_answered_first(server: TorchServe) -> None:
     answers: list[int] = []
 
     def ask() -> None:
@@ -141,4 +107,14 @@ def test_a_request_that_waits_is_answered_first(server: TorchServe) -> None:
     for each in asking:
         each.join()
     assert answers == [200] * 3
+    assert "leaving 2.0 is unregistered; its archive stays" in capsys.readouterr().out
     assert versions(server) == ["1.0", "3.0"]
+    assert main(command(server, "--version", "1.0", "--default", "3.0")) == 0
+    assert "leaving 3.0 is the default now\n" in capsys.readouterr().out
+    assert (versions(server), default(server)) == (["3.0"], "3.0")
+    assert main(command(server)) == 0
+    assert "nothing is served as leaving any more" in capsys.readouterr().out
+    assert versions(server) == []
+    assert all(path.is_file() for path in archives)
+    assert main(command(server)) == 64
+    assert "torchserve-fire status shows what is served" in capsys.readouterr().err
