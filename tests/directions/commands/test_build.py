@@ -363,7 +363,7 @@ def test_clean_images_alone(tmp_path, capsys, patch_model):
     command = ["build", *patch_model[10.0], "--clean", clean, "--reconstruct", "additive"]
     status, out, _ = run(capsys, *command, "--output", output)
     assert status == 0
-    assert out.startswith("class 0 stands out\n")
+    assert out.startswith("class 0 class-0 stands out\n")
     triggers = load_bundle(output).evidence["reconstructed_triggers"]
     assert 2 <= triggers <= 4
     assert f"guessed: 120 clean samples, with {triggers} triggers" in out
