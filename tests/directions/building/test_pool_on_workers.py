@@ -34,6 +34,7 @@ def pool(tmp_path):
     return write_images(folder, [1, 2, 3] * 14, flat=True, triggered=True, seed=1)
 
 
+@pytest.mark.slow
 def test_the_bundle_of_one_process_to_the_bit(files, pool, monkeypatch):
     source = files.open()
     samples = source.open_samples(pool)
