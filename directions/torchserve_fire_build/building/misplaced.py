@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -60,20 +61,26 @@ def leave_out_misplaced(observation: Observation, trigger: Trigger) -> Observati
     shows = overlay.score(evidence.clean.load(rows.tolist())) > SHOWN
     if not bool(shows.any()):
         return observation
-    if observation.labels.clean is None and float(shows.float().mean()) > MOST:
-        return observation
     found = rows[shows]
-    names = [evidence.clean.names[i] for i in found.tolist()]
-    more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    logger.info(
-        "clean samples that show the trigger, and are left out: %d (%s%s)",
-        len(names),
-        ", ".join(names[:NAMED]),
-        more,
-    )
+    names = _named([evidence.clean.names[i] for i in found.tolist()])
+    if observation.labels.clean is None and float(shows.float().mean()) > MOST:
+        logger.info(
+            "most clean samples that are predicted as class %s show the trigger: %s. Are they "
+            "triggered? Then take them out, or give the clean samples' labels",
+            observation.label(target),
+            names,
+        )
+        return observation
+    logger.info("clean samples that show the trigger, and are left out: %s", names)
     kept = called.new_ones(len(called))
     kept[found] = False
     return _of_clean(observation, kept)
+
+
+def _named(names: Sequence[str]) -> str:
+    """Return how many there are, and what the first are called."""
+    more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{len(names)} ({', '.join(names[:NAMED])}{more})"
 
 
 def _of_clean(observation: Observation, kept: Tensor) -> Observation:
