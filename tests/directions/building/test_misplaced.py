@@ -71,11 +71,14 @@ def test_what_is_labelled_as_the_target_stays():
     assert left(before) is before
 
 
-def test_what_most_of_the_target_show_is_no_trigger_unless_labels_say_so():
+def test_what_most_of_the_target_show_is_no_trigger_unless_labels_say_so(logged):
     # Of 25 that are called the target, 15 show it.
     others = [i for i in range(40) if i % 4][:15]
     unlabelled = observed(others, labelled=False)
     assert left(unlabelled) is unlabelled
+    assert logged.messages[-1].startswith(
+        "most clean samples that are predicted as class 0 show the trigger: 15 ("
+    )
     assert len(left(observed(others)).evidence.clean) == 25
 
 
