@@ -56,7 +56,7 @@ def test_a_signed_archive_is_swapped_for_another_that_is_signed(
     command += ["--management", server.addresses.management, "--trusted-key", PUBLIC]
     command += ["--inference", server.addresses.inference, "--key-file", str(server.key_file)]
     command += ["--model-store", str(server.model_store)]
-    assert main(command) == 2
+    assert main(command) == 64
     assert "give --sign" in capsys.readouterr().err
     monkeypatch.setenv(KEY_VARIABLE, PRIVATE)
     assert main([*command, "--sign"]) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from torchserve_fire.repair.attach_layers import check_model
 
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
+from ..samples.class_label import label_of
 from ..samples.labels import find_labels
 from ..samples.predict import logits_of
 from ..samples.samples import Samples
@@ -57,7 +59,6 @@ def inspect_model(
         UnknownNameError: there is no such method.
         AttachError: the model is in training mode.
     """
-    settings = InspectionSettings() if settings is None else settings
     budget = Budget() if budget is None else budget
     every = DEFAULT if methods is None else methods
     # A wrong name is refused before the work begins.
@@ -66,6 +67,8 @@ def inspect_model(
     check_model(model)
     classes = logits_of(model, clean.description.example()).shape[1]
     samples = _labelled(model, clean, classes, names_file)
+    label = label_of([clean], classes, names_file)
+    settings = replace(InspectionSettings() if settings is None else settings, label=label)
     runs: list[Run] = []
     for done, name in enumerate(every):
         start = time.monotonic()
@@ -82,7 +85,7 @@ def inspect_model(
             # What one method cannot do says nothing of the others.
             found = Inspection(name, notes=(f"failed: {_in_short(error)}",))
         runs.append(Run(found, time.monotonic() - start, entry.decides))
-    return Findings(runs)
+    return Findings(runs, label)
 
 
 def _in_short(error: Exception) -> str:

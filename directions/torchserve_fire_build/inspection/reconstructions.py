@@ -13,6 +13,7 @@ from ..reconstruct.inversion import recover_images
 from ..reconstruct.screening import SUCCESS, Screening, screen
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..reconstruct.subject import Subject, gather_subject
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 from .inspection import Inspection
 
@@ -31,10 +32,12 @@ class ReconstructedTriggers:
     Attributes:
         method: a name in `reconstruct.methods.SEARCH_METHODS`.
         settings: settings of the search.
+        label: says what a class is called.
     """
 
     method: str
     settings: SearchSettings = OWN_VALUES
+    label: Label = str
 
     def __call__(
         self,
@@ -72,7 +75,7 @@ class ReconstructedTriggers:
             pictures=_pictures(subject, screening),
             notes=(
                 f"triggers of {classes} classes on {len(subject.inputs)} {source}",
-                *_too_weak(screening, screening.index),
+                *_too_weak(screening, screening.index, self.label),
             ),
         )
 
@@ -80,10 +83,10 @@ class ReconstructedTriggers:
         return Inspection(self.method, notes=(why,))
 
 
-def _too_weak(screening: Screening, index: Tensor) -> list[str]:
+def _too_weak(screening: Screening, index: Tensor, label: Label) -> list[str]:
     """Return notes on the classes that would stand out if their triggers led there more often."""
     return [
-        f"class {target}: anomaly index {index[target]:.2f}, but its trigger leads only "
+        f"class {label(target)}: anomaly index {index[target]:.2f}, but its trigger leads only "
         f"{screening.success[target]:.0%} there, needs {SUCCESS:.0%}"
         for target in (index > screening.threshold).nonzero().flatten().tolist()
         if screening.success[target] < SUCCESS
