@@ -12,6 +12,7 @@ import torch
 
 from tests.directions.backdoored import write_tensors
 from tests.directions.inspection import nets
+from tests.directions.killed_worker import killing_once
 from torchserve_fire.errors import FireError
 from torchserve_fire_build.common.budget import Budget
 from torchserve_fire_build.common.workers import LostWorkerError, ThisProcess
@@ -31,11 +32,11 @@ CLASSES = 4
 SETTINGS = InspectionSettings(search=SearchSettings(screening_steps=8))
 
 
-def write_model(folder, corner, more=""):
+def write_model(folder, corner):
     """The files of a model whose class 2 is backdoored if the corner counts."""
     folder.mkdir()
     text = Path(nets.__file__).read_text().replace("classes: int = 6", f"classes: int = {CLASSES}")
-    (folder / "net.py").write_text(text + more)
+    (folder / "net.py").write_text(text)
     torch.save(nets.QuadrantNet(CLASSES, corner).state_dict(), folder / "net.pth")
     (folder / "model-config.yaml").write_text("handler:\n  input: tensor\n")
     names = ("net.py", "net.pth", "model-config.yaml")
@@ -198,10 +199,11 @@ def test_a_scan_goes_on_from_the_steps_that_are_kept(tmp_path, clean):
 
 
 @pytest.mark.slow
-def test_on_ray(tmp_path, clean):
-    files = write_model(tmp_path / "model", 40.0)
-    found = []
+def test_on_ray_where_a_worker_is_killed(tmp_path, clean):
+    files, deadly, found = write_model(tmp_path / "model", 40.0), tmp_path / "deadly", []
+    files.model_file.write_text(killing_once(files.model_file.read_text(), deadly))
     for name, flags in (("here", []), ("ray", ["--engine", "ray", "--workers", "2"])):
+        deadly.touch()
         command = [sys.executable, "-m", "torchserve_fire_build.commands.main", "inspect"]
         command += ["--model-file", files.model_file, "--serialized-file", files.serialized_file]
         command += ["--config-file", files.config_file, "--clean", clean]
@@ -215,5 +217,7 @@ def test_on_ray(tmp_path, clean):
             check=False,
         )
         assert (done.returncode, done.stderr) == (1, "")
+        # Killed in a worker alone.
+        assert deadly.exists() == (name == "here")
         found.append(timeless(json.loads((tmp_path / f"{name}.json").read_text())))
     assert found[0] == found[1]

@@ -8,9 +8,11 @@ import sys
 import pytest
 
 from tests.directions.backdoored import write_images
+from tests.directions.killed_worker import killing_once
+from tests.directions.unpacked_archives import write_archive
 from tests.tiny import TinyFiles
 from torchserve_fire.errors import FireError
-from torchserve_fire.format.bundle_file import load_bundle
+from torchserve_fire.format.bundle_file import BUNDLE_FILE, load_bundle
 from torchserve_fire_build.common.workers import ThisProcess
 from torchserve_fire_build.screening import screen_on_workers
 from torchserve_fire_build.screening.bundle_screening import screen_with_bundle
@@ -26,11 +28,20 @@ from torchserve_fire_build.source.source_files import SourceFiles
 LABELS = [0, 1, 2, 3] * 40
 
 
-@pytest.fixture
-def files(tmp_path, tiny: TinyFiles):
-    (tmp_path / "model").mkdir()
-    config = tiny.config(tmp_path / "model")
+def of_files(folder, tiny: TinyFiles):
+    (folder / "model").mkdir()
+    config = tiny.config(folder / "model")
     return SourceFiles(None, tiny.model_file, tiny.serialized_file, config, "cpu")
+
+
+@pytest.fixture(params=["files", "archive"])
+def files(request, tmp_path, tiny: TinyFiles):
+    """The model's files; or an archive with a handler of its own, and a bundle in it."""
+    if request.param == "files":
+        return of_files(tmp_path, tiny)
+    bundle = {BUNDLE_FILE: tiny.bundle.read_bytes()}
+    archive = write_archive(tmp_path / "archive", tiny, files=bundle)
+    return SourceFiles(archive, None, None, None, "cpu")
 
 
 @pytest.fixture
@@ -70,15 +81,14 @@ def test_with_a_bundle_as_in_one_process_to_the_bit(tiny, files, pictures, by_ta
     source = files.open()
     model, samples = source.loaded.model, open_screened([pictures], source)
     bundle = load_bundle(tiny.bundle)
+    by = BundleFile(None if files.archive else tiny.bundle, allow_other_weights=True)
     whole = screen_with_bundle(model, bundle, samples, allow_other_weights=True)
     assert sum(verdict.flagged for verdict in whole.verdicts) == 42
     shared = screen_with_bundle(
         model,
         bundle,
         samples,
-        elsewhere=lambda progress: by_tasks.verdicts(
-            samples.paths, BundleFile(tiny.bundle, allow_other_weights=True), progress
-        ),
+        elsewhere=lambda progress: by_tasks.verdicts(samples.paths, by, progress),
     )
     assert shared.to_json() == whole.to_json()
 
@@ -91,22 +101,12 @@ def test_a_file_that_is_no_picture_is_told_as_ever(files, clean, pictures, by_ta
         screen_samples(source.loaded.model, source.open_samples(clean), samples, by_tasks)
 
 
-# Whoever loads the model in a worker is killed, once.
-DEADLY = """
-import os, signal
-
-if any("ray::" in part for part in open("/proc/self/cmdline").read().split(chr(0))):
-    if os.path.exists({deadly!r}):
-        os.remove({deadly!r})
-        os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("judge", ["clean", "bundle"])
-def test_on_ray_where_a_worker_is_killed(tmp_path, tiny, files, clean, pictures, judge):
+def test_on_ray_where_a_worker_is_killed(tmp_path, tiny, clean, pictures, judge):
+    files = of_files(tmp_path, tiny)
     deadly, net = tmp_path / "deadly", tmp_path / "tiny_net.py"
-    net.write_text(files.model_file.read_text() + DEADLY.format(deadly=str(deadly)))
+    net.write_text(killing_once(files.model_file.read_text(), deadly))
     by = ["--clean", clean] if judge == "clean" else ["--bundle", tiny.bundle]
     found = []
     for name, flags in (("here", []), ("ray", ["--engine", "ray", "--workers", "2"])):
