@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .altered_triggers import ALTERED, stamp_altered
 from .measure import STAMP_SEED, Held, draw_test_images, hold, predict, share
-from .published import PublishedVictim, find_published, load_published
+from .published import PublishedVictim, find_published, load_published, others_of
 from .victims.attacks.attack import Attack
 from .victims.catalogue import VICTIMS, benign_twin
 from .victims.data import Data, Images
@@ -26,14 +26,15 @@ class Subject:
 
     Attributes:
         model: in evaluation mode, for images normalised by `normalise`.
-        benign: its benign twin; None where there is none.
+        others: models of the same data set that do not know the trigger: the benign twin, or other
+            published victims.
         attack: that the victim fell to.
         pool: images to draw evidence from.
         held: the images to measure on, with the trigger as it is, and without.
     """
 
     model: nn.Module
-    benign: nn.Module | None
+    others: Sequence[nn.Module]
     attack: Attack
     pool: Images
     held: Held
@@ -72,7 +73,8 @@ def find_victims(published: Path | None, names: Sequence[str] | None) -> dict[st
     if published is None:
         found = {recipe.name: partial(_obtain_trained, recipe) for recipe in VICTIMS}
     else:
-        found = {v.name: partial(_obtain_published, v) for v in find_published(published)}
+        victims = find_published(published)
+        found = {v.name: partial(_obtain_published, v, victims) for v in victims}
     if unknown := set(names or ()) - set(found):
         raise SystemExit(
             f"--victims: no {', '.join(sorted(unknown))} among {', '.join(sorted(found))}"
@@ -83,17 +85,16 @@ def find_victims(published: Path | None, names: Sequence[str] | None) -> dict[st
 def show_altered(subject: Subject) -> dict[str, Shown]:
     """Return the test images with each altered trigger, by the name of the alteration.
 
-    The ceiling is the victim's accuracy on the images without a trigger, or, if that is lower, the
-    benign twin's on those with the altered one: what a trigger covers, nobody can see.
+    The ceiling is the victim's accuracy on the images without a trigger, or, if that is lower, that
+    of the best other model on those with the altered one: what a trigger covers, nobody can see.
     """
     clean = subject.held.clean.at(subject.held.partners)
     ceiling = share(predict(subject.model, clean) == clean.labels)
     shown = {}
     for name in ALTERED:
         images = stamp_altered(subject.attack, clean, name, STAMP_SEED)
-        seen = ceiling
-        if subject.benign is not None:
-            seen = min(seen, share(predict(subject.benign, images) == images.labels))
+        read = [share(predict(other, images) == images.labels) for other in subject.others]
+        seen = min(ceiling, max(read, default=ceiling))
         shown[name] = Shown(images, predict(subject.model, images), seen)
     return shown
 
@@ -102,15 +103,23 @@ def _obtain_trained(recipe: Recipe, data: Data, cache: Path, count: int) -> Subj
     """Return a victim of the catalogue; its benign twin, where the cache holds it."""
     victim, attack = obtain_backdoored(recipe, data, cache)
     twin = benign_twin(recipe)
-    benign = None
+    others = []
     if victim_file(twin, data, cache).exists():
-        benign = obtain_victim(twin, data, cache).model
-    return Subject(victim.model, benign, attack, data.pool, _hold(attack, data, count))
+        others = [obtain_victim(twin, data, cache).model]
+    return Subject(victim.model, others, attack, data.pool, _hold(attack, data, count))
 
 
-def _obtain_published(victim: PublishedVictim, data: Data, cache: Path, count: int) -> Subject:
+def _obtain_published(
+    victim: PublishedVictim,
+    victims: Sequence[PublishedVictim],
+    data: Data,
+    cache: Path,
+    count: int,
+) -> Subject:
+    """Return a published victim; the others of its folder and data set read its trigger."""
     model, attack = load_published(victim, data)
-    return Subject(model, None, attack, data.pool, _hold(attack, data, count))
+    others = [load_published(v, data)[0] for v in others_of(victim, victims)]
+    return Subject(model, others, attack, data.pool, _hold(attack, data, count))
 
 
 def _hold(attack: Attack, data: Data, count: int) -> Held:

@@ -35,6 +35,7 @@ from .victims.poison import to_float, to_pixels
 
 RESULTS = Path(__file__).parent / "results" / "as_it_comes.json"
 UNPAIRED = EvidenceKind(100, paired=False)
+MISLABELLED = EvidenceKind(100, paired=False, mislabelled=True)
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ FLAWS: Mapping[str, tuple[EvidenceKind, Flaw]] = {
     "clean images compressed": (UNPAIRED, Spoiler.other_compression),
     "a tenth of the clean images of other things": (UNPAIRED, Spoiler.other_things),
     "a fifth of the labels wrong": (UNPAIRED, Spoiler.wrong_labels),
+    "a twentieth in the other folder": (MISLABELLED, Spoiler.nothing),
     "8 triggered images": (EvidenceKind(8, paired=False), Spoiler.nothing),
     "5 triggered images": (EvidenceKind(5, paired=False), Spoiler.nothing),
     "5 pairs": (EvidenceKind(5, paired=True), Spoiler.nothing),

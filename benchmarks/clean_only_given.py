@@ -5,7 +5,8 @@
 
 As `benchmarks.clean_only`, for models that were not trained here. They have no benign twin: what
 could be recovered is what another victim of the same folder and data set reads in the triggered
-images. A run that was interrupted goes on where it stopped.
+images, the best one. Altered triggers are sent to the repaired model, too, as in
+`benchmarks.altered`. A run that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from . import fire
+from .altered import judge
+from .altered_victims import Subject, show_altered
 from .first_bundle import VERSION, build_first, draw_clean
 from .given_victims import GivenVictim, given_victims
 from .kept import Kept
-from .measure import draw_test_images, hold, measure_baseline
+from .measure import draw_test_images, hold, measure_baseline, predict, share
 from .victims.data import load_data
 from .victims.data_sets import CIFAR, SIGNS
 
 RESULTS = Path(__file__).parent / "results" / "clean_only_given.json"
+ALTERED_IMAGES = 1000
+"""Test images that altered triggers are put into."""
 
 
 def main() -> None:
@@ -47,8 +53,11 @@ def main() -> None:
         if victim.name in known:
             continue
         data = images[victim.data]
-        held = hold(victim.attack, draw_test_images(data)[0])
-        baseline = measure_baseline(victim.model, _another(victim, victims).model, held)
+        test, _ = draw_test_images(data)
+        held = hold(victim.attack, test)
+        others = [other.model for other in _others(victim, victims)]
+        read = [share(predict(other, held.triggered) == held.triggered.labels) for other in others]
+        baseline = measure_baseline(victim.model, others[read.index(max(read))], held)
         first = build_first(victim.model, draw_clean(data.pool))
         row = {
             "victim": victim.name,
@@ -59,11 +68,16 @@ def main() -> None:
         }
         if first.bundle is not None:
             row |= fire.measure(victim.model, first.bundle, held)
+            few = hold(victim.attack, test.at(torch.arange(min(ALTERED_IMAGES, len(test)))))
+            subject = Subject(victim.model, others, victim.attack, data.pool, few)
+            defence = fire.defend(victim.model, first.bundle)
+            shown = show_altered(subject)
+            row["triggers"] = {name: judge(subject, shown[name], defence) for name in shown}
         results.replace(victim.name, [row])
 
 
-def _another(victim: GivenVictim, victims: Sequence[GivenVictim]) -> GivenVictim:
-    """Return the next victim of the same folder and data set, by another trigger.
+def _others(victim: GivenVictim, victims: Sequence[GivenVictim]) -> list[GivenVictim]:
+    """Return the other victims of the same folder and data set.
 
     Raises:
         SystemExit: there is none.
@@ -72,7 +86,7 @@ def _another(victim: GivenVictim, victims: Sequence[GivenVictim]) -> GivenVictim
     alike = [v for v in victims if v.data == victim.data and v.name.startswith(f"{folder}-")]
     if len(alike) == 1:
         raise SystemExit(f"{victim.name}: expected a second victim of {victim.data} beside it")
-    return alike[(alike.index(victim) + 1) % len(alike)]
+    return [v for v in alike if v is not victim]
 
 
 if __name__ == "__main__":

@@ -112,6 +112,11 @@ def find_published(folder: Path) -> list[PublishedVictim]:
     return found
 
 
+def others_of(victim: PublishedVictim, victims: Sequence[PublishedVictim]) -> list[PublishedVictim]:
+    """Return the victims of the same data set by other triggers."""
+    return [v for v in victims if v.settings == victim.settings and v.trigger != victim.trigger]
+
+
 def load_published(victim: PublishedVictim, data: Data) -> tuple[nn.Module, PublishedAttack]:
     """Return a published model, for images normalised by `normalise`, and its attack.
 

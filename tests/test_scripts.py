@@ -60,6 +60,7 @@ def test_an_older_python_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("flags", "ran"), [([], 1), (["--all"], 2), (["-m", "slow"], 1)])
+@pytest.mark.slow
 def test_slow_tests_are_run_where_they_are_asked_for(
     tmp_path: Path, flags: list[str], ran: int
 ) -> None:

@@ -1,9 +1,11 @@
+import pytest
 import torch
 
 from benchmarks.cost import _in_own_process, _memory
 from benchmarks.samples import NoiseSamples
 
 
+@pytest.mark.slow
 def test_a_process_does_not_count_the_memory_of_the_one_that_started_it():
     held = torch.ones(600 * 2**20, dtype=torch.uint8)
     ours = _memory("VmHWM")

@@ -11,6 +11,7 @@ def not_again(*args, **kwargs):
     raise AssertionError("built again")
 
 
+@pytest.mark.slow
 def test_the_attackers_trigger_is_what_is_measured(tmp_path, monkeypatch):
     backdoored, clean = victim(10.0), without_labels(as_pixels(images(120)), "clean")
     first = obtain_first(backdoored, clean, tmp_path)

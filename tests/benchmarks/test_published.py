@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from benchmarks.published import PublishedAttack, Renormalised, find_published, load_published
+from benchmarks.published import (
+    PublishedAttack,
+    Renormalised,
+    find_published,
+    load_published,
+    others_of,
+)
 from benchmarks.victims.attacks.attack import Stamped
 from benchmarks.victims.data import Data, Images
 from benchmarks.victims.train import normalise
@@ -61,6 +67,15 @@ def test_weights_are_found_with_their_settings(folder):
     assert (signs.name, signs.trigger) == ("given-signs-blue", "blue")
     assert signs.settings.name == "model-config-signs.yaml"
     assert {plain.model_file.name, signs.model_file.name} == {"net.py"}
+
+
+def test_other_victims_are_of_the_same_data_and_another_trigger(folder):
+    for name in ("net_red.pth", "net_signs-red.pth"):
+        torch.save({"scale": torch.ones(3)}, folder / name)
+    victims = find_published(folder)
+    blue, red, signs_blue, signs_red = victims
+    assert others_of(blue, victims) == [red]
+    assert others_of(signs_red, victims) == [signs_blue]
 
 
 def test_what_a_folder_lacks(folder):

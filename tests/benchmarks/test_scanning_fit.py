@@ -60,6 +60,7 @@ def test_a_search_that_tells_models_apart_weighs_more():
     assert float(weights[0]) > float(weights[1:].max())
 
 
+@pytest.mark.slow
 def test_models_are_judged_by_a_fit_that_never_saw_them():
     rows = [*BENIGN, *VICTIMS, *OTHERS]
     verdicts = judge_left_out(rows)
@@ -80,6 +81,7 @@ def test_a_share_that_follows_lies_between_those_of_benign_models_and_of_victims
     assert fit_all_to_all([*BENIGN, *OTHERS, unseen]) == (slope, offset)
 
 
+@pytest.mark.slow
 def test_a_strange_benign_model_is_not_excused_by_itself():
     strange = row("benign-strange", [], 0.99, 6.0)
     rows = [*BENIGN, *VICTIMS, strange]

@@ -23,6 +23,7 @@ class Steps:
         self.taken += 1
 
 
+@pytest.mark.slow
 def test_a_search_names_the_target_and_its_bundle_is_measured_on_the_attackers_trigger():
     row = measure(victim(10.0), CLEAN, Way("neural-cleanse"), held())
     assert row["named"] == [0]

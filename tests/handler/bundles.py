@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torchserve_fire.format.bundle import INPUT_LAYER, Bundle, Detection, InputDescription, Layer
 from torchserve_fire.format.bundle_file import bundle_to_parts
 from torchserve_fire.format.clean_scores import CleanScores
-from torchserve_fire.format.correction_forms import Affine, Clamp, Local, Overlay, Shift
+from torchserve_fire.format.correction_forms import Affine, Clamp, Local, Overlay, Shift, Warp
 from torchserve_fire.format.metadata import METADATA_KEY, metadata_sha256
 from torchserve_fire.format.tensor_digest import tensor_sha256
 
@@ -57,6 +58,19 @@ def small_bundle() -> Bundle:
         held_out={"clean_accuracy": 0.75},
         seed=7,
         versions={"torch": "2"},
+    )
+
+
+def warp_bundle() -> Bundle:
+    """A bundle that detects in a layer, and repairs the model's input."""
+    first, second = overlay_bundle().layers
+    moves = torch.linspace(-1, 2, 32).view(2, 4, 4)
+    return replace(
+        overlay_bundle(),
+        layers=(
+            replace(second, correction=None, repair=0),
+            replace(first, detection=None, correction=Warp(moves, 1.0)),
+        ),
     )
 
 

@@ -44,6 +44,7 @@ def test_the_package_and_its_errors_load_no_pytorch():
     assert loaded_by("import torchserve_fire.errors", "torch", "numpy", "yaml") == []
 
 
+@pytest.mark.slow
 def test_the_mixin_needs_no_torchserve_and_no_safetensors():
     assert loaded_by("from torchserve_fire import RepairMixin", "ts", "safetensors") == []
     assert loaded_by("from torchserve_fire import save_bundle", "safetensors") == []

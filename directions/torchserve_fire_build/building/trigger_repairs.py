@@ -16,6 +16,7 @@ from ..choose.options import Option, OptionRunner, Outcomes, option_of
 from ..choose.order import order_options, outcome_of
 from ..choose.overlay_option import overlay_option
 from ..choose.search import choose
+from ..choose.warp_option import warp_option
 from ..common.errors import CalibrationError
 from ..common.step_cache import NO_CACHE, StepCache
 from ..estimate.layer_statistics import collect_statistics
@@ -27,7 +28,7 @@ from .triggers import Trigger
 
 logger = logging.getLogger(__name__)
 
-FEATURES, OVERLAY, ALTERED = "features", "overlay", "altered"
+FEATURES, OVERLAY, WARP, ALTERED = "features", "overlay", "warp", "altered"
 
 AS_GOOD = 0.03
 """Altered triggers are undone if they fare worse than the trigger as it is by no more than this."""
@@ -43,8 +44,8 @@ class TriggerRepairs:
     Attributes:
         record: of the choice for the trigger as it is.
         kinds: of the repairs, in the order in which they are asked: `FEATURES` for the one that was
-            chosen for the trigger as it is, `OVERLAY` for the one in the model's input, `ALTERED`
-            for the one that was chosen for altered triggers.
+            chosen for the trigger as it is, `OVERLAY` and `WARP` for those in the model's input,
+            `ALTERED` for the one that was chosen for altered triggers.
         options: the repairs, in the same order.
         figures: on the held-out samples.
         altered: the same with altered triggers in the place of the triggered samples; None if none
@@ -110,6 +111,10 @@ def repair_altered_too(
         )
         if overlay is not None:
             options[OVERLAY] = overlay
+    if evidence.paired and not evidence.guessed:
+        warp = warp_option(options[FEATURES], evidence, trigger.use, folds.triggered)
+        if warp is not None:
+            options[WARP] = warp
     further = None
     outcomes = {name: runner.run(option, name) for name, option in options.items()}
     always = {FEATURES}

@@ -78,7 +78,7 @@ class RepairedGraph(nn.Module):
     @property
     def removals(self) -> Mapping[int, OverlayRemoval]:
         """What undoes overlays of the input, by the index of the repair; it is no part of this."""
-        return {i: hook.removal for i, hook in self._attached.inputs.items()}
+        return {i: hook.removal for i, hook in self._attached.overlays.items()}
 
     def forward(self, inputs: Tensor, *without: Tensor) -> Repaired:
         """Return what the repaired model answers.
@@ -94,7 +94,7 @@ class RepairedGraph(nn.Module):
         if not attached.judges:
             return Repaired(logits, torch.ones(size, dtype=torch.bool), None, ())
         classes = predicted_classes(attached.asking, logits, size)
-        for i, hook in attached.inputs.items():
+        for i, hook in attached.overlays.items():
             if (found := hook.score((inputs,), {}, classes, size)) is not None:
                 scores[i] = found
         every = [scores[i] for i in range(len(attached.judges))]
@@ -103,7 +103,12 @@ class RepairedGraph(nn.Module):
         if self._passes == 1:
             return Repaired(logits, whole, score, ())
         every_chosen = []
-        second = dict(zip(attached.inputs, without, strict=True))
+        moved = {
+            i: hook.removal(inputs)
+            for i, hook in attached.inputs.items()
+            if i not in attached.overlays
+        }
+        second = moved | dict(zip(attached.overlays, without, strict=True))
         repaired = torch.zeros(size, dtype=torch.bool)
         # As `repeat_flagged`: a sample that is still predicted as the target goes on to the next.
         for i, (one, mask) in enumerate(zip(attached.judges, flagged, strict=True)):

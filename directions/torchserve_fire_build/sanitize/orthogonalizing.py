@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from torchserve_fire.format.bundle import INPUT_LAYER, Bundle, Layer
+from torchserve_fire.format.correction_forms import Clamp, Local, Shift
 from torchserve_fire.repair.layers import device_of
 
 from ..common.errors import SanitizeError
@@ -121,7 +122,7 @@ def orthogonalize_within(
 def _channel_direction(layer: Layer) -> Tensor:
     """Return the unit direction of channels, (channels,), that carries most of the repair's."""
     correction = layer.correction
-    if correction is None or correction.form == "affine":
+    if not isinstance(correction, Shift | Clamp | Local):
         raise SanitizeError(
             f"layer {layer.name!r}: the bundle's repair there is a map of all channels, not one "
             "direction: expected a bundle made by build --layers NAME --form clamp"

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import BundleError
 from .bundle import INPUT_LAYER, Bundle, Detection, InputDescription, Layer, repairs_of
 from .clean_scores import BINS, CleanScores
-from .correction_forms import FORMS, Clamp, Correction, Overlay
+from .correction_forms import FORMS, INPUT_FORMS, Clamp, Correction, Overlay, Warp
 from .fields import Fields, shown
 from .layer_tensors import LayerTensors
 from .resizing import read_resizing
@@ -252,15 +252,19 @@ def _check_place(layer: Layer, fields: Fields) -> None:
             f"{fields.where('detection')}: anywhere: expected a map (C, H, W), found features of "
             f"shape {shown(layer.feature_shape)}"
         )
-    acts_on_input = detection is not None and detection.anywhere and isinstance(correction, Overlay)
+    if detection is None:
+        acts_on_input = isinstance(correction, Warp)
+    else:
+        acts_on_input = detection.anywhere and isinstance(correction, Overlay)
     if layer.name == INPUT_LAYER and not acts_on_input:
         raise BundleError(
             f"{fields.where('name')}: {INPUT_LAYER!r}, expected it to detect anywhere and to "
-            f"repair by form {Overlay.form!r}"
+            f"repair by form {Overlay.form!r}, or to repair by form {Warp.form!r} alone"
         )
-    if layer.name != INPUT_LAYER and isinstance(correction, Overlay):
+    if layer.name != INPUT_LAYER and isinstance(correction, INPUT_FORMS):
         raise BundleError(
-            f"{fields.where('correction')}: form {Overlay.form!r}, expected it at {INPUT_LAYER!r}"
+            f"{fields.where('correction')}: form {correction.form!r}, expected it at "
+            f"{INPUT_LAYER!r}"
         )
     by_token = len(layer.feature_shape) == 2 and layer.feature_shape[0] == 1
     moves = not isinstance(correction, Clamp) and (detection is None or bool(detection.padding))
@@ -316,6 +320,8 @@ def _check_layers(layers: tuple[Layer, ...], target: int, source: str) -> None:
             raise BundleError(f"{where}: several detect{of}, expected at most one")
         if not repair.repairing_layers:
             raise BundleError(f"{where}: none repairs{of}, expected at least one")
+        if repair.detecting_layer is None and INPUT_LAYER in names:
+            raise BundleError(f"{where}: {INPUT_LAYER!r} repairs{of}, and no layer detects for it")
         if len(repairs) > 1 and repair.detecting_layer is None:
             raise BundleError(f"{where}: a repair{of} does not detect, expected each of several to")
         if of and not repair.only_target:

@@ -207,11 +207,38 @@ class Overlay(Compact):
         return fields, tensors
 
 
-Correction = Shift | Affine | Clamp | Local | Overlay
+@dataclass(frozen=True, repr=False)
+class Warp(Compact):
+    """Where a trigger moves the values of the model's input to, undone: a turn, a flip, a warp.
 
-FORMS: Mapping[str, type[Shift] | type[Affine] | type[Clamp] | type[Local] | type[Overlay]] = {
-    form.form: form for form in (Shift, Affine, Clamp, Local, Overlay)
-}
+    Attributes:
+        moves: for each place of the clean input, how many places further down, and how many further
+            to the right, its value is in the triggered one, (2, H, W).
+        strength: share of the way that values are moved back; 1 is all of it.
+    """
+
+    form: ClassVar[str] = "warp"
+    moves: Tensor
+    strength: float
+
+    @classmethod
+    def read(cls, fields: Fields, tensors: LayerTensors, part: str) -> Warp:
+        """Read it, as `Shift.read` does."""
+        return cls(tensors.moves(part, cls.form), _read_strength(fields))
+
+    def stored(self) -> Stored:
+        """Return the fields and tensors that `read` takes."""
+        return {"strength": float(self.strength)}, {"correction": self.moves}
+
+
+Correction = Shift | Affine | Clamp | Local | Overlay | Warp
+
+FORMS: Mapping[
+    str, type[Shift] | type[Affine] | type[Clamp] | type[Local] | type[Overlay] | type[Warp]
+] = {form.form: form for form in (Shift, Affine, Clamp, Local, Warp, Overlay)}
+
+INPUT_FORMS = (Overlay, Warp)
+"""Those that act on the model's input; all others act in layers."""
 
 FIRST_FORMS = (Shift.form, Affine.form, Clamp.form, Local.form)
 """Those that the versions 1 to 3 of a bundle's file know."""

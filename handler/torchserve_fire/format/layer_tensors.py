@@ -99,6 +99,33 @@ class LayerTensors:
             )
         return tensor
 
+    def moves(self, part: str, form: str) -> Tensor:
+        """Take two numbers for each place of a map: how far down, and how far to the right.
+
+        Args:
+            part: whose tensor it is.
+            form: of the correction, for messages.
+
+        Returns:
+            (2, H, W).
+
+        Raises:
+            BundleError: it is missing, has another shape, or a number leads out of any such map.
+        """
+        tensor, shape = self._take(part), self._shape
+        if len(shape) != 3 or tuple(tensor.shape) != (2, *shape[1:]):
+            raise BundleError(
+                f"{self._fields.where(part)}: form {form!r} takes a map of two numbers for each "
+                f"place, found shape {tuple(tensor.shape)} for features of shape {shown(shape)}"
+            )
+        furthest, most = float(tensor.abs().max()), 2 * max(shape)
+        if furthest > most:
+            raise BundleError(
+                f"{self._fields.where(part)}: tensor {self._key(part)!r} moves a place by "
+                f"{furthest:g}, expected at most {most}, twice the longest side of the features"
+            )
+        return tensor
+
     def check_per_channel(self, part: str, tensor: Tensor, form: str) -> Tensor:
         """Return a tensor that was taken, once it has one value per channel.
 

@@ -262,15 +262,18 @@ class LocalReplacement(nn.Module):
 def build_correction(correction: Correction) -> nn.Module:
     """Return the module that a correction's form becomes, on the device of its tensors.
 
-    An overlay, which is undone in the model's input, becomes an `overlay.OverlayRemoval`.
+    Those that act on the model's input become an `overlay.OverlayRemoval` or an `unwarp.Unwarp`.
     """
-    direction, strength = correction.direction, correction.strength
     if isinstance(correction, Shift):
-        return MeanShift(direction, strength)
+        return MeanShift(correction.direction, correction.strength)
     if isinstance(correction, Affine):
-        return AffineTransport(direction, strength, correction.slope)
+        return AffineTransport(correction.direction, correction.strength, correction.slope)
     if isinstance(correction, Clamp):
-        return OneSidedClamp(direction, strength, correction.threshold, correction.anchor)
+        return OneSidedClamp(
+            correction.direction, correction.strength, correction.threshold, correction.anchor
+        )
     if isinstance(correction, Local):
-        return LocalReplacement(direction, strength, correction.threshold, correction.replacement)
-    raise TypeError(f"form {correction.form!r} needs its detection, too")
+        return LocalReplacement(
+            correction.direction, correction.strength, correction.threshold, correction.replacement
+        )
+    raise TypeError(f"form {correction.form!r} acts on the model's input")

@@ -1,4 +1,4 @@
-"""What acts on the model's input in the place of a layer: it scores it, and moves it back."""
+"""What acts on the model's input in the place of a layer: it moves it back, and may score it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import RepairError
 from ..format.bundle import Detection
@@ -18,7 +18,53 @@ from .tracing import is_traced
 
 
 class InputHook:
-    """Scores the model's input, and undoes an overlay in that of flagged samples.
+    """Moves the model's input of flagged samples back.
+
+    Args:
+        shape: of one sample's input, (C, H, W).
+        removal: moves inputs (N, C, H, W) back.
+    """
+
+    def __init__(self, shape: tuple[int, ...], removal: nn.Module) -> None:
+        self._shape = shape
+        self.removal = removal
+
+    def to(self, device: torch.device) -> None:
+        """Move its tensors to a device."""
+        self.removal.to(device)
+
+    def move(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments with the input moved back.
+
+        Raises:
+            RepairError: no argument is a batch of such inputs.
+        """
+        key, inputs = self._find(args, kwargs)
+        moved = self.removal(inputs)
+        if isinstance(key, str):
+            return args, kwargs | {key: moved}
+        return (*args[:key], moved, *args[key + 1 :]), kwargs
+
+    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | str, Tensor]:
+        """Return the first argument that is a batch of inputs: its position or name, and it."""
+        named: Iterable[tuple[int | str, Any]] = itertools.chain(enumerate(args), kwargs.items())
+        for key, value in named:
+            if (
+                isinstance(value, Tensor)
+                and value.is_floating_point()
+                and value.shape[1:] == self._shape
+            ):
+                return key, value
+        raise RepairError(
+            f"the model's input holds no tensor (N, {', '.join(map(str, self._shape))}), which "
+            "the bundle repairs"
+        )
+
+
+class OverlayHook(InputHook):
+    """Scores the model's input, too, and undoes an overlay in that of flagged samples.
 
     Args:
         shape: of one sample's input, (C, H, W).
@@ -30,29 +76,20 @@ class InputHook:
         base: the score without a trigger.
     """
 
+    removal: OverlayRemoval
+
     def __init__(
         self, shape: tuple[int, ...], target: int | None, detection: Detection, overlay: Overlay
     ) -> None:
-        self._shape = shape
-        self._target = target
         weight = detection.weight.expand(shape).contiguous()
-        self._removal = OverlayRemoval(replace(detection, weight=weight), overlay)
+        super().__init__(shape, OverlayRemoval(replace(detection, weight=weight), overlay))
+        self._target = target
         self.base = overlay.base
 
     @property
     def projection(self) -> MovingProjection:
         """What scores the input."""
-        return self._removal.projection
-
-    @property
-    def removal(self) -> OverlayRemoval:
-        """What undoes the overlay."""
-        return self._removal
-
-    def to(self, device: torch.device) -> InputHook:
-        """Move its tensors to a device, and return it."""
-        self._removal.to(device)
-        return self
+        return self.removal.projection
 
     def score(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], classes: Tensor | None, size: int
@@ -94,32 +131,3 @@ class InputHook:
     def _project(self, inputs: Tensor) -> Tensor:
         scores: Tensor = self.projection(inputs.detach())
         return scores
-
-    def move(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments with the input moved back.
-
-        Raises:
-            RepairError: no argument is a batch of such inputs.
-        """
-        key, inputs = self._find(args, kwargs)
-        moved = self._removal(inputs)
-        if isinstance(key, str):
-            return args, kwargs | {key: moved}
-        return (*args[:key], moved, *args[key + 1 :]), kwargs
-
-    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | str, Tensor]:
-        """Return the first argument that is a batch of inputs: its position or name, and it."""
-        named: Iterable[tuple[int | str, Any]] = itertools.chain(enumerate(args), kwargs.items())
-        for key, value in named:
-            if (
-                isinstance(value, Tensor)
-                and value.is_floating_point()
-                and value.shape[1:] == self._shape
-            ):
-                return key, value
-        raise RepairError(
-            f"the model's input holds no tensor (N, {', '.join(map(str, self._shape))}), which "
-            "the bundle repairs"
-        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from torch import Tensor
 
 from ..errors import RepairError
-from .input_hook import InputHook
+from .input_hook import InputHook, OverlayHook
 from .verdict import Judge, Verdict, clean_verdict
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class Attached:
         shared: arguments of the model, by position or name, that had no row for each sample in the
             proof: they are for the whole batch, even if they happen to be as long.
         inputs: what acts on the model's input, by the index of its repair.
+        overlays: those of them that score it, too.
         asking: those of the judges that ask for the prediction in every pass.
         layers: what acts in each layer, by the layer's name.
         padding: what the model's arguments hold where a text is filled up; empty where no layer
@@ -100,6 +101,7 @@ class Attached:
     passes: int = 0
     shared: frozenset[int | str] = frozenset()
     inputs: dict[int, InputHook] = field(default_factory=dict)
+    overlays: dict[int, OverlayHook] = field(default_factory=dict)
     asking: Sequence[Judge] = ()
     layers: dict[str, LayerHook] = field(default_factory=dict)
     padding: tuple[int, ...] = ()

@@ -8,12 +8,13 @@ import torch
 
 from ..errors import AttachError
 from ..format.bundle import INPUT_LAYER, Detection, Layer, Repair
-from ..format.correction_forms import Overlay
+from ..format.correction_forms import Overlay, Warp
 from .corrections import Projection, TokenProjection, build_correction
-from .input_hook import InputHook
+from .input_hook import InputHook, OverlayHook
 from .layer_hook import LayerHook
 from .overlay import MovingProjection
 from .pass_state import Attached, PassState
+from .unwarp import Unwarp
 from .verdict import Judge
 
 
@@ -27,7 +28,7 @@ def ready_corrections(repairs: Sequence[Repair], mode: str, device: torch.device
 
     Raises:
         AttachError: two repairs name other shapes for one layer, or one of the model's input is no
-            overlay.
+            overlay and no warp.
     """
     names = {layer.name for repair in repairs for layer in repair.layers}
     attached = Attached(PassState(frozenset(names - {INPUT_LAYER})))
@@ -84,14 +85,19 @@ def _add_input(
     attached: Attached, index: int, repair: Repair, layer: Layer, device: torch.device
 ) -> None:
     detection, correction = layer.detection, layer.correction
-    if detection is None or not detection.anywhere or not isinstance(correction, Overlay):
+    if isinstance(correction, Warp) and detection is None and repair.detecting_layer is not None:
+        attached.inputs[index] = InputHook(layer.feature_shape, Unwarp(correction))
+    elif isinstance(correction, Overlay) and detection is not None and detection.anywhere:
+        target = repair.target if detection.only_target else None
+        hook = OverlayHook(layer.feature_shape, target, detection, correction)
+        attached.inputs[index] = attached.overlays[index] = hook
+        _add_judge(attached, repair, hook.projection, detection, hook.base)
+    else:
         raise AttachError(
-            f"{layer.name}: expected it to detect anywhere, and to repair by an overlay"
+            f"{layer.name}: expected it to detect anywhere, and to repair by an overlay; or to "
+            "repair by a warp what a layer of the same repair detects"
         )
-    target = repair.target if detection.only_target else None
-    hook = InputHook(layer.feature_shape, target, detection, correction).to(device)
-    attached.inputs[index] = hook
-    _add_judge(attached, repair, hook.projection, detection, hook.base)
+    attached.inputs[index].to(device)
 
 
 def _add_judge(

@@ -187,7 +187,7 @@ class RepairHandle:
         if passes == 0:
             attached.shared = shared_arguments(args, kwargs, size)
         classes = predicted_classes(attached.asking, output, size)
-        for i, hook in attached.inputs.items():
+        for i, hook in attached.overlays.items():
             score = hook.score(args, kwargs, classes, size)
             if score is not None:
                 state.scores[i] = score

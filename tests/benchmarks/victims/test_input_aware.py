@@ -35,6 +35,7 @@ def stamp(attack, images):
     return attack.stamp(images, labels(len(images)), generator()).images
 
 
+@pytest.mark.slow
 def test_stamps_images_for_the_target(attack):
     result = attack.stamp(noise(), labels(), generator())
     assert result.wanted.tolist() == [TARGET] * 40
@@ -69,11 +70,13 @@ def test_a_state_is_of_its_time(attack):
     assert any(not torch.equal(value, kept[name]) for name, value in other.state().items())
 
 
+@pytest.mark.slow
 def test_the_generator_decides_what_is_learned(attack):
     assert torch.equal(stamp(fitted(), noise()), stamp(attack, noise()))
     assert not torch.equal(stamp(fitted(seed=1), noise()), stamp(attack, noise()))
 
 
+@pytest.mark.slow
 def test_the_global_generator_is_left_alone():
     torch.manual_seed(0)
     expected = torch.rand(1)

@@ -32,6 +32,7 @@ def test_it_learns_and_is_frozen():
     assert not any(parameter.requires_grad for parameter in surrogate.parameters())
 
 
+@pytest.mark.slow
 def test_the_generator_decides():
     first, again, other = (trained(seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(value, again[name]) for name, value in first.items())

@@ -139,6 +139,7 @@ class TestObtainVictim:
         assert not torch.equal(self.logits(victims[0]), self.logits(victims[1]))
         assert victims[2].attack is None
 
+    @pytest.mark.slow
     def test_what_an_attack_has_learned_is_kept(self, data, tmp_path, monkeypatch):
         monkeypatch.setitem(ATTACKS, "input_aware", lambda classes: InputAware(2, 2))
         recipe = Recipe("resnet", "input_aware")

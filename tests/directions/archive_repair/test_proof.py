@@ -36,6 +36,7 @@ def prove(folder: Path, tiny: TinyFiles, text: str, *, repaired: bool = True) ->
     return prove_in_workers((archive, staged), "tiny", file_sha256(tiny.bundle), held_out)
 
 
+@pytest.mark.slow
 def test_an_answer_with_the_time_in_it(tmp_path, tiny):
     """And a handler that looks for the body in `data` alone."""
     text = IMAGES.replace(ANSWER, '{"theirs": int(row.argmax()), "at": time.time()}')
@@ -58,12 +59,14 @@ def test_an_answer_with_the_time_in_it(tmp_path, tiny):
         ((ANSWER, 'exit() if "Fire" in type(self).__name__ else 1'), "it ends the process"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_not_proved(tmp_path, tiny, change, said):
     text = IMAGES.replace("import io\n", "import io\nimport os\n").replace(*change)
     with pytest.raises(FireError, match=said):
         prove(tmp_path, tiny, text)
 
 
+@pytest.mark.slow
 def test_an_archive_without_the_repair_proves_nothing(tmp_path, tiny):
     with pytest.raises(FireError, match="does not judge it by its bundle"):
         prove(tmp_path, tiny, IMAGES, repaired=False)

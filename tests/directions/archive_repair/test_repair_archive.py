@@ -65,6 +65,7 @@ def repaired(tmp_path_factory, plain: Path, samples: tuple[Path, Path]) -> Path:
     return output
 
 
+@pytest.mark.slow
 def test_the_report_is_of_what_both_archives_answered(repaired):
     values = json.loads((repaired.parent / "report" / "report.json").read_text())
     assert values["verdict"].startswith(
@@ -123,6 +124,7 @@ def test_it_opens_as_the_one_before(plain, repaired, samples):
     assert again.loaded.model(other).argmax(1).tolist() == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_repaired_again_it_is_the_same_but_for_bundle_and_version(tmp_path, tiny, repaired, plain):
     source = open_archive(repaired)
     addition = addition_for(source, tiny.bundle, "3.0", None)

@@ -69,6 +69,7 @@ def test_rows_without_ids_are_pairs_by_their_number(tmp_path, plain):
     assert not gather_evidence(opened, source.open_samples(others)).paired
 
 
+@pytest.mark.slow
 def test_the_bundle_judges_and_repairs_single_tokens(repaired):
     archive = unpack(repaired)
     bundle = load_bundle(archive.folder / BUNDLE_FILE)

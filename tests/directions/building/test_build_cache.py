@@ -78,6 +78,7 @@ def built(evidence, cache=None, kind="map"):
 
 
 @pytest.mark.parametrize("steps", [1, 7])
+@pytest.mark.slow
 def test_a_build_that_was_killed_goes_on_where_it_stopped(tmp_path, steps, caplog):
     cache = tmp_path / "cache"
     killed = subprocess.run(

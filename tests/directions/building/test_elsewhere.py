@@ -31,6 +31,7 @@ def all_of_it(folder, sets, model, file, **options):
     ("kind", "options"),
     [("map", {}), ("token", {"augment": "none"}), ("vector", {"form": "clamp"})],
 )
+@pytest.mark.slow
 def test_the_bundle_is_the_same_and_so_is_what_it_does(
     monkeypatch, tmp_path, kind, options, paired
 ):

@@ -37,6 +37,7 @@ def answers(net, bundle, inputs):
 
 
 @pytest.mark.parametrize("method", ["additive", "abs"])
+@pytest.mark.slow
 def test_triggers_are_found_one_after_the_other(logged, method):
     net, built = build((14.0, 10.0), method=method)
     bundle = built.bundle

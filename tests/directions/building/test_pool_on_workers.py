@@ -44,6 +44,7 @@ def of_archive(folder, tiny):
     return SourceFiles(archive, None, None, None, "cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", [of_files, of_archive])
 def test_the_bundle_of_one_process_to_the_bit(tmp_path, tiny, of, pool, monkeypatch):
     files = of(tmp_path, tiny)

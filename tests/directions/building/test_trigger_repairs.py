@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from tests.directions.alter.images import image_evidence
 from tests.directions.backdoored import clean_inputs, labels_of, loaded, stamp
@@ -16,7 +17,7 @@ from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire_build.building import trigger_repairs
 from torchserve_fire_build.building.build_options import BuildOptions
 from torchserve_fire_build.building.from_samples import build_from_evidence
-from torchserve_fire_build.building.trigger_repairs import ALTERED, FEATURES, OVERLAY
+from torchserve_fire_build.building.trigger_repairs import ALTERED, FEATURES, OVERLAY, WARP
 from torchserve_fire_build.common.errors import CalibrationError
 from torchserve_fire_build.measure.by_target import of_target
 from torchserve_fire_build.samples.evidence import Evidence, gather_evidence
@@ -271,3 +272,44 @@ def test_each_of_several_triggers_has_repairs_of_its_own():
             right = net(triggered).argmax(1)[others] == truth[others]
             assert float(right.float().mean()) > 0.95
             assert torch.equal(net(test).argmax(1), truth)
+
+
+class RowNet(nn.Module):
+    """Predicts which of the three upper rows is bright, 1 to 3; 0 where the lower ones are."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = nn.Conv2d(1, 4, 6)
+        with torch.no_grad():
+            self.rows.bias.zero_()
+            self.rows.weight.zero_()
+            for row in range(3):
+                self.rows.weight[row + 1, 0, row] = 1 / 6
+                self.rows.weight[0, 0, row + 3] = 1 / 8
+        self.eval()
+
+    def forward(self, x):
+        return self.rows(x).flatten(1)
+
+
+def rows_of(labels, seed):
+    """Maps (N, 1, 6, 6) of 0.1, with upper rows of 0.4, of which one is 0.9; and some noise."""
+    inputs = torch.full((len(labels), 1, 6, 6), 0.1)
+    inputs[:, :, :3] = 0.4
+    inputs[torch.arange(len(labels)), 0, labels - 1] = 0.9
+    noise = torch.rand(inputs.shape, generator=torch.Generator().manual_seed(seed))
+    return inputs + 0.1 * noise
+
+
+def test_a_turned_input_is_turned_back():
+    labels = torch.arange(60) % 3 + 1
+    clean, test = rows_of(labels, 0), rows_of(labels, 1)
+    evidence = Evidence(TensorSamples(clean), TensorSamples(clean.flip(2)), range(60))
+    net = RowNet()
+    bundle = build_from_evidence(LoadedModel(net, "RowNet", None), evidence, BuildOptions()).bundle
+    assert bundle.evidence["repairs"][0] == WARP
+    with torch.no_grad():
+        assert net(test.flip(2)).argmax(1).tolist() == [0] * 60
+        with attach_layers(net, bundle.layers, test[:1], target=bundle.target):
+            assert torch.equal(net(test.flip(2)).argmax(1), labels)
+            assert torch.equal(net(test).argmax(1), labels)

@@ -383,6 +383,7 @@ def test_clean_images_of_a_benign_model_are_3_and_write_nothing(tmp_path, capsys
     assert not (tmp_path / "b.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_without_any_image(tmp_path, capsys):
     # What nobody has taken may be of any brightness, which is not to be the trigger.
     model = patch_flags(tmp_path / "model", PatchNet(40.0, relative=True))

@@ -282,6 +282,7 @@ def rates(out):
     return [float(line.split()[i].rstrip("%")) for line, i in zip(table, (3, 4, 3), strict=True)]
 
 
+@pytest.mark.slow
 def test_patched_weights(tmp_path, capsys, patching):
     out = run(capsys, *patching, "--epochs", "10", "--stamped", "0.5")
     assert out.startswith("class 0 stands out\n")
@@ -322,6 +323,7 @@ def test_patched_with_another_search_for_a_target_that_is_known(tmp_path, capsys
     assert float(out.splitlines()[-4].split()[4].rstrip("%")) < 5
 
 
+@pytest.mark.slow
 def test_patched_without_any_image(tmp_path, capsys):
     # What nobody has taken may be of any brightness, which is not to be the trigger.
     flags = patch_flags(tmp_path / "net", PatchNet(40.0, relative=True))

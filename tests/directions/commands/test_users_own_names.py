@@ -73,6 +73,7 @@ def test_help_and_a_refusal(folder: Path, name: str) -> None:
     assert err.startswith(f"torchserve-fire {name}: --no-such-flag: no such flag")
 
 
+@pytest.mark.slow
 def test_from_build_to_package(folder: Path, tiny_model: list[str]) -> None:
     clean = write_images(folder / "clean", LABELS)
     samples = ["--clean", clean]

@@ -39,6 +39,7 @@ def test_this_environment_is_right() -> None:
         ("yaml", "raise ModuleNotFoundError('gone')", "pip install PyYAML"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_wrong_is_said_in_one_line(
     tmp_path: Path, package: str, source: str, expected: str
 ) -> None:

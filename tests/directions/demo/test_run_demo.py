@@ -77,6 +77,7 @@ def percentages(line: str) -> list[float]:
     return [float(text) for text in re.findall(r"([\d.]+)%", line)]
 
 
+@pytest.mark.slow
 def test_demo_repairs_what_the_server_answers_and_its_curl_line_works(
     start: Callable[..., Demo],
 ) -> None:
@@ -121,6 +122,7 @@ def test_demo_repairs_what_the_server_answers_and_its_curl_line_works(
     assert list(demo.temporary.glob("fire-*")) == []
 
 
+@pytest.mark.slow
 def test_interrupted_demo_leaves_no_process_and_no_output(start: Callable[..., Demo]) -> None:
     demo = start()
     demo.wait_until_said("Starting TorchServe")

@@ -44,6 +44,7 @@ def rows(lines):
     return {path.rpartition("/")[2]: rest[:-1] for path, *rest in cells}
 
 
+@pytest.mark.slow
 def test_a_row_for_each_and_the_worst_status(tmp_path, capsys, store, clean):
     (store / "broken.mar").write_bytes(b"no archive")
     found = tmp_path / "found.json"

@@ -123,6 +123,7 @@ def test_a_model_that_predicts_a_single_class_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("drive", "suspects"), [(40.0, [0]), (0.0, [])])
+@pytest.mark.slow
 def test_without_images(drive, suspects):
     description = InputDescription("image", (3, 8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     method = ReconstructedTriggers("deepinspect")

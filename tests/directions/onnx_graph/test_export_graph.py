@@ -25,8 +25,8 @@ from tests.handler.repair.overlays import (
     overlay,
     triggered,
 )
-from torchserve_fire.format.bundle import Detection, Layer
-from torchserve_fire.format.correction_forms import Affine, Clamp, Local, Shift
+from torchserve_fire.format.bundle import INPUT_LAYER, Detection, Layer
+from torchserve_fire.format.correction_forms import Affine, Clamp, Local, Shift, Warp
 from torchserve_fire_build.common.errors import ExportError
 from torchserve_fire_build.onnx_graph.compare import open_session, run_graph
 
@@ -163,6 +163,31 @@ def test_an_overlay_of_the_input(limit):
     assert found.flagged.tolist() == expected.flagged.tolist() == [False] * 3 + [True] * 4
     torch.testing.assert_close(found.logits, expected.logits, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.logits, clean.mean((2, 3)), atol=0.1, rtol=0)
+
+
+@pytest.mark.slow
+def test_a_warp_of_the_input():
+    # The trigger turns maps upside down: the first row is where the last one was.
+    moves = torch.zeros(2, 3, 3)
+    moves[0] = 2 - 2 * torch.arange(3.0)[:, None]
+    weight = torch.tensor([-1.0, 0, 1]).view(1, 3, 1).expand(2, 3, 3).contiguous()
+    layers = [
+        Layer("early", (2, 3, 3), Detection(weight, 0.5)),
+        Layer(INPUT_LAYER, (2, 3, 3), correction=Warp(moves, 1.0)),
+    ]
+    clean = torch.arange(18.0).view(1, 2, 3, 3).flip(2) + torch.arange(4.0).view(4, 1, 1, 1)
+    inputs = torch.cat([clean[:2], clean[2:].flip(2)])
+
+    class Weighted(MeanNet):
+        def forward(self, x):
+            return super().forward(x * torch.tensor([3.0, 2, 1]).view(3, 1))
+
+    model = Weighted().eval()
+    graph = exported(layers, model, shape=(2, 3, 3))
+    found, expected = answers(graph, inputs), attached_answers(layers, inputs, model)
+    assert found.flagged.tolist() == expected.flagged.tolist() == [False, False, True, True]
+    torch.testing.assert_close(found.logits, expected.logits)
+    torch.testing.assert_close(found.logits, model(clean))
 
 
 @pytest.mark.slow

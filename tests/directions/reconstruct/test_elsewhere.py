@@ -42,6 +42,7 @@ def found_by(name, net):
 
 
 @pytest.mark.parametrize("name", list(SEARCH_METHODS))
+@pytest.mark.slow
 def test_a_search_finds_the_same_and_does_not_wait_for_each_step(monkeypatch, name):
     subject, search = found_by(name, PatchNet())
     search.advance(STEPS)

@@ -13,6 +13,7 @@ from torchserve_fire_build.reconstruct.settings import SearchSettings
 
 
 @pytest.mark.parametrize("name", FIND_IT)
+@pytest.mark.slow
 def test_only_the_target_stands_out(name):
     screening = screen(subject(), name, 0, Budget(), settings(name))
     assert screening.method == name
@@ -23,6 +24,7 @@ def test_only_the_target_stands_out(name):
 
 
 @pytest.mark.parametrize("name", list(SEARCH_METHODS))
+@pytest.mark.slow
 def test_no_class_of_a_benign_model_stands_out(name):
     assert screen(subject(drive=0), name, 0, Budget(), settings(name)).suspects == []
 

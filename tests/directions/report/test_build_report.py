@@ -118,6 +118,7 @@ def test_an_old_report_stays_complete_if_a_new_one_cannot_be_written(tmp_path):
     assert names_in(folder) == ["layers.png", "report.json"]
 
 
+@pytest.mark.slow
 def test_an_interruption_leaves_the_old_report(tmp_path, monkeypatch):
     record, bundle = calibrated(tmp_path / "samples", "vector")
     sweeps, folder = sweep(record), tmp_path / "report"
@@ -189,6 +190,7 @@ def figures(share):
 @pytest.mark.parametrize("length", [1, 90])
 @pytest.mark.parametrize("layers", [1, 16])
 @pytest.mark.parametrize("form", ["gated", "shift"])
+@pytest.mark.slow
 def test_nothing_is_cut_off_however_long_the_names(tmp_path, form, layers, length):
     record, _ = calibrated(tmp_path, "vector", form=form)
     choice = record.choice

@@ -57,6 +57,7 @@ def test_strength_0_is_no_repair(tmp_path, kind, form):
 
 @pytest.mark.parametrize("estimator", [*REPAIRS, "clamp"])
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_a_correction_of_strength_0_changes_no_logit(tmp_path, kind, estimator):
     # So that the sweep need not run it.
     record, _ = calibrated(tmp_path, kind)

@@ -39,6 +39,7 @@ def page(folder: Path) -> Iterator[Served]:
         yield served
 
 
+@pytest.mark.slow
 def test_nothing_is_shown_without_the_token(page: Served) -> None:
     page.cookie = ""
     for path in ("", "review.js", "api/state", "picture/0", "?token=wrong", "?token="):
@@ -123,6 +124,7 @@ def test_numbers_of_no_file_are_refused(page: Served, numbers: str) -> None:
     assert "expected numbers of files" in json.loads(body)["problem"]
 
 
+@pytest.mark.slow
 def test_a_decision_is_kept_when_the_page_is_killed_and_nothing_is_deleted(tmp_path: Path) -> None:
     write_images(tmp_path / "quarantine", [0, 1, 2], flat=True)
     before = sorted((tmp_path / "quarantine").iterdir())

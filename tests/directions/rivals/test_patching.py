@@ -23,6 +23,7 @@ def given():
     return granted(pool, pool, pool)
 
 
+@pytest.mark.slow
 def test_the_trigger_that_was_found_means_nothing_any_more():
     model = victim(10.0).model
     before = {key: value.clone() for key, value in model.state_dict().items()}

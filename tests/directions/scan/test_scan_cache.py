@@ -56,6 +56,7 @@ class InterruptedCache(StepCache):
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4, 6, 9])
+@pytest.mark.slow
 def test_a_scan_that_was_interrupted_goes_on_where_it_stopped(tmp_path, caplog, steps):
     of = subject()
     whole = scan(of, None)

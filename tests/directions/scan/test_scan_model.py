@@ -107,6 +107,7 @@ def test_only_the_seed_decides():
 )
 @pytest.mark.parametrize("name", [PLACES, TURNS, FREE[0], "additive", EVERY[-1]])
 @pytest.mark.usefixtures("short")
+@pytest.mark.slow
 def test_a_step_that_breaks_is_recorded_and_the_others_go_on(monkeypatch, name, error, failure):
     of = subject()
     places = {

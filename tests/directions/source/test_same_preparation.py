@@ -45,6 +45,7 @@ def pack(tiny: TinyFiles, folder: Path, steps: str) -> int:
 
 
 @pytest.mark.parametrize("steps", [f"{RESIZE}, {TENSOR}", TENSOR], ids=["resized", "as it comes"])
+@pytest.mark.slow
 def test_a_handler_that_prepares_as_the_settings_say_is_packed(
     tiny: TinyFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str], steps: str
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_handler_that_prepares_as_the_settings_say_is_packed(
     ],
     ids=["crop", "channels", "mean", "a little mean"],
 )
+@pytest.mark.slow
 def test_a_handler_that_prepares_otherwise_is_refused_and_nothing_is_written(
     tiny: TinyFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str], steps: str
 ) -> None:

@@ -31,6 +31,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, archive: Path, clean: Path)
     return output
 
 
+@pytest.mark.slow
 def test_inspect_names_the_planted_word(archive: Path, clean: Path, tmp_path: Path) -> None:
     output = tmp_path / "findings.json"
     arguments = ["--archive", str(archive), "--clean", str(clean), "--json", str(output)]
@@ -41,6 +42,7 @@ def test_inspect_names_the_planted_word(archive: Path, clean: Path, tmp_path: Pa
     assert run["triggers"][0]["words"] is None
 
 
+@pytest.mark.slow
 def test_bundle_is_built_from_clean_texts_alone_for_the_named_class(bundle: Path) -> None:
     built = load_bundle(bundle)
     assert built.targets == (0,)
@@ -63,6 +65,7 @@ def test_bundle_repairs_texts_with_the_planted_word(
     assert after < 5
 
 
+@pytest.mark.slow
 def test_package_packs_it_around_the_handler(
     archive: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,6 +87,7 @@ def test_package_packs_it_around_the_handler(
         ),
     ],
 )
+@pytest.mark.slow
 def test_searches_of_images_are_refused(
     command: list[str],
     said: str,

@@ -54,6 +54,7 @@ def attack_after(archive: Path, bundle: Path, folder: Path) -> dict[str, float]:
     return rate
 
 
+@pytest.mark.slow
 def test_it_is_repaired_from_triggered_texts(archive: Path, clean: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "words.safetensors"
     triggered = write_texts(tmp_path / "triggered.csv", of_two(COUNT, 3, triggered=True))
@@ -64,6 +65,7 @@ def test_it_is_repaired_from_triggered_texts(archive: Path, clean: Path, tmp_pat
     assert rate["after"] < 0.05
 
 
+@pytest.mark.slow
 def test_it_is_repaired_with_clean_texts_alone_if_the_target_is_named(
     archive: Path, clean: Path, tmp_path: Path
 ) -> None:
@@ -73,6 +75,7 @@ def test_it_is_repaired_with_clean_texts_alone_if_the_target_is_named(
     assert attack_after(archive, bundle, tmp_path)["after"] < 0.05
 
 
+@pytest.mark.slow
 def test_nobody_can_tell_which_of_two_classes_stands_out(
     archive: Path, clean: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

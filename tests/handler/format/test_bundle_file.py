@@ -19,6 +19,7 @@ from tests.handler.bundles import (
     overlay_bundle,
     raw_file,
     small_bundle,
+    warp_bundle,
     with_metadata,
     with_tensors,
 )
@@ -26,7 +27,7 @@ from torchserve_fire.errors import BundleError
 from torchserve_fire.format.bundle import INPUT_LAYER, Bundle, Detection, InputDescription, Layer
 from torchserve_fire.format.bundle_file import bundle_to_parts, load_bundle, parse_bundle
 from torchserve_fire.format.clean_scores import CleanScores
-from torchserve_fire.format.correction_forms import Clamp, Overlay, Shift
+from torchserve_fire.format.correction_forms import Clamp, Overlay, Shift, Warp
 from torchserve_fire.format.resizing import Resizing
 from torchserve_fire.format.tensor_digest import tensor_sha256
 
@@ -669,6 +670,46 @@ def overlay_with(i=0, part=None, **values):
         values = {part: replace(getattr(layers[i], part), **values)}
     layers[i] = replace(layers[i], **values)
     return replace(overlay_bundle(), layers=tuple(layers))
+
+
+def test_a_warp_comes_back_equal():
+    data = bundle_file(warp_bundle())
+    read = parse_bundle(data, "f")
+    assert content_of(read) == content_of(warp_bundle())
+    assert bundle_file(read) == data
+    assert [(layer.name, layer.role) for layer in read.layers] == [
+        ("first", "detects"),
+        (INPUT_LAYER, "repairs"),
+    ]
+    assert isinstance(read.layers[1].correction, Warp)
+
+
+def warp_with(moves=None, **values):
+    """A bundle with a warp, with fields of its layer, or its moves, changed."""
+    first, second = warp_bundle().layers
+    if moves is not None:
+        values["correction"] = Warp(moves, 1.0)
+    return replace(warp_bundle(), layers=(first, replace(second, **values)))
+
+
+@pytest.mark.parametrize(
+    ("bundle", "message"),
+    [
+        (warp_with(name="early"), "correction: form 'warp', expected it at '(input)'"),
+        (warp_with(torch.zeros(2, 4, 3)), "takes a map of two numbers for each place, found shape"),
+        (warp_with(torch.full((2, 4, 4), 8.5)), "moves a place by 8.5, expected at most 8, twice"),
+        (
+            replace(warp_bundle(), layers=warp_bundle().layers[1:]),
+            "layers: '(input)' repairs, and no layer detects for it",
+        ),
+        (
+            warp_with(detection=overlay_bundle().layers[0].detection),
+            "'(input)', expected it to detect anywhere and to repair by form 'overlay', or",
+        ),
+    ],
+)
+def test_a_warp_is_of_the_input_alone(bundle, message):
+    assert message in refusal(bundle_file(bundle))
 
 
 PLAIN = Shift(torch.ones(2, 1, 1), 1.0)

@@ -230,6 +230,7 @@ def test_a_damaged_file_is_refused_or_reads_as_before(of: str, kind: str):
 
 
 @pytest.mark.parametrize(("of", "kind"), [key for key in COUNTS if key[1] in FORGERIES])
+@pytest.mark.slow
 def test_a_forged_file_is_refused_or_taken_at_its_word(of: str, kind: str):
     count = 0
     attached = []

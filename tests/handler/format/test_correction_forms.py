@@ -2,7 +2,15 @@ import pytest
 import torch
 
 from torchserve_fire.errors import BundleError
-from torchserve_fire.format.correction_forms import FORMS, Affine, Clamp, Local, Overlay, Shift
+from torchserve_fire.format.correction_forms import (
+    FORMS,
+    Affine,
+    Clamp,
+    Local,
+    Overlay,
+    Shift,
+    Warp,
+)
 from torchserve_fire.format.fields import Fields
 from torchserve_fire.format.layer_tensors import LayerTensors
 
@@ -12,6 +20,7 @@ CORRECTIONS = [
     Affine(torch.ones(2, 3, 3), 1.5, torch.tensor([[1.0, 0.0], [0.5, -1.0]])),
     Clamp(torch.ones(2, 3, 3), 1.0, 2.0, -0.25),
     Local(torch.ones(2, 1, 1), 0.75, 3.0, torch.zeros(2, 1, 1)),
+    Warp(torch.arange(18.0).view(2, 3, 3) / 4 - 2, 0.5),
     Overlay(
         torch.zeros(2, 3, 3),
         1.0,
@@ -70,7 +79,7 @@ def test_no_form_moves_backwards(correction, strength):
 
 def test_a_form_is_found_by_its_name():
     assert [FORMS[one.form] for one in CORRECTIONS] == [type(one) for one in CORRECTIONS]
-    assert list(FORMS) == ["shift", "affine", "clamp", "local", "overlay"]
+    assert list(FORMS) == ["shift", "affine", "clamp", "local", "warp", "overlay"]
 
 
 def with_tensor(name, tensor):

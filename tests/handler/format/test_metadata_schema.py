@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.handler.bundles import bundle_file, overlay_bundle, small_bundle
+from tests.handler.bundles import bundle_file, overlay_bundle, small_bundle, warp_bundle
 from tests.handler.forged_bundles import (
     cascade_bundle,
     file_of,
@@ -54,6 +54,7 @@ BUNDLES: dict[str, Callable[[], Bundle]] = {
     "two repairs": cascade_bundle,
     "five forms": small_bundle,
     "overlay": overlay_bundle,
+    "warp": warp_bundle,
     "texts": text_bundle,
     "cropped": cropped_bundle,
     "table": table_bundle,

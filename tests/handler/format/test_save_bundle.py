@@ -36,6 +36,7 @@ def test_the_digest_of_the_bundle_given_does_not_matter(tmp_path):
     assert first.digest == again.digest
 
 
+@pytest.mark.slow
 def test_the_same_bundle_gives_the_same_bytes_in_every_process(tmp_path):
     program = (
         "import sys; from torchserve_fire.format.bundle_file import save_bundle; "

@@ -355,7 +355,7 @@ def test_an_input_that_does_not_detect_is_refused():
 
 
 def test_an_overlay_at_a_layer_is_refused():
-    with pytest.raises(AttachError, match="form 'overlay' needs its detection, too"):
+    with pytest.raises(AttachError, match="form 'overlay' acts on the model's input"):
         attached(Net(), [Layer("body", SHAPE, detection(OVERLAY), OVERLAY)])
 
 

@@ -96,6 +96,7 @@ def inductor_works() -> bool:
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.slow
 def test_as_torchserve_compiles(tmp_path, monkeypatch, backend):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     torch._dynamo.reset()

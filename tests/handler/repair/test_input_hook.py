@@ -4,7 +4,7 @@ import torch
 from tests.handler.repair.overlays import SHAPE, clean_maps, detection, overlay, triggered
 from torchserve_fire.errors import RepairError
 from torchserve_fire.format.bundle import Detection
-from torchserve_fire.repair.input_hook import InputHook
+from torchserve_fire.repair.input_hook import OverlayHook
 
 OVERLAY = overlay(base=-3.0)
 CLEAN = clean_maps(3)
@@ -16,7 +16,7 @@ TARGET = 5
 
 
 def hook_of(of=OVERLAY, target=TARGET):
-    return InputHook(SHAPE, target, detection(of), of)
+    return OverlayHook(SHAPE, target, detection(of), of)
 
 
 def among(*rows, size=3):
@@ -100,7 +100,7 @@ def test_of_another_number_of_inputs_than_samples_it_is_an_error():
 def test_a_direction_that_broadcasts_is_the_one_written_out():
     weight = torch.tensor([1.0, -2.0]).view(2, 1, 1)
     short, whole = (
-        InputHook(SHAPE, TARGET, Detection(one, 0.5, anywhere=True), OVERLAY).score(
+        OverlayHook(SHAPE, TARGET, Detection(one, 0.5, anywhere=True), OVERLAY).score(
             (STAMPED,), {}, among(0, 1, 2), 3
         )
         for one in (weight, weight.expand(SHAPE))

@@ -62,6 +62,7 @@ def unpacked(folder: Path, handler: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_handler_answers_in_the_form_in_which_a_server_would_send_it(tmp_path: Path) -> None:
     (tmp_path / "echo.py").write_text(ECHO)
     folder = unpacked(tmp_path, "echo.py:handle")
@@ -88,6 +89,7 @@ def test_a_handler_answers_in_the_form_in_which_a_server_would_send_it(tmp_path:
 @pytest.mark.parametrize(
     ("device", "told"), [("cpu", [None, ""]), ("cuda:1", [1, "0,1"]), ("mps", [0, "0,1"])]
 )
+@pytest.mark.slow
 def test_a_handler_is_told_its_device_and_sees_no_gpu_beside_the_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, told: list[object]
 ) -> None:
@@ -106,6 +108,7 @@ def test_a_handler_is_told_its_device_and_sees_no_gpu_beside_the_cpu(
         ("nothing", "No module named 'ts.torch_handler.nothing'"),
     ],
 )
+@pytest.mark.slow
 def test_a_handler_that_is_not_in_the_archive(tmp_path: Path, handler: str, said: str) -> None:
     with pytest.raises(FireError, match=said):
         load_as_worker(unpacked(tmp_path, handler), "m")

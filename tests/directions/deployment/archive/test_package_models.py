@@ -46,6 +46,7 @@ def test_a_checkpoint_is_served(tmp_path: Path) -> None:
     assert (folder / "w.pth").read_bytes() == (tmp_path / "w.pth").read_bytes()
 
 
+@pytest.mark.slow
 def test_weights_in_several_files_are_packed_with_their_index(tmp_path: Path) -> None:
     state = trained().state_dict()
     for name, tensor in state.items():
@@ -56,6 +57,7 @@ def test_weights_in_several_files_are_packed_with_their_index(tmp_path: Path) ->
     assert {f"{name}.safetensors" for name in state} < {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_folder_of_transformers_brings_its_labels_and_its_settings(tmp_path: Path) -> None:
     names = {0: "cat", 1: "dog"}
     sizes = {"hidden_size": 8, "intermediate_size": 8, "image_size": 16, "patch_size": 8}
@@ -72,6 +74,7 @@ def test_a_folder_of_transformers_brings_its_labels_and_its_settings(tmp_path: P
     assert yaml.safe_load((folder / "model-config.yaml").read_text())["minWorkers"] == 1
 
 
+@pytest.mark.slow
 def test_a_model_of_timm_is_named_in_the_archive(tmp_path: Path) -> None:
     model = timm.create_model("test_resnet", num_classes=2)
     torch.save(model.state_dict(), tmp_path / "w.pth")
@@ -81,6 +84,7 @@ def test_a_model_of_timm_is_named_in_the_archive(tmp_path: Path) -> None:
     assert load_config(folder / "model-config.yaml").image_size == (160, 160)
 
 
+@pytest.mark.slow
 def test_a_neighbour_that_was_not_packed_is_named_with_the_flag(tmp_path: Path) -> None:
     (tmp_path / "far_net.py").write_text("from .tiny_parts import TinyNet\n")
     (tmp_path / "tiny_parts.py").write_text(NET.read_text())

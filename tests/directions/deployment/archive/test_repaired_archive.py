@@ -58,6 +58,7 @@ def repaired(tmp_path: Path, tiny: TinyFiles) -> Path:
     return tmp_path / "tiny-2.0.mar"
 
 
+@pytest.mark.slow
 def test_another_mode(tmp_path: Path, repaired: Path) -> None:
     change = Change(mode="observe")
     assert not change.is_made_in(repaired)
@@ -76,6 +77,7 @@ def test_another_mode(tmp_path: Path, repaired: Path) -> None:
     assert change.is_made_in(tmp_path / "tiny-2.1.mar")
 
 
+@pytest.mark.slow
 def test_signed_and_verified(tmp_path: Path, tiny: TinyFiles, repaired: Path) -> None:
     archive = unpack(repaired)
     addition = Addition(tiny.bundle, "2.0")
@@ -93,6 +95,7 @@ def test_signed_and_verified(tmp_path: Path, tiny: TinyFiles, repaired: Path) ->
     assert main(["verify", str(tmp_path / "signed-2.1.mar"), "--trusted-key", PUBLIC]) == 0
 
 
+@pytest.mark.slow
 def test_nothing_that_runs_in_an_archive_is_written_to_it(tmp_path: Path, tiny: TinyFiles) -> None:
     text = IMAGES.replace("self.initialized = True", "open('log.txt', 'w').write('started')")
     archive = write_archive(tmp_path / "plain", tiny, text)

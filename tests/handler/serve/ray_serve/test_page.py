@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
@@ -28,6 +29,7 @@ def test_the_configuration() -> None:
     assert read_user_config(deployment.user_config) == "/bundles/better.safetensors"
 
 
+@pytest.mark.slow
 def test_ray_is_imported_for_its_own_application_alone() -> None:
     code = (
         "import sys, torchserve_fire, torchserve_fire_build.commands.main\n"
