@@ -23,7 +23,7 @@ class FeatureFile:
         widths: layer to its number of channels, in the order of the row.
         rows: the rows of these samples, rising, (N,) int64.
         predicted: the class that the model calls each sample, (N,) int64.
-        digests: of each sample as the model takes it; samples that are equal have the same.
+        digests: SHA-256 of each sample as the model takes it, in hexadecimal digits.
     """
 
     file: RowFile
@@ -44,20 +44,23 @@ class FeatureFile:
         Raises:
             OutputError: the disk has no room for them.
         """
-        file, widths = RowFile(), dict[str, int]()
-        predicted, digests = dict[int, Tensor](), dict[int, Sequence[str]]()
+        file, called, digests = RowFile(), RowFile(), RowFile()
+        widths: dict[str, int] = {}
+        # What is small lies in files, too: pieces of it would keep the memory of large ones apart.
         for start, part in parts:
             widths = {layer: features.shape[1] for layer, features in part.layers.items()}
             file.write(start, torch.cat(list(part.layers.values()), 1))
-            predicted[start], digests[start] = part.predicted, part.digests
+            called.write(start, part.predicted[:, None])
+            hashed = bytearray.fromhex("".join(part.digests))
+            digests.write(start, torch.frombuffer(hashed, dtype=torch.float32).view(len(part), -1))
             progress.advance(len(part))
-        starts = sorted(predicted)
+        count = len(file)
         return cls(
             file,
             widths,
-            torch.arange(len(file)),
-            torch.cat([predicted[start] for start in starts]),
-            [digest for start in starts for digest in digests[start]],
+            torch.arange(count),
+            called.between(0, count)[:, 0].long(),
+            [row.tobytes().hex() for row in digests.between(0, count).numpy()],
         )
 
     def __len__(self) -> int:
