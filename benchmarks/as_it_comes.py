@@ -28,7 +28,7 @@ from . import fire
 from .altered_victims import find_victims
 from .evidence import Evidence, EvidenceKind, draw_evidence
 from .kept import Kept
-from .measure import TEST_IMAGES, measure_baseline, predict
+from .measure import TEST_IMAGES, best_reader, measure_baseline, predict
 from .options import add_options
 from .victims.data import Images, load_data
 from .victims.poison import to_float, to_pixels
@@ -154,7 +154,9 @@ def main() -> None:
                 continue
             subject = obtain(data, args.cache, count)
             model, held = subject.model, subject.held
-            baseline = asdict(measure_baseline(model, subject.benign, held))
+            baseline = asdict(
+                measure_baseline(model, best_reader(subject.others, held.triggered), held)
+            )
             for flaw, seed in missing:
                 kind, spoil = FLAWS[flaw]
                 drawn = draw_evidence(kind, subject.attack, data.pool, seed)

@@ -25,7 +25,7 @@ from .altered_victims import Subject, show_altered
 from .first_bundle import VERSION, build_first, draw_clean
 from .given_victims import GivenVictim, given_victims
 from .kept import Kept
-from .measure import draw_test_images, hold, measure_baseline, predict, share
+from .measure import best_reader, draw_test_images, hold, measure_baseline
 from .victims.data import load_data
 from .victims.data_sets import CIFAR, SIGNS
 
@@ -56,8 +56,8 @@ def main() -> None:
         test, _ = draw_test_images(data)
         held = hold(victim.attack, test)
         others = [other.model for other in _others(victim, victims)]
-        read = [share(predict(other, held.triggered) == held.triggered.labels) for other in others]
-        baseline = measure_baseline(victim.model, others[read.index(max(read))], held)
+        best = best_reader(others, held.triggered)
+        baseline = measure_baseline(victim.model, best, held)
         first = build_first(victim.model, draw_clean(data.pool))
         row = {
             "victim": victim.name,

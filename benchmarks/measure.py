@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -98,6 +99,11 @@ def measure_baseline(victim: nn.Module, benign: nn.Module | None, held: Held) ->
         if benign is None
         else share(predict(benign, held.clean)[held.partners] == truth),
     )
+
+
+def best_reader(models: Sequence[nn.Module], images: Images) -> nn.Module | None:
+    """Return the model that is right on most of the images; None of no models."""
+    return max(models, key=lambda m: share(predict(m, images) == images.labels), default=None)
 
 
 def measure_defence(defence: Defence, held: Held) -> DefenceFigures:

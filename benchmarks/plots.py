@@ -49,7 +49,7 @@ def main() -> None:
             continue
         for each in records:
             of_several = f"-class_{each.target}" if len(records) > 1 else ""
-            picture = draw(sweep(each), each.choice, recipe.name, each.target)
+            picture = draw(sweep(each), each.choice, recipe.name, str(each.target))
             write_file(with_palette(picture), args.output / f"{recipe.name}{of_several}.png")
 
 

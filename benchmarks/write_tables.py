@@ -38,6 +38,7 @@ from benchmarks.markdown_table import markdown_table
 from benchmarks.methods_table import methods_table
 from benchmarks.onnx_export import onnx_export_table
 from benchmarks.pool_memory import pool_memory_table
+from benchmarks.review_page import review_page_table
 from benchmarks.same_bundles import table as same_bundles_table
 from benchmarks.scanning_ablation import scanning_ablation_table
 from benchmarks.scanning_table import (
@@ -73,6 +74,7 @@ FLEET = ROOT / "docs" / "fleet.md"
 FROM_CLEAN_IMAGES = ROOT / "docs" / "from-clean-images.md"
 METHODS = ROOT / "docs" / "methods.md"
 POOLS_PAGE = ROOT / "docs" / "pools.md"
+REVIEW = ROOT / "docs" / "review.md"
 REFINING = ROOT / "docs" / "refining.md"
 SCAN = ROOT / "docs" / "scan.md"
 SCREEN = ROOT / "docs" / "screen.md"
@@ -108,6 +110,7 @@ SWAPPING = ROOT / "benchmarks" / "results" / "swapping.json"
 SWAPPING_IN_PLACE = ROOT / "benchmarks" / "results" / "swapping_in_place.json"
 ONNX_EXPORT = ROOT / "benchmarks" / "results" / "onnx_export.json"
 ENGINES = ROOT / "benchmarks" / "results" / "engines.json"
+REVIEW_PAGE = ROOT / "benchmarks" / "results" / "review_page.json"
 SAME_BUNDLES = ROOT / "benchmarks" / "results" / "same_bundles.json"
 TEXTS = ROOT / "benchmarks" / "results" / "text.json"
 TEXT_SEARCHES = ROOT / "benchmarks" / "results" / "text_searching.json"
@@ -157,7 +160,7 @@ def main() -> None:
     DEFENCES.write_bytes(draw_defences(_results()[CIFAR], EVIDENCE))
     documents = (README, ATTACKS, BENCHMARK, FLEET, METHODS, OPERATIONS, SCREEN)
     documents += (FROM_CLEAN_IMAGES, POOLS_PAGE, REFINING, SCAN, SEARCHES_PAGE)
-    documents += (KSERVE, MALWARE_AND_TEXTS, ONNX)
+    documents += (KSERVE, MALWARE_AND_TEXTS, ONNX, REVIEW)
     for document in documents:
         document.write_text(with_tables(document.read_text()))
 
@@ -221,6 +224,7 @@ def _contents() -> dict[str, str]:
         "texts": text_table(_rows(TEXTS)),
         "text-searching": text_searching_table(_rows(TEXT_SEARCHES)),
         "fleet": fleet_table(_rows(FLEET_RESULTS)),
+        "review page": review_page_table(_rows(REVIEW_PAGE)),
         "pool memory": pool_memory_table(_rows(POOL_MEMORY)),
         "onnx export": onnx_export_table(_rows(ONNX_EXPORT)),
         "same bundles": same_bundles_table(_rows(SAME_BUNDLES)),

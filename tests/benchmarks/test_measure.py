@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.measure import hold, measure_baseline, measure_defence
+from benchmarks.measure import best_reader, hold, measure_baseline, measure_defence
 from benchmarks.victims.attacks.badnets import BadNets
 from benchmarks.victims.attacks.tact import TaCT
 from benchmarks.victims.data import Images
@@ -68,3 +68,19 @@ def test_no_defence_is_the_victim_and_a_change_of_the_images_is_seen(prepare, ra
     found = measure_defence(answer_with(Fooled(), prepare), hold(BadNets(), IMAGES))
     assert found.attack_success_rate == rate
     assert found.flagged_clean is None
+
+
+def test_the_best_reader_is_right_on_most_images():
+    images = Images(torch.zeros(4, 3, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 1, 1]))
+
+    class Always(nn.Module):
+        def __init__(self, answer):
+            super().__init__()
+            self.answer = answer
+
+        def forward(self, x):
+            return torch.eye(2)[self.answer].expand(len(x), 2)
+
+    models = [Always(0), Always(1)]
+    assert best_reader(models, images) is models[1]
+    assert best_reader([], images) is None

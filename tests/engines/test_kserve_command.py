@@ -64,7 +64,7 @@ def test_over_tls_as_the_sdk_s_variables_name_it(
     certificates = write_certificates(tmp_path)
     monkeypatch.setenv("KSERVE_TLS_CERT_FILE", str(certificates.server))
     done = serve(tmp_path, "--archive", archive, "--port", free_port())
-    assert done.returncode == 2
+    assert done.returncode == 64
     assert "KSERVE_TLS_KEY_FILE" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     monkeypatch.setenv("KSERVE_TLS_KEY_FILE", str(certificates.key))
@@ -111,7 +111,7 @@ def test_what_cannot_be_served_is_said_in_one_line(tiny: TinyFiles, tmp_path: Pa
             (["--archive", archive, "--trusted-key", PUBLIC, "--port", free_port()], "not signed"),
         ):
             done = serve(tmp_path, *words)
-            assert done.returncode == 2
+            assert done.returncode == 64
             assert said in done.stderr
             assert done.stderr.startswith("torchserve-fire serve: ")
             assert len(done.stderr.splitlines()) == 1

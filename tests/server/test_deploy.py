@@ -290,14 +290,14 @@ def test_a_mistyped_name_or_address_is_refused_before_the_archive_is_loaded(
     monkeypatch.chdir(tmp_path)
     command = ["deploy", str(archives.plain), "--model-name", "tyni"]
     command += ["--model-store", str(server.model_store), "--key-file", str(server.key_file)]
-    assert main(command) == 2
+    assert main(command) == 64
     said = capsys.readouterr().err
     assert "--model-name tyni: nothing is served as tyni (served: " in said
     assert "tiny" in said.partition("served: ")[2]
     assert "or --new to serve this one beside it" in said
     assert "tyni" not in server.management.models()
     assert not list(server.model_store.glob("*tyni*"))
-    assert main([*command, "--inference", "http://127.0.0.1:9"]) == 2
+    assert main([*command, "--inference", "http://127.0.0.1:9"]) == 64
     said = capsys.readouterr().err
     assert "GET http://127.0.0.1:9/ping: no answer (ConnectionError, refused: --inference" in said
     assert "nothing was changed" in said

@@ -51,7 +51,7 @@ def test_a_model_api_that_is_off_is_named_before_anything_is_done(
     what = [str(store / "theirs-1.0.mar")] if command == "deploy" else []
     what += ["--bundle", str(tiny.bundle)] if command == "swap" else []
     arguments = [command, *what, "--model-name", "net", "--model-store", str(locked.model_store)]
-    assert main([*arguments, *where(locked), "--key-file", str(locked.key_file)]) == 2
+    assert main([*arguments, *where(locked), "--key-file", str(locked.key_file)]) == 64
     said = capsys.readouterr().err
     process = find_server(locked.addresses.management)
     assert process is not None
@@ -81,11 +81,11 @@ def test_a_key_file_that_is_a_copy_or_of_another_server_is_told(
     copy = tmp_path / "key_file.json"
     expire(locked.key_file, copy)
     command = ["status", "--management", locked.addresses.management, "--key-file", str(copy)]
-    assert main(command) == 2
+    assert main(command) == 64
     said = capsys.readouterr().err
     assert "and the new one is not in it: it is a copy; give --key-file" in said
     copy.write_text(copy.read_text().replace(locked.tokens.api, "another"))
-    assert main(command) == 2
+    assert main(command) == 64
     said = capsys.readouterr().err
     assert f"expired at {LONG_AGO}, and TorchServe at" in said
     assert "refused its API key: is it the key_file.json of this server?" in said

@@ -78,7 +78,7 @@ def test_what_is_not_ready_is_told_in_one_line(
 def test_a_bad_input_file_is_not_taken_for_a_server_that_is_not_ready(
     server: TorchServe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ready(server, "tiny", "--input", str(tmp_path / "no.png")) == 2
+    assert ready(server, "tiny", "--input", str(tmp_path / "no.png")) == 64
     assert "no.png: no such file" in capsys.readouterr().err
 
 
@@ -86,7 +86,7 @@ def test_a_bad_input_file_is_not_taken_for_a_server_that_is_not_ready(
 def test_a_refused_token_is_not_taken_for_a_server_that_is_not_ready(
     server: TorchServe, which: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ready(server, "tiny", which, "wrong") == 2
+    assert ready(server, "tiny", which, "wrong") == 64
     said = capsys.readouterr().err
     assert "TorchServe refused the token" in said
     assert said.count("\n") == 1

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.directions.backdoored import write_images
 from tests.directions.building.test_from_quarantine import noisy
 from tests.directions.review.first_bundle import build_first_bundle
 from tests.directions.review.served import served_review
+from tests.keys import KEY, PRIVATE, PUBLIC
 from tests.server.registered import BOUNDS, registered
 from tests.tiny import TinyFiles
 from torchserve_fire.format.bundle_file import load_bundle
@@ -58,12 +60,18 @@ def page(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
     assert faults == []
 
 
-@pytest.fixture
-def flagged(server: TorchServe, tiny: TinyFiles, tmp_path: Path) -> Iterator[Path]:
-    """The quarantine of a served model that has flagged something."""
-    config = tiny.config(tmp_path)
+@contextmanager
+def flagging(
+    server: TorchServe,
+    tiny: TinyFiles,
+    folder: Path,
+    signing_key: Ed25519PrivateKey | None = None,
+    **settings: object,
+) -> Iterator[Path]:
+    """Serve a model that has flagged something; yield its quarantine."""
+    config = tiny.config(folder)
     values = yaml.safe_load(config.read_text())
-    values["handler"]["quarantine"] = {"folder": str(tmp_path / "kept")}
+    values["handler"] |= {"quarantine": {"folder": str(folder / "kept")}, **settings}
     config.write_text(yaml.safe_dump(values))
     archive = package_archive(
         ArchiveInputs(
@@ -72,20 +80,28 @@ def flagged(server: TorchServe, tiny: TinyFiles, tmp_path: Path) -> Iterator[Pat
             tiny.model_file,
             tiny.serialized_file,
             config,
-            build_first_bundle(tiny, config, tmp_path / "first"),
+            build_first_bundle(tiny, config, folder / "first"),
             extra_files=str(tiny.names),
         ),
         server.model_store,
+        signing_key=signing_key,
     )
     with registered(server, archive.name, NAME, **BOUNDS):
-        folder = tmp_path / "kept" / NAME
+        kept = folder / "kept" / NAME
         for seed in range(FLAGGED):
             answer = ask(server, noisy(seed, triggered=True))
             assert answer.headers["x-fire-flagged"] == "true"
         until = time.monotonic() + 30
-        while len(list(folder.glob("*.png"))) < FLAGGED:
+        while len(list(kept.glob("*.png"))) < FLAGGED:
             assert time.monotonic() < until
             time.sleep(0.1)
+        yield kept
+
+
+@pytest.fixture
+def flagged(server: TorchServe, tiny: TinyFiles, tmp_path: Path) -> Iterator[Path]:
+    """The quarantine of a served model that has flagged something."""
+    with flagging(server, tiny, tmp_path) as folder:
         yield folder
 
 
@@ -191,6 +207,45 @@ def test_what_was_flagged_is_kept_refined_and_deployed_by_keys_alone(
         has(page, "#deploy-note", "in service")
     # Nothing was deleted. A new version may have flagged a picture by which it was tried.
     assert kept <= {file.name for file in flagged.glob("*.png")}
+
+
+@pytest.mark.parametrize("kind", ["signed", "in place", "in place, signed"])
+def test_a_refined_bundle_is_deployed_as_the_archive_has_it(
+    page: sync_api.Page, server: TorchServe, tiny: TinyFiles, tmp_path: Path, kind: str
+) -> None:
+    write_images(tmp_path / "clean", [k % 4 for k in range(112)], seed=5)
+    words = ["--management", server.addresses.management, "--inference", server.addresses.inference]
+    words += ["--key-file", server.key_file, "--model-store", server.model_store]
+    words += ["--model-name", NAME, "--clean", tmp_path / "clean", "--output", tmp_path / "review"]
+    settings: dict[str, object] = {}
+    if "signed" in kind:
+        settings["trusted_keys"] = [PUBLIC]
+        (tmp_path / "key.pem").write_text(PRIVATE)
+        (tmp_path / "key.pem").chmod(0o600)
+        words += ["--sign", tmp_path / "key.pem"]
+    if "in place" in kind:
+        settings["bundle_folder"] = str(tmp_path / "bundles")
+        (tmp_path / "bundles").mkdir()
+    press: Callable[[str], None] = page.keyboard.press
+    with (
+        flagging(server, tiny, tmp_path, KEY if "signed" in kind else None, **settings),
+        opened(page, tmp_path, *words),
+    ):
+        press("a")
+        press("k")
+        has(page, "#n-keep", str(FLAGGED))
+        for button, done in (("refine", "Refining: done"), ("deploy", "Deploying: done")):
+            sync_api.expect(page.locator(f"#{button}")).to_be_enabled(timeout=120_000)
+            to_button(page, button)
+            press("Enter")
+            press("Tab")
+            press("Enter")
+            has(page, "#h-running", done, 180)
+        new = load_bundle(tmp_path / "review" / "refined.safetensors").digest
+        answer = ask(server, noisy(0, triggered=True)).headers
+        assert (answer["x-fire-bundle"], answer["x-fire-flagged"]) == (new, "true")
+        version = server.management.describe(NAME).version
+        assert version == ("1.0" if "in place" in kind else "1.1")
 
 
 def to_button(page: sync_api.Page, name: str) -> None:

@@ -90,7 +90,7 @@ def test_a_model_that_cannot_repair_ends_it_with_the_reason(
                 destination.writestr(name, source.read(name))
     process = serve(tmp_path, config, broken, "--models", "tiny=tiny-1.0.mar")
     _, said = process.communicate(timeout=120)
-    assert process.returncode == 2
+    assert process.returncode == 64
     assert len(said.splitlines()) == 1
     assert "did not load its model: tiny 1.0: " in said
     assert BUNDLE_FILE in said

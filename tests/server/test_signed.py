@@ -67,7 +67,7 @@ def test_a_signed_archive_serves_is_swapped_and_a_tampered_one_is_refused(
     command += ["--management", server.addresses.management, "--trusted-key", PUBLIC]
     command += ["--inference", server.addresses.inference, "--key-file", str(server.key_file)]
     command += ["--model-store", str(server.model_store)]
-    assert main(command) == 2
+    assert main(command) == 64
     assert "give --sign" in capsys.readouterr().err
     monkeypatch.setenv(KEY_VARIABLE, PRIVATE)
     assert main([*command, "--sign"]) == 0

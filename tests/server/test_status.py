@@ -66,7 +66,7 @@ def test_the_table_has_a_line_for_each_version(
 
 
 def test_a_server_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["status", "--management", "http://127.0.0.1:9", "--token", "x"]) == 2
+    assert main(["status", "--management", "http://127.0.0.1:9", "--token", "x"]) == 64
     said = capsys.readouterr().err
     assert "connection refused" in said
     assert len(said.strip().splitlines()) == 1

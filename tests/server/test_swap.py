@@ -156,7 +156,7 @@ def test_a_bundle_that_does_not_fit_leaves_the_old_one_serving(
     command = ["swap", "--model-name", model, "--bundle", str(wrong)]
     command += ["--management", server.addresses.management]
     command += ["--inference", server.addresses.inference, "--key-file", str(server.key_file)]
-    assert main([*command, "--model-store", str(server.model_store)]) == 2
+    assert main([*command, "--model-store", str(server.model_store)]) == 64
     said = capsys.readouterr().err.strip()
     assert len(said.splitlines()) == 1
     assert ("weights_sha256" if which == "foreign" else "SHA-256") in said
@@ -241,7 +241,7 @@ def test_another_mode_is_a_version_of_its_own(
 
 
 def test_a_swap_of_nothing_and_to_no_mode_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["swap", "--model-name", NAME]) == 2
+    assert main(["swap", "--model-name", NAME]) == 64
     assert "expected --bundle, --mode, or both" in capsys.readouterr().err
-    assert main(["swap", "--model-name", NAME, "--mode", "repiar"]) == 2
+    assert main(["swap", "--model-name", NAME, "--mode", "repiar"]) == 64
     assert "--mode repiar: expected one of repair, observe" in capsys.readouterr().err

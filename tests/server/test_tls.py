@@ -149,7 +149,7 @@ def test_a_bundle_is_swapped_over_https(
     command += ["--management", secured.addresses.management]
     command += ["--inference", secured.addresses.inference, "--key-file", str(secured.key_file)]
     command += ["--model-store", str(secured.store)]
-    assert main(command) == 2
+    assert main(command) == 64
     said = capsys.readouterr().err
     assert "not signed by a trusted authority: give --ca" in said
     assert len(said.splitlines()) == 1

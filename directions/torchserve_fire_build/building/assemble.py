@@ -89,7 +89,10 @@ def assemble(
         versions=_versions(),
     )
     return BuildResult(
-        bundle, [each.record for each in repairs], [each.figures for each in repairs]
+        bundle,
+        [each.record for each in repairs],
+        [each.figures for each in repairs],
+        label=observation.label,
     )
 
 

@@ -6,12 +6,13 @@ import logging
 
 from torch import nn
 
-from ..common.errors import CalibrationError, NoTriggerError
+from ..common.errors import CalibrationError, NoTriggerError, UndecidedError
 from ..field_search.find_fields import find_fields
 from ..field_search.search_table import TableSubject, gather_rows, search_table
 from ..measure.target import check_target
 from ..reconstruct.find_triggers import MIN_SUCCESS, FoundTriggers
 from ..reconstruct.reconstruction import Reconstruction
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ FIELDS = 6
 
 
 def find_field_triggers(
-    model: nn.Module, clean: Samples, *, target: int | None, seed: int
+    model: nn.Module, clean: Samples, *, target: int | None, seed: int, label: Label = str
 ) -> FoundTriggers:
     """Search a model of a table for the triggers of one class.
 
@@ -36,32 +37,34 @@ def find_field_triggers(
         clean: clean rows.
         target: the class; None to find it.
         seed: of the random numbers.
+        label: says what a class is called.
 
     Raises:
-        CalibrationError: the rows do not allow the search, nobody can tell whether there is a
-            trigger, or no fields lead to the given class.
+        CalibrationError: the rows do not allow the search, or no fields lead to the given class.
+        UndecidedError: nobody can tell whether there is a trigger.
         NoTriggerError: no class stands out.
     """
     subject = gather_rows(model, clean, seed)
     if target is None:
-        target = _name_target(subject, clean, seed)
+        target = _name_target(subject, clean, seed, label)
     else:
         check_target(target, subject.classes)
     triggers = _reconstruct(subject, target)
     if not triggers:
         raise CalibrationError(
             f"{clean.source}: no {FIELDS} fields lead {MIN_SUCCESS:.0%} of the rows of other "
-            f"classes to class {target}, so there is no trigger to build from"
+            f"classes to class {label(target)}, so there is no trigger to build from"
         )
     return FoundTriggers(target, triggers, ())
 
 
-def _name_target(subject: TableSubject, clean: Samples, seed: int) -> int:
+def _name_target(subject: TableSubject, clean: Samples, seed: int, label: Label) -> int:
     searched = search_table(subject, seed)
     target = searched.target
-    likely = f"class {target} is the target of a backdoor with {searched.probabilities[target]:.1%}"
+    probability = f"{searched.probabilities[target]:.1%}"
+    likely = f"class {label(target)} is the target of a backdoor with {probability}"
     if searched.backdoored is None:
-        raise CalibrationError(
+        raise UndecidedError(
             f"{clean.source}: could not tell whether there is a trigger: {likely}; give other "
             "clean rows, or more of them, or name the --target to build for it"
         )
@@ -70,7 +73,7 @@ def _name_target(subject: TableSubject, clean: Samples, seed: int) -> int:
             f"{clean.source}: no class stands out, so there is no sign of a trigger (nearest: "
             f"{likely})"
         )
-    logger.info(f"class {target} stands out: {likely}")
+    logger.info(f"class {label(target)} stands out: {likely}")
     return target
 
 

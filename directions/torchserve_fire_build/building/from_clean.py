@@ -22,7 +22,9 @@ from ..reconstruct.reconstruction import Reconstruction
 from ..reconstruct.settings import SearchSettings
 from ..reconstruct.stamped_samples import stamp_samples
 from ..reconstruct.success_after_repair import success_after_repair
+from ..samples.class_label import Label, label_of
 from ..samples.kept import keep_decoded
+from ..samples.predict import logits_of
 from ..samples.samples import Samples
 from .build_options import BuildOptions
 from .from_samples import as_loaded, build_from_evidence
@@ -99,7 +101,9 @@ def build_from_clean(
     loaded, clean = as_loaded(model), keep_decoded(clean)
     # Before the search, which may take hours.
     check_clean(loaded.model, clean, names_file, accept=accept_accuracy)
-    search = _CleanBuild(loaded, clean, plan, options, names_file)
+    classes = logits_of(loaded.model, clean.description.example()).shape[1]
+    label = label_of([clean], classes, names_file)
+    search = _CleanBuild(loaded, clean, plan, options, names_file, label)
     built = search.build(search.find(plan.settings, cache))
     later = plan.settings
     if later.anomaly_index is None:
@@ -121,6 +125,7 @@ def build_from_clean(
             join_bundles(built.bundle, further.bundle),
             [*built.records, *further.records],
             [*built.figures, *further.figures],
+            label=label,
         )
     return built
 
@@ -135,6 +140,7 @@ class _CleanBuild:
         plan: how to search.
         options: options of the builds.
         names_file: TorchServe's `index_to_name.json`, if there is one.
+        label: says what a class is called.
     """
 
     loaded: LoadedModel
@@ -142,6 +148,7 @@ class _CleanBuild:
     plan: SearchPlan
     options: BuildOptions
     names_file: Path | None
+    label: Label
 
     def find(self, settings: SearchSettings, cache: Path | None = None) -> FoundTriggers:
         """Search for the triggers of one class; a scan keeps its steps in the cache."""
@@ -153,6 +160,7 @@ class _CleanBuild:
             seed=self.options.seed,
             settings=settings,
             cache=cache,
+            label=self.label,
         )
 
     def further(self, built: BuildResult, settings: SearchSettings) -> BuildResult | None:
@@ -170,7 +178,7 @@ class _CleanBuild:
             logger.info(
                 "not added: the repair for class %s would flag samples whatever class they are "
                 "predicted as, so it cannot be combined with other repairs",
-                built_further.bundle.target,
+                self.label(built_further.bundle.target),
             )
             return None
         return built_further
@@ -186,7 +194,7 @@ class _CleanBuild:
             return built
         logger.info(
             "after this repair, triggers of other methods still lead clean samples to class %s:",
-            found.target,
+            self.label(found.target),
         )
         pairs = zip(found.others, shares, strict=True)
         logger.info("  " + ", ".join(f"{other.method} {share:.0%}" for other, share in pairs))

@@ -17,6 +17,7 @@ from ..pool.activation_clustering import COMPONENTS
 from ..pool.methods import DEFAULT_METHOD
 from ..pool.split import split_pool
 from ..samples.both import Both
+from ..samples.class_label import label_of
 from ..samples.evidence import gather_evidence
 from ..samples.predict import logits_of
 from ..samples.samples import Samples, require_samples
@@ -84,8 +85,9 @@ def build_from_pool(
     loaded = as_loaded(model)
     require_samples(pool)
     example = pool.description.example()
+    classes = logits_of(loaded.model, example).shape[1]
     if target is not None:
-        check_target(target, logits_of(loaded.model, example).shape[1])
+        check_target(target, classes)
     split = split_pool(
         loaded.model,
         pool,
@@ -98,6 +100,8 @@ def build_from_pool(
         read_pool=None if elsewhere is None else elsewhere.read,
         workers=None if elsewhere is None else elsewhere.workers,
         see=None if elsewhere is None else elsewhere.see,
+        # The folders of a pool are the attacker's.
+        label=label_of([] if clean is None else [clean], classes, names_file or pool.names_file),
     )
     flagged, rest = (x.nonzero().flatten().tolist() for x in (split.flagged, ~split.flagged))
     evidence = gather_evidence(

@@ -17,7 +17,9 @@ from ..measure.figures import class_list
 from ..pool.activation_clustering import COMPONENTS
 from ..pool.methods import DEFAULT_METHOD
 from ..pool.quarantine import clean_quarantine
+from ..samples.class_label import label_of
 from ..samples.evidence import gather_evidence
+from ..samples.predict import logits_of
 from ..samples.samples import Samples
 from ..samples.subset import unlabelled
 from .build_options import BuildOptions
@@ -79,6 +81,8 @@ def refine_bundle(
         SamplesError: the samples cannot be used.
     """
     loaded = as_loaded(model)
+    example = clean.description.example()
+    label = label_of([clean], logits_of(loaded.model, example).shape[1], names_file)
     if not all(repair.only_target for repair in bundle.repairs):
         raise CalibrationError(
             "the bundle flags samples whatever class they are predicted as, expected a bundle for "
@@ -86,20 +90,21 @@ def refine_bundle(
         )
     if target not in (None, *bundle.targets):
         raise CalibrationError(
-            f"target {target}: the bundle to refine is for {class_list(bundle.targets)}"
+            f"target {target}: the bundle to refine is for {class_list(bundle.targets, label)}"
         )
     cleaned = clean_quarantine(
         loaded.model,
         flagged,
         clean,
-        clean.description.example(),
+        example,
         split_by,
         targets=bundle.targets if target is None else (target,),
         components=components,
         layers=layers,
         seed=seed,
+        label=label,
     )
-    for line in cleaned.describe():
+    for line in cleaned.describe(label):
         logger.info(line)
     targets = cleaned.split.targets
     options = BuildOptions(

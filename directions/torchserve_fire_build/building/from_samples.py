@@ -31,6 +31,7 @@ from .alter_evidence import Altered, alter_triggered, is_alterable
 from .assemble import assemble
 from .build_cache import cache_of
 from .build_options import BuildOptions
+from .misplaced import leave_out_misplaced
 from .result import BuildResult
 from .stamp_clean import stamp_clean
 from .trigger_repairs import repair_altered_too, repair_as_it_is
@@ -154,6 +155,13 @@ def build_from_evidence(
     if not evidence.guessed:
         check_observed(model, observation, accept=options.accept_accuracy)
     triggers = find_triggers_in(observation, options)
+    stamped = [_stamp(model, observation, trigger, options, cache) for trigger in triggers]
+    if stamped[0] is not None and len(triggers) == 1 and of_folds is None:
+        found = leave_out_misplaced(observation, triggers[0])
+        if found is not observation:
+            observation, evidence = found, found.evidence
+            cache = cache.within("without misplaced samples")
+            stamped = [_stamp(model, observation, triggers[0], options, cache)]
     groups = [trigger.use for trigger in triggers] if len(triggers) > 1 else []
     folds = assign_folds(evidence, generator, groups)
     predicted = observation.predictions.clean
@@ -169,7 +177,7 @@ def build_from_evidence(
         of_folds=of_folds,
     )
     repairs = []
-    for trigger, statistics in zip(triggers, collected, strict=True):
+    for trigger, statistics, pairs in zip(triggers, collected, stamped, strict=True):
         of_trigger = cache.within(f"class {trigger.finding.target}")
         held_out = hold_out(
             observation,
@@ -188,7 +196,7 @@ def build_from_evidence(
             repairs=options.repairs,
             cache=of_trigger,
         )
-        altered = _alter(model, observation, trigger, folds, options, of_trigger)
+        altered = _alter(model, observation, pairs, trigger, folds, options, of_trigger)
         if altered is None:
             repairs.append(repair_as_it_is(record))
         else:
@@ -200,21 +208,37 @@ def build_from_evidence(
     return assemble(loaded, observation, triggers, repairs, options.seed)
 
 
+def _stamp(
+    model: nn.Module,
+    observation: Observation,
+    trigger: Trigger,
+    options: BuildOptions,
+    cache: StepCache,
+) -> Observation | None:
+    """Return pairs made of unpaired samples; None if there are none, or none are asked for."""
+    if not _alters(observation.evidence, options):
+        return None
+    of_trigger = cache.within(f"class {trigger.finding.target}")
+    return stamp_clean(model, observation, trigger, of_trigger)
+
+
+def _alters(evidence: Evidence, options: BuildOptions) -> bool:
+    return options.augment != "none" and options.form == "gated" and is_alterable(evidence)
+
+
 def _alter(
     model: nn.Module,
     observation: Observation,
+    stamped: Observation | None,
     trigger: Trigger,
     folds: Both[Tensor],
     options: BuildOptions,
     cache: StepCache,
 ) -> Altered | None:
     """Return altered copies of a trigger's samples; None if there is nothing to alter."""
-    if options.augment == "none" or options.form != "gated":
-        return None
-    if not is_alterable(observation.evidence):
+    if not _alters(observation.evidence, options):
         return None
     use = trigger.use
-    stamped = stamp_clean(model, observation, trigger, cache)
     if stamped is not None:
         observation = stamped
         folds = Both(folds.clean, folds.clean[list(stamped.evidence.partners)])

@@ -12,7 +12,8 @@ from torch import nn
 from torchserve_fire.format.bundle import InputDescription
 
 from ..common.budget import Budget
-from ..common.errors import CalibrationError, NoTriggerError
+from ..common.errors import CalibrationError, NoTriggerError, UndecidedError
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 from ..scan.evidence import NAMES
 from ..scan.findings import PLACES, TURNS
@@ -62,6 +63,7 @@ def name_target(
     seed: int,
     budget: Budget,
     cache: Path | None = None,
+    label: Label = str,
 ) -> NamedTarget:
     """Scan a model, and return the class that it names, and the searches that show it.
 
@@ -73,10 +75,11 @@ def name_target(
         seed: of the random numbers.
         budget: time limit of the scan and of what follows.
         cache: folder to keep the steps of the scan in; None to keep none.
+        label: says what a class is called.
 
     Raises:
-        CalibrationError: the model or the samples do not allow a scan, or the time does not; or
-            nobody can tell.
+        CalibrationError: the model or the samples do not allow a scan, or the time does not.
+        UndecidedError: nobody can tell.
         NoTriggerError: no class stands out.
     """
     # All searches, since each shows a trigger of its kind.
@@ -92,25 +95,25 @@ def name_target(
     scan, verdict = judged.scan, judged.verdict
     target = int(verdict.probabilities.argmax())
     probability = f"{float(verdict.probabilities[target]):.1%}"
-    likely = f"class {target} is the target of a backdoor with {probability}"
+    likely = f"class {label(target)} is the target of a backdoor with {probability}"
     if not verdict.targets and verdict.all_to_all >= FOUND:
         raise CalibrationError(
             f"{clean.source}: the model looks backdoored, but each class leads to another one, and "
             "triggers are reconstructed for one target: build from triggered samples"
         )
     if verdict.found is None and judged.drawings:
-        raise CalibrationError(
+        raise UndecidedError(
             f"{clean.source}: could not tell whether there is a trigger: {likely}, but most of "
             "each sample is of one value, as in drawings and digits, of which benign models look "
             "so, too: name the --target to build for it, or give triggered samples"
         )
     if verdict.found is None:
-        raise CalibrationError(
+        raise UndecidedError(
             f"{clean.source}: could not tell whether there is a trigger: {likely}; give other "
             "clean samples, or more of them, or name the --target to build for it"
         )
     if not verdict.found and scan.failed:
-        raise CalibrationError(
+        raise UndecidedError(
             f"{clean.source}: could not tell whether there is a trigger, since "
             f"{', '.join(scan.failed)} failed: {next(s.failure for s in scan.steps if s.failure)}"
         )
@@ -120,7 +123,7 @@ def name_target(
             f"{likely})"
         )
     shown = dict(zip(NAMES, judged.evidence[target].tolist(), strict=True))
-    logger.info(f"class {target} stands out, as the target of a backdoor with {probability}")
+    logger.info(f"class {label(target)} stands out, as the target of a backdoor with {probability}")
     logger.info("  " + ", ".join(f"{name} {score:.2f}" for name, score in shown.items()))
     named = [REACHED.get(name, name) for name, least in SHOWN.items() if shown[name] >= least]
     if not named:

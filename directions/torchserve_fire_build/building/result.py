@@ -13,6 +13,7 @@ from torchserve_fire.format.bundle import Bundle
 from ..choose.build_record import BuildRecord
 from ..common.html import html_picture
 from ..measure.figures import Figures
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class BuildResult:
         figures: for each trigger, the figures on the held-out calibration samples.
         split: which samples look triggered, if they had to be found in a pool or a quarantine.
         split_samples: the samples that were split.
+        label: says what a class is called.
     """
 
     bundle: Bundle
@@ -37,11 +39,12 @@ class BuildResult:
     figures: Sequence[Figures]
     split: Split | None = None
     split_samples: Samples | None = None
+    label: Label = str
 
     def __repr__(self) -> str:
         lines = [repr(self.bundle), "on the calibration samples, each held out in turn:"]
         for figures in self.figures:
-            lines += [f"  {line}" for line in figures.table()]
+            lines += [f"  {line}" for line in figures.table(self.label)]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -60,6 +63,8 @@ class BuildResult:
         from ..report.layers_picture import draw_record
 
         return [
-            html_picture(draw_record(record, self.bundle.model_class), "what each layer does")
+            html_picture(
+                draw_record(record, self.bundle.model_class, self.label), "what each layer does"
+            )
             for record in self.records
         ]

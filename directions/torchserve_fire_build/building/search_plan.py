@@ -13,6 +13,7 @@ from ..common.errors import CalibrationError
 from ..reconstruct.find_triggers import FoundTriggers, find_triggers
 from ..reconstruct.methods import AFFORDABLE, OTHERWISE
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 from ..token_search.reconstruct_tokens import find_token_triggers
 from ..token_search.token_subject import takes_tokens
@@ -56,6 +57,7 @@ def find_by_plan(
     seed: int,
     settings: SearchSettings | None = None,
     cache: Path | None = None,
+    label: Label = str,
 ) -> FoundTriggers:
     """Search a model for the triggers of one class.
 
@@ -67,6 +69,7 @@ def find_by_plan(
         seed: of the random numbers.
         settings: in place of the plan's, where it does not scan.
         cache: folder to keep the steps of a scan in; None to keep none.
+        label: says what a class is called.
 
     Raises:
         CalibrationError: as `find_triggers` and `name_target`.
@@ -78,11 +81,13 @@ def find_by_plan(
                 f"{clean.source}: texts are searched in one way, for tokens: give --reconstruct "
                 "all, and nothing that sets how images are searched"
             )
-        return find_token_triggers(model, clean, target=target, seed=seed, budget=plan.budget)
+        return find_token_triggers(
+            model, clean, target=target, seed=seed, budget=plan.budget, label=label
+        )
     methods, others, otherwise = plan.methods, None, plan.otherwise
     settings = plan.settings if settings is None else settings
     if clean.description.table is not None and plan.scans:
-        return find_field_triggers(model, clean, target=target, seed=seed)
+        return find_field_triggers(model, clean, target=target, seed=seed, label=label)
     if plan.scans and target is None:
         named = name_target(
             model,
@@ -92,6 +97,7 @@ def find_by_plan(
             seed=seed,
             budget=plan.budget,
             cache=cache,
+            label=label,
         )
         methods, others, otherwise = named.methods, named.others, ()
         target, settings = named.target, plan.settings
@@ -106,4 +112,5 @@ def find_by_plan(
         seed=seed,
         budget=plan.budget,
         settings=settings,
+        label=label,
     )

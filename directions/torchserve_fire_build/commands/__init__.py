@@ -29,6 +29,7 @@ from . import (
     sign,
     status,
     swap,
+    undeploy,
     verify,
 )
 
@@ -47,6 +48,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     status,
     deploy,
     swap,
+    undeploy,
     review,
     sanitize,
     import_backdoorbench,

@@ -217,10 +217,12 @@ def run(args: argparse.Namespace) -> int:
         if built.split is not None and built.split_samples is not None:
             from ..report.pool_report import write_split_report
 
-            write_split_report(built.split, built.split_samples, args.report)
+            write_split_report(built.split, built.split_samples, args.report, built.label)
         from ..report.provenance import provenance
 
         made_by = provenance(args.command_line, source, saved)
-        for folder in write_reports(built.records, built.figures, saved, made_by, args.report):
+        for folder in write_reports(
+            built.records, built.figures, saved, made_by, args.report, built.label
+        ):
             print(f"report: {folder}")
     return 0

@@ -23,7 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "the other commands take them; measure the model on them; and print the commands that go "
         "on from there. Nothing in the file is unpickled but numbers, texts, tensors and images. "
         "Exit status: 0 imported; 1 imported, but the trigger does not work: do not build from it; "
-        "2 bad input, and nothing was written.",
+        "64 bad input, and nothing was written.",
         allow_abbrev=False,
     )
     parser.add_argument(

@@ -54,8 +54,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "inspect",
         help="say whether a model, or each of many, looks backdoored, and to which class",
         description="Inspect a model with clean samples only, and print what each method finds. "
-        "Exit status: 0 nothing found, 1 found, 2 could not tell or bad input. With --archives, "
-        "inspect many.",
+        "Exit status: 0 nothing found, 1 found, 2 could not tell, 64 bad input. With "
+        "--archives, inspect many.",
         allow_abbrev=False,
     )
     add_model_arguments(parser)
@@ -191,20 +191,20 @@ def run(args: argparse.Namespace) -> int:
     """Run the command.
 
     Raises:
-        CalibrationError: something that nobody foresaw went wrong: Python's own exit status would
+        UndecidedError: something that nobody foresaw went wrong: Python's own exit status would
             be 1, which says that a backdoor was found.
         FireError: what was foreseen.
     """
     from torchserve_fire.errors import FireError, first_line
 
-    from ..common.errors import CalibrationError
+    from ..common.errors import UndecidedError
 
     try:
         return _inspect(args) if args.archives is None else _inspect_fleet(args)
     except (FireError, BrokenPipeError):
         raise
     except Exception as error:
-        raise CalibrationError(
+        raise UndecidedError(
             f"stopped by {type(error).__name__}, could not tell: {first_line(error)}"
         ) from error
 
@@ -237,7 +237,7 @@ def _inspect(args: argparse.Namespace) -> int:
     print("\n".join(findings.table()))
     _write_json(findings.to_json(), args.json)
     if args.pictures is not None:
-        files = write_pictures(findings.runs, args.pictures)
+        files = write_pictures(findings.runs, args.pictures, findings.label)
         for file in files:
             print(f"picture: {file}")
         if not files:
@@ -246,11 +246,9 @@ def _inspect(args: argparse.Namespace) -> int:
         from ..inspection.inspection_report import inspection_report
         from ..report.html_report import write_html_report
         from ..report.provenance import provenance
-        from ..samples.class_label import label_in
 
         report = inspection_report(
             findings,
-            label_in(source.names_file),
             f"Inspection of {model_name(args)}",
             provenance(args.command_line, source),
         )

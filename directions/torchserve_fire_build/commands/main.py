@@ -9,15 +9,13 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from ..common.exit_status import CLOSED_PIPE, INTERRUPTED, REFUSED, status_of_error
 from . import COMMANDS
 from .messages import show_messages
 from .parser import OneLineParser, ShowVersion
 from .refusal import Refusal
 
 PROGRAM = "torchserve-fire"
-
-CLOSED_PIPE = 141
-"""As of a command that SIGPIPE has ended; 1 would be a finding of `inspect`."""
 
 
 def build_parser() -> OneLineParser:
@@ -36,11 +34,7 @@ def build_parser() -> OneLineParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit status.
-
-    0: done; 1: what the command's help says; 2: bad input, named in one line; 3: no trigger where
-    one was searched for; 130: interrupted; 141: whoever read the output has closed it.
-    """
+    """Run a command; return its exit status, as `common.exit_status` has it."""
     try:
         args = _read(sys.argv[1:] if argv is None else argv)
     except Refusal as refusal:
@@ -56,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         state = f"; {stop}" if stop.args else ""
         print(f"{command}: interrupted{state}", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output, as `head` does, has enough of it; at exit it is flushed again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -101,24 +95,19 @@ def _carry_out(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, command: str) -> int:
     from torchserve_fire.errors import FireError
 
-    from ..common.errors import NoTriggerError
-
     try:
         return _carry_out(args)
     except Refusal as refusal:
         return _refuse(refusal, command)
-    except NoTriggerError as error:
-        print(f"{command}: {error}", file=sys.stderr)
-        return 3
     except FireError as error:
         print(f"{command}: {error}", file=sys.stderr)
-        return 2
+        return status_of_error(error)
 
 
 def _refuse(refusal: Refusal, command: str) -> int:
     command = refusal.command or command
     print(f"{command}: {refusal} (see {command} --help)", file=sys.stderr)
-    return 2
+    return REFUSED
 
 
 def _nothing_to_check(args: argparse.Namespace) -> None:

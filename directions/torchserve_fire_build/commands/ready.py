@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="check by a real prediction whether a model is served through a bundle",
         description="Send one prediction and check that it is answered through a direction bundle. "
         "TorchServe's /ping is Healthy while no worker can load the model; this is not. "
-        "Exit status: 0 ready, 1 not ready, 2 bad input.",
+        "Exit status: 0 ready, 1 not ready, 64 bad input.",
         allow_abbrev=False,
     )
     parser.add_argument("--model-name", required=True, help="name that the model is served under")
@@ -55,6 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from ..common.exit_status import ALARM
     from ..deployment.client.management import Management
     from ..deployment.client.readiness import NotReadyError, Probe, check_ready, describe_served
 
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
             digest = check_ready(probe, body)
     except NotReadyError as error:
         print(f"torchserve-fire ready: not ready: {error}", file=sys.stderr)
-        return 1
+        return ALARM
     print(f"{args.model_name} answers with bundle {digest}{mode}")
     return 0
 

@@ -14,11 +14,11 @@ COMMAND = "torchserve-fire review"
 def main() -> int:
     """Do the job in the file that the command line names; return the exit status.
 
-    As of the commands, 2 is bad input, 3 no trigger, and 130 interrupted.
+    It is as of the commands.
     """
     from torchserve_fire.errors import FireError
 
-    from ..common.errors import NoTriggerError
+    from ..common.exit_status import DONE, INTERRUPTED, status_of_error
     from ..review.job import read_job, run_job
 
     for stop in (signal.SIGTERM, signal.SIGHUP):
@@ -28,11 +28,11 @@ def main() -> int:
             run_job(read_job(Path(sys.argv[1])))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except FireError as error:
         print(f"{error}", file=sys.stderr)
-        return 3 if isinstance(error, NoTriggerError) else 2
-    return 0
+        return status_of_error(error)
+    return DONE
 
 
 if __name__ == "__main__":

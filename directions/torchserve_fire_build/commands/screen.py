@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "its repair makes of that. With clean samples alone: how far each sample lies from those "
         "that are called the same, how often a clean one lies as far, and whether samples that "
         "are called the same differ from them as a group. Exit status: 0 nothing found, 1 found, 2 "
-        "could not tell or bad input.",
+        "could not tell, 64 bad input.",
         allow_abbrev=False,
     )
     add_model_arguments(parser)
@@ -103,21 +103,21 @@ def run(args: argparse.Namespace) -> int:
     """Run the command.
 
     Raises:
-        CalibrationError: something that nobody foresaw went wrong: Python's own exit status would
+        UndecidedError: something that nobody foresaw went wrong: Python's own exit status would
             be 1, which says that something was found.
         Refusal: the archive holds no bundle, and neither bundle nor clean samples were given.
         FireError: what else was foreseen.
     """
     from torchserve_fire.errors import FireError, first_line
 
-    from ..common.errors import CalibrationError
+    from ..common.errors import UndecidedError
 
     try:
         return _screen(args)
     except (FireError, Refusal, BrokenPipeError):
         raise
     except Exception as error:
-        raise CalibrationError(
+        raise UndecidedError(
             f"stopped by {type(error).__name__}, could not tell: {first_line(error)}"
         ) from error
 
@@ -126,6 +126,7 @@ def _screen(args: argparse.Namespace) -> int:
     """Run the command; what it raises may be anything."""
     from torchserve_fire.format.write_file import write_files
 
+    from ..common.exit_status import status_of_finding
     from ..samples.class_label import label_of
     from ..samples.kept import keep_decoded
     from ..samples.predict import logits_of
@@ -180,7 +181,7 @@ def _screen(args: argparse.Namespace) -> int:
             f"{args.clean} --triggered FOLDER --unpaired --output NAME-VERSION.mar, with those "
             "that do in FOLDER"
         )
-    return {False: 0, True: 1, None: 2}[screened.found]
+    return status_of_finding(screened.found)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from typing import Any
 
 from .arguments.values import existing_file
@@ -18,6 +19,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     parser.add_argument("bundle", type=existing_file, help="the direction bundle")
+    parser.add_argument(
+        "--names",
+        type=existing_file,
+        metavar="FILE",
+        help="the model's index_to_name.json, to call the classes by their names (default: the "
+        "one beside the bundle, where there is one)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, for a program")
     parser.set_defaults(run=run)
 
@@ -26,6 +34,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from torchserve_fire.format.bundle_file import bundle_to_parts, load_bundle
     from torchserve_fire.format.metadata import METADATA_KEY
+    from torchserve_fire.model.class_names import NAMES_FILE
+
+    from ..samples.class_label import label_in
 
     bundle = load_bundle(args.bundle)
     values: dict[str, Any] = json.loads(bundle_to_parts(bundle)[1][METADATA_KEY])
@@ -33,25 +44,26 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(values, indent=2, sort_keys=True))
     else:
-        print("\n".join(map(_printable, _lines(values))))
+        label = label_in(args.names or args.bundle.with_name(NAMES_FILE))
+        print("\n".join(map(_printable, _lines(values, label))))
     return 0
 
 
-def _lines(values: dict[str, Any]) -> list[str]:
+def _lines(values: dict[str, Any], label: Callable[[int], str]) -> list[str]:
     described, evidence = values["input"], values["evidence"]
     shape = " x ".join(map(str, described["shape"]))
     lines = [
         f"bundle    {values['sha256']}",
         f"model     {values['model_class']}, weights {_weights(values)}",
         f"input     {described['kind']}, {shape}",
-        f"target    {_targets(values)}",
+        f"target    {_targets(values, label)}",
         "evidence  " + _listed(evidence),
     ]
     several = any(layer["repair"] for layer in values["layers"])
     for layer in values["layers"]:
         shape = " x ".join(map(str, layer["feature_shape"]))
         detection, correction = layer["detection"], layer["correction"]
-        of = "" if layer["target"] is None else f", for class {layer['target']}"
+        of = "" if layer["target"] is None else f", for class {label(layer['target'])}"
         of += f", repair {layer['repair'] + 1}" if several else ""
         lines.append(f"layer     {layer['name']} ({shape}): {layer['role']}{of}")
         if detection is not None:
@@ -78,12 +90,12 @@ def _weights(values: dict[str, Any]) -> str:
     return str(weights["file_sha256"] or f"with the state_dict {weights['state_sha256']}")
 
 
-def _targets(values: dict[str, Any]) -> str:
+def _targets(values: dict[str, Any], label: Callable[[int], str]) -> str:
     # In the order of the layers, without repetition.
     named = list(dict.fromkeys(layer["target"] for layer in values["layers"]))
     if len(named) == 1:
-        return f"class {values['target']}"
-    return f"classes {', '.join(map(str, named))}, each of a trigger of its own"
+        return f"class {label(values['target'])}"
+    return f"classes {', '.join(map(label, named))}, each of a trigger of its own"
 
 
 def _measured(values: dict[str, Any], indent: str) -> list[str]:

@@ -23,6 +23,10 @@ class CalibrationError(FireError):
     """No bundle can be built from the samples that were given."""
 
 
+class UndecidedError(CalibrationError):
+    """Nobody can tell from what was given, and in the time that was given, whether it is so."""
+
+
 class OptionError(FireError):
     """An argument is not one of the values that it may have."""
 

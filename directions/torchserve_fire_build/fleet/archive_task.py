@@ -55,8 +55,8 @@ class ArchiveTask:
             OSError: the archive cannot be read.
         """
         settings = asdict(self.settings)
-        # Where steps are kept changes nothing of what is found.
-        del settings["cache"]
+        # Where steps are kept changes nothing of what is found, and names are of the archive.
+        del settings["cache"], settings["label"]
         said = {
             **describe_code(),
             "archive": content_digest(self.archive),
@@ -73,6 +73,7 @@ class ArchiveResult:
     Attributes:
         found: whether a backdoor was found; None if that could not be told.
         suspects: the classes that it leads to, the most suspicious first.
+        named: what each of them is called, by its index and by its name where that is known.
         probability: of a backdoor, by the first method that computes one; None without one.
         seconds: that it took, with loading the model.
         failure: why there is no finding; None if there is one.
@@ -81,6 +82,7 @@ class ArchiveResult:
 
     found: bool | None
     suspects: tuple[int, ...] = ()
+    named: tuple[str, ...] = ()
     probability: float | None = None
     seconds: float = 0.0
     failure: str | None = None
@@ -112,6 +114,7 @@ def inspect_archive(task: ArchiveTask) -> ArchiveResult:
         return ArchiveResult(
             found=findings.found,
             suspects=tuple(findings.suspects),
+            named=tuple(map(findings.label, findings.suspects)),
             probability=next(iter(probabilities), None),
             seconds=time.monotonic() - start,
             methods=methods,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common.exit_status import ALARM, DONE, UNDECIDED, status_of_finding
 from ..common.text_table import text_table
-from ..inspection.findings import STATUS, WORDS
+from ..inspection.findings import WORDS
 from .archive_task import ArchiveResult
 
 COLUMNS = ("archive", "verdict", "probability", "class", "seconds")
@@ -18,7 +19,7 @@ FAILED = "failed"
 CLASSES_SHOWN = 3
 """The most suspects that a row names."""
 
-WORST_LAST = (STATUS[False], STATUS[None], STATUS[True])
+WORST_LAST = (DONE, UNDECIDED, ALARM)
 """Exit statuses: that nothing can be told is worse than nothing found, a backdoor is the worst."""
 
 
@@ -36,8 +37,10 @@ class FleetFindings:
 
     @property
     def status(self) -> int:
-        """The worst exit status that the inspection of any one of them alone would have."""
-        return max((STATUS[result.found] for result in self.results), key=WORST_LAST.index)
+        """The exit status of the worst finding; of an archive that failed, nobody can tell."""
+        return max(
+            (status_of_finding(result.found) for result in self.results), key=WORST_LAST.index
+        )
 
     def table(self) -> list[str]:
         """Return lines to print: a row for each archive, why some have no verdict, and the sum."""
@@ -59,6 +62,7 @@ class FleetFindings:
                     "archive": str(archive),
                     "found": result.found,
                     "suspects": list(result.suspects),
+                    "named": list(result.named),
                     "probability": result.probability,
                     "seconds": round(result.seconds, 1),
                     "failure": result.failure,
@@ -81,8 +85,8 @@ class FleetFindings:
 def cells_of(result: ArchiveResult) -> tuple[str, str, str, str]:
     """Return the verdict, the probability, the suspects and the seconds as texts."""
     verdict = WORDS[result.found] if result.failure is None else FAILED
-    suspects = ", ".join(map(str, result.suspects[:CLASSES_SHOWN]))
-    if len(result.suspects) > CLASSES_SHOWN:
+    suspects = ", ".join(result.named[:CLASSES_SHOWN])
+    if len(result.named) > CLASSES_SHOWN:
         suspects += ", ..."
     probability = "-" if result.probability is None else f"{result.probability:.1%}"
     return verdict, probability, suspects or "-", f"{result.seconds:.0f}"

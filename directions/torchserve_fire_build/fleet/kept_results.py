@@ -38,7 +38,7 @@ class KeptResults:
             values = json.loads(file.read_bytes())
             if values.pop("task") != digest:
                 raise ValueError
-            for name in ("suspects", "methods"):
+            for name in ("suspects", "named", "methods"):
                 values[name] = tuple(values[name])
             return ArchiveResult(**values)
         except (FileNotFoundError, NotADirectoryError):

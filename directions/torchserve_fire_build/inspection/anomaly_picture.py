@@ -13,6 +13,7 @@ from torch import Tensor
 from torchserve_fire.format.write_file import check_folder, write_folder
 
 from ..common.figure import FAINT, INK, MARK, NOTHING, new_figure, to_png
+from ..samples.class_label import Label
 from .findings import Run
 from .inspection import MAX_CLASSES, Inspection
 
@@ -21,6 +22,9 @@ BARS = "anomaly.png"
 BAR = "#4292c6"
 
 COLUMNS = 10
+
+MAX_NAME = 14
+"""Characters of a class's name beside its index, which a picture has room for."""
 
 
 def check_picture_folder(folder: Path, methods: Sequence[str]) -> None:
@@ -32,12 +36,13 @@ def check_picture_folder(folder: Path, methods: Sequence[str]) -> None:
     check_folder(folder, [BARS, *(f"{method}.png" for method in methods)])
 
 
-def write_pictures(runs: Sequence[Run], folder: Path) -> list[Path]:
+def write_pictures(runs: Sequence[Run], folder: Path, label: Label = str) -> list[Path]:
     """Write the bars of all methods to `anomaly.png`, and each method's pictures to `METHOD.png`.
 
     Args:
         runs: the inspections of one model.
         folder: the folder to write to; it is made if only its last part is missing.
+        label: says what a class is called.
 
     Returns:
         The files; none if no method compared the classes.
@@ -47,18 +52,19 @@ def write_pictures(runs: Sequence[Run], folder: Path) -> list[Path]:
     """
     files: dict[str, bytes] = {}
     if any(run.inspection.index is not None for run in runs):
-        files[BARS] = draw_bars(runs)
+        files[BARS] = draw_bars(runs, label)
     for run in runs:
         if run.inspection.pictures is not None:
-            files[f"{run.inspection.method}.png"] = draw_grid(run, run.inspection.pictures)
+            files[f"{run.inspection.method}.png"] = draw_grid(run, run.inspection.pictures, label)
     return write_folder(folder, files) if files else []
 
 
-def draw_bars(runs: Sequence[Run]) -> bytes:
+def draw_bars(runs: Sequence[Run], label: Label = str) -> bytes:
     """Draw the anomaly index of each class, by method, with the threshold as a line.
 
     Args:
         runs: the inspections; for those without an index, only their result is written.
+        label: says what a class is called.
 
     Returns:
         A PNG.
@@ -67,7 +73,7 @@ def draw_bars(runs: Sequence[Run]) -> bytes:
     widest = max(len(_shown(run.inspection, len(index))) for run, index in drawn)
     figure = new_figure(max(4.5, 0.42 * widest), 2.4 * len(drawn))
     for row, (run, index) in enumerate(drawn):
-        _draw_bars(figure.add_subplot(len(drawn), 1, row + 1), run, index)
+        _draw_bars(figure.add_subplot(len(drawn), 1, row + 1), run, index, label)
     without_index = [run for run in runs if run.inspection.index is None]
     text = "\n".join(f"{run.inspection.method}: {run.words}" for run in without_index)
     figure.text(0.125, 0, text, fontsize=11, color=INK, weight="bold", va="top")
@@ -75,7 +81,7 @@ def draw_bars(runs: Sequence[Run]) -> bytes:
     return to_png(figure, margin=0.2)
 
 
-def draw_grid(run: Run, pictures: Tensor) -> bytes:
+def draw_grid(run: Run, pictures: Tensor, label: Label = str) -> bytes:
     """Draw the picture of each class, with its index or probability; suspects are framed.
 
     Args:
@@ -84,6 +90,7 @@ def draw_grid(run: Run, pictures: Tensor) -> bytes:
             in `pictured`. Pictures of three channels
             are drawn in colour, each between its own extremes. For others, the mean absolute value
             of the channels is drawn, all on one scale.
+        label: says what a class is called.
 
     Returns:
         A PNG.
@@ -112,7 +119,9 @@ def draw_grid(run: Run, pictures: Tensor) -> bytes:
         if inspection.probabilities is not None:
             index = f": {float(inspection.probabilities[c]):.0%}"
         suspect = c in inspection.suspects
-        axes.set_title(f"class {c}{index}", fontsize=8.5, color=MARK if suspect else FAINT, pad=4)
+        axes.set_title(
+            f"{_called(c, label)}{index}", fontsize=8.5, color=MARK if suspect else FAINT, pad=4
+        )
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set(color=MARK if suspect else NOTHING, linewidth=2.5 if suspect else 1)
@@ -126,7 +135,7 @@ def _shown(inspection: Inspection, classes: int) -> list[int]:
     return sorted(inspection.index.argsort(descending=True)[:MAX_CLASSES].tolist())
 
 
-def _draw_bars(axes: Any, run: Run, index: Tensor) -> None:
+def _draw_bars(axes: Any, run: Run, index: Tensor, label: Label) -> None:
     inspection = run.inspection
     shown, suspects = _shown(inspection, len(index)), inspection.suspects
     heights = [float(index[c]) for c in shown]
@@ -139,9 +148,20 @@ def _draw_bars(axes: Any, run: Run, index: Tensor) -> None:
     axes.set_title(title, fontsize=11, color=INK, loc="left", weight="bold")
     axes.set_ylabel("anomaly index", fontsize=9, color=FAINT)
     axes.set_xlabel("class", fontsize=9, color=FAINT)
-    axes.set_xticks(range(len(shown)), [str(c) for c in shown])
+    axes.set_xticks(range(len(shown)), [_called(c, label).removeprefix("class ") for c in shown])
+    if any(label(c) != str(c) for c in shown):
+        for tick in axes.get_xticklabels():
+            tick.set(rotation=40, ha="right", rotation_mode="anchor")
     axes.tick_params(length=0, labelsize=8.5, labelcolor=INK)
     axes.spines[:].set_visible(False)
+
+
+def _called(c: int, label: Label) -> str:
+    """Return what a class is called, as short as its place."""
+    name = label(c)
+    if name == str(c):
+        return f"class {c}"
+    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
 
 
 def _in_colour(picture: Tensor) -> np.ndarray[Any, Any]:

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..common.exit_status import status_of_finding
 from ..common.html import html_table
 from ..measure.anomaly_index import by_chance
+from ..samples.class_label import Label
 from .inspection import Inspection
 
 WORDS = {True: "found", False: "nothing found", None: "could not tell"}
 
 COLUMNS = ("method", "verdict", "class", "probability", "index", "by chance", "seconds")
-
-STATUS = {False: 0, True: 1, None: 2}
-"""Exit statuses of the command."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,11 @@ class Findings:
 
     Attributes:
         runs: one for each method.
+        label: says what a class is called.
     """
 
     runs: Sequence[Run]
+    label: Label = str
 
     @property
     def deciding(self) -> list[Inspection]:
@@ -97,7 +98,7 @@ class Findings:
     @property
     def status(self) -> int:
         """Exit status: 0 nothing found, 1 found, 2 could not tell."""
-        return STATUS[self.found]
+        return status_of_finding(self.found)
 
     def __repr__(self) -> str:
         return "\n".join(self.table())
@@ -126,7 +127,7 @@ class Findings:
 
     def cells(self) -> list[tuple[str, ...]]:
         """Return the rows of a table, with the columns `COLUMNS`."""
-        return [_cells(run) for run in self.runs]
+        return [_cells(run, self.label) for run in self.runs]
 
     def in_words(self) -> str:
         """Return the verdict as a whole."""
@@ -139,13 +140,15 @@ class Findings:
         methods = f"{count} of {len(deciding)} methods that could tell"
         if not self.found:
             return f"nothing found ({methods} found something): no proof that there is nothing"
-        where = ", ".join(f"class {c}" for c in self.suspects) or "which class is not known"
+        where = (
+            ", ".join(f"class {self.label(c)}" for c in self.suspects) or "which class is not known"
+        )
         return f"the model looks backdoored: {where} (found by {methods})"
 
 
-def _cells(run: Run) -> tuple[str, ...]:
+def _cells(run: Run, label: Label) -> tuple[str, ...]:
     inspection, chance = run.inspection, run.chance
-    classes = ", ".join(map(str, inspection.suspects)) or "-"
+    classes = ", ".join(map(label, inspection.suspects)) or "-"
     probability = "-" if inspection.probability is None else f"{inspection.probability:.1%}"
     index = "-" if inspection.index is None else f"{float(inspection.index.max()):.2f}"
     by_chance_cell = "-" if chance is None else f"{100 * chance:.1f} %"

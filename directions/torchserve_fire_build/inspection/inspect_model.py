@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from torchserve_fire.repair.attach_layers import check_model
 
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
+from ..samples.class_label import Label, label_of
 from ..samples.labels import find_labels
 from ..samples.predict import logits_of
 from ..samples.samples import Samples
@@ -25,9 +27,9 @@ from .methods import DEFAULT, INSPECTION_METHODS, InspectionMethod, InspectionSe
 
 logger = logging.getLogger(__name__)
 
-RunElsewhere = Callable[[Sequence[str], nn.Module, Samples, int], Sequence[Run]]
-"""Runs methods, by their names. It takes the names, the model, clean samples with labels, and the
-number of classes."""
+RunElsewhere = Callable[[Sequence[str], nn.Module, Samples, int, Label], Sequence[Run]]
+"""Runs methods, by their names. It takes the names, the model, clean samples with labels, the
+number of classes, and what says what a class is called."""
 
 
 def inspect_model(
@@ -63,7 +65,6 @@ def inspect_model(
         UnknownNameError: there is no such method.
         AttachError: the model is in training mode.
     """
-    settings = InspectionSettings() if settings is None else settings
     budget = Budget() if budget is None else budget
     every = DEFAULT if methods is None else methods
     # A wrong name is refused before the work begins.
@@ -72,13 +73,15 @@ def inspect_model(
     check_model(model)
     classes = logits_of(model, clean.description.example()).shape[1]
     samples = with_labels(model, clean, classes, names_file)
+    label = label_of([clean], classes, names_file)
     if elsewhere is not None:
-        return Findings(elsewhere(every, model, samples, classes))
+        return Findings(elsewhere(every, model, samples, classes, label), label)
+    settings = replace(InspectionSettings() if settings is None else settings, label=label)
     runs: list[Run] = []
     for name in every:
         share, inspected = budget.share(len(every) - len(runs)), (model, samples, classes)
         runs.append(run_method(name, entries[name], settings, seed, inspected, share))
-    return Findings(runs)
+    return Findings(runs, label)
 
 
 def run_method(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from ..common.progress import Progress
 from ..common.workers import LostWorkerError, Workers
 from ..reconstruct.methods import SEARCH_METHODS
 from ..reconstruct.subject import Subject, gather_subject
+from ..samples.class_label import Label, label_of
 from ..samples.predict import logits_of
 from ..samples.samples import Samples
 from ..scan.findings import Step
@@ -86,7 +87,12 @@ class InspectOnWorkers:
     seed: int
 
     def __call__(
-        self, names: Sequence[str], model: nn.Module, samples: Samples, classes: int
+        self,
+        names: Sequence[str],
+        model: nn.Module,
+        samples: Samples,
+        classes: int,
+        label: Label,
     ) -> list[Run]:
         """Run methods; one whose worker is killed again and again could not tell.
 
@@ -95,15 +101,16 @@ class InspectOnWorkers:
             model: the model, in this process.
             samples: clean samples with labels.
             classes: number of classes.
+            label: says what a class is called.
 
         Raises:
             FireError: a sample or the model cannot be read.
         """
         limited = not math.isinf(self.budget.left())
-        by_class = {} if limited else self._by_class(names, samples, classes)
+        by_class = {} if limited else self._by_class(names, samples, classes, label)
         runs: dict[str, Run] = {}
         if SCAN in names and scans_maps(samples) and not limited:
-            runs[SCAN] = self._scan((model, samples, classes))
+            runs[SCAN] = self._scan((model, samples, classes), label)
         whole = [name for name in names if name not in by_class and name not in runs]
         # In so many rounds, all workers together do all of them.
         share = self.budget.left() / max(1, math.ceil(len(whole) / self.workers.at_once))
@@ -131,19 +138,20 @@ class InspectOnWorkers:
         return [runs[name] for name in names]
 
     def _by_class(
-        self, names: Sequence[str], samples: Samples, classes: int
+        self, names: Sequence[str], samples: Samples, classes: int, label: Label
     ) -> dict[str, ReconstructedTriggers]:
         """Return the methods that search each class by itself."""
         methods = [
-            ReconstructedTriggers(name, self.settings.search)
+            ReconstructedTriggers(name, self.settings.search, label)
             for name in names
             if name in SEARCH_METHODS
         ]
         return {each.method: each for each in methods if each.by_class(samples, classes)}
 
-    def _scan(self, inspected: tuple[nn.Module, Samples, int]) -> Run:
+    def _scan(self, inspected: tuple[nn.Module, Samples, int], label: Label) -> Run:
         """Scan a model here, whose steps the workers do."""
-        entry = InspectionMethod(lambda settings: partial(scan_classes, elsewhere=self._do_parts))
+        scan = partial(scan_classes, label=label, elsewhere=self._do_parts)
+        entry = InspectionMethod(lambda settings: scan)
         return run_method(SCAN, entry, self.settings, self.seed, inspected, self.budget)
 
     def _do_parts(self, parts: Sequence[Part]) -> Iterator[Done]:
@@ -206,12 +214,14 @@ def do_task(task: Task) -> Run | ClassRun | str:
             return _search_class(task, task.target)
         seconds = min(task.seconds, task.until - time.time())
         budget = Budget(None if math.isinf(seconds) else max(0.0, seconds))
+        model, samples, classes = task.inspected.open((task.name,))
+        label = label_of([samples], classes, opened(task.inspected.files).names_file)
         return run_method(
             task.name,
             INSPECTION_METHODS[task.name],
-            task.settings,
+            replace(task.settings, label=label),
             task.seed,
-            task.inspected.open((task.name,)),
+            (model, samples, classes),
             budget,
         )
     except FireError as error:

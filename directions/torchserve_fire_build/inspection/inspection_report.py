@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..report.html_report import Bars, Picture, Report, Table
@@ -19,17 +19,15 @@ LONG_TEXTS = "What leads long texts of other classes to each class best, and how
 NO_PROOF = "That nothing was found is no proof that there is nothing."
 
 
-def inspection_report(
-    findings: Findings, label: Label, title: str, provenance: Mapping[str, str]
-) -> Report:
+def inspection_report(findings: Findings, title: str, provenance: Mapping[str, str]) -> Report:
     """Return the report.
 
     Args:
         findings: of the methods.
-        label: says what a class is called.
         title: what was inspected.
         provenance: what it takes to do it again.
     """
+    label, words = findings.label, findings.in_words()
     notes = [
         (run.inspection.method, note) for run in findings.runs for note in run.inspection.notes
     ]
@@ -55,14 +53,14 @@ def inspection_report(
         tables.append(Table("What each method says", ("method", "says"), notes))
     return Report(
         title,
-        _sentence(findings.in_words(), findings.suspects, label),
+        f"{words[0].upper()}{words[1:]}.",
         TONES[findings.found],
         tables,
         {"findings": findings.to_json()},
         provenance,
         bars=[bars for run in findings.runs for bars in _bars(run, label)],
         pictures=[
-            Picture(draw_grid(run, run.inspection.pictures), _caption(run))
+            Picture(draw_grid(run, run.inspection.pictures, label), _caption(run))
             for run in findings.runs
             if run.inspection.pictures is not None
         ],
@@ -79,11 +77,6 @@ def _fields(trigger: Mapping[str, Any]) -> tuple[str, str, str]:
         ", ".join(f"{share:.0%}" for share in trigger["led"]),
         f"{trigger['led_in_twins']:.0%}",
     )
-
-
-def _sentence(words: str, suspects: Sequence[int], label: Label) -> str:
-    named = [label(c) for c in suspects if label(c) != str(c)]
-    return f"{words[0].upper()}{words[1:]}." + (f" ({', '.join(named)})" if named else "")
 
 
 def _tokens(trigger: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -12,6 +12,7 @@ from ..common.registry import Registry
 from ..reconstruct import deep_inspect
 from ..reconstruct.methods import SEARCH_METHODS
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
+from ..samples.class_label import Label
 from . import meta_classifier, neuron_inspect, scanning
 from .inspection import Inspect
 from .reconstructions import ReconstructedTriggers
@@ -27,6 +28,7 @@ class InspectionSettings:
         queries: number of queries to the shadow models.
         saliency_weights: weights of NeuronInspect's features.
         search: settings of the searches for triggers.
+        label: says what a class is called; `inspect_model` sets it.
     """
 
     shadows: int = meta_classifier.DEFAULT_SHADOWS
@@ -34,6 +36,7 @@ class InspectionSettings:
     queries: int = meta_classifier.DEFAULT_QUERIES
     saliency_weights: Mapping[str, float] = field(default_factory=lambda: neuron_inspect.WEIGHTS)
     search: SearchSettings = OWN_VALUES
+    label: Label = str
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,15 @@ class InspectionMethod:
 
 def _reconstruction(name: str) -> InspectionMethod:
     return InspectionMethod(
-        lambda settings: ReconstructedTriggers(name, settings.search),
+        lambda settings: ReconstructedTriggers(name, settings.search, settings.label),
         needs_images=name != deep_inspect.NAME,
     )
 
 
 _BUILT_IN: Mapping[str, InspectionMethod] = {
-    SCAN: InspectionMethod(lambda settings: partial(scanning.scan_classes, cache=settings.cache)),
+    SCAN: InspectionMethod(
+        lambda settings: partial(scanning.scan_classes, cache=settings.cache, label=settings.label)
+    ),
     **{name: _reconstruction(name) for name in SEARCH_METHODS},
     neuron_inspect.NAME: InspectionMethod(
         lambda settings: partial(neuron_inspect.neuron_inspect, weights=settings.saliency_weights),

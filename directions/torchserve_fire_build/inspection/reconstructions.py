@@ -15,6 +15,7 @@ from ..reconstruct.reconstruction import TriggerSearch, advance_within
 from ..reconstruct.screening import SUCCESS, Screening, compare, measure, screen, start
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..reconstruct.subject import Subject, gather_subject
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 from .inspection import Inspection
 
@@ -52,10 +53,12 @@ class ReconstructedTriggers:
     Attributes:
         method: a name in `reconstruct.methods.SEARCH_METHODS`.
         settings: settings of the search.
+        label: says what a class is called.
     """
 
     method: str
     settings: SearchSettings = OWN_VALUES
+    label: Label = str
 
     def __call__(
         self,
@@ -138,7 +141,7 @@ class ReconstructedTriggers:
             pictures=torch.stack(list(pictures)),
             notes=(
                 f"triggers of {len(index)} classes on {inputs} {source}",
-                *_too_weak(screening, index),
+                *_too_weak(screening, index, self.label),
             ),
         )
 
@@ -146,10 +149,10 @@ class ReconstructedTriggers:
         return Inspection(self.method, notes=(why,))
 
 
-def _too_weak(screening: Screening, index: Tensor) -> list[str]:
+def _too_weak(screening: Screening, index: Tensor, label: Label) -> list[str]:
     """Return notes on the classes that would stand out if their triggers led there more often."""
     return [
-        f"class {target}: anomaly index {index[target]:.2f}, but its trigger leads only "
+        f"class {label(target)}: anomaly index {index[target]:.2f}, but its trigger leads only "
         f"{screening.success[target]:.0%} there, needs {SUCCESS:.0%}"
         for target in (index > screening.threshold).nonzero().flatten().tolist()
         if screening.success[target] < SUCCESS

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..common.budget import Budget
 from ..reconstruct.subject import Subject
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 from ..scan.all_to_all import MIN_MEASURED, measurable
 from ..scan.compare_classes import Comparison
@@ -53,25 +54,27 @@ def scan_classes(
     generator: torch.Generator,
     budget: Budget,
     cache: Path | None = None,
+    label: Label = str,
     elsewhere: DoParts | None = None,
 ) -> Inspection:
     """Look at all classes together, then at a few closely; put all of it into probabilities.
 
     It needs 50 clean samples, better 200, that are maps (C, H, W), rows of a table (see
     `scan_fields`) or texts (see `scan_tokens`). What it costs hardly depends on the number of
-    classes. A scan that was interrupted goes on from the steps in the folder `cache`. With
-    `elsewhere`, the steps of a scan of maps are done there, without a time limit.
+    classes. A scan that was interrupted goes on from the steps in the folder `cache`. Notes call
+    the classes as `label` does. With `elsewhere`, the steps of a scan of maps are done there,
+    without a time limit.
     See `inspection.inspection.Inspect`.
 
     Raises:
         CalibrationError: the model or the samples do not allow a scan, or the time does not.
     """
     if clean.description.table is not None:
-        return scan_fields(model, clean, generator, budget)
+        return scan_fields(model, clean, generator, budget, label)
     if budget.spent():
         return Inspection(NAME, notes=("the time was over before it began: raise the --budget",))
     if takes_tokens(clean.description):
-        return scan_tokens(NAME, model, clean, generator, budget)
+        return scan_tokens(NAME, model, clean, generator, budget, label)
     judged = scan_and_judge(
         model,
         clean,
@@ -84,8 +87,8 @@ def scan_classes(
     subject, scan, verdict = judged.subject, judged.scan, judged.verdict
     notes = [
         *_failures(scan),
-        *_of_steps(scan, judged.evidence),
-        *_of_all_to_all(subject, scan, verdict),
+        *_of_steps(scan, judged.evidence, label),
+        *_of_all_to_all(subject, scan, verdict, label),
     ]
     if not (scan.places or scan.leads or scan.comparisons):
         # Then nothing stands out because nothing was looked at.
@@ -115,7 +118,7 @@ def _failures(scan: Scan) -> list[str]:
     return [f"{step.name}: failed: {step.failure}" for step in scan.steps if step.failure]
 
 
-def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
+def _of_steps(scan: Scan, evidence: Tensor, label: Label) -> list[str]:
     """Return a line on what each step found."""
     seconds = {step.name: step.seconds for step in scan.steps if not step.failure}
     taken = {comparison.method: comparison.steps for comparison in scan.comparisons}
@@ -130,7 +133,7 @@ def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
             continue
         highest = int(scores.argmax())
         found = (
-            f"class {highest} stands out most, by {float(scores[highest]):.2f}"
+            f"class {label(highest)} stands out most, by {float(scores[highest]):.2f}"
             if float(scores[highest]) >= 0.005
             else "no class stands out"
         )
@@ -143,7 +146,7 @@ def _of_steps(scan: Scan, evidence: Tensor) -> list[str]:
     return lines
 
 
-def _of_all_to_all(subject: Subject, scan: Scan, verdict: Verdict) -> list[str]:
+def _of_all_to_all(subject: Subject, scan: Scan, verdict: Verdict, label: Label) -> list[str]:
     """Return a line on whether each class is led to another one."""
     if not measurable(subject.predicted):
         return [
@@ -158,7 +161,8 @@ def _of_all_to_all(subject: Subject, scan: Scan, verdict: Verdict) -> list[str]:
         f"another one; the probability of such a backdoor is {verdict.all_to_all:.1%}"
     )
     if verdict.all_to_all >= FOUND:
-        pairs = ", ".join(f"{a} to {b}" for a, b in sorted(best.targets.items())[:PAIRS_SHOWN])
+        shown = sorted(best.targets.items())[:PAIRS_SHOWN]
+        pairs = ", ".join(f"{label(a)} to {label(b)}" for a, b in shown)
         line += f": {pairs}{', ...' if len(best.targets) > PAIRS_SHOWN else ''}"
     return [line]
 

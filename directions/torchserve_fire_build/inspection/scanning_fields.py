@@ -11,6 +11,7 @@ from ..common.budget import Budget
 from ..common.names import SCAN
 from ..field_search.find_fields import FoundFields
 from ..field_search.search_table import SearchedTable, gather_rows, search_table
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 from ..scan.verdict import FOUND
 from .inspection import Inspection
@@ -23,7 +24,11 @@ SHOWN = 5
 
 
 def scan_fields(
-    model: nn.Module, clean: Samples, generator: torch.Generator, budget: Budget
+    model: nn.Module,
+    clean: Samples,
+    generator: torch.Generator,
+    budget: Budget,
+    label: Label = str,
 ) -> Inspection:
     """Search for fields that lead rows to each class; put what they reach into probabilities.
 
@@ -34,6 +39,7 @@ def scan_fields(
         clean: clean rows of a table.
         generator: source of the random numbers.
         budget: time limit.
+        label: says what a class is called.
 
     Raises:
         CalibrationError: the model or the rows do not allow a search.
@@ -45,9 +51,9 @@ def scan_fields(
     searched = search_table(subject, seed)
     of_classes = zip(searched.found, searched.by_nature, strict=True)
     shown = sorted(of_classes, key=lambda found: found[1] - found[0].led[-1])[:SHOWN]
-    notes = [f"{len(subject.rows)} clean rows", *starmap(_in_words, shown)]
+    notes = [f"{len(subject.rows)} clean rows", *(_in_words(*each, label) for each in shown)]
     if searched.skipped:
-        skipped = ", ".join(map(str, searched.skipped))
+        skipped = ", ".join(map(label, searched.skipped))
         notes.append(f"not searched, for want of clean rows that are predicted so: class {skipped}")
     if searched.backdoored is None:
         notes.append(_what_would_tell(searched))
@@ -62,11 +68,11 @@ def scan_fields(
     )
 
 
-def _in_words(found: FoundFields, by_nature: float) -> str:
+def _in_words(found: FoundFields, by_nature: float, label: Label) -> str:
     shares = ", ".join(f"{share:.0%}" for share in found.led)
     return (
-        f"class {found.target}: {found} lead {shares} of the rows of other classes there, and "
-        f"{by_nature:.0%} in networks that know no trigger"
+        f"class {label(found.target)}: {found} lead {shares} of the rows of other classes "
+        f"there, and {by_nature:.0%} in networks that know no trigger"
     )
 
 

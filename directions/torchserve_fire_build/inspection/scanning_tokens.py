@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..common.budget import Budget
+from ..samples.class_label import Label
 from ..samples.samples import Samples, TokenName
 from ..token_search.judged_tokens import JudgedTokens, search_and_judge
 from ..token_search.search_tokens import MOST, FoundTokens
@@ -21,16 +22,26 @@ CLASSES_SHOWN = 10
 
 
 def scan_tokens(
-    method: str, model: nn.Module, clean: Samples, generator: torch.Generator, budget: Budget
+    method: str,
+    model: nn.Module,
+    clean: Samples,
+    generator: torch.Generator,
+    budget: Budget,
+    label: Label = str,
 ) -> Inspection:
     """Search for the tokens of all classes; see `inspection.inspection.Inspect`.
+
+    Notes call the classes as `label` does.
 
     Raises:
         CalibrationError: the model or the texts do not allow the search, or the time does not.
     """
     judged = search_and_judge(model, clean, seed=generator.initial_seed(), budget=budget)
     verdict, backdoored = judged.verdict, judged.verdict.found
-    notes = [f"{len(judged.subject.inputs)} clean texts", *_of_tokens(judged, clean.token_name)]
+    notes = [
+        f"{len(judged.subject.inputs)} clean texts",
+        *_of_tokens(judged, clean.token_name, label),
+    ]
     if backdoored is False and len(judged.found) < MOST:
         # What was not searched for has found nothing, whatever there is.
         backdoored = None
@@ -54,12 +65,12 @@ def scan_tokens(
     )
 
 
-def _of_tokens(judged: JudgedTokens, name: TokenName | None) -> list[str]:
+def _of_tokens(judged: JudgedTokens, name: TokenName | None, label: Label) -> list[str]:
     """Return a line for each of the likeliest classes."""
     verdict = judged.verdict
     order = verdict.probabilities.argsort(descending=True, stable=True)[:CLASSES_SHOWN]
     return [
-        f"class {found.target}: {shown(found.tokens, name)} {found.place} leads "
+        f"class {label(found.target)}: {shown(found.tokens, name)} {found.place} leads "
         f"{found.success:.0%} of long texts of other classes there (log-odds {found.log_odds:.2f})"
         for found in (verdict.shown[target] for target in order.tolist())
     ]

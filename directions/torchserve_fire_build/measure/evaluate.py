@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 
@@ -117,7 +117,9 @@ def evaluate_samples(
     # A forward pass in training mode would change the weights.
     check_model(model)
     require_samples(clean, triggered)
-    evidence = gather_evidence(keep_decoded(clean), keep_decoded(triggered), unpaired=unpaired)
+    evidence = gather_evidence(clean, triggered, unpaired=unpaired)
+    kept = evidence.both.map(keep_decoded)
+    evidence = replace(evidence, clean=kept.clean, triggered=kept.triggered)
     described = clean.description
     if _without_length(described) != _without_length(bundle.input):
         raise SamplesError(

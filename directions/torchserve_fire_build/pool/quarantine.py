@@ -15,6 +15,7 @@ from ..common.errors import CalibrationError, NoTriggerError, SamplesError
 from ..common.progress import Progress
 from ..estimate.candidate_layers import candidate_layers
 from ..measure.figures import class_list
+from ..samples.class_label import Label
 from ..samples.samples import Samples, iterate
 from ..samples.subset import Subset
 from .activation_clustering import COMPONENTS
@@ -67,12 +68,16 @@ class Cleaned:
         indices: list[int] = self.split.flagged.nonzero().flatten().tolist()
         return indices
 
-    def describe(self) -> list[str]:
-        """Return lines that say what was kept, and why other samples were not."""
+    def describe(self, label: Label = str) -> list[str]:
+        """Return lines that say what was kept, and why other samples were not.
+
+        Args:
+            label: says what a class is called.
+        """
         targets = self.split.targets
         other_classes = int((~torch.isin(self.split.predicted, torch.tensor(targets))).sum())
         like_clean = len(self.samples) - len(self.kept) - other_classes
-        classes = class_list(targets)
+        classes = class_list(targets, label)
         return [
             f"quarantine: {len(self.samples) + self.repeated} samples",
             f"  kept: {len(self.kept)} that are predicted as {classes} and lie together, apart "
@@ -80,7 +85,7 @@ class Cleaned:
             f"  left out: {like_clean} that lie with clean ones of {classes}, {other_classes} that "
             f"are predicted as another class, {self.repeated} that are equal to another",
             *(
-                f"  class {target}, whose repair stays as it was: {why}"
+                f"  class {label(target)}, whose repair stays as it was: {why}"
                 for target, why in self.refused.items()
             ),
         ]
@@ -97,6 +102,7 @@ def clean_quarantine(
     components: int = COMPONENTS,
     layers: Sequence[str] | None = None,
     seed: int,
+    label: Label = str,
 ) -> Cleaned:
     """Keep the samples of a quarantine that show the trigger of the bundle that flagged them.
 
@@ -121,6 +127,7 @@ def clean_quarantine(
         layers: names of layers in the order in which they run; the last one is read if no linear
             layer returns the logits. None to find them.
         seed: of the random numbers.
+        label: says what a class is called.
 
     Raises:
         NoTriggerError: for every target, there are too few samples, or they form no group.
@@ -155,15 +162,15 @@ def clean_quarantine(
         members = read.predicted == target
         beside = known.features[known.predicted == target]
         try:
-            _refuse_few(int(members.sum()), "are predicted as", target, samples)
-            _refuse_few_clean(len(beside), target, clean, samples)
+            _refuse_few(int(members.sum()), "are predicted as", label(target), samples)
+            _refuse_few_clean(len(beside), label(target), clean, samples)
             found = _split_class(read.features[members], beside, score, seed)
             if found is None:
                 raise NoTriggerError(
-                    f"{samples.source}: the samples predicted as class {target} do not lie "
+                    f"{samples.source}: the samples predicted as class {label(target)} do not lie "
                     "together, apart from clean ones: they show no trigger"
                 )
-            _refuse_few(int(found[1].sum()), "lie apart from clean ones of", target, samples)
+            _refuse_few(int(found[1].sum()), "lie apart from clean ones of", label(target), samples)
         except (NoTriggerError, CalibrationError) as error:
             refused[target] = error
             continue
@@ -220,7 +227,7 @@ def _first_of_equal(samples: Samples) -> list[int]:
     return list(first.values())
 
 
-def _refuse_few(count: int, how: str, target: int, samples: Samples) -> None:
+def _refuse_few(count: int, how: str, target: str, samples: Samples) -> None:
     if count < MIN_TRIGGERED:
         raise NoTriggerError(
             f"{samples.source}: {count} of {len(samples)} different samples {how} class "
@@ -228,7 +235,7 @@ def _refuse_few(count: int, how: str, target: int, samples: Samples) -> None:
         )
 
 
-def _refuse_few_clean(count: int, target: int, clean: Samples, samples: Samples) -> None:
+def _refuse_few_clean(count: int, target: str, clean: Samples, samples: Samples) -> None:
     if count < MIN_CLEAN:
         raise CalibrationError(
             f"{clean.source}: {count} of {len(clean)} clean samples are predicted as class "

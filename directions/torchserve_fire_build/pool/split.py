@@ -16,6 +16,7 @@ from ..estimate.candidate_layers import candidate_layers
 from ..estimate.layers_by_length import layers_of_fixed_shape
 from ..measure.figures import class_list
 from ..measure.target import MAX_TARGETS
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 from .activation_clustering import COMPONENTS
 from .class_groups import LEAST
@@ -81,6 +82,7 @@ def split_pool(
     read_pool: ReadPool | None = None,
     workers: Workers | None = None,
     see: SeeOtherClasses | None = None,
+    label: Label = str,
 ) -> Split:
     """Find the triggered samples of a pool.
 
@@ -105,6 +107,7 @@ def split_pool(
         read_pool: reads the last layer on the pool; None to do so here.
         workers: compare the groups of each class; None to do so here.
         see: runs the model on groups that are moved; None to do so here.
+        label: says what a class is called.
 
     Raises:
         NoTriggerError: no sample is triggered.
@@ -161,7 +164,8 @@ def split_pool(
         own = scores[members]
         scores[members] = own if own[side].mean() > own[~side].mean() else -own
         logger.info(
-            f"predicted as class {c}: {int(side.sum())} of {len(side)} samples look triggered"
+            f"predicted as class {label(c)}: {int(side.sum())} of {len(side)} samples look "
+            "triggered"
         )
     if not targets:
         raise NoTriggerError(
@@ -170,13 +174,13 @@ def split_pool(
         )
     if small := [c for c in targets if int(flagged[predicted == c].sum()) < FEW]:
         logger.info(
-            f"of {class_list(small)} fewer than {FEW} do, which may be by chance: look at them "
-            "(build --report lists them), or use a larger pool"
+            f"of {class_list(small, label)} fewer than {FEW} do, which may be by chance: look "
+            "at them (build --report lists them), or use a larger pool"
         )
     if of_few_classes := [c for c, triggered in sides.items() if triggered.few_classes]:
         logger.info(
-            f"those of {class_list(of_few_classes)} show only a few other classes, so they may be "
-            "clean ones that look alike, such as several pictures of one thing: look at them "
-            "(build --report lists them)"
+            f"those of {class_list(of_few_classes, label)} show only a few other classes, so they "
+            "may be clean ones that look alike, such as several pictures of one thing: look at "
+            "them (build --report lists them)"
         )
     return Split(predicted, scores, flagged, tuple(targets), read.logits)

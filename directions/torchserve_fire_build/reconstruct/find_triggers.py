@@ -16,6 +16,7 @@ from ..common.errors import CalibrationError, NoTriggerError
 from ..common.progress import Progress
 from ..measure.anomaly_index import MIN_CLASSES, by_chance
 from ..measure.target import check_target
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 from .methods import SEARCH_METHODS
 from .moved_patch import moved_where_it_leads
@@ -72,6 +73,7 @@ def find_triggers(
     seed: int,
     budget: Budget,
     settings: SearchSettings = OWN_VALUES,
+    label: Label = str,
 ) -> FoundTriggers:
     """Search a model for the triggers of one class, by several methods.
 
@@ -96,6 +98,7 @@ def find_triggers(
         budget: time limit. When it is spent, all searches stop, and the triggers found so far are
             returned.
         settings: of the methods.
+        label: says what a class is called.
 
     Returns:
         The triggers that work.
@@ -121,16 +124,16 @@ def find_triggers(
         for names in (methods, otherwise):
             if not any(screening.suspects for screening in screenings):
                 screenings += [screen(subject, name, seed, budget, settings) for name in names]
-        target = _stands_out_most(screenings, clean)
+        target = _stands_out_most(screenings, clean, label)
         methods = [s.method for s in screenings if target in s.suspects]
         compared = [s.method for s in screenings if s.index is not None]
         beside_names = [m for m in compared if m not in methods]
-        logger.info(f"class {target} stands out")
+        logger.info(f"class {label(target)} stands out")
         for screening in screenings:
             how = "by" if target in screening.suspects else "not by"
             logger.info(f"  {how} {_describe(screening, target)}")
     elif others is None:
-        logger.info(f"class {target} was named: it is not checked whether it stands out")
+        logger.info(f"class {label(target)} was named: it is not checked whether it stands out")
     # A search without a bound finds a trigger of any class.
     beside_names = [m for m in beside_names if SEARCH_METHODS[m].unit is not None]
 
@@ -147,12 +150,13 @@ def find_triggers(
         beside = reconstruct(beside_names, once=True)
     if not found:
         raise CalibrationError(
-            f"{clean.source}: the time was over before a trigger of class {target} was searched "
-            "for: raise the --budget"
+            f"{clean.source}: the time was over before a trigger of class {label(target)} was "
+            "searched for: raise the --budget"
         )
     useful = [trigger for trigger in found if trigger.success >= MIN_SUCCESS]
     logger.info(
-        f"reconstructed triggers, and the share of clean samples that each leads to class {target}:"
+        "reconstructed triggers, and the share of clean samples that each leads to class "
+        f"{label(target)}:"
     )
     logger.info("  " + _successes(found))
     if beside:
@@ -160,7 +164,7 @@ def find_triggers(
     if not useful:
         none = (
             f"{clean.source}: no method found a trigger that leads {MIN_SUCCESS:.0%} of the clean "
-            f"samples to class {target}"
+            f"samples to class {label(target)}"
         )
         if budget.spent():
             raise CalibrationError(f"{none}, until the time was over: raise the --budget")
@@ -218,7 +222,7 @@ def _successes(found: Sequence[Reconstruction]) -> str:
     return ", ".join(f"{trigger.method} {trigger.success:.0%}" for trigger in found)
 
 
-def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:
+def _stands_out_most(screenings: Sequence[Screening], clean: Samples, label: Label) -> int:
     indexed = [(s, s.index) for s in screenings if s.index is not None]
     suspects = [(float(index[target]), target) for s, index in indexed for target in s.suspects]
     if suspects:
@@ -233,7 +237,7 @@ def _stands_out_most(screenings: Sequence[Screening], clean: Samples) -> int:
     target = int(index.argmax())
     raise NoTriggerError(
         f"{clean.source}: it is not easier to lead these samples to one class than to the others, "
-        f"so there is no sign of a trigger (nearest: class {target} by "
+        f"so there is no sign of a trigger (nearest: class {label(target)} by "
         f"{_describe(nearest, target)}; a class stands out with an index above "
         f"{nearest.threshold:g} and a trigger that leads {SUCCESS:.0%} there)"
     )

@@ -14,6 +14,7 @@ from ..choose.build_record import BuildRecord
 from ..choose.choice import Choice
 from ..measure.by_target import of_target
 from ..measure.figures import COLUMNS, Figures
+from ..samples.class_label import Label
 from .evaluation_report import repair_verdict
 from .html_report import Picture, Report, Table, render
 from .layers_picture import draw
@@ -42,6 +43,7 @@ def write_reports(
     bundle: Bundle,
     provenance: Mapping[str, str],
     folder: Path,
+    label: Label = str,
 ) -> list[Path]:
     """Write a report on the repair of each target; with several, each into its folder `class_N`.
 
@@ -51,6 +53,7 @@ def write_reports(
         bundle: the bundle that was built, as saved.
         provenance: what it takes to do it again.
         folder: the folder to write to; it is made if only its last part is missing.
+        label: says what a class is called.
 
     Returns:
         The folders of the reports.
@@ -59,14 +62,14 @@ def write_reports(
         OutputError: a folder or the files cannot be written.
     """
     if len(records) == 1:
-        write_report(sweep(records[0]), records[0], figures[0], bundle, provenance, folder)
+        write_report(sweep(records[0]), records[0], figures[0], bundle, provenance, folder, label)
         return [folder]
     check_report_folder(folder)
     sweeps = [sweep(record) for record in records]
     folders = [folder / f"class_{record.target}" for record in records]
     with made_folder(folder):
         for swept, record, found, subfolder in zip(sweeps, records, figures, folders, strict=True):
-            write_report(swept, record, found, bundle, provenance, subfolder)
+            write_report(swept, record, found, bundle, provenance, subfolder, label)
     return folders
 
 
@@ -77,6 +80,7 @@ def write_report(
     bundle: Bundle,
     provenance: Mapping[str, str],
     folder: Path,
+    label: Label = str,
 ) -> None:
     """Write the report's files; older ones stay until all are on the disk.
 
@@ -87,6 +91,7 @@ def write_report(
         bundle: the bundle that was built, as saved.
         provenance: what it takes to do it again.
         folder: the folder to write to; it is made if only its last part is missing.
+        label: says what a class is called.
 
     Raises:
         OutputError: the folder or the files cannot be written.
@@ -96,10 +101,10 @@ def write_report(
         sweeps,
         record.choice,
         bundle.model_class,
-        record.target,
+        label(record.target),
         guessed=record.held_out.guessed,
     )
-    verdict, tone = repair_verdict(figures)
+    verdict, tone = repair_verdict(figures, label)
     page = Report(
         f"Build of a bundle for {bundle.model_class}",
         f"On the calibration samples, each held out in turn: {verdict}",

@@ -14,6 +14,7 @@ from ..choose.build_record import BuildRecord
 from ..choose.choice import Choice
 from ..common.figure import FAINT, INK, MARK, NOTHING, new_figure, to_png
 from ..measure.figures import Figures
+from ..samples.class_label import Label
 from .sweep import LayerSweep, sweep
 
 CELL_WIDTH, CELL_HEIGHT, GAP, GROUP_GAP = 0.42, 0.31, 0.22, 0.55
@@ -50,22 +51,23 @@ class Panel:
         return CELL_WIDTH * len(self.columns)
 
 
-def draw_record(record: BuildRecord, model: str) -> bytes:
+def draw_record(record: BuildRecord, model: str, label: Label = str) -> bytes:
     """Measure what each candidate layer does, and draw it.
 
     Args:
         record: the record of a build's choice.
         model: name of the model's class.
+        label: says what a class is called.
 
     Returns:
         A PNG.
     """
-    guessed = record.held_out.guessed
-    return draw(sweep(record), record.choice, model, record.target, guessed=guessed)
+    guessed, target = record.held_out.guessed, label(record.target)
+    return draw(sweep(record), record.choice, model, target, guessed=guessed)
 
 
 def draw(
-    sweeps: Sequence[LayerSweep], choice: Choice, model: str, target: int, *, guessed: bool = False
+    sweeps: Sequence[LayerSweep], choice: Choice, model: str, target: str, *, guessed: bool = False
 ) -> bytes:
     """Draw what each candidate layer does.
 
@@ -73,7 +75,7 @@ def draw(
         sweeps: what each layer does.
         choice: the build's choice.
         model: name of the model's class.
-        target: the class that the trigger leads to.
+        target: what the class is called that the trigger leads to.
         guessed: whether the triggers are reconstructed.
 
     Returns:
@@ -111,7 +113,7 @@ def draw(
 
 
 def _heading(
-    sweeps: Sequence[LayerSweep], choice: Choice, model: str, target: int, guessed: bool
+    sweeps: Sequence[LayerSweep], choice: Choice, model: str, target: str, guessed: bool
 ) -> tuple[str, str]:
     repair = choice.repair
     does = (

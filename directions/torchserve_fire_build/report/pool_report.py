@@ -9,31 +9,33 @@ from pathlib import Path
 from torchserve_fire.format.write_file import write_folder
 
 from ..pool.split import Split
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 from .contact_sheet import can_be_displayed, contact_sheet
 
 TABLE, PICTURE = "samples.csv", "flagged.png"
-COLUMNS = ("path", "predicted", "score", "flagged")
+COLUMNS = ("path", "predicted", "called", "score", "flagged")
 
 
-def write_split_report(split: Split, pool: Samples, folder: Path) -> None:
+def write_split_report(split: Split, pool: Samples, folder: Path, label: Label = str) -> None:
     """Write `samples.csv` and, for images, `flagged.png`.
 
     Args:
         split: what was found in the pool.
         pool: the samples; those of shape (1 or 3, H, W) are drawn.
         folder: the folder to write to; it is made if only its last part is missing.
+        label: says what a class is called.
 
     Raises:
         OutputError: the folder or the files cannot be written.
     """
-    files = {TABLE: _table(split, pool)}
+    files = {TABLE: _table(split, pool, label)}
     if can_be_displayed(pool):
-        files[PICTURE] = _picture(split, pool)
+        files[PICTURE] = _picture(split, pool, label)
     write_folder(folder, files)
 
 
-def _table(split: Split, pool: Samples) -> bytes:
+def _table(split: Split, pool: Samples, label: Label) -> bytes:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
@@ -44,11 +46,11 @@ def _table(split: Split, pool: Samples) -> bytes:
         split.flagged.tolist(),
         strict=True,
     ):
-        table.writerow((name, predicted, f"{score:.6g}", int(flagged)))
+        table.writerow((name, predicted, label(predicted), f"{score:.6g}", int(flagged)))
     return text.getvalue().encode()
 
 
-def _picture(split: Split, pool: Samples) -> bytes:
+def _picture(split: Split, pool: Samples, label: Label) -> bytes:
     """Draw the flagged samples, class by class, in each class the highest scores first."""
     flagged = split.flagged.nonzero().flatten()
     order = split.scores[flagged].argsort(descending=True, stable=True)
@@ -57,6 +59,6 @@ def _picture(split: Split, pool: Samples) -> bytes:
     return contact_sheet(
         pool,
         shown,
-        [f"as class {int(split.predicted[i])}" for i in shown],
+        [f"as class {label(int(split.predicted[i]))}" for i in shown],
         f"{len(flagged)} of {len(pool)} samples look triggered",
     )

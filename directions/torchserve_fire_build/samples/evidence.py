@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ from torch.nn import functional
 
 from ..common.errors import SamplesError
 from .both import Both
+from .same_content import rows_in_common
 from .samples import Samples, require_samples
+
+logger = logging.getLogger(__name__)
 
 ROWS_COMPARED = 64
 """Samples that are compared to see whether they are pairs."""
@@ -77,7 +81,8 @@ def gather_evidence(clean: Samples, triggered: Samples, *, unpaired: bool = Fals
     A triggered file and a clean file at the same relative path are a pair. The rows of two tensor
     files are pairs if they have the same names; without names, if both files have as many rows, the
     labels agree, and nearly every triggered row is nearer to its partner than to any other clean
-    row. Files whose names meet by chance are told by their labels and by their content.
+    row. Files whose names meet by chance are told by their labels and by their content. Triggered
+    samples that are clean ones, to the byte, are named in a line.
 
     Args:
         clean: the clean samples.
@@ -86,8 +91,15 @@ def gather_evidence(clean: Samples, triggered: Samples, *, unpaired: bool = Fals
 
     Raises:
         SamplesError: some triggered files have a partner and some have none; files of the same
-            name have other labels or other content; or clean and triggered samples differ in shape.
+            name have other labels or other content; clean and triggered samples differ in shape; or
+            every triggered sample is a clean one.
     """
+    evidence = _gather(clean, triggered, unpaired=unpaired)
+    _tell_same(clean, triggered)
+    return evidence
+
+
+def _gather(clean: Samples, triggered: Samples, *, unpaired: bool) -> Evidence:
     require_samples(clean, triggered)
     if _same_place(clean, triggered):
         raise SamplesError(
@@ -161,6 +173,28 @@ def _refuse_names_by_chance(clean: Samples, triggered: Samples, partners: Sequen
             f"{len(rows)} compared {round(max(shares) * len(rows))} look like the clean file of "
             "their name: if the names meet by chance, give --unpaired; else let each triggered "
             "file have the name of the clean one that it was made from"
+        )
+
+
+def _tell_same(clean: Samples, triggered: Samples) -> None:
+    """Say how many triggered samples are clean ones, and refuse them where all are."""
+    try:
+        same = rows_in_common(clean, triggered)
+    except OSError as error:
+        raise SamplesError(f"{error.filename}: cannot be read: {error.strerror}") from None
+    if len(same) == len(triggered):
+        raise SamplesError(
+            f"{triggered.source}: every triggered sample is the same, to the byte, as a clean one "
+            f"in {clean.source}, so no trigger is on it: expected samples with the trigger"
+        )
+    if same:
+        logger.info(
+            "%s: %d of %d triggered samples are the same, to the byte, as clean ones, as %s is: "
+            "the trigger does nothing to them",
+            triggered.source,
+            len(same),
+            len(triggered),
+            triggered.names[same[0]],
         )
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..common.budget import Budget
-from ..common.errors import CalibrationError, NoTriggerError
+from ..common.errors import NoTriggerError, UndecidedError
 from ..measure.target import check_target
 from ..reconstruct.find_triggers import FoundTriggers
 from ..reconstruct.reconstruction import Reconstruction
+from ..samples.class_label import Label
 from ..samples.samples import Samples
 from .insert_tokens import insert_tokens, lengths_of
 from .judged_tokens import search_and_judge
@@ -31,7 +32,13 @@ FURTHER_SEARCHES = 2
 
 
 def find_token_triggers(
-    model: nn.Module, clean: Samples, *, target: int | None, seed: int, budget: Budget
+    model: nn.Module,
+    clean: Samples,
+    *,
+    target: int | None,
+    seed: int,
+    budget: Budget,
+    label: Label = str,
 ) -> FoundTriggers:
     """Search a model of texts for the tokens that lead to one class.
 
@@ -41,16 +48,17 @@ def find_token_triggers(
         target: the class; None to find it.
         seed: of the random numbers.
         budget: time limit.
+        label: says what a class is called.
 
     Raises:
-        CalibrationError: the model or the texts do not allow the search, the time does not, or
-            nobody can tell whether there is a trigger.
+        CalibrationError: the model or the texts do not allow the search, or the time does not.
+        UndecidedError: nobody can tell whether there is a trigger.
         NoTriggerError: no class stands out, or no tokens lead to the given one.
     """
     if target is not None:
         subject = gather_texts(model, clean, seed)
         check_target(target, subject.classes)
-        logger.info(f"class {target} was named: it is not checked whether it stands out")
+        logger.info(f"class {label(target)} was named: it is not checked whether it stands out")
         found = [row[0] for row in search_tokens(subject, _generator(seed), budget, [target])]
     else:
         judged = search_and_judge(model, clean, seed=seed, budget=budget)
@@ -58,11 +66,11 @@ def find_token_triggers(
         target, probability = verdict.target, f"{verdict.probability:.1%}"
         nearest = (
             f"{shown(verdict.shown[target].tokens, clean.token_name)} leads "
-            f"{verdict.shown[target].success:.0%} of long texts to class {target}, the target of a "
-            f"backdoor with {probability}"
+            f"{verdict.shown[target].success:.0%} of long texts to class {label(target)}, the "
+            f"target of a backdoor with {probability}"
         )
         if verdict.found is None:
-            raise CalibrationError(
+            raise UndecidedError(
                 f"{clean.source}: could not tell whether there is a trigger: {nearest}; give other "
                 "clean texts, or more of them, or name the --target to build for it"
             )
@@ -71,19 +79,20 @@ def find_token_triggers(
                 f"{clean.source}: no class stands out, so there is no sign of a trigger (nearest: "
                 f"{nearest})"
             )
-        logger.info(f"class {target} stands out: {nearest}")
+        logger.info(f"class {label(target)} stands out: {nearest}")
         found = [row[target] for row in judged.found]
     useful = _useful(found)
     if not useful:
+        best = f"{shown(found[-1].tokens, clean.token_name)}, {found[-1].success:.0%}"
         raise NoTriggerError(
-            f"{clean.source}: no tokens lead {LEADS:.0%} of the long texts to class {target} "
-            f"(the best: {shown(found[-1].tokens, clean.token_name)}, {found[-1].success:.0%})"
+            f"{clean.source}: no tokens lead {LEADS:.0%} of the long texts to class "
+            f"{label(target)} (the best: {best})"
         )
     useful += _others(subject, useful, seed, budget)
     for each in useful:
         logger.info(
             f"  {shown(each.tokens, clean.token_name)} {each.place}: {each.success:.0%} of long "
-            f"texts led to class {target}"
+            f"texts led to class {label(target)}"
         )
     return FoundTriggers(target, [_reconstruction(subject, each, seed) for each in useful], [])
 

@@ -254,7 +254,7 @@ def test_a_signed_archive_takes_no_requirements(tmp_path, tiny):
 def refused(capsys, *arguments: object) -> str:
     status = main(["repair", *map(str, arguments)])
     said = capsys.readouterr().err.splitlines()
-    assert status == 2
+    assert status == 64
     assert said[-1].startswith("torchserve-fire repair: ")
     return said[-1]
 

@@ -53,7 +53,7 @@ def run(capsys, *arguments):
 
 def refused(capsys, *arguments):
     status, _, err = run(capsys, *arguments)
-    assert status == 2
+    assert status == 64
     assert err.startswith(f"torchserve-fire {arguments[0]}: ")
     assert err.count("\n") == 1
     return err
@@ -235,7 +235,7 @@ def test_a_target_that_is_no_class_is_told_before_a_pool_is_split(tmp_path, caps
     pool = pool_of(tmp_path / "s", "vector")
     command = ["build", *vector_model, "--pool", pool.path, "--target", 4]
     status, out, err = run(capsys, *command, "--output", tmp_path / "b.safetensors")
-    assert (status, out) == (2, "")
+    assert (status, out) == (64, "")
     assert err == "torchserve-fire build: target 4: the model has the classes 0 to 3\n"
 
 
@@ -363,7 +363,7 @@ def test_clean_images_alone(tmp_path, capsys, patch_model):
     command = ["build", *patch_model[10.0], "--clean", clean, "--reconstruct", "additive"]
     status, out, _ = run(capsys, *command, "--output", output)
     assert status == 0
-    assert out.startswith("class 0 stands out\n")
+    assert out.startswith("class 0 class-0 stands out\n")
     triggers = load_bundle(output).evidence["reconstructed_triggers"]
     assert 2 <= triggers <= 4
     assert f"guessed: 120 clean samples, with {triggers} triggers" in out
@@ -416,7 +416,7 @@ def test_a_benign_model_without_any_image_is_3(tmp_path, capsys):
 def test_no_time_to_recover_images(tmp_path, capsys, patch_model):
     command = ["build", *patch_model[0.0], "--reconstruct", "deepinspect", "--budget", "1e-9"]
     status, _, err = run(capsys, *command, "--output", tmp_path / "b.safetensors")
-    assert status == 2
+    assert status == 64
     assert "images recovered from the model: 0 when the time was over, expected at least" in err
     assert "raise the --budget" in err
     assert err.count("\n") == 1

@@ -47,7 +47,7 @@ def test_a_device_that_is_not_there_is_told_in_a_line(
         ],
         "screen": [*tiny_model, *clean, clean[1]],
     }
-    assert main([command, *flags[command], "--device", "cuda:3"]) == 2
+    assert main([command, *flags[command], "--device", "cuda:3"]) == 64
     err = capsys.readouterr().err
     assert err.startswith(f"torchserve-fire {command}: device cuda:3: not here, where torch ")
     assert "finds cpu: name one of these, or auto" in err

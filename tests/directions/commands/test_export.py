@@ -33,7 +33,7 @@ def command(tmp_path, tiny, tiny_model):
 def refused(capsys, *arguments):
     status = main([str(argument) for argument in arguments])
     err = capsys.readouterr().err
-    assert status == 2
+    assert status == 64
     assert err.startswith("torchserve-fire export: ")
     assert err.count("\n") == 1
     return err

@@ -52,7 +52,7 @@ def run(capsys, *arguments):
 
 def refused(capsys, *arguments):
     status, out, err = run(capsys, *arguments)
-    assert status == 2
+    assert status == 64
     assert out == ""
     assert err.startswith("torchserve-fire inspect: ")
     assert err.count("\n") == 1

@@ -21,6 +21,7 @@ NAMES = (
     "status",
     "deploy",
     "swap",
+    "undeploy",
     "review",
     "sanitize",
     "import-backdoorbench",
@@ -94,6 +95,11 @@ def test_help_of_each_command(capsys, name):
             "--model-name --bundle --keep-on-restart --management --token --ca --sign "
             "--trusted-key",
         ),
+        (
+            "undeploy",
+            "--model-name --version --default --all --now --keep-on-restart --management --token "
+            "--key-file --ca",
+        ),
         ("sign", "--key"),
         ("verify", "--trusted-key"),
         (
@@ -119,7 +125,7 @@ def test_the_flags_that_were_promised(capsys, name, flags):
     "arguments", [[], ["bild"], ["build"], ["show"], ["show", "--js", "b.safetensors"], ["--vers"]]
 )
 def test_wrong_usage_is_2(capsys, arguments):
-    assert main(arguments) == 2
+    assert main(arguments) == 64
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("torchserve-fire")
@@ -128,10 +134,10 @@ def test_wrong_usage_is_2(capsys, arguments):
 
 
 def test_an_unknown_flag_is_of_its_command(capsys):
-    assert main(["show", "b", "--no-such", "a\nb"]) == 2
+    assert main(["show", "b", "--no-such", "a\nb"]) == 64
     said = "--no-such: no such flag (see torchserve-fire show --help)"
     assert capsys.readouterr().err == f"torchserve-fire show: {said}\n"
-    assert main(["show", __file__, "a\nb"]) == 2
+    assert main(["show", __file__, "a\nb"]) == 64
     said = "a b: expected nothing more (see torchserve-fire show --help)"
     assert capsys.readouterr().err == f"torchserve-fire show: {said}\n"
 
@@ -149,7 +155,7 @@ def test_an_unknown_flag_is_of_its_command(capsys):
     ],
 )
 def test_what_is_misspelt_is_named_with_what_was_meant(capsys, arguments, said):
-    assert main(arguments) == 2
+    assert main(arguments) == 64
     assert said in capsys.readouterr().err
 
 
@@ -176,7 +182,7 @@ def test_flags_are_not_abbreviated():
 
 
 def test_bad_input_is_one_line_and_2(tmp_path, capsys):
-    assert main(["show", str(tmp_path / "no.safetensors")]) == 2
+    assert main(["show", str(tmp_path / "no.safetensors")]) == 64
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("torchserve-fire show: ")

@@ -69,7 +69,7 @@ def refused(capsys, *arguments):
     capsys.readouterr()
     status = main([str(argument) for argument in arguments])
     err = capsys.readouterr().err
-    assert status == 2
+    assert status == 64
     assert err.startswith("torchserve-fire sanitize: ")
     assert err.count("\n") == 1
     return err
@@ -140,7 +140,7 @@ def test_the_old_bundle_does_not_fit_the_new_weights(tmp_path, capsys, tiny, tin
     arguments = ["evaluate", *tiny_model, "--bundle", tiny.bundle, *test]
     run(capsys, *arguments)
     arguments += ["--serialized-file", tmp_path / "new.pth"]
-    assert main([str(argument) for argument in arguments]) == 2
+    assert main([str(argument) for argument in arguments]) == 64
     assert "weights_sha256" in capsys.readouterr().err
 
 

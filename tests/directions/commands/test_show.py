@@ -42,6 +42,17 @@ def test_for_a_person(path, capsys):
         assert part in out
 
 
+def test_the_target_is_called_by_its_name(path, tmp_path, capsys):
+    names = tmp_path / "index_to_name.json"
+    names.write_text(json.dumps({"0": "cat", "1": "dog", "2": "cow"}))
+    assert main(["show", str(path)]) == 0
+    assert "target    class 2 cow\n" in capsys.readouterr().out
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"0": "cat", "1": "dog", "2": "a\nb"}))
+    assert main(["show", str(path), "--names", str(other)]) == 0
+    assert "target    class 2 a\\nb\n" in capsys.readouterr().out
+
+
 def test_an_interval_is_shortened(tmp_path, capsys):
     held_out = {"clean_accuracy": {"before": 1.0, "after": 0.75, "interval": [1 / 3, 0.95444]}}
     save_bundle(replace(small_bundle(), held_out=held_out), tmp_path / "b.safetensors")
@@ -139,7 +150,7 @@ def test_a_damaged_file(path, tmp_path, capsys, damage):
         path.write_bytes(b"")
     else:
         path = tmp_path
-    assert main(["show", str(path)]) == 2
+    assert main(["show", str(path)]) == 64
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1

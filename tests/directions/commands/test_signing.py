@@ -35,8 +35,10 @@ def bundle(tiny: TinyFiles, tmp_path: Path) -> Path:
     return Path(shutil.copy(tiny.bundle, tmp_path))
 
 
-def refused(capsys: pytest.CaptureFixture[str], command: list[str], match: str) -> None:
-    assert main(command) == 2
+def refused(
+    capsys: pytest.CaptureFixture[str], command: list[str], match: str, status: int = 64
+) -> None:
+    assert main(command) == status
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"torchserve-fire {command[0]}: ")
@@ -53,7 +55,7 @@ def test_a_bundle_is_signed_and_verified(
     path, public = key
     verify = ["verify", str(bundle), "--trusted-key", OTHER_PUBLIC, "--trusted-key", public]
     refused(capsys, ["keygen", str(path)], "exists already, expected a new file")
-    refused(capsys, verify, "cannot read the bundle's signature")
+    refused(capsys, verify, "cannot read the bundle's signature", 1)
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     refused(capsys, ["sign", str(bundle)], KEY_VARIABLE)
     assert main(["sign", str(bundle), "--key", str(path)]) == 0
@@ -66,7 +68,7 @@ def test_a_bundle_is_signed_and_verified(
     capsys.readouterr()
     assert main(verify) == 0
     assert "signed by a trusted key" in capsys.readouterr().out
-    refused(capsys, verify[:-2], "which is not trusted")
+    refused(capsys, verify[:-2], "which is not trusted", 1)
     # Another's reader of the same envelope comes to the same.
     envelope = Envelope.from_dict(json.loads(data))
     value = {"public": base64.b64decode(public).hex()}
@@ -79,9 +81,10 @@ def test_an_archive_is_verified(
 ) -> None:
     assert main(["verify", str(signed_archive), "--trusted-key", PUBLIC]) == 0
     capsys.readouterr()
-    refused(capsys, ["verify", str(signed_archive), "--trusted-key", OTHER_PUBLIC], "not trusted")
+    another = ["verify", str(signed_archive), "--trusted-key", OTHER_PUBLIC]
+    refused(capsys, another, "not trusted", 1)
     plain = str(store / "tiny-1.0.mar")
-    refused(capsys, ["verify", plain, "--trusted-key", PUBLIC], "not signed")
+    refused(capsys, ["verify", plain, "--trusted-key", PUBLIC], "not signed", 1)
     refused(capsys, ["verify", plain, "--trusted-key", "secret"], "--trusted-key secret: exp")
 
 

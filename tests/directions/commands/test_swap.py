@@ -23,7 +23,7 @@ def command(tmp_path, monkeypatch, tiny):
 
 
 def refused(capsys, *arguments):
-    assert main([str(argument) for argument in arguments]) == 2
+    assert main([str(argument) for argument in arguments]) == 64
     err = capsys.readouterr().err
     assert err.startswith("torchserve-fire swap: ")
     assert err.count("\n") == 1

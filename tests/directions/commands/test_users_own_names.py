@@ -69,7 +69,7 @@ def test_help_and_a_refusal(folder: Path, name: str) -> None:
     assert (status, err) == (0, "")
     assert out.startswith(f"usage: torchserve-fire {name}")
     status, out, err = command(folder, name, "--no-such-flag")
-    assert (status, out) == (2, "")
+    assert (status, out) == (64, "")
     assert err.startswith(f"torchserve-fire {name}: --no-such-flag: no such flag")
 
 

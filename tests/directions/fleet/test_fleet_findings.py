@@ -23,6 +23,6 @@ def test_the_worst_status_counts(results, status):
 
 
 def test_many_suspects_do_not_widen_the_table():
-    result = ArchiveResult(True, suspects=tuple(range(40)), probability=0.9876, seconds=12.4)
+    result = ArchiveResult(True, tuple(range(40)), tuple(map(str, range(40))), 0.9876, 12.4)
     lines = FleetFindings([Path("a.mar")], [result]).table()
     assert lines[1].split() == ["a.mar", "found", "98.8%", "0,", "1,", "2,", "...", "12"]

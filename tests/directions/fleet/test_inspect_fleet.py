@@ -139,7 +139,7 @@ def test_what_cannot_be_told_says_why(tmp_path, capsys, store, clean):
 )
 def test_flags_that_do_not_go_together(capsys, store, clean, flags, said):
     flags = [str(store / "bad-1.0.mar") if flag == "FILE" else flag for flag in flags]
-    assert main(["inspect", *flags, "--clean", str(clean), *QUICK]) == 2
+    assert main(["inspect", *flags, "--clean", str(clean), *QUICK]) == 64
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"torchserve-fire inspect: {said}")

@@ -45,7 +45,10 @@ def assert_nothing_is_cut_off(data):
 def test_nothing_is_cut_off(classes):
     one, two = run(classes), run(classes, "W" * 60, high=[0])
     assert_nothing_is_cut_off(draw_bars([one, two]))
+    assert_nothing_is_cut_off(draw_bars([one, two], "{} a long name of an animal".format))
     assert_nothing_is_cut_off(draw_grid(two, two.inspection.pictures))
+    named = draw_grid(two, two.inspection.pictures, "{} a long name of an animal".format)
+    assert_nothing_is_cut_off(named)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (1, 8, 8), (2, 8, 8), (3, 8, 5)])

@@ -111,3 +111,9 @@ def test_a_probability_is_shown_and_names_the_classes():
     assert found.table()[1].split()[:5] == ["scan", "found", "2,", "1", "99.0%"]
     (row,) = found.to_json()["methods"]
     assert (row["probability"], row["probabilities"]) == (0.99, [0.2, 0.95, 0.98])
+
+
+def test_classes_are_called_by_their_names():
+    found = Findings([Run(FOUND, 1.26)], lambda c: f"{c} cat")
+    assert "1 cat" in found.table()[1]
+    assert found.table()[-1].startswith("the model looks backdoored: class 1 cat, class 4 cat (")

@@ -20,7 +20,7 @@ def test_findings_name_the_class_the_fields_and_their_values():
     assert first["fields"]["packer"] == "upx"
     assert first["led"][-1] == 1
     assert first["led_in_twins"] < 0.5
-    report = inspection_report(findings, str, "a model", {})
+    report = inspection_report(findings, "a model", {})
     table = next(table for table in report.tables if "Fields" in table.title)
     assert "packer = upx" in table.rows[0][1]
     assert report.pictures == []

@@ -35,7 +35,7 @@ def test_json_holds_the_tokens_of_each_class(found: Findings) -> None:
 
 
 def test_report_has_a_table_of_them(found: Findings) -> None:
-    report = inspection_report(found, str, "Inspection", {})
+    report = inspection_report(found, "Inspection", {})
     (table,) = [table for table in report.tables if "Tokens" in table.title]
     assert table.rows[0][:2] == ("0", f"w{TRIGGER}")
 

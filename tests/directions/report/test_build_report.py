@@ -205,4 +205,4 @@ def test_nothing_is_cut_off_however_long_the_names(tmp_path, form, layers, lengt
     named = [choice.repair.layer] + ([choice.detector[1]] if choice.detector else [])
     names = dict.fromkeys([*named, *(f"{prefix}.{i}" for i in range(layers))])
     sweeps = [LayerSweep(name, auc, points) for name in names]
-    assert_nothing_is_cut_off(draw(sweeps, choice, "Net" * length, 0))
+    assert_nothing_is_cut_off(draw(sweeps, choice, "Net" * length, "0 " + "cat" * length))

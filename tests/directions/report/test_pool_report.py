@@ -22,7 +22,8 @@ def split_of(count, flagged):
 
 def written(tmp_path, inputs, flagged, description):
     pool = TensorSamples(inputs, description=description)
-    write_split_report(split_of(len(inputs), flagged), pool, tmp_path / "report")
+    split = split_of(len(inputs), flagged)
+    write_split_report(split, pool, tmp_path / "report", ["0 cat", "1 dog", "2 cow"].__getitem__)
     return tmp_path / "report"
 
 
@@ -34,11 +35,11 @@ def test_every_sample_has_a_row(tmp_path):
     rows = list(csv.reader(io.StringIO((folder / "samples.csv").read_text())))
     assert rows[0] == list(COLUMNS)
     assert rows[1:] == [
-        ["0", "0", "0", "0"],
-        ["1", "1", "0.125", "1"],
-        ["2", "2", "0.25", "0"],
-        ["3", "0", "0.375", "0"],
-        ["4", "1", "0.5", "1"],
+        ["0", "0", "0 cat", "0", "0"],
+        ["1", "1", "1 dog", "0.125", "1"],
+        ["2", "2", "2 cow", "0.25", "0"],
+        ["3", "0", "0 cat", "0.375", "0"],
+        ["4", "1", "1 dog", "0.5", "1"],
     ]
 
 

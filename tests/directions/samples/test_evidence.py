@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -23,9 +25,10 @@ IMAGES = HandlerConfig("image", (1, 1), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 def images(folder, names):
-    for name in names:
+    """Write an image of one pixel under each name; those of another folder are others."""
+    for i, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (1, 1)).save(folder / name)
+        Image.new("RGB", (1, 1), (i, *folder.name.encode()[:1], 0)).save(folder / name)
     return open_samples(folder, IMAGES)
 
 
@@ -241,7 +244,7 @@ def test_rows_of_the_same_name_are_pairs_whatever_their_order(tmp_path):
     inputs = torch.eye(4)
     names = ["a", "b", "c", "d"]
     clean = TensorSamples(inputs, names=names)
-    triggered = TensorSamples(inputs[[2, 0]], names=["c", "a"])
+    triggered = TensorSamples(inputs[[2, 0]] + 1, names=["c", "a"])
     assert list(gather_evidence(clean, triggered).partners) == [2, 0]
     with pytest.raises(SamplesError, match="shape"):
         gather_evidence(clean, TensorSamples(torch.zeros(2, 3), names=["c", "a"]))
@@ -262,3 +265,43 @@ def test_rows_may_be_taken_as_unpaired(tmp_path):
     clean, triggered = TensorSamples(inputs), TensorSamples(stamp("vector", inputs))
     assert gather_evidence(clean, triggered).paired
     assert not gather_evidence(clean, triggered, unpaired=True).paired
+
+
+# Triggered samples that are clean ones.
+
+
+def test_a_copy_of_the_clean_samples_is_not_the_triggered_ones(tmp_path):
+    clean = images(tmp_path / "c", ["a/1.png", "a/2.png"])
+    for names in (["a/1.png", "a/2.png"], ["x.png", "y.png"]):
+        copy = images(tmp_path / "other" / "c", names)
+        with pytest.raises(SamplesError, match="same, to the byte, as a clean one") as caught:
+            gather_evidence(clean, copy)
+        one_line(caught, str(tmp_path / "c"), str(tmp_path / "other" / "c"))
+        shutil.rmtree(tmp_path / "other")
+
+
+def test_a_copy_of_clean_rows_is_not_the_triggered_ones():
+    inputs = clean_inputs("vector", labels_of(20), 0)
+    with pytest.raises(SamplesError, match="same, to the byte, as a clean one"):
+        gather_evidence(TensorSamples(inputs), TensorSamples(inputs[[3, 1]].clone()))
+
+
+def test_pairs_without_a_trigger_are_told(tmp_path, caplog):
+    pixels = noise(10, seed=0)
+    clean = pictures(tmp_path / "c", {f"{i}.png": x for i, x in enumerate(pixels)})
+    pixels[2:, :2, :2] = 255
+    triggered = pictures(tmp_path / "t", {f"{i}.png": x for i, x in enumerate(pixels)})
+    with caplog.at_level("INFO"):
+        assert gather_evidence(clean, triggered).paired
+    assert caplog.messages == [
+        f"{tmp_path / 't'}: 2 of 10 triggered samples are the same, to the byte, as clean ones, as "
+        "0.png is: the trigger does nothing to them"
+    ]
+
+
+def test_rows_that_are_alike_but_not_the_same_are_not_told(caplog):
+    inputs = torch.eye(20)
+    with caplog.at_level("INFO"):
+        # The sums are the same, the rows are others.
+        gather_evidence(TensorSamples(inputs), TensorSamples(2 * inputs.flip(0) - inputs))
+    assert caplog.messages == []

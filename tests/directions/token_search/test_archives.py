@@ -98,6 +98,6 @@ def test_searches_of_images_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main([*command, "--archive", str(archive), "--clean", str(clean)]) == 2
+    assert main([*command, "--archive", str(archive), "--clean", str(clean)]) == 64
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

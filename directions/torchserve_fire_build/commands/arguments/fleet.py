@@ -27,7 +27,7 @@ def add_archives_argument(parser: argparse.ArgumentParser) -> None:
         help="many archives, by their paths or by patterns such as 'model_store/*.mar': each is "
         "inspected by itself, within the --budget where one is given; a table at the end has a row "
         "for each, and one that fails stops no other. Exit status: 1 if any was found to be "
-        "backdoored; else 2 if any failed or could not be told; else 0",
+        "backdoored; else 2 if any failed or could not be told; else 0, and 64 for bad input",
     )
 
 

@@ -18,7 +18,7 @@ def add_keep_argument(parser: argparse.ArgumentParser) -> None:
         type=existing_file,
         metavar="FILE",
         help="a config.properties: write load_models there, so that the next start with it serves "
-        "the new archive; everything else in it stays as it is",
+        "what is served now; everything else in it stays as it is",
     )
 
 
@@ -41,7 +41,11 @@ def tell_next_start(args: argparse.Namespace, management: Management) -> None:
         FireError: the file cannot be written; the new version serves all the same.
     """
     from ...deployment.client.server_process import find_server
-    from ...deployment.server.next_start import keep_on_restart, next_start
+    from ...deployment.server.next_start import (
+        keep_on_restart,
+        next_start,
+        next_start_without,
+    )
 
     served = {
         name: management.describe(name).archive.rpartition("/")[2] for name in management.models()
@@ -51,5 +55,9 @@ def tell_next_start(args: argparse.Namespace, management: Management) -> None:
         value = keep_on_restart(kept, args.model_name, served, args.model_store)
         print(f"{kept}: load_models={value}", flush=True)
     process = find_server(args.management)
-    for line in next_start(process, args.model_name, served[args.model_name], kept):
+    if args.model_name in served:
+        lines = next_start(process, args.model_name, served[args.model_name], kept)
+    else:
+        lines = next_start_without(process, args.model_name, kept)
+    for line in lines:
         print(line, flush=True)

@@ -30,6 +30,7 @@ from .management import Management, ModelVersion
 from .rollout import Target, archive_of, place, put_into_service, retire_replaced
 from .server_errors import ServerError
 from .swap_lock import swap_lock
+from .tried_by import without_flagged
 
 MOST_TAKEN = 1000
 """Versions in a row that may be taken by other archives."""
@@ -115,6 +116,7 @@ def deploy_archive(
         groups = given or candidate_bodies([archive] if served is None else [archive, served])
         bodies, expected = _answered(archive, name, groups, example, device)
         report(f"{archive.name} loads, and answers here")
+        bodies, expected = without_flagged(bodies, expected, report)
         first = version or own
         if old is not None and version is None and not signed and first == old.version:
             first = next_version(first)

@@ -75,6 +75,6 @@ def _wait_for_timeout(model: ModelVersion, report: Callable[[str], None]) -> Non
     report(
         f"{model.name} {model.version} has {len(model.workers)} workers, and its handler does not "
         f"say which of them answers: waiting its response timeout, {seconds:.0f} s, after which no "
-        "request is left (the new version answers already; you may test it now)"
+        "request is left"
     )
     time.sleep(seconds)

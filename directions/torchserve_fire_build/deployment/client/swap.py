@@ -26,6 +26,7 @@ from ..archive.next_archive import (
 )
 from .rollout import Target, archive_of, place, put_into_service, retire_replaced
 from .swap_lock import swap_lock
+from .tried_by import without_flagged
 
 
 def swap_bundle(
@@ -112,6 +113,7 @@ def swap_bundle(
             bodies, new_mode = unpacked.bodies(), unpacked.mode
             expected = load_as_worker(unpacked.folder, name, bodies, device=device, as_server=True)
             report("the next version loads, and answers here")
+            bodies, expected = without_flagged(bodies, expected, report)
             new = place(
                 target,
                 name,

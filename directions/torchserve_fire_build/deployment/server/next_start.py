@@ -38,13 +38,13 @@ def check_keep(config: Path) -> None:
 
 
 def keep_on_restart(config: Path, name: str, served: Mapping[str, str], model_store: Path) -> str:
-    """Make a configuration load an archive for a model; everything else in it stays as it is.
+    """Make a configuration load what is served of a model; everything else in it stays as it is.
 
     Args:
         config: the `config.properties`.
         name: the model's name.
-        served: archive of each model that is served now, the model's among them; they are loaded
-            where the configuration names no models, or all.
+        served: archive of each model that is served now, the model's among them unless it is to be
+            loaded no more; the others are loaded where the configuration names no models, or all.
         model_store: the server's model store.
 
     Returns:
@@ -60,7 +60,7 @@ def keep_on_restart(config: Path, name: str, served: Mapping[str, str], model_st
         kept = [entry for entry in entries if _model_of(entry, model_store) != name]
     else:
         kept = [f"{other}={archive}" for other, archive in served.items() if other != name]
-    value = ",".join([*kept, f"{name}={served[name]}"])
+    value = ",".join([*kept, *([f"{name}={served[name]}"] if name in served else [])])
     _write_setting(config.resolve(), LOAD_MODELS, value)
     return value
 
@@ -112,6 +112,38 @@ def next_start(
     return [
         f"the next start serves what load_models of {config} names: --keep-on-restart {config} "
         f"writes {wanted} there"
+    ]
+
+
+def next_start_without(process: ServerProcess | None, name: str, kept: Path | None) -> list[str]:
+    """Return lines that say whether the next start serves a model that is served no more.
+
+    Args:
+        process: how the server runs; None where that is not known.
+        name: the model's name.
+        kept: the configuration from whose `load_models` it was taken, None where there is none.
+    """
+    if process is not None and _takes_snapshot(process):
+        folder = process.folder / "logs" / "config"
+        return [
+            f"a start in {process.folder} without --ts-config takes up the latest snapshot in "
+            f"{folder}, which has no {name} any more"
+        ]
+    if process is not None and process.models:
+        return [f"leave {name} out of --models at the next start, if it is named there"]
+    if kept is not None:
+        return [f"a start with {kept} and without --models does not serve {name}"]
+    if process is None:
+        return [
+            "the next start serves what its --models or load_models names: take "
+            f"{name} out there (--keep-on-restart FILE does so in load_models)"
+        ]
+    if process.by_serve and process.config is None:
+        return [f"the next start by the same command does not serve {name}"]
+    config = config_of(process)
+    return [
+        f"the next start serves what load_models of {config} names: --keep-on-restart {config} "
+        f"takes {name} out there"
     ]
 
 

@@ -60,7 +60,7 @@ def test_cut_off_before_it_says_that_nothing_was_changed(
         put_into_service(server, "net", OLD, new, [], [])
 
 
-def test_who_waits_for_the_old_version_is_told_that_the_new_one_answers(
+def test_who_waits_for_the_old_version_is_told_how_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waited: list[float] = []
@@ -71,4 +71,4 @@ def test_who_waits_for_the_old_version_is_told_that_the_new_one_answers(
     # The response timeout, the batch delay, and one second to spare.
     assert waited[-1] == 3 + 1 + 1
     (line,) = lines
-    assert line.endswith("is left (the new version answers already; you may test it now)")
+    assert line.endswith("waiting its response timeout, 5 s, after which no request is left")

@@ -13,6 +13,7 @@ import pytest
 from tests.keys import KEY, OTHER_KEY, PUBLIC
 from tests.tiny import TinyFiles
 from torchserve_fire.errors import FireError
+from torchserve_fire_build.deployment.archive.load_as_worker import Answer
 from torchserve_fire_build.deployment.client.management import Management
 from torchserve_fire_build.deployment.client.rollout import Target
 from torchserve_fire_build.deployment.client.swap import swap_bundle
@@ -49,7 +50,8 @@ def test_where_a_version_exists_already_is_told(
     store: Path, tiny: TinyFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "torchserve_fire_build.deployment.client.swap.load_as_worker", lambda *_, **__: []
+        "torchserve_fire_build.deployment.client.swap.load_as_worker",
+        lambda folder, name, bodies, **_: [Answer(200, {}, None) for _ in bodies],
     )
     shutil.copy(store / "tiny-1.0.mar", tmp_path)
     with pytest.raises(FireError, match=r"^tiny 1.1: exists already, in the server$"):

@@ -10,6 +10,7 @@ from torchserve_fire_build.deployment.server.next_start import (
     check_keep,
     keep_on_restart,
     next_start,
+    next_start_without,
 )
 from torchserve_fire_build.deployment.server.properties import read_properties
 
@@ -65,6 +66,23 @@ def test_only_load_models_changes(
     assert list(tmp_path.iterdir()) == [config]
 
 
+@pytest.mark.parametrize(
+    ("before", "value"),
+    [
+        ("load_models=net=net-1.0.mar,x=x.mar\n", "x=x.mar"),
+        ("load_models=all\n", "other=other-1.0.mar"),
+        ("load_models=net=net-1.0.mar\n", ""),
+    ],
+)
+def test_what_is_served_no_more_is_taken_out(
+    tmp_path: Path, store: Path, before: str, value: str
+) -> None:
+    config = tmp_path / "config.properties"
+    config.write_text(before)
+    assert keep_on_restart(config, "net", {"other": "other-1.0.mar"}, store) == value
+    assert read_properties(config)["load_models"] == value
+
+
 def test_a_snapshot_is_no_place_to_keep_it(tmp_path: Path) -> None:
     config = tmp_path / "1-snapshot.cfg"
     config.write_text("model_snapshot={}\n")
@@ -106,3 +124,34 @@ def test_what_the_next_start_serves(
 def test_a_server_that_is_not_seen() -> None:
     (line,) = next_start(None, "net", "net-2.0.mar", None)
     assert "name net=net-2.0.mar there (--keep-on-restart FILE" in line
+
+
+@pytest.mark.parametrize(
+    ("config", "models", "snapshots", "by_serve", "kept", "said"),
+    [
+        ("c", (), True, False, None, "the next start serves what load_models of /w/c names"),
+        ("c", (), True, False, "/w/c", "a start with /w/c and without --models does not serve net"),
+        (None, (), True, False, None, "a start in /w without --ts-config takes up the latest sna"),
+        (None, ("net=net-1.0.mar",), False, True, None, "leave net out of --models"),
+        (None, (), False, True, None, "the next start by the same command does not serve net"),
+    ],
+)
+def test_the_next_start_without_a_model(
+    config: str | None,
+    models: tuple[str, ...],
+    snapshots: bool,
+    by_serve: bool,
+    kept: str | None,
+    said: str,
+) -> None:
+    folder = Path("/w")
+    process = ServerProcess(
+        folder, folder / config if config else None, folder / "s", models, snapshots, by_serve
+    )
+    (line,) = next_start_without(process, "net", Path(kept) if kept else None)
+    assert line.startswith(said)
+
+
+def test_the_next_start_of_a_server_elsewhere_without_a_model() -> None:
+    (line,) = next_start_without(None, "net", None)
+    assert line.startswith("the next start serves what its --models or load_models names")
