@@ -23,11 +23,11 @@ from ..common.workers import Workers, results_of
 from ..estimate.layer_statistics import statistics_of_fold
 from ..pool.last_layer import LastLayer
 from ..pool.moved_back import Group, OtherClasses, see_other_classes
-from ..pool.read_in_chunks import opened, read_in_chunks
+from ..pool.read_in_chunks import read_in_chunks
 from ..samples.both import Both
 from ..samples.evidence import Evidence
 from ..samples.folds import FOLDS
-from ..source.source_files import SourceFiles
+from ..source.source_files import SourceFiles, opened
 
 
 @dataclass(frozen=True)

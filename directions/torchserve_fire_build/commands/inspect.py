@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,12 @@ from ..common.names import (
 from .arguments.cache import check_cache
 from .arguments.engine import add_engine_arguments, check_engine_arguments, open_workers
 from .arguments.fleet import add_archives_argument, check_fleet, clean_of_inspection, fleet_tasks
-from .arguments.model import add_model_arguments, check_model_arguments, open_source
+from .arguments.model import (
+    add_model_arguments,
+    check_model_arguments,
+    open_source,
+    source_files,
+)
 from .arguments.report import add_report_argument, check_report, model_name
 from .arguments.search import (
     add_search_arguments,
@@ -37,6 +43,8 @@ from .arguments.values import at_least, seconds, seed, zero_or_more
 from .refusal import Refusal
 
 if TYPE_CHECKING:
+    from ..common.budget import Budget
+    from ..inspection.inspect_on_workers import InspectOnWorkers
     from ..inspection.methods import InspectionSettings
 
 
@@ -127,7 +135,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "each class as METHOD.png",
     )
     add_report_argument(parser)
-    add_engine_arguments(parser, "inspect --archives")
+    add_engine_arguments(
+        parser, "inspect --archives, or do the methods, classes and steps of one inspection"
+    )
     add_search_arguments(parser, to_the_end=False)
     parser.set_defaults(run=run, check=check)
 
@@ -213,15 +223,17 @@ def _inspect(args: argparse.Namespace) -> int:
     source = open_source(args)
     clean = open_clean(source, args.clean, names)
     print("methods: " + ", ".join(names) + ("" if args.method else " (the default)"))
-    findings = inspect_model(
-        source.loaded.model,
-        clean,
-        methods=names,
-        settings=_settings(args),
-        budget=budget,
-        seed=args.seed,
-        names_file=source.names_file,
-    )
+    with _elsewhere(args, budget) as elsewhere:
+        findings = inspect_model(
+            source.loaded.model,
+            clean,
+            methods=names,
+            settings=_settings(args),
+            budget=budget,
+            seed=args.seed,
+            names_file=source.names_file,
+            elsewhere=elsewhere,
+        )
     print("\n".join(findings.table()))
     _write_json(findings.to_json(), args.json)
     if args.pictures is not None:
@@ -242,6 +254,23 @@ def _inspect(args: argparse.Namespace) -> int:
         )
         print(f"report: {write_html_report(report, args.report)}")
     return findings.status
+
+
+@contextmanager
+def _elsewhere(args: argparse.Namespace, budget: Budget) -> Iterator[InspectOnWorkers | None]:
+    """Yield what has workers inspect the model; None where this process does.
+
+    Raises:
+        FireError: the workers cannot be started.
+    """
+    if args.engine is None:
+        yield None
+        return
+    from ..inspection.inspect_on_workers import InspectedFiles, InspectOnWorkers
+
+    inspected = InspectedFiles(source_files(args), args.clean)
+    with open_workers(args) as workers:
+        yield InspectOnWorkers(workers, inspected, _settings(args), budget, args.seed)
 
 
 def _inspect_fleet(args: argparse.Namespace) -> int:

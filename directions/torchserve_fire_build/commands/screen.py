@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments.model import add_model_arguments, check_model_arguments, open_source
+from .arguments.engine import add_engine_arguments, check_engine_arguments, open_workers
+from .arguments.model import (
+    add_model_arguments,
+    check_model_arguments,
+    open_source,
+    source_files,
+)
 from .arguments.report import add_report_argument, check_report, model_name
 from .arguments.values import existing_file, existing_samples
 from .refusal import Refusal
@@ -15,7 +24,9 @@ from .refusal import Refusal
 if TYPE_CHECKING:
     from ..samples.samples import Samples
     from ..screening.bundle_screening import BundleScreening
+    from ..screening.screen_on_workers import ScreenOnWorkers
     from ..screening.screening import Screening
+    from ..source.model_source import ModelSource
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -61,6 +72,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="file to draw images to, as PNG, the most suspicious ones first",
     )
     add_report_argument(parser)
+    add_engine_arguments(parser, "run the model on the samples")
     parser.set_defaults(run=run, check=check)
 
 
@@ -76,6 +88,7 @@ def check(args: argparse.Namespace) -> None:
     from ..common.environment import require_extras
 
     check_model_arguments(args)
+    check_engine_arguments(args)
     if args.bundle is None and args.clean is None and args.archive is None:
         raise Refusal("--clean: expected clean samples to compare with, or --bundle to judge by")
     if args.sheet is not None:
@@ -117,30 +130,23 @@ def _screen(args: argparse.Namespace) -> int:
     from ..samples.class_label import label_of
     from ..samples.kept import keep_decoded
     from ..samples.predict import logits_of
-    from ..screening.bundle_screening import screen_with_bundle
     from ..screening.outputs import check_sheet, to_csv, to_sheet
     from ..screening.screen_samples import screen_samples
     from ..source.open_screened import open_screened
-    from .arguments.fitting_bundle import bundle_in, load_fitting_bundle
 
     source = open_source(args)
     samples: Samples = keep_decoded(open_screened(args.samples, source))
     if args.sheet is not None:
         check_sheet(samples)
+    if args.engine is not None and samples.paths is None:
+        raise Refusal(f"--engine {args.engine}: expected samples with a file for each")
     clean = [] if args.clean is None else [source.open_samples(args.clean)]
-    screened: Screening | BundleScreening
-    if args.clean is None:
-        file = args.bundle or bundle_in(source, args.archive, "--clean with clean samples")
-        bundle = load_fitting_bundle(file, source)
-        screened = screen_with_bundle(
-            source.loaded.model,
-            bundle,
-            samples,
-            # Of an older bundle the digest of the weights' file was compared above.
-            allow_other_weights=source.allow_other_weights or bundle.state_sha256 is None,
+    with _elsewhere(args, source, samples) as elsewhere:
+        screened: Screening | BundleScreening = (
+            screen_samples(source.loaded.model, clean[0], samples, elsewhere)
+            if clean
+            else _by_bundle(args, source, samples, elsewhere)
         )
-    else:
-        screened = screen_samples(source.loaded.model, clean[0], samples)
     classes = logits_of(source.loaded.model, samples.load([0])).shape[1]
     label = label_of(clean, classes, source.names_file)
     print("\n".join(screened.table(label)))
@@ -176,3 +182,50 @@ def _screen(args: argparse.Namespace) -> int:
             "that do in FOLDER"
         )
     return status_of_finding(screened.found)
+
+
+@contextmanager
+def _elsewhere(
+    args: argparse.Namespace, source: ModelSource, samples: Samples
+) -> Iterator[ScreenOnWorkers | None]:
+    """Yield what has workers run the model on the samples; None where this process does.
+
+    Raises:
+        FireError: the workers cannot be started.
+    """
+    if args.engine is None:
+        yield None
+        return
+    from ..screening.screen_on_workers import ScreenOnWorkers, chunk_of
+
+    chunk = chunk_of(source.loaded.model, samples.description)
+    with open_workers(args) as workers:
+        yield ScreenOnWorkers(workers, source_files(args), chunk)
+
+
+def _by_bundle(
+    args: argparse.Namespace,
+    source: ModelSource,
+    samples: Samples,
+    elsewhere: ScreenOnWorkers | None,
+) -> BundleScreening:
+    """Have a bundle judge the samples.
+
+    Raises:
+        Refusal: the archive holds no bundle, and none was given.
+        FireError: the bundle was built for another model, or the model fails on the samples.
+    """
+    from ..screening.bundle_screening import screen_with_bundle
+    from ..screening.screen_on_workers import BundleFile
+    from .arguments.fitting_bundle import bundle_in, load_fitting_bundle
+
+    file = args.bundle or bundle_in(source, args.archive, "--clean with clean samples")
+    bundle = load_fitting_bundle(file, source)
+    # Of an older bundle the digest of the weights' file was compared above.
+    allowed = source.allow_other_weights or bundle.state_sha256 is None
+    read = None
+    if elsewhere is not None and samples.paths is not None:
+        read = partial(elsewhere.verdicts, samples.paths, BundleFile(args.bundle, allowed))
+    return screen_with_bundle(
+        source.loaded.model, bundle, samples, allow_other_weights=allowed, elsewhere=read
+    )

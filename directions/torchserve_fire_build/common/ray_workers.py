@@ -44,7 +44,8 @@ STARTS = 3
 """How often it is tried to start Ray, which on a busy machine gives up after 30 seconds."""
 
 AHEAD = 2
-"""Items handed over for each CPU: enough that no worker waits. All at once would take memory."""
+"""Items handed over for each that is done at the same time: enough that no worker waits. All at
+once would take memory."""
 
 STORE_BYTES = 128 << 20
 """Memory for what travels between the processes: paths, results, and the features of a class."""
@@ -60,6 +61,15 @@ class RayWorkers:
 
     gpus: int = 0
 
+    @property
+    def at_once(self) -> int:
+        """How many items are done at the same time: one for each CPU, and each so many GPUs."""
+        import ray
+
+        has = ray.cluster_resources()
+        most = has.get("CPU", 1)
+        return max(1, int(min(most, has.get("GPU", 0) / self.gpus) if self.gpus else most))
+
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Iterator[tuple[int, Result | LostWorkerError]]:
@@ -71,7 +81,7 @@ class RayWorkers:
         )
         waiting, running = enumerate(items), dict[Any, int]()
         while True:
-            room = AHEAD * int(ray.cluster_resources().get("CPU", 1)) - len(running)
+            room = AHEAD * self.at_once - len(running)
             for place, item in islice(waiting, max(0, room)):
                 running[task.remote(item)] = place
             if not running:

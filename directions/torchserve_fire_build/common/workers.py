@@ -18,6 +18,11 @@ class LostWorkerError(FireError):
 class Workers(Protocol):
     """Does one thing with many items."""
 
+    @property
+    def at_once(self) -> int:
+        """How many items are done at the same time."""
+        ...
+
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Iterator[tuple[int, Result | LostWorkerError]]:
@@ -33,6 +38,8 @@ class Workers(Protocol):
 
 class ThisProcess:
     """Takes one item after the other, in their order."""
+
+    at_once = 1
 
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,12 +11,32 @@ from torch import Tensor, nn
 from ..common.budget import Budget
 from ..measure.anomaly_index import MIN_CLASSES
 from ..reconstruct.inversion import recover_images
-from ..reconstruct.screening import SUCCESS, Screening, screen
+from ..reconstruct.reconstruction import TriggerSearch, advance_within
+from ..reconstruct.screening import SUCCESS, Screening, compare, measure, screen, start
 from ..reconstruct.settings import OWN_VALUES, SearchSettings
 from ..reconstruct.subject import Subject, gather_subject
 from ..samples.class_label import Label
 from ..samples.samples import Samples
 from .inspection import Inspection
+
+CLEAN = "clean samples"
+
+
+@dataclass(frozen=True)
+class FoundOfClass:
+    """What the search for one class's trigger came to.
+
+    Attributes:
+        effort: how hard it is to lead inputs to the class.
+        success: share of the clean inputs of other classes that is led there.
+        picture: of the trigger, (C, 3 H, W) float32.
+        inputs: number of clean inputs.
+    """
+
+    effort: float
+    success: float
+    picture: Tensor
+    inputs: int
 
 
 @dataclass(frozen=True)
@@ -57,7 +78,7 @@ class ReconstructedTriggers:
         # The seed itself, not a number drawn from it: so a build with this seed compares classes
         # in the same way.
         seed = generator.initial_seed()
-        source = "clean samples"
+        source = CLEAN
         if len(clean) == 0:
             source = "images recovered from the model"
             clean = recover_images(model, clean.description, generator=generator, budget=budget)
@@ -65,17 +86,62 @@ class ReconstructedTriggers:
         screening = screen(subject, self.method, seed, budget, self.settings)
         if screening.index is None:
             return self._silent(screening.why_no_index)
+        pictures = [
+            _picture(subject, target, search) for target, search in enumerate(screening.searches)
+        ]
+        return self._judged(screening, screening.index, pictures, len(subject.inputs), source)
+
+    def by_class(self, clean: Samples, classes: int) -> bool:
+        """Whether each class is searched by itself, so that `of_class` can be asked of each."""
+        apart = self.settings.method(self.method).start_all is None
+        return apart and classes >= MIN_CLASSES and len(clean) > 0
+
+    def of_class(self, subject: Subject, target: int, seed: int) -> FoundOfClass:
+        """Search for the trigger of one class, as all classes are searched.
+
+        Args:
+            subject: the model, and clean inputs.
+            target: the class.
+            seed: of the random numbers.
+
+        Raises:
+            CalibrationError: the model does not allow the search.
+        """
+        search = start(self.method, subject, target, seed, settings=self.settings)
+        advance_within(search, self.settings.method(self.method).screening, Budget())
+        effort, success = measure(subject, target, search)
+        picture = _picture(subject, target, search)
+        return FoundOfClass(effort, success, picture, len(subject.inputs))
+
+    def of_classes(self, found: Sequence[FoundOfClass]) -> Inspection:
+        """Compare the classes, of each of which `of_class` was asked."""
+        effort, success = (
+            torch.tensor([getattr(each, name) for each in found], dtype=torch.float32)
+            for name in ("effort", "success")
+        )
+        screening = compare(self.method, effort, success, self.settings)
+        if screening.index is None:
+            return self._silent(screening.why_no_index)
+        pictures = [each.picture for each in found]
+        return self._judged(screening, screening.index, pictures, found[0].inputs, CLEAN)
+
+    def _judged(
+        self,
+        screening: Screening,
+        index: Tensor,
+        pictures: Sequence[Tensor],
+        inputs: int,
+        source: str,
+    ) -> Inspection:
         return Inspection(
             self.method,
             # A class is not suspicious if its trigger does not lead there, whatever its index.
-            index=torch.where(
-                screening.success >= SUCCESS, screening.index, screening.index.clamp(max=0)
-            ),
+            index=torch.where(screening.success >= SUCCESS, index, index.clamp(max=0)),
             threshold=screening.threshold,
-            pictures=_pictures(subject, screening),
+            pictures=torch.stack(list(pictures)),
             notes=(
-                f"triggers of {classes} classes on {len(subject.inputs)} {source}",
-                *_too_weak(screening, screening.index, self.label),
+                f"triggers of {len(index)} classes on {inputs} {source}",
+                *_too_weak(screening, index, self.label),
             ),
         )
 
@@ -93,14 +159,11 @@ def _too_weak(screening: Screening, index: Tensor, label: Label) -> list[str]:
     ]
 
 
-def _pictures(subject: Subject, screening: Screening) -> Tensor:
-    """Return the picture of each class's trigger, (classes, C, 3 H, W)."""
-    drawn = []
-    for target, search in enumerate(screening.searches):
-        with torch.no_grad():
-            stamped = subject.box.legal(search.stamp(subject.others(target)[:1]))
-        drawn.append(picture_of(subject, target, stamped[0]))
-    return torch.stack(drawn)
+def _picture(subject: Subject, target: int, search: TriggerSearch) -> Tensor:
+    """Return the picture of a class's trigger, (C, 3 H, W)."""
+    with torch.no_grad():
+        stamped = subject.box.legal(search.stamp(subject.others(target)[:1]))
+    return picture_of(subject, target, stamped[0])
 
 
 def picture_of(subject: Subject, target: int, stamped: Tensor) -> Tensor:

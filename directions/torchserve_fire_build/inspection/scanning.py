@@ -17,6 +17,7 @@ from ..scan.evidence import NAMES
 from ..scan.findings import FREELY, RESTARTS, STEPS, Scan
 from ..scan.free_search import KINDS
 from ..scan.judged_scan import scan_and_judge
+from ..scan.scan_model import DoParts
 from ..scan.verdict import FOUND, Verdict
 from ..token_search.token_subject import takes_tokens
 from .inspection import Inspection
@@ -41,6 +42,11 @@ PICTURED = "generated"
 """The search whose triggers are drawn."""
 
 
+def scans_maps(clean: Samples) -> bool:
+    """Whether a scan of these samples is one of maps, whose steps can be done elsewhere."""
+    return clean.description.table is None and not takes_tokens(clean.description)
+
+
 def scan_classes(
     model: nn.Module,
     clean: Samples,
@@ -49,13 +55,15 @@ def scan_classes(
     budget: Budget,
     cache: Path | None = None,
     label: Label = str,
+    elsewhere: DoParts | None = None,
 ) -> Inspection:
     """Look at all classes together, then at a few closely; put all of it into probabilities.
 
     It needs 50 clean samples, better 200, that are maps (C, H, W), rows of a table (see
     `scan_fields`) or texts (see `scan_tokens`). What it costs hardly depends on the number of
     classes. A scan that was interrupted goes on from the steps in the folder `cache`. Notes call
-    the classes as `label` does.
+    the classes as `label` does. With `elsewhere`, the steps of a scan of maps are done there,
+    without a time limit.
     See `inspection.inspection.Inspect`.
 
     Raises:
@@ -74,6 +82,7 @@ def scan_classes(
         seed=generator.initial_seed(),
         budget=budget,
         cache=cache,
+        elsewhere=elsewhere,
     )
     subject, scan, verdict = judged.subject, judged.scan, judged.verdict
     notes = [

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from ..common.hooks import record_features, record_inputs, record_linear_layers
 from ..common.progress import Progress
+from ..common.row_file import RowFile
 from ..estimate.channels import channel_means
 from ..samples.fitting_batches import fitting_batches
 from ..samples.predict import logits_of
 from ..samples.samples import Samples
-from .row_file import RowFile
 
 
 @dataclass(frozen=True)

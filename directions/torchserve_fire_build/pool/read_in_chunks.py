@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -13,11 +12,10 @@ from torch import Tensor
 from torchserve_fire.errors import FireError
 
 from ..common.progress import Progress
+from ..common.row_file import RowFile
 from ..common.workers import Workers, results_of
-from ..source.model_source import ModelSource
-from ..source.source_files import SourceFiles
+from ..source.source_files import SourceFiles, opened
 from .last_layer import LastLayer, read_rows
-from .row_file import RowFile
 
 CHUNK = 2048
 """Samples of a chunk: whole batches of the CPU, and of a GPU, so that they are those of one
@@ -91,9 +89,3 @@ def read_in_chunks(
         logits[place] = read[1]
         progress.advance(len(read[1]))
     return LastLayer(features, torch.cat([logits[place] for place in sorted(logits)]))
-
-
-@lru_cache(maxsize=1)
-def opened(files: SourceFiles) -> ModelSource:
-    """Load a model, once in a process."""
-    return files.open()

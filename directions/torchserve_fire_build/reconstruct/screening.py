@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +33,7 @@ class Screening:
 
     Attributes:
         method: name of the search method.
-        searches: the searches by class; fewer than the classes if the time was over.
+        searched: number of classes that were searched; fewer than all if the time was over.
         effort: how hard it is to lead inputs to each class, (classes,) float64; NaN for classes
             that were not searched.
         success: share of the clean inputs of other classes that is led to each class, (classes,)
@@ -41,14 +41,16 @@ class Screening:
         index: anomaly index of each class's effort, (classes,) float64; None without a meaning: an
             effort is not finite, not all classes were searched, or no class can stand out.
         threshold: a suspect's index is higher.
+        searches: by class, to continue them; empty where they ran in other processes.
     """
 
     method: str
-    searches: list[TriggerSearch]
+    searched: int
     effort: Tensor
     success: Tensor
     index: Tensor | None
     threshold: float
+    searches: Sequence[TriggerSearch] = ()
 
     @property
     def suspects(self) -> list[int]:
@@ -64,9 +66,9 @@ class Screening:
     def why_no_index(self) -> str:
         """Why there is no index."""
         classes = len(self.effort)
-        if len(self.searches) < classes:
+        if self.searched < classes:
             return (
-                f"{len(self.searches)} of {classes} classes searched: the time was over, raise the "
+                f"{self.searched} of {classes} classes searched: the time was over, raise the "
                 "--budget"
             )
         not_finite = (~self.effort.isfinite()).nonzero().flatten().tolist()
@@ -117,18 +119,45 @@ def screen(
     with Progress(f"screening the classes, {method}", subject.classes) as progress:
         for target, search in enumerate(_search_each(subject, method, seed, budget, settings)):
             searches.append(search)
-            with torch.no_grad():
-                stamped = subject.box.legal(search.stamp(subject.others(target)[:INPUTS]))
-                logits = subject.logits(stamped)
-            effort[target] = search.effort(float(loss_towards(target, logits)))
-            success[target] = float((logits.argmax(1) == target).float().mean())
+            effort[target], success[target] = measure(subject, target, search)
             progress.advance()
+    return compare(method, effort, success, settings, searches)
+
+
+def compare(
+    method: str,
+    effort: Tensor,
+    success: Tensor,
+    settings: SearchSettings = OWN_VALUES,
+    searches: Sequence[TriggerSearch] | None = None,
+) -> Screening:
+    """Compare classes by their efforts.
+
+    Args:
+        method: a name in `SEARCH_METHODS`.
+        effort: of each class, (classes,) float32; NaN of one that was not searched.
+        success: of each class, (classes,) float32, likewise.
+        settings: of the method.
+        searches: by class; None if all classes were searched in other processes.
+    """
     resolution = settings.method(method).resolution
     # The effort of a class that was not searched is NaN.
     complete = bool(effort.isfinite().all())
     index = anomaly_index(effort, suspicious="low", resolution=resolution) if complete else None
     threshold = THRESHOLD if settings.anomaly_index is None else settings.anomaly_index
-    return Screening(method, searches, effort.double(), success.double(), index, threshold)
+    searched, searches = (len(effort), ()) if searches is None else (len(searches), searches)
+    return Screening(
+        method, searched, effort.double(), success.double(), index, threshold, searches
+    )
+
+
+def measure(subject: Subject, target: int, search: TriggerSearch) -> tuple[float, float]:
+    """Return the effort of a search, and the share of inputs of other classes that it leads."""
+    with torch.no_grad():
+        stamped = subject.box.legal(search.stamp(subject.others(target)[:INPUTS]))
+        logits = subject.logits(stamped)
+    effort = search.effort(float(loss_towards(target, logits)))
+    return effort, float((logits.argmax(1) == target).float().mean())
 
 
 def _search_each(

@@ -32,12 +32,7 @@ class FileSamples(Samples):
             class_names=files.class_names,
             labels=files.labels,
         )
-        self._paths = files.paths
-
-    @property
-    def paths(self) -> Sequence[Path]:
-        """Where each lies, (N,)."""
-        return self._paths
+        self.paths: Sequence[Path] = files.paths
 
     def body(self, index: int) -> RequestBody:
         """Return the body of a request with a sample: its file.
@@ -45,7 +40,7 @@ class FileSamples(Samples):
         Raises:
             SamplesError: the file cannot be read.
         """
-        return read_body_file(self._paths[index])
+        return read_body_file(self.paths[index])
 
     def load(self, indices: Sequence[int]) -> Tensor:
         """Return the samples at `indices`, (n, *input shape).
@@ -53,7 +48,7 @@ class FileSamples(Samples):
         Raises:
             SamplesError: a file cannot be read, or is no sample.
         """
-        return torch.stack([self._read(self._paths[i]) for i in indices])
+        return torch.stack([self._read(self.paths[i]) for i in indices])
 
     @abstractmethod
     def _read(self, file: Path) -> Tensor:

@@ -35,6 +35,7 @@ class JoinedSamples(Samples):
         names = [str(Path(part.source) / name) for part in parts for name in part.names]
         super().__init__(first.source, names, first.description)
         self._parts = parts
+        self.paths = _paths_of(parts)
         self._starts = list(accumulate(map(len, parts), initial=0))
 
     def load(self, indices: Sequence[int]) -> Tensor:
@@ -46,3 +47,15 @@ class JoinedSamples(Samples):
                 for i, place in zip(indices, places, strict=True)
             ]
         )
+
+
+def _paths_of(parts: Sequence[Samples]) -> Sequence[Path] | None:
+    """Return the file of each sample; None if not all lie in files of their own."""
+    if len(parts) == 1:
+        return parts[0].paths
+    paths: list[Path] = []
+    for part in parts:
+        if part.paths is None:
+            return None
+        paths += part.paths
+    return paths

@@ -34,7 +34,7 @@ class KeptSamples(Samples):
             labels=samples.labels,
         )
         self.numbered, self.names_file = samples.numbered, samples.names_file
-        self.token_name = samples.token_name
+        self.token_name, self.paths = samples.token_name, samples.paths
         self._samples = samples
         self._limit = limit
         self._kept = torch.empty(0)

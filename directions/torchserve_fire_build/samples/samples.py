@@ -39,11 +39,13 @@ class Samples(Dataset[Tensor]):
         labels: class indices, (N,) int64; None if the samples come without labels.
         names_file: the `index_to_name.json` that lies beside their configuration, if known.
         token_name: what the tokens of texts are called, if that is known.
+        paths: the file of each sample, (N,); None if they do not lie in files of their own.
     """
 
     numbered = False
     names_file: Path | None = None
     token_name: TokenName | None = None
+    paths: Sequence[Path] | None = None
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from torchserve_fire.format.bundle import InputDescription
 
 from ..common.budget import Budget
 from ..common.errors import CalibrationError
+from ..common.step_cache import NO_CACHE
 from ..measure.anomaly_index import MIN_CLASSES
 from ..reconstruct.subject import Subject, gather_subject
 from ..samples.samples import Samples
@@ -21,7 +22,7 @@ from .findings import Scan
 from .other_classes import MIN_OTHERS, require_others
 from .plan import Plan, plan_scan
 from .scan_cache import scan_cache
-from .scan_model import scan_model
+from .scan_model import DoParts, scan_model
 from .verdict import Verdict, judge
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def scan_and_judge(
     budget: Budget,
     to_the_end: bool = False,
     cache: Path | None = None,
+    elsewhere: DoParts | None = None,
 ) -> JudgedScan:
     """Scan a model within a time limit, and compute how likely a backdoor is.
 
@@ -69,6 +71,7 @@ def scan_and_judge(
         to_the_end: whether all searches run, even if a class is surely found before.
         cache: folder to keep finished steps in, so that a scan that was interrupted goes on from
             there; None to keep none.
+        elsewhere: does the steps, without a time limit, and keeps them; None to do so here.
 
     Raises:
         CalibrationError: the model or the samples do not allow a scan, or the time does not.
@@ -88,7 +91,8 @@ def scan_and_judge(
         budget,
         depth=plan.depth,
         to_the_end=to_the_end,
-        cache=scan_cache(cache, subject, seed),
+        cache=NO_CACHE if elsewhere is not None else scan_cache(cache, subject, seed),
+        elsewhere=elsewhere,
     )
     evidence = evidence_of(scan)
     verdict = judge(evidence, len(subject.inputs), followed_by(scan))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..samples.class_label import Label
 from ..samples.fitting_batches import fitting_batches
 from ..samples.kept import keep_decoded
 from ..samples.predict import logits_of, predict_logits
-from ..samples.samples import Samples, require_samples
+from ..samples.samples import Samples, bytes_of, require_samples
 
 SHOWN = 20
 """Samples that are printed."""
@@ -126,7 +126,12 @@ class BundleScreening:
 
 
 def screen_with_bundle(
-    model: nn.Module, bundle: Bundle, samples: Samples, *, allow_other_weights: bool = False
+    model: nn.Module,
+    bundle: Bundle,
+    samples: Samples,
+    *,
+    allow_other_weights: bool = False,
+    elsewhere: Callable[[Progress], list[SampleVerdict]] | None = None,
 ) -> BundleScreening:
     """Have a bundle judge samples, and repair those that it flags.
 
@@ -135,6 +140,7 @@ def screen_with_bundle(
         bundle: the bundle.
         samples: the samples; labels are not used.
         allow_other_weights: whether to use a bundle that was built for other weights.
+        elsewhere: does as `read_verdicts`; None to do so here.
 
     Raises:
         SamplesError: there are no samples, or they have another shape than the bundle's input.
@@ -147,28 +153,55 @@ def screen_with_bundle(
             f"{samples.source}: inputs of shape {samples.description.shape}, the bundle was "
             f"built for {bundle.input.shape}"
         )
-    samples = keep_decoded(samples)
-    every = range(len(samples))
     with Progress("screening", 2 * len(samples)) as progress:
-        predicted = predict_logits(model, samples, every, progress).argmax(1)
-        verdicts: list[SampleVerdict] = []
-        example = example_for(model, samples.description)
-        with (
-            attach_layers(model, bundle.layers, example, target=bundle.target)
-            if allow_other_weights
-            else attach(model, bundle, example=example)
-        ) as handle:
-
-            def run(part: Sequence[int]) -> list[SampleVerdict]:
-                repaired = logits_of(model, samples.load(part)).argmax(1)
-                return _read(
-                    handle.verdict.on_cpu(), bundle.repairs, predicted[list(part)], repaired
-                )
-
-            for part, read in fitting_batches(model, every, run):
-                verdicts += read
-                progress.advance(len(part))
+        if elsewhere is not None:
+            verdicts = elsewhere(progress)
+        else:
+            verdicts = read_verdicts(
+                model, bundle, samples, progress, allow_other_weights=allow_other_weights
+            )
     return BundleScreening(list(samples.names), verdicts, bundle.repairs)
+
+
+def read_verdicts(
+    model: nn.Module,
+    bundle: Bundle,
+    samples: Samples,
+    progress: Progress,
+    *,
+    allow_other_weights: bool,
+) -> list[SampleVerdict]:
+    """Run a model on samples without its repair, and with it.
+
+    Args:
+        model: in evaluation mode.
+        bundle: built for inputs of this shape.
+        samples: the samples, one or more.
+        progress: advanced by twice the number of samples.
+        allow_other_weights: whether to use a bundle that was built for other weights.
+
+    Raises:
+        FireError: as `screen_with_bundle`.
+    """
+    samples, every = keep_decoded(samples), range(len(samples))
+    predicted = predict_logits(model, samples, every, progress).argmax(1)
+    verdicts: list[SampleVerdict] = []
+    example = example_for(model, samples.description)
+    with (
+        attach_layers(model, bundle.layers, example, target=bundle.target)
+        if allow_other_weights
+        else attach(model, bundle, example=example)
+    ) as handle:
+
+        def run(part: Sequence[int]) -> list[SampleVerdict]:
+            repaired = logits_of(model, samples.load(part)).argmax(1)
+            return _read(handle.verdict.on_cpu(), bundle.repairs, predicted[list(part)], repaired)
+
+        size = bytes_of(samples.description)
+        for part, read in fitting_batches(model, every, run, input_bytes=size):
+            verdicts += read
+            progress.advance(len(part))
+    return verdicts
 
 
 def _read(

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from .chances import MIN_CLEAN
+from .feature_file import FeatureFile
 from .features import Features
 from .whitening import Whitening, class_means
 
@@ -32,6 +33,9 @@ PERMUTATIONS = 9999
 
 MOST = 500
 """Screened samples, and clean ones, of a class that are compared at most: some, at random."""
+
+ALL = 20_000
+"""Screened samples that are compared at most: of many classes, fewer of each."""
 
 BATCH = 1000
 """Permutations at a time."""
@@ -78,7 +82,7 @@ class _Stratum:
         return math.lgamma(n + m + 1) - math.lgamma(n + 1) - math.lgamma(m + 1)
 
 
-def compare_groups(clean: Features, samples: Features, seed: int = 0) -> list[Group]:
+def compare_groups(clean: Features, samples: Features | FeatureFile, seed: int = 0) -> list[Group]:
     """Compare groups of screened samples with clean ones that are called the same.
 
     Samples that are called the same make a group, if they are enough to be found at the level
@@ -93,11 +97,16 @@ def compare_groups(clean: Features, samples: Features, seed: int = 0) -> list[Gr
         The groups; without samples that even together are too few to be found.
     """
     generator = torch.Generator().manual_seed(seed)
-    groups = _arrange(_strata(clean, samples, generator))
+    drawn = _strata(clean, samples, generator)
+    groups = _arrange([stratum for stratum in drawn if len(stratum.clean) >= MIN_CLEAN])
     if not groups:
         return []
-    whitened = [_whiten(clean.layers[n], samples.layers[n], clean, samples) for n in clean.layers]
-    return [_test(group, whitened, _permutations(len(groups)), generator) for group in groups]
+    # What is drawn is drawn by its class alone, so the test keeps its level.
+    rows = torch.cat([stratum.samples for stratum in drawn]).sort().values
+    asked = samples.at(rows)
+    whitened = [_whiten(clean.layers[n], asked.layers[n], clean, asked) for n in clean.layers]
+    permutations = _permutations(len(groups))
+    return [_test(group, rows, whitened, permutations, generator) for group in groups]
 
 
 def holm(groups: Sequence[Group]) -> list[bool]:
@@ -111,14 +120,19 @@ def holm(groups: Sequence[Group]) -> list[bool]:
     return found
 
 
-def _strata(clean: Features, samples: Features, generator: torch.Generator) -> list[_Stratum]:
-    def some_called(c: int, features: Features) -> Tensor:
-        found = (features.predicted == c).nonzero().flatten()
-        return found[torch.randperm(len(found), generator=generator)[:MOST]]
+def _strata(
+    clean: Features, samples: Features | FeatureFile, generator: torch.Generator
+) -> list[_Stratum]:
+    def some_called(c: int, predicted: Tensor, most: int) -> Tensor:
+        found = (predicted == c).nonzero().flatten()
+        return found[torch.randperm(len(found), generator=generator)[:most]]
 
     called = sorted(set(samples.predicted.tolist()))
-    strata = [_Stratum(c, some_called(c, samples), some_called(c, clean)) for c in called]
-    return [stratum for stratum in strata if len(stratum.clean) >= MIN_CLEAN]
+    most = max(MIN_CLEAN, min(MOST, ALL // len(called)))
+    return [
+        _Stratum(c, some_called(c, samples.predicted, most), some_called(c, clean.predicted, MOST))
+        for c in called
+    ]
 
 
 def _arrange(strata: Sequence[_Stratum]) -> list[list[_Stratum]]:
@@ -160,21 +174,31 @@ def _whiten(
 
 def _test(
     strata: Sequence[_Stratum],
+    rows: Tensor,
     whitened: Sequence[tuple[Tensor, Tensor] | None],
     permutations: int,
     generator: torch.Generator,
 ) -> Group:
-    """Test the samples of one or several classes; each is permuted within its class."""
+    """Test the samples of one or several classes; each is permuted within its class.
+
+    Args:
+        strata: the classes.
+        rows: indices of the screened samples whose features are at hand, rising.
+        whitened: at each layer, the features of the clean samples, and of `rows`.
+        permutations: how many.
+        generator: of the permutations.
+    """
     # The first row is of the screened samples themselves.
     statistics = torch.zeros(1 + permutations, len(whitened), dtype=torch.float64)
     for stratum in strata:
         n, m = len(stratum.samples), len(stratum.clean)
+        drawn = torch.searchsorted(rows, stratum.samples)
         distances = []
         for layer in whitened:
             if layer is None:
                 distances.append(torch.zeros(n + m, n + m, dtype=torch.float64))
             else:
-                both = torch.cat([layer[1][stratum.samples], layer[0][stratum.clean]]).double()
+                both = torch.cat([layer[1][drawn], layer[0][stratum.clean]]).double()
                 distances.append(torch.cdist(both, both))
         for start in range(0, 1 + permutations, BATCH):
             count = min(BATCH, 1 + permutations - start)

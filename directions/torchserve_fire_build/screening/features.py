@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from ..common.progress import Progress
 from ..estimate.channels import channel_means
 from ..samples.fitting_batches import fitting_batches
 from ..samples.predict import logits_of
-from ..samples.samples import Samples
+from ..samples.samples import Samples, bytes_of
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class Features:
         digests = [self.digests[i] for i in indices.tolist()] if self.digests else ()
         return Features(layers, self.predicted[indices], digests)
 
+    def blocks(self) -> Iterator[tuple[Tensor, Features]]:
+        """Yield all of them as one block, as `FeatureFile.blocks` does."""
+        yield torch.arange(len(self)), self
+
 
 def join_features(parts: Sequence[Features]) -> Features:
     """Return features of several samples at the same layers as one."""
@@ -52,7 +56,7 @@ def join_features(parts: Sequence[Features]) -> Features:
 def read_features(
     model: nn.Module, samples: Samples, layers: Sequence[str], progress: Progress
 ) -> Features:
-    """Run a model on samples once, and keep each channel's mean at each layer.
+    """Run a model on samples once, and keep each channel's mean at each layer, in memory.
 
     Args:
         model: in evaluation mode.
@@ -61,14 +65,32 @@ def read_features(
         progress: advanced by N.
 
     Raises:
+        FireError: as `features_by_batch`.
+    """
+    parts = []
+    for part in features_by_batch(model, samples, layers):
+        parts.append(part)
+        progress.advance(len(part))
+    return join_features(parts)
+
+
+def features_by_batch(
+    model: nn.Module, samples: Samples, layers: Sequence[str]
+) -> Iterator[Features]:
+    """Run a model on samples once, and yield each channel's mean at each layer, batch by batch.
+
+    Args:
+        model: in evaluation mode.
+        samples: the samples; each is read once.
+        layers: module names.
+
+    Raises:
         CalibrationError: the model fails on the samples, or a feature is not finite.
         AttachError: the model has no such layer.
     """
-    parts: list[dict[str, Tensor]] = []
-    predicted, digests = [], []
 
-    def run(part: Sequence[int]) -> tuple[dict[str, Tensor], Tensor, list[str]]:
-        batch, means = samples.load(part), {}
+    def run(part: Sequence[int]) -> Features:
+        batch, means = samples.load(part), dict[str, Tensor]()
 
         def keep(layer: str, feature: Tensor) -> None:
             means[layer] = channel_means(feature).float()
@@ -76,19 +98,22 @@ def read_features(
         with record_features(model, layers, keep):
             called = logits_of(model, batch).argmax(1)
         digests = [hashlib.sha256(one.numpy().tobytes()).hexdigest() for one in batch]
-        return {layer: mean.cpu() for layer, mean in means.items()}, called, digests
+        return Features({layer: means[layer].cpu() for layer in layers}, called, digests)
 
-    for part, (means, called, hashed) in fitting_batches(model, range(len(samples)), run):
-        parts.append(means)
-        predicted.append(called)
-        digests += hashed
-        progress.advance(len(part))
-    features = {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
-    for layer, kept in features.items():
-        if not bool(kept.isfinite().all()):
-            row = int((~kept.isfinite()).any(1).nonzero()[0])
-            raise CalibrationError(
-                f"{samples.source}: {samples.names[row]}: the model's features at layer {layer!r} "
-                "are not finite, so they cannot be compared: leave this sample out"
-            )
-    return Features(features, torch.cat(predicted), digests)
+    size = bytes_of(samples.description)
+    for part, found in fitting_batches(model, range(len(samples)), run, input_bytes=size):
+        for layer, kept in found.layers.items():
+            if not bool(kept.isfinite().all()):
+                row = part[int((~kept.isfinite()).any(1).nonzero()[0])]
+                raise CalibrationError(
+                    f"{_place(samples, row)}: the model's features at layer {layer!r} are not "
+                    "finite, so they cannot be compared: leave this sample out"
+                )
+        yield found
+
+
+def _place(samples: Samples, row: int) -> str:
+    """Return where a sample lies, for messages."""
+    if samples.paths is not None:
+        return str(samples.paths[row])
+    return f"{samples.source}: {samples.names[row]}"

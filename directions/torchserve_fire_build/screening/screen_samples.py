@@ -16,19 +16,24 @@ from ..estimate.layers_by_length import layers_of_fixed_shape
 from ..samples.samples import Samples, require_samples
 from ..samples.subset import Subset
 from .chances import MIN_CLEAN
+from .feature_file import read_feature_file
 from .features import read_features
+from .screen_on_workers import ScreenOnWorkers
 from .screening import Screening, screen_features
 
 logger = logging.getLogger(__name__)
 
 
-def screen_samples(model: nn.Module, clean: Samples, samples: Samples) -> Screening:
+def screen_samples(
+    model: nn.Module, clean: Samples, samples: Samples, elsewhere: ScreenOnWorkers | None = None
+) -> Screening:
     """Compare samples with clean samples that the model calls the same, at several layers.
 
     Args:
         model: in evaluation mode.
         clean: clean samples; labels are not used.
         samples: the samples; labels are not used.
+        elsewhere: runs the model on samples in files of their own; None to do so here.
 
     Raises:
         SamplesError: there are no samples, a sample is among the clean samples, or the model calls
@@ -48,7 +53,10 @@ def screen_samples(model: nn.Module, clean: Samples, samples: Samples) -> Screen
                 f"{clean.source}: the model calls all {len(clean)} clean samples class "
                 f"{called.pop()}, expected clean samples of several classes: are these triggered?"
             )
-        asked = read_features(model, samples, layers, progress)
+        if elsewhere is not None and samples.paths is not None:
+            asked = elsewhere.features(samples.paths, layers, progress)
+        else:
+            asked = read_feature_file(model, samples, layers, progress)
     first = {digest: i for i, digest in reversed(list(enumerate(asked.digests)))}
     both = first.keys() & set(known.digests)
     for i, digest in enumerate(known.digests):
@@ -62,5 +70,5 @@ def screen_samples(model: nn.Module, clean: Samples, samples: Samples) -> Screen
     if len(once) < len(samples):
         logger.info(f"{len(samples) - len(once)} samples are copies of others: left out")
         samples = Subset(samples, once)
-        asked = asked.at(torch.tensor(once))
+        asked = asked.only(torch.tensor(once))
     return screen_features(known, asked, samples.names)

@@ -13,6 +13,7 @@ from ..measure.figures import class_list
 from ..samples.class_label import Label
 from .chances import MIN_CLEAN, Chances, find_chances
 from .compare_groups import LEVEL, Group, compare_groups, holm
+from .feature_file import FeatureFile
 from .features import Features
 
 SHOWN = 20
@@ -202,7 +203,9 @@ class Screening:
         )
 
 
-def screen_features(clean: Features, samples: Features, names: Sequence[str]) -> Screening:
+def screen_features(
+    clean: Features, samples: Features | FeatureFile, names: Sequence[str]
+) -> Screening:
     """Compare samples with clean ones.
 
     Args:

@@ -16,6 +16,7 @@ from torchserve_fire.model.request_body import RequestBody
 
 from ..common.errors import SamplesError
 from ..samples.request_bodies import RequestBodies
+from ..samples.sample_files import SampleFiles
 from ..samples.samples import Samples
 
 Prepared = TypeVar("Prepared")
@@ -44,6 +45,7 @@ class HandlerSamples(Samples):
             labels=bodies.labels,
         )
         self.numbered = bodies.numbered
+        self.paths = bodies.paths if isinstance(bodies, SampleFiles) else None
         self._bodies = bodies
         self._prepare = prepare
 

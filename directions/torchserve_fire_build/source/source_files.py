@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from torchserve_fire.errors import ConfigError
@@ -41,3 +42,9 @@ class SourceFiles:
         if self.serialized_file is None or self.config_file is None:
             raise ConfigError("expected an archive, or the files of weights and of settings")
         return FileSource(self.model_file, self.serialized_file, self.config_file, self.device)
+
+
+@lru_cache(maxsize=1)
+def opened(files: SourceFiles) -> ModelSource:
+    """Load a model, once in a process."""
+    return files.open()

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.directions.backdoored import write_images
+from tests.directions.unpacked_archives import write_archive
 from tests.tiny import TinyFiles
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.bundle_file import bundle_to_parts
@@ -23,8 +24,12 @@ LABELS = [0, 1, 2, 3] * 40
 
 @pytest.fixture
 def files(tmp_path, tiny: TinyFiles):
-    (tmp_path / "model").mkdir()
-    config = tiny.config(tmp_path / "model")
+    return of_files(tmp_path, tiny)
+
+
+def of_files(folder, tiny):
+    (folder / "model").mkdir()
+    config = tiny.config(folder / "model")
     return SourceFiles(None, tiny.model_file, tiny.serialized_file, config, "cpu")
 
 
@@ -34,8 +39,15 @@ def pool(tmp_path):
     return write_images(folder, [1, 2, 3] * 14, flat=True, triggered=True, seed=1)
 
 
+def of_archive(folder, tiny):
+    archive = write_archive(folder / "archive", tiny)
+    return SourceFiles(archive, None, None, None, "cpu")
+
+
 @pytest.mark.slow
-def test_the_bundle_of_one_process_to_the_bit(files, pool, monkeypatch):
+@pytest.mark.parametrize("of", [of_files, of_archive])
+def test_the_bundle_of_one_process_to_the_bit(tmp_path, tiny, of, pool, monkeypatch):
+    files = of(tmp_path, tiny)
     source = files.open()
     samples = source.open_samples(pool)
     whole = build_from_pool(source.loaded, samples)

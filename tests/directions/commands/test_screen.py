@@ -131,6 +131,8 @@ def test_tensors(tmp_path, capsys):
     status, out, _ = run(capsys, *model, "--clean", clean, first, second)
     assert status == 1
     assert "called class 0: 20 samples" in out
+    said = refused(capsys, *model, "--clean", clean, "--engine", "ray", first, second)
+    assert "--engine ray: expected samples with a file for each" in said
 
 
 @pytest.mark.parametrize("repaired", [True, False])

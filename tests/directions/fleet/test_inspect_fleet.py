@@ -131,7 +131,6 @@ def test_what_cannot_be_told_says_why(tmp_path, capsys, store, clean):
         (["--archives", "x.mar", "--pictures", "p"], "--pictures: expected no such flag beside"),
         (["--archives", "none/*.mar"], "--archives none/*.mar: no such file, expected archives"),
         (["--archives", "x.mar", "--workers", "2"], "--workers 2: expected beside --engine ray"),
-        (["--archive", "FILE", "--engine", "ray"], "--engine ray: expected beside --archives"),
         (
             ["--archives", "x.mar", "--engine", "ray", "--device", "cuda:1"],
             "--device cuda:1: expected cuda beside --engine ray",

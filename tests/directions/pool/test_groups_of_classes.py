@@ -4,13 +4,13 @@ import torch
 
 from tests.directions.pool import pools
 from torchserve_fire.errors import FireError
+from torchserve_fire_build.common.row_file import RowFile
 from torchserve_fire_build.common.workers import ThisProcess
 from torchserve_fire_build.pool import groups_of_classes
 from torchserve_fire_build.pool.class_groups import find_class_groups
 from torchserve_fire_build.pool.groups_of_classes import Scoring, find_groups_of_classes
 from torchserve_fire_build.pool.last_layer import LastLayer
 from torchserve_fire_build.pool.methods import POOL_METHODS
-from torchserve_fire_build.pool.row_file import RowFile
 
 SPECTRAL = Scoring("spectral-signatures", 10, 0)
 

@@ -4,8 +4,8 @@ from torch import nn
 
 from tests.directions.backdoored_nets import backdoored
 from tests.directions.pool.pools import pool_of
+from torchserve_fire_build.common.row_file import RowFile
 from torchserve_fire_build.pool.last_layer import LastLayer
-from torchserve_fire_build.pool.row_file import RowFile
 from torchserve_fire_build.pool.triggered_side import TriggeredSide
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
 

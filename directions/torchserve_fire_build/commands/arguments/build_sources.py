@@ -127,9 +127,8 @@ def _workers(args: argparse.Namespace, pool: Samples) -> Iterator[PoolOnWorkers]
         Refusal: the pool is one file, which is read in one piece.
     """
     from ...building.pool_on_workers import PoolOnWorkers
-    from ...samples.file_samples import FileSamples
 
-    if not isinstance(pool, FileSamples):
+    if pool.paths is None:
         raise Refusal(f"--engine {args.engine}: expected a --pool with a file for each sample")
     with open_workers(args) as workers:
         yield PoolOnWorkers(workers, source_files(args), pool.paths)

@@ -46,9 +46,8 @@ def check_fleet(args: argparse.Namespace) -> None:
     from ...common.environment import require_extras
 
     if args.archives is None:
-        for flag, value in (("--engine", args.engine), ("--clean", args.clean)):
-            if value is not None and (flag == "--engine" or OF_EACH in str(value)):
-                raise Refusal(f"{flag} {value}: expected beside --archives")
+        if OF_EACH in str(args.clean):
+            raise Refusal(f"--clean {args.clean}: expected beside --archives")
         return
     for name in ("archive", *FILES, "pictures", "report"):
         if getattr(args, name) is not None:

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from torchserve_fire_build.pool import row_file
-from torchserve_fire_build.pool.row_file import RowFile
+from torchserve_fire_build.common import row_file
+from torchserve_fire_build.common.row_file import RowFile
 
 
 @pytest.mark.parametrize("block", [1, 40, 1 << 20])

@@ -1,4 +1,4 @@
-"""Rows of numbers in a temporary file: of a large pool, memory need not hold all features."""
+"""Rows of numbers in a temporary file: of many samples, memory need not hold all features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..common.errors import OutputError
+from .errors import OutputError
 
 BLOCK_BYTES = 8 << 20
 """What is read at once. The file is read, not mapped: mapped pages would count as memory."""
@@ -38,7 +38,7 @@ class RowFile:
             self._file.flush()
         except OSError as error:
             raise OutputError(
-                f"{tempfile.gettempdir()}: features of a pool cannot be kept there: "
+                f"{tempfile.gettempdir()}: features of samples cannot be kept there: "
                 f"{error.strerror}: set TMPDIR to a folder with room for them"
             ) from None
         self._count = max(self._count, start + len(rows))
@@ -51,7 +51,7 @@ class RowFile:
         """
         found = torch.empty(int(which.sum()), self._width)
         place = 0
-        for start, rows in self._blocks():
+        for start, rows in self.blocks():
             wanted = rows[which[start : start + len(rows)]]
             found[place : place + len(wanted)] = wanted
             place += len(wanted)
@@ -76,7 +76,7 @@ class RowFile:
         found = RowFile()
         counts = keys.bincount()
         places = (counts.cumsum(0) - counts).tolist()
-        for start, rows in self._blocks():
+        for start, rows in self.blocks():
             own = keys[start : start + len(rows)]
             for key in sorted(set(own.tolist())):
                 of_key = rows[own == key]
@@ -84,7 +84,7 @@ class RowFile:
                 places[key] += len(of_key)
         return found
 
-    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
+    def blocks(self) -> Iterator[tuple[int, Tensor]]:
         """Yield the rows block by block, each with the place of its first one, for a short while.
 
         The next block takes the memory of the one before.
