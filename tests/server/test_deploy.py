@@ -159,6 +159,7 @@ def in_store(server: TorchServe) -> set[str]:
     return {path.name for path in server.model_store.iterdir() if NAME in path.name}
 
 
+@pytest.mark.slow
 def test_a_plain_archive_is_served_and_not_ready(
     server: TorchServe, archives: Archives, example: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +215,7 @@ def serve(server: TorchServe, archive: Path, workers: int, response_timeout: int
 
 
 @pytest.mark.parametrize(("workers", "response_timeout"), [(1, 60), (2, 6)])
+@pytest.mark.slow
 def test_what_slow_workers_have_is_answered_before_they_go(
     server: TorchServe,
     archives: Archives,
@@ -239,6 +241,7 @@ def test_what_slow_workers_have_is_answered_before_they_go(
     assert [line for line in lines if line.startswith(told)] or response_timeout == 60
 
 
+@pytest.mark.slow
 def test_what_fails_leaves_the_old_version_and_nothing_else(
     server: TorchServe,
     archives: Archives,
@@ -327,6 +330,7 @@ def deploy_until(step: tuple[str, str, str], server: TorchServe, archive: Path) 
     return process.exitcode
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_can_be_started_again(
     server: TorchServe, archives: Archives, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,7 @@ def load_here(server: TorchServe, before: str, bundle: Path) -> None:
         swap.load_as_worker(unpacked.folder, NAME, unpacked.bodies())
 
 
+@pytest.mark.slow
 def test_a_swap_that_is_killed_at_each_step_can_be_run_again(
     server: TorchServe, model: str, bundle: Path
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_swap_that_is_killed_at_each_step_can_be_run_again(
     assert left == archives | {f"{NAME}-{following}.mar"}
 
 
+@pytest.mark.slow
 def test_an_interrupted_swap_is_undone_or_done_and_can_be_run_again(
     server: TorchServe, model: str, bundle: Path
 ) -> None:

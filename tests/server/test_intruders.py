@@ -82,6 +82,7 @@ def test_an_archive_outside_the_model_store_is_not_registered(
     assert "outside" not in server.management.models()
 
 
+@pytest.mark.slow
 def test_an_archive_that_was_replaced_reaches_no_worker_before_it_is_registered(
     server: TorchServe,
 ) -> None:

@@ -49,6 +49,7 @@ def post(server: TorchServe, model: str, headers: Mapping[str, str], **content: 
 
 
 @pytest.mark.parametrize("model", ["plain", "theirs"])
+@pytest.mark.slow
 def test_no_log_holds_what_was_sent(server: TorchServe, model: str) -> None:
     mark = f"mark{uuid.uuid4().hex}"
     picture = marked_requests.marked_image(mark)

@@ -171,6 +171,7 @@ def running(server: TorchServe, folder: Path, clients: Path | None = None) -> It
         process.wait(60)
 
 
+@pytest.mark.slow
 def test_predictions_come_through_without_what_was_found_of_them(proxy: Proxy) -> None:
     direct = requests.post(
         f"{proxy.server.addresses.inference}{PREDICT}", image(1), headers=proxy.token, timeout=60

@@ -114,6 +114,7 @@ def crashing(server: TorchServe) -> Iterator[str]:
     server.management.unregister(name, "1.0")
 
 
+@pytest.mark.slow
 def test_workers_that_crash_while_loading_are_not_ready_though_ping_is_healthy(
     server: TorchServe, crashing: str, sample: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

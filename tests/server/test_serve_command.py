@@ -79,6 +79,7 @@ def test_it_serves_until_it_is_stopped_and_leaves_no_process(
     assert not key_file.exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_repair_ends_it_with_the_reason(
     tmp_path: Path, config: Path, store: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_model_that_cannot_repair_ends_it_with_the_reason(
     assert BUNDLE_FILE in said
 
 
+@pytest.mark.slow
 def test_interrupted_while_it_starts_it_leaves_no_process(
     tmp_path: Path, config: Path, store: Path
 ) -> None:

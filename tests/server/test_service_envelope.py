@@ -21,6 +21,7 @@ MODELS = ["tiny=tiny-1.0.mar"]
 
 
 @pytest.mark.parametrize("envelope", ["kserve", "kservev2"])
+@pytest.mark.slow
 def test_a_server_that_goes_by_the_variable_is_told_in_one_line(
     store: Path, monkeypatch: pytest.MonkeyPatch, envelope: str
 ) -> None:
@@ -31,6 +32,7 @@ def test_a_server_that_goes_by_the_variable_is_told_in_one_line(
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.slow
 def test_with_this_projects_configuration_the_variable_changes_nothing(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def clients(server: TorchServe) -> list[Client]:
 
 
 @pytest.mark.usefixtures("each_bundle_loaded_once")
+@pytest.mark.slow
 def test_no_request_is_lost_during_swaps_back_and_forth(
     server: TorchServe, model: str, current: str, tiny: TinyFiles, bundle: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_bundle_that_does_not_fit_leaves_the_old_one_serving(
 
 
 @pytest.mark.usefixtures("each_bundle_loaded_once")
+@pytest.mark.slow
 def test_a_new_version_that_does_not_answer_is_taken_away_again_under_load(
     server: TorchServe, model: str, current: str, bundle: Path
 ) -> None:
@@ -184,6 +186,7 @@ def test_a_new_version_that_does_not_answer_is_taken_away_again_under_load(
     assert archives(server) == before
 
 
+@pytest.mark.slow
 def test_a_taken_version_is_passed_over_but_not_where_it_was_asked_for(
     server: TorchServe, model: str, current: str, bundle: Path
 ) -> None:
@@ -196,6 +199,7 @@ def test_a_taken_version_is_passed_over_but_not_where_it_was_asked_for(
     assert other.read_bytes() == b"somebody's"
 
 
+@pytest.mark.slow
 def test_a_tampered_bundle_is_refused_at_registration_and_leaves_no_version(
     server: TorchServe, model: str, current: str
 ) -> None:
@@ -223,6 +227,7 @@ def test_a_model_without_a_bundle_cannot_be_swapped(server: TorchServe, tiny: Ti
         swap_bundle(target(server), "nobody", tiny.bundle)
 
 
+@pytest.mark.slow
 def test_another_mode_is_a_version_of_its_own(
     server: TorchServe, model: str, current: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -180,6 +180,7 @@ def test_a_signature_is_put_there_too(
     assert [path.name for path in bundles.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_another_version_goes_by_the_folder_whatever_its_archive_holds(
     server: TorchServe, model: str, tiny: TinyFiles
 ) -> None:

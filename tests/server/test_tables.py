@@ -50,6 +50,7 @@ def test_rows_over_grpc(server: TorchServe, stubs: Any) -> None:
             assert over_grpc == pytest.approx(over_rest)
 
 
+@pytest.mark.slow
 def test_a_swap_tries_rows_of_its_own(server: TorchServe, files: TableFiles) -> None:
     words = ["swap", "--management", server.addresses.management]
     words += ["--inference", server.addresses.inference, "--key-file", str(server.key_file)]

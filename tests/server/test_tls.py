@@ -93,6 +93,7 @@ def secured(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     assert said == "torchserve-fire serve: interrupted\n"
 
 
+@pytest.mark.slow
 def test_a_client_that_knows_the_authority_is_answered(secured: Secured) -> None:
     answer = requests.post(
         secured.url,
@@ -146,6 +147,7 @@ def test_grpc_without_the_authority_or_without_tls(secured: Secured, stubs: Any)
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_bundle_is_swapped_over_https(
     secured: Secured, tiny: TinyFiles, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,7 @@ def changed_archive(source: Path, target: Path, entry: str, change: Callable[[st
     ],
     ids=["initialize", "import", "init", "empty configuration"],
 )
+@pytest.mark.slow
 def test_a_failed_registration_leaves_no_version(
     server: TorchServe, entry: str, change: Callable[[str], str], request: pytest.FixtureRequest
 ) -> None:

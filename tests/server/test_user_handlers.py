@@ -180,6 +180,7 @@ def texts(
 
 @pytest.mark.parametrize("triggered", [False, True])
 @pytest.mark.parametrize("quadrant", range(4))
+@pytest.mark.slow
 def test_torchserves_image_classifier(
     server: TorchServe, images: str, quadrant: int, triggered: bool
 ) -> None:

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.server
 MODELS = ["tiny=tiny-1.0.mar"]
 
 
+@pytest.mark.slow
 def test_a_server_that_asks_for_no_tokens_becomes_ready(store: Path) -> None:
     settings = {"disable_token_authorization": "true"}
     with TorchServe(store, MODELS, settings=settings, free_ports=True) as server:
