@@ -16,7 +16,7 @@ from torchserve_fire_build.deployment.archive.package import ArchiveInputs, pack
 from torchserve_fire_build.deployment.client.server_errors import ServerError
 from torchserve_fire_build.deployment.server.torchserve import TorchServe
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 NAME = "leaving"
 VERSIONS = ("1.0", "2.0", "3.0")
