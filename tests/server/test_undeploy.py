@@ -112,7 +112,11 @@ def test_one_after_the_other_until_none_is_left(
     assert main(command(server, "--version", "1.0", "--default", "3.0")) == 0
     assert "leaving 3.0 is the default now\n" in capsys.readouterr().out
     assert (versions(server), default(server)) == (["3.0"], "3.0")
-    assert main(command(server)) == 0
+    for flags in ([], ["--version", "3.0"]):
+        assert main(command(server, *flags)) == 64
+        assert "leaving 3.0 is the only version and answers all" in capsys.readouterr().err
+        assert versions(server) == ["3.0"]
+    assert main(command(server, "--all")) == 0
     assert "nothing is served as leaving any more" in capsys.readouterr().out
     assert versions(server) == []
     assert all(path.is_file() for path in archives)

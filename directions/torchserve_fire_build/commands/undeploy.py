@@ -23,14 +23,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="take a version of a model out of service, or the whole model",
         description="Unregister a version of a model, once it has answered what it received. The "
         "default version, which requests that name none get, goes only with --default, which "
-        "names the one that takes its place, or with --all. Archives stay in the model store, so "
+        "names the one that takes its place, or with --all; the only version goes only with --all. "
+        "Archives stay in the model store, so "
         "deploy serves one again. A client that names what is gone gets status 404.",
         allow_abbrev=False,
     )
     parser.add_argument("--model-name", required=True, help="name that the model is served under")
-    parser.add_argument(
-        "--version", help="the version to unregister; needed where several are registered"
-    )
+    parser.add_argument("--version", help="the version to unregister, while others are registered")
     parser.add_argument("--default", metavar="VERSION", help="a version to make the default before")
     parser.add_argument(
         "--all",

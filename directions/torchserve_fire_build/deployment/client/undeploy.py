@@ -22,13 +22,13 @@ def undeploy(
 ) -> None:
     """Unregister a version of a model, once it has answered what it received.
 
-    While others are registered, the default version goes only where another one is named that
-    becomes the default. Archives stay in the model store.
+    The default version goes only where another one is named that becomes the default, or with all
+    of them: the only one is never taken by its name alone. Archives stay in the model store.
 
     Args:
         management: the server.
         name: the model's name.
-        version: to unregister; None for the only one.
+        version: to unregister; None with `every`.
         report: called with a line for each step.
         default: the version that becomes the default before.
         every: whether to unregister all versions, the default one last; `version` and `default`
@@ -49,8 +49,13 @@ def undeploy(
             )
     if every:
         leaving = sorted(registered, key=served.__eq__)
-    elif version is not None or len(registered) == 1:
-        leaving = [version or served]
+    elif len(registered) == 1:
+        raise FireError(
+            f"{name} {served} is the only version and answers all clients: --all takes the model "
+            "out of service; nothing was changed"
+        )
+    elif version is not None:
+        leaving = [version]
     else:
         raise FireError(
             f"--model-name {name}: {len(registered)} versions are registered ({listed}): give "
@@ -61,7 +66,7 @@ def undeploy(
             f"--default {default}: is the version to unregister, expected another one of {listed}; "
             "nothing was changed"
         )
-    if not every and served in leaving and default is None and len(registered) > 1:
+    if not every and served in leaving and default is None:
         raise FireError(
             f"--version {served}: is the default, which requests that name no version get: give "
             f"--default with the one that takes its place (registered: {listed}), or --all; "
@@ -72,7 +77,7 @@ def undeploy(
         report(f"{name} {default} is the default now")
     for each in leaving:
         _unregister(management, registered[each], report, now=now)
-    if len(leaving) == len(registered):
+    if every:
         report(f"nothing is served as {name} any more: its requests get status 404")
 
 

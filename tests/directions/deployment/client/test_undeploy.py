@@ -47,14 +47,22 @@ def test_a_version_that_stays_busy_stays(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(module, "drain", busy)
     server = Server(version_of(version="1.0", workers={1: True}))
     with pytest.raises(FireError, match=r"still busy; net 1.0 is still registered: run the same"):
-        undeploy(server.management, "net", None, lambda _: None)
+        undeploy(server.management, "net", None, lambda _: None, every=True)
     assert server.gone == []
-    undeploy(server.management, "net", None, lambda _: None, now=True)
+    undeploy(server.management, "net", None, lambda _: None, every=True, now=True)
     assert server.gone == ["1.0"]
 
 
 def test_nobody_waits_for_workers_that_cannot_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "drain", None)
     server = Server(version_of(version="1.0", workers={1: False}))
-    undeploy(server.management, "net", None, lambda _: None)
+    undeploy(server.management, "net", None, lambda _: None, every=True)
     assert server.gone == ["1.0"]
+
+
+@pytest.mark.parametrize("named", [None, "1.0"])
+def test_the_only_version_stays_without_all(named: str | None) -> None:
+    server = Server(version_of(version="1.0"))
+    with pytest.raises(FireError, match=r"net 1.0 is the only version and answers all clients: --"):
+        undeploy(server.management, "net", named, lambda _: None, now=True)
+    assert server.gone == []
