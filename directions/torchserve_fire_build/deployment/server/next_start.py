@@ -21,6 +21,7 @@ from .properties import COMMENT, CONFIG_NAME, CONTINUED, SETTING, find_config, r
 
 LOAD_MODELS, SNAPSHOT = "load_models", "model_snapshot"
 ALL = "ALL"
+ATTENTION = "ATTENTION: "
 
 
 def check_keep(config: Path) -> None:
@@ -101,17 +102,30 @@ def next_start(
         given = f"{command} --models {' '.join(process.models)}"
         if kept is not None:
             return [f"leave out --models at the next start: it stands above load_models of {kept}"]
-        return [f"the next {given} does not serve {archive}: name {wanted} in --models"]
+        return [f"{ATTENTION}the next {given} does not serve {archive}: name {wanted} in --models"]
     config = config_of(process)
     if kept is not None and kept.resolve() == config.resolve():
         return [f"the next start by the same command serves {archive}"]
     if kept is not None:
         return [f"give the next start --ts-config {kept}: this one was started with {config}"]
     if process.by_serve and process.config is None:
-        return [f"the next {command} by the same command loads nothing: give it --models {wanted}"]
+        return [
+            f"{ATTENTION}the next {command} by the same command loads nothing: give it --models "
+            f"{wanted}"
+        ]
+    try:
+        loaded = _loaded(process, config, name)
+    except FireError:
+        return [
+            f"{ATTENTION}the next start serves what load_models of {config} names, which cannot be "
+            f"read here: name {wanted} there"
+        ]
+    if loaded and all(entry.rpartition("=")[2] == archive for entry in loaded):
+        return [f"the next start serves {archive}, too: load_models of {config} names it"]
     return [
-        f"the next start serves what load_models of {config} names: --keep-on-restart {config} "
-        f"writes {wanted} there"
+        f"{ATTENTION}the next start serves {', '.join(loaded) or f'nothing as {name}'}, not "
+        f"{archive} (load_models of {config}): run deploy or swap again with --keep-on-restart "
+        f"{config}"
     ]
 
 
@@ -141,9 +155,15 @@ def next_start_without(process: ServerProcess | None, name: str, kept: Path | No
     if process.by_serve and process.config is None:
         return [f"the next start by the same command does not serve {name}"]
     config = config_of(process)
+    try:
+        loaded = _loaded(process, config, name)
+    except FireError:
+        return [f"take {name} out of load_models of {config}, if it is named there"]
+    if not loaded:
+        return [f"the next start by the same command does not serve {name}"]
     return [
-        f"the next start serves what load_models of {config} names: --keep-on-restart {config} "
-        f"takes {name} out there"
+        f"{ATTENTION}the next start serves {', '.join(loaded)} again: take it out of load_models "
+        f"of {config}"
     ]
 
 
@@ -156,6 +176,17 @@ def config_of(process: ServerProcess) -> Path:
     if process.config is not None:
         return process.config
     return find_config() if process.by_serve else process.folder / CONFIG_NAME
+
+
+def _loaded(process: ServerProcess, config: Path, name: str) -> list[str]:
+    """Return the entries of `load_models` that are served under a name, or may be: `ALL`."""
+    settings = read_properties(config)
+    value = settings.get(LOAD_MODELS, "")
+    if value.upper() == ALL:
+        return [f"{LOAD_MODELS}={value}"]
+    store = process.model_store or process.folder / settings.get("model_store", "model_store")
+    entries = [entry.strip() for entry in value.split(",") if entry.strip()]
+    return [entry for entry in entries if _model_of(entry, store) == name]
 
 
 def _takes_snapshot(process: ServerProcess) -> bool:

@@ -127,9 +127,30 @@ def test_a_server_that_is_not_seen() -> None:
 
 
 @pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("net=net.mar,x=x.mar", "ATTENTION: the next start serves net=net.mar, not net-2.0.mar"),
+        ("x=net-2.0.mar", "ATTENTION: the next start serves nothing as net, not net-2.0.mar"),
+        ("all", "ATTENTION: the next start serves load_models=all, not net-2.0.mar"),
+        ("net=net.mar,net=net-2.0.mar", "ATTENTION: the next start serves net=net.mar, net=net-2"),
+        ("x=x.mar,net=net-2.0.mar", "the next start serves net-2.0.mar, too"),
+    ],
+)
+def test_what_load_models_names_is_said(tmp_path: Path, named: str, said: str) -> None:
+    config = tmp_path / "c"
+    config.write_text(f"load_models={named}\n")
+    process = ServerProcess(tmp_path, config, None, (), True, False)
+    (line,) = next_start(process, "net", "net-2.0.mar", None)
+    assert line.startswith(said)
+    assert (f"--keep-on-restart {config}" in line) == line.startswith("ATTENTION")
+    (line,) = next_start_without(process, "net", None)
+    assert line.startswith("ATTENTION") == (named != "x=net-2.0.mar")
+
+
+@pytest.mark.parametrize(
     ("config", "models", "snapshots", "by_serve", "kept", "said"),
     [
-        ("c", (), True, False, None, "the next start serves what load_models of /w/c names"),
+        ("c", (), True, False, None, "take net out of load_models of /w/c"),
         ("c", (), True, False, "/w/c", "a start with /w/c and without --models does not serve net"),
         (None, (), True, False, None, "a start in /w without --ts-config takes up the latest sna"),
         (None, ("net=net-1.0.mar",), False, True, None, "leave net out of --models"),
