@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 
 from .arguments.device import add_trial_device_argument
-from .arguments.next_start import add_keep_argument, check_keep_argument, tell_next_start
+from .arguments.next_start import (
+    add_keep_argument,
+    check_keep_argument,
+    keep_models,
+    tell_next_start,
+)
 from .arguments.server import (
     add_model_store_argument,
     add_server_arguments,
@@ -97,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
             example=args.example,
             new=args.new,
             device=find_device(args.device),
+            on_default=lambda: keep_models(args, management),
         )
         tell_next_start(args, management)
     return 0

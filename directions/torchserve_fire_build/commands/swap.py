@@ -6,7 +6,12 @@ import argparse
 
 from ..common.names import MODES
 from .arguments.device import add_trial_device_argument
-from .arguments.next_start import add_keep_argument, check_keep_argument, tell_next_start
+from .arguments.next_start import (
+    add_keep_argument,
+    check_keep_argument,
+    keep_models,
+    tell_next_start,
+)
 from .arguments.server import (
     add_model_store_argument,
     add_server_arguments,
@@ -121,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
             signing_key=args.signing_key,
             trusted_keys=args.trusted_keys,
             device=find_device(args.device),
+            on_default=lambda: keep_models(args, management),
         )
         tell_next_start(args, management)
     return 0

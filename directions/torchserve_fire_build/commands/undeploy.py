@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments.next_start import add_keep_argument, check_keep_argument, tell_next_start
+from .arguments.next_start import (
+    add_keep_argument,
+    check_keep_argument,
+    keep_models,
+    tell_next_start,
+)
 from .arguments.server import (
     add_management_arguments,
     add_model_store_argument,
@@ -80,5 +85,6 @@ def run(args: argparse.Namespace) -> int:
             every=args.all,
             now=args.now,
         )
+        keep_models(args, management)
         tell_next_start(args, management)
     return 0

@@ -34,26 +34,27 @@ def check_keep_argument(args: argparse.Namespace) -> None:
         check_keep(args.keep_on_restart)
 
 
-def tell_next_start(args: argparse.Namespace, management: Management) -> None:
-    """Print what the server's next start will serve, and write it where that was asked for.
+def keep_models(args: argparse.Namespace, management: Management) -> None:
+    """Write what is served now where the next start reads it, if that was asked for.
 
     Raises:
         FireError: the file cannot be written; the new version serves all the same.
     """
-    from ...deployment.client.server_process import find_server
-    from ...deployment.server.next_start import (
-        keep_on_restart,
-        next_start,
-        next_start_without,
-    )
+    from ...deployment.server.next_start import keep_on_restart
 
-    served = {
-        name: management.describe(name).archive.rpartition("/")[2] for name in management.models()
-    }
     kept = args.keep_on_restart
     if kept is not None:
-        value = keep_on_restart(kept, args.model_name, served, args.model_store)
+        value = keep_on_restart(kept, args.model_name, _served(management), args.model_store)
         print(f"{kept}: load_models={value}", flush=True)
+
+
+def tell_next_start(args: argparse.Namespace, management: Management) -> None:
+    """Print what the server's next start will serve."""
+    from ...deployment.client.server_process import find_server
+    from ...deployment.server.next_start import next_start, next_start_without
+
+    served = _served(management)
+    kept = args.keep_on_restart
     process = find_server(args.management)
     if args.model_name in served:
         lines = next_start(process, args.model_name, served[args.model_name], kept)
@@ -61,3 +62,10 @@ def tell_next_start(args: argparse.Namespace, management: Management) -> None:
         lines = next_start_without(process, args.model_name, kept)
     for line in lines:
         print(line, flush=True)
+
+
+def _served(management: Management) -> dict[str, str]:
+    """Return the archive of each model's default version."""
+    return {
+        name: management.describe(name).archive.rpartition("/")[2] for name in management.models()
+    }

@@ -51,6 +51,7 @@ def deploy_archive(
     example: Path | None = None,
     new: bool = False,
     device: torch.device = CPU,
+    on_default: Callable[[], None] | None = None,
 ) -> str:
     """Serve an archive under a model's name in the place of what is served there, if anything is.
 
@@ -74,6 +75,8 @@ def deploy_archive(
             one, else random inputs.
         new: whether the model is not served yet.
         device: that the archive is tried on here.
+        on_default: called once the archive is the default, before the old version is drained, which
+            takes minutes; nothing is undone after it.
 
     Returns:
         The version that serves now.
@@ -105,6 +108,8 @@ def deploy_archive(
             and same_but_for_version(archive, served)
         ):
             report(f"{name} {old.version} serves this archive already")
+            if on_default is not None:
+                on_default()
             retire_replaced(target, name, report)
             return old.version
         if new and old is not None:
@@ -136,6 +141,14 @@ def deploy_archive(
         report(f"registering {name} {placed.version} ({placed.file.name})")
         put_into_service(target, name, old, placed, bodies, expected)
         report(f"{name} {placed.version} answers as it should and is the default now")
+        if on_default is not None:
+            on_default()
+        if old is None:
+            workers = target.management.describe(name).min_workers
+            report(
+                f"registered with {workers} worker{'s' * (workers != 1)}: nothing was served to "
+                "take settings from"
+            )
         _report_differences(target, name, old, placed.version, report)
         if served is not None and _has_bundle(served) and not _has_bundle(archive):
             report(

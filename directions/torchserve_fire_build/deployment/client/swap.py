@@ -40,6 +40,7 @@ def swap_bundle(
     signing_key: Ed25519PrivateKey | None = None,
     trusted_keys: Sequence[str] = (),
     device: torch.device = CPU,
+    on_default: Callable[[], None] | None = None,
 ) -> str:
     """Make a model serve with another bundle, or in another mode, as a new version.
 
@@ -62,6 +63,8 @@ def swap_bundle(
         trusted_keys: public keys, one of which must have signed the bundle; where there are none,
             it need not be signed.
         device: that the new archive is tried on here.
+        on_default: called once the new version is the default, before the old one is drained, which
+            takes minutes; nothing is undone after it.
 
     Returns:
         The version that serves now.
@@ -94,6 +97,8 @@ def swap_bundle(
         if change.is_made_in(archive):
             what = " and ".join(["this bundle"] * (bundle is not None) + ["this mode"] * bool(mode))
             report(f"{name} {old.version} serves with {what} already")
+            if on_default is not None:
+                on_default()
             retire_replaced(target, name, report)
             return old.version
         if bundle is not None and (folder := bundle_folder_of(archive)) is not None:
@@ -125,6 +130,8 @@ def swap_bundle(
         report(f"registering {name} {new.version} ({new.file.name})")
         put_into_service(target, name, old, new, bodies, expected)
         report(f"{name} {new.version} answers as it should and is the default now")
+        if on_default is not None:
+            on_default()
         if new_mode == "off":
             report("its mode is off: nothing is judged or repaired until swap --mode repair")
         retire_replaced(target, name, report)
