@@ -153,9 +153,9 @@ def review_page_table(rows: Sequence[dict[str, Any]]) -> str:
     headings = [
         "pictures",
         "first paint, median (longest)",
-        "over that of the fewest",
+        "against the fewest",
         "all pictures in view, median (longest)",
-        "frames of scrolling within two of the screen",
+        "frames in time while scrolling",
     ]
     first, shown = "seconds to the first paint", "seconds to all pictures in view"
     lines = [
