@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .arguments.model import FILES, add_model_arguments, check_model_arguments, source_files
 from .arguments.server import (
+    CONFIG,
     add_model_store_argument,
     add_server_arguments,
     explained,
@@ -48,8 +49,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="?",
         type=existing_folder,
         metavar="FOLDER",
-        help="the quarantine of one model (default: that of the --management server's model, as "
-        "its settings name it)",
+        help="the quarantine of one model (default: that which the settings of the server's "
+        f"model name; the server is that of --management, or of the current folder's {CONFIG})",
     )
     add_server_arguments(parser, needed=True)
     parser.add_argument(
@@ -92,6 +93,9 @@ def check(args: argparse.Namespace) -> None:
     from ..common.environment import require_extras
 
     named = [name for name in ("archive", *FILES) if getattr(args, name) is not None]
+    if args.management is None and args.folder is None and not named and CONFIG.is_file():
+        require_extras("torchserve")
+        find_addresses(args)
     if args.management is None:
         if args.folder is None:
             raise Refusal("expected FOLDER with what was flagged, or --management with the server")

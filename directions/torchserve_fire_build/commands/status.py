@@ -73,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
         print(NO_DRIFT)
     for one in served:
         if one.workers and not one.answered:
-            print(f"{one.model} {one.version}: no repair, or its workers are busy")
+            why = "plain archive, no repair" if one.plain else "no repair, or its workers are busy"
+            print(f"{one.model} {one.version}: {why}")
         for line in _differences(one):
             print(f"{one.model} {one.version}: {line}")
     return 0

@@ -173,7 +173,8 @@ class Figures:
             CLEAN_AGREEMENT: "with the model's own predictions; the true classes are not known",
             "attack_success_rate": f"led to {class_list(self.targets, label)}",
             "natural_rate": "of the clean inputs of other classes, called so anyway",
-            "recovered_accuracy": "the true classes of the triggered inputs are not known"
+            "recovered_accuracy": "the true classes of the triggered inputs are not known: sort "
+            "them into folders named by class, such as FOLDER/ship, and run it again"
             if self.recovered_accuracy is None
             else ""
             if self.ceiling is None

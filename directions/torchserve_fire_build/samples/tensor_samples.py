@@ -39,6 +39,8 @@ class TensorSamples(Samples):
         <TensorSamples: 2 of 3 x 32 x 32 from tensors>
     """
 
+    in_memory = True
+
     def __init__(
         self,
         inputs: Inputs,

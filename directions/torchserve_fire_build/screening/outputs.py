@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import PurePath
 
 from ..common.errors import SamplesError
 from ..report.contact_sheet import can_be_displayed, contact_sheet
@@ -12,8 +13,8 @@ from ..samples.samples import Samples
 from .bundle_screening import BundleScreening
 from .screening import Screening
 
-MOST_LETTERS = 22
-"""Of a line above a picture."""
+MOST_LETTERS = 18
+"""Of a line above a picture: as many as its tile is wide."""
 
 
 def to_csv(screened: Screening | BundleScreening) -> bytes:
@@ -65,7 +66,12 @@ def to_sheet(screened: Screening | BundleScreening, samples: Samples, label: Lab
 
 
 def _shortened(name: str) -> str:
-    return name if len(name) <= MOST_LETTERS else f"…{name[1 - MOST_LETTERS :]}"
+    """Return the name of a file alone, without its middle where it is wider than a picture."""
+    name = PurePath(name).name
+    if len(name) <= MOST_LETTERS:
+        return name
+    kept = MOST_LETTERS - 1
+    return f"{name[: kept // 2]}…{name[kept // 2 - kept :]}"
 
 
 def _chance(called: str, chance: float | None) -> str:

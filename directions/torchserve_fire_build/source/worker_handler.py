@@ -23,6 +23,8 @@ from ..deployment.archive.entry import ENTRY_FILE
 from ..deployment.archive.load_as_worker import gpu_id_of
 from .surroundings import Surroundings
 
+SEE_LOG = "; it does not start in TorchServe either: see its logs/model_log.log"
+
 
 @dataclass(frozen=True)
 class HandlerClass:
@@ -138,7 +140,7 @@ def start_handler(handler: HandlerClass, device: torch.device) -> WorkerHandler:
 
     archive = handler.archive
     config = archive.file("configFile")
-    with _failures(archive, "its handler does not start"), handler.surroundings.entered():
+    with _failures(archive, "its handler does not start", SEE_LOG), handler.surroundings.entered():
         values = {} if config is None else yaml.safe_load(config.read_text(encoding="utf-8-sig"))
         metrics = MetricsCacheYamlImpl(str(Path(ts.__file__).parent / "configs" / "metrics.yaml"))
         metrics.initialize_cache()
@@ -170,8 +172,8 @@ def _import(name: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _failures(archive: Unpacked, what: str) -> Iterator[None]:
-    """Tell what an archive's own code raises as this project's error."""
+def _failures(archive: Unpacked, what: str, more: str = "") -> Iterator[None]:
+    """Tell what an archive's own code raises as this project's error, and then `more`."""
     try:
         yield
     except FireError as error:
@@ -181,21 +183,21 @@ def _failures(archive: Unpacked, what: str) -> Iterator[None]:
             f"{archive.source}: {what}: {missing_package(error)}{_required(archive)}"
         ) from error
     except (Exception, SystemExit) as error:
-        raise ModelError(f"{archive.source}: {what}: {failure(error)}") from error
+        raise ModelError(f"{archive.source}: {what}: {failure(error, more)}") from error
 
 
-def failure(error: BaseException) -> str:
-    """Return in a line what an archive's code raised, and what to do about a missing GPU."""
+def failure(error: BaseException, more: str = "") -> str:
+    """Return in a line what an archive's code raised, then what to do of a GPU, or `more`."""
     said = first_line(error)
     if isinstance(error, (KeyError, IndexError, AttributeError, TypeError)):
         said = f"{type(error).__name__}: {said}"
     if "CUDA" in said or "NVIDIA" in said:
-        said += (
-            "; it asks for a GPU: name one (--device cuda), where there is one; or have the "
+        return (
+            f"{said}; it asks for a GPU: name one (--device cuda), where there is one; or have the "
             "handler take its device as TorchServe's BaseHandler does, the CPU where "
             "torch.cuda.is_available() is false"
         )
-    return said
+    return said + more
 
 
 def _required(archive: Unpacked) -> str:

@@ -16,6 +16,8 @@ from ..errors import FireError
 from ..model.timm_model import is_timm
 from .manifest import DEFAULT_VERSION, MANIFEST
 
+CUT_SHORT = "damaged or cut short, expected a whole archive (.mar): copy it again"
+
 
 @dataclass(frozen=True)
 class Unpacked:
@@ -122,6 +124,16 @@ def unpack(archive: Path) -> Unpacked:
         raise
 
 
+def begins_as_zip(archive: Path) -> bool:
+    """Whether a file's first bytes are those of a zip, whatever became of its end.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with archive.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
 def _extract(archive: Path, folder: Path) -> Path:
     """Extract an archive's file into a folder; return the folder in which its files are then.
 
@@ -137,6 +149,8 @@ def _extract(archive: Path, folder: Path) -> Path:
             with tarfile.open(archive) as packed_tar:
                 # Members that lead out of the folder, and special files, are refused.
                 packed_tar.extractall(folder, filter="data")
+        elif begins_as_zip(archive):
+            raise FireError(f"{archive}: {CUT_SHORT}")
         else:
             raise FireError(
                 f"{archive}: is no archive, expected a .mar that torch-model-archiver or "
@@ -161,7 +175,8 @@ def _with_manifest(
             raise TypeError
     except FileNotFoundError:
         raise FireError(
-            f"{source}: holds no {MANIFEST}: is damaged, or no archive of TorchServe"
+            f"{source}: holds no {MANIFEST}: is damaged or cut short (copy it again), or no "
+            "archive of TorchServe"
         ) from None
     except (OSError, ValueError, KeyError, TypeError):
         raise FireError(

@@ -244,7 +244,10 @@ def test_that_labels_are_not_known_is_told(tmp_path, capsys, vector_model):
     command = ["build", *vector_model, "--pool", pool.path, "--output", tmp_path / "b.safetensors"]
     out = run(capsys, *command)[1]
     assert "\nlabels: of the clean and triggered samples none are known; accuracy is agree" in out
-    assert re.search(r"recovered accuracy +\? +\? +the true classes of the triggered inputs", out)
+    assert re.search(
+        r"recovered accuracy +\? +\? +the true classes of the triggered inputs .*: sort them into",
+        out,
+    )
     sets = tensor_sets(tmp_path / "u", "vector", labelled=False)
     out = run(capsys, "build", *vector_model, *samples(sets), *command[-2:])[1]
     assert "\nlabels: of the clean and triggered samples none are known; accuracy is agree" in out

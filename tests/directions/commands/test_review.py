@@ -28,3 +28,18 @@ def test_the_swap_gets_what_the_review_was_given(
         assert getattr(swap, name) == getattr(args, name)
     assert (swap.command, swap.model_name, swap.bundle) == ("swap", "m", bundle)
     assert (swap.in_place, swap.model_store) == ((True, None) if in_place else (None, tmp_path))
+
+
+def test_the_server_is_found_by_the_folder_s_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.properties").write_text(
+        "management_address=http://127.0.0.1:9\ninference_address=http://127.0.0.1:7\n"
+    )
+    args = build_parser().parse_args(["review"])
+    args.check(args)
+    assert (args.management, args.inference) == ("http://127.0.0.1:9", "http://127.0.0.1:7")
+    args = build_parser().parse_args(["review", str(tmp_path)])
+    args.check(args)
+    assert args.management is None

@@ -12,10 +12,11 @@ from torchserve_fire_build.deployment.client.served_versions import ServedVersio
 def test_what_a_dash_means_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def served(name: str, answered: int) -> ServedVersion:
+    def served(name: str, answered: int, *, plain: bool = False) -> ServedVersion:
         return ServedVersion(
             model=name,
             version="1.0",
+            plain=plain,
             default=True,
             workers=2,
             min_workers=2,
@@ -34,11 +35,14 @@ def test_what_a_dash_means_is_said(
         )
 
     monkeypatch.setattr(
-        served_versions, "served_versions", lambda _: [served("ours", 2), served("plain", 0)]
+        served_versions,
+        "served_versions",
+        lambda _: [served("ours", 2), served("plain", 0, plain=True), served("busy", 0)],
     )
     assert main(["status", "--management", "http://127.0.0.1:9", "--token", "x"]) == 0
-    lines = capsys.readouterr().out.splitlines()[3:]
+    lines = capsys.readouterr().out.splitlines()[4:]
     assert lines == [
         "drift: '-' before a worker has 500 scores",
-        "plain 1.0: no repair, or its workers are busy",
+        "plain 1.0: plain archive, no repair",
+        "busy 1.0: no repair, or its workers are busy",
     ]

@@ -10,6 +10,7 @@ from tests.directions.messages import one_line
 from tests.directions.screening.made_features import made, seeded
 from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
+from torchserve_fire_build.screening import outputs
 from torchserve_fire_build.screening.bundle_screening import BundleScreening, SampleVerdict
 from torchserve_fire_build.screening.outputs import check_sheet, to_csv, to_sheet
 from torchserve_fire_build.screening.screening import screen_features
@@ -46,6 +47,26 @@ def test_the_sheet_shows_the_pictures(found):
     sheet = Image.open(io.BytesIO(to_sheet(found(), pictures)))
     assert sheet.format == "PNG"
     assert sheet.width > sheet.height > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("/far/away/a.png", "a.png"),
+        ("/far/complaint-about-a-ship-000.jpg", "complain…p-000.jpg"),
+    ],
+)
+def test_a_caption_is_no_wider_than_its_picture(name, shown, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        outputs, "contact_sheet", lambda _, __, captions, ___: drawn.append(captions)
+    )
+    verdict = SampleVerdict(0, 1, True, 0, 2.0)
+    pictures = TensorSamples(torch.rand(1, 3, 8, 8), names=[name])
+    to_sheet(BundleScreening([name], [verdict], bundle().repairs), pictures)
+    caption = drawn[0][0].splitlines()[0]
+    assert caption == shown
+    assert len(caption) <= outputs.MOST_LETTERS
 
 
 def test_what_is_no_image_is_not_drawn():

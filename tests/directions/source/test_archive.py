@@ -30,6 +30,7 @@ from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.watch.quarantine import Quarantine
 from torchserve_fire_build.common.errors import OptionError, SamplesError
 from torchserve_fire_build.deployment.archive.entry import HandlerEntry
+from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.predict import logits_of
 from torchserve_fire_build.source.archive import (
     ArchiveSource,
@@ -74,6 +75,15 @@ def refused(archive: Path, bodies: Path | None = None) -> str:
 
 
 # Samples ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unpaired", [False, True])
+def test_a_copy_of_the_clean_files_is_not_the_triggered_ones(tmp_path, bodies, write, unpaired):
+    source = open_archive(write())
+    copy = shutil.copytree(bodies, tmp_path / "copy")
+    clean, triggered = source.open_samples(bodies), source.open_samples(copy)
+    with pytest.raises(SamplesError, match="same, to the byte, as a clean one"):
+        gather_evidence(clean, triggered, unpaired=unpaired)
 
 
 def test_samples_are_what_the_handlers_preprocess_makes_of_them(tmp_path, write):
@@ -471,12 +481,22 @@ def test_files_and_folders_are_the_same(tmp_path, write, bodies):
         assert torch.equal(open_archive(path).open_samples(bodies).load([0, 3]), expected)
 
 
+def test_a_handler_that_does_not_start_says_where_to_look(write):
+    said = refused(write(IMAGES, ("self.initialized = True", "raise ValueError('no such thing')")))
+    assert said.endswith(
+        "its handler does not start: no such thing; it does not start in TorchServe either: see "
+        "its logs/model_log.log"
+    )
+
+
 def test_damaged_archives(tmp_path, write):
     folder = write()
     mar = zipped(folder, tmp_path / "tiny.mar")
     (tmp_path / "cut.mar").write_bytes(mar.read_bytes()[:-30])
     # The weights in it are a zip file, too, whose end looks like the archive's.
     assert "is damaged" in refused(tmp_path / "cut.mar")
+    (tmp_path / "half.mar").write_bytes(mar.read_bytes()[:300])
+    assert "half.mar: damaged or cut short" in refused(tmp_path / "half.mar")
     (tmp_path / "text.mar").write_text("no archive")
     assert "is no archive" in refused(tmp_path / "text.mar")
     content = bytearray(mar.read_bytes())

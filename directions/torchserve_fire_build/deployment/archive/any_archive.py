@@ -13,6 +13,7 @@ from typing import Any
 
 from torchserve_fire.core.archive_signature import SIGNATURE_FILE
 from torchserve_fire.core.manifest import DEFAULT_VERSION, MANIFEST
+from torchserve_fire.core.unpack import CUT_SHORT, begins_as_zip
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.write_file import check_writable
 
@@ -147,7 +148,8 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
         raise FireError(f"{archive}: cannot read the archive: {error.strerror}") from None
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
         # Damaged, compressed in a way that Python does not know, or encrypted.
-        raise FireError(f"{archive}: damaged, expected an archive (.mar)") from None
+        said = CUT_SHORT if begins_as_zip(archive) else "damaged, expected an archive (.mar)"
+        raise FireError(f"{archive}: {said}") from None
 
 
 def _copy(source: Path, target: Path) -> None:

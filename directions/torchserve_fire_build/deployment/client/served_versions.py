@@ -23,6 +23,7 @@ class ServedVersion:
     Attributes:
         model: the model's name.
         version: the version.
+        plain: whether a worker answered, and not as a handler of this project does.
         default: whether requests that name no version get it.
         workers: how many workers have loaded it.
         min_workers: how many there should be.
@@ -43,6 +44,7 @@ class ServedVersion:
 
     model: str
     version: str
+    plain: bool
     default: bool
     workers: int
     min_workers: int
@@ -75,13 +77,13 @@ def served_versions(management: Management) -> list[ServedVersion]:
     for name in sorted(management.models()):
         default = management.describe(name).version
         for version in management.describe_all(name):
-            answers = _ask_workers(management, version)
-            served.append(_sum_up(version, version.version == default, answers))
+            answers, plain = _ask_workers(management, version)
+            served.append(_sum_up(version, version.version == default, answers, plain=plain))
     return served
 
 
-def _ask_workers(management: Management, model: ModelVersion) -> list[dict[str, Any]]:
-    """Return what each worker of a version says of itself, as far as they can be reached."""
+def _ask_workers(management: Management, model: ModelVersion) -> tuple[list[dict[str, Any]], bool]:
+    """Return what each worker that can be reached says of itself, and whether one is plain."""
     ready = sum(model.workers.values())
     answers: dict[Any, dict[str, Any]] = {}
     for _ in range(QUESTIONS * ready):
@@ -92,12 +94,14 @@ def _ask_workers(management: Management, model: ModelVersion) -> list[dict[str, 
         except ServerError:  # It was unregistered meanwhile, or its worker ended.
             break
         if not isinstance(answer, dict) or "counts" not in answer:
-            break
+            return list(answers.values()), True
         answers[answer["worker_pid"]] = answer
-    return list(answers.values())
+    return list(answers.values()), False
 
 
-def _sum_up(model: ModelVersion, default: bool, answers: list[dict[str, Any]]) -> ServedVersion:
+def _sum_up(
+    model: ModelVersion, default: bool, answers: list[dict[str, Any]], *, plain: bool
+) -> ServedVersion:
     counts = [answer["counts"] for answer in answers]
     bad_inputs: dict[str, int] = {}
     drift: dict[str, float | None] = {}
@@ -112,6 +116,7 @@ def _sum_up(model: ModelVersion, default: bool, answers: list[dict[str, Any]]) -
     return ServedVersion(
         model=model.name,
         version=model.version,
+        plain=plain,
         default=default,
         workers=sum(model.workers.values()),
         min_workers=model.min_workers,

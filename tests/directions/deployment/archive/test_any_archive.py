@@ -76,6 +76,9 @@ def test_what_is_no_archive_is_told_in_one_line(tmp_path: Path, signed_archive: 
     path.write_bytes(b"tar")
     with pytest.raises(FireError, match=r"m\.mar: damaged, expected an archive"):
         read_manifest(path)
+    path.write_bytes(signed_archive.read_bytes()[:200])
+    with pytest.raises(FireError, match=r"m\.mar: damaged or cut short, .* copy it again"):
+        read_manifest(path)
     with zipfile.ZipFile(path, "w") as packed:
         packed.writestr("a", "b")
     with pytest.raises(FireError, match=r"holds no MAR-INF/MANIFEST.json, expected an archive"):
