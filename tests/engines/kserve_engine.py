@@ -53,7 +53,7 @@ class KServeEngine(Engine):
             self.start(archive, model)
         except AssertionError:
             assert self.process is not None
-            assert self.process.wait(60) == 2
+            assert self.process.wait(60) == 64
             return self.log.read_text()
         raise AssertionError(f"{archive} is served")
 
