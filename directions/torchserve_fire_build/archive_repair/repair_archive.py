@@ -124,7 +124,6 @@ def repair_archive(
     logger.info(
         "held out for the proof: %d clean and %d triggered samples", *map(len, halves.proof)
     )
-    held_out = gather_evidence(*halves.proof, unpaired=not evidence.paired)
     built = build_bundle(
         source.loaded,
         *halves.build,
@@ -149,7 +148,7 @@ def repair_archive(
             archive.name,
             saved.digest,
             HeldOut(
-                held_out,
+                gather_evidence(*halves.proof, unpaired=not evidence.paired),
                 source.parameter,
                 classes,
                 saved.targets,

@@ -36,7 +36,6 @@ class JoinedSamples(Samples):
         super().__init__(first.source, names, first.description)
         self._parts = parts
         self.paths = _paths_of(parts)
-        self.in_memory = all(part.in_memory for part in parts)
         self._starts = list(accumulate(map(len, parts), initial=0))
 
     def load(self, indices: Sequence[int]) -> Tensor:

@@ -35,7 +35,6 @@ class KeptSamples(Samples):
         )
         self.numbered, self.names_file = samples.numbered, samples.names_file
         self.token_name, self.paths = samples.token_name, samples.paths
-        self.in_memory = samples.in_memory
         self._samples = samples
         self._limit = limit
         self._kept = torch.empty(0)

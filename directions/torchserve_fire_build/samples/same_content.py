@@ -9,7 +9,10 @@ import torch
 
 from torchserve_fire.format.digest import file_sha256
 
+from .file_samples import FileSamples
 from .samples import Samples, iterate
+from .tensor_samples import TensorSamples
+from .token_samples import TokenSamples
 
 
 def rows_in_common(clean: Samples, triggered: Samples) -> list[int]:
@@ -21,9 +24,10 @@ def rows_in_common(clean: Samples, triggered: Samples) -> list[int]:
     Raises:
         OSError: a file cannot be read.
     """
-    if clean.paths is not None and triggered.paths is not None:
+    if isinstance(clean, FileSamples) and isinstance(triggered, FileSamples):
         return _same_files(clean.paths, triggered.paths)
-    if clean.in_memory and triggered.in_memory:
+    in_memory = (TensorSamples, TokenSamples)
+    if isinstance(clean, in_memory) and isinstance(triggered, in_memory):
         return _same_values(clean, triggered)
     return []
 

@@ -40,14 +40,12 @@ class Samples(Dataset[Tensor]):
         names_file: the `index_to_name.json` that lies beside their configuration, if known.
         token_name: what the tokens of texts are called, if that is known.
         paths: the file of each sample, (N,); None if they do not lie in files of their own.
-        in_memory: whether what they are made of is in memory, so that all may be compared.
     """
 
     numbered = False
     names_file: Path | None = None
     token_name: TokenName | None = None
     paths: Sequence[Path] | None = None
-    in_memory = False
 
     def __init__(
         self,

@@ -35,8 +35,6 @@ class Subset(Samples):
             else labels[torch.tensor(self._indices, dtype=torch.int64)],
         )
         self.names_file, self.token_name = samples.names_file, samples.token_name
-        self.in_memory, paths = samples.in_memory, samples.paths
-        self.paths = None if paths is None else [paths[i] for i in self._indices]
 
     def body(self, index: int) -> RequestBody:
         """Return the body of a request with a sample."""
@@ -62,6 +60,4 @@ def unlabelled(pool: Samples, indices: Sequence[int]) -> Subset:
     # A folder's own names are relative, so no other folder has these.
     subset.names = [str(PurePosixPath("/pool", name)) for name in subset.names]
     subset.class_names = subset.labels = None
-    # Nothing of a pool is a copy of anything: comparing its files would read them all.
-    subset.paths, subset.in_memory = None, False
     return subset

@@ -39,8 +39,6 @@ class TensorSamples(Samples):
         <TensorSamples: 2 of 3 x 32 x 32 from tensors>
     """
 
-    in_memory = True
-
     def __init__(
         self,
         inputs: Inputs,

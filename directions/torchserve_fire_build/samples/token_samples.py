@@ -29,8 +29,6 @@ class TokenSamples(Samples):
         numbered: whether the names are only row numbers.
     """
 
-    in_memory = True
-
     def __init__(
         self,
         source: Path | str,

@@ -46,7 +46,6 @@ class HandlerSamples(Samples):
         )
         self.numbered = bodies.numbered
         self.paths = bodies.paths if isinstance(bodies, SampleFiles) else None
-        self.in_memory = self.paths is None
         self._bodies = bodies
         self._prepare = prepare
 

@@ -18,10 +18,7 @@ from tests.directions.messages import one_line
 from torchserve_fire.model.config import HandlerConfig
 from torchserve_fire_build.common.errors import SamplesError
 from torchserve_fire_build.samples.evidence import gather_evidence
-from torchserve_fire_build.samples.joined import JoinedSamples
-from torchserve_fire_build.samples.kept import KeptSamples
 from torchserve_fire_build.samples.open_samples import open_samples
-from torchserve_fire_build.samples.subset import Subset
 from torchserve_fire_build.samples.tensor_samples import TensorSamples
 
 IMAGES = HandlerConfig("image", (1, 1), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -273,14 +270,6 @@ def test_rows_may_be_taken_as_unpaired(tmp_path):
 # Triggered samples that are clean ones.
 
 
-def as_joined(samples):
-    return JoinedSamples([samples])
-
-
-def in_both(samples):
-    return KeptSamples(Subset(samples, [0, 1]))
-
-
 def test_a_copy_of_the_clean_samples_is_not_the_triggered_ones(tmp_path):
     clean = images(tmp_path / "c", ["a/1.png", "a/2.png"])
     for names in (["a/1.png", "a/2.png"], ["x.png", "y.png"]):
@@ -295,28 +284,6 @@ def test_a_copy_of_clean_rows_is_not_the_triggered_ones():
     inputs = clean_inputs("vector", labels_of(20), 0)
     with pytest.raises(SamplesError, match="same, to the byte, as a clean one"):
         gather_evidence(TensorSamples(inputs), TensorSamples(inputs[[3, 1]].clone()))
-
-
-@pytest.mark.parametrize("unpaired", [False, True])
-@pytest.mark.parametrize("wrap", [KeptSamples, lambda x: Subset(x, [1, 0]), as_joined, in_both])
-def test_copies_are_found_in_wrapped_samples(tmp_path, wrap, unpaired):
-    inputs = clean_inputs("vector", labels_of(20), 0)
-    for clean, copy, other in (
-        [images(tmp_path / place / "c", ["1.png", "2.png"]) for place in ("one", "two")]
-        + [images(tmp_path / "t", ["1.png", "2.png"])],
-        [TensorSamples(x) for x in (inputs, inputs.clone(), inputs + 1)],
-    ):
-        with pytest.raises(SamplesError, match="same, to the byte, as a clean one"):
-            gather_evidence(wrap(clean), wrap(copy), unpaired=unpaired)
-        gather_evidence(wrap(clean), wrap(other), unpaired=unpaired)
-
-
-def test_a_subset_is_compared_by_its_own_samples(tmp_path, caplog):
-    clean = images(tmp_path / "c", ["1.png", "2.png", "3.png"])
-    copy = images(tmp_path / "other" / "c", ["1.png", "2.png", "3.png"])
-    with caplog.at_level("INFO"):
-        gather_evidence(Subset(clean, [0]), Subset(copy, [1, 2]))
-    assert caplog.messages == []
 
 
 def test_pairs_without_a_trigger_are_told(tmp_path, caplog):

@@ -30,7 +30,6 @@ from torchserve_fire.repair.attach_layers import attach_layers
 from torchserve_fire.watch.quarantine import Quarantine
 from torchserve_fire_build.common.errors import OptionError, SamplesError
 from torchserve_fire_build.deployment.archive.entry import HandlerEntry
-from torchserve_fire_build.samples.evidence import gather_evidence
 from torchserve_fire_build.samples.predict import logits_of
 from torchserve_fire_build.source.archive import (
     ArchiveSource,
@@ -75,15 +74,6 @@ def refused(archive: Path, bodies: Path | None = None) -> str:
 
 
 # Samples ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("unpaired", [False, True])
-def test_a_copy_of_the_clean_files_is_not_the_triggered_ones(tmp_path, bodies, write, unpaired):
-    source = open_archive(write())
-    copy = shutil.copytree(bodies, tmp_path / "copy")
-    clean, triggered = source.open_samples(bodies), source.open_samples(copy)
-    with pytest.raises(SamplesError, match="same, to the byte, as a clean one"):
-        gather_evidence(clean, triggered, unpaired=unpaired)
 
 
 def test_samples_are_what_the_handlers_preprocess_makes_of_them(tmp_path, write):
