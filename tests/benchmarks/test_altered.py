@@ -15,7 +15,7 @@ from torchserve_fire.errors import FireError
 
 
 def subject():
-    return Subject(Victim(), None, Corner(), images(), hold(Corner(), images()))
+    return Subject(Victim(), (), Corner(), images(), hold(Corner(), images()))
 
 
 def measured(build):

@@ -260,7 +260,7 @@ def test_an_installed_package_adds_to_each_registry_without_a_fork(tmp_path):
     assert lines[len(groups) : -1] == [
         "imported",
         "theirs, an entry point of torchserve_fire.repairs that their-package adds, returned a "
-        "tuple, expected Shift or Affine or Clamp or Local or Overlay or NoneType",
+        "tuple, expected Shift or Affine or Clamp or Local or Overlay or Warp or NoneType",
     ]
     assert lines[-1] == (
         "broken, an entry point of torchserve_fire.repairs that their-package adds, cannot be "

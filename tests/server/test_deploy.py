@@ -261,7 +261,7 @@ def test_what_fails_leaves_the_old_version_and_nothing_else(
     assert NAME not in server.management.models()
     serve(server, archives.plain, 1, 60)
     for archive, said in (
-        (damaged, "damaged, expected an archive"),
+        (damaged, "damaged or cut short, expected a whole archive"),
         (plainly(BROKEN, "3.1"), "would not serve: ValueError: no such weights"),
         (plainly(UNEQUAL, "3.0"), rf"expected .*nothing was changed, {NAME} 1.0 serves on"),
     ):

@@ -14,9 +14,8 @@ from typing import Any
 
 from ..errors import FireError
 from ..model.timm_model import is_timm
+from .cut_short import CUT_SHORT, begins_as_zip
 from .manifest import DEFAULT_VERSION, MANIFEST
-
-CUT_SHORT = "damaged or cut short, expected a whole archive (.mar): copy it again"
 
 
 @dataclass(frozen=True)
@@ -122,16 +121,6 @@ def unpack(archive: Path) -> Unpacked:
     except BaseException:
         temporary.cleanup()
         raise
-
-
-def begins_as_zip(archive: Path) -> bool:
-    """Whether a file's first bytes are those of a zip, whatever became of its end.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with archive.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
 
 
 def _extract(archive: Path, folder: Path) -> Path:

@@ -10,8 +10,8 @@ from torchserve_fire_build.samples.tensor_samples import TensorSamples
 def evidence(clean: int, triggered: int, *, paired: bool) -> Evidence:
     inputs = torch.rand(max(clean, triggered), 3, generator=torch.Generator().manual_seed(0))
     samples = (
-        TensorSamples(inputs[:n], [0] * n, names=[f"{kind}{i}" for i in range(n)])
-        for n, kind in ((clean, ""), (triggered, "" if paired else "t"))
+        TensorSamples(inputs[:n] + mark, [0] * n, names=[f"{kind}{i}" for i in range(n)])
+        for n, mark, kind in ((clean, 0, ""), (triggered, 0.01, "" if paired else "t"))
     )
     return gather_evidence(*samples, unpaired=not paired)
 

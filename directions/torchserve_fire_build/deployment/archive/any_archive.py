@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from torchserve_fire.core.archive_signature import SIGNATURE_FILE
+from torchserve_fire.core.cut_short import CUT_SHORT, begins_as_zip
 from torchserve_fire.core.manifest import DEFAULT_VERSION, MANIFEST
-from torchserve_fire.core.unpack import CUT_SHORT, begins_as_zip
 from torchserve_fire.errors import FireError
 from torchserve_fire.format.write_file import check_writable
 
