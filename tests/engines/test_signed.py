@@ -23,7 +23,8 @@ NAME = "trusting"
 
 
 @pytest.fixture(scope="module")
-def archive(tiny: TinyFiles, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archive(tiny: TinyFiles, tmp_path_factory: pytest.TempPathFactory, engine_name: str) -> Path:
+    # Each engine has one of its own: bundles that are swapped in stay in its folder.
     folder = tmp_path_factory.mktemp("trusting")
     return make_archive(tiny, folder, name=NAME, trusted_keys=[PUBLIC], signing_key=KEY)
 
