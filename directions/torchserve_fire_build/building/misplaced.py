@@ -12,12 +12,10 @@ from ..estimate.overlay import estimate_unpaired_overlay
 from ..measure.observation import Observation
 from ..samples.both import Both
 from ..samples.subset import Subset
+from .stamp_clean import FITTED
 from .triggers import Trigger
 
 logger = logging.getLogger(__name__)
-
-FITTED = 200
-"""The most samples of each kind that the trigger is fitted to."""
 
 SHOWN = 0.5
 """Strength of the trigger from which a sample shows it; 0 is clean, 1 as in the triggered ones."""
