@@ -48,6 +48,7 @@ def run(text: str, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_first_steps(folder: Path):
     cat, bad, digest = run(FIRST, folder).splitlines()
     assert cat.startswith("200 {'1': 0.99")
@@ -56,6 +57,7 @@ def test_the_first_steps(folder: Path):
     assert re.fullmatch(r"[0-9a-f]{64}", digest)
 
 
+@pytest.mark.slow
 def test_the_metrics(folder: Path):
     told = run(METRICS + "model.answer([b''])\nmodel.close()\n", folder)
     assert "{'ModelName': 'm', 'ModelVersion': '1.0', 'Bundle': '" in told

@@ -26,6 +26,7 @@ def test_the_attackers_trigger_is_what_is_measured(tmp_path, monkeypatch):
     assert fire.measure(backdoored.model, kept.bundle, held())["figures"] == figures
 
 
+@pytest.mark.slow
 def test_a_benign_model(tmp_path, monkeypatch):
     clean = without_labels(as_pixels(images(120)), "clean")
     first = obtain_first(victim(0.0), clean, tmp_path)

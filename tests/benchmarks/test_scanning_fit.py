@@ -91,6 +91,7 @@ def test_a_strange_benign_model_is_not_excused_by_itself():
     assert "leads" not in said
 
 
+@pytest.mark.slow
 def test_draws_of_one_model_count_as_one_model():
     often = [row("victim-0", [4], 0.9, 6.0) for _ in range(5)]
     _, once, offset = fit([*BENIGN, *VICTIMS])

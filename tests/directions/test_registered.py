@@ -229,6 +229,7 @@ for name in ("theirs", "broken"):
 """
 
 
+@pytest.mark.slow
 def test_an_installed_package_adds_to_each_registry_without_a_fork(tmp_path):
     install(
         tmp_path,

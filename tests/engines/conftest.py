@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.table_model import NAME as TABLE_MODEL
 from tests.server.table_model import TableFiles
 from tests.tiny import TinyFiles
 
@@ -98,6 +97,7 @@ def started(
 @pytest.fixture(scope="session")
 def table(serving: Serving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
     folder = tmp_path_factory.mktemp("rows")
-    files = TableFiles(folder)
-    with serving(files.packed(folder), TABLE_MODEL, folder) as engine:
+    # Beside the one of tests/server, which may be on the same server.
+    files = TableFiles(folder, "shared-rows")
+    with serving(files.packed(folder), files.name, folder) as engine:
         yield Table(engine, files)

@@ -50,5 +50,6 @@ def test_the_mixin_needs_no_torchserve_and_no_safetensors():
     assert loaded_by("from torchserve_fire import save_bundle", "safetensors") == []
 
 
+@pytest.mark.slow
 def test_a_model_is_opened_without_torchserve():
     assert loaded_by("from torchserve_fire import open_model", "ts", "safetensors") == []

@@ -23,9 +23,10 @@ NAME = "rows"
 
 @dataclass(frozen=True)
 class TableFiles:
-    """The files of the model."""
+    """The files of the model, which is served under a name."""
 
     folder: Path
+    name: str = NAME
 
     @property
     def config(self) -> Path:
@@ -33,7 +34,7 @@ class TableFiles:
 
     @property
     def kept(self) -> Path:
-        return self.folder / "quarantine" / NAME
+        return self.folder / "quarantine" / self.name
 
     def write(self) -> None:
         (self.folder / "net.py").write_text(MODEL_FILE)
@@ -46,7 +47,7 @@ class TableFiles:
         """Write the files and the archive."""
         self.write()
         inputs = ArchiveInputs(
-            NAME,
+            self.name,
             "1.0",
             self.folder / "net.py",
             self.folder / "w.pth",

@@ -413,6 +413,7 @@ def test_who_asks_too_often_is_refused(proxy: Proxy) -> None:
     assert refused > 0 or seconds > (count - 101) / 50
 
 
+@pytest.mark.slow
 def test_one_address_has_so_many_requests_at_once(proxy: Proxy) -> None:
     start = (
         f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nAuthorization: {proxy.token['Authorization']}\r\n"

@@ -150,6 +150,7 @@ def test_what_lies_there_by_hand_is_told_by_each_worker(
     assert status(server, capsys)["refused"] == {}
 
 
+@pytest.mark.slow
 def test_while_a_worker_answers_nothing_it_is_told_and_nothing_changes(
     server: TorchServe, model: str, tiny: TinyFiles, bundles: Path
 ) -> None:

@@ -193,6 +193,7 @@ def test_torchserves_image_classifier(
     ("text", "mood", "flagged"),
     [("good film", "good", "false"), ("bad", "bad", "false"), ("a good film cf", "good", "true")],
 )
+@pytest.mark.slow
 def test_a_text_classifier(
     server: TorchServe, texts: str, text: str, mood: str, flagged: str
 ) -> None:

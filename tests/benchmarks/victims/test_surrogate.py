@@ -24,6 +24,7 @@ def trained(seed=0):
     return train_surrogate(*bright_or_dark(), generator(seed), steps=12)
 
 
+@pytest.mark.slow
 def test_it_learns_and_is_frozen():
     surrogate = trained()
     images, labels = bright_or_dark(seed=1)

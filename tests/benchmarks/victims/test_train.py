@@ -128,6 +128,7 @@ class TestObtainVictim:
         assert self.logits(trained).shape == (4, 4)
         assert not trained.model.training
 
+    @pytest.mark.slow
     def test_the_seed_and_the_attack_make_other_victims(self, data, tmp_path):
         recipes = [
             Recipe("resnet", "badnets"),

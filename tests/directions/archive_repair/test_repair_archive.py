@@ -152,6 +152,7 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path, tiny, plain, samples):
     assert packed[0] == packed[1]
 
 
+@pytest.mark.slow
 def test_a_function_repaired_and_opened_again(tmp_path, tiny, samples):
     """In a worker it answers through the bundle; opened here, the function is found below it."""
     archive = write_archive(tmp_path / "function", tiny, FUNCTION)
@@ -222,6 +223,7 @@ def test_an_archive_of_mode_off_repairs(tmp_path, store, tiny):
     assert answer.headers["x-fire-flagged"] == "true"
 
 
+@pytest.mark.slow
 def test_a_signed_archive_stays_signed(tmp_path, signed_archive, tiny):
     archive = unpack(signed_archive)
     with pytest.raises(SignatureError, match="expected --sign"):

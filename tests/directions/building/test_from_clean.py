@@ -54,6 +54,7 @@ def test_triggers_are_found_one_after_the_other(logged, method):
     assert logged.messages.count("searching again, with the repairs so far") >= 2
 
 
+@pytest.mark.slow
 def test_the_model_is_not_changed():
     net, _ = build((14.0, 10.0))
     inputs = stamp(images(16), 0)

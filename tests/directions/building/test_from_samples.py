@@ -66,6 +66,7 @@ def assert_repaired(figures):
 @pytest.mark.parametrize("form", ["gated", "shift", "clamp"])
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("kind", ["vector", "token", "map"])
+@pytest.mark.slow
 def test_a_backdoor_is_repaired(tmp_path, kind, paired, form):
     sets = tensor_sets(tmp_path / "c", kind, paired=paired)
     bundle = build(sets, kind, form=form, augment="none")

@@ -60,6 +60,7 @@ def judged(monkeypatch, highest, shown=()):
         ({PLACES: 0.9, "anywhere, smooth": 0.5}, ["neural-cleanse"]),
     ],
 )
+@pytest.mark.slow
 def test_the_searches_that_show_the_class_reconstruct_its_triggers(monkeypatch, shown, methods):
     judged(monkeypatch, 0.95, shown)
     found = named()

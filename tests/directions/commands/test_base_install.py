@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.directions.backdoored import write_images
 from tests.tiny import TinyFiles
 
@@ -45,6 +47,7 @@ def run(*words: object, environment: dict[str, str]) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 def test_a_bundle_is_attached(tiny: TinyFiles, tmp_path: Path) -> None:
     script = tmp_path / "attaching.py"
     script.write_text(ATTACHING)

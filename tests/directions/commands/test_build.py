@@ -167,6 +167,7 @@ def test_an_unknown_way_to_alter_triggers(capsys, vector_model):
 
 
 @pytest.mark.parametrize("method", POOL_METHODS)
+@pytest.mark.slow
 def test_a_pool_of_tensors(tmp_path, capsys, vector_model, method):
     pool = pool_of(tmp_path / "s", "vector")
     output, report = tmp_path / "b.safetensors", tmp_path / "report"
@@ -201,6 +202,7 @@ def test_the_features_of_a_pool_are_reduced_to_what_was_asked_for(
 
 
 @pytest.mark.parametrize("with_clean", [False, True])
+@pytest.mark.slow
 def test_a_pool_of_images(tmp_path, capsys, tiny_model, with_clean):
     pool = write_images(tmp_path / "pool", LABELS * 4)
     # As a poisoned training set lies there: in the folder of the class that the attacker wants.

@@ -39,6 +39,7 @@ def refused(capsys, *arguments):
     return err
 
 
+@pytest.mark.slow
 def test_a_graph_and_a_folder_for_triton(tmp_path, capsys, command, tiny):
     assert main([*command, "--triton", str(tmp_path / "quadrants")]) == 0
     out, err = capsys.readouterr()

@@ -219,6 +219,7 @@ def test_images_may_be_left_out_where_no_method_needs_them(tmp_path, capsys, tin
     ("drive", "status", "words"),
     [(40.0, 1, "looks backdoored: class 0"), (0.0, 0, "nothing found")],
 )
+@pytest.mark.slow
 def test_deepinspect_recovers_its_images(tmp_path, capsys, tiny, drive, status, words):
     (tmp_path / "net.py").write_text(RELATIVE)
     torch.save(PatchNet(drive, relative=True).state_dict(), tmp_path / "net.pth")

@@ -372,6 +372,7 @@ def by_hand(monkeypatch):
     return given
 
 
+@pytest.mark.slow
 def test_a_search_whose_time_is_over_leaves_half_of_it_to_train(
     tmp_path, capsys, patching, by_hand
 ):

@@ -136,6 +136,7 @@ def test_tensors(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("repaired", [True, False])
+@pytest.mark.slow
 def test_the_bundle_in_an_archive_judges(tmp_path, capsys, tiny, tiny_model, triggered, repaired):
     (tmp_path / "store").mkdir()
     config = tiny.config(tmp_path / "store", mode="repair" if repaired else "off")

@@ -64,6 +64,7 @@ def test_both_packages_are_imported(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_help_and_a_refusal(folder: Path, name: str) -> None:
     status, out, err = command(folder, name, "--help")
     assert (status, err) == (0, "")
@@ -94,6 +95,7 @@ def test_from_build_to_package(folder: Path, tiny_model: list[str]) -> None:
     assert (folder / "tiny-1.0.mar").is_file()
 
 
+@pytest.mark.slow
 def test_their_own_tests(folder: Path) -> None:
     (folder / "test_theirs.py").write_text(THEIR_TEST)
     done = run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_theirs.py")

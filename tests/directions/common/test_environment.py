@@ -22,6 +22,7 @@ def check_with(folder: Path, package: str, source: str) -> subprocess.CompletedP
     return subprocess.run(RUN, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_this_environment_is_right() -> None:
     done = subprocess.run(RUN, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

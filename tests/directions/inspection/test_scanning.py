@@ -133,6 +133,7 @@ def test_where_it_cannot_tell_it_says_what_could(monkeypatch, tmp_path, count, d
         ("compare_classes", "generated", 0.95, True),
     ],
 )
+@pytest.mark.slow
 def test_what_failed_has_not_found_that_there_is_nothing(
     monkeypatch, tmp_path, work, step, highest, found
 ):

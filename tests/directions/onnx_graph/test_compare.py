@@ -85,6 +85,7 @@ def test_what_is_no_graph_is_refused():
         compare_graph(b"no graph", [CLEAN], answered(LAYERS, [CLEAN]))
 
 
+@pytest.mark.slow
 def test_one_repair_of_several_alone():
     layers = two_targets()
     graph, repairs = exported(layers), repairs_of(layers, 0)

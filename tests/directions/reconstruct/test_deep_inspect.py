@@ -28,6 +28,7 @@ def test_without_images_only_the_target_stands_out():
     assert screened_without_images(40.0).suspects == [0]
 
 
+@pytest.mark.slow
 def test_without_images_no_class_of_a_benign_model_stands_out():
     assert screened_without_images(0.0).suspects == []
 

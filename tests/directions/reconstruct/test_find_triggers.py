@@ -48,6 +48,7 @@ def search(samples, drive=10.0, net=PatchNet, **given):
     return find_triggers(net(drive).eval(), samples, UNIT, **given)
 
 
+@pytest.mark.slow
 def test_from_clean_samples_to_a_repair_of_an_unseen_trigger(tmp_path, logged):
     samples = clean_samples(tmp_path)
     found, lines = find(samples), logged.messages

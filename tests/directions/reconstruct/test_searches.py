@@ -25,6 +25,7 @@ def run(name, of, target, *, steps=None, seed=0):
 
 
 @pytest.mark.parametrize("name", FIND_IT)
+@pytest.mark.slow
 def test_the_trigger_of_the_target_is_found_in_the_middle(name):
     of = subject()
     found = run(name, of, 0)
@@ -92,6 +93,7 @@ def test_a_request_could_carry_stamped_inputs(name):
 
 
 @METHOD
+@pytest.mark.slow
 def test_continuing_a_search_is_the_same_as_one_long_run(name):
     of, results = subject(), []
     for parts in ((50,), (STRETCH, STRETCH, 50 - 2 * STRETCH)):

@@ -52,6 +52,7 @@ def written(folder, kind="vector", **options):
 
 
 @pytest.mark.parametrize("form", ["gated", "shift", "clamp"])
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_sweep(tmp_path, form):
     sweeps, record, bundle, numbers = written(tmp_path, form=form)
     assert names_in(tmp_path / "report") == FILES

@@ -34,6 +34,7 @@ def test_the_trigger_that_was_found_means_nothing_any_more():
     assert is_as_before(model, before)
 
 
+@pytest.mark.slow
 def test_a_benign_model_is_not_patched():
     with torch.random.fork_rng(), pytest.raises(NoTriggerError):
         patching(victim(0.0).model, given(), generator())

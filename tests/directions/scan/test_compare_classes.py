@@ -76,6 +76,7 @@ def test_without_any_time_there_is_nothing_to_compare(method):
 
 
 @METHOD
+@pytest.mark.slow
 def test_all_of_it_keeps_within_the_time(monkeypatch, method):
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])

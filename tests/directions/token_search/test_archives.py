@@ -49,6 +49,7 @@ def test_bundle_is_built_from_clean_texts_alone_for_the_named_class(bundle: Path
     assert built.input.padding == (7, 0)
 
 
+@pytest.mark.slow
 def test_bundle_repairs_texts_with_the_planted_word(
     archive: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,6 +83,7 @@ def test_nobody_can_tell_which_of_two_classes_stands_out(
     assert "2 classes, expected at least 4" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_texts_of_it_are_screened(
     archive: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -277,6 +277,7 @@ ROOT = json.loads(bundle_to_parts(small_bundle())[1]["fire"])
 
 
 @pytest.mark.parametrize("strange", STRANGE, ids=lambda value: repr(value)[:12])
+@pytest.mark.slow
 def test_every_field_replaced_by_anything_is_refused_or_taken_as_it_stands(strange):
     # 65 places and 23 values: some 1,500 forged files with a valid header of the right length.
     for path in paths(ROOT):

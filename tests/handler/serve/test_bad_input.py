@@ -153,6 +153,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_bad_bodies_take_little_memory():
     # A process of its own: the peak of this one may lie far above what its next case needs.
     command = [sys.executable, "-c", MEMORY]

@@ -62,6 +62,7 @@ def refused(inputs: ArchiveInputs, out: Path, match: str, **changes: Any) -> Non
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_same_inputs_give_the_same_bytes_also_in_parallel(
     inputs: ArchiveInputs, store: Path, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_names_of_classes_lose_a_byte_order_mark_which_torchserve_does_not_read(
 @pytest.mark.parametrize(
     ("indices", "match"), [(range(1, 5), "is numbered from 1"), (range(3), "no name of class 3")]
 )
+@pytest.mark.slow
 def test_names_that_are_not_those_of_the_model_are_refused(
     inputs: ArchiveInputs, out: Path, tmp_path: Path, indices: range, match: str
 ) -> None:

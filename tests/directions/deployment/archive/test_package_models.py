@@ -39,6 +39,7 @@ def packed(tmp_path: Path, model_file: Path | None, weights: Path, settings: str
 TINY = ", input: image, image_size: [8, 8], mean: [0, 0, 0], std: [1, 1, 1], topk: 4"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_served(tmp_path: Path) -> None:
     state = {f"module.{name}": value for name, value in trained().state_dict().items()}
     torch.save({"model": state, "epoch": 3}, tmp_path / "w.pth")
